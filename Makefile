@@ -1,0 +1,61 @@
+# `make demo` and `make test` set everything up themselves; `make help` lists the rest.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+BUILD := build
+DEMO_DIR ?= $(BUILD)/demo
+
+# The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
+PYTHON ?= $(shell \
+	for candidate in python3 python3.12 python3.13 python3.14 \
+	    $$(ls -d $$HOME/.pyenv/versions/3.1[2-9]*/bin/python3 2>/dev/null); do \
+	  path=$$(command -v $$candidate 2>/dev/null) || continue; \
+	  $$path -c 'import sys, venv, ensurepip; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 14))' 2>/dev/null \
+	    && { echo $$path; break; }; \
+	done)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak clean lock
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(BIN)/.installed: pyproject.toml requirements.lock
+	@if [ -z "$(PYTHON)" ]; then \
+	  echo "No Python 3.12 or 3.13 found (PATH, ~/.pyenv/versions)." >&2; \
+	  echo "Install one, e.g. 'apt-get install python3.12 python3.12-venv' or 'pyenv install 3.12'," >&2; \
+	  echo "or name one: make PYTHON=/path/to/python3.12 ..." >&2; \
+	  exit 1; \
+	fi
+	@echo "Setting up $(VENV) with $(PYTHON) ..."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo)
+	@DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo
+
+test: lint  ## lint, then all tests that CI runs
+	@mkdir -p $(BUILD)
+	$(BIN)/python -m pytest -m "not soak"
+
+lint: $(BIN)/.installed  ## ruff, mypy --strict, import-linter contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(BIN)/.installed  ## ratios measured side by side; writes build/bench.json
+	@mkdir -p $(BUILD)
+	$(BIN)/python tests/bench
+
+soak: $(BIN)/.installed  ## long tests: kills at random moments, campaigns compared
+	$(BIN)/python -m pytest -m soak
+
+lock: $(BIN)/.installed  ## write requirements.lock from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^merian-campaign' > requirements.lock
+
+clean:  ## remove everything generated, the environment included
+	rm -rf $(BUILD) $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Campaign manager for survey reductions with the LSST Science Pipelines."""

@@ -1,0 +1,56 @@
+"""``merian-campaign``: the commands, put together."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from merian_campaign.cli import commands_control, commands_files, commands_look, commands_run, commands_system
+from merian_campaign.domain.errors import CampaignError
+
+_HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
+
+A campaign file says what to reduce; `apply` records it, `run` (or `tick` from cron) does it and retries
+what failed, `status` and `failures` say how it stands.
+"""
+
+EXIT_INPUT_OUTPUT = 74
+"""A file or folder cannot be read or written (``sysexits.h``)."""
+
+app = typer.Typer(
+    name="merian-campaign",
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands_files.register(app)
+commands_run.register(app)
+commands_look.register(app)
+commands_control.register(app)
+commands_system.register(app)
+
+
+def main() -> None:
+    """Run the command line; errors that a person can act on are printed without a traceback."""
+    try:
+        app()
+    except CampaignError as error:
+        sys.stdout.flush()
+        sys.stderr.write(f"merian-campaign: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of a pipe went away (`| head`): not an error.
+        sys.stderr.close()
+        sys.exit(0)
+    except OSError as error:
+        what = error.strerror or str(error)
+        sys.stderr.write(f"merian-campaign: {f'{error.filename}: ' if error.filename else ''}{what}\n")
+        sys.exit(EXIT_INPUT_OUTPUT)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""Commands on campaign files: validate, render, apply, schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import File, SiteOption, WmsOption
+from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.context import Context
+
+
+def validate(file: File) -> None:
+    """Check a campaign file and every file it names; say what it would run."""
+    from merian_campaign.domain.plan import plan_groups
+
+    loaded = Context().load(file)
+    wanted = plan_groups(loaded.spec).wanted
+    for step in loaded.spec.steps:
+        number = sum(1 for group in wanted if group.step == step.name)
+        say(f"{step.name}: {number} group{'' if number == 1 else 's'}")
+    size = f"{len(loaded.spec.steps)} steps, {len(wanted)} groups"
+    note(f"{file}: campaign {loaded.spec.campaign!r} is valid: {size}")
+
+
+def render(
+    file: File,
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="Folder to write to: STEP/GROUP/001/submit.yaml.")
+    ] = "rendered",
+    wms: WmsOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
+    from merian_campaign.services.rendering import render_all
+
+    context = Context()
+    loaded = context.load(file, wms=wms, site=site)
+    written, same = render_all(
+        spec=loaded.spec,
+        output=Path(output).absolute(),
+        around=context.around,
+        settings=context.settings(loaded.spec),
+    )
+    for path in written:
+        say(str(path))
+    note(f"{len(written)} files written, {same} unchanged")
+
+
+def apply(
+    file: File,
+    move: Annotated[bool, typer.Option("--move", help="The campaign's file now lies here.")] = False,
+    wms: WmsOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Record a campaign file: create the campaign, or give it a new revision and new groups."""
+    done = Context().apply(file, move=move, wms=wms, site=site)
+    what = f"revision {done.campaign.revision}" if done.changed else "nothing changed"
+    say(f"campaign {done.campaign.name}: {what}, {len(done.plan.wanted)} groups ({done.new_groups} new)")
+    for group in done.plan.orphaned:
+        note(f"kept although the file no longer has it, because it ran: {group.step}/{group.key}")
+
+
+def schema() -> None:
+    """Print the JSON Schema of campaign files, for editors."""
+    from merian_campaign.files.schema import campaign_schema
+
+    show_json(campaign_schema())
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (validate, render, apply, schema):
+        app.command()(command)

@@ -1,0 +1,124 @@
+"""Commands that only look: status, failures, show, log, list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
+from merian_campaign.cli.output import console, note, say, show, show_json
+from merian_campaign.context import Context
+from merian_campaign.domain.errors import BadInputError
+
+
+def list_campaigns(as_json: AsJson = False) -> None:
+    """List the campaigns in the tracking database."""
+    campaigns = Context().store.campaigns()
+    if as_json:
+        names = ("name", "state", "revision", "file")
+        show_json([{name: getattr(campaign, name) for name in names} for campaign in campaigns])
+        return
+    for campaign in campaigns:
+        say(f"{campaign.name}\t{campaign.state}\trevision {campaign.revision}\t{campaign.file}")
+
+
+def status(name: Name, step: StepOption = None, tract: TractOption = None, as_json: AsJson = False) -> None:
+    """Show how a campaign stands: steps, tracts, quanta, and what needs a person."""
+    from merian_campaign.reports.status import Status, status_json, status_view
+
+    context = Context()
+    found = Status(
+        campaign=name, campaign_state=context.reader.campaign_state(name), rows=context.reader.board(name)
+    )
+    if step is not None and step not in {row.step for row in found.rows}:
+        steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
+        raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
+    found = found.selected(step=step, tract=tract)
+    if tract is not None and not found.rows:
+        raise BadInputError(f"campaign {name!r} has no group for tract {tract}")
+    if as_json:
+        show_json(status_json(found))
+    else:
+        show(status_view(found, width=console().width))
+
+
+def failures(
+    name: Name,
+    step: StepOption = None,
+    tract: TractOption = None,
+    recovered: Annotated[
+        bool, typer.Option("--recovered", help="Also quanta that succeeded after failing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List quanta that have not succeeded, with verdicts; `log NAME ID` shows the log of one."""
+    from merian_campaign.reports.failures import failures_json, failures_view
+
+    rows = Context().reader.failures(name, step=step, tract=tract, recovered=recovered)
+    if as_json:
+        show_json(failures_json(name, rows))
+    elif rows:
+        show(failures_view(rows))
+    else:
+        note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
+
+
+def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
+    """Show one group: its submissions, where their files lie, attempts and events."""
+    from merian_campaign.reports.group import group_json, group_view
+    from merian_campaign.services.control import find_campaign, find_group
+
+    store = Context().store
+    find_campaign(store, name)
+    found = find_group(store.snapshot(name), group)
+    attempts = store.attempts(group_id=found.id)
+    events = store.events(name, group_id=found.id)
+    if as_json:
+        show_json(group_json(found, attempts, events))
+    else:
+        show(group_view(found, attempts, events))
+
+
+def log(
+    name: Name,
+    quantum: Annotated[
+        int | None,
+        typer.Argument(help="Id from `failures`; without it: the only failed one.", show_default=False),
+    ] = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    path: Annotated[bool, typer.Option("--path", help="Print only where the log lies.")] = False,
+) -> None:
+    """Print the log of a quantum's last attempt."""
+    rows = Context().reader.failures(name, step=step, tract=tract, recovered=True)
+    if quantum is None:
+        chosen = [row for row in rows if row.state == "failed"]
+    else:
+        chosen = [row for row in rows if row.quantum_id == quantum]
+    if len(chosen) != 1:
+        which = "no failed quantum" if not chosen else f"{len(chosen)} failed quanta"
+        what = f"no quantum {quantum} that failed" if quantum is not None else which
+        raise BadInputError(
+            f"campaign {name!r} has {what}; take an id from `merian-campaign failures {name}`"
+        )
+    file = chosen[0].log_path
+    if file is None or not Path(file).is_file():
+        raise BadInputError(
+            f"quantum {chosen[0].quantum_id} left no log ({chosen[0].evidence or 'it did not run'})"
+        )
+    if path:
+        say(file)
+        return
+    note(file)
+    say(Path(file).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_campaigns)
+    app.command()(status)
+    app.command()(failures)
+    app.command("show")(show_group)
+    app.command()(log)

@@ -1,0 +1,66 @@
+"""Commands that move a campaign: plan, tick, run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import AsApplied, AsJson, Name
+from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.context import Context
+
+EXIT_NEEDS_REVIEW = 3
+"""`run` ended because only a person can move the campaign on."""
+
+
+def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> None:
+    """Say what the next tick would do, and why; nothing is done."""
+    from merian_campaign.reports.plan import plan_json, plan_lines
+
+    context = Context()
+    if not as_applied:
+        context.check_unedited(name)
+    decisions, snapshot = context.tick.plan(name)
+    if as_json:
+        show_json(plan_json(decisions, snapshot))
+        return
+    for line in plan_lines(decisions, snapshot):
+        say(line)
+
+
+def tick(name: Name, as_applied: AsApplied = False) -> None:
+    """Do one pass: harvest what ended, decide, start what may start. For cron."""
+    context = Context()
+    if not as_applied:
+        context.check_unedited(name)
+    report = context.tick.run(name)
+    for action in report.actions:
+        say(action)
+    note(f"campaign {name}: {len(report.actions)} actions, {report.live} submissions under way")
+
+
+def run(
+    name: Name,
+    as_applied: AsApplied = False,
+    interval: Annotated[float, typer.Option(help="Seconds between ticks.", min=0.2)] = 2.0,
+) -> None:
+    """Tick until nothing can move, showing progress; Ctrl-C leaves what runs running.
+
+    Exit status: 0 when every group is done, 3 when some need a person.
+    """
+    from merian_campaign.cli.live import follow
+
+    context = Context()
+    if not as_applied:
+        context.check_unedited(name)
+    state = follow(context, name, interval=interval)
+    note(f"campaign {name}: {state.replace('_', ' ')}")
+    if state != "done":
+        raise typer.Exit(EXIT_NEEDS_REVIEW)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (plan, tick, run):
+        app.command()(command)

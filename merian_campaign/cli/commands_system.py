@@ -1,0 +1,105 @@
+"""Commands around the campaigns: the database, the demo, and those that programs call."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import SiteOption, WmsOption
+from merian_campaign.cli.output import note, say
+from merian_campaign.context import Context, exclusive, submit_warm
+
+db = typer.Typer(help="The tracking database.", no_args_is_help=True)
+
+
+@db.command()
+def url() -> None:
+    """Print the database's URL (for psql, pandas, Grafana); starts the embedded server if need be."""
+    from merian_campaign.store.server import database_url
+
+    say(database_url())
+
+
+@db.command()
+def upgrade() -> None:
+    """Bring the database's schema to this program's version."""
+    from merian_campaign.store.migrate import upgrade as migrate
+    from merian_campaign.store.server import database_url
+
+    changed = migrate(database_url())
+    say("upgraded" if changed else "already up to date")
+
+
+@db.command()
+def check() -> None:
+    """Say whether the database answers and is of this program's schema version."""
+    from merian_campaign.store.migrate import check as check_version
+    from merian_campaign.store.server import prepared_url
+
+    check_version(prepared_url())
+    say("the database answers and its schema is up to date")
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded server, if it runs."""
+    from merian_campaign.store.server import stop as stop_server
+
+    say("stopped" if stop_server() else "no embedded server was running")
+
+
+def drive(
+    submission: Annotated[int, typer.Argument(help="Id of the submission.")],
+    epoch: Annotated[int, typer.Option(help="Epoch that is expected.")] = 0,
+) -> None:
+    """Drive one submission to its end (started by ticks)."""
+    if not Context().drive(submission_id=submission, expected_epoch=epoch):
+        note("another driver has this submission, or it is finished")
+
+
+def submit(
+    directory: Annotated[str, typer.Argument(help="The submission's directory, with its submit.yaml.")],
+    repository: Annotated[str, typer.Option(help="Butler repository.")],
+    run: Annotated[str, typer.Option(help="RUN collection.")],
+    chain: Annotated[str, typer.Option(help="Chain of the step's outputs.")],
+) -> None:
+    """Run a rendered file through our WMS service with warm stages (started by drivers)."""
+    raise typer.Exit(submit_warm(directory=directory, repository=repository, run=run, chain=chain))
+
+
+def run_exclusive(
+    command: Annotated[list[str], typer.Argument(help="Command and its arguments, after --.")],
+    repository: Annotated[str, typer.Option(help="Butler repository.")],
+) -> None:
+    """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
+    sys.stdout.flush()
+    raise typer.Exit(exclusive(repository=repository, command=command))
+
+
+def demo(
+    directory: Annotated[
+        str, typer.Option("--dir", envvar="DEMO_DIR", help="Where the demo survey lives.")
+    ] = "build/demo",
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with a demo that is there.")] = False,
+    faults: Annotated[bool, typer.Option(help="Inject the demo's faults.")] = True,
+    wms: WmsOption = None,
+    site: SiteOption = None,
+) -> None:
+    """Make a miniature survey and reduce it, with injected faults, to finished quanta."""
+    from merian_campaign.cli.demo import run_demo
+
+    code = run_demo(directory=Path(directory).absolute(), keep=keep, faults=faults, wms=wms, site=site)
+    if code:
+        raise typer.Exit(code)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(db, name="db")
+    app.command()(demo)
+    app.command(hidden=True)(drive)
+    app.command(hidden=True)(submit)
+    app.command("exclusive", hidden=True, context_settings={"allow_interspersed_args": False})(run_exclusive)

@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+File = Annotated[str, typer.Argument(help="Campaign file (YAML).", show_default=False)]
+Name = Annotated[str, typer.Argument(help="Name of an applied campaign.", show_default=False)]
+GroupName = Annotated[
+    str, typer.Argument(help="STEP/KEY, or STEP when it has one group.", metavar="GROUP", show_default=False)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+StepOption = Annotated[str | None, typer.Option("--step", help="Only this step.", show_default=False)]
+TractOption = Annotated[int | None, typer.Option("--tract", help="Only this tract.", show_default=False)]
+Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.", show_default=False)]
+AsApplied = Annotated[
+    bool, typer.Option("--as-applied", help="Go on with the applied revision although the file was edited.")
+]
+WmsOption = Annotated[
+    str | None,
+    typer.Option("--wms", help="stock or campaign, instead of what the file says.", show_default=False),
+]
+SiteOption = Annotated[
+    str | None, typer.Option("--site", help="Site, instead of what the file says.", show_default=False)
+]

@@ -1,0 +1,222 @@
+"""Puts the rooms together for one command: the only module that knows all of them."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from merian_campaign.domain.errors import BadInputError
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.records import Claim
+    from merian_campaign.domain.spec import CampaignSpec
+    from merian_campaign.files.campaign_file import CampaignFile
+    from merian_campaign.services.apply import Applied
+    from merian_campaign.services.control import Control
+    from merian_campaign.services.ports import Store, Work
+    from merian_campaign.services.settings import CampaignSettings, Surroundings
+    from merian_campaign.services.tick import Tick
+    from merian_campaign.store.read import Reader
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def quantum_wrapper() -> str:
+    """Return the path of the shell wrapper that writes the journal under the stock service."""
+    return str(Path(__file__).resolve().parent / "wms" / "quantum.sh")
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a command works with; everything heavy is made when it is first asked for.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`
+        The environment.
+    """
+
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    clock: Callable[[], datetime] = _now
+
+    @cached_property
+    def store(self) -> Store:
+        """The tracking database."""
+        from merian_campaign.store import connect  # noqa: PLC0415 - see the class
+
+        return connect()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The fast, reading part of the store."""
+        from merian_campaign.store import open_reader  # noqa: PLC0415
+
+        return open_reader()
+
+    @cached_property
+    def around(self) -> Surroundings:
+        """Where things lie and who asks."""
+        from merian_campaign.services.settings import Surroundings  # noqa: PLC0415
+        from merian_campaign.store.server import home_directory  # noqa: PLC0415
+
+        host = os.uname().nodename
+        return Surroundings(
+            root=str(home_directory(self.environ) / "submissions"),
+            quantum_wrapper=quantum_wrapper(),
+            actor=f"{getpass.getuser()}@{host}",
+            host=host,
+            pid=os.getpid(),
+            clock=self.clock,
+        )
+
+    @cached_property
+    def tick(self) -> Tick:
+        """The reconciler."""
+        from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
+        from merian_campaign.services.tick import Tick  # noqa: PLC0415
+
+        return Tick(
+            store=self.store,
+            drivers=LocalDrivers(environ=self.environ),
+            around=self.around,
+            settings_of=settings_of,
+        )
+
+    @cached_property
+    def control(self) -> Control:
+        """A person's orders."""
+        from merian_campaign.services.control import Control  # noqa: PLC0415
+
+        return Control(store=self.store, around=self.around)
+
+    def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
+        """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
+        from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
+
+        loaded = load_campaign(file, environment=self.environ, wms=wms, site=site)
+        settings_of(loaded.spec)
+        return loaded
+
+    def apply(
+        self, file: str, *, move: bool = False, wms: str | None = None, site: str | None = None
+    ) -> Applied:
+        """Record a campaign file: a new campaign, or a new revision."""
+        from merian_campaign.services.apply import apply_campaign  # noqa: PLC0415
+
+        loaded = self.load(file, wms=wms, site=site)
+        return apply_campaign(
+            store=self.store,
+            around=self.around,
+            spec=loaded.spec,
+            file=str(loaded.path),
+            text=loaded.text,
+            resolved=loaded.resolved,
+            move=move,
+        )
+
+    def settings(self, spec: CampaignSpec) -> CampaignSettings:
+        """Read the site, the failure rules and the memory requests of a campaign."""
+        return settings_of(spec)
+
+    def check_unedited(self, name: str) -> None:
+        """Refuse to go on when a campaign's file was edited since it was applied.
+
+        Raises
+        ------
+        BadInputError
+            Raised with what to do.
+        """
+        from merian_campaign.services.apply import same_text  # noqa: PLC0415
+        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+
+        campaign = find_campaign(self.store, name)
+        try:
+            text = Path(campaign.file).read_text(encoding="utf-8")
+        except OSError as error:
+            raise BadInputError(
+                f"{campaign.file}: the file of campaign {name!r} cannot be read ({error.strerror}); put it "
+                "back, `apply --move` it from where it is now, or say --as-applied"
+            ) from None
+        if not same_text(campaign, text):
+            raise BadInputError(
+                f"{campaign.file}: edited since it was applied as revision {campaign.revision}; run "
+                f"`merian-campaign apply {campaign.file}`, or say --as-applied to go on with that revision"
+            )
+
+    def drive(self, *, submission_id: int, expected_epoch: int) -> bool:
+        """Drive one submission; `False` when another driver has it."""
+        from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
+        from merian_campaign.middleware.processes import identity  # noqa: PLC0415
+        from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
+        from merian_campaign.middleware.work import SubmissionWork  # noqa: PLC0415
+        from merian_campaign.services.drive import drive  # noqa: PLC0415
+
+        def make_work(claim: Claim) -> Work:
+            spec = CampaignSpec.model_validate(claim.campaign.spec)
+            step = spec.step(claim.group.step)
+            chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
+            return SubmissionWork(
+                directory=claim.submission.directory,
+                epoch=claim.epoch,
+                target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
+                warm=spec.wms == "campaign",
+                environ=self.environ,
+            )
+
+        result = drive(
+            store=self.store,
+            submission_id=submission_id,
+            expected_epoch=expected_epoch,
+            identity=identity(os.getpid()),
+            make_work=make_work,
+        )
+        return result is not None
+
+
+def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
+    """Run a submission's rendered file through our WMS service, stages warm; return its exit code."""
+    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.middleware import warm_run  # noqa: PLC0415
+    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
+    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
+
+    return warm_run.submit_warm(
+        SubmissionPaths(directory=directory),
+        target=warm_run.Target(repository=repository, run=run, chain=chain),
+        exclusive=lambda name: repository_lock(prepared_url(), name),
+    )
+
+
+def settings_of(spec: CampaignSpec) -> CampaignSettings:
+    """Read the site, the failure rules and the memory requests of a campaign."""
+    from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
+    from merian_campaign.files.bps_files import read_requests, read_rules, read_site  # noqa: PLC0415
+    from merian_campaign.services.settings import CampaignSettings  # noqa: PLC0415
+
+    return CampaignSettings(
+        site=read_site(spec.site),
+        rules=read_rules(spec.failure_rules),
+        requests={step.name: read_requests(spec, step) for step in spec.steps if isinstance(step, BpsStep)},
+    )
+
+
+def exclusive(*, repository: str, command: Sequence[str]) -> int:
+    """Run a command while holding a butler repository's lock; return its exit code.
+
+    Only psycopg2 is imported: this stands in front of every graph building and every ingest.
+    """
+    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
+    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
+
+    with repository_lock(prepared_url(), repository):
+        done = subprocess.run(list(command), check=False)
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode

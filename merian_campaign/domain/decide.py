@@ -1,0 +1,288 @@
+"""The one place that decides what a tick does: a pure function of what is known.
+
+`decide` neither reads a clock nor touches anything: it takes a snapshot of the store, what was seen
+of the drivers, and the time, and returns decisions for the services to carry out in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from merian_campaign.domain import plan, remedy
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
+from merian_campaign.domain.states import (
+    CampaignState,
+    GroupState,
+    SubmissionOutcome,
+    SubmissionState,
+)
+
+LAUNCH_GRACE = timedelta(seconds=90)
+"""How long a started driver may take to claim its submission before another is started."""
+
+MAX_EPOCHS = 6
+"""Drivers a submission may use up before it is given up."""
+
+MAX_FAILED_STARTS = 2
+"""Submissions of a group that may fail to run at all, one after the other, before a person is asked."""
+
+
+class Liveness(StrEnum):
+    """What was seen of a submission's driver."""
+
+    UNCLAIMED = "unclaimed"
+    """No driver has claimed it."""
+    ALIVE = "alive"
+    """It runs, or its lease is valid and its host cannot be looked into."""
+    DEAD = "dead"
+    """Its process is gone, or its lease has run out."""
+    ENDED = "ended"
+    """It wrote its outcome."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What `decide` needs besides the snapshot.
+
+    Parameters
+    ----------
+    drivers : `~collections.abc.Mapping`
+        Liveness by submission id, for every unfinished submission.
+    requests : `~collections.abc.Mapping`
+        Memory requests by step name.
+    workers : `int`
+        The site's workers a node.
+    now : `datetime.datetime`
+        UTC.
+    """
+
+    drivers: Mapping[int, Liveness]
+    requests: Mapping[str, RequestTable]
+    workers: int
+    now: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveGroup:
+    """Change the state of a group."""
+
+    group: GroupView
+    state: GroupState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    """Prepare submission ``number`` of a group and start its driver."""
+
+    group: GroupView
+    number: int
+    remedy: Remedy
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Start a driver for a submission that has none alive."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harvest:
+    """Take in what a driver left behind and finish its submission."""
+
+    group: GroupView
+    submission: SubmissionView
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp:
+    """Finish a submission whose drivers keep dying."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow:
+    """Take in the progress of a running submission."""
+
+    group: GroupView
+    submission: SubmissionView
+
+
+type Decision = MoveGroup | Submit | Launch | Harvest | GiveUp | Follow
+
+
+def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
+    """Return what to do now, in order.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign as applied.
+    snapshot : `Snapshot`
+        What the store knows.
+    situation : `Situation`
+        What was observed.
+
+    Returns
+    -------
+    decisions : `tuple`
+        Empty when nothing can be done. Unfinished submissions come first, new ones last, in the order
+        of the file, as far as the campaign's limit allows.
+    """
+    decisions: list[Decision] = []
+    ready: list[GroupView] = []
+    steps = {step.name for step in spec.steps}
+    current = plan.in_force(spec, snapshot)
+    in_force = {group.id for group in current.groups}
+    for group in snapshot.groups:
+        # Groups that were taken out of the file are kept for the record; what runs of them is followed.
+        if group.step not in steps or (group.live is None and group.id not in in_force):
+            continue
+        if group.live is not None:
+            decision = _driver_decision(group, group.live, situation)
+            if decision is not None:
+                decisions.append(decision)
+        elif snapshot.campaign.state is not CampaignState.CANCELLED or group.state is GroupState.RUNNING:
+            move = _group_move(spec, current, group, situation)
+            if move is not None:
+                decisions.append(move)
+            elif group.state is GroupState.READY:
+                ready.append(group)
+    if snapshot.campaign.state is CampaignState.ACTIVE:
+        live = sum(1 for group in snapshot.groups if group.live is not None)
+        room = max(0, spec.limits.submissions - live)
+        decisions.extend(_submission(spec, group, situation) for group in ready[:room])
+    return tuple(decisions)
+
+
+def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
+    liveness = situation.drivers[submission.id]
+    if liveness is Liveness.ENDED:
+        return Harvest(group=group, submission=submission)
+    if liveness is Liveness.ALIVE:
+        return Follow(group=group, submission=submission)
+    if submission.epoch >= MAX_EPOCHS:
+        return GiveUp(group=group, submission=submission, reason=f"{submission.epoch} drivers died on it")
+    launched = submission.launched_at
+    if launched is not None and situation.now - launched < LAUNCH_GRACE:
+        return None
+    if submission.state is SubmissionState.PREPARED:
+        return Launch(group=group, submission=submission, reason="no driver has claimed it")
+    return Launch(group=group, submission=submission, reason="its driver died; another one takes over")
+
+
+def _group_move(
+    spec: CampaignSpec, snapshot: Snapshot, group: GroupView, situation: Situation
+) -> MoveGroup | None:
+    if group.state is GroupState.RUNNING:
+        return judge(spec, group, situation)
+    if group.state in {GroupState.WAITING, GroupState.BLOCKED, GroupState.READY}:
+        found = plan.readiness(spec, snapshot, group)
+        target = found.state
+        if group.state is GroupState.READY and target is GroupState.BLOCKED:
+            target = GroupState.WAITING
+        if target is not group.state:
+            return MoveGroup(group=group, state=target, reason=found.reason)
+    return None
+
+
+def _recent(group: GroupView) -> tuple[SubmissionView, ...]:
+    return tuple(entry for entry in group.submissions if entry.number > group.attempts_from)
+
+
+def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGroup:
+    """Say what becomes of a group whose latest submission has finished."""
+    last = group.submissions[-1]
+    step = spec.step(group.step)
+
+    def move(state: GroupState, reason: str) -> MoveGroup:
+        return MoveGroup(group=group, state=state, reason=reason)
+
+    if last.outcome is SubmissionOutcome.CANCELLED:
+        return move(GroupState.CANCELLED, "its submission was cancelled")
+    if isinstance(step, ActionStep):
+        return _judge_action(group, step, last)
+    if last.outcome is SubmissionOutcome.FAILED:
+        return _judge_failed_start(group, last)
+    if last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0:
+        target = GroupState.NEEDS_REVIEW if step.if_empty == "needs_review" else GroupState.DONE
+        return move(target, f"nothing to do: {last.reason}")
+    if group.counts.expected and group.counts.open == 0:
+        return move(GroupState.DONE, f"all {group.counts.expected} quanta succeeded")
+    return _judge_open(spec, step, group, situation)
+
+
+def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
+    if last.outcome is SubmissionOutcome.SUCCEEDED:
+        return MoveGroup(group=group, state=GroupState.DONE, reason=last.reason)
+    if len(_recent(group)) < step.max_submissions:
+        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}")
+    return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
+
+
+def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+    failed = 0
+    for entry in reversed(_recent(group)):
+        if entry.outcome is not SubmissionOutcome.FAILED:
+            break
+        failed += 1
+    if failed < MAX_FAILED_STARTS:
+        return MoveGroup(
+            group=group, state=GroupState.READY, reason=f"could not run, try again: {last.reason}"
+        )
+    return MoveGroup(
+        group=group, state=GroupState.NEEDS_REVIEW, reason=f"could not run {failed} times: {last.reason}"
+    )
+
+
+def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: Situation) -> MoveGroup:
+    last = group.submissions[-1]
+    policy = spec.afterburner_of(step)
+    ahead = remedy.prospects(group, policy=policy, requests=situation.requests[step.name])
+    # A driver that was lost before its graph was there left nothing to judge by.
+    unseen = last.outcome is SubmissionOutcome.LOST and group.counts.expected == 0
+    may_retry = unseen or (bool(ahead.retryable) and last.outcome is not SubmissionOutcome.EMPTY)
+    used = len(_recent(group))
+    if may_retry and used < policy.max_submissions:
+        why = remedy.describe_failures(ahead.retryable) or last.reason
+        return MoveGroup(group=group, state=GroupState.READY, reason=f"afterburner: {why}")
+    lost = group.counts.open
+    if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
+        return MoveGroup(
+            group=group,
+            state=GroupState.DONE,
+            reason=f"{lost} of {group.counts.expected} lost, within the loss budget {step.loss_budget:g}",
+        )
+    why = remedy.describe_failures(ahead.hopeless or ahead.retryable) or last.reason
+    behind = f"; {ahead.blocked} blocked behind them" if ahead.blocked else ""
+    capped = f" after {used} submissions" if may_retry else ""
+    return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
+
+
+def _submission(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
+    number = group.submissions[-1].number + 1 if group.submissions else 1
+    step = spec.step(group.step)
+    if isinstance(step, ActionStep) or not group.submissions:
+        return Submit(group=group, number=number, remedy=Remedy(), reason=group.reason)
+    found = remedy.next_remedy(
+        group,
+        step=step,
+        policy=spec.afterburner_of(step),
+        requests=situation.requests[step.name],
+        workers=situation.workers,
+    )
+    words = remedy.describe_remedy(found)
+    reason = f"{group.reason}; {words}" if words else group.reason
+    return Submit(group=group, number=number, remedy=found, reason=reason)

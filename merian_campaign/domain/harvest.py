@@ -1,0 +1,384 @@
+"""From what a submission left behind to quanta with attempts and verdicts.
+
+Three sources, in order of trust: the provenance graph (what became of each quantum), the journal
+(exit status, signal, peak memory, host of each process), the predicted graph (what there was to do).
+«Unknown» is a legal answer; blocked is not failed; a success with a caveat is a success.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from merian_campaign.domain import journal
+from merian_campaign.domain.quanta import Attempt, DataIdValue, Quantum
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.rules import Evidence, FailureRule, judge
+from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.states import QuantumState
+
+_SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predicted:
+    """A quantum of a predicted graph; ``after`` are the UUIDs of the quanta it needs."""
+
+    uuid: str
+    task: str
+    data_id: str
+    dimensions: Mapping[str, DataIdValue]
+    after: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawAttempt:
+    """An attempt as the provenance graph has it; memory in MiB, times UTC, seconds of run time."""
+
+    status: str
+    exception_type: str | None
+    exception_message: str | None
+    peak_mb: int | None
+    started: datetime | None
+    seconds: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawQuantum:
+    """A quantum as the provenance graph has it."""
+
+    uuid: str
+    task: str
+    data_id: str
+    dimensions: Mapping[str, DataIdValue]
+    status: str
+    caveats: str
+    attempts: tuple[RawAttempt, ...]
+    log: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What is known of the submission as a whole.
+
+    Parameters
+    ----------
+    rules : `tuple` [`FailureRule`, ...]
+        The campaign's failure rules.
+    requests : `RequestTable`
+        Memory requests of the step before any remedy.
+    remedy : `Remedy`
+        What the submission asked for.
+    driver_lost : `bool`
+        Whether its driver died.
+    """
+
+    rules: tuple[FailureRule, ...]
+    requests: RequestTable
+    remedy: Remedy
+    driver_lost: bool
+
+
+def parse_predicted(lines: Iterable[str]) -> tuple[Predicted, ...]:
+    """Read the JSON lines of a predicted graph."""
+    return tuple(
+        Predicted(
+            uuid=entry["uuid"],
+            task=entry["task"],
+            data_id=entry["data_id"],
+            dimensions=entry["dimensions"],
+            after=tuple(entry["after"]),
+        )
+        for entry in map(json.loads, lines)
+    )
+
+
+def parse_harvest(lines: Iterable[str]) -> tuple[RawQuantum, ...]:
+    """Read the JSON lines of a provenance graph."""
+    return tuple(
+        RawQuantum(
+            uuid=entry["uuid"],
+            task=entry["task"],
+            data_id=entry["data_id"],
+            dimensions=entry["dimensions"],
+            status=entry["status"],
+            caveats=entry["caveats"],
+            attempts=tuple(map(_raw_attempt, entry["attempts"])),
+            log=entry["log"],
+        )
+        for entry in map(json.loads, lines)
+    )
+
+
+def _raw_attempt(entry: Mapping[str, Any]) -> RawAttempt:
+    started = entry["started"]
+    return RawAttempt(
+        status=entry["status"],
+        exception_type=entry["exception_type"],
+        exception_message=entry["exception_message"],
+        peak_mb=entry["peak_mb"],
+        started=None if started is None else datetime.fromisoformat(started),
+        seconds=entry["seconds"],
+    )
+
+
+def progress(predicted: Iterable[Predicted], records: Iterable[journal.Record]) -> tuple[Quantum, ...]:
+    """Return live states while a submission runs, from the journal alone.
+
+    A quantum of a job that held several is not called failed before the harvest: the job's status
+    does not tell which of them it was.
+    """
+    seen = journal.fold(records)
+    return tuple(
+        Quantum(
+            task=entry.task,
+            data_id=entry.data_id,
+            dimensions=entry.dimensions,
+            state=_live_state(seen.get(entry.uuid)),
+        )
+        for entry in predicted
+    )
+
+
+def _live_state(seen: journal.QuantumProgress | None) -> QuantumState:
+    if seen is None:
+        return QuantumState.PENDING
+    match seen.state:
+        case journal.QuantumState.RUNNING:
+            return QuantumState.RUNNING
+        case journal.QuantumState.OK:
+            return QuantumState.SUCCEEDED
+        case journal.QuantumState.FAILED | journal.QuantumState.HELD:
+            return QuantumState.UNKNOWN if seen.shared else QuantumState.FAILED
+        case journal.QuantumState.LOST:
+            return QuantumState.UNKNOWN
+        case _:
+            return QuantumState.PENDING
+
+
+def conclude(
+    raw: Iterable[RawQuantum],
+    *,
+    predicted: Iterable[Predicted],
+    records: Iterable[journal.Record],
+    context: Context,
+) -> tuple[Quantum, ...]:
+    """Return the final state of every predicted quantum of a submission.
+
+    Parameters
+    ----------
+    raw : iterable of `RawQuantum`
+        From the provenance graph; may lack quanta, or be empty when there is none.
+    predicted : iterable of `Predicted`
+        From the predicted graph.
+    records : iterable of `journal.Record`
+        The whole journal.
+    context : `Context`
+        The submission.
+    """
+    seen = journal.fold(records)
+    journalled = bool(seen)
+    found = {entry.uuid: entry for entry in raw}
+    plan = {entry.uuid: entry for entry in predicted}
+    for uuid, entry in found.items():
+        plan.setdefault(
+            uuid,
+            Predicted(
+                uuid=uuid, task=entry.task, data_id=entry.data_id, dimensions=entry.dimensions, after=()
+            ),
+        )
+    states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
+    _block(states, plan)
+    # A quantum that was held back had no attempt here: what is known of it stays as it was.
+    held = {uuid for uuid, entry in seen.items() if entry.state is journal.QuantumState.HELD}
+    return tuple(
+        _quantum(entry, found.get(uuid), seen.get(uuid), state=states[uuid], context=context)
+        for uuid, entry in plan.items()
+        if uuid not in held
+    )
+
+
+def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, journalled: bool) -> QuantumState:
+    """Return a quantum's state before blocking is derived from the graph."""
+    if raw is not None and raw.status in _SUCCESS:
+        return QuantumState.SUCCEEDED
+    if raw is not None and raw.status == "BLOCKED":
+        return QuantumState.BLOCKED
+    has_log = raw is not None and any(entry.exception_type or entry.started for entry in raw.attempts)
+    if has_log or _process_failed(raw, seen):
+        return QuantumState.FAILED
+    if not journalled and raw is not None and raw.status == "FAILED":
+        # A run without a journal: the provenance graph's word is all there is.
+        return QuantumState.FAILED
+    return QuantumState.UNKNOWN
+
+
+def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None) -> bool:
+    """Say whether the journal shows that this very quantum did not succeed.
+
+    In a job of several quanta it does not: the one that was running when it died is not named. A
+    process that ended well failed only if the provenance graph says so; without one it is unknown.
+    """
+    if seen is None or seen.shared:
+        return False
+    if seen.state is journal.QuantumState.OK:
+        return raw is not None and raw.status == "FAILED"
+    return seen.starts > 0 or seen.state is journal.QuantumState.HELD
+
+
+def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> None:
+    """Mark what did not run because something before it failed."""
+    blocking = {QuantumState.FAILED, QuantumState.BLOCKED}
+    changed = True
+    while changed:
+        changed = False
+        for uuid, entry in plan.items():
+            if states[uuid] is QuantumState.UNKNOWN and any(
+                states.get(other) in blocking for other in entry.after
+            ):
+                states[uuid] = QuantumState.BLOCKED
+                changed = True
+
+
+def _quantum(
+    entry: Predicted,
+    raw: RawQuantum | None,
+    seen: journal.QuantumProgress | None,
+    *,
+    state: QuantumState,
+    context: Context,
+) -> Quantum:
+    attempts: tuple[Attempt, ...] = ()
+    if state in {QuantumState.SUCCEEDED, QuantumState.FAILED}:
+        attempts = _attempts(entry, raw, seen, state=state, context=context)
+    return Quantum(
+        task=entry.task,
+        data_id=entry.data_id,
+        dimensions=entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions},
+        state=state,
+        caveats="" if raw is None else raw.caveats,
+        attempts=attempts,
+    )
+
+
+def _attempts(
+    entry: Predicted,
+    raw: RawQuantum | None,
+    seen: journal.QuantumProgress | None,
+    *,
+    state: QuantumState,
+    context: Context,
+) -> tuple[Attempt, ...]:
+    """Join the provenance's attempts with what the journal knows of the last one."""
+    found = list(raw.attempts) if raw is not None else []
+    if not found:
+        found = [_EMPTY]
+    made = []
+    for number, attempt in enumerate(found, start=1):
+        last = number == len(found)
+        ended = state if last else _attempt_state(attempt)
+        made.append(
+            _attempt(entry, attempt, seen if last else None, number=number, state=ended, context=context)
+        )
+    log = None if raw is None else raw.log
+    return tuple(_with_log(attempt, log) for attempt in made)
+
+
+_EMPTY = RawAttempt(
+    status="UNKNOWN", exception_type=None, exception_message=None, peak_mb=None, started=None, seconds=None
+)
+
+
+def _attempt_state(attempt: RawAttempt) -> QuantumState:
+    return QuantumState.SUCCEEDED if attempt.status in _SUCCESS else QuantumState.FAILED
+
+
+def _with_log(attempt: Attempt, log: str | None) -> Attempt:
+    return replace(attempt, log_path=log)
+
+
+def _attempt(
+    entry: Predicted,
+    raw: RawAttempt,
+    seen: journal.QuantumProgress | None,
+    *,
+    number: int,
+    state: QuantumState,
+    context: Context,
+) -> Attempt:
+    record = None if seen is None else seen.record
+    ended = record is not None and record.event in {journal.Event.ENDED, journal.Event.HELD}
+    judgement = None
+    if state is QuantumState.FAILED:
+        judgement = judge(_evidence(entry, raw, seen, context=context, ended=ended), rules=context.rules)
+    started = raw.started
+    finished = None if started is None or raw.seconds is None else started + timedelta(seconds=raw.seconds)
+    if record is not None and finished is None and ended:
+        finished = record.time
+        if finished is not None and record.wall_s is not None:
+            started = started or finished - timedelta(seconds=record.wall_s)
+    return Attempt(
+        try_number=number,
+        state=state,
+        verdict=None if judgement is None else judgement.verdict,
+        evidence="" if judgement is None else judgement.evidence,
+        exception_type=raw.exception_type,
+        exception_message=raw.exception_message,
+        exit_code=None if record is None else record.exit,
+        signal=None if record is None else record.signal,
+        peak_mb=_peak(raw, record),
+        requested_mb=_requested(entry.task, record, context),
+        started=started,
+        ended=finished,
+        host=None if record is None or not record.host else record.host,
+        uuid=entry.uuid,
+        charged=True if judgement is None else judgement.charged,
+    )
+
+
+def _peak(raw: RawAttempt, record: journal.Record | None) -> int | None:
+    if record is not None and record.peak_mb is not None:
+        return round(record.peak_mb)
+    return raw.peak_mb
+
+
+def _requested(task: str, record: journal.Record | None, context: Context) -> int:
+    if record is not None and record.requested_mb:
+        return round(record.requested_mb)
+    return context.requests.request(task, context.remedy)
+
+
+def _guard_words(evidence: Mapping[str, object]) -> str:
+    """Say what the guard measured; its own keys in a sentence, others as they are."""
+    reached, limit = evidence.get("reached_mb"), evidence.get("limit_mb")
+    if isinstance(reached, int | float) and isinstance(limit, int | float):
+        return f"reached {reached:.0f} MB, over the limit of {limit:.0f} MB"
+    return ", ".join(f"{name} {value}" for name, value in evidence.items())
+
+
+def _evidence(
+    entry: Predicted,
+    raw: RawAttempt,
+    seen: journal.QuantumProgress | None,
+    *,
+    context: Context,
+    ended: bool,
+) -> Evidence:
+    record = None if seen is None else seen.record
+    guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None
+    words = _guard_words(record.evidence) if guard is not None and record is not None else ""
+    return Evidence(
+        task=entry.task,
+        exception_type=raw.exception_type,
+        exception_message=raw.exception_message,
+        exit_code=None if record is None else record.exit,
+        signal=None if record is None else record.signal,
+        journal_verdict=guard,
+        journal_evidence=words,
+        started=seen is not None and seen.starts > 0,
+        ended=ended,
+        driver_lost=context.driver_lost,
+    )

@@ -1,0 +1,367 @@
+"""The journal of one submission, version 1: what its lines mean, and how to read them.
+
+``{submitPath}/journal.jsonl`` holds one JSON object a line, appended by several processes on several
+hosts while the submission runs.  This module is the format: frozen records, a tolerant reader, and a
+fold into the last known state of each quantum.  It never opens a file and never reads a clock; writing
+belongs to the WMS service and to its shell wrapper.
+
+Fields of a line (``null`` or absent when unknown):
+
+========================  ==============================================================================
+``v``                     format version, 1
+``t``                     ISO 8601 UTC with microseconds, e.g. ``2026-11-22T15:04:05.123456Z``
+``event``                 see `Event`
+``job``, ``label``        BPS job name and job label
+``quanta``                UUIDs of the quanta of the job, strings
+``host``                  host of the process that the line is about
+``pid``, ``pid_start``    that process, and its start time (field 22 of ``/proc/PID/stat``, clock ticks)
+``exit``, ``signal``      ``ended`` only: exit status, or the signal that ended it; the other is null
+``verdict``               ``ended`` only: see `Verdict`
+``evidence``              object; what the verdict rests on
+``peak_mb``               peak resident memory of the whole process tree, MiB
+``requested_mb``          ``requestMemory``, MiB
+``cpu_s``, ``wall_s``     seconds
+``slurm_job``             Slurm job id of the block, when there is one
+``slurm_node``            Slurm's name of the node, when there is one
+========================  ==============================================================================
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+__all__ = [
+    "VERSION",
+    "Event",
+    "QuantumProgress",
+    "QuantumState",
+    "Record",
+    "Verdict",
+    "fold",
+    "format_line",
+    "format_time",
+    "is_open",
+    "parse_lines",
+]
+
+VERSION = 1
+"""Version written by this release; later versions may add fields and events but not change these."""
+
+_START = '{"v":'
+
+
+class Event(StrEnum):
+    """What happened."""
+
+    OPENED = "opened"
+    """A driver began (or resumed) the submission; its own host, pid and start time are on the line."""
+
+    LAUNCHED = "launched"
+    """A job was handed to the engine; it may still wait for its parents or for a worker."""
+
+    STARTED = "started"
+    """A worker began to run the job."""
+
+    ENDED = "ended"
+    """The job's process is gone; exit, signal and verdict say how."""
+
+    HELD = "held"
+    """The job was not run because a quantum of it is on the hold list; counts as failed."""
+
+    CLOSED = "closed"
+    """The driver ended in good order.  Nothing of this submission runs any more."""
+
+
+class Verdict(StrEnum):
+    """How a job ended."""
+
+    OK = "ok"
+    """Exit status 0."""
+
+    FAILED = "failed"
+    """The payload failed: non-zero exit, or a signal nobody here sent."""
+
+    OUT_OF_MEMORY = "out_of_memory"
+    """Ended because it went past its memory request; the evidence holds requested, reached and when."""
+
+    WALLTIME = "walltime"
+    """Ended because it went past its time request."""
+
+    NODE_LOST = "node_lost"
+    """The worker or its node went away."""
+
+    CANCELLED = "cancelled"
+    """Ended because the submission was stopped."""
+
+
+class QuantumState(StrEnum):
+    """Last known state of one quantum, as far as the journal tells."""
+
+    LAUNCHED = "launched"
+    """Handed to the engine, not seen starting."""
+
+    RUNNING = "running"
+    """Started and not seen ending."""
+
+    OK = "ok"
+    """Its job ended well."""
+
+    FAILED = "failed"
+    """Its job ended otherwise; the record's verdict says how."""
+
+    HELD = "held"
+    """Left out on purpose."""
+
+    LOST = "lost"
+    """Started, never seen ending, and the journal was closed or opened again after that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One line of a journal; the module docstring defines the fields.
+
+    ``event`` and ``verdict`` are plain strings so that lines of a later version survive reading;
+    compare them with `Event` and `Verdict`.
+    """
+
+    event: str
+    t: str = ""
+    v: int = VERSION
+    job: str = ""
+    label: str = ""
+    quanta: tuple[str, ...] = ()
+    host: str = ""
+    pid: int | None = None
+    pid_start: int | None = None
+    exit: int | None = None
+    signal: int | None = None
+    verdict: str | None = None
+    evidence: Mapping[str, object] = field(default_factory=dict)
+    peak_mb: float | None = None
+    requested_mb: float | None = None
+    cpu_s: float | None = None
+    wall_s: float | None = None
+    slurm_job: str | None = None
+    slurm_node: str | None = None
+
+    @property
+    def time(self) -> datetime | None:
+        """Moment of the event, timezone aware, or None when the line had no readable one."""
+        try:
+            moment = datetime.fromisoformat(self.t)
+        except ValueError:
+            return None
+        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantumProgress:
+    """What the journal knows about one quantum.
+
+    Parameters
+    ----------
+    quantum
+        UUID in this submission's graph.
+    state
+        Last known state.
+    starts
+        How many times a job with this quantum was started.
+    shared
+        The job held several quanta: a failure is the job's, and this quantum itself may have succeeded.
+    record
+        The line that set ``state`` (for `QuantumState.LOST`, the one that started it).
+    """
+
+    quantum: str
+    state: QuantumState
+    starts: int
+    shared: bool
+    record: Record
+
+
+def format_time(moment: datetime) -> str:
+    """Return a moment as journals write it: UTC, microseconds, trailing ``Z``."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def format_line(record: Record) -> str:
+    """Return a record as one line, newline included; fields that say nothing are left out."""
+    values: dict[str, object] = {"v": record.v, "t": record.t, "event": record.event}
+    for name in ("job", "label"):
+        values[name] = getattr(record, name)
+    values["quanta"] = list(record.quanta)
+    for name in ("host", "pid", "pid_start"):
+        values[name] = getattr(record, name)
+    if record.event == Event.ENDED:
+        values.update(
+            exit=record.exit,
+            signal=record.signal,
+            verdict=record.verdict,
+            evidence=dict(record.evidence),
+        )
+    elif record.evidence:
+        values["evidence"] = dict(record.evidence)
+    for name in ("peak_mb", "requested_mb", "cpu_s", "wall_s", "slurm_job", "slurm_node"):
+        value = getattr(record, name)
+        if value is not None:
+            values[name] = value
+    return json.dumps(values, separators=(",", ":"), default=str) + "\n"
+
+
+def parse_lines(text: str) -> tuple[Record, ...]:
+    """Read the text of a journal, or the part of it that was appended since the last look.
+
+    Parameters
+    ----------
+    text
+        Whole lines, or anything: a last line that does not end yet is left out, a line torn by a
+        writer that died is dropped (and the next writer's line, glued to it, is saved), unknown fields
+        are ignored, unknown events are kept.
+
+    Returns
+    -------
+    records
+        In the order of the file.
+    """
+    whole = text[: text.rfind("\n") + 1]
+    found = (_parse_line(line) for line in whole.split("\n") if line.strip())
+    return tuple(record for record in found if record is not None)
+
+
+def _parse_line(line: str) -> Record | None:
+    """Return the record of a line, or of the last readable object in it, or None."""
+    start = line.find(_START)
+    while start >= 0:
+        try:
+            values = json.loads(line[start:])
+        except ValueError:
+            start = line.find(_START, start + 1)
+            continue
+        return _to_record(values)
+    return None
+
+
+def _to_record(values: object) -> Record | None:
+    """Return a record from a decoded object; values of the wrong type read as unknown."""
+    if not isinstance(values, dict) or not isinstance(values.get("event"), str):
+        return None
+    quanta = values.get("quanta")
+    evidence = values.get("evidence")
+    return Record(
+        event=values["event"],
+        t=_text(values.get("t")) or "",
+        v=_whole(values.get("v")) or VERSION,
+        job=_text(values.get("job")) or "",
+        label=_text(values.get("label")) or "",
+        quanta=tuple(str(item) for item in quanta) if isinstance(quanta, list) else (),
+        host=_text(values.get("host")) or "",
+        pid=_whole(values.get("pid")),
+        pid_start=_whole(values.get("pid_start")),
+        exit=_whole(values.get("exit")),
+        signal=_whole(values.get("signal")),
+        verdict=_text(values.get("verdict")),
+        evidence=evidence if isinstance(evidence, dict) else {},
+        peak_mb=_number(values.get("peak_mb")),
+        requested_mb=_number(values.get("requested_mb")),
+        cpu_s=_number(values.get("cpu_s")),
+        wall_s=_number(values.get("wall_s")),
+        slurm_job=_text(values.get("slurm_job")),
+        slurm_node=_text(values.get("slurm_node")),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
+    """Return the last known state of every quantum that a journal mentions.
+
+    A success is final: a job that is started again after it (a resumed submission) only finds its
+    outputs there.  An ``opened`` or ``closed`` line turns whatever was still running into
+    `QuantumState.LOST`, because a driver opens a journal only when no other driver of it is left.
+
+    Parameters
+    ----------
+    records
+        In the order of the file.
+
+    Returns
+    -------
+    progress
+        By quantum UUID.
+    """
+    folded: dict[str, QuantumProgress] = {}
+    for record in records:
+        if record.event in (Event.OPENED, Event.CLOSED):
+            for quantum, progress in folded.items():
+                if progress.state is QuantumState.RUNNING:
+                    folded[quantum] = _moved(progress, QuantumState.LOST, progress.record)
+            continue
+        state = _state_after(record)
+        if state is None:
+            continue
+        for quantum in record.quanta:
+            folded[quantum] = _advance(folded.get(quantum), quantum=quantum, state=state, record=record)
+    return folded
+
+
+def is_open(records: Iterable[Record]) -> Record | None:
+    """Return the ``opened`` line of a driver that has not closed the journal, or None.
+
+    The line names the driver's host, pid and start time, so that a caller can tell a driver that is
+    alive from one that was killed.
+    """
+    opened: Record | None = None
+    for record in records:
+        if record.event == Event.OPENED:
+            opened = record
+        elif record.event == Event.CLOSED:
+            opened = None
+    return opened
+
+
+def _state_after(record: Record) -> QuantumState | None:
+    match record.event:
+        case Event.LAUNCHED:
+            return QuantumState.LAUNCHED
+        case Event.STARTED:
+            return QuantumState.RUNNING
+        case Event.ENDED:
+            return QuantumState.OK if record.verdict == Verdict.OK else QuantumState.FAILED
+        case Event.HELD:
+            return QuantumState.HELD
+        case _:
+            return None
+
+
+def _advance(
+    before: QuantumProgress | None, *, quantum: str, state: QuantumState, record: Record
+) -> QuantumProgress:
+    starts = (before.starts if before else 0) + (state is QuantumState.RUNNING)
+    after = QuantumProgress(
+        quantum=quantum, state=state, starts=starts, shared=len(record.quanta) > 1, record=record
+    )
+    if before is not None and before.state is QuantumState.OK:
+        return _moved(after, QuantumState.OK, before.record)
+    return after
+
+
+def _moved(progress: QuantumProgress, state: QuantumState, record: Record) -> QuantumProgress:
+    return QuantumProgress(
+        quantum=progress.quantum,
+        state=state,
+        starts=progress.starts,
+        shared=progress.shared,
+        record=record,
+    )

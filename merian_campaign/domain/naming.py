@@ -1,0 +1,132 @@
+"""One grammar for collections and paths, with its inverse.
+
+::
+
+    step output   <campaign output>/<step>            CHAINED, all RUNs of the step (or as the file says)
+    group output  <step output>/<group key>           CHAINED, kept by BPS
+    RUN           <step output>/<group key>/<NNN>     one a submission, NNN = 001, 002 ...
+    directory     <root>/<campaign>/<step>/<group key>/<NNN>
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+_NUMBER = re.compile(r"(?!000)[0-9]{3}|[1-9][0-9]{3,}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunName:
+    """The parts of a RUN collection's name."""
+
+    step_output: str
+    group: str
+    number: int
+
+
+def group_output(*, step_output: str, group: str) -> str:
+    """Return the chain of one group."""
+    return f"{step_output}/{group}"
+
+
+def run_collection(name: RunName) -> str:
+    """Return the RUN collection of a submission."""
+    return f"{group_output(step_output=name.step_output, group=name.group)}/{name.number:03d}"
+
+
+def parse_run_collection(run: str) -> RunName:
+    """Return the parts of a RUN collection's name; the inverse of `run_collection`.
+
+    Raises
+    ------
+    ValueError
+        Raised if the name was not made by this grammar.
+    """
+    step_output, _, rest = run.rpartition("/")
+    step_output, _, group = step_output.rpartition("/")
+    if not step_output or not group or not _NUMBER.fullmatch(rest):
+        raise ValueError(f"{run!r} is not <step output>/<group>/<NNN>")
+    return RunName(step_output=step_output, group=group, number=int(rest))
+
+
+def submission_directory(*, root: str, campaign: str, step: str, group: str, number: int) -> str:
+    """Return the directory of a submission."""
+    return str(PurePosixPath(root) / campaign / step / group / f"{number:03d}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionPaths:
+    """Where the files of one submission lie.
+
+    Parameters
+    ----------
+    directory : `str`
+        The submission's own directory.
+    """
+
+    directory: str
+
+    def _path(self, name: str) -> str:
+        return str(PurePosixPath(self.directory) / name)
+
+    @property
+    def yaml(self) -> str:
+        """The rendered BPS submit file."""
+        return self._path("submit.yaml")
+
+    @property
+    def bps(self) -> str:
+        """BPS's submit directory (``submitPath``); made by BPS, must not exist before."""
+        return self._path("bps")
+
+    @property
+    def journal(self) -> str:
+        """One line a quantum event, written while it runs."""
+        return str(PurePosixPath(self.bps) / "journal.jsonl")
+
+    @property
+    def provenance(self) -> str:
+        """The provenance graph, the truth about quanta."""
+        return str(PurePosixPath(self.bps) / "provenance.qg")
+
+    @property
+    def driver_log(self) -> str:
+        """Output of the driver and of ``bps submit``."""
+        return self._path("driver.log")
+
+    @property
+    def progress(self) -> str:
+        """What the driver has come to (JSON, replaced atomically)."""
+        return self._path("progress.json")
+
+    @property
+    def outcome(self) -> str:
+        """How the driver ended (JSON, written once, atomically)."""
+        return self._path("outcome.json")
+
+    @property
+    def predicted(self) -> str:
+        """The quanta of the graph (JSON lines)."""
+        return self._path("predicted.jsonl")
+
+    @property
+    def harvest(self) -> str:
+        """The quanta with their attempts, out of the provenance graph (JSON lines)."""
+        return self._path("harvest.jsonl")
+
+    @property
+    def collected(self) -> str:
+        """Marker: outputs are in the butler and in the step's chain, quanta are written down."""
+        return self._path("collected.json")
+
+    @property
+    def hold(self) -> str:
+        """Quanta that must not be run again (JSON)."""
+        return self._path("hold.json")
+
+    @property
+    def started(self) -> str:
+        """Marker: the work of this submission was begun (holds the epoch)."""
+        return self._path("started")

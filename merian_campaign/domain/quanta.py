@@ -1,0 +1,195 @@
+"""Quanta and their attempts as plain values.
+
+A quantum is one task on one data ID. Its identity is (group, task label, canonical data ID): every
+quantum graph mints new UUIDs, so a UUID names an attempt, never a quantum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from merian_campaign.domain.states import QuantumState, Verdict
+
+type DataIdValue = int | str
+
+COLUMN_DIMENSIONS = (
+    "instrument",
+    "visit",
+    "exposure",
+    "detector",
+    "tract",
+    "patch",
+    "band",
+    "physical_filter",
+)
+"""Dimensions that have a column of their own in the tracking database."""
+
+INTEGER_DIMENSIONS = frozenset({"visit", "exposure", "detector", "tract", "patch", "day_obs"})
+
+
+def canonical_data_id(required: Mapping[str, DataIdValue]) -> str:
+    """Return the canonical text of a data ID, e.g. ``detector=1,instrument=DECam,visit=971666``.
+
+    Parameters
+    ----------
+    required : `~collections.abc.Mapping`
+        The required dimensions only; implied ones (band of a visit ...) would make two names for one
+        data ID.
+
+    Returns
+    -------
+    key : `str`
+        ``name=value`` pairs sorted by name.
+    """
+    return ",".join(f"{name}={required[name]}" for name in sorted(required))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One execution of one quantum.
+
+    Parameters
+    ----------
+    try_number : `int`
+        1-based within its submission.
+    state : `QuantumState`
+        SUCCEEDED, FAILED, BLOCKED or UNKNOWN.
+    verdict : `Verdict` or `None`
+        Why it failed; `None` unless it failed.
+    evidence : `str`
+        What the verdict rests on, in words; empty when there is none.
+    exception_type, exception_message : `str` or `None`
+        From the quantum's own log.
+    exit_code, signal : `int` or `None`
+        Of the process that ran it.
+    peak_mb, requested_mb : `int` or `None`
+        Memory in MiB.
+    started, ended : `datetime.datetime` or `None`
+        UTC.
+    host, log_path, uuid : `str` or `None`
+        Where it ran, the log to read, the quantum's UUID in that graph.
+    charged : `bool`
+        Whether it counts against the quantum's budget of attempts.
+    """
+
+    try_number: int
+    state: QuantumState
+    verdict: Verdict | None = None
+    evidence: str = ""
+    exception_type: str | None = None
+    exception_message: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    peak_mb: int | None = None
+    requested_mb: int | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    host: str | None = None
+    log_path: str | None = None
+    uuid: str | None = None
+    charged: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantum:
+    """A quantum as one submission's graph and harvest show it.
+
+    Parameters
+    ----------
+    task : `str`
+        Task label.
+    data_id : `str`
+        Canonical data ID (`canonical_data_id`).
+    dimensions : `~collections.abc.Mapping`
+        Values of `COLUMN_DIMENSIONS` that the data ID has, implied ones included.
+    state : `QuantumState`
+        As far as this submission shows it.
+    caveats : `str`
+        Codes of the middleware's success caveats, e.g. ``N`` (no work found); empty for none.
+    attempts : `tuple` [`Attempt`, ...]
+        In order; empty while it has not run.
+    """
+
+    task: str
+    data_id: str
+    dimensions: Mapping[str, DataIdValue]
+    state: QuantumState
+    caveats: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """Numbers of quanta by state; derived, never stored as truth."""
+
+    pending: int = 0
+    running: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    blocked: int = 0
+    unknown: int = 0
+
+    @property
+    def expected(self) -> int:
+        """All predicted quanta."""
+        return self.pending + self.running + self.succeeded + self.failed + self.blocked + self.unknown
+
+    @property
+    def open(self) -> int:
+        """Quanta that have not succeeded."""
+        return self.expected - self.succeeded
+
+    def __add__(self, other: Counts) -> Counts:
+        """Sum state by state."""
+        return Counts(**{state.value: self.of(state) + other.of(state) for state in QuantumState})
+
+    def of(self, state: QuantumState) -> int:
+        """Return the number in one state."""
+        number: int = getattr(self, state.value)
+        return number
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenQuanta:
+    """Quanta of one group that have not succeeded, summed over what a retry decision depends on.
+
+    Parameters
+    ----------
+    task : `str`
+        Task label.
+    state : `QuantumState`
+        Current state.
+    verdict : `Verdict` or `None`
+        Of the last attempt.
+    charged_attempts : `int`
+        Attempts that count against the budget.
+    memory_attempts : `int`
+        Attempts whose verdict was OUT_OF_MEMORY.
+    requested_mb : `int` or `None`
+        Memory request of the last attempt, MiB.
+    number : `int`
+        How many quanta these values hold for.
+    exception_type, exception_message : `str`
+        Of one of them, for a reason in words.
+    """
+
+    task: str
+    state: QuantumState
+    verdict: Verdict | None
+    charged_attempts: int
+    memory_attempts: int
+    requested_mb: int | None
+    number: int
+    exception_type: str = ""
+    exception_message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldQuantum:
+    """A quantum that must not be run again: a retry would give the same failure."""
+
+    task: str
+    data_id: str
+    dimensions: Mapping[str, DataIdValue] = field(default_factory=dict)

@@ -1,0 +1,121 @@
+"""Records that cross the border of the tracking database: what is handed to it, and rows it hands back.
+
+Values only; how they are stored is the store's business, what they are for is the services'.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, SubmissionView
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewGroup:
+    """A group to be created: step, key, what it selects, its place in the order of steps."""
+
+    step: str
+    key: str
+    selection: Selection
+    ordinal: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One transition, for the append-only record."""
+
+    kind: str
+    actor: str
+    reason: str = ""
+    group_id: int | None = None
+    submission_id: int | None = None
+    from_state: str | None = None
+    to_state: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedEvent:
+    """An event as stored, with its time (UTC) and the names it belongs to."""
+
+    at: datetime
+    kind: str
+    actor: str
+    reason: str
+    step: str | None
+    group: str | None
+    submission: int | None
+    from_state: str | None
+    to_state: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureRow:
+    """A quantum that has not succeeded, or needed more than one attempt, for `failures` and `log`."""
+
+    quantum_id: int
+    step: str
+    group: str
+    task: str
+    data_id: str
+    state: str
+    attempts: int
+    verdict: str | None
+    evidence: str
+    exception_type: str | None
+    exception_message: str | None
+    exit_code: int | None
+    signal: int | None
+    peak_mb: int | None
+    requested_mb: int | None
+    host: str | None
+    log_path: str | None
+    submission: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptRow:
+    """One stored attempt of one quantum, for `show` and `failures --attempts`."""
+
+    task: str
+    data_id: str
+    submission: int
+    try_number: int
+    state: str
+    verdict: str | None
+    evidence: str
+    exception_type: str | None
+    exception_message: str | None
+    exit_code: int | None
+    signal: int | None
+    peak_mb: int | None
+    requested_mb: int | None
+    started: datetime | None
+    ended: datetime | None
+    host: str | None
+    log_path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoardRow:
+    """One group for the status board: cheap to read, from the rollup."""
+
+    step: str
+    group: str
+    ordinal: int
+    tract: int | None
+    state: str
+    reason: str
+    submissions: int
+    counts: Counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What a driver that claimed a submission works on."""
+
+    submission: SubmissionView
+    group: GroupView
+    campaign: CampaignView
+    epoch: int

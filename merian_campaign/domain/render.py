@@ -1,0 +1,255 @@
+"""From one submission of one group to the BPS submit YAML: complete, readable, runnable by hand."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from merian_campaign.domain import naming
+from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.base import walltime_seconds
+from merian_campaign.domain.spec.campaign import steps_before
+from merian_campaign.domain.spec.grouping import where_clause
+from merian_campaign.domain.spec.steps import ActionStep, Resources, effective_scope
+from merian_campaign.domain.yaml_text import YamlValue, dump
+
+_OR = re.compile(r"\bOR\b", re.IGNORECASE)
+
+STOCK_SERVICE = "lsst.ctrl.bps.parsl.ParslService"
+CAMPAIGN_SERVICE = "merian_campaign.wms.CampaignParslService"
+
+OWN_SITE_CLASSES = {
+    "lsst.ctrl.bps.parsl.sites.Local": "merian_campaign.wms.sites.Local",
+    "lsst.ctrl.bps.parsl.sites.Slurm": "merian_campaign.wms.sites.Slurm",
+}
+"""Our site class for each stock one, so that one site file serves both services."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteProfile:
+    """What rendering must know of a site.
+
+    Parameters
+    ----------
+    name : `str`
+        Name under ``site:`` in its file.
+    file : `str`
+        Absolute path of its YAML.
+    workers : `int`
+        Workers a node.
+    workers_key : `str`
+        The site key that sets them: ``cores`` or ``cores_per_node``.
+    site_class : `str`
+        The site class its file names.
+    """
+
+    name: str
+    file: str
+    workers: int
+    workers_key: str
+    site_class: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderRequest:
+    """One submission to be rendered.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign, paths absolute.
+    step : `BpsStep`
+        The step.
+    group : `str`
+        Group key.
+    selection : `Selection`
+        What the group selects.
+    number : `int`
+        Submission number.
+    directory : `str`
+        The submission's directory, absolute.
+    site : `SiteProfile`
+        Where it runs.
+    remedy : `Remedy`
+        What it does differently.
+    quantum_wrapper : `str`
+        Absolute path of the shell wrapper that writes the journal under the stock service.
+    hold : `bool`
+        Whether a list of quanta that must not run again lies in the directory.
+    """
+
+    spec: CampaignSpec
+    step: BpsStep
+    group: str
+    selection: Selection
+    number: int
+    directory: str
+    site: SiteProfile
+    remedy: Remedy
+    quantum_wrapper: str
+    hold: bool = False
+
+
+def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
+    """Return the whole data query of a group."""
+    terms = [f"instrument = '{spec.instrument}'"]
+    if effective_scope(step) in {"tract", "global"} and spec.skymap is not None:
+        terms.append(f"skymap = '{spec.skymap}'")
+    own = where_clause(selection)
+    if own:
+        terms.append(own)
+    if step.where.strip():
+        text = step.where.strip()
+        terms.append(f"({text})" if _OR.search(text) else text)
+    return " AND ".join(terms)
+
+
+def input_collections(*, spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:
+    """Return the inputs of a step: the outputs of all steps before it, latest first, then the campaign's.
+
+    A step's own ``inputs`` replace that; entries that are step names stand for those steps' outputs.
+    """
+    entries = (
+        step.inputs if step.inputs is not None else (*steps_before(spec, step.name), *spec.collections.inputs)
+    )
+    names = {other.name: other for other in spec.steps}
+    found: list[str] = []
+    for entry in entries:
+        other = names.get(entry)
+        if isinstance(other, BpsStep):
+            entry = spec.output_of(other)  # noqa: PLW2901 - the step's name stands for its output
+        elif isinstance(other, ActionStep):
+            continue
+        if entry not in found:
+            found.append(entry)
+    return tuple(found)
+
+
+def run_of(request: RenderRequest) -> str:
+    """Return the RUN collection of a submission."""
+    return naming.run_collection(
+        RunName(step_output=request.spec.output_of(request.step), group=request.group, number=request.number)
+    )
+
+
+def payload_name(request: RenderRequest) -> str:
+    """Return a name for people and for schedulers, unique in the survey."""
+    return f"{request.spec.campaign}_{request.step.name}_{request.group}_{request.number:03d}"
+
+
+def qgraph_options(request: RenderRequest) -> str:
+    """Return what is added to ``pipetask qgraph``."""
+    options: list[str] = []
+    for entry in request.step.config:
+        options += ["-c", entry]
+    if request.number > 1:
+        # Through the group's chain, which holds every earlier RUN that was ingested. Never a list of RUNs:
+        # one that does not exist makes the graph builder skip nothing at all, without a word.
+        # The chain may not hold exactly these inputs any more when a step before ran again: --rebase.
+        chain = naming.group_output(step_output=request.spec.output_of(request.step), group=request.group)
+        options += ["--rebase", "--skip-existing-in", chain]
+    return shlex.join(options)
+
+
+def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[str, YamlValue]:
+    section: dict[str, YamlValue] = {}
+    if resources is not None:
+        given: Mapping[str, YamlValue | None] = {
+            "requestMemory": resources.memory,
+            "requestMemoryMax": resources.memory_max,
+            "memoryMultiplier": resources.memory_multiplier,
+            "requestCpus": resources.cpus,
+            "requestWalltime": _minutes(resources.walltime),
+        }
+        section.update({key: value for key, value in given.items() if value is not None})
+    if memory_mb is not None:
+        section["requestMemory"] = memory_mb
+    return section
+
+
+def _minutes(walltime: str | None) -> int | None:
+    """Return a walltime as BPS has it: whole minutes, rounded up."""
+    return None if walltime is None else -(-walltime_seconds(walltime) // 60)
+
+
+def _tasks(request: RenderRequest) -> dict[str, YamlValue]:
+    memory = dict(request.remedy.memory_mb)
+    labels = sorted({*request.step.resources, *memory})
+    return {label: _task_section(request.step.resources.get(label), memory.get(label)) for label in labels}
+
+
+def _execution(request: RenderRequest) -> dict[str, YamlValue]:
+    """Return what depends on the WMS service."""
+    if request.spec.wms == "campaign":
+        section: dict[str, YamlValue] = {"wmsServiceClass": CAMPAIGN_SERVICE}
+        if request.hold:
+            section["campaignHold"] = SubmissionPaths(directory=request.directory).hold
+        return section
+    limit = "{requestMemory}" if request.spec.memory_guard == "address_space" else "0"
+    return {
+        "wmsServiceClass": STOCK_SERVICE,
+        "runQuantumCommand": (
+            f"{request.quantum_wrapper} {{submitPath}}/journal.jsonl {limit} {{label}} -- "
+            "pipetask {runPreCmdOpts} run-qbb {butlerConfig} {fileDistributionEndPoint}{qgraphFile} "
+            "--qgraph-node-id {qgraphNodeId} {extraRunQuantumOptions}"
+        ),
+    }
+
+
+def document(request: RenderRequest) -> dict[str, YamlValue]:
+    """Return the submit document as a mapping, in the order it is written."""
+    spec, step = request.spec, request.step
+    run = run_of(request)
+    content: dict[str, YamlValue] = {
+        "includeConfigs": [*spec.include, *step.include, request.site.file],
+        "pipelineYaml": step.pipeline,
+        "project": "merian-campaign",
+        "campaign": payload_name(request),
+        "submitPath": SubmissionPaths(directory=request.directory).bps,
+        "payload": {
+            "payloadName": payload_name(request),
+            "butlerConfig": spec.butler,
+            "inCollection": ",".join(input_collections(spec=spec, step=step)),
+            "output": naming.group_output(step_output=spec.output_of(step), group=request.group),
+            "outputRun": run,
+            "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
+        },
+        "computeSite": request.site.name,
+        **_execution(request),
+    }
+    options = qgraph_options(request)
+    if options:
+        content["extraQgraphOptions"] = options
+    tasks = _tasks(request)
+    if tasks:
+        content["pipetask"] = tasks
+    site = _site(request)
+    if site:
+        content["site"] = {request.site.name: site}
+    return content
+
+
+def _site(request: RenderRequest) -> dict[str, YamlValue]:
+    """Return what this submission changes of its site."""
+    section: dict[str, YamlValue] = {}
+    own = {value: key for key, value in OWN_SITE_CLASSES.items()}
+    wanted = (OWN_SITE_CLASSES if request.spec.wms == "campaign" else own).get(request.site.site_class)
+    if wanted is not None:
+        section["class"] = wanted
+    if request.remedy.workers is not None:
+        section[request.site.workers_key] = request.remedy.workers
+    return section
+
+
+def render(request: RenderRequest) -> str:
+    """Return the submit YAML of a submission as text."""
+    header = (
+        f"# Campaign {request.spec.campaign}, step {request.step.name}, group {request.group}, "
+        f"submission {request.number}.\n"
+        "# Written by merian-campaign. By hand, in the package's environment:  bps submit THIS_FILE\n"
+    )
+    return header + dump(document(request))

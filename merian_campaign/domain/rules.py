@@ -1,0 +1,225 @@
+"""Failure rules: from the evidence of a failed attempt to a verdict.
+
+Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones). The first rule that matches
+wins. What no rule matches is `Verdict.UNKNOWN`, and unknown never gets more memory.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.states import Verdict
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_pattern)]
+
+
+class FailureRule(Strict):
+    """One rule; every condition given must hold."""
+
+    task: Annotated[Pattern | None, Field(description="Whole task label, a regular expression.")] = None
+    exception: Annotated[Pattern | None, Field(description="Anywhere in the exception's full type name.")] = (
+        None
+    )
+    message: Annotated[Pattern | None, Field(description="Anywhere in the exception's message.")] = None
+    exit_code: int | None = None
+    signal: int | None = None
+    verdict: Annotated[Verdict, Field(strict=False, description="What it means.")]
+    note: Annotated[str, Field(description="For the person who reads the verdict.")] = ""
+
+    @model_validator(mode="after")
+    def _some_condition(self) -> FailureRule:
+        if all(
+            value is None for value in (self.task, self.exception, self.message, self.exit_code, self.signal)
+        ):
+            raise ValueError("a rule needs at least one of task, exception, message, exit_code, signal")
+        return self
+
+
+class FailureRules(Strict):
+    """A file of rules."""
+
+    rules: Annotated[
+        tuple[FailureRule, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What is known of a failed attempt.
+
+    Parameters
+    ----------
+    task : `str`
+        Task label.
+    exception_type, exception_message : `str` or `None`
+        From the quantum's log.
+    exit_code, signal : `int` or `None`
+        Of the process.
+    journal_verdict : `str` or `None`
+        What the guard that ran it wrote: ``out_of_memory``, ``walltime``, ``node_lost``, ``cancelled``.
+    journal_evidence : `str`
+        The guard's figures in words.
+    started, ended : `bool`
+        Whether the journal saw it start and end.
+    driver_lost : `bool`
+        Whether the submission's driver died.
+    """
+
+    task: str
+    exception_type: str | None = None
+    exception_message: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    journal_verdict: str | None = None
+    journal_evidence: str = ""
+    started: bool = False
+    ended: bool = False
+    driver_lost: bool = False
+
+
+BUILT_IN = (
+    FailureRule(
+        exception=r"AlgorithmError|RepeatableQuantumError",
+        verdict=Verdict.ALGORITHM,
+        note="the task says that a retry cannot help",
+    ),
+    FailureRule(exit_code=20, verdict=Verdict.ALGORITHM, note="exit code 20: repeatable quantum error"),
+    FailureRule(
+        exception=r"InvalidQuantumError", verdict=Verdict.CONFIGURATION, note="the quantum itself is wrong"
+    ),
+    FailureRule(exit_code=21, verdict=Verdict.CONFIGURATION, note="exit code 21: invalid quantum"),
+    FailureRule(
+        exception=r"MemoryError|ArrayMemoryError|bad_alloc|BadAlloc",
+        verdict=Verdict.OUT_OF_MEMORY,
+        note="an allocation was refused",
+    ),
+    FailureRule(
+        message=r"std::bad_alloc|Cannot allocate memory|Unable to allocate",
+        verdict=Verdict.OUT_OF_MEMORY,
+        note="an allocation was refused",
+    ),
+    FailureRule(
+        exception=r"FieldValidationError|ImportError|ModuleNotFoundError|SyntaxError",
+        verdict=Verdict.CONFIGURATION,
+        note="code or configuration does not load",
+    ),
+    FailureRule(
+        exception=r"ConnectionError|ConnectionResetError|BrokenPipeError|TimeoutError|OperationalError",
+        verdict=Verdict.TRANSIENT,
+        note="a service did not answer",
+    ),
+    FailureRule(
+        message=r"(?i)database is locked|stale file handle|connection (reset|refused|timed out)"
+        r"|input/output error|no space left on device|temporarily unavailable",
+        verdict=Verdict.TRANSIENT,
+        note="file system, database or network trouble",
+    ),
+)
+"""Rules that always apply, after the campaign's own."""
+
+_ENDING_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict with what it rests on, and whether it counts against the quantum's budget."""
+
+    verdict: Verdict
+    evidence: str
+    charged: bool
+
+
+def _matches(rule: FailureRule, evidence: Evidence) -> bool:
+    return (
+        (rule.task is None or re.fullmatch(rule.task, evidence.task) is not None)
+        and _found(rule.exception, evidence.exception_type)
+        and _found(rule.message, evidence.exception_message)
+        and (rule.exit_code is None or rule.exit_code == evidence.exit_code)
+        and (rule.signal is None or rule.signal == evidence.signal)
+    )
+
+
+def _found(pattern: str | None, text: str | None) -> bool:
+    """Say whether a condition holds; what is not known matches no pattern, not even an empty one."""
+    return pattern is None or (text is not None and re.search(pattern, text) is not None)
+
+
+def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgement:
+    """Say why an attempt failed.
+
+    The guard's own measurement comes first, then the rules, then what can be inferred from how the
+    process ended. A lost node or driver is never charged.
+    """
+    guard = _from_guard(evidence)
+    if guard is not None:
+        return guard
+    for rule in (*rules, *BUILT_IN):
+        if _matches(rule, evidence):
+            found = _short(evidence.exception_type) or _ending(evidence)
+            return Judgement(
+                verdict=rule.verdict,
+                evidence=f"{found}: {rule.note}" if rule.note else found,
+                charged=rule.verdict is not Verdict.NODE_LOST,
+            )
+    if evidence.exception_type is None and evidence.started and not evidence.ended:
+        return Judgement(
+            verdict=Verdict.NODE_LOST,
+            evidence="it started and never ended: the worker, node or driver under it went away",
+            charged=False,
+        )
+    if evidence.driver_lost and evidence.exception_type is None and evidence.signal in _ENDING_SIGNALS:
+        # What a dead driver left running is ended by the next one.
+        return Judgement(
+            verdict=Verdict.NODE_LOST, evidence=f"{_ending(evidence)}; its driver had died", charged=False
+        )
+    return Judgement(verdict=Verdict.UNKNOWN, evidence=_unknown(evidence), charged=True)
+
+
+def _from_guard(evidence: Evidence) -> Judgement | None:
+    verdicts = {
+        "out_of_memory": (Verdict.OUT_OF_MEMORY, True),
+        "walltime": (Verdict.WALLTIME, True),
+        "node_lost": (Verdict.NODE_LOST, False),
+        "cancelled": (Verdict.NODE_LOST, False),
+    }
+    if evidence.journal_verdict not in verdicts:
+        return None
+    verdict, charged = verdicts[evidence.journal_verdict]
+    text = evidence.journal_evidence or f"the guard ended it: {evidence.journal_verdict}"
+    return Judgement(verdict=verdict, evidence=text, charged=charged)
+
+
+def _short(exception_type: str | None) -> str:
+    """Return an exception's name without its module."""
+    return (exception_type or "").rpartition(".")[2]
+
+
+def _ending(evidence: Evidence) -> str:
+    if evidence.signal is not None:
+        return f"killed by signal {evidence.signal}"
+    if evidence.exit_code is not None:
+        return f"exit code {evidence.exit_code}"
+    return "no exit status"
+
+
+def _unknown(evidence: Evidence) -> str:
+    if evidence.exception_type is not None:
+        return f"{_short(evidence.exception_type)}: no rule matches"
+    if evidence.signal is not None:
+        return f"{_ending(evidence)}, no sign of memory or time limits"
+    return f"{_ending(evidence)}, and no log"

@@ -1,0 +1,57 @@
+"""How one run of a driver's work ended, as values that cross between the rooms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from merian_campaign.domain.states import SubmissionOutcome
+
+
+class RunEnd(StrEnum):
+    """How the work of a submission ended."""
+
+    RAN = "ran"
+    """It ran to its end; what became of the quanta is for the provenance graph to say."""
+    EMPTY = "empty"
+    """The quantum graph was empty: nothing to do."""
+    FAILED = "failed"
+    """It could not build the graph, initialise the run, ingest, or do its action."""
+    LOST = "lost"
+    """An earlier driver died in the middle; what it had done was collected."""
+    CANCELLED = "cancelled"
+    """It was stopped on request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """How a run ended, with the reason in words and the exit code of the program that did it."""
+
+    end: RunEnd
+    reason: str
+    exit_code: int | None = None
+
+
+def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
+    """Return the content of a driver's outcome file."""
+    return {
+        "version": 1,
+        "epoch": epoch,
+        "end": result.end.value,
+        "reason": result.reason,
+        "exit_code": result.exit_code,
+    }
+
+
+def from_json(value: Mapping[str, Any]) -> RunResult:
+    """Read a driver's outcome file; the inverse of `to_json`."""
+    return RunResult(end=RunEnd(value["end"]), reason=value["reason"], exit_code=value["exit_code"])
+
+
+def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:
+    """Return a submission's outcome from its run and from whether every quantum succeeded."""
+    if result.end is RunEnd.RAN:
+        return SubmissionOutcome.SUCCEEDED if all_succeeded else SubmissionOutcome.PARTIAL
+    return SubmissionOutcome(result.end.value)

@@ -1,0 +1,215 @@
+"""What the store knows about a campaign at one moment, as frozen values for `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What a group selects: one dimension and its values, or everything.
+
+    Parameters
+    ----------
+    dimension : `str`
+        ``tract``, ``day_obs``, ``exposure``, ``visit``; empty for everything.
+    values : `tuple` [`int`, ...]
+        Sorted, without duplicates.
+    """
+
+    dimension: str = ""
+    values: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessIdentity:
+    """A process that can be told from a later one with the same pid.
+
+    Parameters
+    ----------
+    host : `str`
+        Host name.
+    pid : `int`
+        Process ID on that host.
+    started : `int`
+        Start time in clock ticks since boot (``/proc/PID/stat`` field 22).
+    """
+
+    host: str
+    pid: int
+    started: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """What an afterburner does differently from the submission before it.
+
+    Parameters
+    ----------
+    memory_mb : `tuple` [`tuple` [`str`, `int`], ...]
+        Task label and its new memory request in MiB, sorted by label.
+    workers : `int` or `None`
+        Workers a node; `None` leaves the site's number.
+    """
+
+    memory_mb: tuple[tuple[str, int], ...] = ()
+    workers: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionView:
+    """One submission.
+
+    Parameters
+    ----------
+    id, group_id : `int`
+        Database keys.
+    number : `int`
+        1 for the first of its group; later ones are afterburners.
+    state : `SubmissionState`
+        Current state.
+    outcome : `SubmissionOutcome` or `None`
+        How it ended, when finished.
+    run_collection : `str`
+        Its RUN collection; empty for an action.
+    directory : `str`
+        Its own directory, absolute.
+    remedy : `Remedy`
+        What it does differently.
+    reason : `str`
+        Why it was made, or how it ended, in words.
+    driver : `ProcessIdentity` or `None`
+        The driver that claimed it.
+    epoch : `int`
+        How many drivers have claimed it.
+    launched_at : `datetime.datetime` or `None`
+        When a driver was started that has not claimed it yet.
+    lease_expires_at, created_at, finished_at : `datetime.datetime` or `None`
+        UTC.
+    cancel_requested : `bool`
+        Whether a person asked for it to stop.
+    """
+
+    id: int
+    group_id: int
+    number: int
+    state: SubmissionState
+    outcome: SubmissionOutcome | None
+    run_collection: str
+    directory: str
+    remedy: Remedy
+    reason: str
+    driver: ProcessIdentity | None
+    epoch: int
+    created_at: datetime
+    launched_at: datetime | None = None
+    lease_expires_at: datetime | None = None
+    finished_at: datetime | None = None
+    cancel_requested: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupView:
+    """One group with its submissions and quanta summed.
+
+    Parameters
+    ----------
+    id : `int`
+        Database key.
+    step, key : `str`
+        Step name and group key, unique together in a campaign.
+    selection : `Selection`
+        What it selects.
+    state : `GroupState`
+        Current state.
+    reason : `str`
+        Why it is in this state, in words.
+    accepted : `bool`
+        Whether a person accepted it as it is.
+    attempts_from : `int`
+        Submissions up to this number no longer count against the caps (a person said «retry»).
+    submissions : `tuple` [`SubmissionView`, ...]
+        By number.
+    counts : `Counts`
+        Quanta by state.
+    open_quanta : `tuple` [`OpenQuanta`, ...]
+        What has not succeeded.
+    """
+
+    id: int
+    step: str
+    key: str
+    selection: Selection
+    state: GroupState
+    reason: str
+    accepted: bool
+    attempts_from: int
+    submissions: tuple[SubmissionView, ...]
+    counts: Counts
+    open_quanta: tuple[OpenQuanta, ...]
+
+    @property
+    def tract(self) -> int | None:
+        """The tract, when the group is one tract."""
+        if self.selection.dimension == "tract" and len(self.selection.values) == 1:
+            return self.selection.values[0]
+        return None
+
+    @property
+    def live(self) -> SubmissionView | None:
+        """The unfinished submission, of which there is at most one."""
+        for submission in self.submissions:
+            if submission.state is not SubmissionState.FINISHED:
+                return submission
+        return None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignView:
+    """One campaign as applied.
+
+    Parameters
+    ----------
+    id : `int`
+        Database key.
+    name : `str`
+        Unique name.
+    state : `CampaignState`
+        Current state.
+    file : `str`
+        Absolute path of the campaign file it was applied from.
+    revision : `int`
+        Number of the revision in force, from 1.
+    sha256 : `str`
+        Of the file as applied.
+    spec : `~collections.abc.Mapping`
+        The resolved campaign document (variables expanded, paths absolute), for `CampaignSpec`.
+    """
+
+    id: int
+    name: str
+    state: CampaignState
+    file: str
+    revision: int
+    sha256: str
+    spec: Mapping[str, object]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A campaign with all its groups, read in one transaction."""
+
+    campaign: CampaignView
+    groups: tuple[GroupView, ...]
+
+    def group(self, group_id: int) -> GroupView:
+        """Return a group by database key."""
+        for group in self.groups:
+            if group.id == group_id:
+                return group
+        raise KeyError(group_id)

@@ -1,0 +1,206 @@
+"""How a step is cut into groups: the rules a person writes, and their expansion.
+
+A group's identity is a function of the values it selects. New values make new groups; they never
+re-cut the groups that exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from datetime import date, timedelta
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.spec.base import Integers, Name, Strict, expand_ranges
+
+_NIGHT = re.compile(r"[0-9]{8}")
+_NIGHTS = re.compile(r"\s*[0-9]+\s*-\s*[0-9]{8}\s*")
+
+
+class Everything(Strict):
+    """One group that takes all the step's query selects."""
+
+    kind: Literal["everything"] = "everything"
+
+
+class ByTract(Strict):
+    """One group a tract; the campaign's tracts unless the step lists its own."""
+
+    kind: Literal["tract"] = "tract"
+    tracts: Annotated[Integers | None, Field(description="Tracts and ranges; default: the campaign's.")] = (
+        None
+    )
+
+
+def _days(value: object) -> tuple[int, ...]:
+    """Expand nights written as YYYYMMDD; a range runs over calendar days."""
+    found: list[int] = []
+    for entry in value if isinstance(value, list | tuple) else [value]:
+        range_of_nights = _NIGHTS.fullmatch(str(entry))
+        first, dash, last = str(entry).partition("-") if range_of_nights else (str(entry), "", "")
+        days = [_as_date(first)]
+        end = _as_date(last) if dash else days[0]
+        if end < days[0]:
+            raise ValueError(f"the range {entry!r} runs backwards")
+        while days[-1] < end:
+            days.append(days[-1] + timedelta(days=1))
+        found.extend(int(day.strftime("%Y%m%d")) for day in days)
+    return expand_ranges(found)
+
+
+def _as_date(text: str) -> date:
+    text = text.strip()
+    try:
+        if not _NIGHT.fullmatch(text):
+            raise ValueError
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        raise ValueError(f"found {text!r}; write a night as YYYYMMDD, e.g. 20210318") from None
+
+
+class ByDayObs(Strict):
+    """One group an observing night."""
+
+    kind: Literal["day_obs"] = "day_obs"
+    nights: Annotated[
+        tuple[int, ...],
+        BeforeValidator(_days),
+        Field(min_length=1, description='Nights YYYYMMDD and calendar ranges "20210318-20210321".'),
+    ]
+
+
+class Chunks(Strict):
+    """Groups of at most ``size`` exposures or visits, in ascending order of their ids."""
+
+    kind: Literal["exposure", "visit"]
+    ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
+    size: Annotated[int, Field(ge=1, description="Largest number of ids in one group.")]
+
+
+class Lists(Strict):
+    """Groups with names, each an explicit list of ids of one dimension."""
+
+    kind: Literal["lists"] = "lists"
+    dimension: Literal["exposure", "visit", "tract", "day_obs"]
+    lists: Annotated[Mapping[Name, Integers], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Lists:
+        owner: dict[int, str] = {}
+        for name, values in self.lists.items():
+            if not values:
+                raise ValueError(f"the list {name!r} is empty; give it ids or remove it")
+            for value in values:
+                if value in owner:
+                    raise ValueError(f"{self.dimension} {value} is in both {owner[value]!r} and {name!r}")
+                owner[value] = name
+        return self
+
+
+def _shorthand(value: object) -> object:
+    """Accept ``group_by: tract`` for ``group_by: {kind: tract}``."""
+    if isinstance(value, str):
+        if value not in {"everything", "tract"}:
+            raise ValueError(
+                f"found {value!r}; write everything, tract, or a mapping with kind: "
+                "tract, day_obs, exposure, visit or lists"
+            )
+        return {"kind": value}
+    return value
+
+
+Grouping = Annotated[
+    Annotated[Everything | ByTract | ByDayObs | Chunks | Lists, Field(discriminator="kind")],
+    BeforeValidator(_shorthand),
+]
+
+
+def dimension_of(grouping: Everything | ByTract | ByDayObs | Chunks | Lists) -> str:
+    """Return the dimension a grouping constrains; empty for everything."""
+    match grouping:
+        case Everything():
+            return ""
+        case Lists(dimension=dimension):
+            return dimension
+        case Chunks(kind=kind):
+            return kind
+        case ByTract():
+            return "tract"
+        case ByDayObs():
+            return "day_obs"
+
+
+def expand(
+    grouping: Everything | ByTract | ByDayObs | Chunks | Lists,
+    *,
+    tracts: tuple[int, ...],
+    existing: Iterable[tuple[str, Selection]] = (),
+) -> tuple[tuple[str, Selection], ...]:
+    """Return the groups of a grouping as (key, selection).
+
+    Parameters
+    ----------
+    grouping
+        The rule.
+    tracts : `tuple` [`int`, ...]
+        The campaign's tracts.
+    existing : iterable of (`str`, `Selection`)
+        Groups the step already has; values they select are not cut again, so a chunk that exists
+        stays as it is and only new ids form new chunks.
+
+    Returns
+    -------
+    groups : `tuple` of (`str`, `Selection`)
+        In ascending order of values. Existing groups are included where the rule still selects them.
+    """
+    match grouping:
+        case Everything():
+            return (("all", Selection()),)
+        case ByTract(tracts=own):
+            chosen = tracts if own is None else own
+            return tuple((f"tract{t}", Selection(dimension="tract", values=(t,))) for t in chosen)
+        case ByDayObs(nights=nights):
+            return tuple((f"night{n}", Selection(dimension="day_obs", values=(n,))) for n in nights)
+        case Lists(dimension=dimension, lists=lists):
+            return tuple((name, Selection(dimension=dimension, values=ids)) for name, ids in lists.items())
+        case Chunks(kind=kind, ids=ids, size=size):
+            return _chunks(kind=kind, ids=ids, size=size, existing=tuple(existing))
+
+
+def _chunks(
+    *, kind: str, ids: tuple[int, ...], size: int, existing: tuple[tuple[str, Selection], ...]
+) -> tuple[tuple[str, Selection], ...]:
+    wanted = set(ids)
+    kept = [
+        (key, selection)
+        for key, selection in existing
+        if selection.dimension == kind and wanted.issuperset(selection.values)
+    ]
+    taken = {value for _, selection in kept for value in selection.values}
+    rest = [value for value in ids if value not in taken]
+    for start in range(0, len(rest), size):
+        values = tuple(rest[start : start + size])
+        kept.append((chunk_key(kind, values), Selection(dimension=kind, values=values)))
+    return tuple(sorted(kept, key=lambda group: group[1].values))
+
+
+def chunk_key(kind: str, values: tuple[int, ...]) -> str:
+    """Return the key of a chunk: first and last id, and a hash when there are more between them."""
+    if len(values) == 1:
+        return f"{kind}{values[0]}"
+    digest = hashlib.sha256(",".join(map(str, values)).encode()).hexdigest()[:6]
+    return f"{kind}{values[0]}to{values[-1]}x{digest}"
+
+
+def where_clause(selection: Selection) -> str:
+    """Return the data-query term of a selection; empty for everything."""
+    if not selection.dimension:
+        return ""
+    column = "exposure.day_obs" if selection.dimension == "day_obs" else selection.dimension
+    if len(selection.values) == 1:
+        return f"{column} = {selection.values[0]}"
+    return f"{column} IN ({', '.join(map(str, selection.values))})"

@@ -1,0 +1,253 @@
+"""Steps of a campaign: BPS steps and butler actions, and the rules that bind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic_core import InitErrorDetails
+
+from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.domain.spec.base import Name, Strict, Walltime
+from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
+
+Scope = Literal["exposure", "visit", "global", "tract", "instrument"]
+
+SCOPES: Mapping[str, Scope] = {
+    "step0": "exposure",
+    "step1": "exposure",
+    "step2a": "visit",
+    "step2b": "tract",
+    "step2c": "instrument",
+    "step2d": "visit",
+    "step2e": "instrument",
+    "step3": "tract",
+}
+"""What a selection may constrain, for the subset names of drp_pipe's DRP-Merian pipeline."""
+
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_SPATIAL = re.compile(r"(?<![\w.])(tract|patch)(?![\w])", re.IGNORECASE)
+_TRACT = re.compile(r"(?<![\w.])tract(?![\w])")
+_CONFIG = re.compile(r"[A-Za-z_]\w*:[A-Za-z_][\w.\[\]'\"]*=[^=\n]*")
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _after(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return tuple({"step": entry} if isinstance(entry, str) else entry for entry in value)
+
+
+class After(Strict):
+    """A gate: what has to be done before this step's groups are released."""
+
+    step: Annotated[str, Field(description="Name of an earlier step.")]
+    match: Annotated[
+        Literal["auto", "all"],
+        Field(description="auto: the same tract's group where both steps go by tract; all: every group."),
+    ] = "auto"
+    require: Annotated[
+        Literal["within_budget", "complete"],
+        Field(description="complete: every quantum succeeded, whatever that step's loss budget is."),
+    ] = "within_budget"
+
+
+class Resources(Strict):
+    """Requests of one task; the same meaning as the BPS keys in camel case."""
+
+    memory: Annotated[int | None, Field(ge=1, description="requestMemory, MiB.")] = None
+    memory_max: Annotated[int | None, Field(ge=1, description="requestMemoryMax, MiB.")] = None
+    memory_multiplier: Annotated[float | None, Field(gt=1, strict=False, allow_inf_nan=False)] = None
+    cpus: Annotated[int | None, Field(ge=1, description="requestCpus.")] = None
+    walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
+
+
+class Afterburner(Strict):
+    """What may be retried, how often, and with how much more memory."""
+
+    max_attempts: Annotated[int, Field(ge=1, description="Charged attempts a quantum may have.")] = 3
+    max_submissions: Annotated[int, Field(ge=1, description="Submissions a group may have.")] = 6
+    memory_multiplier: Annotated[float, Field(gt=1, strict=False, allow_inf_nan=False)] = 2.0
+    memory_max: Annotated[int, Field(ge=1, description="Largest request, MiB.")] = 491_520
+    workers: Annotated[
+        int | None,
+        Field(ge=1, description="Workers a node when memory failed; default: the site's, divided alike."),
+    ] = None
+
+
+class _StepBase(Strict):
+    name: Name
+    description: str = ""
+    after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
+
+
+class BpsStep(_StepBase):
+    """A pipeline subset run through BPS."""
+
+    pipeline: Annotated[str, Field(min_length=1, description="Pipeline file or URI, with #subset.")]
+    scope: Annotated[
+        Scope | None,
+        Field(description="What a selection may constrain; known for the subsets step0 ... step3."),
+    ] = None
+    where: Annotated[str, Field(description="Data query; the group's own term is added to it.")] = ""
+    group_by: Grouping = Everything()
+    inputs: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(_tuple),
+        Field(
+            description="Input collections or step names, instead of: all steps before it, campaign inputs."
+        ),
+    ] = None
+    output: Annotated[str | None, Field(description="Chain for the step's outputs.")] = None
+    config: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_tuple),
+        Field(description="Overrides as pipetask -c label:field=value."),
+    ] = ()
+    include: Annotated[
+        tuple[str, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
+    ] = ()
+    resources: Annotated[Mapping[str, Resources], Field(description="By task label.")] = {}
+    afterburner: Annotated[Afterburner | None, Field(description="Instead of the campaign's.")] = None
+    loss_budget: Annotated[
+        float, Field(ge=0, lt=1, strict=False, description="Fraction of quanta that may be lost for good.")
+    ] = 0.0
+    if_empty: Annotated[
+        Literal["done", "needs_review"],
+        Field(description="State of a group whose very first graph is empty."),
+    ] = "done"
+
+    @property
+    def subset(self) -> str:
+        """The subset after ``#``; empty when the whole pipeline runs."""
+        return self.pipeline.partition("#")[2]
+
+    @property
+    def kind(self) -> Literal["bps"]:
+        """Tell it from an action."""
+        return "bps"
+
+    @model_validator(mode="after")
+    def _check(self) -> BpsStep:
+        if self.scope is None and self.subset not in SCOPES:
+            raise ValueError(
+                f"scope: missing, and the subset {self.subset!r} of {self.pipeline!r} is not a known one; "
+                "write scope: exposure, visit, global, tract or instrument"
+            )
+        for entry in self.config:
+            if not _CONFIG.fullmatch(entry):
+                raise ValueError(
+                    f"config: found {entry!r}; write label:field=value, with one = only, as pipetask wants it"
+                )
+        if "pipeline" in self.model_fields_set and re.search(r"\s", self.pipeline):
+            raise ValueError(f"pipeline: found {self.pipeline!r}; a pipeline URI holds no white space")
+        if "{" in self.where or any("{" in entry for entry in self.config):
+            raise ValueError("where and config: braces are BPS's own marks for variables; leave them out")
+        if '"' in self.where or "\n" in self.where.strip():
+            raise ValueError(
+                "where: write it on one line, with single quotes inside (BPS puts double ones around)"
+            )
+        check_selection(self)
+        return self
+
+
+def effective_scope(step: BpsStep) -> Scope:
+    """Return the step's scope: its own, or that of its well-known subset."""
+    return step.scope or SCOPES[step.subset]
+
+
+def check_selection(step: BpsStep) -> None:
+    """Refuse selections that silently give partial visits or partial tracts.
+
+    Rules from the subset descriptions of drp_pipe's DRP-Merian pipeline: steps over exposures and
+    visits never with tract or patch constraints, because those select partial visits; tract-level
+    steps always with a tract, because otherwise quanta see partial visit coverage.
+
+    Raises
+    ------
+    ValueError
+        Raised with what was found and what to write instead.
+    """
+    scope = effective_scope(step)
+    bare = _QUOTED.sub("", step.where)
+    grouped = dimension_of(step.group_by)
+    spatial = _SPATIAL.search(bare)
+    if scope != "tract":
+        if grouped == "tract" or spatial:
+            field, found = (
+                ("group_by", "tract") if grouped == "tract" else ("where", spatial[1] if spatial else "")
+            )
+            raise ValueError(
+                f"{field}: found {found!r}; a step of scope {scope} must not be constrained by tract or "
+                "patch, it would run on partial visits; group by day_obs, exposure or visit instead, "
+                "or set the scope if it is wrong"
+            )
+        if scope == "instrument" and (grouped or bare.strip()):
+            raise ValueError(
+                "a step of scope instrument makes one product of everything: remove where and group_by"
+            )
+        return
+    if grouped in {"exposure", "visit", "day_obs"}:
+        raise ValueError(
+            f"group_by: found {grouped}; a step of scope tract must not be cut by visit or night, each group "
+            "would see partial visit coverage; write group_by: tract"
+        )
+    if grouped != "tract" and not _TRACT.search(bare):
+        raise ValueError(
+            "group_by: a step of scope tract needs a tract, otherwise quanta see partial visit coverage; "
+            "write group_by: tract, or name a tract in where"
+        )
+
+
+class ActionStep(_StepBase):
+    """A butler action: one command that changes the repository, seen there before it is repeated."""
+
+    action: Annotated[str, Field(description="Name of the action.")]
+    arguments: Annotated[Mapping[str, Any], Field(description="The action's own arguments.")] = {}
+    max_submissions: Annotated[int, Field(ge=1, description="How often it may be tried.")] = 3
+
+    @property
+    def kind(self) -> Literal["action"]:
+        """Tell it from a BPS step."""
+        return "action"
+
+    @model_validator(mode="after")
+    def _check(self) -> ActionStep:
+        if self.action not in ACTIONS:
+            raise ValueError(f"action: found {self.action!r}; known actions: {', '.join(sorted(ACTIONS))}")
+        try:
+            self.typed_arguments()
+        except ValidationError as error:
+            raise ValidationError.from_exception_data("arguments", _under("arguments", error)) from None
+        return self
+
+    def typed_arguments(self) -> Strict:
+        """Return the arguments as the action's own model."""
+        return ACTIONS[self.action].model_validate(dict(self.arguments))
+
+
+def _under(key: str, error: ValidationError) -> list[InitErrorDetails]:
+    """Return the errors of an inner model as errors of its place in the outer one."""
+    found: list[InitErrorDetails] = []
+    for entry in error.errors(include_url=False):
+        details = InitErrorDetails(type=entry["type"], loc=(key, *entry["loc"]), input=entry["input"])
+        if "ctx" in entry:
+            details["ctx"] = entry["ctx"]
+        found.append(details)
+    return found
+
+
+def _step_tag(value: object) -> str:
+    if isinstance(value, ActionStep) or (isinstance(value, Mapping) and "action" in value):
+        return "action"
+    return "bps"
+
+
+Step = Annotated[
+    Annotated[BpsStep, Tag("bps")] | Annotated[ActionStep, Tag("action")], Discriminator(_step_tag)
+]

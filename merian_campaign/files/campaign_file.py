@@ -1,0 +1,227 @@
+"""From a campaign file to a checked `CampaignSpec`, with complaints that name file, line and field."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.files.complaints import bad_file, dotted
+from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
+
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignFile:
+    """A campaign file as read.
+
+    Parameters
+    ----------
+    path : `pathlib.Path`
+        Absolute path.
+    text : `str`
+        The file's text.
+    resolved : `dict`
+        The document with variables expanded and paths absolute.
+    spec : `CampaignSpec`
+        The checked model.
+    """
+
+    path: Path
+    text: str
+    resolved: Mapping[str, Any]
+    spec: CampaignSpec
+
+
+def load_campaign(
+    file: str, *, environment: Mapping[str, str], wms: str | None = None, site: str | None = None
+) -> CampaignFile:
+    """Read and check a campaign file.
+
+    Parameters
+    ----------
+    file : `str`
+        Path as the person gave it.
+    environment : `~collections.abc.Mapping`
+        For ``${NAME}`` in the file, before the file's own ``variables``.
+    wms, site : `str`, optional
+        Instead of what the file says.
+
+    Raises
+    ------
+    BadInputError
+        Raised with all problems found.
+    """
+    # Without "..": the same file is the same campaign, from whatever folder it is named.
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay: paths are relative to where the file is named
+    document = read_document(path, shown=file)
+    surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent)}
+    given = {"wms": wms, "site": site}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    resolved = _absolute({**_expand(document, surroundings), **chosen}, path.parent)
+    spec = _validate(document, resolved)
+    problems = missing_files(spec, document)
+    if problems:
+        raise BadFileError(problems)
+    return CampaignFile(path=path, text=document.text, resolved=resolved, spec=spec)
+
+
+def _values(document: Document, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what ``${NAME}`` stands for: the environment first, then the file's own defaults.
+
+    Defaults may use the environment and ``CAMPAIGN_DIR``, the campaign file's folder, but not each other.
+    """
+    given = document.data.get("variables")
+    defaults = {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
+    made = {
+        name: _VARIABLE.sub(lambda match: environment.get(match[1], match[0]), value)
+        for name, value in defaults.items()
+    }
+    return {**made, **environment}
+
+
+def _expand(document: Document, surroundings: Mapping[str, str]) -> dict[str, Any]:
+    values = _values(document, surroundings)
+    problems: list[Problem] = []
+
+    def text(data: str, path: tuple[Key, ...]) -> str:
+        field = dotted(path, document.data)
+        line = document.line_of(path)
+        problems.extend(
+            Problem(file=document.file, line=line, field=field, message=message)
+            for message in _wrong_text(data, path, values=values, surroundings=surroundings)
+        )
+        return _VARIABLE.sub(lambda match: values.get(match[1], ""), data)
+
+    def expand(data: Data, path: tuple[Key, ...]) -> Any:  # noqa: ANN401 - any YAML value
+        if isinstance(data, dict):
+            return {key: expand(value, (*path, key)) for key, value in data.items()}
+        if isinstance(data, list):
+            return [expand(value, (*path, index)) for index, value in enumerate(data)]
+        if isinstance(data, str):
+            return text(data, path)
+        # The model and the tracking database know dates as text only.
+        return data.isoformat() if isinstance(data, date) else data
+
+    expanded = expand(document.data, ())
+    if problems:
+        raise BadFileError(tuple(problems))
+    assert isinstance(expanded, dict)
+    return expanded
+
+
+def _wrong_text(
+    data: str, path: tuple[Key, ...], *, values: Mapping[str, str], surroundings: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield what is wrong with a text before its variables are expanded."""
+    if "\0" in data:
+        yield "it holds a NUL character, which no database or command takes"
+    for name in _VARIABLE.findall(data):
+        if name not in values:
+            yield f"${{{name}}} is not set; export it, or give it a default under variables:"
+        elif path[0] == "variables" and name not in surroundings:
+            yield f"${{{name}}} is itself a default: one may use the environment and CAMPAIGN_DIR only"
+
+
+def _absolute(data: dict[str, Any], base: Path) -> dict[str, Any]:
+    """Make the paths of a document absolute, relative ones from the campaign file's folder.
+
+    What is not a path, or not where one belongs, is left for the model to refuse.
+    """
+    made = {
+        key: _path(value, base) if key in {"butler", "failure_rules", "work_dir"} else value
+        for key, value in data.items()
+    }
+    if isinstance(made.get("site"), str):
+        made["site"] = site_file(made["site"], base)
+    if isinstance(made.get("include"), list):
+        made["include"] = [_path(entry, base) for entry in made["include"]]
+    if isinstance(made.get("steps"), list):
+        made["steps"] = [
+            _absolute_step(step, base) if isinstance(step, dict) else step for step in made["steps"]
+        ]
+    return made
+
+
+def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
+    made = dict(step)
+    if isinstance(made.get("pipeline"), str):
+        file, hash_mark, subset = made["pipeline"].partition("#")
+        made["pipeline"] = f"{_path(file, base)}{hash_mark}{subset}"
+    if isinstance(made.get("include"), list):
+        made["include"] = [_path(entry, base) for entry in made["include"]]
+    return made
+
+
+def _path(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
+    if not isinstance(value, str) or "://" in value or not value:
+        return value
+    return str((base / _home(value)).resolve())
+
+
+def _home(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def site_file(site: str, base: Path) -> str:
+    """Return the file of a site: a path as it is, a name as ``site/NAME.yaml`` near the campaign file."""
+    if site.endswith((".yaml", ".yml")) or "/" in site:
+        return str((base / _home(site)).resolve())
+    for folder in (base, base.parent):
+        candidate = folder / "site" / f"{site}.yaml"
+        if candidate.is_file():
+            return str(candidate.resolve())
+    return str((base.parent / "site" / f"{site}.yaml").resolve())
+
+
+def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:
+    try:
+        return CampaignSpec.model_validate(resolved)
+    except ValidationError as error:
+        from merian_campaign.files.schema import known_keys  # noqa: PLC0415 - only when something is wrong
+
+        raise bad_file(document, error.errors(), known=known_keys()) from None
+
+
+def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]:
+    """Return the files and the repository a campaign names that do not exist."""
+    problems: list[Problem] = []
+
+    def check(path: str, where: tuple[Key, ...], what: str) -> None:
+        if "://" in path or Path(path).is_file():
+            return
+        line = document.line_of(where)
+        field = dotted(where, document.data)
+        problems.append(
+            Problem(file=document.file, line=line, field=field, message=f"{what} {path} does not exist")
+        )
+
+    configuration = Path(spec.butler) if spec.butler.endswith(".yaml") else Path(spec.butler) / "butler.yaml"
+    if "://" not in spec.butler and not configuration.is_file():
+        message = f"there is no butler repository at {spec.butler}; correct the path, or `butler create` it"
+        problems.append(
+            Problem(file=document.file, line=document.line_of(("butler",)), field="butler", message=message)
+        )
+    check(spec.site, ("site",), "the site file")
+    for index, include in enumerate(spec.include):
+        check(include, ("include", index), "the BPS file")
+    if spec.failure_rules is not None:
+        check(spec.failure_rules, ("failure_rules",), "the file of failure rules")
+    for index, step in enumerate(spec.steps):
+        if step.kind == "bps":
+            check(step.pipeline.partition("#")[0], ("steps", index, "pipeline"), "the pipeline file")
+            for place, include in enumerate(step.include):
+                check(include, ("steps", index, "include", place), "the BPS file")
+    return tuple(problems)

@@ -1,0 +1,76 @@
+"""The campaign file's JSON Schema, for editors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.actions import ACTIONS
+
+
+def campaign_schema() -> dict[str, Any]:
+    """Return the JSON Schema of campaign files; arguments are given by action."""
+    schema = CampaignSpec.model_json_schema(mode="validation")
+    schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    schema["title"] = "merian-campaign campaign file"
+    _accept_shorthands(schema)
+    action = schema["$defs"]["ActionStep"]
+    action["properties"]["action"]["enum"] = sorted(ACTIONS)
+    action["allOf"] = [
+        {
+            "if": {"properties": {"action": {"const": name}}},
+            "then": {"properties": {"arguments": model.model_json_schema()}},
+        }
+        for name, model in sorted(ACTIONS.items())
+    ]
+    return schema
+
+
+def _accept_shorthands(schema: dict[str, Any]) -> None:
+    """Allow in the schema what the model accepts besides its own form."""
+    integers = {
+        "anyOf": [
+            {"type": "integer"},
+            {"type": "string", "pattern": r"^\s*\d+\s*(-\s*\d+\s*)?$"},
+        ]
+    }
+    definitions = schema["$defs"]
+    grouping = definitions["BpsStep"]["properties"]["group_by"]
+    grouped = {key: grouping.pop(key) for key in ("oneOf", "discriminator", "default") if key in grouping}
+    grouped.pop("default", None)
+    grouping["anyOf"] = [{"enum": ["everything", "tract"]}, grouped]
+    for name in ("BpsStep", "ActionStep"):
+        after = definitions[name]["properties"]["after"]
+        after["items"] = {"anyOf": [{"type": "string"}, after["items"]]}
+    _loosen(schema, integers)
+
+
+def _loosen(node: Any, integers: dict[str, Any]) -> None:  # noqa: ANN401 - any JSON value
+    """Let every list of integers hold ranges too, or be one number or range."""
+    if isinstance(node, dict):
+        if node.get("type") == "array" and node.get("items") == {"type": "integer"}:
+            listed = {key: node.pop(key) for key in ("type", "items", "minItems") if key in node}
+            node["anyOf"] = [{**listed, "items": integers}, *integers["anyOf"]]
+            return
+        for value in node.values():
+            _loosen(value, integers)
+    elif isinstance(node, list):
+        for value in node:
+            _loosen(value, integers)
+
+
+def known_keys() -> list[str]:
+    """Return every key that a campaign file may hold, for suggestions."""
+    found: set[str] = set()
+
+    def collect(node: Any) -> None:  # noqa: ANN401 - any JSON value
+        if isinstance(node, dict):
+            found.update(node.get("properties", {}))
+            for value in node.values():
+                collect(value)
+        elif isinstance(node, list):
+            for value in node:
+                collect(value)
+
+    collect(campaign_schema())
+    return sorted(found)

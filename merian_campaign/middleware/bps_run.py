@@ -1,0 +1,172 @@
+"""One run of ``bps submit`` as a child process: start it, follow it, stop it, and say how it ended."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.middleware import processes
+from merian_campaign.wms import zipfix
+
+_EMPTY_GRAPH = "QuantumGraph was empty"
+_ERROR_LINE = re.compile(r"(?:^|\s)(?:[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)")
+_POLL_SECONDS = 0.3
+_STOP_SECONDS = 15.0
+
+PAYLOAD_FAILED = 10
+"""Exit code of our WMS service when quanta failed and the run itself went well."""
+
+
+def program(name: str) -> str:
+    """Return the path of a console script of this environment."""
+    return str(Path(sys.executable).parent / name)
+
+
+def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
+    """Return the environment of a submission's processes.
+
+    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there.
+    """
+    made = dict(base)
+    folder = str(Path(sys.executable).parent)
+    entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
+    made["PATH"] = os.pathsep.join([folder, *entries])
+    made[processes.MARKER] = marker
+    made.setdefault("OMP_NUM_THREADS", "1")
+    if zipfix.is_broken():
+        # For the programs of the middleware that start a Python of their own.
+        compat = str(Path(zipfix.__file__).parent / "compat")
+        paths = [entry for entry in made.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != compat]
+        made["PYTHONPATH"] = os.pathsep.join([compat, *paths])
+    return made
+
+
+def find_graph(paths: SubmissionPaths) -> Path | None:
+    """Return the submission's quantum graph, once it is whole."""
+    graphs = sorted(Path(paths.bps).glob("*.qg"))
+    found = [graph for graph in graphs if graph.name != Path(paths.provenance).name]
+    # Written through a temporary name by none of the writers: a zip file is whole when its end is there.
+    return found[0] if found and _is_whole_zip(found[0]) else None
+
+
+def _is_whole_zip(path: Path) -> bool:
+    import zipfile  # noqa: PLC0415 - only drivers need it
+
+    return zipfile.is_zipfile(path)
+
+
+def submit(
+    paths: SubmissionPaths,
+    *,
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    tend: Callable[[], bool],
+) -> RunResult:
+    """Run a submit command on a rendered file to its end.
+
+    Parameters
+    ----------
+    paths : `SubmissionPaths`
+        The submission's files.
+    command : `~collections.abc.Sequence` [`str`]
+        ``bps submit`` or our warm form of it.
+    environ : `~collections.abc.Mapping`
+        Environment of the run.
+    tend : callable
+        Called a few times a second; `False` asks the run to stop.
+    """
+    with Path(paths.driver_log).open("ab") as log:
+        process = subprocess.Popen(
+            list(command),
+            cwd=paths.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(environ),
+            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no threads hold locks needed after the fork
+        )
+        cancelled = False
+        while process.poll() is None:
+            if not tend():
+                cancelled = True
+                processes.stop_child(process, patience=_STOP_SECONDS)
+                break
+            time.sleep(_POLL_SECONDS)
+    if cancelled:
+        return RunResult(end=RunEnd.CANCELLED, reason="cancelled on request", exit_code=process.returncode)
+    return judge_run(paths, exit_code=process.returncode)
+
+
+def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
+    """Say how a finished ``bps submit`` ended, from its exit code and what it left."""
+    if exit_code in {0, PAYLOAD_FAILED}:
+        return RunResult(end=RunEnd.RAN, reason="", exit_code=exit_code)
+    output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
+    if _EMPTY_GRAPH in output:
+        return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
+    if find_graph(paths) is None:
+        why = last_error(output) or last_error(_text(Path(paths.driver_log)))
+        return RunResult(
+            end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
+        )
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        return RunResult(end=RunEnd.FAILED, reason=f"bps submit was killed by {name}", exit_code=exit_code)
+    why = last_error(_text(Path(paths.driver_log)))
+    return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
+
+
+def _text(path: Path, *, tail: int = 65536) -> str:
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - tail))
+            return stream.read().decode("utf-8", "replace")
+    except OSError:
+        return ""
+
+
+def last_error(text: str) -> str:
+    """Return the line of a log that most likely names the error."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if _ERROR_LINE.search(line):
+            return line[-400:]
+    return lines[-1][-400:] if lines else "no output"
+
+
+def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, str]) -> str | None:
+    """Ingest what a run without a final job has left, and write its provenance graph.
+
+    Returns
+    -------
+    error : `str` or `None`
+        The last words of ``butler aggregate-graph`` when it failed.
+    """
+    graph = find_graph(paths)
+    if graph is None:
+        return "there is no quantum graph"
+    command = [
+        program("merian-campaign"), "exclusive", "--repository", repository, "--",
+        "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
+        "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,
+    ]  # fmt: skip
+    with Path(paths.driver_log).open("ab") as log:
+        done = subprocess.run(
+            command,
+            cwd=paths.directory,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=dict(environ),
+            check=False,
+        )
+    return None if done.returncode == 0 else last_error(_text(Path(paths.driver_log)))

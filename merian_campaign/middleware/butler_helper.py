@@ -1,0 +1,184 @@
+"""A child process that does what needs the LSST middleware, so that its parent need not import it.
+
+Requests are JSON objects, one a line, on standard input; each gets one JSON line on standard output:
+``{"ok": true, ...}`` or ``{"ok": false, "error": "..."}``. Everything else that is printed goes to
+standard error. It never talks to the tracking database.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
+
+_NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
+_HEAD = 65536
+
+
+def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
+    """Write JSON lines atomically; return how many."""
+    number = 0
+    temporary = Path(f"{path}.{os.getpid()}.tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        for line in lines:
+            stream.write(json.dumps(line) + "\n")
+            number += 1
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(path)
+    return number
+
+
+def _identity(task: str, data_id: Any, quantum_id: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst types
+    full = {**data_id.required, **(data_id.mapping if data_id.hasFull() else {})}
+    return {
+        "uuid": str(quantum_id),
+        "task": task,
+        "data_id": canonical_data_id(data_id.required),
+        "dimensions": {name: full[name] for name in COLUMN_DIMENSIONS if full.get(name) is not None},
+    }
+
+
+def predicted(*, graph: str, out: str) -> dict[str, Any]:
+    """Write the quanta of a predicted quantum graph."""
+    from lsst.pipe.base.pipeline_graph import TaskImportMode  # noqa: PLC0415 - costs seconds
+    from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
+
+    with PredictedQuantumGraph.open(graph, import_mode=TaskImportMode.DO_NOT_IMPORT) as reader:
+        reader.read_dimension_data()
+        reader.read_thin_graph()
+        found = reader.finish()
+    upstream = found.quantum_only_xgraph
+
+    def lines() -> Iterator[Mapping[str, Any]]:
+        for task, quanta in found.quanta_by_task.items():
+            for data_id, quantum_id in quanta.items():
+                before = [str(other) for other in upstream.predecessors(quantum_id)]
+                yield {**_identity(task, data_id, quantum_id), "after": before}
+
+    return {"quanta": _write_lines(out, lines())}
+
+
+def harvest(*, provenance: str, logs: str, out: str) -> dict[str, Any]:
+    """Write the quanta of a provenance graph with their attempts and log files."""
+    from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraphReader  # noqa: PLC0415
+
+    paths = log_files(logs)
+    with ProvenanceQuantumGraphReader.open(provenance) as reader:
+        reader.read_quanta()
+        found = reader.graph
+        nodes = found.quantum_only_xgraph.nodes
+
+        def lines() -> Iterator[Mapping[str, Any]]:
+            for task, quanta in found.quanta_by_task.items():
+                for data_id, quantum_id in quanta.items():
+                    info = nodes[quantum_id]
+                    yield {
+                        **_identity(task, data_id, quantum_id),
+                        "status": info["status"].name,
+                        "caveats": _caveats(info["caveats"]),
+                        "attempts": [_attempt(attempt) for attempt in info["attempts"]],
+                        "log": paths.get(str(quantum_id)),
+                    }
+
+        return {"quanta": _write_lines(out, lines())}
+
+
+def _caveats(caveats: Any) -> str:  # noqa: ANN401 - lsst type
+    return caveats.concise() if caveats else ""
+
+
+def _attempt(attempt: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst type
+    usage = attempt.resource_usage
+    exception = attempt.exception
+    return {
+        "status": attempt.status.name,
+        "exception_type": exception.type_name if exception else None,
+        "exception_message": exception.message if exception else None,
+        "peak_mb": round(usage.memory / 2**20) if usage else None,
+        "started": usage.start.isoformat() if usage else None,
+        "seconds": usage.total_time if usage else None,
+    }
+
+
+def log_files(folder: str) -> dict[str, str]:
+    """Return the log of each quantum by UUID: from the command at its head, which names its quanta."""
+    found: dict[str, str] = {}
+    for path in Path(folder).rglob("*.stderr"):
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+        match = _NODE_IDS.search(head)
+        names = match[1].decode().strip("'\"").split(",") if match else [path.name.split("_")[0]]
+        found.update(dict.fromkeys(names, str(path)))
+    return found
+
+
+def prepend(*, repository: str, chain: str, run: str) -> dict[str, Any]:
+    """Put a RUN first in a CHAINED collection, which is made if it is not there; idempotent."""
+    from lsst.daf.butler import (  # noqa: PLC0415
+        Butler,
+        CollectionType,
+        MissingCollectionError,
+    )
+
+    with Butler.from_config(repository, writeable=True) as butler:
+        try:
+            butler.collections.get_info(run)
+        except MissingCollectionError:
+            return {"changed": False}  # nothing was ingested, so there is nothing to show
+        butler.collections.register(chain, CollectionType.CHAINED)
+        if run in butler.collections.get_info(chain).children:
+            return {"changed": False}
+        butler.collections.prepend_chain(chain, run)
+    return {"changed": True}
+
+
+def action(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Do a butler action, unless the repository shows that it is done."""
+    from merian_campaign.middleware import actions  # noqa: PLC0415 - only action steps need it
+
+    return actions.perform(name=name, repository=repository, arguments=arguments)
+
+
+COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "predicted": predicted,
+    "harvest": harvest,
+    "prepend": prepend,
+    "action": action,
+}
+
+
+def serve(requests: Iterator[str], reply: Callable[[str], None]) -> None:
+    """Answer requests until standard input closes."""
+    for line in requests:
+        request = json.loads(line)
+        command = COMMANDS[request.pop("do")]
+        try:
+            answer = {"ok": True, **command(**request)}
+        except Exception as error:  # noqa: BLE001 - the parent decides what an error means
+            traceback.print_exc()
+            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+        reply(json.dumps(answer))
+
+
+def main() -> None:
+    """Serve on standard input and output; stray prints of libraries go to standard error."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def reply(text: str) -> None:
+        answers.write(text + "\n")
+        answers.flush()
+
+    serve(iter(sys.stdin.readline, ""), reply)
+
+
+if __name__ == "__main__":
+    main()

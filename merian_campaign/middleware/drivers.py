@@ -1,0 +1,95 @@
+"""Driver processes as a tick sees them: start one detached, and say whether it lives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from merian_campaign.domain import journal
+from merian_campaign.domain.decide import Liveness
+from merian_campaign.domain.harvest import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.states import SubmissionState
+from merian_campaign.files.writing import write_if_changed
+from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware.work import read_outcome
+
+
+class LocalDrivers:
+    """Drivers as processes on this host.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`
+        Environment for drivers (database, home, the survey's own variables).
+    """
+
+    def __init__(self, *, environ: Mapping[str, str]) -> None:
+        self._environ = dict(environ)
+
+    def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
+        """Say what is known of a submission's driver.
+
+        On this host the process itself is looked at; of another host only the lease can be judged.
+        """
+        if read_outcome(submission.directory) is not None:
+            return Liveness.ENDED
+        if submission.state is SubmissionState.PREPARED or submission.driver is None:
+            return Liveness.UNCLAIMED
+        if submission.driver.host == processes.this_host():
+            return Liveness.ALIVE if processes.is_alive(submission.driver) else Liveness.DEAD
+        lease = submission.lease_expires_at
+        return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
+
+    def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
+        """Write a submission's files, unless its work was begun: then they stay as they were."""
+        if Path(SubmissionPaths(directory=directory).started).exists():
+            return
+        for path, text in files.items():
+            write_if_changed(Path(path), text)
+
+    def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
+        """Start a driver in a session of its own; return its pid."""
+        paths = SubmissionPaths(directory=submission.directory)
+        marker = f"{submission.directory}#driver{submission.epoch}"
+        environ = bps_run.environment({**self._environ, **environment}, marker=marker)
+        command = [
+            bps_run.program("merian-campaign"), "drive", str(submission.id), "--epoch", str(submission.epoch),
+        ]  # fmt: skip
+        return processes.start_detached(
+            command,
+            directory=Path(submission.directory),
+            log=Path(paths.driver_log),
+            environment=environ,
+        )
+
+    def predicted(self, directory: str) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as they were written down."""
+        return parse_predicted(_lines(SubmissionPaths(directory=directory).predicted))
+
+    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph; none when there is none."""
+        return parse_harvest(_lines(SubmissionPaths(directory=directory).harvest))
+
+    def records(self, directory: str) -> tuple[journal.Record, ...]:
+        """Return a submission's journal; empty while there is none."""
+        try:
+            text = Path(SubmissionPaths(directory=directory).journal).read_text(
+                encoding="utf-8", errors="replace"
+            )
+        except OSError:
+            return ()
+        return journal.parse_lines(text)
+
+    def outcome(self, directory: str) -> Mapping[str, object] | None:
+        """Return how a submission's driver ended; `None` while it has not."""
+        return read_outcome(directory)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

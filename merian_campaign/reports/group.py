@@ -1,0 +1,75 @@
+"""One group in full: submissions, attempts, events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.records import AttemptRow, RecordedEvent
+from merian_campaign.domain.remedy import describe_remedy
+from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.reports.failures import attempts_table, events_table
+
+
+def group_json(
+    group: GroupView, attempts: Sequence[AttemptRow], events: Sequence[RecordedEvent]
+) -> dict[str, Any]:
+    """Return a group for machines."""
+    return {
+        "step": group.step,
+        "group": group.key,
+        "state": group.state.value,
+        "reason": group.reason,
+        "submissions": [_submission(entry) for entry in group.submissions],
+        "attempts": [asdict(row) for row in attempts],
+        "events": [asdict(row) for row in events],
+    }
+
+
+def _submission(entry: SubmissionView) -> dict[str, Any]:
+    paths = SubmissionPaths(directory=entry.directory)
+    return {
+        "number": entry.number,
+        "state": entry.state.value,
+        "outcome": None if entry.outcome is None else entry.outcome.value,
+        "reason": entry.reason,
+        "run_collection": entry.run_collection,
+        "remedy": describe_remedy(entry.remedy),
+        "directory": entry.directory,
+        "yaml": paths.yaml,
+        "driver_log": paths.driver_log,
+    }
+
+
+def group_view(
+    group: GroupView, attempts: Sequence[AttemptRow], events: Sequence[RecordedEvent]
+) -> RenderableType:
+    """Return a group for people."""
+    parts: list[RenderableType] = [
+        Text(
+            f"{group.step}/{group.key}: {group.state.value.replace('_', ' ')} ({group.reason})", style="bold"
+        ),
+        Text(f"{group.counts.succeeded} of {group.counts.expected} quanta succeeded"),
+    ]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in ("no.", "state", "RUN collection"):
+        table.add_column(name, overflow="fold")
+    table.add_column("why, remedy, files", overflow="fold", ratio=1)
+    for entry in group.submissions:
+        remedy = describe_remedy(entry.remedy)
+        details = [entry.reason, *([remedy] if remedy else []), entry.directory]
+        state = entry.state.value if entry.outcome is None else entry.outcome.value
+        table.add_row(str(entry.number), state, entry.run_collection, "\n".join(details))
+    parts.append(table)
+    if attempts:
+        parts.append(attempts_table(attempts))
+    if events:
+        parts.append(events_table(events))
+    return Group(*parts)

@@ -1,0 +1,208 @@
+"""The status of a campaign: as JSON for machines, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.records import BoardRow
+from merian_campaign.domain.states import CampaignState, GroupState
+
+_STYLES = {
+    "waiting": "dim",
+    "ready": "cyan",
+    "running": "bold blue",
+    "done": "green",
+    "needs_review": "bold red",
+    "blocked": "yellow",
+    "cancelled": "magenta",
+}
+_MARKS = {
+    "waiting": "·",
+    "ready": "○",
+    "running": "▶",
+    "done": "✔",
+    "needs_review": "✘",
+    "blocked": "◼",
+    "cancelled": "-",
+}
+_BLOCKED_SHOWN = 5
+"""Blocked groups that are listed: what blocks them needs a person, they themselves do not."""
+
+_COUNTED = ("expected", "succeeded", "failed", "blocked", "unknown", "pending")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """A campaign's board with its derived state."""
+
+    campaign: str
+    campaign_state: str
+    rows: tuple[BoardRow, ...]
+
+    @property
+    def state(self) -> str:
+        """The state of the whole, derived from its groups."""
+        if self.campaign_state != CampaignState.ACTIVE:
+            return self.campaign_state
+        states = {row.state for row in self.rows}
+        if states <= {GroupState.DONE.value}:
+            return "done"
+        if states & {GroupState.RUNNING.value, GroupState.READY.value}:
+            return "running"
+        return "needs_review" if GroupState.NEEDS_REVIEW.value in states else "waiting"
+
+    def selected(self, *, step: str | None, tract: int | None) -> Status:
+        """Return the part that is about a step, a tract, or both."""
+        rows = tuple(
+            row
+            for row in self.rows
+            if (step is None or row.step == step) and (tract is None or row.tract == tract)
+        )
+        return Status(campaign=self.campaign, campaign_state=self.campaign_state, rows=rows)
+
+
+def _quanta(counts: Counts) -> dict[str, int]:
+    # To those who read the status, a quantum that runs is one that has not ended: pending.
+    values = {name: int(getattr(counts, name)) for name in _COUNTED}
+    values["pending"] += counts.running
+    return values
+
+
+def total(rows: Iterable[BoardRow]) -> Counts:
+    """Return the sum of the quanta of some groups."""
+    return sum((row.counts for row in rows), Counts())
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """Return the documented JSON form of a status."""
+    return {
+        "campaign": status.campaign,
+        "state": status.state,
+        "groups": [
+            {
+                "step": row.step,
+                "group": row.group,
+                "tract": row.tract,
+                "state": row.state,
+                "reason": row.reason,
+                "submissions": row.submissions,
+                "quanta": _quanta(row.counts),
+            }
+            for row in status.rows
+        ],
+        "quanta": _quanta(total(status.rows)),
+    }
+
+
+def status_view(status: Status, *, width: int) -> RenderableType:
+    """Return the board: steps with their quanta, tracts by step, and what needs a person."""
+    headline = Text.assemble(
+        ("campaign ", "dim"),
+        (status.campaign, "bold"),
+        ("  state ", "dim"),
+        (status.state, _STYLES.get(status.state, "bold")),
+    )
+    parts: list[RenderableType] = [headline, steps_table(status.rows)]
+    if any(row.tract is not None for row in status.rows):
+        parts.append(tracts_table(status.rows))
+    attention = attention_list(status.rows, width=width)
+    if attention is not None:
+        parts.append(attention)
+    return Group(*parts)
+
+
+def steps_table(rows: Sequence[BoardRow]) -> Table:
+    """Return one line a step, and the totals."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    everything = total(rows)
+    done = sum(1 for row in rows if row.state == GroupState.DONE.value)
+    table.add_column("step", footer="total", no_wrap=True)
+    table.add_column("groups", footer=f"{done}/{len(rows)}", justify="right")
+    table.add_column("state", footer="")
+    table.add_column("quanta", footer=f"{everything.succeeded}/{everything.expected}", justify="right")
+    for name in ("failed", "blocked"):
+        table.add_column(name, footer=_number(getattr(everything, name)), justify="right")
+    table.add_column("open", footer=_number(_not_ended(everything)), justify="right")
+    table.add_column("subm.", footer=str(sum(row.submissions for row in rows)), justify="right")
+    for step in dict.fromkeys(row.step for row in rows):
+        here = [row for row in rows if row.step == step]
+        counts = total(here)
+        finished = sum(1 for row in here if row.state == GroupState.DONE.value)
+        table.add_row(
+            step,
+            f"{finished}/{len(here)}",
+            _states(here),
+            f"{counts.succeeded}/{counts.expected}" if counts.expected else "",
+            Text(_number(counts.failed), style="red"),
+            Text(_number(counts.blocked), style="yellow"),
+            _number(_not_ended(counts)),
+            str(sum(row.submissions for row in here)),
+        )
+    return table
+
+
+def _not_ended(counts: Counts) -> int:
+    return counts.pending + counts.running + counts.unknown
+
+
+def _number(value: int) -> str:
+    return str(value) if value else ""
+
+
+def _states(rows: Sequence[BoardRow]) -> Text:
+    text = Text()
+    for state in dict.fromkeys(sorted((row.state for row in rows), key=list(_STYLES).index)):
+        number = sum(1 for row in rows if row.state == state)
+        if text:
+            text.append("  ")
+        label = state.replace("_", " ") if number == len(rows) else f"{number} {state.replace('_', ' ')}"
+        text.append(f"{_MARKS[state]} {label}", style=_STYLES[state])
+    return text
+
+
+def tracts_table(rows: Sequence[BoardRow]) -> Table:
+    """Return one line a tract, one column a step that goes by tract: succeeded of expected quanta."""
+    by_tract = [row for row in rows if row.tract is not None]
+    steps = list(dict.fromkeys(row.step for row in by_tract))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("tract", justify="right")
+    for step in steps:
+        table.add_column(step, justify="left", no_wrap=True)
+    for tract in sorted({row.tract for row in by_tract if row.tract is not None}):
+        cells = []
+        for step in steps:
+            found = [row for row in by_tract if row.tract == tract and row.step == step]
+            cells.append(_cell(found[0]) if found else Text(""))
+        table.add_row(str(tract), *cells)
+    return table
+
+
+def _cell(row: BoardRow) -> Text:
+    counts = row.counts
+    numbers = f" {counts.succeeded}/{counts.expected}" if counts.expected else ""
+    return Text(f"{_MARKS[row.state]} {row.state.replace('_', ' ')}{numbers}", style=_STYLES[row.state])
+
+
+def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | None:
+    """Return the groups that wait for a person, with their reasons in words."""
+    asking = [row for row in rows if row.state == GroupState.NEEDS_REVIEW.value]
+    blocked = [row for row in rows if row.state == GroupState.BLOCKED.value]
+    if not asking and not blocked:
+        return None
+    table = Table(box=None, pad_edge=False, show_header=False, width=width)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in (*asking, *blocked[:_BLOCKED_SHOWN]):
+        name = Text(f"{_MARKS[row.state]} {row.step}/{row.group}", style=_STYLES[row.state])
+        table.add_row(name, row.reason)
+    if len(blocked) > _BLOCKED_SHOWN:
+        table.add_row("", f"and {len(blocked) - _BLOCKED_SHOWN} more blocked groups")
+    return table

@@ -1,0 +1,1 @@
+"""The order of calls: tick, control verbs, harvest. No SQL, no lsst, no command-line parsing here."""

@@ -1,0 +1,157 @@
+"""What a person may order: retry, accept, pause, resume, cancel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.records import Event
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
+from merian_campaign.services.ports import Store
+from merian_campaign.services.settings import Surroundings
+
+_NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.READY, GroupState.RUNNING})
+"""States in which the next tick decides: there is nothing yet for a person to retry or accept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """Orders of a person to one campaign."""
+
+    store: Store
+    around: Surroundings
+
+    def retry(self, name: str, *, group: str, reason: str) -> GroupView:
+        """Let a group be submitted again, its caps forgotten."""
+        with self.store.campaign_lock(name):
+            found = self._group(name, group)
+            self._may_move(found, GroupState.READY, "retry")
+            self.store.retry_group(
+                group_id=found.id, reason=reason, actor=self.around.actor, now=self.around.clock()
+            )
+        return found
+
+    def accept(self, name: str, *, group: str, reason: str) -> GroupView:
+        """Take a group as it is: what comes after it is released."""
+        with self.store.campaign_lock(name):
+            found = self._group(name, group)
+            self._may_move(found, GroupState.DONE, "accept")
+            self.store.move_group(
+                group_id=found.id,
+                state=GroupState.DONE,
+                reason=f"accepted: {reason}",
+                actor=self.around.actor,
+                now=self.around.clock(),
+                accepted=True,
+            )
+        return found
+
+    def pause(self, name: str) -> CampaignView:
+        """Start nothing new; what runs goes on and is followed."""
+        return self._set_state(name, CampaignState.PAUSED, "pause")
+
+    def resume(self, name: str) -> CampaignView:
+        """Go on after a pause or a cancellation."""
+        campaign = self._set_state(name, CampaignState.ACTIVE, "resume")
+        with self.store.campaign_lock(name):
+            for group in self.store.snapshot(name).groups:
+                if group.state is GroupState.CANCELLED:
+                    self.store.move_group(
+                        group_id=group.id,
+                        state=GroupState.WAITING,
+                        reason="resumed",
+                        actor=self.around.actor,
+                        now=self.around.clock(),
+                    )
+        return campaign
+
+    def cancel(self, name: str, *, group: str | None = None) -> int:
+        """Stop a group, or everything; return how many running submissions were asked to stop."""
+        if group is None:
+            self._set_state(name, CampaignState.CANCELLED, "cancel")
+        with self.store.campaign_lock(name):
+            groups = self.store.snapshot(name).groups if group is None else (self._group(name, group),)
+            return sum(self._cancel(entry) for entry in groups)
+
+    def forget(self, name: str) -> None:
+        """Delete a campaign's rows; refused while a submission is under way."""
+        find_campaign(self.store, name)
+        with self.store.campaign_lock(name):
+            live = [group for group in self.store.snapshot(name).groups if group.live is not None]
+            if live:
+                raise BadInputError(
+                    f"{live[0].step}/{live[0].key} of {name!r} has a submission under way; cancel it first"
+                )
+            self.store.forget(name)
+
+    def _cancel(self, group: GroupView) -> int:
+        now = self.around.clock()
+        if group.live is not None:
+            self.store.request_cancel(submission_id=group.live.id, actor=self.around.actor, now=now)
+            return 1
+        if GroupState.CANCELLED in GROUP_MOVES[group.state]:
+            self.store.move_group(
+                group_id=group.id,
+                state=GroupState.CANCELLED,
+                reason="cancelled",
+                actor=self.around.actor,
+                now=now,
+            )
+        return 0
+
+    def _set_state(self, name: str, state: CampaignState, kind: str) -> CampaignView:
+        campaign = find_campaign(self.store, name)
+        event = Event(kind=kind, actor=self.around.actor, from_state=campaign.state, to_state=state)
+        self.store.set_campaign_state(name=name, state=state, event=event, now=self.around.clock())
+        return campaign
+
+    def _group(self, name: str, group: str) -> GroupView:
+        find_campaign(self.store, name)
+        return find_group(self.store.snapshot(name), group)
+
+    @staticmethod
+    def _may_move(group: GroupView, target: GroupState, verb: str) -> None:
+        if group.live is not None:
+            raise BadInputError(
+                f"{group.step}/{group.key} has a submission under way; {verb} it afterwards, or cancel it"
+            )
+        if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS:
+            raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
+
+
+def find_campaign(store: Store, name: str) -> CampaignView:
+    """Return a campaign by name.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is none of that name.
+    """
+    campaign = store.campaign(name)
+    if campaign is None:
+        known = ", ".join(entry.name for entry in store.campaigns()) or "none yet"
+        raise BadInputError(f"there is no campaign {name!r}; campaigns: {known} (`apply FILE` makes one)")
+    return campaign
+
+
+def find_group(snapshot: Snapshot, group: str) -> GroupView:
+    """Return a group by ``STEP/KEY``, or by step when the step has only one.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is none, or several.
+    """
+    step, slash, key = group.partition("/")
+    found = [entry for entry in snapshot.groups if entry.step == step and (not slash or entry.key == key)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        keys = ", ".join(entry.key for entry in found[:8])
+        raise BadInputError(f"step {step!r} has several groups ({keys} ...); write {step}/KEY")
+    here = [entry.key for entry in snapshot.groups if entry.step == step]
+    if here:
+        raise BadInputError(f"step {step!r} has no group {key!r}; it has {', '.join(here[:8])}")
+    steps = dict.fromkeys(entry.step for entry in snapshot.groups)
+    raise BadInputError(f"there is no step {step!r}; steps are {', '.join(steps)}")

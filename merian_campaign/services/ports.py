@@ -1,0 +1,266 @@
+"""What the services ask of the rooms that implement it. Frozen domain values in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+from merian_campaign.domain import journal
+from merian_campaign.domain.decide import Liveness
+from merian_campaign.domain.harvest import Predicted, RawQuantum
+from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
+from merian_campaign.domain.records import (
+    AttemptRow,
+    BoardRow,
+    Claim,
+    Event,
+    FailureRow,
+    NewGroup,
+    RecordedEvent,
+)
+from merian_campaign.domain.runs import RunResult
+from merian_campaign.domain.snapshot import (
+    CampaignView,
+    ProcessIdentity,
+    Remedy,
+    Snapshot,
+    SubmissionView,
+)
+from merian_campaign.domain.states import (
+    CampaignState,
+    GroupState,
+    SubmissionOutcome,
+)
+
+__all__ = [
+    "AttemptRow",
+    "BoardRow",
+    "Claim",
+    "Drivers",
+    "Event",
+    "FailureRow",
+    "NewGroup",
+    "RecordedEvent",
+    "Store",
+    "Work",
+]
+
+
+class Store(Protocol):
+    """The tracking database.
+
+    Every method is one transaction unless it says otherwise.
+    """
+
+    # -- campaigns ---------------------------------------------------------------------------------
+    def campaign(self, name: str) -> CampaignView | None:
+        """Return a campaign by name."""
+
+    def campaigns(self) -> tuple[CampaignView, ...]:
+        """Return all campaigns, by name."""
+
+    def apply(
+        self,
+        *,
+        name: str,
+        file: str,
+        text: str,
+        sha256: str,
+        spec: Mapping[str, object],
+        groups: Sequence[NewGroup],
+        dropped: Sequence[int],
+        actor: str,
+        now: datetime,
+    ) -> CampaignView:
+        """Create a campaign, or add a revision to it, and create the groups that do not exist yet.
+
+        ``dropped`` are ids of groups that the new revision no longer contains and that never ran:
+        they are deleted. Applying the same sha256 again adds no revision.
+        """
+
+    def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
+        """Change a campaign's state and record the event."""
+
+    def forget(self, name: str) -> None:
+        """Delete a campaign with everything that is recorded of it, events included."""
+
+    def campaign_lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
+
+    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it.
+
+        The key is a function of the repository's resolved path, the same in every process.
+        """
+
+    def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
+        """Record that a tick began; return its id."""
+
+    def tick_finished(self, *, tick_id: int, now: datetime, actions: int, error: str | None) -> None:
+        """Record how a tick ended."""
+
+    # -- reading -----------------------------------------------------------------------------------
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the whole campaign, in a number of statements that does not grow with its groups."""
+
+    def board(self, name: str) -> tuple[BoardRow, ...]:
+        """Return the status board from the rollup."""
+
+    def failures(
+        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
+    ) -> tuple[FailureRow, ...]:
+        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
+
+    def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
+        """Return the stored attempts of a group's quanta."""
+
+    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+        """Return the newest events, newest first."""
+
+    def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
+        """Return quanta whose last verdict forbids running them again (algorithm, configuration)."""
+
+    # -- groups and submissions --------------------------------------------------------------------
+    def move_group(
+        self,
+        *,
+        group_id: int,
+        state: GroupState,
+        reason: str,
+        actor: str,
+        now: datetime,
+        accepted: bool = False,
+    ) -> None:
+        """Move a group along the transition table and record the event."""
+
+    def retry_group(self, *, group_id: int, reason: str, actor: str, now: datetime) -> None:
+        """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number)."""
+
+    def prepare_submission(
+        self,
+        *,
+        group_id: int,
+        number: int,
+        run_collection: str,
+        repository: str,
+        directory: str,
+        remedy: Remedy,
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> SubmissionView:
+        """Commit the intention to submit: submission row PREPARED, group RUNNING, event."""
+
+    def launching(self, *, submission_id: int, now: datetime) -> None:
+        """Record that a driver is about to be started (committed before it is)."""
+
+    def claim(
+        self,
+        *,
+        submission_id: int,
+        driver: ProcessIdentity,
+        lease_seconds: float,
+        now: datetime,
+        expected_epoch: int,
+    ) -> Claim | None:
+        """Claim a submission for a driver, if its epoch is still ``expected_epoch``.
+
+        Compare-and-set: of several drivers one gets the claim (epoch + 1), the others `None`. A
+        finished submission cannot be claimed.
+        """
+
+    def heartbeat(
+        self, *, submission_id: int, epoch: int, lease_seconds: float, now: datetime
+    ) -> bool | None:
+        """Extend the lease; `True` to go on, `False` when asked to cancel, `None` when superseded."""
+
+    def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
+        """Ask a submission's driver to stop."""
+
+    def record_progress(self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime) -> int:
+        """Upsert live states of quanta; never turns a succeeded quantum into anything else.
+
+        Returns
+        -------
+        changed : `int`
+            Rows inserted or updated; 0 when nothing changed (then nothing is written).
+        """
+
+    def harvest(
+        self,
+        *,
+        submission_id: int,
+        quanta: Iterable[Quantum],
+        outcome: SubmissionOutcome,
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> Counts:
+        """Store a finished submission's quanta and attempts, finish it, and recount its group.
+
+        One transaction; idempotent; COPY into a temporary table, then ``INSERT .. ON CONFLICT``.
+        """
+
+
+class Work(Protocol):
+    """The work of one submission under one driver; every call may be repeated."""
+
+    def reap(self) -> int:
+        """End all processes of the submission on this host but this driver's own; return how many."""
+
+    def stop_all(self) -> None:
+        """End every process of the submission on this host, but this one."""
+
+    def was_started(self) -> bool:
+        """Say whether an earlier driver had begun the work."""
+
+    def mark_started(self) -> None:
+        """Note that the work begins."""
+
+    def run(self, *, go_on: Callable[[], bool]) -> RunResult:
+        """Run the submission to its end, or until ``go_on`` says `False`."""
+
+    def collect(self) -> str | None:
+        """Bring outputs into the butler and quanta into files; return an error in words, if any."""
+
+    def ran(self) -> bool:
+        """Say whether any quantum was started."""
+
+    def prepend(self) -> None:
+        """Put the submission's RUN first in its step's chain."""
+
+    def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
+        """Do a butler action."""
+
+    def write_outcome(self, value: Mapping[str, Any]) -> None:
+        """Write how the driver ended, once and whole."""
+
+    def close(self) -> None:
+        """Release what was used."""
+
+
+class Drivers(Protocol):
+    """Driver processes as a tick sees them, and the files they leave."""
+
+    def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
+        """Say what is known of a submission's driver."""
+
+    def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
+        """Write a submission's files, unless its work was begun."""
+
+    def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
+        """Start a driver that outlives this process; return its pid."""
+
+    def predicted(self, directory: str) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as they were written down."""
+
+    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph; none when there is none."""
+
+    def records(self, directory: str) -> tuple[journal.Record, ...]:
+        """Return a submission's journal; empty while there is none."""
+
+    def outcome(self, directory: str) -> Mapping[str, Any] | None:
+        """Return how a submission's driver ended; `None` while it has not."""

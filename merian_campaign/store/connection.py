@@ -1,0 +1,126 @@
+"""One way to open a connection to the tracking database, and to say why that failed.
+
+psycopg2 only: `status` must start fast, so nothing here imports SQLAlchemy.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+
+import psycopg2
+
+from merian_campaign.domain.errors import BadInputError, UnavailableError
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
+
+_SCHEME = re.compile(r"^(postgres(?:ql)?)(?:\+\w+)?://")
+_CONNECT_TIMEOUT_SECONDS = 10
+
+
+def libpq_url(url: str) -> str:
+    """Return a URL that libpq understands, from one that may name a SQLAlchemy driver.
+
+    Parameters
+    ----------
+    url : `str`
+        ``postgresql://..`` or ``postgresql+psycopg2://..``.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is not a PostgreSQL URL.
+    """
+    if not _SCHEME.match(url):
+        raise BadInputError(
+            f"{redacted(url)!r} is not a PostgreSQL URL; write postgresql://USER@HOST/DATABASE "
+            "in MERIAN_CAMPAIGN_DATABASE_URL"
+        )
+    return _SCHEME.sub(r"\1://", url)
+
+
+def redacted(url: str) -> str:
+    """Return the URL without its password, fit for messages and logs."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(a URL that cannot be read)"
+    user, at, server = parts.netloc.rpartition("@")
+    hidden = [
+        (name, value) for name, value in parse_qsl(parts.query) if name not in {"password", "sslpassword"}
+    ]
+    query = "?" + urlencode(hidden, safe="/", quote_via=quote) if hidden else ""
+    return f"{parts.scheme}://{user.partition(':')[0]}{at}{server}{parts.path}{query}"
+
+
+def open_connection(url: str, *, application: str = "merian-campaign") -> Connection:
+    """Open a connection whose times are UTC.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+    application : `str`, optional
+        Shown in ``pg_stat_activity``.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if the server cannot be reached or refuses the connection.
+    """
+    with translated(url):
+        connection = psycopg2.connect(
+            libpq_url(url),
+            connect_timeout=_CONNECT_TIMEOUT_SECONDS,
+            application_name=application,
+            # A holder of a lock whose machine is gone must not hold it for hours.
+            keepalives=1,
+            keepalives_idle=60,
+            keepalives_interval=15,
+            keepalives_count=4,
+        )
+    # A statement instead of start-up options, which connection poolers refuse. Our statements are short:
+    # compiling them (jit) costs more than it saves.
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
+    connection.autocommit = False
+    return connection
+
+
+@contextmanager
+def translated(url: str) -> Iterator[None]:
+    """Turn a lost or refused connection into `UnavailableError`, which a person can act on."""
+    try:
+        yield
+    except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+        raise unavailable(url, error) from error
+    except psycopg2.ProgrammingError as error:
+        # libpq could not read the URL; an error of SQL carries a code.
+        if error.pgcode is not None:
+            raise
+        raise unavailable(url, error) from error
+
+
+def unavailable(url: str, error: BaseException) -> UnavailableError:
+    """Return the error for a database that does not answer.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database should be.
+    error : `BaseException`
+        What psycopg2 said.
+    """
+    said = " ".join(str(error).split()).rstrip(".?") or type(error).__name__
+    # libpq quotes a URL it cannot read in full, password included.
+    said = re.sub(r' in URI: ".*', "", said)
+    return UnavailableError(
+        f"the tracking database at {redacted(url)} does not answer: {said}. "
+        "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "
+        "or unset that variable to use the embedded server"
+    )

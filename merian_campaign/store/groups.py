@@ -1,0 +1,127 @@
+"""Moves of groups along the transition table."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, select, text, update
+
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.records import Event
+from merian_campaign.domain.states import GroupState, advance_group
+from merian_campaign.store import events, schema
+from merian_campaign.store.database import Database
+
+_GROUP = schema.group
+
+_FORGET_CAPS = text("""
+    UPDATE quantum SET charged_attempts = 0, updated_at = :now
+    WHERE group_id = :group_id AND state <> 'succeeded' AND charged_attempts <> 0
+""")
+
+
+def lock_group(connection: Connection, group_id: int) -> RowMapping:
+    """Return a group's row, locked until the end of the transaction.
+
+    All writers of a group's quanta hold this lock, so counts are never taken from half a change.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is no such group.
+    """
+    found = connection.execute(select(_GROUP).where(_GROUP.c.id == group_id).with_for_update()).mappings()
+    row = found.first()
+    if row is None:
+        raise BadInputError(f"there is no group with the id {group_id}; a new revision may have dropped it")
+    return row
+
+
+def put_group(
+    connection: Connection,
+    *,
+    group: RowMapping,
+    state: GroupState,
+    reason: str,
+    actor: str,
+    now: datetime,
+    accepted: bool = False,
+    kind: str = "group",
+) -> None:
+    """Move a locked group and record the event; a new reason alone is stored without one."""
+    current = GroupState(group["state"])
+    if state is not current:
+        advance_group(current, state)
+    elif (reason, accepted) == (group["reason"], group["accepted"]):
+        return
+    connection.execute(
+        update(_GROUP)
+        .where(_GROUP.c.id == group["id"])
+        .values(state=state, reason=reason, accepted=accepted, updated_at=now)
+    )
+    if state is not current or accepted != group["accepted"]:
+        events.record(
+            connection,
+            Event(
+                kind=kind,
+                actor=actor,
+                reason=reason,
+                group_id=group["id"],
+                from_state=current,
+                to_state=state,
+            ),
+            at=now,
+        )
+
+
+class Groups(Database):
+    """The part of the store that moves groups."""
+
+    def move_group(
+        self,
+        *,
+        group_id: int,
+        state: GroupState,
+        reason: str,
+        actor: str,
+        now: datetime,
+        accepted: bool = False,
+    ) -> None:
+        """Move a group along the transition table and record the event.
+
+        Moving it where it already is stores the new reason, without an event.
+        """
+        with self._transaction() as connection:
+            put_group(
+                connection,
+                group=lock_group(connection, group_id),
+                state=state,
+                reason=reason,
+                actor=actor,
+                now=now,
+                accepted=accepted,
+            )
+
+    def retry_group(self, *, group_id: int, reason: str, actor: str, now: datetime) -> None:
+        """Move a group to READY, forgetting its caps.
+
+        Attempts made so far stay on record, but no longer count against the budget of their quanta and
+        no longer hold them back; memory failures still count, for they tell how much memory to ask for.
+        """
+        with self._transaction() as connection:
+            group = lock_group(connection, group_id)
+            last = connection.execute(
+                text("SELECT coalesce(max(number), 0) FROM submission WHERE group_id = :group_id"),
+                {"group_id": group_id},
+            ).scalar_one()
+            put_group(
+                connection,
+                group=group,
+                state=GroupState.READY,
+                reason=reason,
+                actor=actor,
+                now=now,
+                kind="retry",
+            )
+            connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(attempts_from=last))
+            connection.execute(_FORGET_CAPS, {"group_id": group_id, "now": now})

@@ -1,0 +1,143 @@
+"""Take in what a submission shows of its quanta: live progress, and the harvest at its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, RowMapping, text, update
+
+from merian_campaign.domain.quanta import Counts, Quantum
+from merian_campaign.domain.records import Event
+from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
+from merian_campaign.store import events, merging, schema
+from merian_campaign.store.database import Database, raw
+from merian_campaign.store.groups import lock_group
+from merian_campaign.store.snapshots import counts_of
+from merian_campaign.store.staging import stage
+from merian_campaign.store.submissions import lock_submission
+
+_COUNTS = text(
+    "SELECT state, sum(n)::integer AS n FROM quantum_count WHERE group_id = :group_id GROUP BY state"
+)
+
+
+class Harvest(Database):
+    """The part of the store that takes in quanta."""
+
+    def record_progress(self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime) -> int:
+        """Upsert live states of quanta; never turns a succeeded quantum into anything else.
+
+        Attempts that have ended are put on record too. Progress of a submission that was already
+        harvested is ignored: it comes from a driver that has been given up.
+
+        Returns
+        -------
+        changed : `int`
+            Rows inserted or updated; 0 when nothing changed (then nothing is written).
+        """
+        with self._transaction() as connection:
+            staged = stage(raw(connection), quanta)
+            submission = _lock(connection, submission_id)
+            if not staged or submission["state"] == SubmissionState.FINISHED:
+                return 0
+            return _merge(connection, submission, now=now, final=False)
+
+    def harvest(
+        self,
+        *,
+        submission_id: int,
+        quanta: Iterable[Quantum],
+        outcome: SubmissionOutcome,
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> Counts:
+        """Store a finished submission's quanta and attempts, finish it, and recount its group.
+
+        One transaction; idempotent. Harvesting again may correct quanta and outcome.
+
+        Returns
+        -------
+        counts : `Counts`
+            Of the whole group, afterwards.
+        """
+        with self._transaction() as connection:
+            stage(raw(connection), quanta)
+            submission = _lock(connection, submission_id)
+            _merge(connection, submission, now=now, final=True)
+            _finish(connection, submission, outcome=outcome, reason=reason, actor=actor, now=now)
+            found = connection.execute(_COUNTS, {"group_id": submission["group_id"]})
+            return counts_of({row.state: row.n for row in found})
+
+
+def _lock(connection: Connection, submission_id: int) -> RowMapping:
+    # The group first, as everywhere, so that two transactions never wait for each other.
+    group_id = connection.execute(
+        text("SELECT group_id FROM submission WHERE id = :id"), {"id": submission_id}
+    ).scalar()
+    if group_id is not None:
+        lock_group(connection, group_id)
+    return lock_submission(connection, submission_id)
+
+
+def _merge(connection: Connection, submission: RowMapping, *, now: datetime, final: bool) -> int:
+    first_harvest = final and submission["state"] != SubmissionState.FINISHED
+    values = {
+        "group_id": submission["group_id"],
+        "submission_id": submission["id"],
+        "correcting": first_harvest,
+        "now": now,
+    }
+    with raw(connection).cursor() as cursor:
+        changed = 0
+        statements = (merging.MERGE_QUANTA, merging.MERGE_ATTEMPTS)
+        for statement in (*statements, merging.SETTLE) if first_harvest else statements:
+            cursor.execute(statement, values)
+            changed += cursor.rowcount
+        # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
+        if changed or final:
+            for statement in (merging.RECOUNT_ATTEMPTS, merging.FORGET_COUNTS, merging.RECOUNT):
+                cursor.execute(statement, values)
+    return changed
+
+
+def _finish(
+    connection: Connection,
+    submission: RowMapping,
+    *,
+    outcome: SubmissionOutcome,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> None:
+    current = SubmissionState(submission["state"])
+    if current is not SubmissionState.FINISHED:
+        advance_submission(current, SubmissionState.FINISHED)
+    elif (submission["outcome"], submission["reason"]) == (outcome, reason):
+        return
+    table = schema.submission
+    connection.execute(
+        update(table)
+        .where(table.c.id == submission["id"])
+        .values(
+            state=SubmissionState.FINISHED,
+            outcome=outcome,
+            reason=reason,
+            finished_at=submission["finished_at"] or now,
+            lease_expires_at=None,
+        )
+    )
+    said = f"{outcome}: {reason}" if reason else str(outcome)
+    events.record(
+        connection,
+        Event(
+            kind="submission",
+            actor=actor,
+            reason=said,
+            submission_id=submission["id"],
+            from_state=current,
+            to_state=SubmissionState.FINISHED,
+        ),
+        at=now,
+    )

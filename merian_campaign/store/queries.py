@@ -1,0 +1,123 @@
+"""SQL text of the queries in `read`. Columns are named like the fields of the records they fill."""
+
+from __future__ import annotations
+
+from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
+
+BOARD = """
+SELECT g.step, g.key AS "group", g.ordinal,
+       CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
+            THEN g.selection_values[1] END AS tract,
+       g.state, g.reason, coalesce(s.n, 0)::integer AS submissions,
+       coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
+       coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
+       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown
+FROM "group" AS g
+LEFT JOIN (
+    SELECT s.group_id, count(*) AS n
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s
+    GROUP BY s.group_id
+) AS s ON s.group_id = g.id
+LEFT JOIN (
+    SELECT c.group_id,
+           sum(c.n) FILTER (WHERE c.state = 'pending') AS pending,
+           sum(c.n) FILTER (WHERE c.state = 'running') AS running,
+           sum(c.n) FILTER (WHERE c.state = 'succeeded') AS succeeded,
+           sum(c.n) FILTER (WHERE c.state = 'failed') AS failed,
+           sum(c.n) FILTER (WHERE c.state = 'blocked') AS blocked,
+           sum(c.n) FILTER (WHERE c.state = 'unknown') AS unknown
+    FROM quantum_count AS c JOIN "group" AS g ON g.id = c.group_id
+    WHERE g.campaign_id = %(campaign_id)s
+    GROUP BY c.group_id
+) AS n ON n.group_id = g.id
+WHERE g.campaign_id = %(campaign_id)s
+ORDER BY g.ordinal, g.id
+"""
+
+_HOW = (
+    "verdict",
+    "evidence",
+    "exception_type",
+    "exception_message",
+    "exit_code",
+    "signal",
+    "peak_mb",
+    "requested_mb",
+)
+
+
+def _how(alias: str) -> str:
+    return ", ".join(f"{alias}.{name}" for name in _HOW)
+
+
+_WHERE = """g.campaign_id = %(campaign_id)s
+  AND (%(step)s::text IS NULL OR g.step = %(step)s)
+  AND (%(tract)s::integer IS NULL OR q.tract = %(tract)s
+       OR (g.selection_dimension = 'tract' AND g.selection_values = ARRAY[%(tract)s]::bigint[]))"""
+
+_NOT_SUCCEEDED = f"""
+SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
+       {_how("q")}, q.host, q.log_path, s.number
+FROM quantum AS q
+JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN submission AS s ON s.id = q.submission_id
+WHERE q.state <> 'succeeded' AND (q.state NOT IN ('pending', 'running') OR q.attempts > 0)
+  AND {_WHERE}"""  # noqa: S608  (built from constants of this module)
+
+# From the attempts, which are few, to their quanta: the succeeded are many.
+_RECOVERED = f"""
+SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
+       {_how("a")}, a.host, a.log_path, a.number
+FROM (
+    SELECT DISTINCT ON (a.quantum_id) a.*, s.number
+    FROM quantum_attempt AS a
+    JOIN submission AS s ON s.id = a.submission_id
+    JOIN "group" AS g ON g.id = s.group_id
+    WHERE a.state <> 'succeeded' AND g.campaign_id = %(campaign_id)s
+    ORDER BY a.quantum_id, a.submission_id DESC, a.try DESC
+) AS a
+JOIN quantum AS q ON q.id = a.quantum_id
+JOIN "group" AS g ON g.id = q.group_id
+WHERE q.state = 'succeeded' AND {_WHERE}"""  # noqa: S608  (built from constants of this module)
+
+_FAILURE_COLUMNS = (
+    'id AS quantum_id, step, key AS "group", task, data_id, state, attempts, '
+    + ", ".join(_HOW)
+    + ", host, log_path, number AS submission"
+)
+_FAILURE_ORDER = "ORDER BY ordinal, group_order, task, data_id"
+
+FAILURES = f"SELECT {_FAILURE_COLUMNS} FROM ({_NOT_SUCCEEDED}) AS f {_FAILURE_ORDER}"  # noqa: S608
+FAILURES_AND_RECOVERED = (
+    f"SELECT {_FAILURE_COLUMNS} FROM ({_NOT_SUCCEEDED} UNION ALL {_RECOVERED}) AS f {_FAILURE_ORDER}"  # noqa: S608
+)
+
+ATTEMPTS = f"""
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")},
+       a.started, a.ended, a.host, a.log_path
+FROM submission AS s
+JOIN quantum_attempt AS a ON a.submission_id = s.id
+JOIN quantum AS q ON q.id = a.quantum_id
+WHERE s.group_id = %(group_id)s
+ORDER BY q.task, q.data_id, s.number, a.try
+"""  # noqa: S608  (built from constants of this module)
+
+EVENTS = """
+SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
+       from_state, to_state
+FROM event
+WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
+ORDER BY id DESC
+LIMIT %(limit)s
+"""
+
+HELD = f"""
+SELECT q.task, q.data_id, {", ".join("q." + name for name in COLUMN_DIMENSIONS)}
+FROM quantum AS q
+JOIN "group" AS g ON g.id = q.group_id
+JOIN submission AS s ON s.id = q.submission_id
+WHERE q.group_id = %(group_id)s AND q.state <> 'succeeded'
+  AND q.verdict IN ('algorithm', 'configuration') AND s.number > g.attempts_from
+ORDER BY q.task, q.data_id
+"""  # noqa: S608  (built from constants of this module)

@@ -1,0 +1,114 @@
+"""Database rows into the domain's frozen values; nobody outside the store sees a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import RowMapping
+
+from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.snapshot import (
+    CampaignView,
+    GroupView,
+    ProcessIdentity,
+    Remedy,
+    Selection,
+    SubmissionView,
+)
+from merian_campaign.domain.states import (
+    CampaignState,
+    GroupState,
+    QuantumState,
+    SubmissionOutcome,
+    SubmissionState,
+    Verdict,
+)
+
+
+def campaign_view(row: RowMapping) -> CampaignView:
+    """Return a campaign from a row of campaign joined with its revision in force."""
+    return CampaignView(
+        id=row["id"],
+        name=row["name"],
+        state=CampaignState(row["state"]),
+        file=row["file"],
+        revision=row["revision"],
+        sha256=row["sha256"],
+        spec=row["spec"],
+    )
+
+
+def remedy_document(remedy: Remedy) -> dict[str, object]:
+    """Return what is stored of a remedy."""
+    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers}
+
+
+def remedy(document: Mapping[str, Any]) -> Remedy:
+    """Return a remedy from what was stored."""
+    return Remedy(memory_mb=tuple(sorted(document["memory_mb"].items())), workers=document["workers"])
+
+
+def submission_view(row: RowMapping) -> SubmissionView:
+    """Return a submission from its row."""
+    driver = None
+    if row["driver_host"] is not None:
+        driver = ProcessIdentity(
+            host=row["driver_host"], pid=row["driver_pid"], started=row["driver_started"]
+        )
+    return SubmissionView(
+        id=row["id"],
+        group_id=row["group_id"],
+        number=row["number"],
+        state=SubmissionState(row["state"]),
+        outcome=None if row["outcome"] is None else SubmissionOutcome(row["outcome"]),
+        run_collection=row["run_collection"],
+        directory=row["directory"],
+        remedy=remedy(row["remedy"]),
+        reason=row["reason"],
+        driver=driver,
+        epoch=row["epoch"],
+        created_at=row["created_at"],
+        launched_at=row["launched_at"],
+        lease_expires_at=row["lease_expires_at"],
+        finished_at=row["finished_at"],
+        cancel_requested=row["cancel_requested"],
+    )
+
+
+def group_view(
+    row: RowMapping,
+    *,
+    submissions: tuple[SubmissionView, ...],
+    counts: Counts,
+    open_quanta: tuple[OpenQuanta, ...],
+) -> GroupView:
+    """Return a group from its row and what belongs to it."""
+    return GroupView(
+        id=row["id"],
+        step=row["step"],
+        key=row["key"],
+        selection=Selection(dimension=row["selection_dimension"], values=tuple(row["selection_values"])),
+        state=GroupState(row["state"]),
+        reason=row["reason"],
+        accepted=row["accepted"],
+        attempts_from=row["attempts_from"],
+        submissions=submissions,
+        counts=counts,
+        open_quanta=open_quanta,
+    )
+
+
+def open_quanta(row: RowMapping) -> OpenQuanta:
+    """Return open quanta summed, from a row of the query that sums them."""
+    return OpenQuanta(
+        task=row["task"],
+        state=QuantumState(row["state"]),
+        verdict=None if row["verdict"] is None else Verdict(row["verdict"]),
+        charged_attempts=row["charged_attempts"],
+        memory_attempts=row["memory_attempts"],
+        requested_mb=row["requested_mb"],
+        number=row["number"],
+        exception_type=row["exception_type"] or "",
+        exception_message=row["exception_message"] or "",
+    )

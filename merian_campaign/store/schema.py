@@ -1,0 +1,276 @@
+"""Tables of the tracking database, as SQLAlchemy Core metadata.
+
+What the migrations build; a test holds the two together. Columns for what is queried, JSONB only for
+what is merely shown, text with CHECK for states. The view ``quantum_status`` and the trigger that keeps
+``event`` append-only live in the migrations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from merian_campaign.domain.states import (
+    CampaignState,
+    GroupState,
+    QuantumState,
+    SubmissionOutcome,
+    SubmissionState,
+    Verdict,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_TIME = DateTime(timezone=True)
+
+
+def _one_of(column: str, values: Iterable[StrEnum]) -> CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+def _key() -> Column[int]:
+    return Column("id", BigInteger, Identity(always=True), primary_key=True)
+
+
+def _text(name: str) -> Column[str]:
+    """Text that is never NULL: empty means none."""
+    return Column(name, Text, nullable=False, server_default=text("''"))
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default=text("0"))
+
+
+def _how_it_ran() -> list[Column[Any]]:
+    """Columns that the current state of a quantum and each of its attempts share."""
+    return [
+        Column("verdict", Text),
+        _text("evidence"),
+        Column("exception_type", Text),
+        Column("exception_message", Text),
+        Column("exit_code", Integer),
+        Column("signal", Integer),
+        Column("peak_mb", Integer),
+        Column("requested_mb", Integer),
+        Column("started", _TIME),
+        Column("ended", _TIME),
+        Column("host", Text),
+        Column("log_path", Text),
+    ]
+
+
+campaign = Table(
+    "campaign",
+    metadata,
+    _key(),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("file", Text, nullable=False),
+    Column("created_at", _TIME, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+    _one_of("state", CampaignState),
+    UniqueConstraint("name"),
+    comment="What a survey lead launched: one campaign file",
+)
+
+revision = Table(
+    "revision",
+    metadata,
+    _key(),
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column("spec", JSONB, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("applied_at", _TIME, nullable=False),
+    UniqueConstraint("campaign_id", "number"),
+    comment="A campaign file as applied, and what it resolved to; the highest number is in force",
+)
+
+group = Table(
+    "group",
+    metadata,
+    _key(),
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False),
+    Column("step", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    _text("selection_dimension"),
+    Column("selection_values", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("state", Text, nullable=False),
+    _text("reason"),
+    Column("accepted", Boolean, nullable=False, server_default=text("false")),
+    _count("attempts_from"),
+    Column("created_at", _TIME, nullable=False),
+    Column("updated_at", _TIME, nullable=False),
+    _one_of("state", GroupState),
+    UniqueConstraint("campaign_id", "step", "key"),
+    comment="One step on one data-ID selection: the unit of work",
+)
+
+submission = Table(
+    "submission",
+    metadata,
+    _key(),
+    Column("group_id", BigInteger, ForeignKey(group.c.id), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("outcome", Text),
+    _text("repository"),
+    _text("run_collection"),
+    Column("directory", Text, nullable=False),
+    Column("remedy", JSONB, nullable=False),
+    _text("reason"),
+    Column("driver_host", Text),
+    Column("driver_pid", Integer),
+    Column("driver_started", BigInteger),
+    _count("epoch"),
+    Column("cancel_requested", Boolean, nullable=False, server_default=text("false")),
+    Column("created_at", _TIME, nullable=False),
+    Column("launched_at", _TIME),
+    Column("claimed_at", _TIME),
+    Column("lease_expires_at", _TIME),
+    Column("finished_at", _TIME),
+    _one_of("state", SubmissionState),
+    _one_of("outcome", SubmissionOutcome),
+    CheckConstraint("number >= 1", name="number"),
+    CheckConstraint(
+        "(state = 'finished') = (outcome IS NOT NULL) AND (state = 'finished') = (finished_at IS NOT NULL)",
+        name="finished",
+    ),
+    UniqueConstraint("group_id", "number"),
+    # With the next index, what makes a double submission impossible.
+    Index("uq_submission_unfinished", "group_id", unique=True, postgresql_where=text("state <> 'finished'")),
+    Index(
+        "uq_submission_run_collection",
+        "repository",
+        "run_collection",
+        unique=True,
+        postgresql_where=text("run_collection <> ''"),
+    ),
+    comment="One BPS run (or action) of one group; number 1 is the first, later ones are afterburners",
+)
+
+quantum = Table(
+    "quantum",
+    metadata,
+    _key(),
+    Column("group_id", BigInteger, ForeignKey(group.c.id), nullable=False),
+    Column("task", Text, nullable=False),
+    Column("data_id", Text, nullable=False),
+    Column("instrument", Text),
+    Column("visit", BigInteger),
+    Column("exposure", BigInteger),
+    Column("detector", Integer),
+    Column("tract", Integer),
+    Column("patch", Integer),
+    Column("band", Text),
+    Column("physical_filter", Text),
+    Column("state", Text, nullable=False),
+    _text("caveats"),
+    _count("attempts"),
+    _count("charged_attempts"),
+    _count("memory_attempts"),
+    *_how_it_ran(),
+    # Whose facts the state is; of the last attempt; and the one in which it succeeded at its first try.
+    Column("state_submission_id", BigInteger, nullable=False),
+    Column("submission_id", BigInteger),
+    Column("first_try_submission_id", BigInteger),
+    Column("updated_at", _TIME, nullable=False),
+    _one_of("state", QuantumState),
+    _one_of("verdict", Verdict),
+    UniqueConstraint("group_id", "task", "data_id"),
+    Index("ix_quantum_open", "group_id", "task", "state", postgresql_where=text("state <> 'succeeded'")),
+    comment="Current state of each predicted quantum: one task on one data ID of one group",
+)
+
+quantum_attempt = Table(
+    "quantum_attempt",
+    metadata,
+    Column("quantum_id", BigInteger, ForeignKey(quantum.c.id), primary_key=True),
+    Column("submission_id", BigInteger, ForeignKey(submission.c.id), primary_key=True, index=True),
+    Column("try", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    *_how_it_ran(),
+    Column("uuid", Text),
+    Column("charged", Boolean, nullable=False),
+    Column("recorded_at", _TIME, nullable=False),
+    _one_of("state", QuantumState),
+    _one_of("verdict", Verdict),
+    comment="Every attempt that was not a success at first try; never overwritten by a later one",
+)
+
+quantum_count = Table(
+    "quantum_count",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    _one_of("state", QuantumState),
+    comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
+)
+
+event = Table(
+    "event",
+    metadata,
+    _key(),
+    Column("at", _TIME, nullable=False),
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False),
+    # Names, and ids without a foreign key: the record outlives a group that a new revision drops.
+    Column("group_id", BigInteger),
+    Column("step", Text),
+    Column("group_key", Text),
+    Column("submission_id", BigInteger),
+    Column("submission_number", Integer),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _text("reason"),
+    Column("from_state", Text),
+    Column("to_state", Text),
+    Index("ix_event_campaign_id_id", "campaign_id", "id"),
+    comment="Every transition: when, who, from, to, why; append-only (a trigger refuses the rest)",
+)
+
+tick = Table(
+    "tick",
+    metadata,
+    _key(),
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False, index=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("started_at", _TIME, nullable=False),
+    Column("finished_at", _TIME),
+    Column("actions", Integer),
+    Column("error", Text),
+    comment="One pass of the reconciler",
+)

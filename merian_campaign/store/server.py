@@ -1,0 +1,87 @@
+"""Where the tracking database is: the server a URL names, or the embedded one.
+
+Cheap to import. Refuses to know what is in the database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from merian_campaign.store import embedded
+from merian_campaign.store.connection import open_connection
+from merian_campaign.store.version import schema_version
+
+URL_VARIABLE = "MERIAN_CAMPAIGN_DATABASE_URL"
+HOME_VARIABLE = "MERIAN_CAMPAIGN_HOME"
+DEFAULT_HOME = "~/.merian-campaign"
+
+
+def home_directory(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the directory in which the embedded server lives, absolute.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`, optional
+        Environment to read; the process's own by default.
+    """
+    environ = os.environ if environ is None else environ
+    # Resolved: the server's socket is found by the path, which must be the same in every process.
+    return Path(environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve()
+
+
+def database_url(environ: Mapping[str, str] | None = None) -> str:
+    """Return the URL of the tracking database, starting the embedded server when there is no other.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`, optional
+        Environment to read; the process's own by default.
+
+    Returns
+    -------
+    url : `str`
+        For libpq, psql, SQLAlchemy and pandas alike.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if the embedded server cannot be started.
+    """
+    environ = os.environ if environ is None else environ
+    return environ.get(URL_VARIABLE) or embedded.ensure_running(home_directory(environ))
+
+
+def prepared_url(environ: Mapping[str, str] | None = None) -> str:
+    """Return `database_url`; an embedded database that is still empty is given its tables.
+
+    A server that somebody else runs is never changed unasked: that is what `db upgrade` is for.
+    """
+    environ = os.environ if environ is None else environ
+    url = database_url(environ)
+    if not environ.get(URL_VARIABLE):
+        with closing(open_connection(url)) as connection:
+            empty = schema_version(connection) is None
+        if empty:
+            from merian_campaign.store.migrate import upgrade  # noqa: PLC0415  (heavy, once in its life)
+
+            upgrade(url)
+    return url
+
+
+def stop(home: Path | None = None) -> bool:
+    """Stop the embedded server of a home directory.
+
+    Parameters
+    ----------
+    home : `~pathlib.Path`, optional
+        `home_directory` by default.
+
+    Returns
+    -------
+    stopped : `bool`
+        `False` if none was running.
+    """
+    return embedded.stop(home_directory() if home is None else home)

@@ -1,0 +1,100 @@
+"""Read a campaign at one moment, in a number of statements that does not grow with it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, text
+
+from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.store.campaigns import require_campaign
+from merian_campaign.store.database import Database
+from merian_campaign.store.rows import group_view, open_quanta, submission_view
+
+_WHICH = "g.campaign_id = :campaign_id AND (CAST(:group_id AS bigint) IS NULL OR g.id = :group_id)"
+
+_GROUPS = text(f'SELECT g.* FROM "group" AS g WHERE {_WHICH} ORDER BY g.ordinal, g.id')  # noqa: S608
+
+_SUBMISSIONS = text(f"""
+    SELECT s.* FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE {_WHICH} ORDER BY s.group_id, s.number
+""")  # noqa: S608
+
+_COUNTS = text(f"""
+    SELECT n.group_id, n.state, sum(n.n) AS n FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
+    WHERE {_WHICH} GROUP BY n.group_id, n.state
+""")  # noqa: S608
+
+# One quantum of each sum lends its message: found by its key afterwards, which spares dragging long
+# texts through the sums.
+_OPEN = text(f"""
+    SELECT o.*, q.exception_type, q.exception_message
+    FROM (
+        SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
+               q.requested_mb, count(*) AS number, min(q.id) AS one
+        FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+        WHERE q.state <> 'succeeded' AND {_WHICH}
+        GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts, q.requested_mb
+    ) AS o
+    JOIN quantum AS q ON q.id = o.one
+    ORDER BY o.group_id, o.one
+""")  # noqa: S608
+
+
+def load_groups(
+    connection: Connection, *, campaign_id: int, group_id: int | None = None
+) -> tuple[GroupView, ...]:
+    """Return a campaign's groups with all that belongs to them, or one of them."""
+    which = {"campaign_id": campaign_id, "group_id": group_id}
+    submissions: dict[int, list[SubmissionView]] = defaultdict(list)
+    for row in connection.execute(_SUBMISSIONS, which).mappings():
+        submissions[row["group_id"]].append(submission_view(row))
+    counts: dict[int, dict[str, int]] = defaultdict(dict)
+    for row in connection.execute(_COUNTS, which).mappings():
+        counts[row["group_id"]][row["state"]] = int(row["n"])
+    unfinished: dict[int, list[OpenQuanta]] = defaultdict(list)
+    for row in connection.execute(_OPEN, which).mappings():
+        unfinished[row["group_id"]].append(open_quanta(row))
+    return tuple(
+        group_view(
+            row,
+            submissions=tuple(submissions.get(row["id"], ())),
+            counts=counts_of(counts.get(row["id"], {})),
+            open_quanta=tuple(unfinished.get(row["id"], ())),
+        )
+        for row in connection.execute(_GROUPS, which).mappings()
+    )
+
+
+def counts_of(by_state: Mapping[str, int]) -> Counts:
+    """Return counts from numbers by state."""
+    return Counts(**by_state)
+
+
+def load_one(connection: Connection, *, group_id: int) -> tuple[CampaignView, GroupView]:
+    """Return a group and its campaign."""
+    name = connection.execute(
+        text('SELECT c.name FROM campaign AS c JOIN "group" AS g ON g.campaign_id = c.id WHERE g.id = :id'),
+        {"id": group_id},
+    ).scalar_one()
+    campaign = require_campaign(connection, name)
+    (group,) = load_groups(connection, campaign_id=campaign.id, group_id=group_id)
+    return campaign, group
+
+
+class Snapshots(Database):
+    """The part of the store that reads whole campaigns."""
+
+    def snapshot(self, name: str) -> Snapshot:
+        """Return the whole campaign, in a number of statements that does not grow with its groups.
+
+        Raises
+        ------
+        BadInputError
+            Raised if there is no such campaign.
+        """
+        with self._reading() as connection:
+            campaign = require_campaign(connection, name)
+            return Snapshot(campaign=campaign, groups=load_groups(connection, campaign_id=campaign.id))

@@ -1,0 +1,184 @@
+"""Quanta as COPY text, and the temporary tables they go through.
+
+COPY is the fastest way into PostgreSQL and formatting is its bottleneck, hence one format string a table
+and no csv module. Knows nothing of what happens to the rows afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Any
+
+from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, Attempt, DataIdValue, Quantum
+from merian_campaign.domain.states import QuantumState, Verdict
+
+MESSAGE_CHARACTERS = 2000
+"""Longer exception messages are cut: the log has them in full."""
+
+ATTEMPT_COLUMNS = (
+    "verdict",
+    "evidence",
+    "exception_type",
+    "exception_message",
+    "exit_code",
+    "signal",
+    "peak_mb",
+    "requested_mb",
+    "started",
+    "ended",
+    "host",
+    "log_path",
+)
+"""Columns of an attempt that a quantum also has, for its last attempt."""
+
+_TEMPORARY_TABLES = """
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
+    task text, data_id text, instrument text, visit bigint, exposure bigint, detector integer,
+    tract integer, patch integer, band text, physical_filter text, state text, caveats text,
+    attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
+    try integer, attempt_state text,
+    verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
+    signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
+    host text, log_path text, uuid text, charged boolean
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
+    task text, data_id text, try integer, attempt_state text,
+    verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
+    signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
+    host text, log_path text, uuid text, charged boolean
+) ON COMMIT DELETE ROWS
+"""
+
+_NULL = "\\N"
+_NO_ATTEMPT = "\t".join([_NULL] * 3 + [""] + [_NULL] * 12)
+
+
+def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (a psycopg2 connection)
+    """Copy quanta and their attempts into the temporary tables of this connection.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction; the tables are emptied at its end.
+    quanta : `~collections.abc.Iterable` [`Quantum`]
+        Of one group. Of two for the same quantum the later counts, unless only the earlier succeeded.
+
+    Returns
+    -------
+    number : `int`
+        Different quanta.
+    """
+    chosen: dict[tuple[str, str], Quantum] = {}
+    for quantum in quanta:
+        key = (quantum.task, quantum.data_id)
+        earlier = chosen.get(key)
+        if earlier is None or not _succeeded(earlier) or _succeeded(quantum):
+            chosen[key] = quantum
+    rows = [_quantum_line(quantum) for quantum in chosen.values()]
+    attempts = [
+        f"{text(quantum.task)}\t{text(quantum.data_id)}\t{_attempt_fields(attempt)}\n"
+        for quantum in chosen.values()
+        if not is_first_try_success(quantum)
+        for attempt in quantum.attempts
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('pg_temp.stage_attempt') IS NULL")
+        if cursor.fetchone()[0]:
+            cursor.execute(_TEMPORARY_TABLES)
+        if rows:
+            cursor.copy_expert("COPY stage_quantum FROM STDIN", _file(rows))
+        if attempts:
+            cursor.copy_expert("COPY stage_attempt FROM STDIN", _file(attempts))
+    return len(rows)
+
+
+def is_first_try_success(quantum: Quantum) -> bool:
+    """Whether, as far as its submission shows, it succeeded at once: such an attempt needs no row."""
+    return (
+        len(quantum.attempts) == 1
+        and quantum.attempts[0].state is QuantumState.SUCCEEDED
+        and quantum.attempts[0].try_number == 1
+    )
+
+
+def text(value: str | None) -> str:
+    r"""Return a value as a field of COPY's text format.
+
+    Parameters
+    ----------
+    value : `str` or `None`
+        `None` is NULL. NUL bytes, which PostgreSQL cannot hold, are dropped.
+    """
+    if value is None:
+        return _NULL
+    if value.isprintable() and "\\" not in value:
+        return value
+    return (
+        value.replace("\x00", "")
+        .replace("\\", "\\\\")
+        .replace("\t", "\\t")
+        .replace("\n", "\\n")
+        .replace("\r", "\\r")
+    )
+
+
+def _file(lines: list[str]) -> io.BytesIO:
+    # File names need not be UTF-8: Python carries the odd bytes as lone surrogates.
+    return io.BytesIO("".join(lines).encode("utf-8", "replace"))
+
+
+def _succeeded(quantum: Quantum) -> bool:
+    return quantum.state is QuantumState.SUCCEEDED
+
+
+def _quantum_line(quantum: Quantum) -> str:
+    attempts = quantum.attempts
+    if not attempts:
+        counts, last = "0\t0\t0\tf\tf", _NO_ATTEMPT
+    elif is_first_try_success(quantum):
+        last = _attempt_fields(attempts[0])
+        counts = f"1\t{attempts[0].charged:d}\t0\tt\tt"
+    else:
+        last = _attempt_fields(attempts[-1])
+        counts = f"{_counts(attempts)}\tf\tt"
+    get = quantum.dimensions.get
+    dimensions = "\t".join([_dimension(get(name)) for name in COLUMN_DIMENSIONS])
+    return (
+        f"{text(quantum.task)}\t{text(quantum.data_id)}\t{dimensions}\t{quantum.state}\t"
+        f"{text(quantum.caveats)}\t{counts}\t{last}\n"
+    )
+
+
+def _counts(attempts: tuple[Attempt, ...]) -> str:
+    # A blocked attempt never ran, so it is not counted.
+    ran = [attempt for attempt in attempts if attempt.state is not QuantumState.BLOCKED]
+    charged = sum(attempt.charged for attempt in ran)
+    memory = sum(attempt.verdict is Verdict.OUT_OF_MEMORY for attempt in ran)
+    return f"{len(ran)}\t{charged}\t{memory}"
+
+
+def _attempt_fields(attempt: Attempt) -> str:
+    verdict, message = attempt.verdict, attempt.exception_message
+    if message is not None and len(message) > MESSAGE_CHARACTERS:
+        message = message[:MESSAGE_CHARACTERS]
+    exit_code, signal = attempt.exit_code, attempt.signal
+    peak, requested = attempt.peak_mb, attempt.requested_mb
+    started, ended = attempt.started, attempt.ended
+    # Inlined and with times as seconds: this is where most of a harvest's time goes.
+    return (
+        f"{attempt.try_number}\t{attempt.state}\t{_NULL if verdict is None else verdict}\t"
+        f"{text(attempt.evidence)}\t{text(attempt.exception_type)}\t{text(message)}\t"
+        f"{_NULL if exit_code is None else exit_code}\t{_NULL if signal is None else signal}\t"
+        f"{_NULL if peak is None else peak}\t{_NULL if requested is None else requested}\t"
+        f"{_NULL if started is None else started.timestamp()}\t"
+        f"{_NULL if ended is None else ended.timestamp()}\t"
+        f"{text(attempt.host)}\t{text(attempt.log_path)}\t{text(attempt.uuid)}\t"
+        f"{'t' if attempt.charged else 'f'}"
+    )
+
+
+def _dimension(value: DataIdValue | None) -> str:
+    if value is None:
+        return _NULL
+    return text(value) if isinstance(value, str) else str(value)

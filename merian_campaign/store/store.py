@@ -1,0 +1,63 @@
+"""The tracking database as the services know it: all parts of the store in one class."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+from merian_campaign.domain.quanta import HeldQuantum
+from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, RecordedEvent
+from merian_campaign.store import locks, read
+from merian_campaign.store.campaigns import Campaigns
+from merian_campaign.store.database import raw
+from merian_campaign.store.forget import Forget
+from merian_campaign.store.groups import Groups
+from merian_campaign.store.harvest import Harvest
+from merian_campaign.store.snapshots import Snapshots
+from merian_campaign.store.submissions import Submissions
+
+
+class PostgresStore(Campaigns, Groups, Submissions, Harvest, Snapshots, Forget):
+    """The ``Store`` of the services, on PostgreSQL.
+
+    Safe to use from several threads. Every method is one transaction, unless it says otherwise.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is. `merian_campaign.store.connect` also checks its schema version.
+    """
+
+    def campaign_lock(self, name: str) -> AbstractContextManager[None]:
+        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
+        return locks.campaign_lock(self._url, name)
+
+    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it."""
+        return locks.repository_lock(self._url, repository)
+
+    def board(self, name: str) -> tuple[BoardRow, ...]:
+        """Return the status board from the rollup."""
+        with self._reading() as connection:
+            return read.board(raw(connection), name)
+
+    def failures(
+        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
+    ) -> tuple[FailureRow, ...]:
+        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
+        with self._reading() as connection:
+            return read.failures(raw(connection), name, step=step, tract=tract, recovered=recovered)
+
+    def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
+        """Return the stored attempts of a group's quanta."""
+        with self._reading() as connection:
+            return read.attempts(raw(connection), group_id=group_id)
+
+    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+        """Return the newest events, newest first."""
+        with self._reading() as connection:
+            return read.events(raw(connection), name, group_id=group_id, limit=limit)
+
+    def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
+        """Return quanta whose last verdict forbids running them again (algorithm, configuration)."""
+        with self._reading() as connection:
+            return read.held_quanta(raw(connection), group_id=group_id)

@@ -1,0 +1,226 @@
+"""Submissions: the committed intention, the claim of a driver, its lease."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningUpdate
+
+from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
+from merian_campaign.domain.records import Claim, Event
+from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, SubmissionView
+from merian_campaign.domain.states import GroupState, SubmissionState
+from merian_campaign.store import events, schema
+from merian_campaign.store.database import Database
+from merian_campaign.store.groups import lock_group, put_group
+from merian_campaign.store.rows import remedy_document, submission_view
+from merian_campaign.store.snapshots import load_one
+
+_SUBMISSION = schema.submission
+
+
+def lock_submission(connection: Connection, submission_id: int) -> RowMapping:
+    """Return a submission's row, locked until the end of the transaction.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is no such submission.
+    """
+    found = connection.execute(
+        select(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).with_for_update()
+    ).mappings()
+    row = found.first()
+    if row is None:
+        raise BadInputError(f"there is no submission with the id {submission_id}")
+    return row
+
+
+class Submissions(Database):
+    """The part of the store that drivers and ticks share."""
+
+    def prepare_submission(
+        self,
+        *,
+        group_id: int,
+        number: int,
+        run_collection: str,
+        repository: str,
+        directory: str,
+        remedy: Remedy,
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> SubmissionView:
+        """Commit the intention to submit: submission row PREPARED, group RUNNING, event.
+
+        Raises
+        ------
+        BusyError
+            Raised if the group already has an unfinished submission, or one of this number.
+        BadInputError
+            Raised if another submission owns the RUN collection.
+        """
+        new = insert(_SUBMISSION).values(
+            group_id=group_id,
+            number=number,
+            state=SubmissionState.PREPARED,
+            repository=repository,
+            run_collection=run_collection,
+            directory=directory,
+            remedy=remedy_document(remedy),
+            reason=reason,
+            created_at=now,
+        )
+        try:
+            with self._transaction() as connection:
+                group = lock_group(connection, group_id)
+                row = connection.execute(new.returning(_SUBMISSION)).mappings().one()
+                put_group(
+                    connection, group=group, state=GroupState.RUNNING, reason=reason, actor=actor, now=now
+                )
+                _record(
+                    connection, row, to_state=SubmissionState.PREPARED, actor=actor, reason=reason, at=now
+                )
+                return submission_view(row)
+        except IntegrityError as error:
+            raise _refusal(error, number=number, run_collection=run_collection) from error
+
+    def launching(self, *, submission_id: int, now: datetime) -> None:
+        """Record that a driver is about to be started (committed before it is)."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).values(launched_at=now)
+            )
+
+    def claim(
+        self,
+        *,
+        submission_id: int,
+        driver: ProcessIdentity,
+        lease_seconds: float,
+        now: datetime,
+        expected_epoch: int,
+    ) -> Claim | None:
+        """Claim a submission for a driver, if its epoch is still ``expected_epoch``.
+
+        Compare-and-set in one statement: of several drivers one gets the claim, the others `None`.
+        """
+        until = now + timedelta(seconds=lease_seconds)
+        take = _take(submission_id, driver=driver, epoch=expected_epoch, until=until, now=now)
+        with self._transaction() as connection:
+            row = connection.execute(take).mappings().first()
+            if row is None:
+                return None
+            _record(
+                connection,
+                row,
+                # Only a claim moves it from PREPARED, and each claim counts.
+                from_state=SubmissionState.RUNNING if expected_epoch else SubmissionState.PREPARED,
+                to_state=SubmissionState.RUNNING,
+                actor="driver",
+                reason=f"claimed by process {driver.pid} on {driver.host}",
+                at=now,
+            )
+            campaign, group = load_one(connection, group_id=row["group_id"])
+            return Claim(submission=submission_view(row), group=group, campaign=campaign, epoch=row["epoch"])
+
+    def heartbeat(
+        self, *, submission_id: int, epoch: int, lease_seconds: float, now: datetime
+    ) -> bool | None:
+        """Extend the lease; `True` to go on, `False` when asked to cancel, `None` when superseded."""
+        extend = (
+            update(_SUBMISSION)
+            .where(
+                _SUBMISSION.c.id == submission_id,
+                _SUBMISSION.c.epoch == epoch,
+                _SUBMISSION.c.state == SubmissionState.RUNNING,
+            )
+            .values(lease_expires_at=now + timedelta(seconds=lease_seconds))
+            .returning(_SUBMISSION.c.cancel_requested)
+        )
+        with self._transaction() as connection:
+            cancel_requested = connection.execute(extend).scalar()
+            return None if cancel_requested is None else not cancel_requested
+
+    def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
+        """Ask a submission's driver to stop; asking again, or too late, changes nothing."""
+        ask = (
+            update(_SUBMISSION)
+            .where(
+                _SUBMISSION.c.id == submission_id,
+                _SUBMISSION.c.state != SubmissionState.FINISHED,
+                ~_SUBMISSION.c.cancel_requested,
+            )
+            .values(cancel_requested=True)
+            .returning(_SUBMISSION)
+        )
+        with self._transaction() as connection:
+            row = connection.execute(ask).mappings().first()
+            if row is not None:
+                _record(connection, row, actor=actor, reason="asked to stop", at=now, kind="cancel")
+
+
+def _take(
+    submission_id: int, *, driver: ProcessIdentity, epoch: int, until: datetime, now: datetime
+) -> ReturningUpdate[Any]:
+    return (
+        update(_SUBMISSION)
+        .where(
+            _SUBMISSION.c.id == submission_id,
+            _SUBMISSION.c.epoch == epoch,
+            _SUBMISSION.c.state != SubmissionState.FINISHED,
+        )
+        .values(
+            state=SubmissionState.RUNNING,
+            epoch=epoch + 1,
+            driver_host=driver.host,
+            driver_pid=driver.pid,
+            driver_started=driver.started,
+            # No driver is on its way any more: should this one die, its successor is started at once.
+            launched_at=None,
+            claimed_at=now,
+            lease_expires_at=until,
+        )
+        .returning(_SUBMISSION)
+    )
+
+
+def _record(
+    connection: Connection,
+    submission: RowMapping,
+    *,
+    actor: str,
+    reason: str,
+    at: datetime,
+    from_state: SubmissionState | None = None,
+    to_state: SubmissionState | None = None,
+    kind: str = "submission",
+) -> None:
+    event = Event(
+        kind=kind,
+        actor=actor,
+        reason=reason,
+        submission_id=submission["id"],
+        from_state=from_state,
+        to_state=to_state,
+    )
+    events.record(connection, event, at=at)
+
+
+def _refusal(error: IntegrityError, *, number: int, run_collection: str) -> CampaignError:
+    diagnostics = getattr(error.orig, "diag", None)
+    constraint = getattr(diagnostics, "constraint_name", None)
+    if constraint in {"uq_submission_unfinished", "uq_submission_group_id_number"}:
+        return BusyError(
+            f"submission {number} was not made: another process has submitted the group at the same moment"
+        )
+    if constraint == "uq_submission_run_collection":
+        return BadInputError(
+            f"the RUN collection {run_collection} already belongs to another submission in that "
+            "repository; give the campaign a name or output of its own"
+        )
+    raise error

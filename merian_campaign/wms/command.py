@@ -1,0 +1,118 @@
+"""Reading command lines: which of them a warm child may run itself, and what they ask for.
+
+Pure text.  The rule is narrow on purpose: a plain call of ``pipetask`` or ``butler``, without anything
+that needs a shell, and, for ``run-qbb``, only options known to behave the same in a forked child.
+Everything else is left to bash, exactly as the stock service does.
+"""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePath
+
+__all__ = ["Exclusive", "RunQbb", "plain_words", "quanta_of", "read_run_qbb", "split_exclusive"]
+
+_SHELL = re.compile(r"[;&|<>()`*?\[\]~#!{}\n\\]|\$\(")
+_VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
+_GROUP_OPTIONS = frozenset({"--log-level", "--log-file", "--log-label"})
+_WITH_VALUE = frozenset(
+    {"--qgraph-node-id", "--qgraph-id", "--summary", "--cores-per-quantum", "--memory-per-quantum"}
+)
+_FLAGS = frozenset(
+    {
+        "--no-existing-outputs",
+        "--raise-on-partial-outputs",
+        "--no-raise-on-partial-outputs",
+        "--fail-fast",
+        "--no-fail-fast",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunQbb:
+    """A ``pipetask run-qbb`` call that a warm child may make."""
+
+    words: tuple[str, ...]
+    repository: str
+    graph: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exclusive:
+    """A command that asked to be run under the lock of a butler repository."""
+
+    repository: str
+    command: str
+
+
+def plain_words(command: str, environment: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Return the words of a command that needs no shell, variables expanded, or None.
+
+    Single quotes together with a variable are left to the shell, which knows not to expand there.
+    """
+    if _VARIABLE.search(command):
+        if "'" in command:
+            return None
+        command = _VARIABLE.sub(lambda m: environment.get(m[1].strip("{}"), ""), command)
+    if "$" in command:
+        return None
+    try:
+        words = shlex.split(command)
+        bare = shlex.split(command, posix=False)
+    except ValueError:
+        return None
+    # Only what stands outside quotes is special to a shell.
+    if any(_SHELL.search(word) for word in bare if word[:1] not in "\"'"):
+        return None
+    if not words or "=" in words[0]:
+        return None
+    return tuple(words)
+
+
+def read_run_qbb(words: tuple[str, ...]) -> RunQbb | None:
+    """Return the call if it is a ``run-qbb`` with options a warm child supports, else None."""
+    if not words or PurePath(words[0]).name != "pipetask" or "run-qbb" not in words:
+        return None
+    at = words.index("run-qbb")
+    if not all(_is_group_option(word, before) for before, word in pairwise(words[:at])):
+        return None
+    positional: list[str] = []
+    rest = iter(words[at + 1 :])
+    for word in rest:
+        name, equals, _ = word.partition("=")
+        if name in _WITH_VALUE:
+            if not equals:
+                next(rest, None)
+        elif word.startswith("-"):
+            if word not in _FLAGS:
+                return None
+        else:
+            positional.append(word)
+    if len(positional) != 2:  # noqa: PLR2004 - REPO and QGRAPH
+        return None
+    return RunQbb(words=words, repository=positional[0], graph=positional[1])
+
+
+def _is_group_option(word: str, before: str) -> bool:
+    if before in _GROUP_OPTIONS:
+        return True
+    return word.startswith("-") and not word.startswith("--log-file")
+
+
+def quanta_of(command: str) -> tuple[str, ...]:
+    """Return the UUIDs named by a command's ``--qgraph-node-id``, in order."""
+    found = re.search(r"--qgraph-node-id[ =]+([0-9A-Fa-f,-]+)", command)
+    return tuple(item for item in found[1].split(",") if item) if found else ()
+
+
+def split_exclusive(command: str) -> Exclusive | None:
+    """Return the repository and the command behind ``merian-campaign exclusive ... --``, or None."""
+    found = re.match(
+        r"\s*(?:\S*/)?merian-campaign\s+exclusive\s+--repository[ =]+(\"[^\"]*\"|'[^']*'|\S+)\s+--\s+(.*)",
+        command,
+        re.DOTALL,
+    )
+    return Exclusive(repository=found[1].strip("\"'"), command=found[2].strip()) if found else None

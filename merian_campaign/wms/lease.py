@@ -1,0 +1,119 @@
+"""The lease: how workers on any host know that their driver lives, wants them to stop, or is gone.
+
+The driver rewrites ``{submitPath}/driver.lease`` every couple of seconds.  A worker on the driver's host
+looks at the process itself; elsewhere it watches the lease's counter with its own clock, so clocks need
+not agree.  Workers of a driver that was replaced by a later one stop at once.
+"""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from merian_campaign.wms.process import Identity, alive
+
+__all__ = ["LEASE_NAME", "DriverState", "Lease", "Watch", "read_lease", "write_lease"]
+
+LEASE_NAME = "driver.lease"
+"""Name of the lease in the submit directory."""
+
+
+class DriverState(StrEnum):
+    """What a worker believes about its driver."""
+
+    RUNNING = "running"
+    """Alive and content."""
+
+    STOPPING = "stopping"
+    """Wants every quantum ended now."""
+
+    CLOSED = "closed"
+    """Ended in good order."""
+
+    REPLACED = "replaced"
+    """Another driver runs the submission; nothing of the old one may go on."""
+
+    LOST = "lost"
+    """Killed, or its host is gone: start nothing more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """Content of the lease file; ``counter`` grows with every renewal."""
+
+    host: str
+    pid: int
+    pid_start: int
+    counter: int
+    state: str
+
+    @property
+    def driver(self) -> Identity:
+        """The driver that holds the lease."""
+        return Identity(host=self.host, pid=self.pid, pid_start=self.pid_start)
+
+
+def write_lease(path: Path, lease: Lease) -> None:
+    """Replace the lease in one step, so that no reader sees half of it.
+
+    Raises
+    ------
+    OSError
+        The folder is gone or full.
+    """
+    fresh = path.with_name(f".{path.name}.{lease.pid}")
+    fresh.write_text(json.dumps(asdict(lease)))
+    fresh.replace(path)
+
+
+def read_lease(path: Path) -> Lease | None:
+    """Return the lease, or None when there is none that can be read."""
+    with suppress(OSError, ValueError, TypeError):
+        return Lease(**json.loads(path.read_text()))
+    return None
+
+
+class Watch:
+    """One worker's view of one driver.
+
+    Parameters
+    ----------
+    path
+        The lease file.
+    driver
+        The driver this worker belongs to.
+    here
+        Name of this host.
+    patience
+        Seconds without a renewal after which a driver on another host counts as lost.
+    """
+
+    def __init__(self, *, path: Path, driver: Identity, here: str, patience: float) -> None:
+        self._path = path
+        self._driver = driver
+        self._local = driver.host == here
+        self._patience = patience
+        self._counter: int | None = None
+        self._renewed: float | None = None
+
+    def look(self, now: float) -> DriverState:
+        """Return the state of the driver.
+
+        Parameters
+        ----------
+        now
+            A monotonic clock, seconds.
+        """
+        lease = read_lease(self._path)
+        if lease is not None and lease.driver != self._driver:
+            return DriverState.REPLACED
+        if lease is not None and lease.state in (DriverState.STOPPING, DriverState.CLOSED):
+            return DriverState(lease.state)
+        if self._local:
+            living = alive(self._driver.pid, self._driver.pid_start)
+            return DriverState.RUNNING if living else DriverState.LOST
+        if self._renewed is None or (lease is not None and lease.counter != self._counter):
+            self._counter = lease.counter if lease is not None else None
+            self._renewed = now
+        return DriverState.RUNNING if now - self._renewed <= self._patience else DriverState.LOST

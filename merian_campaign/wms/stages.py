@@ -1,0 +1,180 @@
+"""The submission's own stages run warm: forks of a preloaded process instead of cold starts.
+
+A driver that was started through `merian_campaign.wms.submit` has forked a preloaded supervisor before it
+had threads.  Stages that are plain ``pipetask`` or ``butler`` commands run in children of it, with the same
+words, the same files and the same command lines on record; others run as upstream runs them.
+"""
+
+import json
+import os
+import re
+import signal
+import socket as socket_  # "socket" is a property here
+import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.domain.journal import Verdict
+from merian_campaign.wms.app import ask
+from merian_campaign.wms.command import plain_words, split_exclusive
+from merian_campaign.wms.outcome import WorkerGoneError
+from merian_campaign.wms.settings import NodeSettings
+
+__all__ = ["Stages", "current", "final_commands", "use"]
+
+type Locker = Callable[[str], AbstractContextManager[Any]]
+
+_COMMANDS = frozenset({"pipetask", "butler"})
+_PROLOGUE = re.compile(r"^(#!.*|set -[ex]|qgraphFile=\$1|butlerConfig=\$2|)$")
+
+
+class Stages:
+    """A preloaded supervisor of this process, and how stages ask for a repository's lock.
+
+    Parameters
+    ----------
+    path
+        Socket of the supervisor; None to run every stage cold.
+    pid
+        The supervisor's process.
+    exclusive
+        Takes the lock of a butler repository; None to leave that to the command's own prefix.
+    """
+
+    def __init__(self, *, path: Path | None, pid: int | None, exclusive: Locker | None) -> None:
+        self._path = path
+        self.pids = (pid,) if pid is not None else ()
+        self._exclusive = exclusive
+
+    @property
+    def socket(self) -> str:
+        """The supervisor's socket, or an empty text."""
+        return str(self._path) if self._path is not None else ""
+
+    def configure(self, settings: NodeSettings) -> None:
+        """Let the supervisor take jobs as well."""
+        with self._connection() as connection:
+            ask(connection, {"kind": "configure", "settings": settings.to_json()})
+
+    def shutdown(self) -> None:
+        """End the supervisor."""
+        if self._path is not None:
+            try:
+                with self._connection() as connection:
+                    connection.sendall(json.dumps({"kind": "shutdown"}).encode() + b"\n")
+            except (OSError, WorkerGoneError):
+                return
+
+    def run(self, command: str, *, stdout: str, stderr: str, name: str, trace: str = "") -> int:
+        """Run one stage; return its exit status as a shell would give it.
+
+        Parameters
+        ----------
+        command
+            The command line, perhaps behind ``merian-campaign exclusive``.
+        stdout, stderr
+            Files to append to; may be the same.
+        name
+            Name of the stage, for messages.
+        trace
+            Text to write to ``stderr`` first.
+        """
+        asked = split_exclusive(command)
+        if asked is not None and self._exclusive is not None:
+            with self._exclusive(asked.repository):
+                return self._run(asked.command, stdout=stdout, stderr=stderr, name=name, trace=trace)
+        return self._run(command, stdout=stdout, stderr=stderr, name=name, trace=trace)
+
+    def _run(self, command: str, *, stdout: str, stderr: str, name: str, trace: str) -> int:
+        words = plain_words(command, os.environ)
+        if self._path is None or words is None or os.path.basename(words[0]) not in _COMMANDS:  # noqa: PTH119
+            return _run_cold(command, stdout=stdout, stderr=stderr, trace=trace)
+        request = {
+            "kind": "run",
+            "job": name,
+            "label": name,
+            "quanta": [],
+            "command": command,
+            "stdout": stdout,
+            "stderr": stderr,
+            "stage": True,
+            "header": False,
+            "trace": trace,
+        }
+        with self._connection() as connection:
+            answer = ask(connection, request)
+        outcome = answer["outcome"]
+        if outcome["verdict"] == Verdict.NODE_LOST:
+            raise WorkerGoneError(f"the process that ran {name} went away")
+        number = outcome["signal"]
+        return int(outcome["exit"]) if number is None else 128 + int(number)
+
+    def _connection(self) -> socket_.socket:
+        connection = socket_.socket(socket_.AF_UNIX, socket_.SOCK_STREAM)
+        try:
+            connection.connect(self.socket)
+        except OSError as error:
+            connection.close()
+            raise WorkerGoneError(f"the preloaded process is gone: {error}") from error
+        return connection
+
+
+def _run_cold(command: str, *, stdout: str, stderr: str, trace: str) -> int:
+    """Run a command as upstream does."""
+    with Path(stdout).open("ab") as out, Path(stderr).open("ab") as err:
+        err.write(trace.encode())
+        err.flush()
+        done = subprocess.run(  # noqa: S602 - the command is BPS's, and upstream runs it so
+            command,
+            shell=True,
+            executable="/bin/bash",
+            stdout=out,
+            stderr=err,
+            check=False,
+            preexec_fn=_default_signals,
+        )
+    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+
+
+def _default_signals() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def final_commands(script: str, *, graph: str, repository: str) -> list[str] | None:
+    """Return the commands of BPS's ``final_job.bash`` if it is nothing but plain commands, else None.
+
+    Parameters
+    ----------
+    script
+        Text of the script.
+    graph, repository
+        The script's two arguments.
+    """
+    commands: list[str] = []
+    for line in script.splitlines():
+        if _PROLOGUE.match(line):
+            continue
+        command = line.replace("${qgraphFile}", graph).replace("${butlerConfig}", repository)
+        asked = split_exclusive(command)
+        words = plain_words(asked.command if asked else command, os.environ)
+        if words is None or os.path.basename(words[0]) not in _COMMANDS:  # noqa: PTH119
+            return None
+        commands.append(command)
+    return commands or None
+
+
+_STAGES = Stages(path=None, pid=None, exclusive=None)
+
+
+def current() -> Stages:
+    """Return the stages of this process; cold ones unless `use` has said otherwise."""
+    return _STAGES
+
+
+def use(stages: Stages) -> None:
+    """Make these the stages of this process."""
+    global _STAGES  # noqa: PLW0603 - BPS constructs the service itself and hands nothing through
+    _STAGES = stages

@@ -1,0 +1,382 @@
+"""The supervisor of one node: takes jobs from Parsl's workers, has them run, guards them, journals them.
+
+One single-threaded process per node and driver, standard library only, so that the zygote it keeps can
+fork safely.  Workers connect to its socket, send one request (`jobs.Request`) and wait for the outcome; a
+worker that goes away takes its job with it.  It refuses new work within a second or two of losing the
+driver, and leaves nothing running behind when told to stop.
+"""
+
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.domain.journal import Record, Verdict
+from merian_campaign.wms.admission import Room, admissible
+from merian_campaign.wms.cgroup import Groups
+from merian_campaign.wms.guard import Finding, judge, kernel_kill, measure
+from merian_campaign.wms.handle import ZygoteHandle
+from merian_campaign.wms.jobs import Job, Request, ended_record, outcome_of, started_record
+from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.wms.lease import LEASE_NAME, DriverState, Watch
+from merian_campaign.wms.node import kernel_memory_kills, memory_mb, slurm_place
+from merian_campaign.wms.outcome import Outcome
+from merian_campaign.wms.process import Identity, alive, own_identity
+from merian_campaign.wms.reaping import kill_job, lights_off, register
+from merian_campaign.wms.settings import NodeSettings
+
+__all__ = ["Supervisor", "serve"]
+
+_WATCH_SECONDS = 0.5
+
+
+@dataclass(kw_only=True)
+class _Client:
+    """One connection; ``job`` is the number of the job it waits for."""
+
+    connection: socket.socket
+    buffer: bytes = b""
+    job: int | None = None
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """Jobs of this node, by what has become of them."""
+
+    waiting: deque[Job] = field(default_factory=deque)
+    running: dict[int, Job] = field(default_factory=dict)
+    count: int = 0
+
+
+class Supervisor:
+    """The supervisor's state and loop.
+
+    Parameters
+    ----------
+    listener
+        Listening socket.
+    settings
+        Settings of the node; None when a driver forked this process before it knew them, in which case
+        only the submission's own stages are run until a ``configure`` message brings them.
+    owner
+        The worker pool this process serves; with it gone and no client left, it ends.
+    """
+
+    def __init__(
+        self, *, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None
+    ) -> None:
+        self._listener = listener
+        self._owner = owner
+        self._here = own_identity()
+        self._parent = os.getppid()
+        self._place = slurm_place(os.environ)
+        self._selector = selectors.DefaultSelector()
+        self._clients: dict[int, _Client] = {}
+        self._work = _Work()
+        self._state = DriverState.RUNNING
+        self._dismissed = False
+        self._kills = kernel_memory_kills()
+        self._settings: NodeSettings | None = None
+        self._journal: Journal | None = None
+        self._watch: Watch | None = None
+        self._room = Room(memory_mb=0, cpus=0)
+        self._groups: Groups | None = None
+        self._zygote = ZygoteHandle(
+            selector=self._selector, on_message=self._from_zygote, on_end=self._bereft
+        )
+        if settings is not None:
+            self._configure(settings)
+        else:
+            self._zygote.start(warm=True)
+
+    def _configure(self, settings: NodeSettings) -> None:
+        self._settings = settings
+        submit = Path(settings.submit)
+        self._journal = Journal(submit / JOURNAL_NAME)
+        self._watch = Watch(
+            path=submit / LEASE_NAME, driver=settings.driver, here=self._here.host, patience=settings.patience
+        )
+        self._room = Room(memory_mb=settings.memory_mb or memory_mb(os.environ), cpus=settings.cpus)
+        self._groups = self._find_groups(settings)
+        place = str(self._groups.place.path) if self._groups else ""
+        register(submit, role="supervisor", identity=self._here, cgroup=place)
+        if not self._zygote.running or not settings.warm:
+            self._zygote.restart(warm=settings.warm)
+
+    def _find_groups(self, settings: NodeSettings) -> Groups | None:
+        """Return where control groups can be made, or None; say in the log which guard there is."""
+        groups: Groups | None = None
+        said = "memory is guarded by sampling only: control groups are turned off"
+        if settings.cgroup:
+            try:
+                groups = Groups.detect(owner=self._here)
+                said = f"memory is limited by control groups below {groups.place.path}"
+            except (OSError, ValueError) as error:
+                said = f"memory is guarded by sampling only: {error}"
+        with suppress(OSError), settings.log_path().open("a") as log:
+            log.write(f"{said}\n")
+        return groups
+
+    # The loop -----------------------------------------------------------------------------------------
+
+    def loop(self) -> None:
+        """Serve until the driver has closed, gone or asked to stop, and nothing runs any more."""
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        next_sample = next_watch = 0.0
+        while not self._finished():
+            period = self._settings.sample_seconds if self._settings else _WATCH_SECONDS
+            for key, _ in self._selector.select(min(period, _WATCH_SECONDS)):
+                key.data()
+            now = time.monotonic()
+            if now >= next_sample:
+                next_sample = now + period
+                self._sample(now)
+            if now >= next_watch:
+                next_watch = now + _WATCH_SECONDS
+                self._look_at_driver(now)
+                self._look_at_groups(now)
+            self._admit()
+        self._zygote.stop()
+        if self._groups is not None:
+            self._groups.close()
+        if self._state is DriverState.LOST and self._settings is not None:
+            lights_off(self._settings.driver)
+
+    def _finished(self) -> bool:
+        busy = self._work.running or self._work.waiting
+        if self._dismissed:
+            return not self._work.running
+        # One that the driver forked also runs its last stages, after the payload was told to stop.
+        ending = self._state in (DriverState.STOPPING, DriverState.CLOSED)
+        last = ending and self._owner is None and os.getppid() == self._parent
+        if self._state is not DriverState.RUNNING:
+            return not busy and not last
+        orphaned = self._owner is not None and not alive(self._owner.pid, self._owner.pid_start)
+        return orphaned and not busy and not self._clients
+
+    def _look_at_driver(self, now: float) -> None:
+        if self._watch is not None:
+            state = self._watch.look(now)
+            # A driver that is gone after it closed is not lost.
+            closed = self._state is DriverState.CLOSED and state is DriverState.LOST
+            self._state = self._state if closed else state
+        elif os.getppid() != self._parent:
+            self._state = DriverState.LOST
+        if self._state is DriverState.RUNNING:
+            return
+        while self._work.waiting:
+            self._reply(self._work.waiting.popleft(), {"kind": "refused", "why": self._state})
+        running = self._work.running.values()
+        match self._state:
+            case DriverState.STOPPING:
+                ended = [job for job in running if not job.request.stage]
+            case DriverState.REPLACED:
+                ended = list(running)
+            case _:
+                # Quanta of a lost driver may finish; what served it goes when they have.
+                ended = [] if any(not job.request.stage for job in running) else list(running)
+        for job in ended:
+            evidence: dict[str, object] = {"driver": str(self._state)}
+            self._end_job(job, Finding(verdict=Verdict.CANCELLED, evidence=evidence))
+
+    def _look_at_groups(self, now: float) -> None:
+        """End jobs of which the kernel has killed a part."""
+        if self._groups is None:
+            return
+        self._groups.tidy()
+        for job in self._work.running.values():
+            finding = self._kernel_finding(job, now) if job.finding is None else None
+            if finding is not None:
+                self._end_job(job, finding)
+
+    def _kernel_finding(self, job: Job, now: float) -> Finding | None:
+        kills = job.leaf.kills() if job.leaf is not None else None
+        if not kills or job.leaf is None or self._settings is None:
+            return None
+        limits = job.limits(self._settings.tolerance)
+        return kernel_kill(kills=kills, peak_mb=job.leaf.peak_mb(), limits=limits, elapsed_s=now - job.began)
+
+    # Clients ------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        connection, _ = self._listener.accept()
+        client = _Client(connection=connection)
+        self._clients[connection.fileno()] = client
+        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(client))
+
+    def _hear(self, client: _Client) -> None:
+        try:
+            data = client.connection.recv(1 << 20)
+        except OSError:
+            data = b""
+        if not data:
+            self._drop(client)
+            return
+        client.buffer += data
+        *lines, client.buffer = client.buffer.split(b"\n")
+        for line in lines:
+            self._obey(client, json.loads(line))
+
+    def _obey(self, client: _Client, message: dict[str, Any]) -> None:
+        match message.pop("kind"):
+            case "run":
+                self._take(client, Request.from_dict(message))
+            case "configure":
+                self._configure(NodeSettings.from_json(message["settings"]))
+                self._send(client, {"kind": "configured"})
+            case "shutdown":
+                self._dismissed = True
+
+    def _take(self, client: _Client, request: Request) -> None:
+        self._work.count += 1
+        job = Job(number=self._work.count, request=request, client=client, kills_before=self._kills)
+        client.job = job.number
+        if request.stage:
+            self._start(job)
+        elif self._state is not DriverState.RUNNING or self._settings is None:
+            self._reply(job, {"kind": "refused", "why": self._state})
+        else:
+            self._work.waiting.append(job)
+
+    def _drop(self, client: _Client) -> None:
+        """Forget a connection; its job must not go on without anyone to hear of it."""
+        self._selector.unregister(client.connection)
+        self._clients.pop(client.connection.fileno(), None)
+        client.connection.close()
+        self._work.waiting = deque(job for job in self._work.waiting if job.client is not client)
+        for job in self._work.running.values():
+            if job.client is client:
+                evidence: dict[str, object] = {"worker": "went away"}
+                self._end_job(job, Finding(verdict=Verdict.NODE_LOST, evidence=evidence))
+
+    def _send(self, client: _Client, message: dict[str, Any]) -> None:
+        with suppress(OSError):
+            client.connection.sendall(json.dumps(message, default=str).encode() + b"\n")
+
+    def _reply(self, job: Job, message: dict[str, Any]) -> None:
+        job.client.job = None
+        self._send(job.client, message)
+
+    # Jobs ---------------------------------------------------------------------------------------------
+
+    def _admit(self) -> None:
+        claims = [job.request.claim() for job in self._work.running.values() if not job.request.stage]
+        waiting = [job.request.claim() for job in self._work.waiting]
+        for _ in range(admissible(waiting=waiting, running=claims, room=self._room)):
+            self._start(self._work.waiting.popleft())
+
+    def _start(self, job: Job) -> None:
+        self._work.running[job.number] = job
+        settings = self._settings
+        warm = self._zygote.warm if settings is None else settings.warm and self._zygote.warm
+        prefix = settings.prefix if settings is not None and not job.request.stage else ""
+        self._confine(job)
+        cgroup = str(job.leaf.path) if job.leaf is not None else ""
+        order = job.request.order(job.number, warm=warm, prefix=prefix, environment=os.environ, cgroup=cgroup)
+        job.warm = order.words is not None
+        job.began = time.monotonic()
+        self._zygote.send(order)
+
+    def _confine(self, job: Job) -> None:
+        """Make a control group with the job's limit, where there is a limit and a group can be made."""
+        if self._groups is None or self._settings is None or job.request.stage:
+            return
+        limit = job.limits(self._settings.tolerance).memory_mb
+        if limit is None:
+            return
+        try:
+            job.leaf = self._groups.make(job.number, memory_mb=limit)
+        except OSError as error:
+            sys.stderr.write(f"{job.request.job} is guarded by sampling only: {error}\n")
+
+    def _from_zygote(self, message: dict[str, Any]) -> None:
+        job = self._work.running.get(message.get("id", 0))
+        if job is None:
+            if message.get("error"):
+                sys.stderr.write(f"graph not shared between quanta: {message['error']}\n")
+        elif "pid" in message:
+            job.pid, job.start = message["pid"], message["start"] or 0
+            job.began = time.monotonic()
+            if job.abandoned:
+                self._end_job(job, job.finding)
+            elif not job.request.stage:
+                self._note(started_record(job, here=self._here, place=self._place))
+        else:
+            self._conclude(job, message)
+
+    def _conclude(self, job: Job, ended: dict[str, Any]) -> None:
+        del self._work.running[job.number]
+        inside = job.leaf is not None and job.leaf.pids()
+        if ended.get("strays", True) or len(job.known) > 1 or inside:
+            kill_job(job)
+        now = time.monotonic()
+        if ended["status"] != 0 and job.finding is None:
+            job.finding = self._kernel_finding(job, now)
+        killed = os.WIFSIGNALED(ended["status"]) and os.WTERMSIG(ended["status"]) == signal.SIGKILL
+        after = kernel_memory_kills() if killed else self._kills
+        outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
+        self._kills = after
+        self._finish(job, outcome)
+
+    def _finish(self, job: Job, outcome: Outcome) -> None:
+        if job.leaf is not None and self._groups is not None:
+            self._groups.retire(job.leaf)
+        if not job.request.stage and job.pid is not None:
+            self._note(ended_record(job, outcome, here=self._here, place=self._place))
+        self._reply(job, {"kind": "result", "outcome": outcome.as_dict()})
+
+    def _note(self, record: Record) -> None:
+        if self._journal is None:
+            return
+        try:
+            self._journal.write(record)
+        except OSError as error:
+            sys.stderr.write(f"journal not written: {error}\n")
+
+    def _end_job(self, job: Job, finding: Finding | None) -> None:
+        """Kill a job's whole tree; its end is concluded when the zygote reports it."""
+        job.finding = job.finding or finding
+        job.abandoned = True
+        if job.pid is not None:
+            kill_job(job)
+
+    def _bereft(self) -> None:
+        """Give the jobs of a zygote that died back, and start another; its children died with it."""
+        lost = list(self._work.running.values())
+        self._work.running.clear()
+        for job in lost:
+            if job.pid is not None:
+                kill_job(job)
+            finding = job.finding or Finding(verdict=Verdict.NODE_LOST, evidence={"zygote": "died"})
+            self._finish(job, Outcome(verdict=finding.verdict, evidence=finding.evidence))
+        if self._state is DriverState.RUNNING:
+            self._zygote.start_again()
+
+    def _sample(self, now: float) -> None:
+        guarded = [j for j in self._work.running.values() if j.pid is not None and not j.request.stage]
+        if not guarded or self._settings is None:
+            return
+        table = self._zygote.table()
+        for job in guarded:
+            limits = job.limits(self._settings.tolerance)
+            members = self._zygote.members(job, table)
+            sample = measure(members, peak_mb=job.peak_mb, limit_mb=limits.memory_mb)
+            job.peak_mb = max(job.peak_mb, sample.resident_mb)
+            period = self._settings.sample_seconds
+            finding = judge(sample, limits=limits, elapsed_s=now - job.began, period_s=period)
+            if finding is not None:
+                self._end_job(job, finding)
+
+
+def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None) -> None:
+    """Run a supervisor in this process until it is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's to handle
+    Supervisor(listener=listener, settings=settings, owner=owner).loop()

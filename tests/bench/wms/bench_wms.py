@@ -1,0 +1,167 @@
+"""Overhead of a quantum and of a submission, stock service against ours, side by side.
+
+Runs the same prepared submission through both, alternating, and a one-quantum submission for the fixed
+cost; writes ``build/bench.json`` and prints where a quantum's time goes.  Usage: ``bench_wms.py [ROUNDS]``;
+``BENCH_DETECTORS`` sets the width of the three layers (67: 201 quanta).
+"""
+
+import json
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT)]
+
+import wms_support as support  # noqa: E402 - needs the path above
+
+from merian_campaign.domain.journal import Event, Verdict  # noqa: E402
+
+LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
+OUT = ROOT / "build" / "bench.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Seconds of wall clock and CPU of one submission, everything it started included."""
+
+    wall: float
+    cpu: float
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def measure(submission: support.Submission) -> Cost:
+    """Run a submission in a process that outlives all its descendants, and read their usage."""
+    stock = "stock" in submission.config.name
+    words = ["bps", "submit"] if stock else [sys.executable, "-m", "merian_campaign.wms.submit"]
+    begin = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        support.adopt_orphans()
+        done = support.run(*words, str(submission.config), cwd=submission.folder, MERIAN_CAMPAIGN_PARTS="1")
+        if done.returncode:
+            sys.stderr.write(done.stdout[-2000:] + done.stderr[-4000:])
+        support.reap_children()
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        (submission.folder / f"{submission.config.stem}.cpu").write_text(str(usage.ru_utime + usage.ru_stime))
+        os._exit(done.returncode)
+    _, status = os.waitpid(pid, 0)
+    wall = time.monotonic() - begin
+    if status != 0:
+        raise SystemExit(f"{submission.config.name} failed")
+    return Cost(wall=wall, cpu=float((submission.folder / f"{submission.config.stem}.cpu").read_text()))
+
+
+def run_pair(folder: Path, *, repo: Path, tag: str, **choices: Any) -> dict[str, Cost]:
+    """Run the same submission through both services."""
+    costs: dict[str, Cost] = {}
+    for name, service in (("ours", support.OURS), ("stock", support.STOCK)):
+        rendering = support.Rendering(service=service, tasks=LAYERS, **choices)
+        submission = support.render(folder, repo=repo, name=f"{name}-{tag}", choices=rendering)
+        costs[name] = measure(submission)
+        say(f"{name:6s} {tag:12s} wall {costs[name].wall:7.1f} s  cpu {costs[name].cpu:7.1f} s")
+    return costs
+
+
+def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dict[str, float]:
+    """Return CPU milliseconds per quantum by part, from our journal."""
+    from merian_campaign.wms.journal import Journal  # noqa: PLC0415
+
+    ended = [
+        r
+        for r in Journal(submission_folder / "journal.jsonl").read()
+        if r.event == Event.ENDED and r.verdict == Verdict.OK
+    ]
+    parts: dict[str, list[float]] = {}
+    for record in ended:
+        found = record.evidence.get("parts")
+        if isinstance(found, dict):
+            for name, value in found.items():
+                parts.setdefault(name, []).append(float(value))
+    mean = {name: 1000 * statistics.fmean(values) for name, values in parts.items()}
+    child = 1000 * statistics.fmean([r.cpu_s or 0.0 for r in ended])
+    whole = 1000 * (many.cpu - one.cpu) / (quanta - 1)
+    total = mean["total"]
+    reader, butler, task = mean["reader"], mean["butler"], mean["task"]
+    return {
+        "Parsl, supervisor, zygote": whole - child,
+        "fork and page copies": child - total - mean["exit"],
+        "reader": reader,
+        "butler": butler,
+        "task": task,
+        "executor, log and metadata": mean["executor"] - butler - task,
+        "command line and logging set-up": total - reader - mean["executor"],
+        "exit": mean["exit"],
+        "whole": whole,
+    }
+
+
+def main(rounds: int) -> int:
+    """Run the benchmark; return 1 if a ratio misses its floor."""
+    detectors = int(os.environ.get("BENCH_DETECTORS", "67"))
+    quanta = len(LAYERS) * detectors
+    ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "fixed": []}
+    with tempfile.TemporaryDirectory(prefix="bench-wms-") as name:
+        folder = Path(name)
+        repo = support.make_repo(folder / "repo", detectors=detectors)
+        for number in range(rounds):
+            one = run_pair(folder, repo=repo, tag=f"one-{number}", query="instrument='Toy' AND detector=0")
+            many = run_pair(folder, repo=repo, tag=f"many-{number}")
+            each = {
+                kind: Cost(
+                    wall=(many[kind].wall - one[kind].wall) / (quanta - 3),
+                    cpu=(many[kind].cpu - one[kind].cpu) / (quanta - 3),
+                )
+                for kind in many
+            }
+            ratios["cpu"].append(each["stock"].cpu / each["ours"].cpu)
+            ratios["wall"].append(each["stock"].wall / each["ours"].wall)
+            fixed = {kind: one[kind].cpu - 3 * each[kind].cpu for kind in one}
+            ratios["fixed"].append((fixed["stock"] + each["stock"].cpu) / (fixed["ours"] + each["ours"].cpu))
+            for kind in ("stock", "ours"):
+                cpu, wall = 1000 * each[kind].cpu, 1000 * each[kind].wall
+                say(
+                    f"{kind:6s} each quantum: {cpu:7.1f} ms CPU, {wall:7.1f} ms wall; fixed {fixed[kind]:.1f}"
+                )
+            table = split(
+                folder / f"ours-many-{number}-submit", many=many["ours"], one=one["ours"], quanta=quanta - 2
+            )
+            for part, value in table.items():
+                say(f"    {part:34s} {value:7.2f} ms")
+    return report(ratios)
+
+
+def report(ratios: dict[str, list[float]]) -> int:
+    """Write the result file and say how it went."""
+    goals = {
+        "wms.cpu_per_quantum": ("cpu", 15.0, 50.0),
+        "wms.wall_per_quantum": ("wall", 10.0, 20.0),
+        "wms.submission_fixed_cpu": ("fixed", 3.0, 3.0),
+    }
+    rows = [
+        {"name": name, "ratio": round(statistics.median(ratios[key]), 2), "at_least": floor, "aim": aim}
+        for name, (key, floor, aim) in goals.items()
+    ]
+    OUT.parent.mkdir(exist_ok=True)
+    # Other benchmarks write into the same file; only our own lines are replaced.
+    others = json.loads(OUT.read_text()) if OUT.exists() else []
+    kept = [row for row in others if row["name"] not in goals]
+    OUT.write_text(json.dumps([*kept, *rows], indent=2) + "\n")
+    for row in rows:
+        say(f"{row['name']:28s} {row['ratio']:7.1f}  (at least {row['at_least']:g}, aim {row['aim']:g})")
+    return 1 if any(float(str(row["ratio"])) < float(str(row["at_least"])) for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

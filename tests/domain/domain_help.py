@@ -1,0 +1,156 @@
+"""Short ways to make the values that the domain works on."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from merian_campaign.domain.decide import Liveness, Situation
+from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.snapshot import (
+    CampaignView,
+    GroupView,
+    Remedy,
+    Selection,
+    Snapshot,
+    SubmissionView,
+)
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.states import (
+    CampaignState,
+    GroupState,
+    QuantumState,
+    SubmissionOutcome,
+    SubmissionState,
+    Verdict,
+)
+
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+REQUESTS = RequestTable(default_mb=2048)
+
+
+def bps(name: str = "step1", subset: str | None = None, **changes: object) -> dict[str, Any]:
+    """A BPS step as it is written in a file."""
+    return {"name": name, "pipeline": f"/pipe.yaml#{subset or name}"} | changes
+
+
+def by_tract(name: str = "step3", subset: str = "step3", **changes: object) -> dict[str, Any]:
+    return bps(name, subset, group_by="tract", **changes)
+
+
+def action(name: str = "defaults", **changes: object) -> dict[str, Any]:
+    arguments = {"parent": "DECam/defaults", "children": ["DECam/raw/all"]}
+    return {"name": name, "action": "collection-chain", "arguments": arguments} | changes
+
+
+def document(*steps: Mapping[str, Any], **changes: object) -> dict[str, Any]:
+    """A campaign's document with these steps, paths absolute."""
+    return {
+        "campaign": "night",
+        "butler": "/repo",
+        "instrument": "DECam",
+        "skymap": "rings",
+        "site": "/site/local.yaml",
+        "collections": {"output": "runs/night", "inputs": ["DECam/defaults"]},
+        "tracts": [9813, 9814],
+        "steps": list(steps) or [bps()],
+    } | changes
+
+
+def campaign(*steps: Mapping[str, Any], **changes: object) -> CampaignSpec:
+    return CampaignSpec.model_validate(document(*steps, **changes))
+
+
+def group(
+    step: str = "step1",
+    key: str = "all",
+    *,
+    state: GroupState = GroupState.RUNNING,
+    tract: int | None = None,
+    **changes: object,
+) -> GroupView:
+    values: dict[str, Any] = {
+        "id": _id(step, key),
+        "step": step,
+        "key": key if tract is None else f"tract{tract}",
+        "selection": Selection() if tract is None else Selection(dimension="tract", values=(tract,)),
+        "state": state,
+        "reason": "all it needs is done",
+        "accepted": False,
+        "attempts_from": 0,
+        "submissions": (),
+        "counts": Counts(),
+        "open_quanta": (),
+    }
+    if tract is not None:
+        values["id"] = _id(step, f"tract{tract}")
+    return GroupView(**(values | changes))
+
+
+def _id(step: str, key: str) -> int:
+    return zlib.crc32(f"{step}/{key}".encode())
+
+
+def finished(
+    number: int = 1, outcome: SubmissionOutcome = SubmissionOutcome.PARTIAL, **changes: object
+) -> SubmissionView:
+    return submission(number, state=SubmissionState.FINISHED, outcome=outcome, **changes)
+
+
+def submission(number: int = 1, **changes: object) -> SubmissionView:
+    values: dict[str, Any] = {
+        "id": 100 + number,
+        "group_id": 1,
+        "number": number,
+        "state": SubmissionState.PREPARED,
+        "outcome": None,
+        "run_collection": f"runs/night/step1/all/{number:03d}",
+        "directory": f"/submissions/night/step1/all/{number:03d}",
+        "remedy": Remedy(),
+        "reason": "why it ended",
+        "driver": None,
+        "epoch": 0,
+        "created_at": NOW - timedelta(hours=1),
+    }
+    return SubmissionView(**(values | changes))
+
+
+def open_quanta(
+    verdict: Verdict | None = Verdict.TRANSIENT,
+    *,
+    task: str = "calibrate",
+    state: QuantumState = QuantumState.FAILED,
+    charged: int = 1,
+    memory: int = 0,
+    **changes: object,
+) -> OpenQuanta:
+    values: dict[str, Any] = {
+        "task": task,
+        "state": state,
+        "verdict": verdict if state is QuantumState.FAILED else None,
+        "charged_attempts": charged,
+        "memory_attempts": memory,
+        "requested_mb": 2048,
+        "number": 1,
+    }
+    return OpenQuanta(**(values | changes))
+
+
+def snapshot(*groups: GroupView, state: CampaignState = CampaignState.ACTIVE) -> Snapshot:
+    view = CampaignView(
+        id=1, name="night", state=state, file="/night.yaml", revision=1, sha256="0" * 64, spec={}
+    )
+    return Snapshot(campaign=view, groups=groups)
+
+
+def situation(
+    drivers: Mapping[int, Liveness] | None = None,
+    *,
+    requests: RequestTable = REQUESTS,
+    steps: tuple[str, ...] = ("step1", "step2a", "step2b", "step2d", "step3"),
+    workers: int = 8,
+) -> Situation:
+    return Situation(drivers=drivers or {}, requests=dict.fromkeys(steps, requests), workers=workers, now=NOW)

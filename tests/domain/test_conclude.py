@@ -1,0 +1,357 @@
+"""From what a submission left behind to quanta with attempts and verdicts."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from merian_campaign.domain.harvest import (
+    Context,
+    Predicted,
+    RawAttempt,
+    RawQuantum,
+    conclude,
+    parse_harvest,
+    parse_predicted,
+    progress,
+)
+from merian_campaign.domain.journal import Event, Record
+from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.rules import FailureRule
+from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.states import QuantumState, Verdict
+
+S = QuantumState
+BEGAN = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+def predicted(uuid: str, *after: str, task: str = "isr") -> Predicted:
+    return Predicted(
+        uuid=uuid, task=task, data_id=f"detector={uuid}", dimensions={"detector": 1}, after=after
+    )
+
+
+# isr (a) -> calibrate (b) -> table (d);  isr (c) -> table (d)
+GRAPH = (
+    predicted("a"),
+    predicted("b", "a", task="calibrate"),
+    predicted("c"),
+    predicted("d", "b", "c", task="table"),
+)
+
+
+def attempt(status: str = "FAILED", **changes: object) -> RawAttempt:
+    values: dict[str, Any] = {
+        "status": status,
+        "exception_type": None,
+        "exception_message": None,
+        "peak_mb": None,
+        "started": BEGAN,
+        "seconds": 60.0,
+    }
+    return RawAttempt(**(values | changes))
+
+
+def raw(uuid: str, status: str, *attempts: RawAttempt, **changes: object) -> RawQuantum:
+    values: dict[str, Any] = {
+        "uuid": uuid,
+        "task": "isr",
+        "data_id": f"detector={uuid}",
+        "dimensions": {"detector": 1, "band": "N540"},
+        "status": status,
+        "caveats": "",
+        "attempts": attempts,
+        "log": f"/logs/{uuid}.log",
+    }
+    return RawQuantum(**(values | changes))
+
+
+def record(event: Event, *quanta: str, **changes: object) -> Record:
+    values: dict[str, Any] = {
+        "event": event, "t": "2026-11-22T15:04:05.000000Z", "quanta": quanta, "host": "node1",
+    }  # fmt: skip
+    return Record(**(values | changes))
+
+
+def ran(*quanta: str, **changes: object) -> list[Record]:
+    """A job that ran to its end; well, unless the changes say how not."""
+    how = {"exit": 0, "verdict": "ok"} | changes
+    return [record(Event.STARTED, *quanta), record(Event.ENDED, *quanta, **how)]
+
+
+def died(*quanta: str, signal: int = 9) -> list[Record]:
+    return ran(*quanta, exit=None, signal=signal, verdict="failed")
+
+
+def concluded(
+    raws: list[RawQuantum],
+    records: list[Record],
+    *,
+    graph: tuple[Predicted, ...] = GRAPH,
+    driver_lost: bool = False,
+    rules: tuple[FailureRule, ...] = (),
+) -> dict[str, Quantum]:
+    context = Context(
+        rules=rules,
+        requests=RequestTable(default_mb=2048, by_task={"calibrate": 3000}),
+        remedy=Remedy(memory_mb=(("isr", 4096),)),
+        driver_lost=driver_lost,
+    )
+    found = conclude(raws, predicted=graph, records=records, context=context)
+    return {quantum.data_id.removeprefix("detector="): quantum for quantum in found}
+
+
+def states(found: dict[str, Quantum]) -> dict[str, str]:
+    return {uuid: quantum.state.value for uuid, quantum in found.items()}
+
+
+def succeeded(*uuids: str) -> list[RawQuantum]:
+    return [raw(uuid, "SUCCESSFUL", attempt("SUCCESSFUL")) for uuid in uuids]
+
+
+def test_everything_succeeded() -> None:
+    found = concluded(succeeded(*"abcd"), [r for u in "abcd" for r in ran(u)])
+    assert set(states(found).values()) == {"succeeded"}
+    first = found["a"]
+    (only,) = first.attempts
+    assert (only.state, only.verdict, only.exit_code, only.host) == (S.SUCCEEDED, None, 0, "node1")
+    assert (only.requested_mb, only.log_path, only.uuid) == (4096, "/logs/a.log", "a")
+    assert (only.started, only.ended) == (BEGAN, BEGAN.replace(minute=1))
+    assert first.dimensions == {"detector": 1, "band": "N540"}
+
+
+def test_a_success_with_a_caveat_is_a_success() -> None:
+    quanta = [raw("a", "SUCCESSFUL", attempt("SUCCESSFUL"), caveats="N"), raw("c", "ABORTED_SUCCESS")]
+    found = concluded(quanta, [], graph=(predicted("a"), predicted("c")))
+    assert states(found) == {"a": "succeeded", "c": "succeeded"}
+    assert found["a"].caveats == "N"
+
+
+def test_what_stands_behind_a_failure_is_blocked_and_has_no_attempt() -> None:
+    failed = raw("a", "FAILED", attempt(exception_type="x.AlgorithmError", exception_message="no stars"))
+    found = concluded([failed, *succeeded("c")], [*ran("a", exit=1, verdict="failed"), *ran("c")])
+    assert states(found) == {"a": "failed", "b": "blocked", "c": "succeeded", "d": "blocked"}
+    (only,) = found["a"].attempts
+    assert (only.verdict, only.exception_message, only.charged) == (Verdict.ALGORITHM, "no stars", True)
+    assert found["b"].attempts == found["d"].attempts == ()
+
+
+def test_the_provenance_graphs_own_word_for_blocked_is_taken() -> None:
+    found = concluded([raw("b", "BLOCKED")], [])
+    assert states(found) == {"a": "unknown", "b": "blocked", "c": "unknown", "d": "blocked"}
+
+
+def test_killed_by_a_signal_without_a_log() -> None:
+    found = concluded([raw("a", "FAILED", log=None)], died("a"), graph=(predicted("a"),))
+    (only,) = found["a"].attempts
+    assert (only.state, only.verdict, only.signal, only.exit_code) == (S.FAILED, Verdict.UNKNOWN, 9, None)
+    assert only.evidence == "killed by signal 9, no sign of memory or time limits"
+    assert only.charged
+    assert only.log_path is None
+    assert only.ended == datetime(2026, 11, 22, 15, 4, 5, tzinfo=UTC)
+
+
+def test_the_guards_verdict_and_figures_reach_the_attempt() -> None:
+    records = ran(
+        "a",
+        exit=None,
+        signal=9,
+        verdict="out_of_memory",
+        evidence={"reached_mb": 5000.2, "limit_mb": 4505.6},
+        peak_mb=4999.6,
+        requested_mb=4096, wall_s=65,
+    )  # fmt: skip
+    (only,) = concluded([], records, graph=(predicted("a"),))["a"].attempts
+    assert (only.verdict, only.peak_mb, only.requested_mb) == (Verdict.OUT_OF_MEMORY, 5000, 4096)
+    assert only.evidence == "reached 5000 MB, over the limit of 4506 MB"
+    assert only.started == datetime(2026, 11, 22, 15, 3, tzinfo=UTC)
+
+
+def test_the_campaigns_rules_apply() -> None:
+    failed = raw("a", "FAILED", attempt(exception_type="demo.TransientError"))
+    rule = FailureRule(exception="TransientError", verdict=Verdict.TRANSIENT)
+    (only,) = concluded([failed], [], graph=(predicted("a"),), rules=(rule,))["a"].attempts
+    assert only.verdict is Verdict.TRANSIENT
+
+
+def test_several_tries_in_one_submission() -> None:
+    tries = raw(
+        "a",
+        "SUCCESSFUL",
+        attempt(exception_type="MemoryError", peak_mb=4000),
+        attempt("SUCCESSFUL", peak_mb=1000),
+    )
+    found = concluded([tries], ran("a", peak_mb=1200.0), graph=(predicted("a"),))["a"]
+    assert found.state is S.SUCCEEDED
+    first, second = found.attempts
+    assert (first.try_number, first.state, first.verdict, first.peak_mb) == (
+        1, S.FAILED, Verdict.OUT_OF_MEMORY, 4000,
+    )  # fmt: skip
+    assert (second.try_number, second.state, second.verdict, second.peak_mb) == (2, S.SUCCEEDED, None, 1200)
+    assert (first.exit_code, second.exit_code) == (None, 0)
+
+
+def test_requests_come_from_the_journal_the_remedy_or_the_table() -> None:
+    graph = (predicted("a"), predicted("b", task="calibrate"), predicted("c", task="other"), predicted("d"))
+    found = concluded(succeeded(*"abcd"), ran("d", requested_mb=5000.0), graph=graph)
+    assert [found[u].attempts[0].requested_mb for u in "abcd"] == [4096, 3000, 2048, 5000]
+
+
+# -- jobs of several quanta ----------------------------------------------------------------------------
+
+
+def test_in_a_cluster_the_log_says_which_quantum_failed() -> None:
+    cluster = ran("a", "b", exit=1, verdict="failed")
+    failed = raw("b", "FAILED", attempt(exception_type="ValueError"))
+    found = concluded([*succeeded("a"), failed], cluster)
+    assert states(found) == {"a": "succeeded", "b": "failed", "c": "unknown", "d": "blocked"}
+
+
+def test_in_a_cluster_that_was_killed_nobody_is_called_failed_without_a_log() -> None:
+    found = concluded([*succeeded("a"), raw("b", "FAILED"), raw("c", "FAILED")], died("a", "b", "c"))
+    assert states(found) == {"a": "succeeded", "b": "unknown", "c": "unknown", "d": "unknown"}
+    assert found["b"].attempts == ()
+
+
+# -- held back -----------------------------------------------------------------------------------------
+
+
+def test_a_quantum_that_was_held_back_stays_as_it_was_and_blocks_what_comes_after() -> None:
+    found = concluded(succeeded("c"), [record(Event.HELD, "a"), *ran("c")])
+    assert states(found) == {"b": "blocked", "c": "succeeded", "d": "blocked"}
+
+
+def test_a_held_cluster_says_nothing_about_any_of_its_quanta() -> None:
+    found = concluded([], [record(Event.HELD, "a", "b"), *ran("c")])
+    assert set(found) == {"c", "d"}
+
+
+# -- drivers that died, journals and graphs that are missing -------------------------------------------
+
+
+def test_a_driver_died() -> None:
+    records = [record(Event.OPENED), *ran("a"), record(Event.STARTED, "b"), record(Event.LAUNCHED, "c")]
+    found = concluded(succeeded("a"), records, driver_lost=True)
+    assert states(found) == {"a": "succeeded", "b": "failed", "c": "unknown", "d": "blocked"}
+    (lost,) = found["b"].attempts
+    assert (lost.verdict, lost.charged) == (Verdict.NODE_LOST, False)
+    assert found["c"].attempts == ()
+
+
+def test_what_the_next_driver_ended_is_not_charged() -> None:
+    (only,) = concluded([], died("a"), graph=(predicted("a"),), driver_lost=True)["a"].attempts
+    assert (only.verdict, only.charged) == (Verdict.NODE_LOST, False)
+
+
+def test_a_job_that_ran_again_after_its_driver_died_is_judged_by_its_last_end() -> None:
+    records = [record(Event.STARTED, "a"), record(Event.OPENED), *ran("a", exit=1, verdict="failed")]
+    failed = raw("a", "FAILED", attempt(exception_type="ValueError"))
+    (only,) = concluded([failed], records, graph=(predicted("a"),))["a"].attempts
+    assert (only.verdict, only.exit_code, only.charged) == (Verdict.UNKNOWN, 1, True)
+
+
+def test_without_a_journal_the_provenance_graph_is_all_there_is() -> None:
+    found = concluded([*succeeded("a"), raw("b", "FAILED"), raw("c", "UNKNOWN")], [])
+    assert states(found) == {"a": "succeeded", "b": "failed", "c": "unknown", "d": "blocked"}
+    (only,) = found["b"].attempts
+    assert (only.verdict, only.evidence) == (Verdict.UNKNOWN, "no exit status, and no log")
+
+
+def test_without_any_evidence_everything_is_unknown() -> None:
+    found = concluded([], [])
+    assert set(states(found).values()) == {"unknown"}
+    assert all(quantum.attempts == () for quantum in found.values())
+
+
+def test_what_ended_well_but_is_in_no_provenance_graph_is_unknown_not_failed() -> None:
+    found = concluded([], [*ran("a"), *ran("c", exit=1, verdict="failed")])
+    assert states(found) == {"a": "unknown", "b": "unknown", "c": "failed", "d": "blocked"}
+    found = concluded([raw("a", "UNKNOWN")], ran("a"))
+    assert states(found)["a"] == "unknown"
+
+
+def test_a_journal_that_says_ok_does_not_outvote_a_failure_in_the_log() -> None:
+    found = concluded([raw("a", "FAILED", attempt(exception_type="ValueError"))], ran("a"))
+    assert states(found)["a"] == "failed"
+    assert states(concluded([raw("a", "FAILED")], ran("a")))["a"] == "failed"
+
+
+def test_quanta_that_only_the_provenance_graph_knows_are_kept() -> None:
+    found = concluded(succeeded("a", "z"), [], graph=(predicted("a"),))
+    assert states(found) == {"a": "succeeded", "z": "succeeded"}
+
+
+def test_every_predicted_quantum_is_concluded_once() -> None:
+    found = conclude(
+        succeeded("a"),
+        predicted=GRAPH,
+        records=[*ran("a"), *died("c")],
+        context=Context(rules=(), requests=RequestTable(), remedy=Remedy(), driver_lost=False),
+    )
+    assert [quantum.data_id for quantum in found] == [entry.data_id for entry in GRAPH]
+
+
+def test_a_long_chain_behind_a_failure_is_blocked_to_its_end() -> None:
+    chain = tuple(predicted(str(n), *([str(n + 1)] if n < 300 else [])) for n in range(301))
+    found = concluded([], ran("300", exit=1, verdict="failed"), graph=chain)
+    assert set(states(found).values()) == {"failed", "blocked"}
+    assert sum(state == "blocked" for state in states(found).values()) == 300
+
+
+# -- while it runs -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        ([], "pending"),
+        ([record(Event.LAUNCHED, "a")], "pending"),
+        ([record(Event.STARTED, "a")], "running"),
+        (ran("a"), "succeeded"),
+        (died("a"), "failed"),
+        ([record(Event.HELD, "a")], "failed"),
+        (ran("a", "b"), "succeeded"),
+        (died("a", "b"), "unknown"),
+        ([record(Event.STARTED, "a", "b")], "running"),
+        ([record(Event.STARTED, "a"), record(Event.OPENED)], "unknown"),
+        ([*died("a"), record(Event.STARTED, "a")], "running"),
+        ([*ran("a"), *died("a")], "succeeded"),
+    ],
+)
+def test_live_states(records: list[Record], expected: str) -> None:
+    (found,) = progress([predicted("a")], records)
+    assert found.state.value == expected
+    assert found.attempts == ()
+
+
+def test_progress_speaks_of_every_predicted_quantum_and_of_no_other() -> None:
+    found = progress(GRAPH, [*ran("a"), *ran("zz")])
+    assert [quantum.state.value for quantum in found] == ["succeeded", "pending", "pending", "pending"]
+
+
+# -- files ---------------------------------------------------------------------------------------------
+
+
+def test_lines_of_a_predicted_graph() -> None:
+    entry = {"uuid": "a", "task": "isr", "data_id": "x=1", "dimensions": {"x": 1}, "after": ["b"]}
+    (found,) = parse_predicted([json.dumps(entry)])
+    assert found == Predicted(uuid="a", task="isr", data_id="x=1", dimensions={"x": 1}, after=("b",))
+
+
+def test_lines_of_a_provenance_graph() -> None:
+    tried = {
+        "status": "FAILED", "exception_type": "X", "exception_message": "y", "peak_mb": 7,
+        "started": "2026-11-22T15:00:00+00:00", "seconds": 60.0,
+    }  # fmt: skip
+    never = tried | {"started": None, "seconds": None}
+    entry = {
+        "uuid": "a", "task": "isr", "data_id": "detector=a", "dimensions": {"detector": 1, "band": "N540"},
+        "status": "FAILED", "caveats": "", "attempts": [tried, never], "log": None,
+    }  # fmt: skip
+    (found,) = parse_harvest([json.dumps(entry)])
+    full = attempt(exception_type="X", exception_message="y", peak_mb=7)
+    assert found.attempts[0] == full
+    assert found.attempts[1].started is None
+    assert found.log is None

@@ -1,0 +1,156 @@
+"""The submit YAML of one submission, and what a campaign file's fingerprint depends on."""
+
+from typing import Any
+
+import pytest
+import yaml
+from domain_help import action, bps, by_tract, campaign
+from hypothesis import given
+from hypothesis import strategies as st
+
+from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
+from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.services.apply import fingerprint
+
+SITE = SiteProfile(name="local", file="/site/local.yaml", workers=8, workers_key="cores")
+TRACT = Selection(dimension="tract", values=(9813,))
+
+
+def bps_step(spec: CampaignSpec, name: str) -> BpsStep:
+    step = spec.step(name)
+    assert isinstance(step, BpsStep)
+    return step
+
+
+def rendered(spec: CampaignSpec, name: str, **changes: object) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "spec": spec,
+        "step": bps_step(spec, name),
+        "group": "all",
+        "selection": Selection(),
+        "number": 1,
+        "directory": "/sub/night/step/all/001",
+        "site": SITE,
+        "remedy": Remedy(),
+        "quantum_wrapper": "/pkg/quantum.sh",
+    }
+    read = yaml.safe_load(render(RenderRequest(**(values | changes))))
+    assert isinstance(read, dict)
+    return read
+
+
+def test_the_payload_of_a_group() -> None:
+    spec = campaign(bps("step2d"), by_tract("step3", after=["step2d"]), include=["/bps/base.yaml"])
+    read = rendered(spec, "step3", group="tract9813", selection=TRACT)
+    assert read["payload"] == {
+        "payloadName": "night_step3_tract9813_001",
+        "butlerConfig": "/repo",
+        "inCollection": "runs/night/step2d,DECam/defaults",
+        "output": "runs/night/step3/tract9813",
+        "outputRun": "runs/night/step3/tract9813/001",
+        "dataQuery": "instrument = 'DECam' AND skymap = 'rings' AND tract = 9813",
+    }
+    assert read["includeConfigs"] == ["/bps/base.yaml", "/site/local.yaml"]
+    assert read["pipelineYaml"] == "/pipe.yaml#step3"
+    assert read["submitPath"] == "/sub/night/step/all/001/bps"
+    assert "extraQgraphOptions" not in read
+    assert "pipetask" not in read
+
+
+def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
+    spec = campaign(bps("step1", resources={"isr": {"memory": 3000, "walltime": "10:00:00", "cpus": 2}}))
+    read = rendered(
+        spec,
+        "step1",
+        number=3,
+        remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
+    )
+    assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
+    assert read["extraQgraphOptions"].endswith("--skip-existing-in runs/night/step1/all")
+    assert read["pipetask"] == {
+        "calibrate": {"requestMemory": 8192},
+        "isr": {"requestMemory": 6000, "requestCpus": 2, "requestWalltime": 600},
+    }
+    assert read["site"]["local"]["cores"] == 1
+
+
+@pytest.mark.parametrize(
+    ("subset", "where", "selection", "query"),
+    [
+        ("step1", "", Selection(), "instrument = 'DECam'"),
+        ("step1", "a = 1", Selection(), "instrument = 'DECam' AND a = 1"),
+        ("step1", "a = 1 OR b = 2", Selection(), "instrument = 'DECam' AND (a = 1 OR b = 2)"),
+        ("step1", "(a = 1)or(b = 2)", Selection(), "instrument = 'DECam' AND ((a = 1)or(b = 2))"),
+        ("step1", "a = 1\tOR\tb = 2", Selection(), "instrument = 'DECam' AND (a = 1\tOR\tb = 2)"),
+        ("step1", "ORDER = 1", Selection(), "instrument = 'DECam' AND ORDER = 1"),
+        (
+            "step1",
+            "a = 1",
+            Selection(dimension="visit", values=(1, 2)),
+            "instrument = 'DECam' AND visit IN (1, 2) AND a = 1",
+        ),
+        ("step3", "tract = 3", Selection(), "instrument = 'DECam' AND skymap = 'rings' AND tract = 3"),
+    ],
+)
+def test_a_groups_query_is_never_loosened_by_the_steps(
+    subset: str, where: str, selection: Selection, query: str
+) -> None:
+    spec = campaign(bps("some", subset, where=where))
+    assert data_query(spec=spec, step=bps_step(spec, "some"), selection=selection) == query
+
+
+def test_inputs_are_the_steps_before_or_what_the_step_says() -> None:
+    spec = campaign(
+        action("chain"),
+        bps("step1", after=["chain"]),
+        bps("step2a", after=["step1"], output="own/chain"),
+        bps("step2d", after=["step2a"], inputs=["step1", "chain", "raw/all", "DECam/defaults", "raw/all"]),
+    )
+    assert input_collections(spec=spec, step=bps_step(spec, "step2a")) == (
+        "runs/night/step1",
+        "DECam/defaults",
+    )
+    assert input_collections(spec=spec, step=bps_step(spec, "step2d")) == (
+        "runs/night/step1", "raw/all", "DECam/defaults",
+    )  # fmt: skip
+
+
+@given(
+    where=st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="'\"{}")),
+    include=st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1), max_size=3),
+)
+def test_whatever_a_file_says_is_read_back_by_pyyaml(where: str, include: list[str]) -> None:
+    spec = campaign(bps("step1", where=f"x = '{where}'"), include=include)
+    read = rendered(spec, "step1")
+    assert f"x = '{where}'" in read["payload"]["dataQuery"]
+    assert read["includeConfigs"] == [*include, "/site/local.yaml"]
+
+
+def test_rendering_twice_gives_the_same_text() -> None:
+    first, second = (rendered(campaign(bps("step1")), "step1") for _ in range(2))
+    assert first == second
+    assert list(first) == list(second)
+
+
+RESOLVED = {"campaign": "night", "butler": "/repo"}
+
+
+@pytest.mark.parametrize(
+    ("text", "resolved", "same"),
+    [
+        ("a: 1\n", RESOLVED, True),
+        ("a: 1\n", dict(reversed(RESOLVED.items())), True),
+        ("a: 1", RESOLVED, False),
+        ("a: 1\n# comment\n", RESOLVED, False),
+        ("a: 1\n", RESOLVED | {"butler": "/other"}, False),
+    ],
+)
+def test_a_fingerprint_depends_on_the_text_and_on_what_it_resolved_to(
+    text: str, resolved: dict[str, str], same: bool
+) -> None:
+    before = fingerprint(text="a: 1\n", resolved=RESOLVED)
+    found = fingerprint(text=text, resolved=resolved)
+    assert len(found) == 64
+    assert (found == before) is same
+    assert (found[:32] == before[:32]) is (text == "a: 1\n")

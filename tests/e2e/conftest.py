@@ -1,0 +1,35 @@
+"""One finished demo for the session, made by the command a user types."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_help import Installation
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """A home with an embedded database of its own, stopped and checked for orphans at the end."""
+    root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
+    # The embedded server has an account of its own when the tests run as root.
+    root.chmod(0o711)
+    made = Installation(root=root)
+    yield made
+    made.run("db", "stop")
+    left = made.processes()
+    shutil.rmtree(root, ignore_errors=True)
+    assert not left, f"processes left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def demo(installation: Installation) -> Path:
+    """The demo's directory after `merian-campaign demo` ended with exit status 0."""
+    directory = installation.root / "demo"
+    done = installation.run("demo", "--dir", str(directory))
+    assert done.returncode == 0, done.stdout + done.stderr
+    (installation.root / "demo.out").write_text(done.stdout, encoding="utf-8")
+    return directory

@@ -1,0 +1,98 @@
+"""Running the installed command line as a user does, and looking at what it left."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+BIN = Path(sys.executable).parent
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """A home directory and the environment that names it."""
+
+    root: Path
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIAN_CAMPAIGN")}
+        kept.pop("DEMO_DIR", None)
+        path = f"{BIN}{os.pathsep}{kept['PATH']}"
+        return {**kept, "PATH": path, "MERIAN_CAMPAIGN_HOME": str(self.root / "home"), **self.extra}
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `merian-campaign` to its end."""
+        return subprocess.run(
+            [str(BIN / "merian-campaign"), *arguments],
+            env=self.environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start `merian-campaign` and go on."""
+        return subprocess.Popen(
+            [str(BIN / "merian-campaign"), *arguments],
+            env=self.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+        )  # fmt: skip
+
+    def json(self, *arguments: str) -> Any:
+        """Run a command that prints JSON."""
+        done = self.run(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
+        """Query the tracking database."""
+        url = self.run("db", "url").stdout.strip()
+        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+            cursor.execute(sql, values)
+            return cursor.fetchall()
+
+    def with_environment(self, **extra: str) -> Installation:
+        """Return the same installation with more environment variables."""
+        return Installation(root=self.root, extra={**self.extra, **extra})
+
+    def processes(self) -> list[str]:
+        """Return the command lines of all processes that were started for this installation."""
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                variables = (entry / "environ").read_bytes()
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+                # Parsl writes titles over the environment of some; those are known by where they work.
+                here = (entry / "cwd").readlink().is_relative_to(self.root)
+            except OSError:
+                continue
+            if (here or f"{self.root}/".encode() in variables) and command:
+                found.append(command)
+        return found
+
+
+def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 120.0) -> Any:
+    """Return the first true answer of a condition."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        answer = condition()
+        if answer:
+            return answer
+        time.sleep(0.05)  # between two looks at a condition, not in place of one
+    raise AssertionError(f"no {what} within {seconds} s")
+
+
+def file_times(folder: Path) -> dict[str, int]:
+    """Return the modification time of every file below a folder."""
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}

@@ -1,0 +1,167 @@
+"""The demo as a user sees it: every quantum accounted for, every fault ended as it should."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+from e2e_help import BIN, Installation, file_times
+
+from merian_campaign.demo.count import count_quanta
+
+pytestmark = pytest.mark.e2e
+
+FAULTS = {
+    ("step0", "isrForCrosstalkSources"): ("detector=2", "exposure=970613"),
+    ("step1", "calibrate"): ("detector=1", "visit=970612"),
+    ("step1", "characterizeImage"): ("detector=2", "visit=971020"),
+}
+
+
+def test_every_step_is_done_but_the_tract_with_the_algorithm_error(
+    installation: Installation, demo: Path
+) -> None:
+    status = installation.json("status", "demo")
+    states = {(group["step"], group["group"]): group["state"] for group in status["groups"]}
+    assert states.pop(("step3", "tract9814")) == "needs_review"
+    assert set(states.values()) == {"done"}
+    assert status["state"] == "needs_review"
+
+
+def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(
+    installation: Installation, demo: Path
+) -> None:
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for graph in sorted(demo.glob("submissions/demo/*/*/*/bps/*.qg")):
+        if graph.name != "provenance.qg":
+            step, group = graph.parts[-5:-3]
+            groups.setdefault((step, group), []).append(graph)
+    status = installation.json("status", "demo")
+    shown = {
+        (entry["step"], entry["group"]): (entry["quanta"]["expected"], entry["quanta"]["succeeded"])
+        for entry in status["groups"]
+        if entry["quanta"]["expected"]
+    }
+    counted = {}
+    for name, graphs in groups.items():
+        found = count_quanta(repository=demo / "repo", graphs=graphs).values()
+        counted[name] = (sum(each.expected for each in found), sum(each.succeeded for each in found))
+    assert shown == counted
+    assert status["quanta"]["expected"] == sum(expected for expected, _ in counted.values()) > 100
+    rows = installation.query(
+        "SELECT count(*), count(DISTINCT (group_id, task, data_id)) FROM quantum"
+        " JOIN \"group\" g ON g.id = group_id JOIN campaign c ON c.id = g.campaign_id WHERE c.name = 'demo'"
+    )
+    assert rows == [(status["quanta"]["expected"],) * 2]
+
+
+@pytest.mark.parametrize(
+    ("step", "task", "verdict"),
+    [
+        ("step0", "isrForCrosstalkSources", "unknown"),
+        ("step1", "calibrate", "out_of_memory"),
+        ("step1", "characterizeImage", "transient"),
+    ],
+)
+def test_curable_faults_succeed_in_an_afterburner_with_every_attempt_on_record(
+    installation: Installation, demo: Path, step: str, task: str, verdict: str
+) -> None:
+    rows = installation.query(
+        "SELECT q.data_id, q.state, q.attempts FROM quantum_status q"
+        " WHERE campaign = 'demo' AND step = %(step)s AND task = %(task)s AND attempts > 1",
+        step=step, task=task,
+    )  # fmt: skip
+    assert len(rows) == 1
+    data_id, state, attempts = rows[0]
+    assert all(part in data_id for part in FAULTS[step, task])
+    assert (state, attempts) == ("succeeded", 2)
+    recorded = installation.query(
+        "SELECT s.number, a.state, a.verdict, a.requested_mb, a.signal FROM quantum_attempt a"
+        " JOIN quantum q ON q.id = a.quantum_id JOIN submission s ON s.id = a.submission_id"
+        ' JOIN "group" g ON g.id = q.group_id JOIN campaign c ON c.id = g.campaign_id'
+        " WHERE c.name = 'demo' AND g.step = %(step)s AND q.task = %(task)s AND q.data_id = %(data_id)s"
+        " ORDER BY s.number",
+        step=step, task=task, data_id=data_id,
+    )  # fmt: skip
+    assert [(number, state) for number, state, *_ in recorded] == [(1, "failed"), (2, "succeeded")]
+    assert recorded[0][2] == verdict
+    first, second = recorded[0][3], recorded[1][3]
+    assert second == (2 * first if verdict == "out_of_memory" else first)
+    if verdict == "unknown":
+        assert recorded[0][4] == 9
+
+
+def test_the_memory_remedy_stands_in_the_rendered_yaml(demo: Path) -> None:
+    first, second = (
+        yaml.safe_load((demo / f"submissions/demo/step1/night20210318/00{n}/submit.yaml").read_text())
+        for n in (1, 2)
+    )
+    assert "pipetask" not in first
+    assert second["pipetask"] == {"calibrate": {"requestMemory": 4096}}
+    assert second["site"]["local"]["cores"] == 1
+    assert "--skip-existing-in" in second["extraQgraphOptions"]
+
+
+def test_the_algorithm_error_is_not_retried_and_blocks_only_what_needs_it(
+    installation: Installation, demo: Path
+) -> None:
+    groups = {
+        (entry["step"], entry["group"]): entry for entry in installation.json("status", "demo")["groups"]
+    }
+    stuck = groups["step3", "tract9814"]
+    assert stuck["submissions"] == 1
+    assert "algorithm" in stuck["reason"]
+    assert stuck["quanta"]["failed"] == 1
+    assert stuck["quanta"]["blocked"] > 0
+    failures = installation.json("failures", "demo")["failures"]
+    states = Counter((entry["group"], entry["state"], entry["verdict"]) for entry in failures)
+    assert states["tract9814", "failed", "algorithm"] == 1
+    assert {state for _, state, _ in states} == {"failed", "blocked"}
+    assert {group for group, _, _ in states} == {"tract9814"}
+
+
+def test_the_log_of_the_failed_quantum_names_its_error(installation: Installation, demo: Path) -> None:
+    done = installation.run("log", "demo")
+    assert done.returncode == 0, done.stderr
+    assert "InjectedAlgorithmError" in done.stdout
+
+
+def test_a_tick_with_nothing_to_do_writes_nothing(installation: Installation, demo: Path) -> None:
+    sql = "SELECT id, xmin::text, updated_at FROM quantum ORDER BY id"
+    rows, files = installation.query(sql), file_times(demo)
+    done = installation.run("tick", "demo")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert installation.query(sql) == rows
+    assert file_times(demo) == files
+
+
+def test_the_demo_ends_with_board_verdicts_sql_and_places(installation: Installation, demo: Path) -> None:
+    text = (installation.root / "demo.out").read_text()
+    for piece in ("step3", "9814", "needs review", "out of memory", "algorithm", "quantum_status", str(demo)):
+        assert piece in text
+
+
+def test_a_rendered_yaml_runs_by_hand(installation: Installation, tmp_path: Path) -> None:
+    from merian_campaign.demo.repository import create_repository  # noqa: PLC0415 - imports lsst
+
+    create_repository(tmp_path)
+    here = installation.with_environment(DEMO_DIR=str(tmp_path))
+    out = tmp_path / "rendered"
+    file = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
+    done = here.run("render", str(file), "--output", str(out))
+    assert done.returncode == 0, done.stderr
+    submitted = subprocess.run(
+        [str(BIN / "bps"), "submit", str(out / "cpBias/all/001/submit.yaml")],
+        env=here.environ, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert submitted.returncode == 0, submitted.stdout + submitted.stderr
+    found = subprocess.run(
+        [str(BIN / "butler"), "query-datasets", str(tmp_path / "repo"), "bias", "--collections",
+         "DECam/calib/demo/bias/all/001"],
+        env=here.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert found.stdout.count("DECam/calib/demo/bias/all/001") == 2

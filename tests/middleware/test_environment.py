@@ -1,0 +1,36 @@
+"""The environment that a submission's processes get."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from merian_campaign.middleware.bps_run import environment, last_error
+from merian_campaign.wms.zipfix import is_broken
+
+
+def test_programs_of_the_middleware_find_this_environment_first() -> None:
+    made = environment({"PATH": "/usr/bin:/bin"}, marker="/somewhere#run1")
+    assert made["PATH"].split(":")[1:] == ["/usr/bin", "/bin"]
+    assert made["MERIAN_CAMPAIGN_SUBMISSION"] == "/somewhere#run1"
+
+
+def test_a_python_of_their_own_reads_large_graphs() -> None:
+    """A defect of zipfile in some releases of Python loses members of large archives."""
+    code = "from merian_campaign.wms.zipfix import is_broken; raise SystemExit(is_broken())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment({"PYTHONPATH": "/kept"}, marker="x"), check=False
+    )
+    assert done.returncode == 0
+
+
+def test_what_was_on_the_pythonpath_stays() -> None:
+    paths = environment({"PYTHONPATH": "/kept"}, marker="x")["PYTHONPATH"].split(":")
+    assert paths[-1] == "/kept"
+    assert len(paths) == (2 if is_broken() else 1)
+
+
+def test_the_last_error_of_a_log_is_its_reason() -> None:
+    log = "INFO starting\nTraceback (most recent call last):\n  File x\nValueError: no such tract\nINFO bye\n"
+    assert last_error(log) == "ValueError: no such tract"
+    assert last_error("") == "no output"

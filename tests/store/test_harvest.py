@@ -1,0 +1,297 @@
+"""Harvest and live progress: nothing lost, nothing doubled, nothing written twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
+
+from merian_campaign.domain.quanta import Attempt, Counts, Quantum
+from merian_campaign.domain.states import QuantumState, SubmissionOutcome, SubmissionState, Verdict
+from merian_campaign.store.store import PostgresStore
+
+NUMBERS = "SELECT patch, state, attempts, charged_attempts, memory_attempts FROM quantum ORDER BY patch"
+ATTEMPTS = """
+    SELECT q.patch, s.number, a.try, a.state, a.verdict
+    FROM quantum_attempt a JOIN quantum q ON q.id = a.quantum_id JOIN submission s ON s.id = a.submission_id
+    ORDER BY 1, 2, 3
+"""
+
+
+@pytest.fixture
+def group(given: Given) -> int:
+    return given.campaign()[0]
+
+
+@pytest.fixture
+def first(given: Given, group: int) -> int:
+    return given.prepared(group).id
+
+
+def written(sql: Connection) -> list[tuple[Any, ...]]:
+    """Which version of each row is current: changes whenever a row is written."""
+    return [
+        row
+        for table in ("quantum", "quantum_attempt", "quantum_count", "submission", '"group"', "event")
+        for row in rows(sql, f"SELECT '{table}', xmin::text, ctid::text FROM {table} ORDER BY ctid")
+    ]
+
+
+def test_success_at_first_try_needs_no_attempt_row(given: Given, first: int, sql: Connection) -> None:
+    counts = given.harvested(first, quantum(1, worked()), outcome=SubmissionOutcome.SUCCEEDED)
+    assert counts == Counts(succeeded=1)
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 1, 1, 0)]
+    assert rows(sql, ATTEMPTS) == []
+    assert rows(sql, "SELECT peak_mb, host, log_path FROM quantum") == [(900, "node1", "/logs/one.log")]
+
+
+def test_quanta_that_never_ran_have_no_attempts(given: Given, first: int, sql: Connection) -> None:
+    states = (QuantumState.PENDING, QuantumState.BLOCKED, QuantumState.UNKNOWN)
+    counts = given.harvested(first, *(quantum(i, state=state) for i, state in enumerate(states)))
+    assert counts == Counts(pending=1, blocked=1, unknown=1)
+    assert [row[2:] for row in rows(sql, NUMBERS)] == [(0, 0, 0)] * 3
+
+
+def test_failed_then_recovered_keeps_both_attempts(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    given.harvested(first, quantum(1, failed(Verdict.OUT_OF_MEMORY)), quantum(2, worked()))
+    assert rows(sql, NUMBERS) == [(1, "failed", 1, 1, 1), (2, "succeeded", 1, 1, 0)]
+    counts = given.harvested(given.again(group, 2), quantum(1, worked(peak_mb=3000)))
+    assert counts == Counts(succeeded=2)
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 2, 1), (2, "succeeded", 1, 1, 0)]
+    assert rows(sql, ATTEMPTS) == [
+        (1, 1, 1, "failed", "out_of_memory"),
+        (1, 2, 1, "succeeded", None),
+    ]
+    assert rows(sql, "SELECT verdict, exception_type, peak_mb FROM quantum WHERE patch = 1") == [
+        (None, None, 3000)
+    ]
+    assert_rollup_is_right(sql)
+
+
+def test_several_tries_in_one_submission(given: Given, first: int, sql: Connection) -> None:
+    tries = (
+        failed(Verdict.NODE_LOST, charged=False),
+        failed(Verdict.OUT_OF_MEMORY, try_number=2),
+        worked(try_number=3),
+    )
+    given.harvested(first, quantum(1, *tries))
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 3, 2, 1)]
+    assert len(rows(sql, ATTEMPTS)) == 3
+
+
+def test_blocked_attempts_are_stored_but_not_counted(given: Given, first: int, sql: Connection) -> None:
+    given.harvested(first, quantum(1, Attempt(try_number=1, state=QuantumState.BLOCKED)))
+    assert rows(sql, NUMBERS) == [(1, "blocked", 0, 0, 0)]
+    assert len(rows(sql, ATTEMPTS)) == 1
+
+
+def test_second_identical_harvest_writes_nothing(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    one = (quantum(1, failed()), quantum(2, worked()), quantum(3, state=QuantumState.BLOCKED))
+    given.harvested(first, *one)
+    second = given.again(group, 2)
+    two = (quantum(1, failed(), worked(try_number=2)), quantum(3, worked()))
+    given.harvested(second, *two)
+    before = written(sql)
+    given.harvested(second, *two, minutes=20)
+    assert written(sql) == before
+    given.harvested(first, *one, minutes=30)
+    assert written(sql) == before
+    assert rows(sql, NUMBERS) == [
+        (1, "succeeded", 3, 3, 0),
+        (2, "succeeded", 1, 1, 0),
+        (3, "succeeded", 1, 1, 0),
+    ]
+
+
+def test_later_facts_replace_earlier_ones_but_tell_why_it_failed(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    given.harvested(first, quantum(1, failed(Verdict.ALGORITHM)))
+    given.harvested(given.again(group, 2), quantum(1, state=QuantumState.UNKNOWN))
+    assert rows(sql, "SELECT state, verdict, attempts FROM quantum") == [("unknown", "algorithm", 1)]
+    # An earlier submission harvested late does not turn it back.
+    given.harvested(first, quantum(1, failed(Verdict.ALGORITHM)))
+    assert rows(sql, "SELECT state FROM quantum") == [("unknown",)]
+
+
+@pytest.mark.parametrize("state", [state for state in QuantumState if state is not QuantumState.SUCCEEDED])
+def test_succeeded_stays_succeeded(
+    given: Given, group: int, first: int, sql: Connection, state: QuantumState
+) -> None:
+    given.harvested(first, quantum(1, worked()))
+    second = given.again(group, 2)
+    late = quantum(1, failed(), state=state)
+    given.store.record_progress(submission_id=second, quanta=[late], now=at(5))
+    given.harvested(second, late)
+    assert rows(sql, "SELECT state, verdict, peak_mb FROM quantum") == [("succeeded", None, 900)]
+    # Still, nothing that ran is forgotten.
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 2, 0)]
+    given.harvested(first, quantum(1, failed()))
+    assert rows(sql, "SELECT state FROM quantum") == [("succeeded",)]
+
+
+def test_harvest_may_correct_the_progress_of_its_own_submission(
+    given: Given, first: int, sql: Connection
+) -> None:
+    given.store.record_progress(submission_id=first, quanta=[quantum(1, worked())], now=at(2))
+    given.store.record_progress(submission_id=first, quanta=[quantum(1, failed())], now=at(3))
+    assert rows(sql, "SELECT state FROM quantum") == [("succeeded",)]
+    given.harvested(first, quantum(1, failed()))
+    assert rows(sql, NUMBERS) == [(1, "failed", 1, 1, 0)]
+    assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "transient")]
+
+
+def test_progress(given: Given, first: int, sql: Connection) -> None:
+    def progress(*quanta: Quantum) -> int:
+        return given.store.record_progress(submission_id=first, quanta=quanta, now=at(3))
+
+    assert progress(quantum(1), quantum(2)) == 2
+    before = written(sql)
+    assert progress(quantum(1), quantum(2)) == 0
+    assert progress() == 0
+    assert written(sql) == before
+    assert progress(quantum(1, state=QuantumState.RUNNING)) == 1
+    assert progress(quantum(1, worked()), quantum(2, failed())) == 3
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 1, 1, 0), (2, "failed", 1, 1, 0)]
+    assert_rollup_is_right(sql)
+    given.harvested(first, quantum(1, worked(), caveats="N"), quantum(2, failed()))
+    assert rows(sql, "SELECT caveats FROM quantum ORDER BY patch") == [("N",), ("",)]
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 1, 1, 0), (2, "failed", 1, 1, 0)]
+    assert progress(quantum(2, worked())) == 0, "a driver that was given up has no say"
+
+
+def test_nothing_of_a_quantum_is_lost(given: Given, first: int, sql: Connection) -> None:
+    nasty = "tab\there, line\nfeed, return\r, back\\slash, \\N, nul\x00, é, \udcff and " + "x" * 3000
+    given.harvested(
+        first,
+        quantum(1, failed(exception_message=nasty, evidence="\\N", host="a\tb", signal=9, exit_code=None)),
+        quantum(2, failed(exception_message="", log_path=None, started=at(0).replace(microsecond=123457))),
+    )
+    kept = nasty[:2000].replace("\x00", "").replace("\udcff", "?")
+    found = rows(
+        sql, "SELECT exception_message, evidence, host, signal, exit_code FROM quantum WHERE patch = 1"
+    )
+    assert found == [(kept, "\\N", "a\tb", 9, None)]
+    assert rows(sql, "SELECT exception_message, log_path FROM quantum_attempt ORDER BY 1")[0] == ("", None)
+    (row,) = rows(sql, "SELECT tract, patch, band, visit, started, ended FROM quantum WHERE patch = 1")
+    assert row == (9813, 1, "N540", None, at(1), at(2))
+    assert rows(sql, "SELECT started FROM quantum WHERE patch = 2") == [(at(0).replace(microsecond=123457),)]
+    assert rows(sql, "SELECT uuid, requested_mb FROM quantum_attempt LIMIT 1") == [("0191-1", 2048)]
+
+
+def test_duplicates_in_one_batch(given: Given, first: int, sql: Connection) -> None:
+    counts = given.harvested(
+        first, quantum(1, worked()), quantum(1, failed()), quantum(2), quantum(2, failed())
+    )
+    assert counts == Counts(succeeded=1, failed=1)
+    assert_rollup_is_right(sql)
+
+
+def test_harvest_finishes_the_submission_once(store: PostgresStore, given: Given, first: int) -> None:
+    given.harvested(first, outcome=SubmissionOutcome.EMPTY, minutes=10)
+    given.harvested(first, outcome=SubmissionOutcome.EMPTY, minutes=20)
+    (submission,) = store.snapshot("demo").groups[0].submissions
+    assert (submission.state, submission.outcome) == (SubmissionState.FINISHED, SubmissionOutcome.EMPTY)
+    assert (submission.finished_at, submission.reason) == (at(10), "over")
+    assert [e.to_state for e in store.events("demo") if e.to_state == "finished"] == ["finished"]
+    given.harvested(first, quantum(1, worked()), outcome=SubmissionOutcome.SUCCEEDED, minutes=30)
+    (submission,) = store.snapshot("demo").groups[0].submissions
+    assert submission.outcome is SubmissionOutcome.SUCCEEDED
+
+
+def test_counts_follow_states_that_disappear(given: Given, group: int, first: int, sql: Connection) -> None:
+    given.harvested(first, quantum(1, failed()), quantum(2, failed(), task="detect"))
+    given.harvested(given.again(group, 2), quantum(1, worked()), quantum(2, worked(), task="detect"))
+    assert rows(sql, "SELECT DISTINCT state FROM quantum_count") == [("succeeded",)]
+    assert_rollup_is_right(sql)
+
+
+def test_what_progress_had_under_way_is_settled_by_the_harvest(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    given.harvested(first, quantum(1, failed(Verdict.ALGORITHM)), quantum(2, worked()))
+    second = given.again(group, 2)
+    given.store.record_progress(
+        submission_id=second,
+        quanta=[quantum(1), quantum(3, state=QuantumState.RUNNING), quantum(4)],
+        now=at(20),
+    )
+    assert rows(sql, "SELECT patch, state FROM quantum ORDER BY 1") == [
+        (1, "pending"),
+        (2, "succeeded"),
+        (3, "running"),
+        (4, "pending"),
+    ]
+    given.harvested(second, outcome=SubmissionOutcome.FAILED)
+    assert rows(sql, "SELECT patch, state, verdict FROM quantum ORDER BY 1") == [
+        (1, "failed", "algorithm"),
+        (2, "succeeded", None),
+        (3, "unknown", None),
+        (4, "pending", None),
+    ]
+    assert_rollup_is_right(sql)
+
+
+attempt_lists = st.lists(st.sampled_from(["ok", "oom", "lost", "bug"]), max_size=3)
+histories = st.lists(st.dictionaries(st.integers(0, 3), attempt_lists, max_size=4), min_size=1, max_size=3)
+
+
+def _attempts(kinds: list[str]) -> tuple[Attempt, ...]:
+    made = {
+        "ok": worked,
+        "oom": lambda **c: failed(Verdict.OUT_OF_MEMORY, **c),
+        "lost": lambda **c: failed(Verdict.NODE_LOST, charged=False, **c),
+        "bug": lambda **c: failed(Verdict.ALGORITHM, **c),
+    }
+    return tuple(made[kind](try_number=i) for i, kind in enumerate(kinds, start=1))
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=histories, extra=st.lists(st.integers(0, 2), max_size=3))
+def test_numbers_are_those_of_the_history(
+    store: PostgresStore, sql: Connection, history: list[dict[int, list[str]]], extra: list[int]
+) -> None:
+    """Whatever happened, and however often each submission is harvested again."""
+    name = f"c{rows(sql, 'SELECT count(*) FROM campaign')[0][0]}"
+    setting = Given(store)
+    (group,) = setting.campaign(name)
+    ids: list[int] = []
+    for number, batch in enumerate(history, start=1):
+        ids.append(setting.prepared(group).id if number == 1 else setting.again(group, number))
+        setting.harvested(ids[-1], *(quantum(patch, *_attempts(kinds)) for patch, kinds in batch.items()))
+    for position in extra:
+        if position < len(ids):
+            batch = history[position]
+            setting.harvested(
+                ids[position], *(quantum(patch, *_attempts(kinds)) for patch, kinds in batch.items())
+            )
+    expected = {}
+    for batch in history:
+        for patch, kinds in batch.items():
+            before, states = expected.get(patch, ([], []))
+            states = [*states, "pending" if not kinds else "succeeded" if kinds[-1] == "ok" else "failed"]
+            expected[patch] = ([*before, *kinds], states)
+    found = rows(
+        sql,
+        "SELECT patch, state, attempts, charged_attempts, memory_attempts FROM quantum WHERE group_id = %s",
+        group,
+    )
+    assert sorted(found) == sorted(
+        (
+            patch,
+            "succeeded" if "succeeded" in states else states[-1],
+            len(kinds),
+            len(kinds) - kinds.count("lost"),
+            kinds.count("oom"),
+        )
+        for patch, (kinds, states) in expected.items()
+    )
+    assert_rollup_is_right(sql)

@@ -1,0 +1,103 @@
+"""Advisory locks between real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from merian_campaign.domain.errors import BusyError
+from merian_campaign.store import locks
+from merian_campaign.store.store import PostgresStore
+
+HOLD = """
+import sys
+from merian_campaign.store import locks
+kind, url, name = sys.argv[1:]
+with getattr(locks, kind)(url, name):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
+
+@contextmanager
+def holder(kind: str, url: str, name: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock until it is told to end, or killed."""
+    command = [sys.executable, "-c", HOLD, kind, url, name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def try_until_free(store: PostgresStore, name: str) -> float:
+    """Take a campaign's lock as soon as the server has noticed; return how long that took."""
+    begin = time.monotonic()
+    while True:
+        try:
+            with store.campaign_lock(name):
+                return time.monotonic() - begin
+        except BusyError:
+            assert time.monotonic() - begin < 10
+            time.sleep(0.02)
+
+
+def test_of_two_ticks_the_second_is_told_who_works(store: PostgresStore, url: str) -> None:
+    with holder("campaign_lock", url, "demo") as process:
+        with pytest.raises(BusyError) as caught, store.campaign_lock("demo"):
+            pass
+        assert f"process {process.pid} on {socket.gethostname()}" in str(caught.value)
+        assert "since 20" in str(caught.value)
+        assert caught.value.exit_code == 75
+        with store.campaign_lock("another"), store.repository_lock("demo"):
+            pass
+
+
+def test_a_killed_tick_blocks_nobody(store: PostgresStore, url: str) -> None:
+    with holder("campaign_lock", url, "demo") as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        try_until_free(store, "demo")
+
+
+def test_the_lock_is_released_at_the_end_and_after_errors(store: PostgresStore) -> None:
+    with pytest.raises(RuntimeError), store.campaign_lock("demo"):
+        raise RuntimeError
+    try_until_free(store, "demo")
+
+
+def test_graph_builders_wait_for_each_other(store: PostgresStore, url: str, tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "repo")
+    entered = threading.Event()
+
+    def wait_for_it() -> None:
+        with store.repository_lock(str(tmp_path / "link")):
+            entered.set()
+
+    with holder("repository_lock", url, str(tmp_path / "repo")) as process:
+        waiter = threading.Thread(target=wait_for_it)
+        waiter.start()
+        assert not entered.wait(0.3)
+        os.kill(process.pid, signal.SIGKILL)
+        assert entered.wait(10)
+        waiter.join()
+
+
+def test_keys_are_stable_and_of_two_kinds(tmp_path: Path) -> None:
+    assert locks.campaign_key("demo") == 1534505598134367298
+    assert locks.campaign_key("demo") > 0 > locks.repository_key("demo")
+    assert locks.repository_key(str(tmp_path)) == locks.repository_key(str(tmp_path / "x" / ".."))
+    assert locks.repository_key("s3://a/../b") != locks.repository_key("s3://b")

@@ -1,0 +1,125 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from subprocess import run
+
+from merian_campaign.domain.journal import (
+    Event,
+    QuantumState,
+    Record,
+    Verdict,
+    fold,
+    format_line,
+    format_time,
+    is_open,
+    parse_lines,
+)
+from merian_campaign.wms.journal import Journal
+
+SCRIPT = Path(__file__).parents[2] / "merian_campaign" / "wms" / "quantum.sh"
+
+
+def line(event: str, *quanta: str, **more: object) -> Record:
+    return Record(event=event, job="j", label="l", quanta=quanta, **more)  # type: ignore[arg-type]
+
+
+def test_a_record_survives_the_round_trip() -> None:
+    record = Record(
+        event=Event.ENDED,
+        t="2026-11-22T00:00:00.000001Z",
+        job="j",
+        label="isr",
+        quanta=("a", "b"),
+        host="h",
+        pid=3,
+        pid_start=4,
+        signal=9,
+        verdict=Verdict.OUT_OF_MEMORY,
+        evidence={"reached_mb": 12.5},
+        peak_mb=12.5,
+        requested_mb=10.0,
+        cpu_s=1.0,
+        wall_s=2.0,
+        slurm_job="77",
+        slurm_node="n1",
+    )
+    assert parse_lines(format_line(record)) == (record,)
+    assert record.time == datetime(2026, 11, 22, microsecond=1, tzinfo=UTC)
+    assert format_time(record.time) == record.t
+
+
+def test_torn_unknown_and_damaged_lines() -> None:
+    good = format_line(line(Event.STARTED, "a"))
+    later = json.dumps({"v": 7, "event": "teleported", "quanta": ["z"], "new": 1}) + "\n"
+    text = good + '{"v":1,"event":"sta' + good + "rubbish\n[1]\n" + later + '{"v":1,"event":"ended"'
+    assert [r.event for r in parse_lines(text)] == ["started", "started", "teleported"]
+
+
+def test_wrong_types_read_as_unknown() -> None:
+    (record,) = parse_lines('{"v":1,"event":"ended","pid":"x","exit":true,"peak_mb":[],"quanta":3,"t":5}\n')
+    assert (record.pid, record.exit, record.peak_mb, record.quanta, record.time) == (
+        None,
+        None,
+        None,
+        (),
+        None,
+    )
+
+
+def test_fold_follows_a_quantum() -> None:
+    records = [
+        line(Event.OPENED),
+        line(Event.LAUNCHED, "a", "b", "c"),
+        line(Event.STARTED, "a"),
+        line(Event.ENDED, "a", verdict="failed"),
+        line(Event.STARTED, "a"),
+        line(Event.ENDED, "a", verdict="ok"),
+        line(Event.STARTED, "a"),
+        line(Event.STARTED, "b"),
+        line(Event.HELD, "d"),
+    ]
+    states = {quantum: progress.state for quantum, progress in fold(records).items()}
+    assert states == {
+        "a": QuantumState.OK,
+        "b": QuantumState.RUNNING,
+        "c": QuantumState.LAUNCHED,
+        "d": QuantumState.HELD,
+    }
+    assert fold(records)["a"].starts == 3
+    assert fold([*records, line(Event.CLOSED)])["b"].state is QuantumState.LOST
+    assert is_open(records) is records[0]
+    assert is_open([*records, line(Event.CLOSED)]) is None
+
+
+def test_writers_append_whole_lines(tmp_path: Path) -> None:
+    journals = [Journal(tmp_path / "journal.jsonl") for _ in range(2)]
+    for number in range(50):
+        journals[number % 2].write(line(Event.LAUNCHED, str(number)))
+    records = journals[0].read()
+    assert [r.quanta[0] for r in records] == [str(n) for n in range(50)]
+    assert all(r.time is not None for r in records)
+
+
+def test_the_shell_wrapper_writes_the_same_format(tmp_path: Path) -> None:
+    journal = tmp_path / "journal.jsonl"
+
+    def wrapped(*command: str, limit: str = "0") -> int:
+        call = [SCRIPT, journal, limit, 'la"bel', "job", "--", *command]
+        return run(call, check=False, capture_output=True).returncode
+
+    assert wrapped("true", "--qgraph-node-id", "0a-1,0b-2") == 0
+    assert wrapped("sh", "-c", "exit 3", "--qgraph-node-id=0c-3") == 3
+    assert wrapped("sh", "-c", "kill -9 $$") == 137
+    assert wrapped("sh", "-c", "ulimit -v", limit="512") == 0
+    records = parse_lines(journal.read_text())
+    assert [r.event for r in records] == ["started", "ended"] * 4
+    assert records[0].quanta == ("0a-1", "0b-2")
+    assert {r.label for r in records} == {'la"bel'}
+    assert [(r.exit, r.signal, r.verdict) for r in records[1::2]] == [
+        (0, None, "ok"),
+        (3, None, "failed"),
+        (None, 9, "failed"),
+        (0, None, "ok"),
+    ]
+    assert records[-1].requested_mb == 512
+    assert all(r.pid_start and r.host for r in records)

@@ -1,0 +1,220 @@
+"""The pure parts: command lines, admission, the guard's judgement, leases, Slurm's numbers, retries."""
+
+import time
+from graphlib import CycleError
+from pathlib import Path
+
+import pytest
+
+from merian_campaign.domain.journal import Verdict
+from merian_campaign.wms.admission import Claim, Room, admissible
+from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_exclusive
+from merian_campaign.wms.execution import topological
+from merian_campaign.wms.guard import Limits, judge, measure
+from merian_campaign.wms.hold import HeldQuantum, read_hold_list, within_cluster
+from merian_campaign.wms.lease import DriverState, Lease, Watch, write_lease
+from merian_campaign.wms.outcome import JobFailedError, Outcome, WorkerGoneError
+from merian_campaign.wms.process import Identity, Member, members_of, own_identity
+from merian_campaign.wms.sites.base import retry_cost
+from merian_campaign.wms.sites.slurm import drain_after, job_name, seconds_of
+from merian_campaign.wms.stages import final_commands
+from merian_campaign.wms.zipfix import is_broken, mend
+
+RUN = "pipetask --long-log --log-level=VERBOSE run-qbb /repo /x.qg --qgraph-node-id a-1,b-2"
+
+
+@pytest.mark.parametrize(
+    ("command", "warm"),
+    [
+        (RUN, True),
+        (f"{RUN} --no-raise-on-partial-outputs", True),
+        (f"{RUN} --summary /tmp/x.json", True),
+        ("pipetask --log-file x.log run-qbb /repo /x.qg", False),
+        (f"{RUN} -j 4", False),
+        (f"{RUN} --profile p", False),
+        (f"{RUN} | tee log", False),
+        (f"cd /tmp && {RUN}", False),
+        (f"FOO=1 {RUN}", False),
+        ("echo $(date)", False),
+        ("pipetask run-qbb ${REPO} /x.qg", True),
+        ("pipetask run-qbb '${REPO}' /x.qg", False),
+        ("python script.py", False),
+    ],
+)
+def test_which_commands_run_warm(command: str, *, warm: bool) -> None:
+    words = plain_words(command, {"REPO": "/repo"})
+    call = read_run_qbb(words) if words else None
+    assert (call is not None) is warm
+    if call:
+        assert (call.repository, call.graph) == ("/repo", "/x.qg")
+
+
+def test_quotes_keep_data_queries_whole() -> None:
+    words = plain_words("""pipetask qgraph -d "instrument='X' AND tract IN (1, 2)" """, {})
+    assert words == ("pipetask", "qgraph", "-d", "instrument='X' AND tract IN (1, 2)")
+
+
+def test_quanta_and_the_exclusive_prefix_are_read() -> None:
+    assert quanta_of(RUN) == ("a-1", "b-2")
+    assert quanta_of("x --qgraph-node-id 0a-1,0b-2 y") == ("0a-1", "0b-2")
+    asked = split_exclusive(f"merian-campaign exclusive --repository /my/repo -- {RUN}")
+    assert asked is not None
+    assert (asked.repository, asked.command) == ("/my/repo", RUN)
+    assert split_exclusive(RUN) is None
+
+
+def test_final_script_of_plain_commands() -> None:
+    script = "#!/bin/bash\n\nset -e\nset -x\nqgraphFile=$1\nbutlerConfig=$2\n"
+    command = "butler aggregate-graph ${qgraphFile} ${butlerConfig} -j 1"
+    assert final_commands(script + command, graph="g.qg", repository="/r") == [
+        "butler aggregate-graph g.qg /r -j 1"
+    ]
+    assert final_commands(script + "curl http://x", graph="g", repository="r") is None
+
+
+def test_memory_decides_who_starts() -> None:
+    room = Room(memory_mb=1000, cpus=4)
+    small, big, huge = (Claim(memory_mb=m, cpus=1) for m in (200, 600, 5000))
+    assert admissible(waiting=[small] * 9, running=[], room=room) == 4
+    assert admissible(waiting=[big, small, small, small], running=[], room=room) == 3
+    assert admissible(waiting=[big, small], running=[big], room=room) == 0  # no overtaking
+    assert admissible(waiting=[huge, small], running=[], room=room) == 1  # alone rather than never
+    assert admissible(waiting=[huge], running=[small], room=room) == 0
+    assert admissible(waiting=[Claim(memory_mb=1, cpus=4)] * 2, running=[], room=room) == 1
+    assert admissible(waiting=[huge] * 3, running=[], room=Room(memory_mb=0, cpus=0)) == 3
+
+
+def member(pid: int, *, parent: int = 1, session: int = 0, start: int = 0, mb: float = 100.0) -> Member:
+    return Member(pid=pid, parent=parent, session=session, start=start, resident_mb=mb)
+
+
+def test_shared_pages_do_not_condemn() -> None:
+    tree = [member(1, mb=900), member(2, mb=900)]
+    limits = Limits(requested_mb=1000, memory_mb=1100, walltime_s=None)
+    shared = measure(tree, peak_mb=0, limit_mb=1100, proportional=lambda _: 450.0)
+    assert (shared.resident_mb, shared.exact) == (900.0, True)
+    assert judge(shared, limits=limits, elapsed_s=1, period_s=1) is None
+    own = measure(tree, peak_mb=0, limit_mb=1100, proportional=lambda _: 900.0)
+    finding = judge(own, limits=limits, elapsed_s=1, period_s=1)
+    assert finding is not None
+    assert finding.verdict is Verdict.OUT_OF_MEMORY
+    assert finding.evidence["reached_mb"] == 1800.0
+    assert finding.evidence["requested_mb"] == 1000
+
+
+def test_time_condemns() -> None:
+    sample = measure([member(1)], peak_mb=0, limit_mb=None)
+    limits = Limits(requested_mb=None, memory_mb=None, walltime_s=60)
+    assert judge(sample, limits=limits, elapsed_s=59, period_s=1) is None
+    finding = judge(sample, limits=limits, elapsed_s=61, period_s=1)
+    assert finding is not None
+    assert finding.verdict is Verdict.WALLTIME
+
+
+def test_a_tree_is_found_through_parents_sessions_and_memory() -> None:
+    table = {
+        m.pid: m
+        for m in (
+            member(10, session=10),
+            member(11, parent=10, session=10),
+            member(12, parent=11, session=12),
+            member(13, session=10),
+            member(14, session=14, start=7),
+            member(15, session=15, start=8),
+        )
+    }
+    found = {m.pid for m in members_of(10, table, known=[(14, 7), (15, 7)])}
+    assert found == {10, 11, 12, 13, 14}
+
+
+def test_a_lease_tells_the_drivers_state(tmp_path: Path) -> None:
+    me = own_identity()
+    far = Identity(host="elsewhere", pid=1, pid_start=1)
+    path = tmp_path / "driver.lease"
+
+    def renew(driver: Identity, counter: int, state: str = "running") -> None:
+        write_lease(
+            path,
+            Lease(host=driver.host, pid=driver.pid, pid_start=driver.pid_start, counter=counter, state=state),
+        )
+
+    near = Watch(path=path, driver=me, here=me.host, patience=10)
+    renew(me, 1)
+    assert near.look(0) is DriverState.RUNNING
+    renew(me, 2, "stopping")
+    assert near.look(1) is DriverState.STOPPING
+    gone = Identity(host=me.host, pid=me.pid, pid_start=me.pid_start + 1)
+    renew(gone, 1)
+    assert near.look(2) is DriverState.REPLACED
+    assert Watch(path=path, driver=gone, here=me.host, patience=10).look(0) is DriverState.LOST
+    remote = Watch(path=path, driver=far, here=me.host, patience=10)
+    renew(far, 1)
+    assert [remote.look(t) for t in (0, 9, 11)] == ["running", "running", "lost"]
+    renew(far, 2)
+    assert remote.look(12) is DriverState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90", 5400), ("01:30", 90), ("05:00:00", 18000), ("1-00", 86400), ("2-01:00", 176400)],
+)
+def test_slurm_times(text: str, seconds: int) -> None:
+    assert seconds_of(text) == seconds
+
+
+def test_blocks_drain_before_their_end() -> None:
+    assert drain_after(walltime_s=18000, longest_s=3600) == 18000 - 3660
+    assert drain_after(walltime_s=18000, longest_s=None) == 16200
+    assert drain_after(walltime_s=60, longest_s=3600) == 30
+    assert job_name("a/b", "/x") != job_name("a/b", "/y")
+
+
+def failure(verdict: Verdict) -> JobFailedError:
+    return JobFailedError("j", Outcome(verdict=verdict, exit=1).as_dict())
+
+
+def test_lost_workers_are_cheap_and_failures_final() -> None:
+    assert retry_cost(WorkerGoneError(), retries=0, lost_retries=5) < 0.2
+    assert retry_cost(failure(Verdict.FAILED), retries=0, lost_retries=5) > 1
+    assert 3 * retry_cost(failure(Verdict.FAILED), retries=3, lost_retries=5) <= 1
+    assert retry_cost(failure(Verdict.OUT_OF_MEMORY), retries=3, lost_retries=5) > 1
+    assert retry_cost(ValueError(), retries=3, lost_retries=5) > 1
+
+
+def test_hold_list(tmp_path: Path) -> None:
+    path = tmp_path / "hold.json"
+    path.write_text('[{"task": "isr", "data_id": {"detector": 3, "band": "r"}}]')
+    (entry,) = read_hold_list(path)
+    assert entry == HeldQuantum(task="isr", data_id={"detector": "3", "band": "r"})
+    assert entry.matches(task="isr", required={"detector": 3})
+    assert not entry.matches(task="isr", required={"detector": 4})
+    assert not entry.matches(task="isr", required={"detector": 3, "visit": 1})
+    path.write_text('[{"task": "isr"}]')
+    with pytest.raises(ValueError, match="not a hold list"):
+        read_hold_list(path)
+    out, left = within_cluster("abcd", held=frozenset("a"), edges={"a": {"b", "x"}, "b": {"c"}})
+    assert (out, left) == (("a", "b", "c"), ("d",))
+
+
+def test_zip_archives_can_be_read_in_turns() -> None:
+    mend()
+    assert not is_broken()
+    mend()
+    assert not is_broken()
+
+
+def test_order_is_linear_in_edges() -> None:
+    # Ten layers of 500 jobs, each with every tenth job of the layer before: 226 million paths a job.
+    layers, width = 10, 500
+    parents = {
+        f"{layer}-{n}": [f"{layer - 1}-{m}" for m in range(n % 10, width, 10)] if layer else []
+        for layer in range(layers)
+        for n in range(width)
+    }
+    begin = time.process_time()
+    order = topological(parents)
+    assert time.process_time() - begin < 5
+    place = {name: at for at, name in enumerate(order)}
+    assert all(place[before] < place[name] for name, found in parents.items() for before in found)
+    with pytest.raises(CycleError):
+        topological({"a": ["b"], "b": ["a"]})

@@ -1,0 +1,160 @@
+"""Stopping in order, and being killed: what is left, what starts afterwards, what a restart makes of it."""
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import wms_support as support
+from wms_support import Rendering
+
+from merian_campaign.domain.journal import Event, is_open
+
+pytestmark = pytest.mark.e2e
+
+LONG = Rendering(
+    tasks={"first": {"misbehave": dict.fromkeys(range(6), "sleep:600")}, "second": {}},
+    query="instrument='Toy' AND detector < 6",
+)
+
+
+def started_first(submission: support.Submission, count: int) -> None:
+    support.wait_for(
+        lambda: sum(r.event == Event.STARTED for r in submission.records()) >= count, what="a start"
+    )
+
+
+def restart(submission: support.Submission) -> int:
+    words = (sys.executable, "-m", "merian_campaign.wms.submit", "--restart", str(submission.submit))
+    done = support.run(*words, cwd="/", MERIAN_CAMPAIGN_SUBMISSION=str(submission.submit))
+    return done.returncode
+
+
+def gone(submission: support.Submission) -> bool:
+    return support.marked(str(submission.submit)) == []
+
+
+@pytest.mark.parametrize("way", ["SIGTERM", "SIGINT", "cancel"])
+def test_a_stop_takes_seconds_and_leaves_nothing(repo: Path, folder: Path, way: str) -> None:
+    submission = support.render(folder, repo=repo, name=f"stop-{way.lower()}", choices=LONG)
+    with support.started(submission) as driver:
+        started_first(submission, 2)
+        begin = time.monotonic()
+        if way == "cancel":
+            options = ["--wms-service-class", support.OURS, "--id", str(submission.submit)]
+            done = support.run("bps", "cancel", *options, cwd=folder)
+            assert "Successfully canceled" in done.stdout
+        else:
+            driver.send_signal(getattr(signal, way))
+        assert driver.wait(30) == 128 + (signal.SIGINT if way == "SIGINT" else signal.SIGTERM)
+        took = time.monotonic() - begin
+        assert took < 30
+        support.wait_for(lambda: gone(submission), seconds=5, what="every process to be gone")
+    records = submission.records()
+    assert is_open(records) is None
+    assert {r.verdict for r in submission.ended()} <= {"cancelled", "ok"}
+    assert len([r for r in submission.ended() if r.verdict == "cancelled"]) == 2
+
+
+def test_a_killed_driver_is_noticed_and_its_submission_resumed(repo: Path, folder: Path) -> None:
+    flag = folder / "flag"
+    choices = Rendering(
+        tasks={"first": {"misbehave": {0: f"wait:{flag}"}, "seconds": 0.3}, "second": {"seconds": 0.3}}
+    )
+    submission = support.render(folder, repo=repo, name="killed", choices=choices)
+    with support.started(submission) as driver:
+        started_first(submission, 4)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        killed = time.time()
+        # The quantum that runs may finish; everything else of the dead driver ends by itself after it.
+        support.wait_for(
+            lambda: (
+                not any(
+                    r.event == Event.STARTED and r.time.timestamp() > killed + 2 for r in submission.records()
+                )
+            ),
+            what="starts to cease",
+        )
+        flag.touch()
+        support.wait_for(lambda: gone(submission), seconds=20, what="orphans to end by themselves")
+    starts = [r for r in submission.records() if r.event == Event.STARTED]
+    late = [r for r in starts if r.time is not None and r.time.timestamp() > killed + 2]
+    assert late == []
+    assert is_open(submission.records()) is not None
+    assert restart(submission) == 0
+    _complete(submission, detectors=10)
+
+
+def _complete(submission: support.Submission, *, detectors: int) -> None:
+    """Assert that every job succeeded exactly once, and that its outputs are right."""
+    succeeded = [r.job for r in submission.ended() if r.verdict == "ok"]
+    assert len(succeeded) == len(set(succeeded))
+    last = submission.records()[-1]
+    assert last.event == Event.CLOSED
+    for label, value in (("first", 1), ("second", 2)):
+        found = support.datasets(submission, label)
+        assert {n: item["value"] for n, item in found.items()} == dict.fromkeys(range(detectors), value)
+
+
+def test_a_restart_reaps_what_runs_before_it_goes_on(repo: Path, folder: Path) -> None:
+    flag = folder / "flag"
+    behaviour = {0: f"wait:{flag}", 1: f"wait:{flag}"}
+    choices = Rendering(tasks={"first": {"misbehave": behaviour}, "second": {}})
+    submission = support.render(folder, repo=repo, name="reaped", choices=choices)
+    with support.started(submission) as driver:
+        started_first(submission, 2)
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.wait()
+        running = {r.pid for r in submission.records() if r.event == Event.STARTED}
+        assert any(psutil.pid_exists(pid) for pid in running if pid)
+        flag.touch()
+        assert restart(submission) == 0
+        assert gone(submission)
+    _complete(submission, detectors=10)
+
+
+@pytest.mark.parametrize("victim", ["zygote", "worker", "child", "supervisor"])
+def test_a_killed_helper_costs_a_retry(repo: Path, folder: Path, victim: str) -> None:
+    flag = folder / "flag"
+    choices = Rendering(
+        tasks={"first": {"misbehave": {0: f"wait:{flag}"}}, "second": {}},
+        query="instrument='Toy' AND detector < 3",
+    )
+    submission = support.render(folder, repo=repo, name=f"helper-{victim}", choices=choices)
+    with support.started(submission) as driver:
+        started_first(submission, 3)
+        waiting = next(
+            r for r in submission.records() if r.event == Event.STARTED and r.job.endswith("first_0")
+        )
+        child = psutil.Process(waiting.pid)
+        zygote = child.parent()
+        assert zygote is not None
+        supervisor = zygote.parent()
+        assert supervisor is not None
+        chosen = {"zygote": zygote, "child": child, "supervisor": supervisor}
+        (chosen.get(victim) or _worker(zygote)).kill()
+        flag.touch()
+        status = driver.wait(90)
+    if victim == "child":
+        # Killed by a signal nobody here sent: the payload's failure, final.
+        assert status == 10
+        assert restart(submission) == 0
+    elif status != 0:
+        # On the local site Parsl's own programs hang on the zygote: the submission ends, and resumes.
+        assert status == 11
+        assert restart(submission) == 0
+    _complete(submission, detectors=3)
+
+
+def _worker(zygote: psutil.Process) -> psutil.Process:
+    """Return a worker of Parsl's pool, which on the local site descends from the zygote."""
+    for process in zygote.children(recursive=True):
+        with suppress(psutil.Error):
+            if any("worker_" in Path(file.path).name for file in process.open_files()):
+                return process
+    raise AssertionError("no worker found")
