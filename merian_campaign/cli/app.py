@@ -6,7 +6,14 @@ import sys
 
 import typer
 
-from merian_campaign.cli import commands_control, commands_files, commands_look, commands_run, commands_system
+from merian_campaign.cli import (
+    commands_control,
+    commands_files,
+    commands_look,
+    commands_prepare,
+    commands_run,
+    commands_system,
+)
 from merian_campaign.domain.errors import CampaignError
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
@@ -26,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 commands_files.register(app)
+commands_prepare.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)

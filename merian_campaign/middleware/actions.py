@@ -18,16 +18,7 @@ class ActionError(Exception):
 def command_line(*, name: str, repository: str, arguments: Mapping[str, Any]) -> list[str]:
     """Return the ``butler`` command line of an action."""
     given = ACTIONS[name].model_validate(dict(arguments))
-    match given:
-        case CertifyCalibrations():
-            return [
-                "butler", "certify-calibrations", repository, given.input, given.output, given.dataset_type,
-                "--begin-date", given.begin, "--end-date", given.end, "--search-all-inputs",
-            ]  # fmt: skip
-        case CollectionChain():
-            return ["butler", "collection-chain", repository, given.parent, ",".join(given.children)]
-        case _:
-            raise ActionError(f"action {name!r} has no command")
+    return list(given.commands(repository=repository)[0])
 
 
 def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

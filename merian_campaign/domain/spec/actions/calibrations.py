@@ -1,7 +1,4 @@
-"""Arguments of butler actions, one model an action.
-
-A new action is a new model here and its entry in `ACTIONS`; the campaign model does not change.
-"""
+"""Actions on collections: calibrations get a validity range, chains are defined."""
 
 from __future__ import annotations
 
@@ -10,12 +7,10 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from merian_campaign.domain.spec.base import Strict
-
-Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
+from merian_campaign.domain.spec.actions.base import Action, Collection, Command
 
 
-class CertifyCalibrations(Strict):
+class CertifyCalibrations(Action):
     """``butler certify-calibrations``: give calibrations a validity range in a CALIBRATION collection."""
 
     input: Annotated[Collection, Field(description="Collection that holds the calibrations.")]
@@ -37,15 +32,22 @@ class CertifyCalibrations(Strict):
             raise ValueError(f"found {value!r}; write an ISO time, e.g. 2021-01-01T00:00:00") from None
         return value
 
+    def commands(self, *, repository: str) -> tuple[Command, ...]:
+        """Return the command line; afterburners leave calibrations in several RUNs, so all are searched."""
+        return (
+            (
+                "butler", "certify-calibrations", repository, self.input, self.output, self.dataset_type,
+                "--begin-date", self.begin, "--end-date", self.end, "--search-all-inputs",
+            ),
+        )  # fmt: skip
 
-class CollectionChain(Strict):
+
+class CollectionChain(Action):
     """``butler collection-chain``: define a CHAINED collection."""
 
     parent: Collection
     children: Annotated[tuple[Collection, ...], Field(min_length=1, strict=False)]
 
-
-ACTIONS: dict[str, type[Strict]] = {
-    "certify-calibrations": CertifyCalibrations,
-    "collection-chain": CollectionChain,
-}
+    def commands(self, *, repository: str) -> tuple[Command, ...]:
+        """Return the command line."""
+        return (("butler", "collection-chain", repository, self.parent, ",".join(self.children)),)

@@ -1,0 +1,31 @@
+"""What all butler actions share: strict arguments, and the command lines that a person would type."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from merian_campaign.domain.spec.base import Strict
+
+Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
+Text = Annotated[str, Field(min_length=1)]
+
+Command = tuple[str, ...]
+
+
+class Action(Strict):
+    """Arguments of one butler action."""
+
+    PATHS: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are paths: relative ones are taken from the campaign file's folder."""
+
+    def commands(self, *, repository: str) -> tuple[Command, ...]:
+        """Return the command lines that do the action, in order.
+
+        Parameters
+        ----------
+        repository : `str`
+            Butler repository.
+        """
+        raise NotImplementedError

@@ -1,0 +1,68 @@
+"""What a site file says to the campaign manager, besides what BPS and the WMS service read in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from merian_campaign.domain.spec.base import Strict, Walltime
+
+
+class DriverOptions(Strict):
+    """What a driver's Slurm job asks for; what is left out is the cluster's default."""
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    time: Annotated[
+        Walltime, Field(description='Quoted "D-HH:MM:SS"; longer than a submission takes, queues included.')
+    ] = "1-00:00:00"
+    mem_mb: Annotated[int | None, Field(ge=1, description="Memory of the driver, MiB.")] = 4096
+    cpus: Annotated[int | None, Field(ge=1, description="Cores of the driver.")] = 1
+    scheduler_options: Annotated[str, Field(description="More #SBATCH lines.")] = ""
+    prelude: Annotated[str, Field(description="Bash text before the driver starts.")] = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> DriverOptions:
+        for line in self.scheduler_options.splitlines():
+            if line.strip() and not line.startswith("#SBATCH "):
+                raise ValueError(f"scheduler_options: found {line!r}; every line begins with #SBATCH")
+        return self
+
+
+class Larger(Strict):
+    """Blocks to fall back on when a task's request does not fit the site's own; what is left out stays."""
+
+    mem_per_node: Annotated[int, Field(ge=1, description="GB a node.")]
+    partition: str | None = None
+    cores_per_node: Annotated[int | None, Field(ge=1)] = None
+    walltime: Walltime | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    max_blocks: Annotated[int | None, Field(ge=1)] = None
+
+
+def _tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class SiteOptions(Strict):
+    """Keys at the top of a site file that are the manager's."""
+
+    driver: Annotated[
+        Literal["process", "slurm"],
+        Field(description="process: on the host of the tick; slurm: a job of its own."),
+    ] = "process"
+    driver_options: DriverOptions = DriverOptions()
+    larger: Annotated[
+        tuple[Larger, ...],
+        BeforeValidator(_tuple),
+        Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
+    ] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> SiteOptions:
+        if self.driver == "process" and "driver_options" in self.model_fields_set:
+            raise ValueError("driver_options: only for driver: slurm; write that, or leave the options out")
+        return self
