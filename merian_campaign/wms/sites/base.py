@@ -18,6 +18,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from merian_campaign.domain.journal import Verdict
+from merian_campaign.wms.blocked import RESOLVER
 from merian_campaign.wms.outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.process import Identity
 from merian_campaign.wms.settings import NodeSettings
@@ -177,6 +178,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
             monitoring=self.get_monitor(),
             retries=1,
             retry_handler=handler,
+            dependency_resolver=RESOLVER,
             run_dir=str(submit / "parsl"),
             initialize_logging=get_bps_config_value(self.config, ".parsl.log_level", str) is not None,
             strategy=self.value("strategy", str, "simple"),
