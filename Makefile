@@ -4,6 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 BUILD := build
+SLURM := $(BIN)/python tests/slurm/cluster --dir $(BUILD)/slurm
 DEMO_DIR ?= $(BUILD)/demo
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
@@ -16,10 +17,10 @@ PYTHON ?= $(shell \
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak clean lock
+.PHONY: help demo test test-slurm slurm-up slurm-down lint bench soak clean lock
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/.installed: pyproject.toml requirements.lock
 	@if [ -z "$(PYTHON)" ]; then \
@@ -37,9 +38,18 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo)
 	@DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo
 
-test: lint  ## lint, then all tests that CI runs
+test: lint  ## lint, then all tests that CI runs, on a Slurm cluster of their own too
 	@mkdir -p $(BUILD)
 	$(BIN)/python -m pytest -m "not soak"
+
+test-slurm: $(BIN)/.installed  ## the tests on a Slurm cluster alone
+	$(BIN)/python -m pytest -m "slurm and not soak" tests/slurm
+
+slurm-up: $(BIN)/.installed  ## start a Slurm cluster on this machine, to play with (installs Slurm when root)
+	@$(SLURM) up
+
+slurm-down: $(BIN)/.installed  ## end it; nothing stays behind
+	@$(SLURM) down
 
 lint: $(BIN)/.installed  ## ruff, mypy --strict, import-linter contracts
 	$(BIN)/ruff check .
@@ -58,4 +68,5 @@ lock: $(BIN)/.installed  ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^merian-campaign' > requirements.lock
 
 clean:  ## remove everything generated, the environment included
+	@if [ -e $(BUILD)/slurm/settings.json ]; then $(SLURM) down; fi
 	rm -rf $(BUILD) $(VENV) *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,94 @@
+"""One Slurm cluster for the session, real daemons on loopback; after every test nothing may be left on it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster.processes import Process, end, wait_until
+from cluster.running import Cluster
+from cluster.settings import Settings
+from cluster.starting import up
+from cluster.stopping import down
+from cluster.trouble import MissingProgramsError
+
+HERE = Path(__file__).parent
+REQUIRED = "MERIAN_SLURM_REQUIRED"
+# Blocks and drivers may take a moment to end by themselves; more means that they would have stayed.
+GRACE_SECONDS = 30.0
+missing: list[str] = []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.slurm)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if missing:
+        terminalreporter.section("SLURM WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.write_line(missing[0], red=True)
+        terminalreporter.write_line("Nothing that needs a cluster was run. tests/slurm/README.md says more.")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Start a cluster, or use the one whose env.sh was sourced before."""
+    if given := os.environ.get("MERIAN_SLURM_DIR"):
+        yield Cluster(Settings.load(Path(given)))
+        return
+    root = Path(tempfile.mkdtemp(prefix="merian-slurm-")).resolve()
+    root.chmod(0o755)
+    try:
+        made = up(root / "cluster", keeper_of=os.getpid())
+    except MissingProgramsError as error:
+        root.rmdir()
+        if os.environ.get(REQUIRED, "") == "1":
+            raise
+        missing.append(str(error))
+        pytest.skip(f"no Slurm: {error}")
+    yield made
+    down(made.settings, purge=True)
+    root.rmdir()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slurm_environment(cluster: Cluster) -> Iterator[None]:
+    """Let every command these modules start reach the cluster."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in cluster.environment.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """After a test: the queue empty, every node idle again, no process of the test alive."""
+    base = tmp_path_factory.getbasetemp()
+    before = set(_running(cluster, base))
+    yield
+    cluster.start_controller()
+    wait_until(cluster.controller_answers, seconds=60, period=0.2)
+
+    def remaining() -> list[str]:
+        jobs = [f"job {job} {state} {name}" for job, state, name in cluster.squeue()]
+        alive = [each for each in _running(cluster, base) if each not in before]
+        return jobs + [f"process {each.pid} {each.command}" for each in alive]
+
+    wait_until(lambda: not remaining(), seconds=GRACE_SECONDS, period=0.2)
+    left = remaining()
+    # The next test begins on a sound cluster, whatever this one did.
+    end([each for each in _running(cluster, base) if each not in before], patience=5)
+    cluster.settle()
+    assert not left, f"left behind after {GRACE_SECONDS:.0f} s: {left}"
+
+
+def _running(cluster: Cluster, base: Path) -> list[Process]:
+    found = dict.fromkeys(cluster.client_processes(base))
+    # A test's database server may serve the next test too; whoever made it checks that it ends.
+    return [each for each in found if not each.name.startswith(("postgres", "pg_ctl"))]
