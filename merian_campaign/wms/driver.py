@@ -5,6 +5,7 @@ behind first, so that no quantum runs twice.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -16,8 +17,7 @@ from merian_campaign.wms.journal import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, read_lease, write_lease
 from merian_campaign.wms.process import Identity, alive, own_identity
 from merian_campaign.wms.reaping import DRIVER_MARK, SUBMISSION_MARK, driver_mark, reap, register
-from merian_campaign.wms.sites.provider import block_ids
-from merian_campaign.wms.slurm import cancel_blocks
+from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 
 __all__ = ["CANCEL_NAME", "Driver", "DriverRunningError"]
 
@@ -70,8 +70,12 @@ class Driver:
         if before is not None and self._may_live(before):
             raise DriverRunningError(f"driver {before.pid} on {before.host} runs {self.submit}")
         self._renew_once()  # the lease first: workers of an earlier driver see that they are replaced
+        try:
+            cancel_submission(self.submit)
+        except UnreachableError as error:
+            # Whatever is left there sees by the lease that its driver was replaced, and ends.
+            sys.stderr.write(f"Slurm jobs of an earlier driver may be left: {error}\n")
         reap(self.submit, spare=self._spare)
-        cancel_blocks(block_ids(self.submit))
         with suppress(FileNotFoundError):
             (self.submit / CANCEL_NAME).unlink()
         os.environ[DRIVER_MARK] = driver_mark(self.identity)

@@ -21,8 +21,7 @@ from merian_campaign.wms.outcome import WorkerGoneError
 from merian_campaign.wms.process import alive
 from merian_campaign.wms.reaping import reap
 from merian_campaign.wms.report import run_report
-from merian_campaign.wms.sites.provider import block_ids
-from merian_campaign.wms.slurm import cancel_blocks
+from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 from merian_campaign.wms.workflow import CampaignWorkflow, StageError, StoppedError
 from merian_campaign.wms.zipfix import mend
 
@@ -155,9 +154,7 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         if here and alive(lease.pid, lease.pid_start):
             os.kill(lease.pid, signal.SIGTERM)
         elif here:
-            reap(submit)
-            cancel_blocks(block_ids(submit))
-            return True, "its driver was dead; leftovers were ended"
+            return _end_leftovers(submit)
         deadline = time.monotonic() + _CANCEL_SECONDS
         while time.monotonic() < deadline:
             now = read_lease(submit / LEASE_NAME)
@@ -173,3 +170,14 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         """Answer that the service is there: it has no server."""
         del pass_thru
         return 0, ""
+
+
+def _end_leftovers(submit: Path) -> tuple[bool, str]:
+    """End what a dead driver left in Slurm and on this host; return whether all of it is gone, and words."""
+    try:
+        cancel_submission(submit)
+    except (TimeoutError, UnreachableError) as error:
+        return False, f"its driver was dead; Slurm jobs of it may be left: {error}"
+    finally:
+        reap(submit)
+    return True, "its driver was dead; leftovers were ended"

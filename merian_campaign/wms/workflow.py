@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -32,6 +32,8 @@ from merian_campaign.wms.outcome import JobHeldError
 from merian_campaign.wms.process import alive
 from merian_campaign.wms.reaping import reap
 from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
+from merian_campaign.wms.sites.trouble import fail_all
+from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
 
 __all__ = ["CampaignWorkflow", "StageError", "StoppedError"]
@@ -107,9 +109,18 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         else:
             return tally
         finally:
-            with suppress(TimeoutError):
-                reap(self.submit, spare=spare)
+            self._leave_nothing(spare)
             driver.close(reason=reason)
+
+    def _leave_nothing(self, spare: Collection[int]) -> None:
+        """End what still runs of the submission, in Slurm and on this host."""
+        try:
+            cancel_submission(self.submit)
+        except (TimeoutError, UnreachableError) as error:
+            # Its workers end by themselves: the driver's lease and the interchange are gone.
+            sys.stderr.write(f"Slurm jobs of {self.submit} may be left: {error}\n")
+        with suppress(TimeoutError):
+            reap(self.submit, spare=spare)
 
     def _run_payload(self, driver: Driver, stop: "_Stop") -> Tally:
         launcher = _Launcher(self, driver)
@@ -122,6 +133,8 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             logging.getLogger("parsl").setLevel(logging.WARNING)
         else:
             set_parsl_logging(self.bps_config)
+        times = [job.generic.request_walltime for job in self.jobs.values()]
+        self.site.longest_s = max((t * 60 for t in times if t), default=None)
         self.dfk = parsl.load(
             self.site.campaign_config(
                 submit=self.submit, socket=settings.socket, on_failure=launcher.lost_attempt
@@ -138,9 +151,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             driver.stopping()  # supervisors end with the payload, also when Parsl broke
             self.shutdown()
         stop.check()
-        for name, error in execution.errors.items():
-            if execution.results[name] is JobResult.LOST:
-                sys.stderr.write(f"{name}: {type(error).__name__}: {error}\n")
+        _say_lost(execution)
         return execution.tally()
 
     def shutdown(self) -> None:
@@ -148,7 +159,6 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         if self.dfk is not None:
             dfk, self.dfk = self.dfk, None
             dfk.cleanup()
-            _cancel_blocks(dfk)
             parsl.DataFlowKernelLoader.clear()
 
     def initialize_jobs(self) -> None:
@@ -291,7 +301,7 @@ class _Launcher:
             "stdout": job.stdout,
             "stderr": job.stderr,
             "requested_mb": generic.request_memory,
-            "walltime_s": generic.request_walltime * 60 if generic.request_walltime else None,
+            "walltime_s": _seconds(generic.request_walltime, label=generic.label),
             "cpus": generic.request_cpus or 1,
         }
         priority = {"priority": generic.priority} if generic.priority is not None else {}
@@ -326,6 +336,20 @@ class _Launcher:
         return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
 
 
+def _seconds(minutes: object, *, label: str) -> float | None:
+    """Return a ``requestWalltime`` in seconds; None when there is none.
+
+    Raises
+    ------
+    StageError
+        It is no number of minutes.
+    """
+    try:
+        return float(str(minutes)) * 60 if minutes else None
+    except ValueError:
+        raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
+
+
 class BrokenExecutorError(RuntimeError):
     """Parsl's interchange is gone; nothing more will come from its workers."""
 
@@ -335,17 +359,20 @@ def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
     for executor in dfk.executors.values():
         process = getattr(executor, "interchange_proc", None)
         if process is not None and process.poll() is not None and not executor.bad_state_is_set:
-            error = BrokenExecutorError(f"interchange of {executor.label} ended ({process.returncode})")
-            executor.set_bad_state_and_fail_all(error)
+            fail_all(
+                executor, BrokenExecutorError(f"interchange of {executor.label} ended ({process.returncode})")
+            )
 
 
-def _cancel_blocks(dfk: parsl.DataFlowKernel) -> None:
-    """Cancel the blocks of executors in a bad state, which Parsl leaves alone."""
-    for executor in dfk.executors.values():
-        blocks = list(getattr(executor, "blocks_to_job_id", {}).values())
-        if blocks and executor.bad_state_is_set:
-            with suppress(Exception):
-                executor.provider.cancel(blocks)
+def _say_lost(execution: Execution) -> None:
+    """Write why jobs were lost; a reason that many share is written once."""
+    lost: dict[str, list[str]] = {}
+    for name, error in execution.errors.items():
+        if execution.results[name] is JobResult.LOST:
+            lost.setdefault(f"{type(error).__name__}: {error}", []).append(name)
+    for why, names in lost.items():
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        sys.stderr.write(f"{names[0]}{others}: {why}\n")
 
 
 def _ended(error: Exception | None) -> Future[Any]:

@@ -16,7 +16,7 @@ from merian_campaign.wms.lease import DriverState, Lease, Watch, write_lease
 from merian_campaign.wms.outcome import JobFailedError, Outcome, WorkerGoneError
 from merian_campaign.wms.process import Identity, Member, members_of, own_identity
 from merian_campaign.wms.sites.base import retry_cost
-from merian_campaign.wms.sites.slurm import drain_after, job_name, seconds_of
+from merian_campaign.wms.sites.slurm import drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
 from merian_campaign.wms.zipfix import is_broken, mend
 
@@ -166,7 +166,6 @@ def test_blocks_drain_before_their_end() -> None:
     assert drain_after(walltime_s=18000, longest_s=3600) == 18000 - 3660
     assert drain_after(walltime_s=18000, longest_s=None) == 16200
     assert drain_after(walltime_s=60, longest_s=3600) == 30
-    assert job_name("a/b", "/x") != job_name("a/b", "/y")
 
 
 def failure(verdict: Verdict) -> JobFailedError:

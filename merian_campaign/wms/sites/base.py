@@ -79,6 +79,12 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
     strategy_seconds = 5.0
     """How often Parsl considers starting and ending blocks, unless the site's key says otherwise."""
 
+    strategy = "simple"
+    """How Parsl scales, unless the site's key says otherwise."""
+
+    longest_s: float | None = None
+    """Longest request of time of any job of the submission, seconds; None when none has one."""
+
     own_host = False
     """Whether the workers run on the driver's host and may share its preloaded process."""
 
@@ -181,7 +187,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
             dependency_resolver=RESOLVER,
             run_dir=str(submit / "parsl"),
             initialize_logging=get_bps_config_value(self.config, ".parsl.log_level", str) is not None,
-            strategy=self.value("strategy", str, "simple"),
+            strategy=self.value("strategy", str, self.strategy),
             strategy_period=self.value("strategy_seconds", float, self.strategy_seconds),
             max_idletime=self.value("max_idle_seconds", float, 120.0),
         )

@@ -1,97 +1,337 @@
-"""Parsl's Slurm provider with the defects mended that make blocks look finished when they are not.
+"""Slurm jobs as Parsl's blocks.
 
-As shipped, a block that ``sacct`` does not know yet, or that has ended while another is active, is called
-completed for good; a node lost from a job that goes on makes every later poll fail.
+Where Parsl's own provider believes a job finished that Slurm does not know yet, or loses the id of one whose
+``sbatch`` gave no answer, this one looks again: jobs are found by their name, and one question is asked for
+all of them together.
 """
 
-import json
+import logging
+import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from parsl.jobs.states import JobState, JobStatus
-from parsl.providers import SlurmProvider
+from parsl.launchers.base import Launcher
+from parsl.providers.cluster_provider import ClusterProvider
 
-__all__ = ["BLOCKS_NAME", "CampaignSlurmProvider", "block_ids"]
+from merian_campaign.domain.blocks import BlockEvent, BlockLine
+from merian_campaign.wms.blocks import BlockBook
+from merian_campaign.wms.slurm import (
+    BusyError,
+    RefusedBySlurmError,
+    Seen,
+    UnreachableError,
+    accounting,
+    cancel_all,
+    queue,
+    submit_script,
+)
 
-BLOCKS_NAME = "blocks.jsonl"
-"""File in the submit directory with one line a Slurm job, so that a later driver can cancel it."""
+__all__ = ["BlockRequest", "CampaignSlurmProvider", "Scaling", "parsl_state"]
 
-_GRACE = 120.0  # seconds in which the accounting may not know a new job yet
+_LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
+_GRACE = 120.0  # seconds in which the accounting may not know yet how a job ended
+_LOOK_AGAIN = 5.0  # seconds a look at the queue answers questions about lost workers
+_STATES: Mapping[str, JobState] = {
+    **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"), JobState.PENDING),
+    **dict.fromkeys(("SPECIAL_EXIT", "RESV_DEL_HOLD"), JobState.PENDING),
+    **dict.fromkeys(("RUNNING", "SIGNALING", "STAGE_OUT", "RESIZING", "STOPPED"), JobState.RUNNING),
+    "SUSPENDED": JobState.HELD,
+    # Its processes are being ended; a successor may be asked for.
+    "COMPLETING": JobState.COMPLETED,
+    "COMPLETED": JobState.COMPLETED,
+    "CANCELLED": JobState.CANCELLED,
+    # None of these says anything against the next block.
+    **dict.fromkeys(("TIMEOUT", "DEADLINE", "PREEMPTED"), JobState.TIMEOUT),
+}
 
 
-class CampaignSlurmProvider(SlurmProvider):  # type: ignore[misc]
+def parsl_state(state: str) -> JobState:
+    """Return what Parsl calls a state of Slurm's; a word that is not known is a failure."""
+    return _STATES.get(state, JobState.FAILED)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockRequest:
+    """What one block asks of Slurm.
+
+    Parameters
+    ----------
+    directives
+        Lines for the batch script, ``#SBATCH`` included.
+    prelude
+        Bash text run before the workers.
+    nodes, cores_per_node, walltime
+        As Slurm has them.
+    """
+
+    directives: tuple[str, ...]
+    prelude: str
+    nodes: int
+    cores_per_node: int | None
+    walltime: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scaling:
+    """How many blocks there may be, and how often they are looked at (seconds)."""
+
+    init_blocks: int
+    min_blocks: int
+    max_blocks: int
+    parallelism: float
+    poll_seconds: float
+
+
+class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
     """The provider.
 
     Parameters
     ----------
-    record
-        File that gets the id of every Slurm job; None for no record.
-    poll_seconds
-        How often blocks are looked at.
-    **kwargs
-        As `parsl.providers.SlurmProvider`.
+    book
+        Record of the submission's Slurm jobs.
+    request
+        What a block asks for.
+    scaling
+        How many blocks.
+    cmd_timeout
+        Seconds Slurm's commands may take.
+    launcher
+        Starts the workers on every node of a block.
+
+    Attributes
+    ----------
+    refusal
+        What ``sbatch`` said when it refused a block for good; empty so far.
     """
 
-    def __init__(self, *, record: Path | None, poll_seconds: float, **kwargs: Any) -> None:  # noqa: ANN401
-        super().__init__(**kwargs)
-        self._record = record
-        self._poll_seconds = poll_seconds
+    def __init__(
+        self,
+        *,
+        book: BlockBook,
+        request: BlockRequest,
+        scaling: Scaling,
+        cmd_timeout: int,
+        launcher: Launcher,
+    ) -> None:
+        super().__init__(
+            "slurm",
+            request.nodes,
+            scaling.init_blocks,
+            scaling.min_blocks,
+            scaling.max_blocks,
+            scaling.parallelism,
+            request.walltime,
+            launcher,
+            cmd_timeout=cmd_timeout,
+        )
+        self.cores_per_node = request.cores_per_node
+        self.refusal = ""
+        self._request = request
+        self._poll_seconds = scaling.poll_seconds
+        self._book = book
+        self._lock = threading.RLock()
         self._submitted: dict[str, float] = {}
+        self._released: set[str] = set()
+        self._seen: dict[str, Seen] = {}
+        self._looked = 0.0
+        self._silent = False
+        self._in_doubt = False
+        self._not_before = 0.0
 
     @property
     def status_polling_interval(self) -> float:
         """Seconds between two looks at the blocks."""
         return self._poll_seconds
 
-    def submit(self, command: str, tasks_per_node: int, job_name: str = "parsl.slurm") -> str:
-        """Submit a block and write its id down."""
-        job_id = str(super().submit(command, tasks_per_node, job_name))
-        self._submitted[job_id] = time.monotonic()
-        if self._record is not None:
-            with suppress(OSError), self._record.open("a") as stream:
-                stream.write(json.dumps({"slurm_job": job_id}) + "\n")
-        return job_id
+    # Submitting ---------------------------------------------------------------------------------------
+
+    def submit(self, command: str, tasks_per_node: int, job_name: str = "block") -> str:
+        """Submit a block; the intention is on record before, the id after.
+
+        Raises
+        ------
+        RefusedBySlurmError
+            Slurm will not have it.
+        BusyError, UnreachableError
+            Not now; no job came of it, or one that is found and cancelled before the next is submitted.
+        OSError
+            The record or the script cannot be written.
+        """
+        with self._lock:
+            if time.monotonic() < self._not_before:
+                raise BusyError("waiting before the next sbatch")
+            self._settle_doubt()
+            script = self._write(command, tasks_per_node, job_name)
+            self._note(BlockEvent.SUBMITTING, comment=self._book.comment)
+            self._in_doubt = True
+            job = self._ask(script)
+            self._note(BlockEvent.SUBMITTED, slurm_job=job)
+            self._in_doubt = False
+            self._submitted[job] = time.monotonic()
+            paths = {"job_stdout_path": f"{script}.out", "job_stderr_path": f"{script}.out"}
+            self.resources[job] = {"job_id": job, **paths}
+            self._set(job, JobState.PENDING)
+            return job
+
+    def _ask(self, script: Path) -> str:
+        try:
+            return submit_script(script, timeout=self.cmd_timeout)
+        except RefusedBySlurmError as error:
+            self.refusal = str(error)
+            self._in_doubt = False
+            self._note(BlockEvent.REFUSED, text=str(error))
+            _LOG.error("Slurm refuses the block: %s", error)
+            raise
+        except BusyError as error:
+            self._in_doubt = False
+            self._defer(error)
+            raise
+        except UnreachableError as error:
+            return self._find_lost(error)
+
+    def _find_lost(self, error: UnreachableError) -> str:
+        """Return the job that came of an ``sbatch`` without an answer; raise when there is none."""
+        with suppress(UnreachableError):
+            found = [s.slurm_job for s in queue(self._book.name, timeout=self.cmd_timeout).values() if s.live]
+            unknown = [job for job in found if job not in self.resources]
+            if unknown:
+                return unknown[-1]
+            self._in_doubt = False
+            self._defer(error)
+            raise error
+        self._wait_before_next(error)
+        raise error
+
+    def _settle_doubt(self) -> None:
+        """Cancel what may have come of an ``sbatch`` whose answer was lost, so that nothing runs twice."""
+        if not self._in_doubt:
+            return
+        try:
+            seen = queue(self._book.name, timeout=self.cmd_timeout)
+            unknown = [s.slurm_job for s in seen.values() if s.live and s.slurm_job not in self.resources]
+            if unknown:
+                cancel_all(names=(), ids=unknown, timeout=self.cmd_timeout)
+        except UnreachableError as error:
+            self._wait_before_next(error)
+            raise
+        self._in_doubt = False
+
+    def _defer(self, error: Exception) -> None:
+        self._note(BlockEvent.DEFERRED, text=str(error))
+        self._wait_before_next(error)
+
+    def _wait_before_next(self, error: Exception) -> None:
+        self._not_before = time.monotonic() + self._poll_seconds
+        self._say_silent(error)
+
+    def _write(self, command: str, tasks_per_node: int, job_name: str) -> Path:
+        """Write the batch script of a block; return its path."""
+        script = Path(self.script_dir).absolute() / f"{job_name}.{time.time():.3f}"
+        asked = self._request
+        directives = [
+            f"#SBATCH --job-name={self._book.name}",
+            f"#SBATCH --comment={_quoted(self._book.comment)}",
+            f"#SBATCH --output={_quoted(f'{script}.out')}",
+            "#SBATCH --open-mode=append",
+            f"#SBATCH --nodes={asked.nodes}",
+            f"#SBATCH --ntasks-per-node={tasks_per_node}",
+            f"#SBATCH --time={asked.walltime}",
+            *asked.directives,
+        ]
+        body = self.launcher(command, tasks_per_node, asked.nodes, str(self.script_dir))
+        script.write_text("\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
+        return script
+
+    # Looking ------------------------------------------------------------------------------------------
+
+    def states(self, *, fresh: bool) -> dict[str, str]:
+        """Return Slurm's word for each block, by job id.
+
+        Parameters
+        ----------
+        fresh
+            Look now, unless that was done a moment ago.
+        """
+        with self._lock:
+            if fresh and time.monotonic() - self._looked > _LOOK_AGAIN:
+                self._status()
+            return {job: seen.state for job, seen in self._seen.items()}
 
     def _status(self) -> None:
-        active = [job_id for job_id, job in self.resources.items() if not job["status"].terminal]
-        for start in range(0, len(active), self.status_batch_size):
-            batch = active[start : start + self.status_batch_size]
-            code, out, _ = self.execute_wait(self._cmd.format(",".join(batch)))
-            if code != 0:
-                return  # Slurm does not answer now; believe nothing new
-            self._believe(batch, dict(_states(out)))
+        with self._lock:
+            self._looked = time.monotonic()
+            try:
+                seen = queue(self._book.name, timeout=self.cmd_timeout)
+            except UnreachableError as error:
+                self._say_silent(error)
+                return  # believe nothing new
+            if self._silent:
+                self._silent = False
+                _LOG.info("Slurm answers again")
+            ended = [j for j in self.resources if j not in seen and not self._known_end(j)]
+            if ended:
+                known = accounting(ended, name=self._book.name, timeout=self.cmd_timeout)
+                seen |= {job: found for job, found in known.items() if not found.live}
+            for job in self.resources:
+                self._believe(job, seen.get(job))
 
-    def _believe(self, batch: Iterable[str], states: dict[str, str]) -> None:
-        for job_id in batch:
-            state = states.get(job_id)
-            if state is not None:
-                self._set(job_id, self._translate_table.get(state, JobState.UNKNOWN))
-            elif time.monotonic() - self._submitted.get(job_id, 0.0) > _GRACE:
-                self._set(job_id, JobState.MISSING)
+    def _known_end(self, job: str) -> bool:
+        return job in self._seen and not self._seen[job].live
 
-    def _set(self, job_id: str, state: JobState) -> None:
-        job = self.resources[job_id]
-        job["status"] = JobStatus(
-            state, stdout_path=job["job_stdout_path"], stderr_path=job["job_stderr_path"]
+    def _believe(self, job: str, seen: Seen | None) -> None:
+        if seen is None and not self._known_end(job):
+            # Slurm answers and does not hold it: it has ended; how, the accounting may say a little later.
+            self._set(job, JobState.COMPLETED)
+            if time.monotonic() - self._submitted[job] < _GRACE:
+                return
+            seen = Seen(slurm_job=job, state="UNKNOWN")
+        seen = seen or self._seen[job]
+        if seen != self._seen.get(job):
+            self._note(BlockEvent.STATE, slurm_job=job, state=seen.state, reason=seen.reason)
+        self._seen[job] = seen
+        self._set(job, JobState.COMPLETED if seen.state == "UNKNOWN" else parsl_state(seen.state))
+
+    def _set(self, job: str, state: JobState) -> None:
+        # Always a new object: Parsl writes its own conclusions into the one it was given.
+        known = self.resources[job]
+        if job in self._released:
+            state = JobState.CANCELLED
+        known["status"] = JobStatus(
+            state, stdout_path=known["job_stdout_path"], stderr_path=known["job_stderr_path"]
         )
 
+    def _say_silent(self, error: Exception) -> None:
+        if not self._silent:
+            _LOG.warning("Slurm takes no part at present: %s", error)
+        self._silent = True
 
-def _states(text: str) -> Iterable[tuple[str, str]]:
-    """Yield (job id, state) of each line; the last line of a job counts."""
-    for line in text.splitlines():
-        job_id, *state = line.split()[:2]
-        if state:
-            yield job_id, state[0]
+    # Ending -------------------------------------------------------------------------------------------
+
+    def cancel(self, job_ids: list[str]) -> list[bool]:
+        """Cancel blocks; return for each whether Slurm took note."""
+        if not job_ids:
+            return []
+        with self._lock:
+            try:
+                cancel_all(names=(), ids=job_ids, timeout=self.cmd_timeout)
+            except UnreachableError as error:
+                self._say_silent(error)
+                return [False] * len(job_ids)
+            self._released.update(job_ids)
+            for job in job_ids:
+                self._set(job, JobState.CANCELLED)
+            return [True] * len(job_ids)
+
+    def _note(self, event: BlockEvent, **values: Any) -> None:  # noqa: ANN401 - fields of a line
+        self._book.write(BlockLine(event=event, name=self._book.name, **values))
 
 
-def block_ids(submit: Path) -> list[str]:
-    """Return the Slurm jobs a submission has ever had."""
-    found: list[str] = []
-    with suppress(OSError):
-        for line in (submit / BLOCKS_NAME).read_text().splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                found.append(str(json.loads(line)["slurm_job"]))
-    return found
+def _quoted(text: str) -> str:
+    """Quote a value for an ``#SBATCH`` line; ``%`` would name a part of the job in a path."""
+    safe = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{safe}"' if any(c in safe for c in ' \\"') else safe

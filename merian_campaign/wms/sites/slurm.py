@@ -5,23 +5,35 @@ block counts, command timeout), in draining blocks before their time is up, in s
 never letting Slurm requeue a block behind Parsl's back.
 """
 
-import hashlib
 import os
+import shlex
 from functools import partial
 from pathlib import Path
 
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, get_workflow_name
 from parsl.addresses import address_by_interface
 from parsl.executors import HighThroughputExecutor
-from parsl.jobs.error_handlers import windowed_error_handler
-from parsl.launchers import SimpleLauncher, SrunLauncher
+from parsl.launchers import SimpleLauncher
+from parsl.launchers.base import Launcher
 from psutil import net_if_addrs
 
+from merian_campaign.domain.blocks import block_name
+from merian_campaign.wms.blocks import BlockBook
+from merian_campaign.wms.lease import LEASE_NAME
 from merian_campaign.wms.reaping import DRIVER_MARK, SUBMISSION_MARK
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
-from merian_campaign.wms.sites.provider import BLOCKS_NAME, CampaignSlurmProvider
+from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
+from merian_campaign.wms.sites.trouble import blocks_in_trouble
 
-__all__ = ["Slurm", "drain_after", "job_name", "seconds_of"]
+__all__ = ["Slurm", "StepLauncher", "drain_after", "seconds_of"]
+
+_STALE_MINUTES = 10
+_ORPHAN = """\
+if ! grep -q '"pid": {pid},' {lease} || grep -q '"state": "closed"' {lease} \\
+    || [ -n "$(find {lease} -mmin +{minutes})" ]; then
+  echo "the driver of this block is gone; nothing to do"
+  exit 0
+fi"""
 
 
 def seconds_of(walltime: str) -> int:
@@ -59,21 +71,41 @@ def drain_after(*, walltime_s: int, longest_s: float | None) -> int:
     return max(int(walltime_s - keep), min(60, walltime_s // 2), 1)
 
 
-def job_name(name: str, submit: str) -> str:
-    """Return the name of a submission's Slurm jobs: readable, and unique to its submit directory."""
-    return f"{name[:40].replace('/', '_')}-{hashlib.sha256(submit.encode()).hexdigest()[:8]}"
+class StepLauncher(Launcher):  # type: ignore[misc]
+    """Starts one worker pool on every node of a block, by ``srun``.
+
+    Parameters
+    ----------
+    options
+        More options for ``srun``.
+    """
+
+    def __init__(self, options: str) -> None:
+        super().__init__(debug=False)
+        self.options = options
+
+    def __call__(self, command: str, tasks_per_node: int, nodes_per_block: int, script_dir: str = "") -> str:
+        """Return bash text for the command on every node."""
+        del script_dir
+        # Since Slurm 22.05 a step no longer takes the cores of its job by itself.
+        return (
+            f"srun --ntasks={tasks_per_node * nodes_per_block} ${{SLURM_CPUS_PER_TASK:+"
+            f"--cpus-per-task=$SLURM_CPUS_PER_TASK}} --label {self.options} "
+            f"/bin/bash -c {shlex.quote(command)}"
+        )
 
 
 class Slurm(CampaignSite):
     """Workers in Slurm jobs; the keys are in the README of this package."""
 
     label = "slurm"
+    strategy_seconds = 1.0
+    strategy = "htex_auto_scale"
 
     def get_executors(self) -> list[HighThroughputExecutor]:
         """Return the one executor."""
         walltime = get_bps_config_value(self.site, "walltime", str, required=True)
-        longest = get_bps_config_value(self.config, "requestWalltime", int)
-        drain = drain_after(walltime_s=seconds_of(walltime), longest_s=longest * 60 if longest else None)
+        drain = drain_after(walltime_s=seconds_of(walltime), longest_s=self.longest_s)
         cores = self.optional("cores_per_node", int)
         return [
             HighThroughputExecutor(
@@ -85,9 +117,7 @@ class Slurm(CampaignSite):
                 heartbeat_period=self.value("heartbeat_seconds", int, 15),
                 heartbeat_threshold=self.value("heartbeat_patience", int, 60),
                 drain_period=self.value("drain_seconds", int, drain),
-                block_error_handler=partial(
-                    windowed_error_handler, threshold=self.value("bad_blocks", int, 3)
-                ),
+                block_error_handler=partial(blocks_in_trouble, threshold=self.value("bad_blocks", int, 3)),
             )
         ]
 
@@ -115,53 +145,72 @@ class Slurm(CampaignSite):
 
     def node_memory_mb(self) -> int:
         """Return the memory a node shares out: ``memory_mb``, else ``mem_per_node``, else Slurm's word."""
-        gigabytes = self.optional("mem_per_node", int)
-        return self.value("memory_mb", int, gigabytes * 1024 if gigabytes else 0)
+        return self.value("memory_mb", int, self._asked_mb() or 0)
+
+    def node_cpus(self) -> int:
+        """Return the cores a node shares out: as many as it has workers; 0 to let the node say."""
+        return self.optional("workers_per_node", int) or self.optional("cores_per_node", int) or 0
+
+    def _asked_mb(self) -> int | None:
+        """Return what is asked of Slurm for a node, MiB."""
+        gigabytes = self.value("mem_per_node", float, 0.0)
+        return round(gigabytes * 1024) or None
 
     def _provider(self, *, walltime: str, cores: int | None) -> CampaignSlurmProvider:
         nodes = self.value("nodes", int, 1)
-        # The keys were quoted in YAML by users of the stock site, or were not read at all.
-        launcher = SrunLauncher(overrides=self.value("srun_options", str, "-K0 -k --cpu-bind=none"))
-        return CampaignSlurmProvider(
-            record=self._submit_path() / BLOCKS_NAME,
-            poll_seconds=self.value("status_seconds", float, 30.0),
-            partition=self.optional("partition", str),
-            account=self.optional("account", str),
-            qos=self.optional("qos", str),
-            constraint=self.optional("constraint", str),
-            nodes_per_block=nodes,
-            cores_per_node=cores,
-            mem_per_node=self.optional("mem_per_node", int),
+        step = StepLauncher(self.value("srun_options", str, "-K0 -k --cpu-bind=none"))
+        scaling = Scaling(
             init_blocks=self.value("init_blocks", int, 1),
             min_blocks=self.value("min_blocks", int, 0),
             max_blocks=self.value("max_blocks", int, 1),
             parallelism=self.value("parallelism", float, 1.0),
+            poll_seconds=self.value("status_seconds", float, 30.0),
+        )
+        request = BlockRequest(
+            directives=self._directives(cores),
+            prelude=self._prelude(cores),
+            nodes=nodes,
+            cores_per_node=cores,
             walltime=walltime,
-            scheduler_options=self._directives(),
-            worker_init=self._worker_init(),
+        )
+        name = block_name(get_workflow_name(self.config), str(self._submit_path()))
+        return CampaignSlurmProvider(
+            book=BlockBook(self._submit_path(), name=name),
+            request=request,
+            scaling=scaling,
             cmd_timeout=self.value("cmd_timeout", int, 60),
-            exclusive=self.value("exclusive", bool, default=False),
-            launcher=launcher if nodes > 1 else SimpleLauncher(),
+            launcher=step if nodes > 1 else SimpleLauncher(),
         )
 
     def _submit_path(self) -> Path:
         return Path(get_bps_config_value(self.config, "submitPath", str, required=True))
 
-    def _directives(self) -> str:
-        name = job_name(get_workflow_name(self.config), str(self._submit_path()))
-        lines = [
-            *self.value("scheduler_options", str, "").splitlines(),
-            f"#SBATCH --job-name={name}",
-            # Parsl starts a new block itself; a requeued one would run beside it.
+    def _directives(self, cores: int | None) -> tuple[str, ...]:
+        memory = self._asked_mb()
+        valued = {
+            "partition": self.optional("partition", str),
+            "account": self.optional("account", str),
+            "qos": self.optional("qos", str),
+            "constraint": self.optional("constraint", str),
+            "cpus-per-task": cores,
+            "mem": f"{memory}M" if memory else None,
+            "dependency": "singleton" if self.value("singleton", bool, default=False) else None,
+        }
+        exclusive = ["#SBATCH --exclusive"] if self.value("exclusive", bool, default=False) else []
+        return (
+            # A new block is asked for in place of a lost one; a requeued one would run beside it.
             "#SBATCH --no-requeue",
-        ]
-        if self.value("singleton", bool, default=False):
-            lines.append("#SBATCH --dependency=singleton")
-        return "\n".join(lines)
+            *(f"#SBATCH --{name}={value}" for name, value in valued.items() if value is not None),
+            *exclusive,
+            *self.value("scheduler_options", str, "").splitlines(),
+        )
 
-    def _worker_init(self) -> str:
+    def _prelude(self, cores: int | None) -> str:
         """Return bash text for the start of a block: our marks, the driver's PATH, the site's own text."""
         names = [DRIVER_MARK, SUBMISSION_MARK, "PATH", "PYTHONPATH", "LD_LIBRARY_PATH"]
-        quoted = {name: os.environ[name].replace("'", "'\"'\"'") for name in names if name in os.environ}
-        exports = [f"export {name}='{value}'" for name, value in quoted.items()]
-        return "\n".join([*exports, self.value("worker_init", str, "")])
+        known = {name: os.environ[name] for name in names if name in os.environ}
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in known.items()]
+        lease = shlex.quote(str(self._submit_path() / LEASE_NAME))
+        orphan = _ORPHAN.format(pid=os.getpid(), lease=lease, minutes=_STALE_MINUTES)
+        pinned = [f"export PARSL_CORES={cores}"] if cores else []
+        return "\n".join([*exports, *pinned, orphan, self.value("worker_init", str, "")])

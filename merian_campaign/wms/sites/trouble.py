@@ -1,0 +1,92 @@
+"""When blocks in trouble end a run: when Slurm refuses them for good, or none of them ever works.
+
+A block that was lost, preempted, cancelled or cut off says nothing against the next one: its jobs are run
+again elsewhere, and their own budget of lost workers bounds that.
+"""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import InvalidStateError
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from parsl.executors.errors import BadStateException
+from parsl.jobs.states import JobState, JobStatus
+
+__all__ = ["BlocksFailedError", "SubmissionRefusedError", "blocks_in_trouble", "fail_all"]
+
+_LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
+_LIVE = (JobState.PENDING, JobState.RUNNING, JobState.HELD, JobState.UNKNOWN)
+_TAIL = 1500
+
+
+class SubmissionRefusedError(RuntimeError):
+    """Slurm refuses every block of this submission; the message is ``sbatch``'s own."""
+
+
+class BlocksFailedError(RuntimeError):
+    """Several blocks in a row ended before a worker of them reached the driver."""
+
+
+def blocks_in_trouble(executor: Any, status: Mapping[str, JobStatus], *, threshold: int) -> None:  # noqa: ANN401
+    """End an executor whose blocks cannot work; Parsl calls this after every look at them.
+
+    Parameters
+    ----------
+    executor
+        Parsl's executor, with our provider.
+    status
+        By block.
+    threshold
+        So many blocks in a row that never reached the driver are a reason to give up.
+    """
+    _forget_attempts(executor)
+    if executor.bad_state_is_set:
+        fail_all(executor, executor.executor_exception)  # jobs that were handed over meanwhile
+        return
+    if any(block.state in _LIVE for block in status.values()):
+        return
+    if executor.provider.refusal:
+        fail_all(executor, SubmissionRefusedError(executor.provider.refusal))
+        return
+    real = sorted((b for b in executor.blocks_to_job_id if b in status), key=int)
+    last = [block for block in real if status[block].state != JobState.SCALED_IN][-threshold:]
+    if len(last) == threshold and all(status[block].state == JobState.MISSING for block in last):
+        job = executor.blocks_to_job_id[last[-1]]
+        words = executor.provider.states(fresh=False).get(job, "ended")
+        output = Path(executor.provider.resources[job]["job_stdout_path"])
+        fail_all(
+            executor,
+            BlocksFailedError(
+                f"{threshold} blocks in a row ended before a worker reached the driver; the last, Slurm job "
+                f"{job} ({words}), wrote to {output}: {_tail(output)}"
+            ),
+        )
+
+
+def fail_all(executor: Any, error: Exception) -> None:  # noqa: ANN401 - Parsl's executor
+    """Put an executor out of use: every job it has or is given fails with this error.
+
+    Parsl's own way of doing it logs a traceback, and stops half way when a job ends meanwhile.
+    """
+    if not executor.bad_state_is_set:
+        executor._executor_exception = error  # noqa: SLF001 - what Parsl's own method sets
+        executor._executor_bad_state.set()  # noqa: SLF001
+    for future in list(executor.tasks.values()):
+        with suppress(InvalidStateError):
+            future.set_exception(BadStateException(executor, error))
+
+
+def _forget_attempts(executor: Any) -> None:  # noqa: ANN401 - Parsl's executor
+    """Drop Parsl's notes on submissions that came to nothing, which it would keep for ever."""
+    for block, block_status in list(executor._simulated_status.items()):  # noqa: SLF001 - no public way
+        if block_status.state == JobState.FAILED and block not in executor.blocks_to_job_id:
+            executor._simulated_status.pop(block, None)  # noqa: SLF001
+            executor._status.pop(block, None)  # noqa: SLF001
+
+
+def _tail(path: Path) -> str:
+    with suppress(OSError):
+        return path.read_text(errors="replace")[-_TAIL:].strip() or "nothing"
+    return "nothing that can be read"
