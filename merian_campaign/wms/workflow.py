@@ -350,6 +350,20 @@ def _seconds(minutes: object, *, label: str) -> float | None:
         raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
 
 
+def _seconds(minutes: object, *, label: str) -> float | None:
+    """Return a ``requestWalltime`` in seconds; None when there is none.
+
+    Raises
+    ------
+    StageError
+        It is no number of minutes.
+    """
+    try:
+        return float(str(minutes)) * 60 if minutes else None
+    except ValueError:
+        raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
+
+
 class BrokenExecutorError(RuntimeError):
     """Parsl's interchange is gone; nothing more will come from its workers."""
 

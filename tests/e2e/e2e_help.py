@@ -82,7 +82,7 @@ class Installation:
         return found
 
 
-def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 120.0) -> Any:
+def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 240.0) -> Any:
     """Return the first true answer of a condition."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

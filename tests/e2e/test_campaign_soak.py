@@ -246,7 +246,7 @@ def soak(installation: Installation, *, detectors: int, seconds: float, rounds: 
     done = installation.run("run", disturbed.name)
     assert done.returncode == 0, done.stdout + done.stderr
     check_successes(disturbed, expected=3 * detectors)
-    wait_for(lambda: not disturbed.family(), what="end of all processes", seconds=15)
+    wait_for(lambda: not disturbed.family(), what="end of all processes", seconds=60)
     calm = Campaign(installation, installation.root / "calm", "calm")
     calm.make(detectors=detectors, seconds=0.0)
     done = installation.run("run", calm.name)

@@ -123,7 +123,7 @@ def test_leaves_of_a_killed_supervisor_are_removed_by_the_next(repo: Path, folde
         leaf = Leaf(path=left, version=usable().version)
         support.wait_for(lambda: running in leaf.pids(), what="the quantum to be in its group")
         os.kill(supervisor, signal.SIGKILL)
-        assert driver.wait(90) == 11
+        assert driver.wait(240) == 11
     flag.touch()
     words = (sys.executable, "-m", "merian_campaign.wms.submit", "--restart", str(submission.submit))
     again = support.run(*words, cwd=folder, MERIAN_CAMPAIGN_SUBMISSION=str(submission.submit))

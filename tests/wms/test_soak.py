@@ -56,7 +56,7 @@ def chaos(folder: Path, *, detectors: int, rounds: int, seed: int) -> None:
             driver.poll() is not None
             or sum(r.event == Event.STARTED for r in submission.records()) >= before + few
         )
-        support.wait_for(begun, seconds=120, what="quanta to start")
+        support.wait_for(begun, seconds=240, what="quanta to start")
         if driver.poll() is not None:
             break
         living = family(submission, driver.pid)
@@ -74,7 +74,7 @@ def chaos(folder: Path, *, detectors: int, rounds: int, seed: int) -> None:
         if final.wait(300) == 0:
             break
     assert final.returncode == 0, (folder / "driver.log").read_text()[-3000:]
-    support.wait_for(lambda: family(submission, final.pid) == [], seconds=10, what="all to be gone")
+    support.wait_for(lambda: family(submission, final.pid) == [], seconds=60, what="all to be gone")
     succeeded = [r.job for r in submission.ended() if r.verdict == "ok"]
     assert len(succeeded) == len(set(succeeded))
     for label, value in (("first", 1), ("second", 2), ("third", 3)):

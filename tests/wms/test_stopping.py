@@ -16,6 +16,9 @@ from merian_campaign.domain.journal import Event, is_open
 
 pytestmark = pytest.mark.e2e
 
+NOTICED = 4.0
+"""Seconds after which nothing starts for a driver that was killed: one by design, more on a busy machine."""
+
 LONG = Rendering(
     tasks={"first": {"misbehave": dict.fromkeys(range(6), "sleep:600")}, "second": {}},
     query="instrument='Toy' AND detector < 6",
@@ -50,10 +53,10 @@ def test_a_stop_takes_seconds_and_leaves_nothing(repo: Path, folder: Path, way: 
             assert "Successfully canceled" in done.stdout
         else:
             driver.send_signal(getattr(signal, way))
-        assert driver.wait(30) == 128 + (signal.SIGINT if way == "SIGINT" else signal.SIGTERM)
+        assert driver.wait(60) == 128 + (signal.SIGINT if way == "SIGINT" else signal.SIGTERM)
         took = time.monotonic() - begin
-        assert took < 30
-        support.wait_for(lambda: gone(submission), seconds=5, what="every process to be gone")
+        assert took < 60
+        support.wait_for(lambda: gone(submission), seconds=20, what="every process to be gone")
     records = submission.records()
     assert is_open(records) is None
     assert {r.verdict for r in submission.ended()} <= {"cancelled", "ok"}
@@ -63,7 +66,8 @@ def test_a_stop_takes_seconds_and_leaves_nothing(repo: Path, folder: Path, way: 
 def test_a_killed_driver_is_noticed_and_its_submission_resumed(repo: Path, folder: Path) -> None:
     flag = folder / "flag"
     choices = Rendering(
-        tasks={"first": {"misbehave": {0: f"wait:{flag}"}, "seconds": 0.3}, "second": {"seconds": 0.3}}
+        # One worker waits; the other would be busy for a while longer than it takes to notice.
+        tasks={"first": {"misbehave": {0: f"wait:{flag}"}, "seconds": 0.6}, "second": {"seconds": 0.6}}
     )
     submission = support.render(folder, repo=repo, name="killed", choices=choices)
     with support.started(submission) as driver:
@@ -72,19 +76,13 @@ def test_a_killed_driver_is_noticed_and_its_submission_resumed(repo: Path, folde
         driver.wait()
         killed = time.time()
         # The quantum that runs may finish; everything else of the dead driver ends by itself after it.
-        support.wait_for(
-            lambda: (
-                not any(
-                    r.event == Event.STARTED and r.time.timestamp() > killed + 2 for r in submission.records()
-                )
-            ),
-            what="starts to cease",
-        )
+        support.wait_for(lambda: time.time() > killed + NOTICED, what="the time to notice")
         flag.touch()
-        support.wait_for(lambda: gone(submission), seconds=20, what="orphans to end by themselves")
+        support.wait_for(lambda: gone(submission), what="orphans to end by themselves")
     starts = [r for r in submission.records() if r.event == Event.STARTED]
-    late = [r for r in starts if r.time is not None and r.time.timestamp() > killed + 2]
+    late = [r for r in starts if r.time is not None and r.time.timestamp() > killed + NOTICED]
     assert late == []
+    assert len(starts) < 20
     assert is_open(submission.records()) is not None
     assert restart(submission) == 0
     _complete(submission, detectors=10)
@@ -139,7 +137,7 @@ def test_a_killed_helper_costs_a_retry(repo: Path, folder: Path, victim: str) ->
         chosen = {"zygote": zygote, "child": child, "supervisor": supervisor}
         (chosen.get(victim) or _worker(zygote)).kill()
         flag.touch()
-        status = driver.wait(90)
+        status = driver.wait(240)
     if victim == "child":
         # Killed by a signal nobody here sent: the payload's failure, final.
         assert status == 10

@@ -23,6 +23,11 @@ LEAVES = {
     6: "grow:",
     7: "tree:250",
 }
+PERIOD = 1.0
+"""Seconds between two samples of a quantum's memory."""
+
+WALLTIME = 9.0
+"""Seconds that a quantum may take: a light one is done long before, also on a slow machine."""
 
 
 def by_detector(submission: support.Submission, label: str) -> dict[int, Record]:
@@ -33,9 +38,9 @@ def test_every_way_to_end(repo: Path, folder: Path) -> None:
     flag = folder / "flag"
     behaviour = {number: what.format(flag=flag) for number, what in LEAVES.items()}
     choices = Rendering(
-        tasks={"first": {"misbehave": behaviour}, "second": {}, "gather": {}},
-        site={"sample_seconds": 0.2, "cgroup": False},  # the figures are the sampler's
-        extra={"requestMemory": 500},
+        tasks={"first": {"misbehave": behaviour}, "second": {"misbehave": {9: "sleep:600"}}, "gather": {}},
+        site={"sample_seconds": PERIOD, "cgroup": False},  # the figures are the sampler's
+        extra={"requestMemory": 500, "pipetask": {"second": {"requestWalltime": WALLTIME / 60}}},
         cores=3,
     )
     submission = support.render(folder, repo=repo, name="ends", choices=choices)
@@ -43,7 +48,7 @@ def test_every_way_to_end(repo: Path, folder: Path) -> None:
         # Detector 0 runs beside all the others, and ends well after the greedy ones were ended.
         support.wait_for(lambda: {6, 7} <= set(by_detector(submission, "first")), what="the greedy to end")
         flag.touch()
-        assert driver.wait(60) == 10
+        assert driver.wait(240) == 10
     first = by_detector(submission, "first")
     how = {number: (record.verdict, record.exit, record.signal) for number, record in first.items()}
     assert how == {
@@ -58,10 +63,10 @@ def test_every_way_to_end(repo: Path, folder: Path) -> None:
         8: ("ok", 0, None),
         9: ("ok", 0, None),
     }
-    # Ended within two periods: growing by 8 MiB every 20 ms at most, one period adds 80 MiB.
+    # Ended within two periods, in which it grows by 8 MiB every 80 ms at most.
     grown = first[6].evidence
     assert grown["requested_mb"] == 500
-    assert 550 < float(str(grown["reached_mb"])) < 550 + 2 * 80 + 60
+    assert 550 < float(str(grown["reached_mb"])) < 550 + 2 * PERIOD * 100 + 60
     assert int(str(first[7].evidence["processes"])) >= 3
     assert float(str(first[7].evidence["reached_mb"])) > 550
     assert first[6].peak_mb is not None
@@ -69,11 +74,24 @@ def test_every_way_to_end(repo: Path, folder: Path) -> None:
     assert all(record.evidence["warm"] for record in first.values())
     log = submission.submit / "logs" / "first" / f"{first[5].job}.stderr"
     assert log.stat().st_size > 100 * 1024 * 1024
-    assert sorted(by_detector(submission, "second")) == [0, 5, 8, 9]
+    _one_takes_too_long(submission)
     assert submission.ended("gather") == []
-    assert sorted(support.datasets(submission, "second")) == [0, 5, 8, 9]
+    assert sorted(support.datasets(submission, "second")) == [0, 5, 8]
     _reports(submission)
     _restarts(submission)
+
+
+def _one_takes_too_long(submission: support.Submission) -> None:
+    """Check that what passed its requestWalltime was ended, alone, with what was asked and reached."""
+    second = by_detector(submission, "second")
+    how = {number: (record.verdict, record.exit, record.signal) for number, record in second.items()}
+    well = ("ok", 0, None)
+    assert how == {0: well, 5: well, 8: well, 9: ("walltime", None, 9)}
+    evidence = second[9].evidence
+    assert evidence["requested_s"] == WALLTIME
+    assert WALLTIME < float(str(evidence["reached_s"])) < WALLTIME + 60
+    assert second[9].wall_s is not None
+    assert second[9].wall_s > WALLTIME
 
 
 def _reports(submission: support.Submission) -> None:
@@ -84,7 +102,7 @@ def _reports(submission: support.Submission) -> None:
     row = next(line for line in report.stdout.splitlines() if line.strip().startswith("TOTAL"))
     numbers = [int(word) for word in re.findall(r"\d+", row)]
     assert numbers[-1] == 21
-    assert {8, 6, 7} <= set(numbers)  # succeeded, failed, pruned
+    assert numbers.count(7) == 3  # as many succeeded, failed, and were pruned
     status = support.run("bps", "status", *options, cwd=submission.folder)
     assert status.returncode == 19  # FAILED
 
@@ -97,7 +115,7 @@ def _restarts(submission: support.Submission) -> None:
     )
     assert again.returncode != 0
     starts = [r for r in submission.records() if r.event == Event.STARTED][before:]
-    assert {int(r.job.rsplit("_", 1)[1]) for r in starts} == {1, 2, 3, 4, 6, 7}
+    assert {int(r.job.rsplit("_", 1)[1]) for r in starts} == {1, 2, 3, 4, 6, 7, 9}
 
 
 def _essence(value: Any) -> Any:
@@ -208,14 +226,21 @@ def test_an_empty_graph_has_its_own_status(repo: Path, folder: Path) -> None:
 
 
 def test_requests_share_out_the_nodes_memory(repo: Path, folder: Path) -> None:
+    flag = folder / "flag"
     choices = Rendering(
-        tasks={"first": {"seconds": 0.5}},
+        tasks={"first": {"misbehave": dict.fromkeys(range(4), f"wait:{flag}"), "seconds": 0.5}},
         query="instrument='Toy' AND detector < 4",
         cores=4,
         site={"memory_mb": 2500},
     )
     submission = support.render(folder, repo=repo, name="packed", choices=choices)
-    assert support.submit(submission).returncode == 0
+    with support.started(submission) as driver:
+        support.wait_for(
+            lambda: sum(r.event == Event.STARTED for r in submission.records()) >= 2,
+            what="two quanta at once",
+        )
+        flag.touch()
+        assert driver.wait(240) == 0
     most = running = 0
     for record in submission.records():
         running += (record.event == Event.STARTED) - (record.event == Event.ENDED)

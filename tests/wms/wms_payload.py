@@ -78,14 +78,14 @@ def _spam(argument: str) -> None:
 
 
 def _grow(argument: str) -> None:
-    """Grow by 8 MiB every 20 ms until ended, or up to argument MiB and then return."""
+    """Grow by 8 MiB every 80 ms until ended, or up to argument MiB and then return."""
     limit = int(argument or 4096)
     held = []
     for _ in range(limit // 8):
         block = bytearray(8 * MIB)
         block[::4096] = b"x" * len(block[::4096])
         held.append(block)
-        time.sleep(0.02)
+        time.sleep(0.08)
 
 
 def _tree(argument: str) -> None:
@@ -126,8 +126,8 @@ def _sleep(argument: str) -> None:
 
 
 def _wait(argument: str) -> None:
-    """Wait until a file appears, at most a minute."""
-    deadline = time.monotonic() + 60
+    """Wait until a file appears, at most ten minutes."""
+    deadline = time.monotonic() + 600
     while not Path(argument).exists() and time.monotonic() < deadline:
         time.sleep(0.02)
 

@@ -220,7 +220,7 @@ def marked(mark: str) -> list[psutil.Process]:
     return found
 
 
-def wait_for(condition: Callable[[], Any], *, seconds: float = 60.0, what: str = "condition") -> Any:
+def wait_for(condition: Callable[[], Any], *, seconds: float = 240.0, what: str = "condition") -> Any:
     """Poll until a condition holds, and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
