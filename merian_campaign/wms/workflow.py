@@ -133,8 +133,8 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             logging.getLogger("parsl").setLevel(logging.WARNING)
         else:
             set_parsl_logging(self.bps_config)
-        times = [job.generic.request_walltime for job in self.jobs.values()]
-        self.site.longest_s = max((t * 60 for t in times if t), default=None)
+        times = [_seconds(job.generic.request_walltime, label=job.generic.label) for job in self.jobs.values()]
+        self.site.longest_s = max(filter(None, times), default=None)
         self.dfk = parsl.load(
             self.site.campaign_config(
                 submit=self.submit, socket=settings.socket, on_failure=launcher.lost_attempt
@@ -334,20 +334,6 @@ class _Launcher:
         if not hold:
             return frozenset(), {}
         return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
-
-
-def _seconds(minutes: object, *, label: str) -> float | None:
-    """Return a ``requestWalltime`` in seconds; None when there is none.
-
-    Raises
-    ------
-    StageError
-        It is no number of minutes.
-    """
-    try:
-        return float(str(minutes)) * 60 if minutes else None
-    except ValueError:
-        raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
 
 
 def _seconds(minutes: object, *, label: str) -> float | None:
