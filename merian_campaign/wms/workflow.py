@@ -133,7 +133,8 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             logging.getLogger("parsl").setLevel(logging.WARNING)
         else:
             set_parsl_logging(self.bps_config)
-        times = [_seconds(job.generic.request_walltime, label=job.generic.label) for job in self.jobs.values()]
+        jobs = (job.generic for job in self.jobs.values())
+        times = [_seconds(job.request_walltime, label=job.label) for job in jobs]
         self.site.longest_s = max(filter(None, times), default=None)
         self.dfk = parsl.load(
             self.site.campaign_config(
