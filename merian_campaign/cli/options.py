@@ -23,5 +23,10 @@ WmsOption = Annotated[
     typer.Option("--wms", help="stock or campaign, instead of what the file says.", show_default=False),
 ]
 SiteOption = Annotated[
-    str | None, typer.Option("--site", help="Site, instead of what the file says.", show_default=False)
+    str | None,
+    typer.Option(
+        "--site",
+        help="Site, instead of what the file says: a file, or a name (in MERIAN_CAMPAIGN_SITE_PATH, site).",
+        show_default=False,
+    ),
 ]

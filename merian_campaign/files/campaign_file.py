@@ -17,6 +17,9 @@ from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.files.complaints import bad_file, dotted
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
+SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
+"""Environment variable: folders of a person's or a cluster's own site files, a colon between two."""
+
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -67,7 +70,9 @@ def load_campaign(
     surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent)}
     given = {"wms": wms, "site": site}
     chosen = {key: value for key, value in given.items() if value is not None}
-    resolved = _absolute({**_expand(document, surroundings), **chosen}, path.parent)
+    resolved = _absolute(
+        {**_expand(document, surroundings), **chosen}, path.parent, own_sites=environment.get(SITE_PATH, "")
+    )
     spec = _validate(document, resolved)
     problems = missing_files(spec, document)
     if problems:
@@ -132,7 +137,7 @@ def _wrong_text(
             yield f"${{{name}}} is itself a default: one may use the environment and CAMPAIGN_DIR only"
 
 
-def _absolute(data: dict[str, Any], base: Path) -> dict[str, Any]:
+def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, Any]:
     """Make the paths of a document absolute, relative ones from the campaign file's folder.
 
     What is not a path, or not where one belongs, is left for the model to refuse.
@@ -142,7 +147,7 @@ def _absolute(data: dict[str, Any], base: Path) -> dict[str, Any]:
         for key, value in data.items()
     }
     if isinstance(made.get("site"), str):
-        made["site"] = site_file(made["site"], base)
+        made["site"] = site_file(made["site"], base, own_sites=own_sites)
     if isinstance(made.get("include"), list):
         made["include"] = [_path(entry, base) for entry in made["include"]]
     if isinstance(made.get("steps"), list):
@@ -175,12 +180,23 @@ def _home(path: str) -> Path:
         return Path(path)
 
 
-def site_file(site: str, base: Path) -> str:
-    """Return the file of a site: a path as it is, a name as ``site/NAME.yaml`` near the campaign file."""
+def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
+    """Return the file of a site.
+
+    Parameters
+    ----------
+    site : `str`
+        A path, taken as it is, or a name.
+    base : `~pathlib.Path`
+        Folder of the campaign file; a name means ``site/NAME.yaml`` there or beside it.
+    own_sites : `str`, optional
+        Folders with a colon between two, in which ``NAME.yaml`` is looked for first.
+    """
     if site.endswith((".yaml", ".yml")) or "/" in site:
         return str((base / _home(site)).resolve())
-    for folder in (base, base.parent):
-        candidate = folder / "site" / f"{site}.yaml"
+    own = (_home(folder) for folder in own_sites.split(os.pathsep) if folder)
+    for folder in (*own, base / "site", base.parent / "site"):
+        candidate = folder / f"{site}.yaml"
         if candidate.is_file():
             return str(candidate.resolve())
     return str((base.parent / "site" / f"{site}.yaml").resolve())

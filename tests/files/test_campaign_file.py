@@ -282,6 +282,15 @@ def test_a_site_is_found_beside_the_file_or_one_folder_up(survey: Survey) -> Non
     assert survey.load(file=str(inner / "night.yaml")).spec.site == f"{survey.folder}/site/local.yaml"
 
 
+def test_a_name_means_a_site_of_ones_own_first(survey: Survey) -> None:
+    own = survey.folder / "own"
+    own.mkdir()
+    environment = {"MERIAN_CAMPAIGN_SITE_PATH": f"{survey.folder}/nowhere:{own}"}
+    assert survey.load(environment).spec.site == f"{survey.folder}/site/local.yaml"
+    (own / "local.yaml").write_text((survey.folder / "site" / "local.yaml").read_text())
+    assert survey.load(environment).spec.site == f"{own}/local.yaml"
+
+
 def test_a_file_is_the_same_however_it_is_named(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
     (survey.folder / "other").mkdir()
     monkeypatch.chdir(survey.folder / "other")
