@@ -6,7 +6,7 @@ import getpass
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.files.campaign_file import CampaignFile
+    from merian_campaign.middleware.scheduler import SlurmScheduler
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.ports import Store, Work
@@ -87,9 +88,17 @@ class Context:
         return Tick(
             store=self.store,
             drivers=LocalDrivers(environ=self.environ),
+            scheduler=self.scheduler,
             around=self.around,
             settings_of=settings_of,
         )
+
+    @cached_property
+    def scheduler(self) -> SlurmScheduler:
+        """Slurm's commands; nothing is run until something is asked."""
+        from merian_campaign.middleware.scheduler import SlurmScheduler  # noqa: PLC0415
+
+        return SlurmScheduler(environ=self.environ, clock=self.clock)
 
     @cached_property
     def control(self) -> Control:
@@ -202,10 +211,15 @@ def settings_of(spec: CampaignSpec) -> CampaignSettings:
     from merian_campaign.files.bps_files import read_requests, read_rules, read_site  # noqa: PLC0415
     from merian_campaign.services.settings import CampaignSettings  # noqa: PLC0415
 
+    site = read_site(spec.site)
     return CampaignSettings(
-        site=read_site(spec.site),
+        site=site,
         rules=read_rules(spec.failure_rules),
-        requests={step.name: read_requests(spec, step) for step in spec.steps if isinstance(step, BpsStep)},
+        requests={
+            step.name: replace(read_requests(spec, step), site_mb=site.most_mb)
+            for step in spec.steps
+            if isinstance(step, BpsStep)
+        },
     )
 
 

@@ -7,12 +7,15 @@ of the drivers, and the time, and returns decisions for the services to carry ou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import StrEnum
 
 from merian_campaign.domain import plan, remedy
+from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.fit import refused
+from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import (
@@ -32,19 +35,6 @@ MAX_FAILED_STARTS = 2
 """Submissions of a group that may fail to run at all, one after the other, before a person is asked."""
 
 
-class Liveness(StrEnum):
-    """What was seen of a submission's driver."""
-
-    UNCLAIMED = "unclaimed"
-    """No driver has claimed it."""
-    ALIVE = "alive"
-    """It runs, or its lease is valid and its host cannot be looked into."""
-    DEAD = "dead"
-    """Its process is gone, or its lease has run out."""
-    ENDED = "ended"
-    """It wrote its outcome."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Situation:
     """What `decide` needs besides the snapshot.
@@ -59,12 +49,24 @@ class Situation:
         The site's workers a node.
     now : `datetime.datetime`
         UTC.
+    words : `~collections.abc.Mapping`
+        By submission id, what the scheduler says of the driver's job.
+    site : `SiteProfile` or `None`
+        Where it runs; needed with ``cluster`` only.
+    cluster : `Cluster` or `None`
+        What the Slurm cluster allows; `None` when there is none, or nobody has asked yet.
+    no_submission : `str`
+        Why nothing may be submitted now, in words: the scheduler does not answer.
     """
 
     drivers: Mapping[int, Liveness]
     requests: Mapping[str, RequestTable]
     workers: int
     now: datetime
+    words: Mapping[int, str] = field(default_factory=dict)
+    site: SiteProfile | None = None
+    cluster: Cluster | None = None
+    no_submission: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,15 @@ class GiveUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallOff:
+    """Finish a submission that was cancelled before any driver began it."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Follow:
     """Take in the progress of a running submission."""
 
@@ -120,7 +131,7 @@ class Follow:
     submission: SubmissionView
 
 
-type Decision = MoveGroup | Submit | Launch | Harvest | GiveUp | Follow
+type Decision = MoveGroup | Submit | Launch | Harvest | GiveUp | CallOff | Follow
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -160,7 +171,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
                 decisions.append(move)
             elif group.state is GroupState.READY:
                 ready.append(group)
-    if snapshot.campaign.state is CampaignState.ACTIVE:
+    if snapshot.campaign.state is CampaignState.ACTIVE and not situation.no_submission:
         live = sum(1 for group in snapshot.groups if group.live is not None)
         room = max(0, spec.limits.submissions - live)
         decisions.extend(_submission(spec, group, situation) for group in ready[:room])
@@ -171,16 +182,48 @@ def _driver_decision(group: GroupView, submission: SubmissionView, situation: Si
     liveness = situation.drivers[submission.id]
     if liveness is Liveness.ENDED:
         return Harvest(group=group, submission=submission)
-    if liveness is Liveness.ALIVE:
+    if liveness in {Liveness.ALIVE, Liveness.UNSEEN}:
         return Follow(group=group, submission=submission)
+    if _may_call_off(submission, liveness):
+        return CallOff(group=group, submission=submission, reason="cancelled before it began")
+    if liveness is Liveness.QUEUED:
+        return Follow(group=group, submission=submission)
+    return _without_driver(group, submission, situation)
+
+
+def _without_driver(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
+    """Start another driver, unless one is on its way or too many have died already."""
+    words = situation.words.get(submission.id, "")
+    if situation.drivers[submission.id] is Liveness.HOPELESS:
+        reason = f"its driver jobs end before they begin, see driver.log; the last: {words}"
+        return GiveUp(group=group, submission=submission, reason=reason)
     if submission.epoch >= MAX_EPOCHS:
-        return GiveUp(group=group, submission=submission, reason=f"{submission.epoch} drivers died on it")
+        last = f"; the last: {words}" if words else ""
+        return GiveUp(
+            group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
+        )
     launched = submission.launched_at
     if launched is not None and situation.now - launched < LAUNCH_GRACE:
         return None
+    return _launch(group, submission, words)
+
+
+def _may_call_off(submission: SubmissionView, liveness: Liveness) -> bool:
+    """Say whether a cancelled submission needs no driver to end it: none ever claimed it.
+
+    Only of drivers that are Slurm jobs, which might wait in the queue for hours to say just that.
+    """
+    begun = submission.epoch > 0 or submission.state is not SubmissionState.PREPARED
+    waits = liveness in {Liveness.QUEUED, Liveness.UNCLAIMED, Liveness.HOPELESS}
+    return submission.cancel_requested and bool(submission.driver_job) and waits and not begun
+
+
+def _launch(group: GroupView, submission: SubmissionView, words: str) -> Launch:
+    said = f": {words}" if words else ""
+    reason = "its driver died; another one takes over"
     if submission.state is SubmissionState.PREPARED:
-        return Launch(group=group, submission=submission, reason="no driver has claimed it")
-    return Launch(group=group, submission=submission, reason="its driver died; another one takes over")
+        reason = "no driver has claimed it"
+    return Launch(group=group, submission=submission, reason=f"{reason}{said}")
 
 
 def _group_move(
@@ -271,7 +314,27 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
 
 
-def _submission(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
+def _submission(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit | MoveGroup:
+    """Submit a group, or refuse to when the cluster can never run what would be asked of it."""
+    wanted = _wanted(spec, group, situation)
+    if situation.cluster is None or situation.site is None:
+        return wanted
+    step = spec.step(group.step)
+    requests = situation.requests[step.name] if isinstance(step, BpsStep) else None
+    why = refused(
+        group,
+        step=step,
+        remedy=wanted.remedy,
+        requests=requests,
+        site=situation.site,
+        cluster=situation.cluster,
+    )
+    if not why:
+        return wanted
+    return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
+
+
+def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
     number = group.submissions[-1].number + 1 if group.submissions else 1
     step = spec.step(group.step)
     if isinstance(step, ActionStep) or not group.submissions:

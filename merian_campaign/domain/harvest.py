@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from merian_campaign.domain import journal
+from merian_campaign.domain.blame import Blame, blame, last_starts, lost_starts, of_block
 from merian_campaign.domain.quanta import Attempt, DataIdValue, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
+from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
-from merian_campaign.domain.states import QuantumState
+from merian_campaign.domain.states import QuantumState, Verdict
 
 _SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
 
@@ -74,12 +76,24 @@ class Context:
         What the submission asked for.
     driver_lost : `bool`
         Whether its driver died.
+    blocks : `~collections.abc.Mapping`
+        Its blocks by Slurm job id, as far as they are known.
     """
 
     rules: tuple[FailureRule, ...]
     requests: RequestTable
     remedy: Remedy
     driver_lost: bool
+    blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    """What the journal has of one quantum: last state, last start, and starts that came to nothing."""
+
+    progress: journal.QuantumProgress | None = None
+    start: journal.Record | None = None
+    lost: tuple[journal.Record, ...] = ()
 
 
 def parse_predicted(lines: Iterable[str]) -> tuple[Predicted, ...]:
@@ -179,7 +193,8 @@ def conclude(
     context : `Context`
         The submission.
     """
-    seen = journal.fold(records)
+    lines = tuple(records)
+    seen = journal.fold(lines)
     journalled = bool(seen)
     found = {entry.uuid: entry for entry in raw}
     plan = {entry.uuid: entry for entry in predicted}
@@ -194,8 +209,15 @@ def conclude(
     _block(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is journal.QuantumState.HELD}
+    starts, lost = last_starts(lines), lost_starts(lines)
     return tuple(
-        _quantum(entry, found.get(uuid), seen.get(uuid), state=states[uuid], context=context)
+        _quantum(
+            entry,
+            found.get(uuid),
+            _Seen(progress=seen.get(uuid), start=starts.get(uuid), lost=lost.get(uuid, ())),
+            state=states[uuid],
+            context=context,
+        )
         for uuid, entry in plan.items()
         if uuid not in held
     )
@@ -246,7 +268,7 @@ def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> No
 def _quantum(
     entry: Predicted,
     raw: RawQuantum | None,
-    seen: journal.QuantumProgress | None,
+    seen: _Seen,
     *,
     state: QuantumState,
     context: Context,
@@ -267,7 +289,7 @@ def _quantum(
 def _attempts(
     entry: Predicted,
     raw: RawQuantum | None,
-    seen: journal.QuantumProgress | None,
+    seen: _Seen,
     *,
     state: QuantumState,
     context: Context,
@@ -276,12 +298,20 @@ def _attempts(
     found = list(raw.attempts) if raw is not None else []
     if not found:
         found = [_EMPTY]
-    made = []
+    made = [_lost(entry, start, number=number, context=context) for number, start in enumerate(seen.lost, 1)]
+    before = len(made)
     for number, attempt in enumerate(found, start=1):
         last = number == len(found)
         ended = state if last else _attempt_state(attempt)
         made.append(
-            _attempt(entry, attempt, seen if last else None, number=number, state=ended, context=context)
+            _attempt(
+                entry,
+                attempt,
+                seen if last else _Seen(),
+                number=before + number,
+                state=ended,
+                context=context,
+            )
         )
     log = None if raw is None else raw.log
     return tuple(_with_log(attempt, log) for attempt in made)
@@ -303,17 +333,19 @@ def _with_log(attempt: Attempt, log: str | None) -> Attempt:
 def _attempt(
     entry: Predicted,
     raw: RawAttempt,
-    seen: journal.QuantumProgress | None,
+    seen: _Seen,
     *,
     number: int,
     state: QuantumState,
     context: Context,
 ) -> Attempt:
-    record = None if seen is None else seen.record
+    record = None if seen.progress is None else seen.progress.record
     ended = record is not None and record.event in {journal.Event.ENDED, journal.Event.HELD}
     judgement = None
     if state is QuantumState.FAILED:
-        judgement = judge(_evidence(entry, raw, seen, context=context, ended=ended), rules=context.rules)
+        shared = blame(seen.progress, start=seen.start, blocks=context.blocks)
+        evidence = _evidence(entry, raw, seen.progress, context=context, ended=ended, block=shared)
+        judgement = judge(evidence, rules=context.rules)
     started = raw.started
     finished = None if started is None or raw.seconds is None else started + timedelta(seconds=raw.seconds)
     if record is not None and finished is None and ended:
@@ -336,6 +368,25 @@ def _attempt(
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
         charged=True if judgement is None else judgement.charged,
+    )
+
+
+def _lost(entry: Predicted, start: journal.Record, *, number: int, context: Context) -> Attempt:
+    """Return the attempt of an execution that went down with its block and was made up for afterwards."""
+    job = context.blocks.get(start.slurm_job or "")
+    found = None if job is None or job.alive else of_block(job, record=start, start=start)
+    return Attempt(
+        try_number=number,
+        state=QuantumState.FAILED,
+        verdict=Verdict.NODE_LOST if found is None else found.verdict,
+        evidence=f"it was started in Slurm job {start.slurm_job} and never ended there"
+        if found is None
+        else found.evidence,
+        requested_mb=_requested(entry.task, start, context),
+        started=start.time,
+        host=start.host or None,
+        uuid=entry.uuid,
+        charged=False if found is None else found.charged,
     )
 
 
@@ -366,6 +417,7 @@ def _evidence(
     *,
     context: Context,
     ended: bool,
+    block: Blame | None,
 ) -> Evidence:
     record = None if seen is None else seen.record
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None
@@ -381,4 +433,5 @@ def _evidence(
         started=seen is not None and seen.starts > 0,
         ended=ended,
         driver_lost=context.driver_lost,
+        block=block,
     )

@@ -96,6 +96,10 @@ class SubmissionPaths:
         """Output of the driver and of ``bps submit``."""
         return self._path("driver.log")
 
+    def driver_script(self, epoch: int) -> str:
+        """Return the place of the batch script of a driver that is a Slurm job."""
+        return self._path(f"driver{epoch}.sh")
+
     @property
     def progress(self) -> str:
         """What the driver has come to (JSON, replaced atomically)."""

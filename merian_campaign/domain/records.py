@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, SubmissionView
 
 
@@ -48,6 +50,58 @@ class RecordedEvent:
     submission: int | None
     from_state: str | None
     to_state: str | None
+
+
+class JobRole(StrEnum):
+    """What a Slurm job does for its submission."""
+
+    DRIVER = "driver"
+    """It drives it."""
+    BLOCK = "block"
+    """It runs its quanta."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRecord:
+    """A Slurm job as seen, its role, and for how many seconds any quantum ran in it."""
+
+    job: SlurmJob
+    role: str
+    busy_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenJobs:
+    """The Slurm jobs of one submission that were alive when last seen."""
+
+    submission_id: int
+    directory: str
+    driver_job: str
+    jobs: tuple[JobRecord, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRow:
+    """A stored Slurm job, for `blocks`; times UTC."""
+
+    step: str
+    group: str
+    submission: int
+    role: str
+    job_id: str
+    name: str
+    slurm_state: str
+    fate: str
+    reason: str
+    cancelled_by: str
+    exit_code: int | None
+    signal: int | None
+    nodes: str
+    submitted: datetime | None
+    started: datetime | None
+    ended: datetime | None
+    restarts: int
+    busy_seconds: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,11 +28,14 @@ class RequestTable:
         By task label.
     maximum_mb : `~collections.abc.Mapping`
         Largest request by task label, where one is set.
+    site_mb : `int` or `None`
+        The most that any node of the site shares out; `None` when only the node knows.
     """
 
     default_mb: int = 2048
     by_task: Mapping[str, int] = field(default_factory=dict)
     maximum_mb: Mapping[str, int] = field(default_factory=dict)
+    site_mb: int | None = None
 
     def base(self, task: str) -> int:
         """Return the request of a task, MiB."""
@@ -61,8 +64,9 @@ class Prospects:
 
 
 def memory_limit(*, task: str, policy: Afterburner, requests: RequestTable) -> int:
-    """Return the largest request a task may have, MiB: ``requestMemoryMax`` or the policy's."""
-    return min(requests.maximum_mb.get(task, policy.memory_max), policy.memory_max)
+    """Return the largest request a task may have, MiB: ``requestMemoryMax``, the policy's or the site's."""
+    limit = min(requests.maximum_mb.get(task, policy.memory_max), policy.memory_max)
+    return limit if requests.site_mb is None else min(limit, requests.site_mb)
 
 
 def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: RequestTable) -> bool:

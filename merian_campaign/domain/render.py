@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import walltime_seconds
@@ -27,31 +28,6 @@ OWN_SITE_CLASSES = {
     "lsst.ctrl.bps.parsl.sites.Slurm": "merian_campaign.wms.sites.Slurm",
 }
 """Our site class for each stock one, so that one site file serves both services."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SiteProfile:
-    """What rendering must know of a site.
-
-    Parameters
-    ----------
-    name : `str`
-        Name under ``site:`` in its file.
-    file : `str`
-        Absolute path of its YAML.
-    workers : `int`
-        Workers a node.
-    workers_key : `str`
-        The site key that sets them: ``cores`` or ``cores_per_node``.
-    site_class : `str`
-        The site class its file names.
-    """
-
-    name: str
-    file: str
-    workers: int
-    workers_key: str
-    site_class: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +56,8 @@ class RenderRequest:
         Absolute path of the shell wrapper that writes the journal under the stock service.
     hold : `bool`
         Whether a list of quanta that must not run again lies in the directory.
+    needs_mb : `int`
+        Largest memory request of its tasks, MiB, as far as it is known: it may ask for larger blocks.
     """
 
     spec: CampaignSpec
@@ -92,6 +70,7 @@ class RenderRequest:
     remedy: Remedy
     quantum_wrapper: str
     hold: bool = False
+    needs_mb: int = 0
 
 
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
@@ -240,6 +219,9 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
     wanted = (OWN_SITE_CLASSES if request.spec.wms == "campaign" else own).get(request.site.site_class)
     if wanted is not None:
         section["class"] = wanted
+    larger = request.site.larger_for(request.needs_mb)
+    if larger is not None:
+        section.update(larger.model_dump(exclude_none=True))
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section

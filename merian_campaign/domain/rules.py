@@ -13,6 +13,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from merian_campaign.domain.blame import Blame
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
@@ -78,6 +79,8 @@ class Evidence:
         Whether the journal saw it start and end.
     driver_lost : `bool`
         Whether the submission's driver died.
+    block : `Blame` or `None`
+        What the fate of its block (a Slurm job) means for it.
     """
 
     task: str
@@ -90,6 +93,7 @@ class Evidence:
     started: bool = False
     ended: bool = False
     driver_lost: bool = False
+    block: Blame | None = None
 
 
 BUILT_IN = (
@@ -162,10 +166,13 @@ def _found(pattern: str | None, text: str | None) -> bool:
 def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgement:
     """Say why an attempt failed.
 
-    The guard's own measurement comes first, then the rules, then what can be inferred from how the
-    process ended. A lost node or driver is never charged.
+    The guard's own measurement comes first, then how the Slurm job around it ended, then the rules, then
+    what can be inferred from how the process ended. A lost node or driver is never charged.
     """
     guard = _from_guard(evidence)
+    block = evidence.block
+    if block is not None and evidence.exception_type is None and (guard is None or not guard.charged):
+        return Judgement(verdict=block.verdict, evidence=block.evidence, charged=block.charged)
     if guard is not None:
         return guard
     for rule in (*rules, *BUILT_IN):

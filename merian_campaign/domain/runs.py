@@ -9,6 +9,9 @@ from typing import Any
 
 from merian_campaign.domain.states import SubmissionOutcome
 
+INFRASTRUCTURE_FAILED = 11
+"""Exit status of our WMS service when initialization, ingest, workers or Slurm failed."""
+
 
 class RunEnd(StrEnum):
     """How the work of a submission ended."""

@@ -93,6 +93,8 @@ class SubmissionView:
         UTC.
     cancel_requested : `bool`
         Whether a person asked for it to stop.
+    driver_job : `str`
+        Name of the Slurm job of its latest driver; empty when that is a process.
     """
 
     id: int
@@ -111,6 +113,7 @@ class SubmissionView:
     lease_expires_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested: bool = False
+    driver_job: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

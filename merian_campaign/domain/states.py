@@ -105,7 +105,9 @@ class Verdict(StrEnum):
 GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     GroupState.WAITING: frozenset({GroupState.READY, GroupState.BLOCKED, GroupState.CANCELLED}),
     GroupState.BLOCKED: frozenset({GroupState.WAITING, GroupState.READY, GroupState.CANCELLED}),
-    GroupState.READY: frozenset({GroupState.RUNNING, GroupState.WAITING, GroupState.CANCELLED}),
+    GroupState.READY: frozenset(
+        {GroupState.RUNNING, GroupState.WAITING, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
+    ),
     GroupState.RUNNING: frozenset(
         {GroupState.READY, GroupState.DONE, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
     ),

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import SiteProfile
 from merian_campaign.domain.rules import FailureRule, FailureRules
+from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.yaml_lines import read_document
 
 _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
+_SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
+_OPTION = re.compile(r"#SBATCH\s+--(partition|account|time)[=\s]+(\S+)")
 
 
 def read_site(file: str) -> SiteProfile:
@@ -26,16 +31,24 @@ def read_site(file: str) -> SiteProfile:
     Raises
     ------
     BadInputError
-        Raised if it has no ``site:`` section for its ``computeSite``.
+        Raised if it has no ``site:`` section for its ``computeSite``, or says something odd of drivers.
     """
-    data = read_document(Path(file)).data
+    document = read_document(Path(file))
+    data = document.data
     sites = data.get("site")
     name = data.get("computeSite")
     if not isinstance(sites, dict) or not isinstance(name, str) or not isinstance(sites.get(name), dict):
         raise BadInputError(
             f"{file}: a site file needs computeSite: NAME and its section site: {{NAME: ...}}"
         )
+    own = {key: data[key] for key in SiteOptions.model_fields if key in data}
+    try:
+        options = SiteOptions.model_validate(own)
+    except ValidationError as error:
+        known = [*SiteOptions.model_fields, *DriverOptions.model_fields, *Larger.model_fields]
+        raise bad_file(document, error.errors(), known=known) from None
     section: Any = sites[name]
+    site_class = str(section.get("class", ""))
     for key in _WORKER_KEYS:
         if type(section.get(key)) is int and section[key] > 0:
             return SiteProfile(
@@ -43,11 +56,44 @@ def read_site(file: str) -> SiteProfile:
                 file=file,
                 workers=section[key],
                 workers_key=key,
-                site_class=str(section.get("class", "")),
+                site_class=site_class,
+                blocks=_blocks(section) if site_class.rpartition(".")[2] in _SLURM_CLASSES else None,
+                driver=options.driver_options if options.driver == "slurm" else None,
+                larger=options.larger,
+                status_seconds=_seconds(section.get("status_seconds")),
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"
     )
+
+
+def _blocks(section: Mapping[str, Any]) -> Blocks:
+    """Return what a Slurm site's blocks ask for; ``#SBATCH`` lines of its own win, as they do in Slurm."""
+    lines = " ".join(str(section.get("scheduler_options", "")).splitlines())
+    options = dict(_OPTION.findall(lines))
+    memory = _whole(section.get("mem_per_node"))
+    shared = _whole(section.get("memory_mb"))
+    return Blocks(
+        partition=options.get("partition") or _text(section.get("partition")),
+        account=options.get("account") or _text(section.get("account")),
+        walltime=options.get("time") or _text(section.get("walltime")) or "",
+        nodes=_whole(section.get("nodes")) or 1,
+        cpus=_whole(section.get("cores_per_node")),
+        mem_mb=memory and memory * 1024,
+        shared_mb=shared or (memory and memory * 1024),
+    )
+
+
+def _seconds(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 30.0
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def read_rules(file: str | None) -> tuple[FailureRule, ...]:

@@ -7,8 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.decide import Liveness
+from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.harvest import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.states import SubmissionState
@@ -50,16 +51,19 @@ class LocalDrivers:
         for path, text in files.items():
             write_if_changed(Path(path), text)
 
+    def command(self, submission: SubmissionView) -> tuple[str, ...]:
+        """Return the command that drives a submission."""
+        return (
+            bps_run.program("merian-campaign"), "drive", str(submission.id), "--epoch", str(submission.epoch),
+        )  # fmt: skip
+
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver in a session of its own; return its pid."""
         paths = SubmissionPaths(directory=submission.directory)
         marker = f"{submission.directory}#driver{submission.epoch}"
         environ = bps_run.environment({**self._environ, **environment}, marker=marker)
-        command = [
-            bps_run.program("merian-campaign"), "drive", str(submission.id), "--epoch", str(submission.epoch),
-        ]  # fmt: skip
         return processes.start_detached(
-            command,
+            self.command(submission),
             directory=Path(submission.directory),
             log=Path(paths.driver_log),
             environment=environ,
@@ -82,6 +86,14 @@ class LocalDrivers:
         except OSError:
             return ()
         return journal.parse_lines(text)
+
+    def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
+        """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
+        file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
+        try:
+            return parse_block_lines(file.read_text(encoding="utf-8", errors="replace"))
+        except OSError:
+            return ()
 
     def outcome(self, directory: str) -> Mapping[str, object] | None:
         """Return how a submission's driver ended; `None` while it has not."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from merian_campaign.domain.decide import Decision, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
+from merian_campaign.domain.decide import (
+    CallOff,
+    Decision,
+    Follow,
+    GiveUp,
+    Harvest,
+    Launch,
+    MoveGroup,
+    Submit,
+)
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.states import GroupState
 
@@ -25,6 +34,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: PLR0911 - one line
             return f"harvest submission {submission.number}", "its driver has ended"
         case GiveUp(submission=submission, reason=reason):
             return f"give up submission {submission.number}", reason
+        case CallOff(submission=submission, reason=reason):
+            return f"call off submission {submission.number}", reason
         case Follow(submission=submission):
             return f"follow submission {submission.number}", "it runs"
 

@@ -176,7 +176,9 @@ def _collect(*, store: Store, spec: CampaignSpec, work: Work, result: RunResult)
         return RunResult(end=RunEnd.FAILED, reason=error, exit_code=result.exit_code)
     if result.end is RunEnd.FAILED and work.ran():
         # The workflow ran and something after it failed; what had to be done after it is done now.
-        result = RunResult(end=RunEnd.RAN, reason=f"collected by the driver: {result.reason}")
+        result = RunResult(
+            end=RunEnd.RAN, reason=f"collected by the driver: {result.reason}", exit_code=result.exit_code
+        )
     with store.repository_lock(spec.butler):
         work.prepend()
     return result

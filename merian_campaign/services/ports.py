@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.decide import Liveness
+from merian_campaign.domain.blocks import BlockLine
+from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.harvest import Predicted, RawQuantum
+from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
@@ -17,10 +19,14 @@ from merian_campaign.domain.records import (
     Claim,
     Event,
     FailureRow,
+    JobRecord,
+    JobRow,
     NewGroup,
+    OpenJobs,
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
+from merian_campaign.domain.slurm import Answer, Sight, Watch
 from merian_campaign.domain.snapshot import (
     CampaignView,
     ProcessIdentity,
@@ -43,6 +49,7 @@ __all__ = [
     "FailureRow",
     "NewGroup",
     "RecordedEvent",
+    "Scheduler",
     "Store",
     "Work",
 ]
@@ -153,8 +160,11 @@ class Store(Protocol):
     ) -> SubmissionView:
         """Commit the intention to submit: submission row PREPARED, group RUNNING, event."""
 
-    def launching(self, *, submission_id: int, now: datetime) -> None:
-        """Record that a driver is about to be started (committed before it is)."""
+    def launching(self, *, submission_id: int, now: datetime, driver_job: str = "") -> None:
+        """Record that a driver is about to be started (committed before it is).
+
+        ``driver_job`` is the name its Slurm job will have; empty for a process.
+        """
 
     def claim(
         self,
@@ -179,7 +189,9 @@ class Store(Protocol):
     def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
         """Ask a submission's driver to stop."""
 
-    def record_progress(self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime) -> int:
+    def record_progress(
+        self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime, jobs: Sequence[JobRecord] = ()
+    ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else.
 
         Returns
@@ -197,11 +209,25 @@ class Store(Protocol):
         reason: str,
         actor: str,
         now: datetime,
+        jobs: Sequence[JobRecord] = (),
     ) -> Counts:
-        """Store a finished submission's quanta and attempts, finish it, and recount its group.
+        """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
         One transaction; idempotent; COPY into a temporary table, then ``INSERT .. ON CONFLICT``.
         """
+
+    # -- Slurm -------------------------------------------------------------------------------------
+    def record_jobs(self, *, submission_id: int, jobs: Sequence[JobRecord], now: datetime) -> int:
+        """Put on record what was seen of a submission's Slurm jobs; return how many rows changed."""
+
+    def open_jobs(self, name: str) -> tuple[OpenJobs, ...]:
+        """Return the Slurm jobs of a campaign that were alive when last seen, by submission."""
+
+    def jobs(self, name: str) -> tuple[JobRow, ...]:
+        """Return the Slurm jobs of a campaign, in the order of its steps."""
+
+    def note_scheduler(self, *, campaign_id: int, unreachable: str, actor: str, now: datetime) -> bool:
+        """Record an event when the scheduler has stopped answering, or answers again; say if it was news."""
 
 
 class Work(Protocol):
@@ -253,6 +279,12 @@ class Drivers(Protocol):
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver that outlives this process; return its pid."""
 
+    def command(self, submission: SubmissionView) -> tuple[str, ...]:
+        """Return the command that drives a submission, for a batch script."""
+
+    def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
+        """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
+
     def predicted(self, directory: str) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down."""
 
@@ -264,3 +296,19 @@ class Drivers(Protocol):
 
     def outcome(self, directory: str) -> Mapping[str, Any] | None:
         """Return how a submission's driver ended; `None` while it has not."""
+
+
+class Scheduler(Protocol):
+    """Slurm; whatever goes wrong with it is an answer, never an error."""
+
+    def look(self, watch: Watch, *, fresh_seconds: float = 0.0) -> Sight:
+        """Look at all of this user's jobs: at most two commands, however many there are."""
+
+    def cluster(self) -> Cluster | str:
+        """Return what the cluster allows, or in words why it does not say; one command."""
+
+    def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
+        """Keep a batch script at ``path`` and submit it."""
+
+    def cancel(self, job_ids: Sequence[str]) -> str:
+        """Cancel jobs and wait until none is in the queue; return in words what went wrong, if anything."""

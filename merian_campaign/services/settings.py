@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import SiteProfile
 from merian_campaign.domain.rules import FailureRule
+from merian_campaign.domain.site import SiteProfile
 
 
 @dataclass(frozen=True, kw_only=True)

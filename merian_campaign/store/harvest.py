@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
 from merian_campaign.domain.quanta import Counts, Quantum
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.records import Event, JobRecord
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
 from merian_campaign.store import events, merging, schema
 from merian_campaign.store.database import Database, raw
 from merian_campaign.store.groups import lock_group
+from merian_campaign.store.jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
 from merian_campaign.store.staging import stage
 from merian_campaign.store.submissions import lock_submission
@@ -25,7 +26,9 @@ _COUNTS = text(
 class Harvest(Database):
     """The part of the store that takes in quanta."""
 
-    def record_progress(self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime) -> int:
+    def record_progress(
+        self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime, jobs: Sequence[JobRecord] = ()
+    ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else.
 
         Attempts that have ended are put on record too. Progress of a submission that was already
@@ -39,6 +42,7 @@ class Harvest(Database):
         with self._transaction() as connection:
             staged = stage(raw(connection), quanta)
             submission = _lock(connection, submission_id)
+            put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             if not staged or submission["state"] == SubmissionState.FINISHED:
                 return 0
             return _merge(connection, submission, now=now, final=False)
@@ -52,8 +56,9 @@ class Harvest(Database):
         reason: str,
         actor: str,
         now: datetime,
+        jobs: Sequence[JobRecord] = (),
     ) -> Counts:
-        """Store a finished submission's quanta and attempts, finish it, and recount its group.
+        """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
         One transaction; idempotent. Harvesting again may correct quanta and outcome.
 
@@ -65,6 +70,7 @@ class Harvest(Database):
         with self._transaction() as connection:
             stage(raw(connection), quanta)
             submission = _lock(connection, submission_id)
+            put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             _merge(connection, submission, now=now, final=True)
             _finish(connection, submission, outcome=outcome, reason=reason, actor=actor, now=now)
             found = connection.execute(_COUNTS, {"group_id": submission["group_id"]})

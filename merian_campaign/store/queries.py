@@ -121,3 +121,14 @@ WHERE q.group_id = %(group_id)s AND q.state <> 'succeeded'
   AND q.verdict IN ('algorithm', 'configuration') AND s.number > g.attempts_from
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
+
+JOBS = """
+SELECT g.step, g.key AS "group", s.number AS submission, j.role, j.job_id, j.name, j.slurm_state, j.fate,
+       j.reason, j.cancelled_by, j.exit_code, j.signal, j.nodes, j.submitted, j.started, j.ended, j.restarts,
+       j.busy_seconds
+FROM slurm_job AS j
+JOIN submission AS s ON s.id = j.submission_id
+JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s
+ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
+"""

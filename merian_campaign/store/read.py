@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.quanta import Counts, HeldQuantum
-from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, RecordedEvent
+from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
 from merian_campaign.domain.states import QuantumState
 from merian_campaign.store import queries
 from merian_campaign.store.connection import open_connection, translated
@@ -60,6 +60,12 @@ def events(
     """Return the newest events of a campaign or of one of its groups, newest first."""
     values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
     return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
+
+
+def jobs(connection: Connection, name: str) -> tuple[JobRow, ...]:
+    """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
+    values = {"campaign_id": campaign_id(connection, name)}
+    return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
 
 
 def held_quanta(connection: Connection, *, group_id: int) -> tuple[HeldQuantum, ...]:
@@ -178,3 +184,8 @@ class Reader:
         """Return the newest events, newest first."""
         with translated(self._url), self._connection:
             return events(self._connection, name, group_id=group_id, limit=limit)
+
+    def jobs(self, name: str) -> tuple[JobRow, ...]:
+        """Return the Slurm jobs of a campaign, in the order of its steps."""
+        with translated(self._url), self._connection:
+            return jobs(self._connection, name)

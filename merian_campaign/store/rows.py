@@ -73,6 +73,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
         lease_expires_at=row["lease_expires_at"],
         finished_at=row["finished_at"],
         cancel_requested=row["cancel_requested"],
+        driver_job=row["driver_job"],
     )
 
 

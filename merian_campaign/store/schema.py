@@ -17,6 +17,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -29,6 +30,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from merian_campaign.domain.records import JobRole
+from merian_campaign.domain.slurm import Fate
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -160,6 +163,7 @@ submission = Table(
     Column("claimed_at", _TIME),
     Column("lease_expires_at", _TIME),
     Column("finished_at", _TIME),
+    _text("driver_job"),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),
@@ -178,6 +182,35 @@ submission = Table(
         postgresql_where=text("run_collection <> ''"),
     ),
     comment="One BPS run (or action) of one group; number 1 is the first, later ones are afterburners",
+)
+
+slurm_job = Table(
+    "slurm_job",
+    metadata,
+    _key(),
+    Column("submission_id", BigInteger, ForeignKey(submission.c.id), nullable=False),
+    Column("role", Text, nullable=False),
+    Column("job_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    # Slurm's own word, of which there may be new ones; what it means to us is the fate.
+    Column("slurm_state", Text, nullable=False),
+    Column("fate", Text, nullable=False),
+    _text("reason"),
+    _text("cancelled_by"),
+    Column("exit_code", Integer),
+    Column("signal", Integer),
+    _text("nodes"),
+    Column("submitted", _TIME),
+    Column("started", _TIME),
+    Column("ended", _TIME),
+    _count("restarts"),
+    Column("busy_seconds", Double),
+    Column("updated_at", _TIME, nullable=False),
+    _one_of("role", JobRole),
+    _one_of("fate", Fate),
+    UniqueConstraint("submission_id", "job_id"),
+    Index("ix_slurm_job_alive", "submission_id", postgresql_where=text("fate = 'alive'")),
+    comment="A Slurm job of a submission, driver or block, as last seen; times are UTC",
 )
 
 quantum = Table(

@@ -5,18 +5,19 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from merian_campaign.domain.quanta import HeldQuantum
-from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, RecordedEvent
+from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
 from merian_campaign.store import locks, read
 from merian_campaign.store.campaigns import Campaigns
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import Forget
 from merian_campaign.store.groups import Groups
 from merian_campaign.store.harvest import Harvest
+from merian_campaign.store.jobs import Jobs
 from merian_campaign.store.snapshots import Snapshots
 from merian_campaign.store.submissions import Submissions
 
 
-class PostgresStore(Campaigns, Groups, Submissions, Harvest, Snapshots, Forget):
+class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, Snapshots, Forget):
     """The ``Store`` of the services, on PostgreSQL.
 
     Safe to use from several threads. Every method is one transaction, unless it says otherwise.
@@ -51,6 +52,11 @@ class PostgresStore(Campaigns, Groups, Submissions, Harvest, Snapshots, Forget):
         """Return the stored attempts of a group's quanta."""
         with self._reading() as connection:
             return read.attempts(raw(connection), group_id=group_id)
+
+    def jobs(self, name: str) -> tuple[JobRow, ...]:
+        """Return the Slurm jobs of a campaign, in the order of its steps."""
+        with self._reading() as connection:
+            return read.jobs(raw(connection), name)
 
     def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
         """Return the newest events, newest first."""

@@ -89,11 +89,17 @@ class Submissions(Database):
         except IntegrityError as error:
             raise _refusal(error, number=number, run_collection=run_collection) from error
 
-    def launching(self, *, submission_id: int, now: datetime) -> None:
-        """Record that a driver is about to be started (committed before it is)."""
+    def launching(self, *, submission_id: int, now: datetime, driver_job: str = "") -> None:
+        """Record that a driver is about to be started (committed before it is).
+
+        ``driver_job`` is the name its Slurm job will have, by which it is found when the answer is lost;
+        empty for a process.
+        """
         with self._transaction() as connection:
             connection.execute(
-                update(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).values(launched_at=now)
+                update(_SUBMISSION)
+                .where(_SUBMISSION.c.id == submission_id)
+                .values(launched_at=now, driver_job=driver_job)
             )
 
     def claim(

@@ -16,7 +16,7 @@ from merian_campaign.domain.states import (
 GROUP = {
     "waiting": {"ready", "blocked", "cancelled"},
     "blocked": {"waiting", "ready", "cancelled"},
-    "ready": {"running", "waiting", "cancelled"},
+    "ready": {"running", "waiting", "cancelled", "needs_review"},
     "running": {"ready", "done", "needs_review", "cancelled"},
     "needs_review": {"ready", "done", "cancelled"},
     "done": {"ready"},

@@ -18,6 +18,7 @@ from store_help import rows
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.store import embedded, server
 from merian_campaign.store.connection import open_connection
+from merian_campaign.store.version import KNOWN
 
 USE = """
 import sys
@@ -54,7 +55,7 @@ def test_two_processes_start_it_at_once_and_it_survives_both(deep: Path) -> None
     assert len(os.fsencode(embedded.socket_directory(deep) / ".s.PGSQL.5432")) < 107
     assert embedded.answers(deep)
     with closing(open_connection(embedded.url(deep))) as connection:
-        assert rows(connection, "SELECT version_num FROM alembic_version") == [("0001",)]
+        assert rows(connection, "SELECT version_num FROM alembic_version") == [(KNOWN[-1],)]
 
 
 def test_it_comes_back_after_it_was_killed(deep: Path) -> None:

@@ -1,0 +1,122 @@
+"""What the end of a block means for the quanta that ran in it.
+
+A quantum that started and was never seen to end shares its block's fate: that is its verdict, with the
+block's job id, node, state and times as evidence, and nothing of it is charged. Only when a block was ended
+for its memory somebody is to blame: whoever was measured above its own request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from merian_campaign.domain.journal import Event, QuantumProgress, QuantumState, Record
+from merian_campaign.domain.slurm import Fate, SlurmJob, describe
+from merian_campaign.domain.states import Verdict
+
+_VERDICTS = {
+    Fate.OUT_OF_MEMORY: Verdict.NODE_LOST,
+    Fate.WALLTIME: Verdict.WALLTIME,
+    Fate.NODE_LOST: Verdict.NODE_LOST,
+    Fate.PREEMPTED: Verdict.NODE_LOST,
+    Fate.CANCELLED: Verdict.NODE_LOST,
+    Fate.FAILED: Verdict.NODE_LOST,
+}
+"""Of those that are not to blame."""
+
+_SUDDEN = (9, 15)  # signals that whoever ends a block sends to what runs in it
+_NEAR_SECONDS = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blame:
+    """A verdict that rests on the fate of a block."""
+
+    verdict: Verdict
+    evidence: str
+    charged: bool
+
+
+def last_starts(records: Iterable[Record]) -> dict[str, Record]:
+    """Return the line that last started each quantum, by UUID."""
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.event == Event.STARTED:
+            found.update(dict.fromkeys(record.quanta, record))
+    return found
+
+
+def lost_starts(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
+    """Return, by UUID, the lines that started a quantum in a block and were followed by another start.
+
+    Those are executions that went down with their block and were made up for within the submission.
+    """
+    open_starts: dict[str, Record] = {}
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        for quantum in record.quanta:
+            if record.event == Event.STARTED:
+                before = open_starts.get(quantum)
+                if before is not None and before.slurm_job:
+                    found.setdefault(quantum, []).append(before)
+                open_starts[quantum] = record
+            elif record.event == Event.ENDED and record.verdict != "node_lost":
+                open_starts.pop(quantum, None)
+    return {quantum: tuple(starts) for quantum, starts in found.items()}
+
+
+def blame(
+    progress: QuantumProgress | None,
+    *,
+    start: Record | None,
+    blocks: Mapping[str, SlurmJob],
+) -> Blame | None:
+    """Say what the fate of its block means for a quantum; `None` when it has nothing to say.
+
+    Parameters
+    ----------
+    progress : `QuantumProgress` or `None`
+        The quantum's last known state.
+    start : `Record` or `None`
+        The line that last started it.
+    blocks : `~collections.abc.Mapping`
+        The submission's blocks by Slurm job id.
+    """
+    job = blocks.get(start.slurm_job or "") if start is not None else None
+    if progress is None or start is None or job is None or job.fate not in _VERDICTS:
+        return None
+    record = progress.record
+    unended = progress.state in {QuantumState.LOST, QuantumState.RUNNING}
+    given_up = progress.state is QuantumState.FAILED and (
+        record.verdict in {"node_lost", "cancelled"} or _went_down_with(record, job)
+    )
+    if not unended and not given_up:
+        return None
+    return of_block(job, record=record, start=start)
+
+
+def of_block(job: SlurmJob, *, record: Record, start: Record) -> Blame:
+    """Return the verdict on an execution that went down with its block."""
+    words = describe(job)
+    if start.slurm_node and start.slurm_node not in job.nodes:
+        words += f", it ran on {start.slurm_node}"
+    asked = record.requested_mb or start.requested_mb
+    killed = job.fate is Fate.OUT_OF_MEMORY or (job.fate is Fate.FAILED and job.signal == 9)  # noqa: PLR2004
+    if killed and record.peak_mb and asked and record.peak_mb > asked:
+        return Blame(
+            verdict=Verdict.OUT_OF_MEMORY,
+            evidence=f"reached {record.peak_mb:.0f} MB, asked for {asked:.0f} MB; its {words}",
+            charged=True,
+        )
+    if killed:
+        words += "; another quantum than this took the memory"
+    return Blame(verdict=_VERDICTS.get(job.fate, Verdict.NODE_LOST), evidence=f"its {words}", charged=False)
+
+
+def _went_down_with(record: Record, job: SlurmJob) -> bool:
+    """Say whether a process was ended by a signal at about the time its block ended badly."""
+    if record.verdict not in {None, "failed"} or record.signal not in _SUDDEN or job.ended is None:
+        return False
+    when = record.time
+    near = when is not None and abs((job.ended - when).total_seconds()) <= _NEAR_SECONDS
+    return near and job.fate is not Fate.FAILED

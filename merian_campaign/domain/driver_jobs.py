@@ -1,0 +1,148 @@
+"""Drivers as Slurm jobs: their names, their scripts, and what the scheduler's answer says of them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.slurm import COMMENT_PREFIX, Sight, SlurmJob, belongs, describe
+from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.spec.site import DriverOptions
+
+MAX_FAILED_JOBS = 3
+"""Driver jobs that may end without having claimed their submission before it is given up."""
+
+_READABLE = 60
+_ODD = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def driver_job_name(*, readable: str, directory: str, epoch: int) -> str:
+    """Return the name of a driver's Slurm job: readable, unique to its directory and epoch."""
+    digest = hashlib.sha256(directory.encode()).hexdigest()[:10]
+    return f"{_ODD.sub('_', readable)[:_READABLE]}-{digest}-driver{epoch}"
+
+
+def comment_of(directory: str) -> str:
+    """Return the comment of a submission's driver jobs."""
+    return COMMENT_PREFIX + directory
+
+
+def script(
+    *,
+    name: str,
+    directory: str,
+    log: str,
+    options: DriverOptions,
+    command: Sequence[str],
+) -> str:
+    """Return the batch script of a driver's Slurm job.
+
+    Parameters
+    ----------
+    name : `str`
+        Of the job.
+    directory : `str`
+        The submission's directory; where it runs.
+    log : `str`
+        File that its output is added to.
+    options : `DriverOptions`
+        What it asks of Slurm.
+    command : sequence of `str`
+        What it runs.
+    """
+    asked = {
+        "job-name": name,
+        "comment": comment_of(directory),
+        "partition": options.partition,
+        "account": options.account,
+        "qos": options.qos,
+        "time": options.time,
+        "mem": None if options.mem_mb is None else f"{options.mem_mb}M",
+        "cpus-per-task": options.cpus,
+        "ntasks": 1,
+        "nodes": 1,
+        "output": log,
+        "open-mode": "append",
+        "chdir": directory,
+        "export": "ALL",
+        # Should two be submitted after all, they run one after the other, and the second finds nothing to do.
+        "dependency": "singleton",
+    }
+    lines = [f"#SBATCH --{key}={_quoted(value)}" for key, value in asked.items() if value is not None]
+    lines += [line for line in options.scheduler_options.splitlines() if line.strip()]
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *lines,
+            "#SBATCH --no-requeue",
+            # What Slurm set for this job must not reach the jobs that it submits.
+            "for name in $(compgen -e SLURM_) $(compgen -e SBATCH_); do",
+            '    [ "$name" = SLURM_CONF ] || unset "$name"',
+            "done",
+            *options.prelude.splitlines(),
+            f"exec {shlex.join(command)}",
+            "",
+        ]
+    )
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"\s", text) else text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What was seen of a submission's driver, and in words what that rests on."""
+
+    liveness: Liveness
+    words: str = ""
+
+
+def of_submission(
+    jobs: Iterable[SlurmJob], *, submission: SubmissionView, blocks: Iterable[str]
+) -> tuple[tuple[SlurmJob, str], ...]:
+    """Return a submission's jobs among many, each with its role: ``driver`` or ``block``."""
+    names = frozenset(blocks)
+    own = frozenset({submission.driver_job} - {""})
+    stem = submission.driver_job.rstrip("0123456789")
+    found = []
+    for job in jobs:
+        if belongs(job, directory=submission.directory, names=names | own):
+            is_driver = bool(stem) and job.name.rstrip("0123456789") == stem
+            found.append((job, "driver" if is_driver else "block"))
+    return tuple(found)
+
+
+def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
+    """Say what is known of a submission whose driver is a Slurm job and has left no outcome.
+
+    A scheduler that does not answer decides nothing; a job in the queue is alive however long it waits.
+    """
+    if sight.unreachable:
+        return Seen(liveness=Liveness.UNSEEN, words=f"Slurm does not answer: {sight.unreachable}")
+    launched = submission.launched_at
+    if launched is not None and sight.at < launched:
+        return Seen(liveness=Liveness.UNSEEN, words="started since Slurm was last asked")
+    jobs = [job for job in sight.jobs if job.name == submission.driver_job]
+    alive = [job for job in jobs if job.alive]
+    claimed = submission.driver is not None and launched is None
+    if alive:
+        return Seen(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
+    ended = sorted(jobs, key=lambda job: int(job.job_id))
+    words = describe(ended[-1]) if ended else "Slurm does not know its job"
+    return Seen(liveness=_gone(submission, ended=len(ended), claimed=claimed, now=now), words=words)
+
+
+def _gone(submission: SubmissionView, *, ended: int, claimed: bool, now: datetime) -> Liveness:
+    """Judge a driver that has no living job; ``ended`` of its name are over."""
+    if not claimed:
+        return Liveness.HOPELESS if ended >= MAX_FAILED_JOBS else Liveness.UNCLAIMED
+    lease = submission.lease_expires_at
+    # Purged from the queue, not in the accounting yet: its last sign of life still counts.
+    return Liveness.ALIVE if not ended and lease is not None and lease > now else Liveness.DEAD

@@ -1,0 +1,264 @@
+"""Carrying out what was decided; every side effect comes after the committed intention to have it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from merian_campaign.domain import decide as core
+from merian_campaign.domain import harvest, render, runs
+from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
+from merian_campaign.domain.fit import known_requests
+from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
+from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.records import JobRecord, JobRole
+from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.site import DriverOptions
+from merian_campaign.domain.states import QuantumState
+from merian_campaign.services.hold import hold_file
+from merian_campaign.services.outlook import Outlook, refused_words
+from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.settings import CampaignSettings, Surroundings
+
+
+class Hand:
+    """Carries out decisions, one at a time.
+
+    Parameters
+    ----------
+    store, drivers, scheduler, around
+        The world.
+    spec, settings
+        The campaign.
+    outlook : `Outlook`
+        What was seen of Slurm.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        drivers: Drivers,
+        scheduler: Scheduler,
+        around: Surroundings,
+        spec: CampaignSpec,
+        settings: CampaignSettings,
+        outlook: Outlook,
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._scheduler = scheduler
+        self._around = around
+        self._spec = spec
+        self._settings = settings
+        self._outlook = outlook
+        self.progressed = 0
+
+    def act(self, decision: Decision) -> str:  # noqa: PLR0911 - one a kind of decision
+        """Carry out a decision; return it in words, or nothing when it was only looking."""
+        match decision:
+            case core.MoveGroup(group=group, state=state, reason=reason):
+                self._store.move_group(
+                    group_id=group.id,
+                    state=state,
+                    reason=reason,
+                    actor=self._around.actor,
+                    now=self._around.clock(),
+                )
+                return f"{_name(group)}: {state} ({reason})"
+            case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
+                return self._submit(group, number=number, remedy=remedy, reason=reason)
+            case core.Launch(group=group, submission=submission, reason=reason):
+                words = f"{_name(group)}: driver started for submission {submission.number} ({reason})"
+                return self._launch(group, submission, words)
+            case core.Follow(group=group, submission=submission):
+                self._follow(submission)
+                return ""
+            case core.Harvest(group=group, submission=submission):
+                return self._harvest(group, submission)
+            case core.GiveUp(group=group, submission=submission, reason=reason):
+                return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+            case core.CallOff(group=group, submission=submission, reason=reason):
+                return self._call_off(group, submission, reason)
+
+    def _request(
+        self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy
+    ) -> render.RenderRequest:
+        known = known_requests(group, step=step, remedy=remedy, requests=self._settings.requests[step.name])
+        return render.RenderRequest(
+            spec=self._spec,
+            step=step,
+            group=group.key,
+            selection=group.selection,
+            number=number,
+            directory=directory,
+            site=self._settings.site,
+            remedy=remedy,
+            quantum_wrapper=self._around.quantum_wrapper,
+            hold=any(entry.number < number for entry in group.submissions),
+            needs_mb=max(known.values(), default=0),
+        )
+
+    def _submit(self, group: GroupView, *, number: int, remedy: Remedy, reason: str) -> str:
+        step = self._spec.step(group.step)
+        directory = submission_directory(
+            root=self._spec.work_dir or self._around.root,
+            campaign=self._spec.campaign,
+            step=group.step,
+            group=group.key,
+            number=number,
+        )
+        run = ""
+        if isinstance(step, BpsStep):
+            run = run_collection(
+                RunName(step_output=self._spec.output_of(step), group=group.key, number=number)
+            )
+        submission = self._store.prepare_submission(
+            group_id=group.id,
+            number=number,
+            run_collection=run,
+            repository=self._spec.butler,
+            directory=directory,
+            remedy=remedy,
+            reason=reason,
+            actor=self._around.actor,
+            now=self._around.clock(),
+        )
+        kind = "submission" if number == 1 else "afterburner"
+        return self._launch(group, submission, f"{_name(group)}: {kind} {number} started ({reason})")
+
+    def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
+        """Start a driver; return ``words``, or what went wrong."""
+        step = self._spec.step(group.step)
+        if isinstance(step, BpsStep):
+            request = self._request(
+                group,
+                step,
+                number=submission.number,
+                directory=submission.directory,
+                remedy=submission.remedy,
+            )
+            paths = SubmissionPaths(directory=submission.directory)
+            files = {paths.yaml: render.render(request)}
+            if request.hold:
+                files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
+            self._drivers.prepare(directory=submission.directory, files=files)
+        if self._settings.site.driver is not None:
+            return self._launch_job(group, submission, self._settings.site.driver, words)
+        self._store.launching(submission_id=submission.id, now=self._around.clock())
+        self._drivers.launch(submission=submission, environment=self._spec.environment)
+        return words
+
+    def _launch_job(
+        self, group: GroupView, submission: SubmissionView, options: DriverOptions, words: str
+    ) -> str:
+        """Submit a driver's Slurm job, under a name by which it is found if the answer is lost."""
+        paths = SubmissionPaths(directory=submission.directory)
+        readable = f"{self._spec.campaign}.{group.step}.{group.key}.{submission.number}"
+        name = driver_job_name(readable=readable, directory=submission.directory, epoch=submission.epoch)
+        text = script(
+            name=name,
+            directory=submission.directory,
+            log=paths.driver_log,
+            options=options,
+            command=self._drivers.command(submission),
+        )
+        self._store.launching(submission_id=submission.id, now=self._around.clock(), driver_job=name)
+        answer = self._scheduler.submit(
+            text,
+            path=paths.driver_script(submission.epoch),
+            marker=f"{submission.directory}#driver{submission.epoch}",
+            environment=self._spec.environment,
+        )
+        if answer.refused:
+            reason = f"Slurm refused the driver's job: {answer.refused}"
+            return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+        if answer.unsure:
+            return f"{words}; sbatch gave no answer to rely on ({answer.unsure}), the job is looked for"
+        job = SlurmJob(
+            job_id=answer.job_id, name=name, state="PENDING", comment=comment_of(submission.directory),
+            submitted=self._around.clock(),
+        )  # fmt: skip
+        record = JobRecord(job=job, role=JobRole.DRIVER)
+        self._store.record_jobs(submission_id=submission.id, jobs=[record], now=self._around.clock())
+        return f"{words}; Slurm job {answer.job_id}"
+
+    def _call_off(self, group: GroupView, submission: SubmissionView, reason: str) -> str:
+        """Finish a cancelled submission that no driver began; its job must be out of the queue first."""
+        alive = [job.job_id for job, _ in self._outlook.jobs(submission) if job.alive]
+        trouble = self._scheduler.cancel(alive)
+        if trouble:
+            return ""  # asked again by the next tick
+        return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
+
+    def _follow(self, submission: SubmissionView) -> None:
+        predicted = self._drivers.predicted(submission.directory)
+        on_slurm = bool(self._outlook.jobs(submission))
+        if not predicted and not on_slurm:
+            return
+        now = self._around.clock()
+        journal = self._drivers.records(submission.directory)
+        self.progressed += self._store.record_progress(
+            submission_id=submission.id,
+            quanta=harvest.progress(predicted, journal),
+            now=now,
+            jobs=self._outlook.records(submission, journal=journal, now=now),
+        )
+
+    def _harvest(self, group: GroupView, submission: SubmissionView) -> str:
+        outcome = self._drivers.outcome(submission.directory)
+        assert outcome is not None
+        return self._finish(group, submission, runs.from_json(outcome))
+
+    def _finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
+        step = self._spec.step(group.step)
+        quanta: tuple[Quantum, ...] = ()
+        now = self._around.clock()
+        journal = self._drivers.records(submission.directory)
+        result = self._unless_refused(submission, result)
+        if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
+            quanta = harvest.conclude(
+                self._drivers.harvested(submission.directory),
+                predicted=self._drivers.predicted(submission.directory),
+                records=journal,
+                context=harvest.Context(
+                    rules=self._settings.rules,
+                    requests=self._settings.requests[step.name],
+                    remedy=submission.remedy,
+                    driver_lost=result.end is RunEnd.LOST,
+                    blocks=self._outlook.blocks(submission),
+                ),
+            )
+        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta)
+        outcome = runs.outcome_of(result, all_succeeded=complete)
+        self._store.harvest(
+            submission_id=submission.id,
+            quanta=quanta,
+            outcome=outcome,
+            reason=result.reason or _tally(quanta),
+            actor=self._around.actor,
+            now=now,
+            jobs=self._outlook.records(submission, journal=journal, now=now),
+        )
+        return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
+
+    def _unless_refused(self, submission: SubmissionView, result: RunResult) -> RunResult:
+        """Tell a run that Slurm gave no block from one whose quanta did not succeed."""
+        words = refused_words(self._drivers.block_lines(submission.directory))
+        if not words or result.exit_code != INFRASTRUCTURE_FAILED or result.end is RunEnd.CANCELLED:
+            return result
+        return RunResult(
+            end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}", exit_code=result.exit_code
+        )
+
+
+def _tally(quanta: tuple[Quantum, ...]) -> str:
+    found = Counter(quantum.state for quantum in quanta)
+    return ", ".join(f"{number} {state}" for state, number in sorted(found.items())) or "no quanta"
+
+
+def _name(group: GroupView) -> str:
+    return f"{group.step}/{group.key}"

@@ -1,0 +1,92 @@
+"""What one tick knows besides the database, and what it decides on it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from merian_campaign.domain import decide as core
+from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.decide import Decision, Situation
+from merian_campaign.domain.driver_jobs import Seen, look
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.services.outlook import Outlook
+from merian_campaign.services.ports import Drivers, Scheduler
+from merian_campaign.services.settings import CampaignSettings, Surroundings
+
+
+class Mind:
+    """What one tick knows besides the database, and what it decides on it.
+
+    Parameters
+    ----------
+    drivers, scheduler, around
+        The world.
+    spec, settings
+        The campaign.
+    outlook : `Outlook`
+        What was seen of Slurm.
+    """
+
+    def __init__(
+        self,
+        *,
+        drivers: Drivers,
+        scheduler: Scheduler,
+        around: Surroundings,
+        spec: CampaignSpec,
+        settings: CampaignSettings,
+        outlook: Outlook,
+    ) -> None:
+        self._drivers = drivers
+        self._scheduler = scheduler
+        self._around = around
+        self.spec = spec
+        self.settings = settings
+        self.outlook = outlook
+        self.asked = False
+        self.waits = ""
+        self._cluster: Cluster | None = None
+
+    @property
+    def unreachable(self) -> str:
+        """Why Slurm did not answer, if it did not."""
+        return self.outlook.unreachable or self.waits
+
+    def decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
+        """Return what to do now; the cluster is asked for its limits once, when something is to start."""
+        decisions = core.decide(self.spec, snapshot, self._situation(snapshot))
+        submits = any(isinstance(decision, core.Submit) for decision in decisions)
+        if not submits or not self.settings.site.on_slurm or self.asked:
+            return decisions
+        self.asked = True
+        found = self.outlook.unreachable or self._scheduler.cluster()
+        if isinstance(found, str):
+            self.waits = found
+        else:
+            self._cluster = found
+        return core.decide(self.spec, snapshot, self._situation(snapshot))
+
+    def _situation(self, snapshot: Snapshot) -> Situation:
+        now = self._around.clock()
+        live = [group.live for group in snapshot.groups if group.live is not None]
+        seen = {submission.id: self._look(submission, now=now) for submission in live}
+        return Situation(
+            drivers={key: value.liveness for key, value in seen.items()},
+            words={key: value.words for key, value in seen.items() if value.words},
+            requests=self.settings.requests,
+            workers=self.settings.site.workers,
+            now=now,
+            site=self.settings.site,
+            cluster=self._cluster,
+            no_submission=self.waits,
+        )
+
+    def _look(self, submission: SubmissionView, *, now: datetime) -> Seen:
+        if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:
+            return Seen(liveness=self._drivers.liveness(submission, now=now))
+        sight = self.outlook.sight
+        if sight is None:  # its job was submitted in this very tick
+            return Seen(liveness=Liveness.UNSEEN)
+        return look(submission, sight=sight, now=now)

@@ -1,0 +1,180 @@
+"""What a tick sees of Slurm: asked once, for all live submissions of a campaign and those just ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from merian_campaign.domain import driver_jobs, idle
+from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
+from merian_campaign.domain.journal import Record
+from merian_campaign.domain.records import JobRecord, OpenJobs
+from merian_campaign.domain.slurm import Sight, SlurmJob, Watch
+from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.services.ports import Drivers, Scheduler, Store
+
+FORGOTTEN = timedelta(minutes=10)
+"""After so long, a job that neither the queue nor the accounting knows is no longer waited for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """What was seen.
+
+    Parameters
+    ----------
+    sight : `Sight` or `None`
+        The scheduler's answer; `None` when there was nothing to ask.
+    lines : `~collections.abc.Mapping`
+        What the submissions wrote down of their blocks, by submission id.
+    pending : `tuple` [`OpenJobs`, ...]
+        Jobs of finished submissions that had not ended when last seen.
+    """
+
+    sight: Sight | None = None
+    lines: Mapping[int, tuple[BlockLine, ...]] = field(default_factory=dict)
+    pending: tuple[OpenJobs, ...] = ()
+
+    @property
+    def unreachable(self) -> str:
+        """Why the scheduler did not answer; empty when it did, or was not asked."""
+        return "" if self.sight is None else self.sight.unreachable
+
+    def jobs(self, submission: SubmissionView) -> tuple[tuple[SlurmJob, str], ...]:
+        """Return a submission's jobs with their roles, as the scheduler showed them."""
+        if self.sight is None:
+            return ()
+        names = _block_names(self.lines.get(submission.id, ()))
+        return driver_jobs.of_submission(self.sight.jobs, submission=submission, blocks=names)
+
+    def blocks(self, submission: SubmissionView) -> Mapping[str, SlurmJob]:
+        """Return a submission's blocks by job id: from the scheduler, else as its driver last saw them."""
+        found = {
+            job_id: SlurmJob(
+                job_id=job_id, name=block.name, state=block.state, submitted=block.submitted,
+                started=block.running, ended=block.seen if block.state else None,
+            )
+            for job_id, block in fold_blocks(self.lines.get(submission.id, ())).items()
+        }  # fmt: skip
+        shown = {job.job_id: job for job, role in self.jobs(submission) if role == "block"}
+        return {**found, **shown}
+
+    def records(
+        self, submission: SubmissionView, *, journal: Iterable[Record], now: datetime
+    ) -> tuple[JobRecord, ...]:
+        """Return what is to be put on record of a submission's jobs."""
+        shown = self.jobs(submission)
+        runs = idle.runs_by_block(journal) if shown else {}
+        return tuple(
+            JobRecord(
+                job=job,
+                role=role,
+                busy_seconds=idle.busy_seconds(job, runs.get(job.job_id, ()), now=now)
+                if role == "block"
+                else None,
+            )
+            for job, role in shown
+        )
+
+
+def _block_names(lines: Iterable[BlockLine]) -> frozenset[str]:
+    return frozenset(line.name for line in lines if line.name)
+
+
+def refused_words(lines: Iterable[BlockLine]) -> str:
+    """Return ``sbatch``'s words if Slurm's last answer to a submission was that it takes no block of it."""
+    last = ""
+    for line in lines:
+        if line.event == BlockEvent.REFUSED:
+            last = line.text
+        elif line.event in {BlockEvent.SUBMITTED, BlockEvent.STATE}:
+            last = ""
+    return last
+
+
+def look_out(
+    snapshot: Snapshot,
+    *,
+    store: Store,
+    drivers: Drivers,
+    scheduler: Scheduler,
+    fresh_seconds: float,
+    on_slurm: bool,
+) -> Outlook:
+    """Ask the scheduler about everything of a campaign that may be alive.
+
+    Nothing is asked when nothing of it ever was a Slurm job.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign.
+    store, drivers, scheduler
+        To look at.
+    fresh_seconds : `float`
+        An earlier answer that is not older will do, unless a driver has just ended.
+    on_slurm : `bool`
+        Whether its site is on Slurm now.
+    """
+    live = [group.live for group in snapshot.groups if group.live is not None]
+    lines = {submission.id: drivers.block_lines(submission.directory) for submission in live}
+    relevant = [entry for entry in live if entry.driver_job or lines[entry.id]]
+    was_there = on_slurm or any(entry.driver_job for group in snapshot.groups for entry in group.submissions)
+    finished = {entry.id for group in snapshot.groups for entry in group.submissions} - {
+        entry.id for entry in live
+    }
+    pending: tuple[OpenJobs, ...] = ()
+    if was_there:
+        found = store.open_jobs(snapshot.campaign.name)
+        pending = tuple(entry for entry in found if entry.submission_id in finished)
+    if not relevant and not pending:
+        return Outlook(lines=lines)
+    ended = any(drivers.outcome(submission.directory) is not None for submission in relevant)
+    watch = _watch(relevant, lines=lines, pending=pending)
+    sight = scheduler.look(watch, fresh_seconds=0.0 if ended else fresh_seconds)
+    return Outlook(sight=sight, lines=lines, pending=pending)
+
+
+def _watch(
+    live: Iterable[SubmissionView],
+    *,
+    lines: Mapping[int, tuple[BlockLine, ...]],
+    pending: Iterable[OpenJobs],
+) -> Watch:
+    names: set[str] = set()
+    jobs: dict[str, str] = {}
+    moments: list[datetime] = []
+    for submission in live:
+        names |= {submission.driver_job} - {""}
+        moments.append(submission.created_at)
+        for job_id, block in fold_blocks(lines[submission.id]).items():
+            if block.name and SlurmJob(job_id=job_id, name=block.name, state=block.state or "PENDING").alive:
+                jobs[job_id] = block.name
+    for entry in pending:
+        for record in entry.jobs:
+            jobs[record.job.job_id] = record.job.name
+            moments += [record.job.submitted] if record.job.submitted is not None else []
+    return Watch(names=frozenset(names), jobs=jobs, since=min(moments, default=None))
+
+
+def settle(outlook: Outlook, *, store: Store, now: datetime) -> int:
+    """Put on record what became of jobs whose submission is over; return how many are still alive."""
+    sight = outlook.sight
+    if sight is None or sight.unreachable:
+        return 0
+    shown = {(job.job_id, job.name): job for job in sight.jobs}
+    alive = 0
+    for entry in outlook.pending:
+        seen = []
+        for record in entry.jobs:
+            job = shown.get((record.job.job_id, record.job.name))
+            since = record.job.started or record.job.submitted
+            if job is None and (since is None or now - since > FORGOTTEN):
+                job = SlurmJob(job_id=record.job.job_id, name=record.job.name, state="")
+            if job is None or job.alive:
+                alive += 1
+            if job is not None:
+                seen.append(JobRecord(job=job, role=record.role))
+        store.record_jobs(submission_id=entry.submission_id, jobs=seen, now=now)
+    return alive

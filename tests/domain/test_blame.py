@@ -1,0 +1,179 @@
+"""What the end of a block means for the quanta in it; how long blocks worked and idled."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from merian_campaign.domain.harvest import Context, Predicted, RawAttempt, RawQuantum, conclude
+from merian_campaign.domain.idle import busy_seconds, runs_by_block, usage
+from merian_campaign.domain.journal import Event, Record, format_time
+from merian_campaign.domain.quanta import Attempt
+from merian_campaign.domain.records import JobRow
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.states import QuantumState, Verdict
+
+BEGAN = datetime(2026, 11, 22, 15, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    return BEGAN + timedelta(seconds=seconds)
+
+
+def line(event: Event, seconds: float, quantum: str = "a", **changes: Any) -> Record:
+    values = {
+        "event": event, "t": format_time(at(seconds)), "quanta": (quantum,), "job": quantum, "host": "h1",
+        "slurm_job": "12", "slurm_node": "n1", "requested_mb": 1000.0,
+    }  # fmt: skip
+    return Record(**(values | changes))
+
+
+def block(state: str, job_id: str = "12", **changes: Any) -> SlurmJob:
+    values = {"job_id": job_id, "name": "b", "state": state, "nodes": "n1", "started": at(0), "ended": at(60)}
+    return SlurmJob(**(values | changes))
+
+
+def attempts(
+    *records: Record, jobs: tuple[SlurmJob, ...], raw: RawQuantum | None = None
+) -> tuple[Attempt, ...]:
+    context = Context(
+        rules=(),
+        requests=RequestTable(),
+        remedy=Remedy(),
+        driver_lost=False,
+        blocks={j.job_id: j for j in jobs},
+    )
+    entry = Predicted(uuid="a", task="isr", data_id="detector=1", dimensions={}, after=())
+    (quantum,) = conclude([] if raw is None else [raw], predicted=[entry], records=records, context=context)
+    return quantum.attempts
+
+
+OPENED, CLOSED = Record(event=Event.OPENED), Record(event=Event.CLOSED)
+STARTED = line(Event.STARTED, 1)
+
+
+@pytest.mark.parametrize(
+    ("state", "verdict", "words"),
+    [
+        ("TIMEOUT", Verdict.WALLTIME, "reached its time limit"),
+        ("NODE_FAIL", Verdict.NODE_LOST, "lost its node"),
+        ("PREEMPTED", Verdict.NODE_LOST, "was preempted"),
+        ("CANCELLED", Verdict.NODE_LOST, "was cancelled by user ana"),
+        ("FAILED", Verdict.NODE_LOST, "failed"),
+        ("OUT_OF_MEMORY", Verdict.NODE_LOST, "another quantum than this took the memory"),
+        ("COMPLETED", Verdict.NODE_LOST, "went away"),
+        ("RUNNING", Verdict.NODE_LOST, "went away"),
+    ],
+)
+def test_a_quantum_that_never_ended_shares_its_blocks_fate_and_is_not_charged(
+    state: str, verdict: Verdict, words: str
+) -> None:
+    job = block(state, cancelled_by="ana" if state == "CANCELLED" else "")
+    (found,) = attempts(OPENED, STARTED, CLOSED, jobs=(job,))
+    assert (found.verdict, found.charged) == (verdict, False)
+    assert words in found.evidence
+    if words != "went away":
+        assert "Slurm job 12" in found.evidence
+        assert "on n1" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("changes", "block_state", "verdict", "charged"),
+    [
+        # Somebody else's doing: ended with its block, or given up for lost.
+        ({"verdict": "node_lost"}, "NODE_FAIL", Verdict.NODE_LOST, False),
+        ({"verdict": "failed", "signal": 9}, "TIMEOUT", Verdict.WALLTIME, False),
+        ({"verdict": "failed", "signal": 15}, "CANCELLED", Verdict.NODE_LOST, False),
+        # Its own doing, whatever became of the block later.
+        ({"verdict": "failed", "signal": 11}, "CANCELLED", Verdict.UNKNOWN, True),
+        ({"verdict": "failed", "exit": 1}, "CANCELLED", Verdict.UNKNOWN, True),
+        ({"verdict": "out_of_memory"}, "CANCELLED", Verdict.OUT_OF_MEMORY, True),
+        ({"verdict": "walltime"}, "TIMEOUT", Verdict.WALLTIME, True),
+        # Only who was measured above its request is to blame for a block killed for memory.
+        ({"verdict": "node_lost", "peak_mb": 1500.0}, "OUT_OF_MEMORY", Verdict.OUT_OF_MEMORY, True),
+        ({"verdict": "node_lost", "peak_mb": 900.0}, "OUT_OF_MEMORY", Verdict.NODE_LOST, False),
+    ],
+)
+def test_who_is_to_blame(
+    changes: dict[str, Any], block_state: str, verdict: Verdict, *, charged: bool
+) -> None:
+    (found,) = attempts(OPENED, STARTED, line(Event.ENDED, 59, **changes), CLOSED, jobs=(block(block_state),))
+    assert (found.verdict, found.charged) == (verdict, charged)
+
+
+def test_a_signal_long_before_the_block_ended_is_not_the_blocks() -> None:
+    ended = line(Event.ENDED, 59, verdict="failed", signal=9)
+    (found,) = attempts(STARTED, ended, jobs=(block("CANCELLED", ended=at(3600)),))
+    assert (found.verdict, found.charged) == (Verdict.UNKNOWN, True)
+
+
+def test_what_a_quantum_logged_itself_comes_first() -> None:
+    raw = RawQuantum(
+        uuid="a", task="isr", data_id="detector=1", dimensions={}, status="FAILED", caveats="", log=None,
+        attempts=(
+            RawAttempt(
+                status="FAILED", exception_type="lsst.AlgorithmError", exception_message="no", peak_mb=None,
+                started=at(1), seconds=1.0,
+            ),
+        ),
+    )  # fmt: skip
+    (found,) = attempts(
+        STARTED, line(Event.ENDED, 59, verdict="failed", signal=15), jobs=(block("TIMEOUT"),), raw=raw
+    )
+    assert found.verdict is Verdict.ALGORITHM
+
+
+def test_an_execution_lost_with_its_block_is_kept_beside_the_one_that_made_up_for_it() -> None:
+    again = line(Event.STARTED, 70, slurm_job="13", slurm_node="n2")
+    ended = line(Event.ENDED, 90, slurm_job="13", slurm_node="n2", verdict="ok", exit=0)
+    raw = RawQuantum(
+        uuid="a", task="isr", data_id="detector=1", dimensions={}, status="SUCCESSFUL", caveats="", log=None,
+        attempts=(
+            RawAttempt(
+                status="SUCCESSFUL", exception_type=None, exception_message=None, peak_mb=5, started=at(71),
+                seconds=9.0,
+            ),
+        ),
+    )  # fmt: skip
+    jobs = (block("NODE_FAIL"), block("COMPLETED", "13"))
+    lost, good = attempts(OPENED, STARTED, again, ended, CLOSED, jobs=jobs, raw=raw)
+    assert (lost.try_number, lost.verdict, lost.charged) == (1, Verdict.NODE_LOST, False)
+    assert "Slurm job 12 lost its node" in lost.evidence
+    assert (good.try_number, good.state) == (2, QuantumState.SUCCEEDED)
+
+
+def test_a_lost_worker_of_the_local_site_leaves_no_attempt_of_its_own() -> None:
+    here = {"slurm_job": None, "slurm_node": None}
+    records = [
+        line(Event.STARTED, 1, **here), line(Event.STARTED, 2, **here),
+        line(Event.ENDED, 3, verdict="ok", **here),
+    ]  # fmt: skip
+    raw = RawQuantum(
+        uuid="a", task="isr", data_id="detector=1", dimensions={}, status="SUCCESSFUL", caveats="",
+        attempts=(), log=None,
+    )  # fmt: skip
+    assert len(attempts(*records, jobs=(), raw=raw)) == 1
+
+
+def test_busy_time_is_what_any_quantum_covers() -> None:
+    records = [
+        line(Event.STARTED, 10, "a"), line(Event.STARTED, 12, "b"), line(Event.ENDED, 20, "a"),
+        line(Event.ENDED, 25, "b"), line(Event.STARTED, 40, "c"), line(Event.STARTED, 3, "d", slurm_job="99"),
+    ]  # fmt: skip
+    runs = runs_by_block(records)
+    assert busy_seconds(block("COMPLETED"), runs["12"], now=at(999)) == 15 + 20
+    assert busy_seconds(block("RUNNING", ended=None), runs["12"], now=at(50)) == 15 + 10
+    assert busy_seconds(block("PENDING", started=None, ended=None), runs["12"], now=at(50)) is None
+    assert busy_seconds(block("COMPLETED"), (), now=at(50)) == 0
+
+
+def test_queue_wait_run_and_idle() -> None:
+    row = JobRow(
+        step="step1", group="all", submission=1, role="block", job_id="12", name="b", slurm_state="COMPLETED",
+        fate="completed", reason="", cancelled_by="", exit_code=0, signal=None, nodes="n1", submitted=at(-30),
+        started=at(0), ended=at(60), restarts=0, busy_seconds=35.0,
+    )  # fmt: skip
+    found = usage(row, now=at(999))
+    assert (found.queued, found.ran, found.idle) == (30, 60, 25)

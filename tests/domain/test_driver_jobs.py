@@ -1,0 +1,152 @@
+"""Drivers as Slurm jobs: names, scripts, and what the scheduler's answer says of them."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
+
+from merian_campaign.domain.decide import CallOff, Decision, Follow, GiveUp, Launch, decide
+from merian_campaign.domain.driver_jobs import driver_job_name, look, of_submission, script
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.slurm import Sight, SlurmJob
+from merian_campaign.domain.snapshot import ProcessIdentity, SubmissionView
+from merian_campaign.domain.spec.site import DriverOptions
+from merian_campaign.domain.states import SubmissionState
+
+NAME = "night.step1-0123456789-driver0"
+DRIVER = ProcessIdentity(host="n1", pid=7, started=8)
+LONG_AGO = NOW - timedelta(days=3)
+
+
+def job(state: str, job_id: str = "12", **changes: Any) -> SlurmJob:
+    return SlurmJob(**({"job_id": job_id, "name": NAME, "state": state} | changes))
+
+
+def launched(**changes: Any) -> SubmissionView:
+    return submission(**({"driver_job": NAME, "launched_at": LONG_AGO} | changes))
+
+
+def claimed(**changes: Any) -> SubmissionView:
+    values = {"driver_job": NAME, "driver": DRIVER, "epoch": 1, "state": SubmissionState.RUNNING}
+    return submission(**(values | changes))
+
+
+def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
+    return look(entry, sight=Sight(**({"at": NOW, "jobs": jobs} | changes)), now=NOW).liveness
+
+
+@pytest.mark.parametrize(
+    ("entry", "jobs", "expected"),
+    [
+        (launched(), ["PENDING"], Liveness.QUEUED),
+        (launched(), ["RUNNING"], Liveness.QUEUED),
+        (launched(), [], Liveness.UNCLAIMED),
+        (launched(), ["FAILED"], Liveness.UNCLAIMED),
+        (launched(), ["FAILED", "CANCELLED", "FAILED"], Liveness.HOPELESS),
+        (launched(), ["FAILED", "FAILED", "FAILED", "PENDING"], Liveness.QUEUED),
+        (claimed(), ["RUNNING"], Liveness.ALIVE),
+        (claimed(), ["CANCELLED"], Liveness.DEAD),
+        (claimed(), ["COMPLETED"], Liveness.DEAD),
+        (claimed(), [], Liveness.DEAD),
+        (claimed(lease_expires_at=NOW + timedelta(seconds=9)), [], Liveness.ALIVE),
+        (claimed(lease_expires_at=NOW + timedelta(seconds=9)), ["NODE_FAIL"], Liveness.DEAD),
+        (claimed(launched_at=LONG_AGO), ["PENDING"], Liveness.QUEUED),
+    ],
+)
+def test_what_the_queue_says_of_a_driver(entry: SubmissionView, jobs: list[str], expected: Liveness) -> None:
+    assert seen(entry, *(job(state, str(20 + number)) for number, state in enumerate(jobs))) is expected
+
+
+@pytest.mark.parametrize("entry", [launched(), claimed(), claimed(lease_expires_at=LONG_AGO)])
+def test_a_scheduler_that_does_not_answer_decides_nothing(entry: SubmissionView) -> None:
+    assert seen(entry, unreachable="squeue: timed out") is Liveness.UNSEEN
+
+
+def test_an_answer_from_before_the_launch_says_nothing() -> None:
+    assert seen(launched(launched_at=NOW), at=NOW - timedelta(seconds=1)) is Liveness.UNSEEN
+
+
+def test_jobs_of_others_are_not_its_driver() -> None:
+    assert seen(launched(), job("RUNNING", name="other")) is Liveness.UNCLAIMED
+
+
+def decided(entry: SubmissionView, liveness: Liveness, words: str = "") -> tuple[Decision, ...]:
+    from dataclasses import replace  # noqa: PLC0415
+
+    spec = campaign(bps("step1"))
+    known = replace(situation({entry.id: liveness}), words={entry.id: words})
+    return decide(spec, snapshot(group("step1", submissions=(entry,))), known)
+
+
+def test_a_job_in_the_queue_is_never_joined_by_a_second_however_long_it_waits() -> None:
+    (found,) = decided(launched(), Liveness.QUEUED)
+    assert isinstance(found, Follow)
+    (found,) = decided(launched(), Liveness.UNSEEN)
+    assert isinstance(found, Follow)
+
+
+def test_a_driver_whose_job_is_gone_is_succeeded_and_the_reason_names_it() -> None:
+    (found,) = decided(claimed(), Liveness.DEAD, "Slurm job 12 lost its node (NODE_FAIL)")
+    assert isinstance(found, Launch)
+    assert found.reason == "its driver died; another one takes over: Slurm job 12 lost its node (NODE_FAIL)"
+
+
+def test_driver_jobs_that_never_begin_are_given_up() -> None:
+    (found,) = decided(launched(), Liveness.HOPELESS, "Slurm job 12 failed")
+    assert isinstance(found, GiveUp)
+    assert "Slurm job 12 failed" in found.reason
+
+
+@pytest.mark.parametrize("liveness", [Liveness.QUEUED, Liveness.UNCLAIMED, Liveness.HOPELESS])
+def test_what_was_cancelled_in_the_queue_needs_no_driver_to_say_so(liveness: Liveness) -> None:
+    (found,) = decided(launched(cancel_requested=True), liveness)
+    assert isinstance(found, CallOff)
+    assert not [d for d in decided(claimed(cancel_requested=True), Liveness.DEAD) if isinstance(d, CallOff)]
+
+
+def test_names_are_unique_to_directory_and_epoch() -> None:
+    def name(directory: str, epoch: int = 0) -> str:
+        return driver_job_name(readable="night/step 1", directory=directory, epoch=epoch)
+
+    assert name("/s/1").startswith("night_step_1-")
+    assert len({name("/s/1"), name("/s/2"), name("/s/1", 1)}) == 3
+
+
+def test_roles_of_a_submissions_jobs() -> None:
+    entry = claimed()
+    jobs = [
+        job("RUNNING"),
+        job("FAILED", "11", name=NAME[:-1] + "1"),
+        job("RUNNING", "13", name="blocks"),
+        job("RUNNING", "14", name="lost", comment=f"merian-campaign:{entry.directory}/bps"),
+        job("RUNNING", "15", name="else"),
+    ]
+    other = job("FAILED", "16", name=NAME[:-1] + "1", comment=f"merian-campaign:{entry.directory}")
+    found = of_submission([*jobs, other], submission=entry, blocks={"blocks"})
+    assert {(entry.job_id, role) for entry, role in found} == {
+        ("12", "driver"), ("13", "block"), ("14", "block"), ("16", "driver"),
+    }  # fmt: skip
+
+
+def test_the_script_says_what_it_asks_for() -> None:
+    options = DriverOptions(
+        account="lsst", mem_mb=2048, scheduler_options="#SBATCH --exclude=n9", prelude="module load x"
+    )
+    text = script(
+        name=NAME,
+        directory="/s/a b",
+        log="/s/a b/driver.log",
+        options=options,
+        command=["/bin/x y", "drive", "7"],
+    )
+    lines = text.splitlines()
+    assert lines[0] == "#!/bin/bash"
+    assert {
+        f"#SBATCH --job-name={NAME}", "#SBATCH --account=lsst", "#SBATCH --mem=2048M", "#SBATCH --exclude=n9",
+        "#SBATCH --time=1-00:00:00", "#SBATCH --no-requeue", '#SBATCH --comment="merian-campaign:/s/a b"',
+        '#SBATCH --output="/s/a b/driver.log"',
+    } <= set(lines)  # fmt: skip
+    assert not any("--partition" in line for line in lines)
+    assert lines[-1] == "exec '/bin/x y' drive 7"
+    assert lines.index("module load x") < len(lines) - 1

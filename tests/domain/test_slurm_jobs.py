@@ -1,0 +1,188 @@
+"""Reading what Slurm prints, and saying how a job ended."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from merian_campaign.domain.slurm import (
+    Fate,
+    SlurmJob,
+    belongs,
+    describe,
+    is_refusal,
+    merge,
+    parse_sacct,
+    parse_squeue,
+    sbatch_words,
+    state_word,
+)
+
+T0, T1, T2 = "2026-11-22T15:00:00", "2026-11-22T15:01:00", "2026-11-22T15:09:00"
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def accounted(
+    job: str = "12",
+    state: str = "COMPLETED",
+    *,
+    code: str = "0:0",
+    start: str = T1,
+    end: str = T2,
+    **other: str,
+) -> str:
+    values = {"reason": "None", "nodes": "n1", "submit": T0, "name": "night-ab12", "comment": ""} | other
+    return "|".join(
+        [job, state, values["reason"], values["nodes"], values["submit"], start, end, code, values["name"],
+         values["comment"]]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "fate"),
+    [
+        ("PENDING", Fate.ALIVE),
+        ("RUNNING", Fate.ALIVE),
+        ("COMPLETING", Fate.ALIVE),
+        ("REQUEUED", Fate.ALIVE),
+        ("SUSPENDED", Fate.ALIVE),
+        ("COMPLETED", Fate.COMPLETED),
+        ("OUT_OF_MEMORY", Fate.OUT_OF_MEMORY),
+        ("OUT_OF_ME+", Fate.OUT_OF_MEMORY),
+        ("TIMEOUT", Fate.WALLTIME),
+        ("DEADLINE", Fate.WALLTIME),
+        ("NODE_FAIL", Fate.NODE_LOST),
+        ("BOOT_FAIL", Fate.NODE_LOST),
+        ("PREEMPTED", Fate.PREEMPTED),
+        ("CANCELLED", Fate.CANCELLED),
+        ("CANCELLED by 1000", Fate.CANCELLED),
+        ("CANCELLED+", Fate.CANCELLED),
+        ("FAILED", Fate.FAILED),
+        ("REVOKED", Fate.UNKNOWN),
+        ("", Fate.UNKNOWN),
+    ],
+)
+def test_every_state_has_a_meaning(word: str, fate: Fate) -> None:
+    (job,) = parse_sacct(accounted(state=word))
+    assert job.fate is fate
+
+
+def test_words_that_could_be_several_states_mean_nothing() -> None:
+    assert state_word("RE+") == ("", "")
+    assert state_word("cancelled by 7") == ("CANCELLED", "7")
+
+
+def test_the_accounting_tells_how_a_job_ended() -> None:
+    (job,) = parse_sacct(accounted(state="FAILED", code="3:9", name="a|b", comment=""))
+    assert (job.job_id, job.exit_code, job.signal) == ("12", 3, 9)
+    assert (job.submitted, job.started, job.ended) == (at(T0), at(T1), at(T2))
+
+
+def test_a_step_that_was_killed_for_memory_tells_of_its_job() -> None:
+    text = "\n".join(
+        [accounted(state="FAILED", code="137:0"), accounted("12.batch", "OUT_OF_ME+", code="0:125")]
+    )
+    (job,) = parse_sacct(text)
+    assert job.fate is Fate.OUT_OF_MEMORY
+    (other,) = parse_sacct(text.replace("FAILED", "COMPLETED"))
+    assert other.fate is Fate.COMPLETED
+
+
+def test_a_requeued_job_is_its_last_run() -> None:
+    runs = [
+        accounted(state="NODE_FAIL", submit=T0, start=T0, end=T1),
+        accounted(state="RUNNING", submit=T1, start=T1, end="Unknown"),
+    ]
+    (job,) = parse_sacct("\n".join(runs))
+    assert (job.state, job.restarts, job.ended) == ("RUNNING", 1, None)
+
+
+def test_a_resized_job_is_one_job() -> None:
+    (job,) = parse_sacct("\n".join([accounted(state="RESIZING"), accounted(state="COMPLETED")]))
+    assert (job.state, job.restarts) == ("COMPLETED", 0)
+
+
+def test_an_id_used_again_is_another_job() -> None:
+    found = parse_sacct("\n".join([accounted(name="old"), accounted(name="new", state="RUNNING")]))
+    assert {(job.name, job.alive) for job in found} == {("old", False), ("new", True)}
+
+
+def test_the_queue_and_its_expected_times() -> None:
+    text = f"12|PENDING|Priority||{T0}|{T1}|{T2}|night-ab12|merian-campaign:/s/1\n"
+    text += f"13|RUNNING|None|n[1-2]|{T0}|{T1}|{T2}|x|(null)\nslurm_load_jobs error\n\n13|torn"
+    waiting, running = parse_squeue(text)
+    assert (waiting.started, waiting.ended, waiting.reason) == (None, None, "Priority")
+    assert (running.started, running.ended, running.nodes, running.comment) == (at(T1), None, "n[1-2]", "")
+
+
+def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
+    queue = (
+        SlurmJob(job_id="1", name="a", state="RUNNING"),
+        SlurmJob(job_id="2", name="b", state="FAILED", comment="c"),
+    )
+    accounting = (
+        SlurmJob(job_id="1", name="a", state="COMPLETED"),
+        SlurmJob(job_id="2", name="b", state="FAILED", exit_code=3),
+        SlurmJob(job_id="3", name="c", state="RUNNING"),
+    )
+    merged = {job.job_id: job for job in merge(queue, accounting)}
+    assert merged["1"].state == "RUNNING"
+    assert (merged["2"].exit_code, merged["2"].comment) == (3, "c")
+    # It may be gone from the queue for a second only: nobody concludes that it ended.
+    assert merged["3"].alive
+
+
+@pytest.mark.parametrize(
+    ("name", "comment", "own"),
+    [
+        ("mine", "", True),
+        ("other", "merian-campaign:/s/1", True),
+        ("other", "merian-campaign:/s/1/bps", True),
+        ("other", "merian-campaign:/s/11", False),
+        ("other", "/s/1", False),
+        ("other", "", False),
+    ],
+)
+def test_a_job_is_known_by_its_name_or_its_comment(name: str, comment: str, *, own: bool) -> None:
+    job = SlurmJob(job_id="1", name=name, state="RUNNING", comment=comment)
+    assert belongs(job, directory="/s/1", names=["mine"]) is own
+
+
+def test_words_for_people() -> None:
+    job = SlurmJob(
+        job_id="12", name="a", state="CANCELLED", cancelled_by="ana", nodes="n1", started=at(T1), ended=at(T2)
+    )
+    assert describe(job) == (
+        "Slurm job 12 was cancelled by user ana (CANCELLED, on n1, 2026-11-22 15:01:00 to 15:09:00 UTC)"
+    )
+    assert "signal 9" in describe(SlurmJob(job_id="1", name="a", state="FAILED", signal=9))
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        (
+            "sbatch: error: Batch job submission failed: Invalid account or account/partition combination",
+            True,
+        ),
+        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", True),
+        ("sbatch: error: Batch job submission failed: Requested time limit is invalid", True),
+        (
+            "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
+            False,
+        ),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", False),
+        ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Job violates accounting/QOS policy", False),
+        ("", False),
+    ],
+)
+def test_a_refusal_is_told_from_no_answer(text: str, *, refused: bool) -> None:
+    assert is_refusal(text) is refused
+
+
+def test_what_sbatch_said() -> None:
+    text = "sbatch: error: invalid partition specified: xx\nsbatch: error: Batch job submission failed\n"
+    assert sbatch_words(text) == "invalid partition specified: xx; Batch job submission failed"
+    assert sbatch_words("") == "sbatch said nothing"
