@@ -103,9 +103,15 @@ class Context:
     @cached_property
     def control(self) -> Control:
         """A person's orders."""
+        from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
         from merian_campaign.services.control import Control  # noqa: PLC0415
 
-        return Control(store=self.store, around=self.around)
+        return Control(
+            store=self.store,
+            drivers=LocalDrivers(environ=self.environ),
+            scheduler=self.scheduler,
+            around=self.around,
+        )
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""

@@ -7,8 +7,11 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import GroupName, Name, Reason
-from merian_campaign.cli.output import say
+from merian_campaign.cli.output import note, say
 from merian_campaign.context import Context
+
+EXIT_TRY_AGAIN = 75
+"""`cancel` could not reach Slurm; the same command works later."""
 
 
 def retry(name: Name, group: GroupName, reason: Reason = "retried by hand") -> None:
@@ -44,10 +47,19 @@ def cancel(
         ),
     ] = None,
 ) -> None:
-    """Stop a group's submission, or the whole campaign; what was done is kept and harvested."""
-    stopped = Context().control.cancel(name, group=group)
+    """Stop a group's submission, or the whole campaign; what was done is kept and harvested.
+
+    Drivers stop within seconds and take their Slurm jobs along; jobs without a driver are cancelled here.
+    """
+    done = Context().control.cancel(name, group=group)
     what = f"campaign {name}" if group is None else group
-    say(f"{what}: cancelled; {stopped} running submission{'' if stopped == 1 else 's'} asked to stop")
+    number = done.submissions
+    say(f"{what}: cancelled; {number} running submission{'' if number == 1 else 's'} asked to stop")
+    if done.trouble:
+        note(f"Slurm jobs: {done.trouble}")
+        raise typer.Exit(EXIT_TRY_AGAIN)
+    if done.jobs:
+        say(f"Slurm jobs cancelled: {', '.join(done.jobs)}")
 
 
 def forget(

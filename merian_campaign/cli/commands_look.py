@@ -1,4 +1,4 @@
-"""Commands that only look: status, failures, show, log, list."""
+"""Commands that only look: status, failures, blocks, show, log, list."""
 
 from __future__ import annotations
 
@@ -65,6 +65,24 @@ def failures(
         note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
 
 
+def blocks(
+    name: Name,
+    step: StepOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a campaign's Slurm jobs: how each ended, and how long it waited, ran, and ran without work."""
+    from merian_campaign.reports.blocks import blocks_json, blocks_view
+
+    context = Context()
+    rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
+    if as_json:
+        show_json(blocks_json(name, rows, now=context.clock()))
+    elif rows:
+        show(blocks_view(rows, now=context.clock()))
+    else:
+        note("nothing of it has run in Slurm")
+
+
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
     from merian_campaign.reports.group import group_json, group_view
@@ -120,5 +138,6 @@ def register(app: typer.Typer) -> None:
     app.command("list")(list_campaigns)
     app.command()(status)
     app.command()(failures)
+    app.command()(blocks)
     app.command("show")(show_group)
     app.command()(log)

@@ -37,6 +37,8 @@ def tick(name: Name, as_applied: AsApplied = False) -> None:
     report = context.tick.run(name)
     for action in report.actions:
         say(action)
+    for line in report.notes:
+        note(line)
     note(f"campaign {name}: {len(report.actions)} actions, {report.live} submissions under way")
 
 

@@ -40,10 +40,18 @@ def follow(context: Context, name: str, *, interval: float) -> str:
     screen = console(stderr=True)
     began = time.monotonic()
     recent: list[str] = []
+    said: tuple[str, ...] = ()
     live = Live(console=screen, auto_refresh=False, transient=False) if screen.is_terminal else None
     with live if live is not None else nullcontext():
         while True:
-            idle = _tick(context, name, tell=lambda line: _tell(screen, recent, line, live=live is not None))
+            idle, notes = _tick(
+                context, name, tell=lambda line: _tell(screen, recent, line, live=live is not None)
+            )
+            for line in notes:
+                # Once, not at every tick for as long as it lasts.
+                if line not in said:
+                    _tell(screen, recent, line, live=live is not None)
+            said = notes
             status = read_status(context, name)
             if live is not None:
                 live.update(_view(status, recent, seconds=time.monotonic() - began), refresh=True)
@@ -52,16 +60,16 @@ def follow(context: Context, name: str, *, interval: float) -> str:
             time.sleep(interval)
 
 
-def _tick(context: Context, name: str, *, tell: Callable[[str], None]) -> bool:
-    """Do one tick; return whether nothing can move any more."""
+def _tick(context: Context, name: str, *, tell: Callable[[str], None]) -> tuple[bool, tuple[str, ...]]:
+    """Do one tick; return whether nothing can move any more, and what was seen besides."""
     try:
         report = context.tick.run(name)
     except BusyError as busy:
         tell(f"waiting: {busy}")
-        return False
+        return False, ()
     for action in report.actions:
         tell(action)
-    return report.idle
+    return report.idle, report.notes
 
 
 def _tell(screen: Console, recent: list[str], line: str, *, live: bool) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import Event
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
-from merian_campaign.services.ports import Store
+from merian_campaign.services.outlook import look_at
+from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.settings import Surroundings
 
 _NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.READY, GroupState.RUNNING})
@@ -16,10 +19,31 @@ _NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.R
 
 
 @dataclass(frozen=True, kw_only=True)
+class Cancelled:
+    """What cancelling did.
+
+    Parameters
+    ----------
+    submissions : `int`
+        Running ones that were asked to stop.
+    jobs : `tuple` [`str`, ...]
+        Slurm jobs that were cancelled because no living driver would do it.
+    trouble : `str`
+        What went wrong at that, in words; empty for nothing.
+    """
+
+    submissions: int
+    jobs: tuple[str, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Control:
     """Orders of a person to one campaign."""
 
     store: Store
+    drivers: Drivers
+    scheduler: Scheduler
     around: Surroundings
 
     def retry(self, name: str, *, group: str, reason: str) -> GroupView:
@@ -66,13 +90,34 @@ class Control:
                     )
         return campaign
 
-    def cancel(self, name: str, *, group: str | None = None) -> int:
-        """Stop a group, or everything; return how many running submissions were asked to stop."""
+    def cancel(self, name: str, *, group: str | None = None) -> Cancelled:
+        """Stop a group, or everything.
+
+        A living driver stops by itself within seconds and takes its blocks along. Slurm jobs without one
+        (drivers still in the queue, blocks whose driver is gone) are found by name and comment and
+        cancelled here.
+        """
         if group is None:
             self._set_state(name, CampaignState.CANCELLED, "cancel")
         with self.store.campaign_lock(name):
             groups = self.store.snapshot(name).groups if group is None else (self._group(name, group),)
-            return sum(self._cancel(entry) for entry in groups)
+            live = [entry.live for entry in groups if entry.live is not None]
+            stopped = sum(self._cancel(entry) for entry in groups)
+            jobs, trouble = self._cancel_jobs(live)
+        return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
+
+    def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:
+        outlook = look_at(live, drivers=self.drivers, scheduler=self.scheduler)
+        if outlook.unreachable:
+            return (), f"Slurm does not answer ({outlook.unreachable}); cancel again when it does"
+        orphans: list[str] = []
+        for submission in live:
+            jobs = [(job, role) for job, role in outlook.jobs(submission) if job.alive]
+            driving = any(role == "driver" and job.started is not None for job, role in jobs)
+            if not submission.driver_job and jobs:
+                driving = self.drivers.liveness(submission, now=self.around.clock()) is Liveness.ALIVE
+            orphans += [] if driving else [job.job_id for job, _ in jobs]
+        return tuple(orphans), self.scheduler.cancel(orphans)
 
     def forget(self, name: str) -> None:
         """Delete a campaign's rows; refused while a submission is under way."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -134,6 +134,15 @@ def look_out(
     watch = _watch(relevant, lines=lines, pending=pending)
     sight = scheduler.look(watch, fresh_seconds=0.0 if ended else fresh_seconds)
     return Outlook(sight=sight, lines=lines, pending=pending)
+
+
+def look_at(live: Sequence[SubmissionView], *, drivers: Drivers, scheduler: Scheduler) -> Outlook:
+    """Ask the scheduler about some submissions; nothing is asked when none of them has anything there."""
+    lines = {submission.id: drivers.block_lines(submission.directory) for submission in live}
+    relevant = [entry for entry in live if entry.driver_job or lines[entry.id]]
+    if not relevant:
+        return Outlook(lines=lines)
+    return Outlook(sight=scheduler.look(_watch(relevant, lines=lines, pending=())), lines=lines)
 
 
 def _watch(

@@ -1,0 +1,82 @@
+"""The Slurm jobs of a campaign: how each ended, and where its time went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from merian_campaign.domain.idle import Usage, usage
+from merian_campaign.domain.records import JobRow
+
+
+def blocks_json(campaign: str, rows: Sequence[JobRow], *, now: datetime) -> dict[str, Any]:
+    """Return the Slurm jobs for machines; times in seconds, ``null`` where they are not known."""
+    found = [usage(row, now=now) for row in rows]
+    return {
+        "campaign": campaign,
+        "jobs": [
+            asdict(row) | {"queued_seconds": used.queued, "run_seconds": used.ran, "idle_seconds": used.idle}
+            for row, used in zip(rows, found, strict=True)
+        ],
+        "blocks": _sums([used for row, used in zip(rows, found, strict=True) if row.role == "block"]),
+    }
+
+
+def _sums(found: Sequence[Usage]) -> dict[str, float]:
+    return {
+        "number": len(found),
+        "queued_seconds": sum(used.queued or 0.0 for used in found),
+        "run_seconds": sum(used.ran or 0.0 for used in found),
+        "idle_seconds": sum(used.idle or 0.0 for used in found),
+    }
+
+
+def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> Table:
+    """Return one line a Slurm job, and the sums over the blocks."""
+    found = [usage(row, now=now) for row in rows]
+    sums = _sums([used for row, used in zip(rows, found, strict=True) if row.role == "block"])
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
+    table.add_column("group", footer=f"{sums['number']:.0f} blocks", overflow="fold")
+    table.add_column("subm.", justify="right")
+    table.add_column("role")
+    table.add_column("job", justify="right")
+    table.add_column("state", overflow="fold")
+    table.add_column("nodes", overflow="fold")
+    for name, key in (("queued", "queued_seconds"), ("ran", "run_seconds"), ("idle", "idle_seconds")):
+        table.add_column(name, justify="right", footer=clock(sums[key]), no_wrap=True)
+    for row, used in zip(rows, found, strict=True):
+        table.add_row(
+            f"{row.step}/{row.group}",
+            str(row.submission),
+            row.role,
+            row.job_id,
+            _state(row),
+            row.nodes,
+            clock(used.queued),
+            clock(used.ran),
+            clock(used.idle),
+        )
+    return table
+
+
+def _state(row: JobRow) -> str:
+    text = row.slurm_state.lower().replace("_", " ") or "unknown"
+    if row.cancelled_by:
+        text += f" by {row.cancelled_by}"
+    if row.fate in {"failed", "alive"} and row.reason:
+        text += f" ({row.reason})"
+    return text
+
+
+def clock(seconds: float | None) -> str:
+    """Return seconds as ``H:MM:SS``; empty when they are not known."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"
