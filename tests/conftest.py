@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -15,8 +14,17 @@ if TYPE_CHECKING:
 settings.register_profile("campaign", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("campaign")
 
-LONG = ("slurm", "e2e", "wms")
-"""Folders whose tests take longest; handed out first, so that no worker ends long after the others."""
+SHARED = {
+    "tests/slurm/": "slurm",
+    "tests/e2e/test_demo.py": "demo",
+    "tests/e2e/test_same_outputs.py": "demo",
+    "tests/demo/test_chain.py": "demo",
+    "tests/demo/test_faults.py": "demo",
+}
+"""Tests that share what takes long to make (a cluster, a finished demo), and so a worker, by their path."""
+
+ALONE = ("tests/e2e/", "tests/wms/")
+"""Tests that share nothing; of all others, those of one file share a worker."""
 
 
 @pytest.fixture(scope="session")
@@ -31,33 +39,35 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
     return survey
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def group_of(nodeid: str) -> str:
+    """Return what a test is run together with, one worker after the other."""
+    for path, group in SHARED.items():
+        if nodeid.startswith(path):
+            return group
+    return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
+
+
+def rank_of(item: pytest.Item) -> int:
+    """Return how early a test is handed out: what takes longest first, so that all workers end together."""
+    order = ("slurm", "demo", "tests/e2e/", "tests/wms/")
+    group = group_of(item.nodeid)
+    return next((at for at, start in enumerate(order) if group.startswith(start)), len(order))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put tests that share something costly on one worker, and the longest first, under pytest-xdist."""
-    if not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        group = _group(item)
-        if group:
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_rank)
+    """Order the tests where several workers run them."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=rank_of)
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the group of a test; empty for one that shares nothing and may run anywhere."""
-    fixtures = getattr(item, "fixturenames", ())
-    folder = item.path.parent.name
-    if folder == "slurm":
-        return "slurm"
-    if "demo" in fixtures or "survey" in fixtures:
-        return "demo"
-    return "" if item.get_closest_marker("e2e") else str(Path(folder) / item.path.name)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out tests group by group, in the order above."""
+    from xdist.scheduler import LoadScopeScheduling  # noqa: PLC0415 - only with that plug-in
 
+    class Groups(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
 
-def _rank(item: pytest.Item) -> int:
-    """Return how early a test is handed out, lowest first; those of one rank keep their order."""
-    folder = item.path.parent.name
-    first = "demo" in getattr(item, "fixturenames", ())
-    if first or folder not in LONG:
-        return 1 if first else len(LONG) + 2
-    return 0 if folder == "slurm" else 2 + LONG.index(folder)
+    config.option.loadscopereorder = False
+    return Groups(config, log)
