@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -15,6 +16,7 @@ def commands(file: File, step: StepOption = None) -> None:
     """Print a campaign as the butler and pipetask commands it stands for. Nothing is run."""
     from merian_campaign.domain.commands import campaign_commands
     from merian_campaign.domain.errors import BadInputError
+    from merian_campaign.domain.spec.actions.base import shown
 
     spec = Context().load(file).spec
     names = [entry.name for entry in spec.steps]
@@ -23,9 +25,28 @@ def commands(file: File, step: StepOption = None) -> None:
     for group in campaign_commands(spec, step=step):
         say(f"# {group.step}/{group.group}")
         for words in group.commands:
-            say(shlex.join(words))
+            say(shown(words))
+
+
+def refcat_table(
+    shards: Annotated[str, typer.Argument(help="Folder of shards, files named by trixel.")],
+    table: Annotated[str, typer.Argument(help="Table to write (.ecsv).")],
+    dimension: Annotated[str, typer.Option("--dimension", help="Column of the trixel.")] = "htm7",
+) -> None:
+    """Write the table of a reference catalogue's shards that `butler ingest-files` reads."""
+    from merian_campaign.domain.errors import BadInputError
+    from merian_campaign.files.refcat_table import list_shards, write_table
+
+    if not Path(shards).is_dir():
+        raise BadInputError(f"{shards}: there is no such folder")
+    found = list_shards(shards)
+    if not found:
+        raise BadInputError(f"{shards}: it holds no files named by trixel, e.g. 147456.fits")
+    write_table(found, table, dimension=dimension)
+    say(f"{table}: {len(found)} shards")
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(commands)
+    app.command()(refcat_table)

@@ -7,6 +7,7 @@ real camera, whose class lives in ``obs_decam`` and is not on PyPI.
 # mypy: disallow-subclassing-any=False
 # lsst ships no types that mypy may follow here, so every base class is Any.
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 from lsst.daf.butler import DataId, Formatter, Registry
@@ -21,8 +22,28 @@ _ID_MAX = 2**31
 ONE_TO_ONE_VISIT_SYSTEM = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class FilterDefinition:
+    """A filter, as the instruments of obs packages define it.
+
+    Parameters
+    ----------
+    physical_filter : `str`
+        Whole name.
+    band : `str`
+        Band it belongs to.
+    """
+
+    physical_filter: str
+    band: str
+
+
 class MiniDecam(Instrument):
     """A camera of three small detectors, registered as DECam."""
+
+    filterDefinitions: ClassVar[tuple[FilterDefinition, ...]] = tuple(  # noqa: N815 (as obs packages name it)
+        FilterDefinition(physical_filter=name, band=band) for name, band in PHYSICAL_FILTERS.items()
+    )
 
     policyName: ClassVar[str] = "minidecam"  # noqa: N815 (name set by the base class)
     raw_definition: ClassVar[tuple[str, tuple[str, ...], str]] = (
@@ -59,8 +80,8 @@ class MiniDecam(Instrument):
             registry.syncDimensionData("instrument", instrument, update=update)
             for detector in ALL_DETECTORS:
                 registry.syncDimensionData("detector", self._detector(detector), update=update)
-            for physical_filter, band in PHYSICAL_FILTERS.items():
-                record = {"instrument": name, "name": physical_filter, "band": band}
+            for entry in self.filterDefinitions:
+                record = {"instrument": name, "name": entry.physical_filter, "band": entry.band}
                 registry.syncDimensionData("physical_filter", record, update=update)
 
     def getRawFormatter(self, dataId: DataId) -> type[Formatter]:  # noqa: ARG002, N802, N803 (base class)

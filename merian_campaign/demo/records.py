@@ -5,6 +5,7 @@ They are what ``register-skymap``, ``ingest-raws`` and ``define-visits`` insert 
 Only builds and inserts records; the datasets are `merian_campaign.demo.repository`'s business.
 """
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -84,32 +85,36 @@ def insert_skymap(registry: Registry) -> None:
     registry.insertDimensionData("patch", *patches)
 
 
-def insert_exposures(registry: Registry) -> None:
-    """Insert every exposure, with the nights and groups they belong to.
+def insert_exposures(registry: Registry, plans: Sequence[ExposurePlan] = EXPOSURES) -> None:
+    """Insert exposures that are not there, with the nights and groups they belong to.
 
     Parameters
     ----------
     registry : `lsst.daf.butler.Registry`
         Registry of the repository.
+    plans : `~collections.abc.Sequence`, optional
+        The exposures; all of the survey.
     """
-    nights = sorted({plan.day_obs for plan in EXPOSURES})
-    registry.insertDimensionData("day_obs", *(_night_record(night) for night in nights))
-    groups = [{"instrument": INSTRUMENT, "name": str(plan.exposure)} for plan in EXPOSURES]
-    registry.insertDimensionData("group", *groups)
-    registry.insertDimensionData("exposure", *(_exposure_record(plan) for plan in EXPOSURES))
+    nights = [_night_record(night) for night in sorted({plan.day_obs for plan in plans})]
+    registry.insertDimensionData("day_obs", *nights, skip_existing=True)
+    groups = [{"instrument": INSTRUMENT, "name": str(plan.exposure)} for plan in plans]
+    registry.insertDimensionData("group", *groups, skip_existing=True)
+    records = [_exposure_record(plan) for plan in plans]
+    registry.insertDimensionData("exposure", *records, skip_existing=True)
 
 
-def insert_visits(registry: Registry) -> None:
+def insert_visits(registry: Registry, plans: Sequence[ExposurePlan] = science_exposures()) -> None:
     """Insert one visit for each science exposure, with its regions.
 
     Parameters
     ----------
     registry : `lsst.daf.butler.Registry`
         Registry of the repository.
+    plans : `~collections.abc.Sequence`, optional
+        Science exposures that have no visit yet; all of the survey.
     """
     system = {"instrument": INSTRUMENT, "id": ONE_TO_ONE_VISIT_SYSTEM, "name": "one-to-one"}
-    registry.insertDimensionData("visit_system", system)
-    plans = science_exposures()
+    registry.insertDimensionData("visit_system", system, skip_existing=True)
     registry.insertDimensionData("visit", *(_visit_record(plan) for plan in plans))
     keys = [{"instrument": INSTRUMENT, "visit": plan.exposure} for plan in plans]
     definitions = [key | {"exposure": key["visit"]} for key in keys]

@@ -11,37 +11,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-from astropy.table import Table
-from lsst.daf.butler import Butler, CollectionType, DatasetType
-from lsst.sphgeom import HtmPixelization, LonLat, UnitVector3d
+from lsst.daf.butler import Butler, CollectionType
 
-from merian_campaign.demo.instrument import MiniDecam
-from merian_campaign.demo.records import insert_exposures, insert_skymap, insert_visits, region_of
-from merian_campaign.demo.sky import raw_pixels, reference_stars
-from merian_campaign.demo.survey import (
-    ALL_DETECTORS,
-    DETECTOR_HEIGHT,
-    DETECTOR_WIDTH,
-    EXPOSURES,
-    INSTRUMENT,
-    PATCHES,
-    SKYMAP,
-    TRACTS,
-    tract_box,
+from merian_campaign.demo.archive import REFCAT_LEVEL, reference_catalogues
+from merian_campaign.demo.content import (
+    CURATED_RUN,
+    DATASET_TYPES,
+    RAW_RUN,
+    SKYMAP_RUN,
+    UNBOUNDED_RUN,
+    curated_calibrations,
+    register_dataset_type,
+    skymap_geometry,
 )
+from merian_campaign.demo.instrument import MiniDecam
+from merian_campaign.demo.records import insert_exposures, insert_skymap, insert_visits
+from merian_campaign.demo.sky import raw_pixels
+from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, INSTRUMENT, SKYMAP
 
 __all__ = ["DemoDirectoryError", "create_repository"]
 
-RAW_RUN: Final = "DECam/raw/all"
-UNBOUNDED_RUN: Final = "DECam/calib/unbounded"
-CURATED_RUN: Final = "DECam/calib/curated/19700101T000000Z"
-SKYMAP_RUN: Final = "skymaps"
 REFCAT_RUN: Final = "refcats/gen2"
 REFCAT_CHAIN: Final = "refcats"
-GAIA: Final = "gaia_dr2_20200414"
-PS1: Final = "ps1_pv3_3pi_20170110"
-_REFCAT_LEVEL: Final = 7
 
 Dataset = tuple[Any, str, dict[str, Any], str]
 
@@ -119,7 +110,8 @@ def _populate(repository: Path) -> None:
     Butler.makeRepo(os.fspath(repository))
     with Butler.from_config(os.fspath(repository), writeable=True) as butler:
         # Registering dataset types and collections creates tables, which no transaction can hold.
-        _register_dataset_types(butler)
+        for name in DATASET_TYPES:
+            register_dataset_type(butler, name)
         for run in (RAW_RUN, UNBOUNDED_RUN, CURATED_RUN, SKYMAP_RUN, REFCAT_RUN):
             butler.collections.register(run)
         butler.collections.register(REFCAT_CHAIN, CollectionType.CHAINED)
@@ -133,78 +125,14 @@ def _populate(repository: Path) -> None:
                 butler.put(value, dataset_type, data_id, run=run)
 
 
-def _register_dataset_types(butler: Butler) -> None:
-    """Register the dataset types of what a survey starts from."""
-    refcat = (f"htm{_REFCAT_LEVEL}",)
-    for name, dimensions, storage_class, is_calibration in (
-        ("raw", ("instrument", "exposure", "detector"), "NumpyArray", False),
-        ("camera", ("instrument",), "StructuredDataDict", True),
-        ("defects", ("instrument", "detector"), "NumpyArray", True),
-        ("skyMap", ("skymap",), "StructuredDataDict", False),
-        (GAIA, refcat, "ArrowAstropy", False),
-        (PS1, refcat, "ArrowAstropy", False),
-    ):
-        dataset_type = DatasetType(
-            name, dimensions, storage_class, universe=butler.dimensions, isCalibration=is_calibration
-        )
-        butler.registry.registerDatasetType(dataset_type)
-
-
 def _datasets() -> Iterator[Dataset]:
     """Yield everything to put, with its dataset type, data ID and RUN collection."""
     for plan in EXPOSURES:
         for detector in ALL_DETECTORS:
             data_id = {"instrument": INSTRUMENT, "exposure": plan.exposure, "detector": detector}
             yield raw_pixels(plan=plan, detector=detector), "raw", data_id, RAW_RUN
-    camera = {
-        f"S{detector}": {"width": DETECTOR_WIDTH, "height": DETECTOR_HEIGHT} for detector in ALL_DETECTORS
-    }
-    yield camera, "camera", {"instrument": INSTRUMENT}, UNBOUNDED_RUN
-    for detector in ALL_DETECTORS:
-        yield _defects(detector), "defects", {"instrument": INSTRUMENT, "detector": detector}, CURATED_RUN
-    yield _skymap(), "skyMap", {"skymap": SKYMAP}, SKYMAP_RUN
-    yield from _reference_catalogues()
-
-
-def _defects(detector: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
-    """Return the bad columns of a detector: one on good detectors, most of them on detector 31."""
-    bad = [detector * 7] if detector < DETECTOR_WIDTH // 7 else list(range(4, DETECTOR_WIDTH))
-    return np.array(bad, dtype=np.int64)
-
-
-def _skymap() -> dict[str, Any]:
-    """Return the geometry of tracts and patches in sky pixels, with text keys for YAML's sake."""
-    tracts: dict[str, Any] = {}
-    for tract in TRACTS:
-        box = tract_box(tract)
-        patches = {
-            str(plan.patch): {
-                "inner": [plan.inner.x0, plan.inner.y0, plan.inner.x1, plan.inner.y1],
-                "outer": [plan.outer.x0, plan.outer.y0, plan.outer.x1, plan.outer.y1],
-            }
-            for plan in PATCHES
-            if plan.tract == tract
-        }
-        tracts[str(tract)] = {"outer": [box.x0, box.y0, box.x1, box.y1], "patches": patches}
-    return {"name": SKYMAP, "tracts": tracts}
-
-
-def _reference_catalogues() -> Iterator[Dataset]:
-    """Yield a shard of both reference catalogues for each trixel that the survey touches."""
-    pixelization = HtmPixelization(_REFCAT_LEVEL)
-    stars = reference_stars()
-    positions = zip(stars["ra"].astype(float), stars["dec"].astype(float), strict=True)
-    trixels = np.array(
-        [pixelization.index(UnitVector3d(LonLat.fromDegrees(ra, dec))) for ra, dec in positions]
-    )
-    area = region_of(*(tract_box(tract) for tract in TRACTS))
-    for begin, end in pixelization.envelope(area):
-        for trixel in range(begin, end):
-            # A trixel without stars still gets its shard: a gap would look like a missing catalogue.
-            here = trixels == trixel
-            for name, columns in (
-                (GAIA, ("id", "ra", "dec")),
-                (PS1, ("id", "ra", "dec", "g_flux", "i_flux")),
-            ):
-                shard = Table({column: stars[column][here] for column in columns})
-                yield shard, name, {f"htm{_REFCAT_LEVEL}": trixel}, REFCAT_RUN
+    for value, name, data_id, run in curated_calibrations():
+        yield value, name, {"instrument": INSTRUMENT, **data_id}, run
+    yield skymap_geometry(), "skyMap", {"skymap": SKYMAP}, SKYMAP_RUN
+    for name, trixel, shard in reference_catalogues():
+        yield shard, name, {f"htm{REFCAT_LEVEL}": trixel}, REFCAT_RUN

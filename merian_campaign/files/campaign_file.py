@@ -13,7 +13,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from merian_campaign.domain.errors import BadFileError, Problem
-from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec import ActionStep, CampaignSpec
+from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.files.complaints import bad_file, dotted
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
@@ -164,7 +165,17 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
         made["pipeline"] = f"{_path(file, base)}{hash_mark}{subset}"
     if isinstance(made.get("include"), list):
         made["include"] = [_path(entry, base) for entry in made["include"]]
+    action = made.get("action")
+    if isinstance(made.get("arguments"), dict) and isinstance(action, str) and action in ACTIONS:
+        made["arguments"] = {
+            key: _paths(value, base) if key in ACTIONS[action].PATHS else value
+            for key, value in made["arguments"].items()
+        }
     return made
+
+
+def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
+    return [_path(entry, base) for entry in value] if isinstance(value, list) else _path(value, base)
 
 
 def _path(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
@@ -224,9 +235,13 @@ def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]
             Problem(file=document.file, line=line, field=field, message=f"{what} {path} does not exist")
         )
 
+    makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
     configuration = Path(spec.butler) if spec.butler.endswith(".yaml") else Path(spec.butler) / "butler.yaml"
-    if "://" not in spec.butler and not configuration.is_file():
-        message = f"there is no butler repository at {spec.butler}; correct the path, or `butler create` it"
+    if "://" not in spec.butler and not makes_it and not configuration.is_file():
+        message = (
+            f"there is no butler repository at {spec.butler}; correct the path, `butler create` it, or begin "
+            "with a step whose action is create"
+        )
         problems.append(
             Problem(file=document.file, line=document.line_of(("butler",)), field="butler", message=message)
         )

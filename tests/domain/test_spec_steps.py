@@ -186,7 +186,10 @@ def test_overrides_that_pipetask_takes(entry: str) -> None:
         ([bps(name="a--b")], "pattern"),
         ([bps(group_by="day_obs")], "a mapping with kind:"),
         ([bps(group_by={"kind": "month"})], "month"),
-        ([action(action="collection_chain")], "known actions: certify-calibrations, collection-chain"),
+        (
+            [action(action="collection_chain")],
+            "known actions: certify-calibrations, check-filters, collection-chain",
+        ),
         ([action(arguments={"parent": "a"})], "children"),
         ([action(arguments={"parent": "a", "children": []})], "children"),
         ([action(arguments={"parent": "a", "children": ["b"], "mode": "x"})], "mode"),

@@ -102,7 +102,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "steps:\n  - name: a\n    action: certfy\n",
         2,
         "steps[a].action",
-        "found 'certfy'; known actions: certify-calibrations, collection-chain",
+        "found 'certfy'; known actions: certify-calibrations, check-filters, collection-chain, command",
     ),
     (
         "steps:\n",

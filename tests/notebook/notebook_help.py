@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import yaml
 from merian_campaign.context import Context
 from merian_campaign.domain.commands import campaign_commands
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.services.rendering import render_all
 
 CAMPAIGNS = Path(__file__).resolve().parents[2] / "campaign"
@@ -46,8 +46,11 @@ class Rendered:
         return [name for name in self.files if name.partition("/")[0] == step]
 
     def command(self, step: str) -> str:
-        """Return an action's command lines, with REPO for the repository."""
-        return "\n".join(line.replace(self.repository, "REPO") for line in self.commands[f"{step}/all"])
+        """Return an action's command lines, with REPO, DECAM and SUBARU for the folders."""
+        text = "\n".join(self.commands[f"{step}/all"])
+        for name in ("repo", "decam", "subaru"):
+            text = text.replace(str(self.stack / name), name.upper())
+        return text
 
     def order(self) -> dict[str, set[str]]:
         return {step.name: {gate.step for gate in step.after} for step in self.spec.steps}
@@ -73,7 +76,7 @@ def render_campaign(name: str, stack: Path) -> Rendered:
     written, _ = render_all(spec=spec, output=output, around=context.around, settings=context.settings(spec))
     files = {"/".join(path.parts[-4:-2]): yaml.safe_load(path.read_text()) for path in written}
     commands = {
-        f"{entry.step}/{entry.group}": tuple(shlex.join(words) for words in entry.commands)
+        f"{entry.step}/{entry.group}": tuple(shown(words) for words in entry.commands)
         for entry in campaign_commands(spec)
     }
     return Rendered(spec=spec, files=files, commands=commands, stack=stack)

@@ -106,7 +106,38 @@ GROUPS = {
 }
 """Pipeline, inputs, output chain of the step, data query."""
 
+CAMERA = "lsst.obs.decam.DarkEnergyCamera"
+GAIA = "gaia_dr2_20200414"
+PS1 = "ps1_pv3_3pi_20170110"
+
+
+def _catalogue(name: str) -> str:
+    table = f"/projects/MERIAN/refcats/{name}.ecsv"
+    return (
+        f"merian-campaign refcat-table /projects/HSC/refcats/htm/{name} {table} --dimension htm7\n"
+        f"butler register-dataset-type REPO {name} SimpleCatalog htm7\n"
+        f"butler ingest-files -t link REPO {name} refcats/gen2 {table}"
+    )
+
+
+def _raws(kind: str) -> str:
+    return f"butler ingest-raws REPO /projects/MERIAN/raw-merian/{kind}/raw_*.fz --transfer link"
+
+
 ACTIONS = {
+    "create": "mkdir -p REPO\nchmod ug+rw,g+s REPO\nbutler create REPO",
+    "registerInstrument": f"butler register-instrument REPO {CAMERA}",
+    "filters": "butler query-dimension-records REPO physical_filter",
+    "gaia": _catalogue(GAIA),
+    "ps1": _catalogue(PS1),
+    "refcats": "butler collection-chain REPO refcats refcats/gen2",
+    "skymap": "butler register-skymap REPO -C DECAM/config/makeSkyMap.py -c name=decam_rings_v1",
+    "skymapHsc": "butler register-skymap REPO -C SUBARU/config/makeSkyMap.py -c name=hsc_rings_v1",
+    "curated": f"butler write-curated-calibrations REPO {CAMERA}",
+    "ingestScience": _raws("science"),
+    "ingestBias": _raws("bias"),
+    "ingestFlat": _raws("flat"),
+    "visits": f"butler define-visits REPO {CAMERA}",
     "certifyBias": f"butler certify-calibrations REPO {CALIB}/bias {CALIB} bias"
     " --begin-date 2021-01-01T00:00:00 --end-date 2022-06-30T23:59:59 --search-all-inputs",
     "certifyFlat": f"butler certify-calibrations REPO {CALIB}/flat {CALIB} flat"
@@ -160,12 +191,19 @@ def test_a_butler_command_is_that_of_the_notes(notebook: Rendered, step: str) ->
 
 def test_steps_come_in_the_order_of_the_notes(notebook: Rendered) -> None:
     order = notebook.order()
+    assert order["create"] == set()
+    assert order["registerInstrument"] == order["gaia"] == order["ps1"] == order["skymap"] == {"create"}
+    assert order["filters"] == order["curated"] == {"registerInstrument"}
+    assert order["refcats"] == {"gaia", "ps1"}
+    assert order["ingestScience"] == order["ingestBias"] == order["ingestFlat"] == {"filters"}
+    assert order["visits"] == {"ingestScience", "curated"}
+    assert order["cpBias"] == {"ingestBias", "curated"}
     assert order["certifyBias"] == {"cpBias"}
-    assert order["step0"] == {"certifyBias"}
+    assert order["step0"] == {"certifyBias", "ingestFlat", "ingestScience"}
     assert order["cpFlat"] == {"step0"}
     assert order["certifyFlat"] == {"cpFlat"}
-    assert order["defaults"] == {"certifyFlat"}
-    assert order["step1"] == {"defaults"}
+    assert order["defaults"] == {"certifyFlat", "refcats", "skymap"}
+    assert order["step1"] == {"defaults", "visits"}
     assert order["step2a"] == {"step1"}
     assert order["step2b"] == {"step2a"}
     assert order["step2c"] == {"step2a"}

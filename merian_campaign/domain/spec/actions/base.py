@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Annotated, ClassVar
 
 from pydantic import Field
@@ -10,8 +12,30 @@ from merian_campaign.domain.spec.base import Strict
 
 Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
 Text = Annotated[str, Field(min_length=1)]
+Words = tuple[Text, ...]
 
 Command = tuple[str, ...]
+
+
+_PATTERN = re.compile(r"[\w@%+=:,./*?#\[\]~-]+")
+_SPECIAL = re.compile(r'["$`\\!]')
+
+
+def shown(command: Command) -> str:
+    """Return a command line as a person types it: glob patterns are left for the shell to expand."""
+    return " ".join(_quoted(word) for word in command)
+
+
+def _quoted(word: str) -> str:
+    if _PATTERN.fullmatch(word):
+        return word
+    # Data queries are full of single quotes.
+    return f'"{word}"' if "'" in word and not _SPECIAL.search(word) else shlex.quote(word)
+
+
+def listed(value: object) -> object:
+    """Accept a list where the model has a tuple."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 class Action(Strict):

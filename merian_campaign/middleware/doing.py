@@ -1,0 +1,188 @@
+"""How a butler action is done: look whether it is done, run the command lines, look again.
+
+What is particular to one action is in `doing_repository` and `doing_data`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from merian_campaign.domain.spec.actions import Action
+from merian_campaign.domain.spec.actions.base import Command, shown
+from merian_campaign.middleware import processes
+
+_TAIL = 400
+_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit)\b.*|^Error: .*")
+
+
+class ActionError(Exception):
+    """An action that could not be done; the message says why, and what to do."""
+
+
+class CommandError(ActionError):
+    """A command line that failed.
+
+    Parameters
+    ----------
+    command : `str`
+        As a person types it.
+    words : `str`
+        Its own last words.
+    output : `str`
+        The end of what it printed.
+    """
+
+    def __init__(self, *, command: str, words: str, output: str) -> None:
+        super().__init__(f"{command}: {words}")
+        self.command = command
+        self.words = words
+        self.output = output
+
+
+class Doing[GivenAction: Action]:
+    """One action on one repository.
+
+    Parameters
+    ----------
+    repository : `str`
+        Butler repository.
+    given : `Action`
+        Its arguments.
+    """
+
+    def __init__(self, *, repository: str, given: GivenAction) -> None:
+        self.repository = repository
+        self.given = given
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is done.
+
+        Raises
+        ------
+        ActionError
+            Raised with what was found and what to do.
+        """
+
+    def seen(self) -> str | None:
+        """Say in words that the repository shows the action done; `None` when it does not."""
+        raise NotImplementedError
+
+    def run(self) -> None:
+        """Run what is left to do.
+
+        Raises
+        ------
+        ActionError
+            Raised if a command fails.
+        """
+        for command in self.given.commands(repository=self.repository):
+            run_command(command)
+
+    def advice(self, error: CommandError) -> str:
+        """Return a failed command's last words, with what to do where that is known."""
+        return error.words
+
+    def after(self) -> str:
+        """Return what came of it, in words.
+
+        Raises
+        ------
+        ActionError
+            Raised if the repository does not show what the commands should have done.
+        """
+        found = self.seen()
+        if found is None:
+            raise ActionError(f"the commands ended well, but {self.repository} does not show what they did")
+        return found
+
+
+def run_command(command: Command, *, umask: int = -1) -> str:
+    """Run a command line; its output goes to standard error as it comes.
+
+    Parameters
+    ----------
+    command : `tuple` [`str`, ...]
+        Words; no shell reads them.
+    umask : `int`, optional
+        For the files it makes.
+
+    Returns
+    -------
+    output : `str`
+        The end of its output.
+
+    Raises
+    ------
+    CommandError
+        Raised if it cannot be started or its exit code is not 0.
+    """
+    text = shown(command)
+    sys.stderr.write(f"+ {text}\n")
+    sys.stderr.flush()
+    tail: deque[str] = deque(maxlen=_TAIL)
+    try:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            umask=umask,
+            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
+        )
+    except OSError as error:
+        words = f"{command[0]} cannot be started ({error.strerror})"
+        raise CommandError(command=text, words=words, output="") from None
+    assert process.stdout is not None
+    with process.stdout:
+        for line in process.stdout:
+            sys.stderr.write(line)
+            sys.stderr.flush()
+            tail.append(line.rstrip("\n"))
+    code = process.wait()
+    if code != 0:
+        words = last_words(list(tail)) or f"exit code {code}"
+        raise CommandError(command=text, words=words, output="\n".join(tail))
+    return "\n".join(tail)
+
+
+def last_words(lines: list[str]) -> str:
+    """Return the last line that names an error, or the last line at all."""
+    said = [line for line in lines if line.strip()]
+    errors = [line for line in said if _ERROR_LINE.match(line)]
+    return (errors or said or [""])[-1].strip()
+
+
+@contextmanager
+def reading(repository: str) -> Iterator[Any]:
+    """Open a repository for looking.
+
+    Raises
+    ------
+    ActionError
+        Raised if there is none, or it cannot be opened.
+    """
+    from lsst.daf.butler import Butler  # noqa: PLC0415 - costs seconds
+
+    try:
+        butler = Butler.from_config(repository, writeable=False)
+    except Exception as error:
+        raise ActionError(
+            f"{repository}: the repository cannot be opened ({type(error).__name__}: {error}); "
+            "is the create step before this one?"
+        ) from error
+    with butler:
+        yield butler
+
+
+def few(names: list[str], *, at_most: int = 3) -> str:
+    """Return names as text, the first few of many."""
+    text = ", ".join(names[:at_most])
+    return text if len(names) <= at_most else f"{text} and {len(names) - at_most} more"

@@ -1,0 +1,94 @@
+"""From an empty folder to a repository through butler actions, killed between two of them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+from e2e_help import CHECKOUT, Installation, wait_for
+
+from merian_campaign.demo.compare import compare_collections
+
+pytestmark = pytest.mark.e2e
+
+PREPARATION = 13
+"""Steps of demo-whole.yaml before the first that runs a pipeline."""
+
+COLLECTIONS = [
+    "DECam/raw/all",
+    "DECam/calib/unbounded",
+    "DECam/calib/curated/19700101T000000Z",
+    "skymaps",
+    "refcats",
+]
+
+
+@pytest.fixture
+def preparation(tmp_path: Path) -> Path:
+    """The first steps of the shipped campaign, as a campaign of their own."""
+    text = (CHECKOUT / "campaign" / "demo-whole.yaml").read_text()
+    content = yaml.safe_load(text.replace("${CAMPAIGN_DIR}", str(CHECKOUT / "campaign")))
+    content["campaign"] = "preparation"
+    content["steps"] = content["steps"][:PREPARATION]
+    assert all("action" in step for step in content["steps"])
+    for key, folder in (("failure_rules", "campaign"), ("site", "site")):
+        content[key] = str(CHECKOUT / folder / content[key])
+    content["site"] += ".yaml"
+    content["include"] = [str((CHECKOUT / "campaign" / name).resolve()) for name in content["include"]]
+    file = tmp_path / "preparation.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    return file
+
+
+def test_the_repository_is_the_same_when_killed_between_two_actions(
+    installation: Installation, preparation: Path, tmp_path: Path
+) -> None:
+    directory = installation.root / "scratch"
+    here = installation.with_environment(DEMO_DIR=str(directory))
+    assert here.run("apply", str(preparation)).returncode == 0
+    running = here.start("run", "preparation")
+    outcome = directory / "submissions/preparation/registerInstrument/all/001/outcome.json"
+    wait_for(outcome.exists, what="registered instrument", seconds=600)
+    kill_everything(running.pid, directory)
+    running.wait()
+    done = here.run("run", "preparation")
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = here.json("status", "preparation")
+    assert {group["state"] for group in status["groups"]} == {"done"}
+    same_repository(directory, tmp_path)
+
+
+def kill_everything(pid: int, directory: Path) -> None:
+    """Kill a `run`, then every process of the submissions below a folder, until none is left."""
+    os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        found = [process for process in psutil.process_iter() if belongs(process, directory)]
+        if not found:
+            return
+        for process in found:
+            process.kill()
+        psutil.wait_procs(found, timeout=5)
+    raise AssertionError(f"processes of {directory} do not end")
+
+
+def belongs(process: psutil.Process, directory: Path) -> bool:
+    try:
+        marker = process.environ().get("MERIAN_CAMPAIGN_SUBMISSION", "")
+    except (psutil.Error, OSError):
+        return False
+    return marker.startswith(f"{directory}/") and process.status() != psutil.STATUS_ZOMBIE
+
+
+def same_repository(directory: Path, elsewhere: Path) -> None:
+    from merian_campaign.demo.repository import create_repository  # noqa: PLC0415 - imports lsst
+
+    other = create_repository(elsewhere / "python")
+    assert not compare_collections(
+        repository=directory / "repo", first=COLLECTIONS, second=COLLECTIONS, other_repository=other
+    )

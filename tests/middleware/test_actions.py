@@ -1,0 +1,294 @@
+"""Butler actions on real repositories: done once, seen afterwards, refused in words."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsst.daf.butler import Butler
+
+from merian_campaign.demo.archive import GAIA, make_archive
+from merian_campaign.demo.compare import compare_collections
+from merian_campaign.demo.repository import create_repository
+from merian_campaign.middleware.actions import ActionError, perform
+
+INSTRUMENT = "merian_campaign.demo.instrument.MiniDecam"
+RESOURCES = Path(sys.modules["merian_campaign.demo.archive"].__file__ or "").with_name("resources.yaml")
+
+CAMERA = """\
+from merian_campaign.demo.instrument import FilterDefinition, MiniDecam
+
+
+class Camera(MiniDecam):
+    filterDefinitions = MiniDecam.filterDefinitions + {new}
+
+    @classmethod
+    def getName(cls):
+        return "Growing"
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plugins() -> Any:
+    """What a campaign's environment gives to its drivers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAF_BUTLER_PLUGINS", str(RESOURCES))
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        yield
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    make_archive(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's repository as Python makes it."""
+    return create_repository(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with the instrument registered and nothing else."""
+    repository = tmp_path_factory.mktemp("empty") / "repo"
+    assert done(repository, "create")
+    assert done(repository, "register-instrument", instrument=INSTRUMENT)
+    return repository
+
+
+@pytest.fixture
+def repository(empty: Path, tmp_path: Path) -> Path:
+    """A copy of the empty repository."""
+    copy = tmp_path / "repo"
+    shutil.copytree(empty, copy)
+    return copy
+
+
+def done(repository: Path, action: str, /, **arguments: object) -> bool:
+    """Do an action twice; return whether the first time changed something, the second must not."""
+    first = perform(name=action, repository=str(repository), arguments=arguments)
+    second = perform(name=action, repository=str(repository), arguments=arguments)
+    assert second["changed"] is False, second
+    return bool(first["changed"])
+
+
+def refused(repository: Path, action: str, /, *words: str, **arguments: object) -> None:
+    with pytest.raises(ActionError) as caught:
+        perform(name=action, repository=str(repository), arguments=arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def count(repository: Path, dataset_type: str, collection: str) -> int:
+    with Butler.from_config(str(repository)) as butler:
+        return len(list(butler.registry.queryDatasets(dataset_type, collections=collection)))
+
+
+# -- the repository ----------------------------------------------------------------------------------
+
+
+def test_a_creation_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    repository.mkdir()
+    (repository / "butler.yaml").write_text("datastore: {}\n")
+    (repository / "gen3.sqlite3").touch()
+    assert done(repository, "create", group_writable=True)
+    assert repository.stat().st_mode & 0o2060 == 0o2060
+    assert (repository / "gen3.sqlite3").stat().st_mode & 0o060 == 0o060
+
+
+def test_a_repository_that_does_not_open_is_never_removed(tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    (repository / "DECam").mkdir(parents=True)
+    (repository / "butler.yaml").write_text("datastore: {}\n")
+    refused(repository, "create", "cannot be opened")
+    assert (repository / "DECam").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("seed", "auth", "words"),
+    [
+        (None, None, ("seed_config", "does not exist")),
+        ("registry: {}\n", None, ("no registry.db",)),
+        ("registry: {db: 'postgresql+psycopg2://localhost/merian'}\n", None, ("db-auth.yaml", "mode 0600")),
+        ("registry: {db: 'postgresql+psycopg2://localhost/merian'}\n", 0o640, ("mode 0640", "chmod 600")),
+    ],
+)
+def test_a_server_needs_its_seed_file_and_passwords_for_the_owner_only(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: str | None,
+    auth: int | None,
+    words: tuple[str, ...],
+) -> None:
+    for name in ("PGPASSFILE", "PGPASSWORD", "LSST_DB_AUTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if seed is not None:
+        (tmp_path / "seed.yaml").write_text(seed)
+    if auth is not None:
+        (tmp_path / ".lsst").mkdir()
+        (tmp_path / ".lsst/db-auth.yaml").touch(mode=auth)
+        (tmp_path / ".lsst/db-auth.yaml").chmod(auth)
+    refused(tmp_path / "repo", "create", *words, seed_config=str(tmp_path / "seed.yaml"))
+    assert not (tmp_path / "repo").exists()
+
+
+def test_filters_that_were_added_are_registered_by_an_update(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = tmp_path / "growing_camera.py"
+    module.write_text(CAMERA.format(new="()"))
+    assert done(repository, "register-instrument", instrument="growing_camera.Camera")
+    new = "FilterDefinition(physical_filter='N999', band='N999')"
+    module.write_text(CAMERA.format(new=f"({new},)"))
+    sys.modules.pop("growing_camera")
+    assert done(repository, "register-instrument", instrument="growing_camera.Camera")
+    assert not perform(name="check-filters", repository=str(repository), arguments={"filters": ["N999"]})[
+        "changed"
+    ]
+
+
+def test_an_unknown_filter_is_named_with_what_to_do(repository: Path) -> None:
+    refused(repository, "check-filters", "N419", "FOREIGN KEY", "update", filters=["N419 DECam"])
+    refused(repository, "register-instrument", "package set up", instrument="lsst.obs.nowhere.Camera")
+
+
+def test_skymap_and_curated_calibrations_are_written_once(repository: Path) -> None:
+    assert done(repository, "register-skymap", name="decam_rings_v1")
+    arguments = {"instrument": INSTRUMENT, "expect": ["camera", "defects"]}
+    assert done(repository, "write-curated-calibrations", **arguments)
+    assert (count(repository, "camera", "DECam/calib/unbounded"), count(repository, "skyMap", "skymaps")) == (
+        1,
+        1,
+    )
+    more = {**arguments, "expect": ["camera", "linearizer"]}
+    refused(repository, "write-curated-calibrations", "linearizer missing", "remove-runs", **more)
+    refused(repository, "register-skymap", "The demo has one sky map", name="hsc_rings_v1")
+    refused(repository, "register-skymap", "config_file", "does not exist", name="x", config_file="/no/file")
+
+
+# -- reference catalogues ----------------------------------------------------------------------------
+
+
+def test_shards_that_came_later_are_ingested_alone(repository: Path, archive: Path, tmp_path: Path) -> None:
+    shards = sorted((archive / "refcats" / GAIA).iterdir())
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    (folder / "master_schema.parq").touch()
+    arguments = {
+        "name": GAIA,
+        "shards": str(folder),
+        "table": str(tmp_path / "gaia.ecsv"),
+        "storage_class": "ArrowAstropy",
+    }
+    refused(repository, "reference-catalogue", "holds no files named by trixel", **arguments)
+    for shard in shards[:-2]:
+        os.link(shard, folder / shard.name)
+    assert done(repository, "reference-catalogue", **arguments)
+    for shard in shards[-2:]:
+        os.link(shard, folder / shard.name)
+    assert done(repository, "reference-catalogue", **arguments)
+    assert count(repository, GAIA, "refcats/gen2") == len(shards)
+    assert len((tmp_path / "gaia.ecsv").read_text().splitlines()) == 7 + 2
+
+
+def test_catalogues_of_another_repository_are_transferred(repository: Path, whole: Path) -> None:
+    arguments = {"source": str(whole), "collections": ["refcats"]}
+    assert done(repository, "transfer-datasets", **arguments)
+    assert done(repository, "collection-chain", parent="refcats", children=["refcats/gen2"])
+    assert not compare_collections(
+        repository=whole, first=["refcats"], second=["refcats"], other_repository=repository
+    )
+    refused(repository, "transfer-datasets", "has no nowhere", source=str(whole), collections=["nowhere"])
+
+
+# -- raws and visits ---------------------------------------------------------------------------------
+
+
+def test_unreadable_raws_are_counted_and_named_and_the_others_ingested(
+    repository: Path, archive: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "raw"
+    shutil.copytree(archive / "raw" / "science", folder)
+    pattern = {"files": [f"{folder}/raw_*.pickle"]}
+    refused(repository, "define-visits", "no science exposures", instrument=INSTRUMENT)
+    broken = folder / "raw_971021_2.pickle"
+    content = broken.read_bytes()
+    broken.write_bytes(content[:100])
+    words = ("11 of 12 files are ingested", "raw_971021_2.pickle", "Some failures encountered")
+    refused(repository, "ingest-raws", *words, **pattern)
+    answer = perform(
+        name="ingest-raws", repository=str(repository), arguments={**pattern, "allow_failures": 1}
+    )
+    assert "11 of 12 files" in answer["found"]
+    broken.write_bytes(content)
+    assert done(repository, "ingest-raws", **pattern)
+    assert count(repository, "raw", "DECam/raw/all") == 12
+    assert done(repository, "define-visits", instrument=INSTRUMENT)
+    refused(repository, "ingest-raws", "nothing matches", files=[f"{folder}/none_*.fz"])
+
+
+# -- collections -------------------------------------------------------------------------------------
+
+
+def test_an_overlap_of_validity_ranges_is_said_before_anything_is_done(whole: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    shutil.copytree(whole, repository)
+    arguments = {
+        "input": "DECam/calib/curated/19700101T000000Z",
+        "output": "DECam/calib/merian",
+        "dataset_type": "defects",
+        "begin": "2021-01-01T00:00:00",
+        "end": "2022-06-30T23:59:59",
+    }
+    assert done(repository, "certify-calibrations", **arguments)
+    later = {**arguments, "begin": "2022-01-01T00:00:00", "end": "2023-01-01T00:00:00"}
+    words = ("already has 3 defects", "overlaps", "valid 2021-01-01T00:00:00 to 2022-06-30T23:59:59")
+    refused(repository, "certify-calibrations", *words, **later)
+    assert done(repository, "certify-calibrations", **{**later, "begin": "2022-06-30T23:59:59"})
+    nothing = {**arguments, "dataset_type": "bias"}
+    refused(repository, "certify-calibrations", "has the step that builds them succeeded?", **nothing)
+
+
+def test_a_chain_of_what_is_not_there_is_refused(repository: Path) -> None:
+    refused(
+        repository,
+        "collection-chain",
+        "no collection DECam/none",
+        parent="DECam/defaults",
+        children=["DECam/none"],
+    )
+
+
+# -- anything else -----------------------------------------------------------------------------------
+
+
+def test_a_command_is_done_when_what_it_creates_is_there(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    assert done(tmp_path, "command", run=["touch", str(made)], creates=str(made))
+    assert made.exists()
+    unless = {"unless": ["test", "-d", "{butler}/logs"]}
+    assert done(tmp_path, "command", run=["mkdir", "{butler}/logs"], **unless)
+    assert (tmp_path / "logs").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"run": ["sh", "-c", "echo oh no >&2; exit 3"]}, "oh no"),
+        ({"run": ["no-such-program"]}, "cannot be started"),
+        ({"run": ["true"], "creates": "/no/such/file"}, "does not show it"),
+    ],
+)
+def test_a_command_that_fails_says_so(tmp_path: Path, arguments: dict[str, Any], words: str) -> None:
+    refused(tmp_path, "command", words, **arguments)
