@@ -20,6 +20,8 @@ FILE = "settings.json"
 LONGEST_DIRECTORY = 70
 PORTS_OF_A_CLUSTER = 100
 FIRST_PORT, LAST_PORT = 17000, 31000  # below what kernels give to outgoing connections
+# The site that merian-campaign needs for such a cluster.
+SITES = Path(__file__).resolve().parents[1] / "site"
 LETTERS = "bcdfghjkmnpqrstvwxz"
 
 
@@ -95,6 +97,7 @@ class Settings:
             "SLURM_CONF": str(self.conf),
             "PATH": ":".join([path, *missing]),
             "MERIAN_SLURM_DIR": str(self.directory),
+            "MERIAN_CAMPAIGN_SITE_PATH": str(SITES),
         }
 
     def save(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
@@ -106,7 +107,8 @@ def _lay_out(settings: Settings) -> None:
     _write(settings.conf.with_name("slurmdbd.conf"), text, mode=0o600)
     _write(top / "db" / "init.sql", config.database_sql(password=password), mode=0o600)
     _write(top / "munge" / "munge.key", secrets.token_hex(64), mode=0o400)
-    quoted = [f"export SLURM_CONF={settings.conf} MERIAN_SLURM_DIR={top}"]
+    variables = {name: value for name, value in settings.environment.items() if name != "PATH"}
+    quoted = [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
     quoted += ['case ":$PATH:" in *:/usr/sbin:*) ;; *) export PATH="$PATH:/usr/sbin" ;; esac']
     _write(top / "env.sh", "\n".join(quoted) + "\n", mode=0o644)
 
