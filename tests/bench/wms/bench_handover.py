@@ -7,6 +7,7 @@ Usage: ``bench_handover.py [JOBS]``; writes into ``build/bench.json``.
 """
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ PARENTS = 4
 SMALL = 10
 """The graph of comparison has so many times fewer jobs."""
 
-MESH = (6, 8)
+MESH = (7, 8)
 """Layers and width of the graph for both services; every job needs all of the layer before."""
 
 OURS = ("merian_campaign.wms.CampaignParslService", "merian_campaign.wms.sites.Local")
@@ -131,8 +132,10 @@ def measure_stock(folder: Path, graph: dict[str, list[str]]) -> Cost:
 def _driver(folder: Path, graph: dict[str, list[str]], *, stock: bool) -> subprocess.Popen[bytes]:
     (folder / "graph.json").write_text(json.dumps(graph))
     words = [sys.executable, __file__, "--drive", str(folder), "stock" if stock else "ours"]
+    # The stock service looks for Parsl's programs on the PATH.
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (folder / "driver.log").open("wb") as log:
-        return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
+        return subprocess.Popen(words, cwd=folder, stdout=log, stderr=log, env={**os.environ, "PATH": path})
 
 
 def run(jobs: int) -> list[dict[str, object]]:
