@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 BUILD := build
 SLURM := $(BIN)/python tests/slurm/cluster --dir $(BUILD)/slurm
 DEMO_DIR ?= $(BUILD)/demo
+TEST_WORKERS ?= 2
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
 PYTHON ?= $(shell \
@@ -40,7 +41,7 @@ demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected
 
 test: lint  ## lint, then all tests that CI runs, on a Slurm cluster of their own too
 	@mkdir -p $(BUILD)
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" -n $(TEST_WORKERS)
 
 test-slurm: $(BIN)/.installed  ## the tests on a Slurm cluster alone
 	$(BIN)/python -m pytest -m "slurm and not soak" tests/slurm

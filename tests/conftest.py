@@ -26,6 +26,9 @@ SHARED = {
 ALONE = ("tests/e2e/", "tests/wms/")
 """Tests that share nothing; of all others, those of one file share a worker."""
 
+NO_SLURM = "no Slurm: "
+"""How the reason begins for which tests on a cluster are skipped."""
+
 
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
@@ -58,6 +61,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Order the tests where several workers run them."""
     if hasattr(config, "workerinput"):
         items.sort(key=rank_of)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly that there was no cluster; with several workers, only their reports tell."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    why = next((text for each in skipped if NO_SLURM in (text := str(each.longrepr))), None)
+    if why is not None:
+        terminalreporter.section("SLURM WAS NOT TESTED", sep="!", red=True, bold=True)
+        terminalreporter.write_line(why[why.index(NO_SLURM) :], red=True)
+        terminalreporter.write_line("Nothing that needs a cluster was run. tests/slurm/README.md says more.")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -19,7 +19,6 @@ HERE = Path(__file__).parent
 REQUIRED = "MERIAN_SLURM_REQUIRED"
 # Blocks and drivers may take a moment to end by themselves; more means that they would have stayed.
 GRACE_SECONDS = 30.0
-missing: list[str] = []
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -27,13 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.slurm)
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if missing:
-        terminalreporter.section("SLURM WAS NOT TESTED", sep="!", red=True, bold=True)
-        terminalreporter.write_line(missing[0], red=True)
-        terminalreporter.write_line("Nothing that needs a cluster was run. tests/slurm/README.md says more.")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +42,6 @@ def cluster() -> Iterator[Cluster]:
         root.rmdir()
         if os.environ.get(REQUIRED, "") == "1":
             raise
-        missing.append(str(error))
         pytest.skip(f"no Slurm: {error}")
     yield made
     down(made.settings, purge=True)
