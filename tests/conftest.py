@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 # The same examples each time, no deadline on a busy host.
 settings.register_profile("campaign", derandomize=True, deadline=None, database=None, max_examples=60)
 settings.load_profile("campaign")
+
+# Hundreds of programs are started; none shall compile this package anew because its caller keeps no bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SHARED = {
     "tests/slurm/": "slurm",

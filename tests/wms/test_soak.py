@@ -82,6 +82,7 @@ def chaos(folder: Path, *, detectors: int, rounds: int, seed: int) -> None:
         assert {n: item["value"] for n, item in found.items()} == dict.fromkeys(range(detectors), value)
 
 
+@pytest.mark.soak  # each kind of kill by itself, and what a restart makes of it, is in test_stopping.py
 def test_a_few_rounds(tmp_path: Path) -> None:
     chaos(tmp_path, detectors=12, rounds=3, seed=7)
 
