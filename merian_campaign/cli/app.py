@@ -11,6 +11,7 @@ from merian_campaign.cli import (
     commands_files,
     commands_look,
     commands_prepare,
+    commands_registry,
     commands_run,
     commands_system,
 )
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 commands_files.register(app)
 commands_prepare.register(app)
+commands_registry.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)

@@ -81,6 +81,7 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
     own = where_clause(selection)
     if own:
         terms.append(own)
+    terms += step.select.terms()
     if step.where.strip():
         text = step.where.strip()
         terms.append(f"({text})" if _OR.search(text) else text)

@@ -15,7 +15,7 @@ from merian_campaign.domain.spec.base import NAME_PATTERN
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
-_FIELD_PREFIX = re.compile(r"^(group_by|where|config|scope|pipeline|action): (.*)$", re.DOTALL)
+_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action): (.*)$", re.DOTALL)
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"

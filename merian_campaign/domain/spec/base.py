@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -83,6 +84,26 @@ def expand_ranges(value: object) -> tuple[int, ...]:
     if twice:
         raise ValueError(f"duplicate values: {', '.join(map(str, twice[:10]))}; name each once")
     return tuple(sorted(found))
+
+
+def as_ranges(values: Iterable[int]) -> tuple[str, ...]:
+    """Write integers as `expand_ranges` reads them: ``"A-B"`` for runs of three and more.
+
+    Parameters
+    ----------
+    values : iterable of `int`
+        In any order.
+    """
+    runs: list[list[int]] = []
+    for value in sorted(set(values)):
+        if runs and value == runs[-1][-1] + 1:
+            runs[-1].append(value)
+        else:
+            runs.append([value])
+    found: list[str] = []
+    for run in runs:
+        found += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else [str(value) for value in run]  # noqa: PLR2004
+    return tuple(found)
 
 
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=64)]

@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.base import Name, Strict, Walltime
 from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
+from merian_campaign.domain.spec.selecting import Select
 
 Scope = Literal["exposure", "visit", "global", "tract", "instrument"]
 
@@ -95,6 +96,9 @@ class BpsStep(_StepBase):
         Field(description="What a selection may constrain; known for the subsets step0 ... step3."),
     ] = None
     where: Annotated[str, Field(description="Data query; the group's own term is added to it.")] = ""
+    select: Annotated[Select, Field(description="Exposures by what the registry knows; added to where.")] = (
+        Select()
+    )
     group_by: Grouping = Everything()
     inputs: Annotated[
         tuple[str, ...] | None,
@@ -187,11 +191,19 @@ def check_selection(step: BpsStep) -> None:
                 "patch, it would run on partial visits; group by day_obs, exposure or visit instead, "
                 "or set the scope if it is wrong"
             )
-        if scope == "instrument" and (grouped or bare.strip()):
+        if scope == "instrument" and (grouped or bare.strip() or step.select.terms()):
             raise ValueError(
-                "a step of scope instrument makes one product of everything: remove where and group_by"
+                "a step of scope instrument makes one product of everything: remove where, select and "
+                "group_by"
             )
+        if scope == "global" and step.select.terms():
+            raise ValueError("select: a step of scope global takes everything; remove it")
         return
+    if step.select.terms():
+        raise ValueError(
+            "select: a step of scope tract must not be cut by exposure, each group would see partial visit "
+            "coverage; remove it"
+        )
     if grouped in {"exposure", "visit", "day_obs"}:
         raise ValueError(
             f"group_by: found {grouped}; a step of scope tract must not be cut by visit or night, each group "
