@@ -37,6 +37,14 @@ class Blame:
     charged: bool
 
 
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """An execution that came to nothing: the line of its start, and the last one that is about it."""
+
+    start: Record
+    last: Record
+
+
 def last_starts(records: Iterable[Record]) -> dict[str, Record]:
     """Return the line that last started each quantum, by UUID."""
     found: dict[str, Record] = {}
@@ -46,23 +54,26 @@ def last_starts(records: Iterable[Record]) -> dict[str, Record]:
     return found
 
 
-def lost_starts(records: Iterable[Record]) -> dict[str, tuple[Record, ...]]:
-    """Return, by UUID, the lines that started a quantum in a block and were followed by another start.
+def lost_starts(records: Iterable[Record]) -> dict[str, tuple[Lost, ...]]:
+    """Return, by UUID, executions that went down with their block and were made up for afterwards.
 
-    Those are executions that went down with their block and were made up for within the submission.
+    A start in a block that was followed by another start of the same quantum, with no end between them but
+    that of a worker that went away.
     """
-    open_starts: dict[str, Record] = {}
-    found: dict[str, list[Record]] = {}
+    open_starts: dict[str, Lost] = {}
+    found: dict[str, list[Lost]] = {}
     for record in records:
         for quantum in record.quanta:
             if record.event == Event.STARTED:
                 before = open_starts.get(quantum)
-                if before is not None and before.slurm_job:
+                if before is not None and before.start.slurm_job:
                     found.setdefault(quantum, []).append(before)
-                open_starts[quantum] = record
+                open_starts[quantum] = Lost(start=record, last=record)
             elif record.event == Event.ENDED and record.verdict != "node_lost":
                 open_starts.pop(quantum, None)
-    return {quantum: tuple(starts) for quantum, starts in found.items()}
+            elif record.event == Event.ENDED and quantum in open_starts:
+                open_starts[quantum] = Lost(start=open_starts[quantum].start, last=record)
+    return {quantum: tuple(lost) for quantum, lost in found.items()}
 
 
 def blame(
@@ -100,6 +111,10 @@ def of_block(job: SlurmJob, *, record: Record, start: Record) -> Blame:
     words = describe(job)
     if start.slurm_node and start.slurm_node not in job.nodes:
         words += f", it ran on {start.slurm_node}"
+    if "memory_of" in record.evidence:
+        # Judged while it ran, by the last samples: another quantum went further past its request.
+        words += f"; {record.evidence['memory_of']} took the memory"
+        return Blame(verdict=Verdict.NODE_LOST, evidence=f"its {words}", charged=False)
     asked = record.requested_mb or start.requested_mb
     killed = job.fate is Fate.OUT_OF_MEMORY or (job.fate is Fate.FAILED and job.signal == 9)  # noqa: PLR2004
     if killed and record.peak_mb and asked and record.peak_mb > asked:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.blame import Blame, blame, last_starts, lost_starts, of_block
+from merian_campaign.domain.blame import Blame, Lost, blame, last_starts, lost_starts, of_block
 from merian_campaign.domain.quanta import Attempt, DataIdValue, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
@@ -93,7 +93,7 @@ class _Seen:
 
     progress: journal.QuantumProgress | None = None
     start: journal.Record | None = None
-    lost: tuple[journal.Record, ...] = ()
+    lost: tuple[Lost, ...] = ()
 
 
 def parse_predicted(lines: Iterable[str]) -> tuple[Predicted, ...]:
@@ -371,10 +371,11 @@ def _attempt(
     )
 
 
-def _lost(entry: Predicted, start: journal.Record, *, number: int, context: Context) -> Attempt:
+def _lost(entry: Predicted, gone: Lost, *, number: int, context: Context) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
+    start = gone.start
     job = context.blocks.get(start.slurm_job or "")
-    found = None if job is None or job.alive else of_block(job, record=start, start=start)
+    found = None if job is None or job.alive else of_block(job, record=gone.last, start=start)
     return Attempt(
         try_number=number,
         state=QuantumState.FAILED,
@@ -383,7 +384,9 @@ def _lost(entry: Predicted, start: journal.Record, *, number: int, context: Cont
         if found is None
         else found.evidence,
         requested_mb=_requested(entry.task, start, context),
+        peak_mb=None if gone.last.peak_mb is None else round(gone.last.peak_mb),
         started=start.time,
+        ended=None if gone.last is start else gone.last.time,
         host=start.host or None,
         uuid=entry.uuid,
         charged=False if found is None else found.charged,

@@ -112,14 +112,17 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
     output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
     if _EMPTY_GRAPH in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
+    if exit_code < 0:
+        name = signal.Signals(-exit_code).name
+        when = "" if find_graph(paths) is not None else " while it built the quantum graph"
+        return RunResult(
+            end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
+        )
     if find_graph(paths) is None:
         why = last_error(output) or last_error(_text(Path(paths.driver_log)))
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return RunResult(end=RunEnd.FAILED, reason=f"bps submit was killed by {name}", exit_code=exit_code)
     why = last_error(_text(Path(paths.driver_log)))
     return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
 

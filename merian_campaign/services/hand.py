@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 from merian_campaign.domain import decide as core
 from merian_campaign.domain import harvest, render, runs
@@ -218,7 +219,7 @@ class Hand:
         quanta: tuple[Quantum, ...] = ()
         now = self._around.clock()
         journal = self._drivers.records(submission.directory)
-        result = self._unless_refused(submission, result)
+        result = self._in_words(submission, result)
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             quanta = harvest.conclude(
                 self._drivers.harvested(submission.directory),
@@ -245,14 +246,17 @@ class Hand:
         )
         return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
 
-    def _unless_refused(self, submission: SubmissionView, result: RunResult) -> RunResult:
-        """Tell a run that Slurm gave no block from one whose quanta did not succeed."""
-        words = refused_words(self._drivers.block_lines(submission.directory))
-        if not words or result.exit_code != INFRASTRUCTURE_FAILED or result.end is RunEnd.CANCELLED:
+    def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
+        """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""
+        if result.end is RunEnd.CANCELLED:
             return result
-        return RunResult(
-            end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}", exit_code=result.exit_code
-        )
+        words = refused_words(self._drivers.block_lines(submission.directory))
+        if words and result.exit_code == INFRASTRUCTURE_FAILED:
+            return replace(result, end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}")
+        trouble = self._outlook.driver_trouble(submission)
+        if trouble and result.end in {RunEnd.FAILED, RunEnd.LOST}:
+            return replace(result, reason=f"{result.reason}; its driver's {trouble}")
+        return result
 
 
 def _tally(quanta: tuple[Quantum, ...]) -> str:

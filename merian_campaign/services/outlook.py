@@ -10,12 +10,14 @@ from merian_campaign.domain import driver_jobs, idle
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
 from merian_campaign.domain.journal import Record
 from merian_campaign.domain.records import JobRecord, OpenJobs
-from merian_campaign.domain.slurm import Sight, SlurmJob, Watch
+from merian_campaign.domain.slurm import Fate, Sight, SlurmJob, Watch, describe, sbatch_words
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 
 FORGOTTEN = timedelta(minutes=10)
 """After so long, a job that neither the queue nor the accounting knows is no longer waited for."""
+
+_ENDED_BY_SLURM = {Fate.OUT_OF_MEMORY, Fate.WALLTIME, Fate.NODE_LOST, Fate.PREEMPTED, Fate.CANCELLED}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,13 @@ class Outlook:
         shown = {job.job_id: job for job, role in self.jobs(submission) if role == "block"}
         return {**found, **shown}
 
+    def driver_trouble(self, submission: SubmissionView) -> str:
+        """Return in words how its driver's job was ended, if Slurm ended it; else nothing."""
+        ended = [
+            job for job, role in self.jobs(submission) if role == "driver" and job.fate in _ENDED_BY_SLURM
+        ]
+        return describe(max(ended, key=lambda job: int(job.job_id))) if ended else ""
+
     def records(
         self, submission: SubmissionView, *, journal: Iterable[Record], now: datetime
     ) -> tuple[JobRecord, ...]:
@@ -87,7 +96,7 @@ def refused_words(lines: Iterable[BlockLine]) -> str:
     last = ""
     for line in lines:
         if line.event == BlockEvent.REFUSED:
-            last = line.text
+            last = sbatch_words(line.text)
         elif line.event in {BlockEvent.SUBMITTED, BlockEvent.STATE}:
             last = ""
     return last

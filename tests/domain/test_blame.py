@@ -94,6 +94,12 @@ def test_a_quantum_that_never_ended_shares_its_blocks_fate_and_is_not_charged(
         # Only who was measured above its request is to blame for a block killed for memory.
         ({"verdict": "node_lost", "peak_mb": 1500.0}, "OUT_OF_MEMORY", Verdict.OUT_OF_MEMORY, True),
         ({"verdict": "node_lost", "peak_mb": 900.0}, "OUT_OF_MEMORY", Verdict.NODE_LOST, False),
+        (
+            {"verdict": "node_lost", "peak_mb": 1100.0, "evidence": {"memory_of": "hog"}},
+            "OUT_OF_MEMORY",
+            Verdict.NODE_LOST,
+            False,
+        ),
     ],
 )
 def test_who_is_to_blame(
