@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.spec.actions import ACTIONS
@@ -10,7 +13,7 @@ from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.middleware import doing_collections, doing_data, doing_repository
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing
 
-__all__ = ["ActionError", "perform"]
+__all__ = ["ActionError", "perform", "share_with_group"]
 
 _DOING: Mapping[str, type[Doing[Any]]] = {
     "certify-calibrations": doing_collections.Certifying,
@@ -64,3 +67,16 @@ def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict
         raise ActionError(f"{error.command}: {doing.advice(error)}") from error
     words = doing.after()
     return {"command": f"{command}  # {words}", "changed": True, "found": words}
+
+
+def share_with_group(repository: str) -> None:
+    """Set this process's umask to what the repository's folder asks for: its group may write, or not.
+
+    Parameters
+    ----------
+    repository : `str`
+        Butler repository.
+    """
+    folder = Path(repository)
+    if folder.is_dir() and folder.stat().st_mode & stat.S_IWGRP:
+        os.umask(0o002)

@@ -144,6 +144,7 @@ def action(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[
     """Do a butler action, unless the repository shows that it is done."""
     from merian_campaign.middleware import actions  # noqa: PLC0415 - only action steps need it
 
+    actions.share_with_group(repository)
     return actions.perform(name=name, repository=repository, arguments=arguments)
 
 

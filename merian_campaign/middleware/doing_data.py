@@ -176,7 +176,7 @@ class IngestingRaws(Doing[IngestRaws]):
 
     def after(self) -> str:
         """Count the files that did not get in."""
-        copied = self.given.transfer in {"copy", "auto", "move"}
+        copied = self.given.transfer in {"copy", "auto"}
         pending = [] if copied and not self._errors else self._pending()
         words = self._words(pending)
         if len(pending) <= self.given.allow_failures:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import psutil
 import pytest
 import yaml
-from e2e_help import CHECKOUT, Installation, wait_for
+from e2e_help import BIN, CHECKOUT, Installation, wait_for
 
 from merian_campaign.demo.compare import compare_collections
 
@@ -92,3 +93,23 @@ def same_repository(directory: Path, elsewhere: Path) -> None:
     assert not compare_collections(
         repository=directory / "repo", first=COLLECTIONS, second=COLLECTIONS, other_repository=other
     )
+
+
+@pytest.mark.soak
+def test_the_whole_survey_from_an_empty_folder_to_object_tables(installation: Installation) -> None:
+    directory = installation.root / "whole"
+    faults = dict.fromkeys(("FAULT_MEMORY", "FAULT_ONCE", "FAULT_SIGNAL", "FAULT_ALGORITHM"), "none")
+    here = installation.with_environment(DEMO_DIR=str(directory), **faults)
+    assert here.run("apply", str(CHECKOUT / "campaign" / "demo-whole.yaml")).returncode == 0
+    done = here.run("run", "demo-whole")
+    assert done.returncode == 0, done.stdout + done.stderr
+    status = here.json("status", "demo-whole")
+    assert {group["state"] for group in status["groups"]} == {"done"}
+    assert (status["quanta"]["expected"], status["quanta"]["succeeded"]) == (153, 153)
+    found = subprocess.run(
+        [str(BIN / "butler"), "query-datasets", str(directory / "repo"), "objectTable_tract",
+         "--collections", "DECam/runs/demo/step3"],
+        env=here.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "9813" in found.stdout
+    assert "9814" in found.stdout

@@ -10,9 +10,10 @@ from merian_campaign.domain.spec.actions.base import Action, Collection, Command
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
 
 Transfer = Annotated[
-    Literal["auto", "link", "symlink", "hardlink", "copy", "move", "relsymlink", "direct"],
+    Literal["auto", "link", "symlink", "hardlink", "copy", "relsymlink", "direct"],
     Field(description="How files come into the datastore."),
 ]
+"""Not ``move``: an action that is repeated would not find its files."""
 
 
 class ReferenceCatalogue(Action):
