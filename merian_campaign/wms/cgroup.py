@@ -168,6 +168,21 @@ class Groups:
             groups.retire(leaf)
         return groups
 
+    @classmethod
+    def find(cls, *, owner: Identity, wanted: bool, log: Path) -> Self | None:
+        """Return where control groups can be made, or None; say in a log which guard there is."""
+        groups: Self | None = None
+        said = "memory is guarded by sampling only: control groups are turned off"
+        if wanted:
+            try:
+                groups = cls.detect(owner=owner)
+                said = f"memory is limited by control groups below {groups.place.path}"
+            except (OSError, ValueError) as error:
+                said = f"memory is guarded by sampling only: {error}"
+        with suppress(OSError), log.open("a") as stream:
+            stream.write(f"{said}\n")
+        return groups
+
     def make(self, number: int, *, memory_mb: float) -> Leaf:
         """Make the leaf of a job; raises OSError when that cannot be done."""
         name = _NAME.format(

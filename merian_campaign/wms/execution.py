@@ -93,11 +93,18 @@ class Execution:
         Job names before each job.
     launch
         Hands one job to Parsl, given the futures of its parents; returns its future.
+    own_error
+        Returns what a job really ended with, given its name and its future's error; by default that error.
     """
 
     def __init__(
-        self, *, parents: Mapping[str, Iterable[str]], launch: Callable[[str, list[Future[Any]]], Future[Any]]
+        self,
+        *,
+        parents: Mapping[str, Iterable[str]],
+        launch: Callable[[str, list[Future[Any]]], Future[Any]],
+        own_error: Callable[[str, BaseException | None], BaseException | None] = lambda _, error: error,
     ) -> None:
+        self._own_error = own_error
         self._parents = parents
         self._launch = launch
         self._lock = threading.Lock()
@@ -149,7 +156,7 @@ class Execution:
         return Tally(counts=counts)
 
     def _note(self, name: str, future: Future[Any]) -> None:
-        error = future.exception()
+        error = self._own_error(name, future.exception())
         with self._lock:
             self.results[name] = result_of(error)
             if error is not None:

@@ -18,6 +18,7 @@ from merian_campaign.wms.guard import Finding, Limits
 from merian_campaign.wms.node import SlurmPlace
 from merian_campaign.wms.outcome import Outcome
 from merian_campaign.wms.process import Identity
+from merian_campaign.wms.samples import Holding
 
 __all__ = ["Job", "Request", "ended_record", "outcome_of", "started_record"]
 
@@ -91,11 +92,21 @@ class Job:
     began: float = 0.0
     known: set[tuple[int, int]] = field(default_factory=set)
     peak_mb: float = 0.0
+    resident_mb: float = 0.0
     finding: Finding | None = None
     abandoned: bool = False
     kills_before: int | None = None
     warm: bool = False
     leaf: Leaf | None = None
+    doubtful: dict[str, Any] | None = None
+    began_doubt: float = 0.0
+
+    def holding(self) -> Holding:
+        """Return what it holds and has held, as last sampled."""
+        asked = self.request.requested_mb
+        return Holding(
+            job=self.request.job, requested_mb=asked, resident_mb=self.resident_mb, peak_mb=self.peak_mb
+        )
 
     def limits(self, tolerance: float) -> Limits:
         """Return what the guard holds the job to."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["SlurmPlace", "kernel_memory_kills", "memory_mb", "slurm_place"]
+__all__ = ["SlurmPlace", "granted_mb", "kernel_memory_kills", "memory_mb", "slurm_place"]
 
 _HEADROOM = 0.95  # of the machine, when nobody said how much may be used
 
@@ -25,17 +25,20 @@ def slurm_place(environment: Mapping[str, str]) -> SlurmPlace:
     return SlurmPlace(job=environment.get("SLURM_JOB_ID"), node=environment.get("SLURMD_NODENAME"))
 
 
-def memory_mb(environment: Mapping[str, str]) -> float:
-    """Return the memory this node may give to jobs, MiB: what Slurm granted, else most of the machine."""
+def granted_mb(environment: Mapping[str, str]) -> float:
+    """Return the memory Slurm gave this job on this node, MiB; 0 when it does not say."""
     granted = environment.get("SLURM_MEM_PER_NODE", "")
-    if granted.isdigit() and int(granted) > 0:
+    if granted.isdigit():
         return float(granted)
     per_cpu = environment.get("SLURM_MEM_PER_CPU", "")
     cpus = environment.get("SLURM_CPUS_ON_NODE", "")
-    if per_cpu.isdigit() and cpus.isdigit():
-        return float(per_cpu) * float(cpus)
+    return float(per_cpu) * float(cpus) if per_cpu.isdigit() and cpus.isdigit() else 0.0
+
+
+def memory_mb(environment: Mapping[str, str]) -> float:
+    """Return the memory this node may give to jobs, MiB: what Slurm granted, else most of the machine."""
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / (1024 * 1024)
-    return total * _HEADROOM
+    return granted_mb(environment) or total * _HEADROOM
 
 
 def kernel_memory_kills() -> int | None:

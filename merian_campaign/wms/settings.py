@@ -39,6 +39,8 @@ class NodeSettings:
         Seconds without a sign of life from a driver on another host before it counts as lost.
     cgroup
         Set memory limits in the kernel too, where this user may make control groups.
+    drain_s
+        Seconds after the start of a worker pool when no further job is started; 0 for never.
     """
 
     submit: str
@@ -52,6 +54,7 @@ class NodeSettings:
     tolerance: float = 1.1
     patience: float = 20.0
     cgroup: bool = True
+    drain_s: float = 0.0
 
     def log_path(self) -> Path:
         """Return the path of this host's supervisor's log."""

@@ -6,7 +6,6 @@ worker that goes away takes its job with it.  It refuses new work within a secon
 driver, and leaves nothing running behind when told to stop.
 """
 
-import json
 import os
 import selectors
 import signal
@@ -14,7 +13,6 @@ import socket
 import sys
 import time
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,29 +20,23 @@ from typing import Any
 from merian_campaign.domain.journal import Record, Verdict
 from merian_campaign.wms.admission import Room, admissible
 from merian_campaign.wms.cgroup import Groups
+from merian_campaign.wms.clients import Client, Clients
+from merian_campaign.wms.ending import DOUBT_SECONDS, BlockEnd, drain_moment
 from merian_campaign.wms.guard import Finding, judge, kernel_kill, measure
 from merian_campaign.wms.handle import ZygoteHandle
 from merian_campaign.wms.jobs import Job, Request, ended_record, outcome_of, started_record
 from merian_campaign.wms.journal import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Watch
-from merian_campaign.wms.node import kernel_memory_kills, memory_mb, slurm_place
+from merian_campaign.wms.node import granted_mb, kernel_memory_kills, memory_mb, slurm_place
 from merian_campaign.wms.outcome import Outcome
 from merian_campaign.wms.process import Identity, alive, own_identity
 from merian_campaign.wms.reaping import kill_job, lights_off, register
+from merian_campaign.wms.samples import NodeSample, SamplesFile, culprit
 from merian_campaign.wms.settings import NodeSettings
 
 __all__ = ["Supervisor", "serve"]
 
 _WATCH_SECONDS = 0.5
-
-
-@dataclass(kw_only=True)
-class _Client:
-    """One connection; ``job`` is the number of the job it waits for."""
-
-    connection: socket.socket
-    buffer: bytes = b""
-    job: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -73,13 +65,14 @@ class Supervisor:
     def __init__(
         self, *, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None
     ) -> None:
-        self._listener = listener
         self._owner = owner
         self._here = own_identity()
         self._parent = os.getppid()
         self._place = slurm_place(os.environ)
         self._selector = selectors.DefaultSelector()
-        self._clients: dict[int, _Client] = {}
+        self._clients = Clients(
+            listener=listener, selector=self._selector, on_message=self._obey, on_gone=self._drop
+        )
         self._work = _Work()
         self._state = DriverState.RUNNING
         self._dismissed = False
@@ -89,6 +82,9 @@ class Supervisor:
         self._watch: Watch | None = None
         self._room = Room(memory_mb=0, cpus=0)
         self._groups: Groups | None = None
+        self._block = BlockEnd(place=self._place, selector=self._selector)
+        self._samples: SamplesFile | None = None
+        self._drain = float("inf")
         self._zygote = ZygoteHandle(
             selector=self._selector, on_message=self._from_zygote, on_end=self._bereft
         )
@@ -105,31 +101,20 @@ class Supervisor:
             path=submit / LEASE_NAME, driver=settings.driver, here=self._here.host, patience=settings.patience
         )
         self._room = Room(memory_mb=settings.memory_mb or memory_mb(os.environ), cpus=settings.cpus)
-        self._groups = self._find_groups(settings)
+        self._groups = Groups.find(owner=self._here, wanted=settings.cgroup, log=settings.log_path())
+        if self._place.job is not None:
+            self._samples = SamplesFile(submit, owner=self._here)
+            self._drain = drain_moment(self._owner, after_s=settings.drain_s)
         place = str(self._groups.place.path) if self._groups else ""
         register(submit, role="supervisor", identity=self._here, cgroup=place)
         if not self._zygote.running or not settings.warm:
             self._zygote.restart(warm=settings.warm)
 
-    def _find_groups(self, settings: NodeSettings) -> Groups | None:
-        """Return where control groups can be made, or None; say in the log which guard there is."""
-        groups: Groups | None = None
-        said = "memory is guarded by sampling only: control groups are turned off"
-        if settings.cgroup:
-            try:
-                groups = Groups.detect(owner=self._here)
-                said = f"memory is limited by control groups below {groups.place.path}"
-            except (OSError, ValueError) as error:
-                said = f"memory is guarded by sampling only: {error}"
-        with suppress(OSError), settings.log_path().open("a") as log:
-            log.write(f"{said}\n")
-        return groups
-
     # The loop -----------------------------------------------------------------------------------------
 
     def loop(self) -> None:
         """Serve until the driver has closed, gone or asked to stop, and nothing runs any more."""
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._clients.listen()
         next_sample = next_watch = 0.0
         while not self._finished():
             period = self._settings.sample_seconds if self._settings else _WATCH_SECONDS
@@ -143,16 +128,19 @@ class Supervisor:
                 next_watch = now + _WATCH_SECONDS
                 self._look_at_driver(now)
                 self._look_at_groups(now)
+            self._look_at_block(now)
             self._admit()
         self._zygote.stop()
         if self._groups is not None:
             self._groups.close()
+        if self._samples is not None:
+            self._samples.remove()
         if self._state is DriverState.LOST and self._settings is not None:
             lights_off(self._settings.driver)
 
     def _finished(self) -> bool:
         busy = self._work.running or self._work.waiting
-        if self._dismissed:
+        if self._dismissed or self._block.asked:
             return not self._work.running
         # One that the driver forked also runs its last stages, after the payload was told to stop.
         ending = self._state in (DriverState.STOPPING, DriverState.CLOSED)
@@ -187,6 +175,22 @@ class Supervisor:
             evidence: dict[str, object] = {"driver": str(self._state)}
             self._end_job(job, Finding(verdict=Verdict.CANCELLED, evidence=evidence))
 
+    def _look_at_block(self, now: float) -> None:
+        """Give work back that the block will not see the end of; settle deaths that may have foretold it."""
+        if self._block.asked or now >= self._drain:
+            while self._work.waiting:
+                self._give_back(self._work.waiting.popleft())
+        for job in list(self._work.running.values()):
+            if self._block.asked and job.finding is None and not job.request.stage:
+                self._end_job(job, self._block.finding())
+            if job.doubtful is not None and (self._block.asked or now >= job.began_doubt + DOUBT_SECONDS):
+                self._settle(job, job.doubtful)
+
+    def _give_back(self, job: Job) -> None:
+        """Have a job that never started run elsewhere."""
+        outcome = Outcome(verdict=Verdict.NODE_LOST, evidence={"block": "takes no more jobs"})
+        self._reply(job, {"kind": "result", "outcome": outcome.as_dict()})
+
     def _look_at_groups(self, now: float) -> None:
         """End jobs of which the kernel has killed a part."""
         if self._groups is None:
@@ -202,40 +206,34 @@ class Supervisor:
         if not kills or job.leaf is None or self._settings is None:
             return None
         limits = job.limits(self._settings.tolerance)
-        return kernel_kill(kills=kills, peak_mb=job.leaf.peak_mb(), limits=limits, elapsed_s=now - job.began)
+        peak = job.leaf.peak_mb()
+        found = kernel_kill(kills=kills, peak_mb=peak, limits=limits, elapsed_s=now - job.began)
+        return self._excuse(job, peak_mb=peak or job.peak_mb) or found
+
+    def _excuse(self, job: Job, *, peak_mb: float) -> Finding | None:
+        """Return the finding for a job that the kernel killed while another held too much."""
+        request = job.request
+        if request.requested_mb is None or peak_mb > request.requested_mb:
+            return None
+        guilty = culprit(other.holding() for other in self._work.running.values() if other is not job)
+        if guilty is None:
+            return None
+        evidence: dict[str, object] = {"ended_by": "kernel", "reached_mb": peak_mb, "memory_of": guilty.job}
+        return Finding(verdict=Verdict.NODE_LOST, evidence=evidence)
 
     # Clients ------------------------------------------------------------------------------------------
 
-    def _accept(self) -> None:
-        connection, _ = self._listener.accept()
-        client = _Client(connection=connection)
-        self._clients[connection.fileno()] = client
-        self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(client))
-
-    def _hear(self, client: _Client) -> None:
-        try:
-            data = client.connection.recv(1 << 20)
-        except OSError:
-            data = b""
-        if not data:
-            self._drop(client)
-            return
-        client.buffer += data
-        *lines, client.buffer = client.buffer.split(b"\n")
-        for line in lines:
-            self._obey(client, json.loads(line))
-
-    def _obey(self, client: _Client, message: dict[str, Any]) -> None:
+    def _obey(self, client: Client, message: dict[str, Any]) -> None:
         match message.pop("kind"):
             case "run":
                 self._take(client, Request.from_dict(message))
             case "configure":
                 self._configure(NodeSettings.from_json(message["settings"]))
-                self._send(client, {"kind": "configured"})
+                client.send({"kind": "configured"})
             case "shutdown":
                 self._dismissed = True
 
-    def _take(self, client: _Client, request: Request) -> None:
+    def _take(self, client: Client, request: Request) -> None:
         self._work.count += 1
         job = Job(number=self._work.count, request=request, client=client, kills_before=self._kills)
         client.job = job.number
@@ -246,24 +244,17 @@ class Supervisor:
         else:
             self._work.waiting.append(job)
 
-    def _drop(self, client: _Client) -> None:
+    def _drop(self, client: Client) -> None:
         """Forget a connection; its job must not go on without anyone to hear of it."""
-        self._selector.unregister(client.connection)
-        self._clients.pop(client.connection.fileno(), None)
-        client.connection.close()
         self._work.waiting = deque(job for job in self._work.waiting if job.client is not client)
         for job in self._work.running.values():
             if job.client is client:
                 evidence: dict[str, object] = {"worker": "went away"}
                 self._end_job(job, Finding(verdict=Verdict.NODE_LOST, evidence=evidence))
 
-    def _send(self, client: _Client, message: dict[str, Any]) -> None:
-        with suppress(OSError):
-            client.connection.sendall(json.dumps(message, default=str).encode() + b"\n")
-
     def _reply(self, job: Job, message: dict[str, Any]) -> None:
         job.client.job = None
-        self._send(job.client, message)
+        job.client.send(message)
 
     # Jobs ---------------------------------------------------------------------------------------------
 
@@ -313,6 +304,12 @@ class Supervisor:
             self._conclude(job, message)
 
     def _conclude(self, job: Job, ended: dict[str, Any]) -> None:
+        if job.finding is None and not job.request.stage and self._block.foretold_by(ended):
+            job.doubtful, job.began_doubt = ended, time.monotonic()
+        else:
+            self._settle(job, ended)
+
+    def _settle(self, job: Job, ended: dict[str, Any]) -> None:
         del self._work.running[job.number]
         inside = job.leaf is not None and job.leaf.pids()
         if ended.get("strays", True) or len(job.known) > 1 or inside:
@@ -323,6 +320,9 @@ class Supervisor:
         killed = os.WIFSIGNALED(ended["status"]) and os.WTERMSIG(ended["status"]) == signal.SIGKILL
         after = kernel_memory_kills() if killed else self._kills
         outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
+        if outcome.verdict is Verdict.OUT_OF_MEMORY and job.finding is None:
+            job.finding = self._excuse(job, peak_mb=outcome.peak_mb or 0.0)
+            outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
         self._kills = after
         self._finish(job, outcome)
 
@@ -355,9 +355,10 @@ class Supervisor:
         for job in lost:
             if job.pid is not None:
                 kill_job(job)
-            finding = job.finding or Finding(verdict=Verdict.NODE_LOST, evidence={"zygote": "died"})
+            died = Finding(verdict=Verdict.NODE_LOST, evidence={"zygote": "died"})
+            finding = job.finding or (self._block.finding() if self._block.asked else died)
             self._finish(job, Outcome(verdict=finding.verdict, evidence=finding.evidence))
-        if self._state is DriverState.RUNNING:
+        if self._state is DriverState.RUNNING and not self._block.asked:
             self._zygote.start_again()
 
     def _sample(self, now: float) -> None:
@@ -369,11 +370,28 @@ class Supervisor:
             limits = job.limits(self._settings.tolerance)
             members = self._zygote.members(job, table)
             sample = measure(members, peak_mb=job.peak_mb, limit_mb=limits.memory_mb)
+            job.resident_mb = sample.resident_mb
             job.peak_mb = max(job.peak_mb, sample.resident_mb)
             period = self._settings.sample_seconds
             finding = judge(sample, limits=limits, elapsed_s=now - job.began, period_s=period)
             if finding is not None:
                 self._end_job(job, finding)
+        self._show()
+
+    def _show(self) -> None:
+        """Leave on disk what the jobs hold, for the case that the whole block is killed."""
+        if self._samples is None:
+            return
+        running = self._work.running.values()
+        sample = NodeSample(
+            host=self._here.host,
+            slurm_job=self._place.job or "",
+            slurm_node=self._place.node or "",
+            shares_mb=self._room.memory_mb,
+            granted_mb=granted_mb(os.environ),
+            jobs=tuple(job.holding() for job in running if job.pid is not None and not job.request.stage),
+        )
+        self._samples.write(sample)
 
 
 def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None) -> None:

@@ -10,40 +10,29 @@ import sys
 import threading
 import time
 from collections.abc import Collection, Iterator
-from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import parsl
 from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
-from parsl.app.app import python_app
 
-from merian_campaign.domain.journal import Event, QuantumState, Record, Verdict, fold
-from merian_campaign.wms.app import run_job
-from merian_campaign.wms.command import quanta_of
+from merian_campaign.domain.journal import QuantumState, fold
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
-from merian_campaign.wms.hold import held_quanta, read_hold_list, within_cluster
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
-from merian_campaign.wms.outcome import JobHeldError
+from merian_campaign.wms.journal import Journal
+from merian_campaign.wms.launcher import Launcher, StageError
 from merian_campaign.wms.process import alive
 from merian_campaign.wms.reaping import reap
-from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
+from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.trouble import fail_all
 from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
 
 __all__ = ["CampaignWorkflow", "StageError", "StoppedError"]
 
-_LOCAL = frozenset({"pipetaskInit", "mergeExecutionButler"})
 _DRAIN_SECONDS = 5.0
-
-
-class StageError(RuntimeError):
-    """A stage of the submission itself (initialization, ingest) failed."""
 
 
 class StoppedError(RuntimeError):
@@ -123,8 +112,8 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             reap(self.submit, spare=spare)
 
     def _run_payload(self, driver: Driver, stop: "_Stop") -> Tally:
-        launcher = _Launcher(self, driver)
-        execution = Execution(parents=launcher.parents, launch=launcher.launch)
+        launcher = Launcher(self, driver)
+        execution = Execution(parents=launcher.parents, launch=launcher.launch, own_error=launcher.own_error)
         settings = launcher.settings
         if settings.socket:
             current().configure(settings)
@@ -133,9 +122,6 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             logging.getLogger("parsl").setLevel(logging.WARNING)
         else:
             set_parsl_logging(self.bps_config)
-        jobs = (job.generic for job in self.jobs.values())
-        times = [_seconds(job.request_walltime, label=job.label) for job in jobs]
-        self.site.longest_s = max(filter(None, times), default=None)
         self.dfk = parsl.load(
             self.site.campaign_config(
                 submit=self.submit, socket=settings.socket, on_failure=launcher.lost_attempt
@@ -248,109 +234,6 @@ def parsl_is_loaded() -> bool:
     return parsl.DataFlowKernelLoader._dfk is not None  # noqa: SLF001 - no public question
 
 
-class _Launcher:
-    """Makes one Parsl call of each job."""
-
-    def __init__(self, workflow: CampaignWorkflow, driver: Driver) -> None:
-        self._workflow = workflow
-        self._driver = driver
-        self.settings = workflow.site.node_settings(
-            submit=workflow.submit, driver=driver.identity, socket=current().socket
-        )
-        self._text = self.settings.to_json()
-        self._done = _jobs_done(Journal(workflow.submit / JOURNAL_NAME))
-        self._held, self._edges = self._read_hold()
-        self._app: Any = None
-        self.parents = {
-            name: [p for p in workflow.parents[name] if p not in _LOCAL]
-            for name in workflow.jobs
-            if name not in _LOCAL
-        }
-
-    def bind(self) -> None:
-        """Make the Parsl app, once Parsl is loaded."""
-        self._app = python_app(executors=[self._workflow.site.label], cache=False)(run_job)
-
-    def launch(self, name: str, before: list[Future[Any]]) -> Future[Any]:
-        """Hand one job to Parsl, or say at once how it ended."""
-        job = self._workflow.jobs[name]
-        command = job.evaluate_command_line(job.get_command_line())
-        quanta = quanta_of(command)
-        if name in self._done:
-            return _ended(None)
-        held, left = (
-            within_cluster(quanta, held=self._held, edges=self._edges) if self._held else ((), quanta)
-        )
-        if held:
-            self._note(Event.HELD, job, held)
-            if not left:
-                return _ended(JobHeldError(name))
-            command = command.replace(",".join(quanta), ",".join(left))
-        self._note(Event.LAUNCHED, job, left)
-        future = self._call(job, command=command, quanta=left, before=before)
-        return _failing(future, name) if held else future
-
-    def _call(
-        self, job: ParslJob, *, command: str, quanta: tuple[str, ...], before: list[Future[Any]]
-    ) -> Future[Any]:
-        generic = job.generic
-        request = {
-            "job": job.name,
-            "label": generic.label,
-            "quanta": list(quanta),
-            "command": command,
-            "stdout": job.stdout,
-            "stderr": job.stderr,
-            "requested_mb": generic.request_memory,
-            "walltime_s": _seconds(generic.request_walltime, label=generic.label),
-            "cpus": generic.request_cpus or 1,
-        }
-        priority = {"priority": generic.priority} if generic.priority is not None else {}
-        future: Future[Any] = self._app(
-            self._text, request, inputs=before, parsl_resource_specification=priority
-        )
-        return future
-
-    def lost_attempt(self, error: Exception, task: Any) -> None:  # noqa: ANN401 - Parsl's task record
-        """Write the end of an attempt that no supervisor lived to write."""
-        if isinstance(error, LOST_WORKER) and len(task["args"]) > 1:
-            request = task["args"][1]
-            record = Record(
-                event=Event.ENDED,
-                job=request["job"],
-                label=request["label"],
-                quanta=tuple(request["quanta"]),
-                verdict=Verdict.NODE_LOST,
-                evidence={"driver": f"{type(error).__name__}: {error}"},
-            )
-            self._driver.journal.write(record)
-
-    def _note(self, event: Event, job: ParslJob, quanta: tuple[str, ...]) -> None:
-        label = job.generic.label
-        self._driver.journal.write(Record(event=event, job=job.name, label=label, quanta=quanta))
-
-    def _read_hold(self) -> tuple[frozenset[str], dict[str, set[str]]]:
-        path = get_bps_config_value(self._workflow.bps_config, "campaignHold", str)
-        hold = read_hold_list(Path(path)) if path else ()
-        if not hold:
-            return frozenset(), {}
-        return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
-
-
-def _seconds(minutes: object, *, label: str) -> float | None:
-    """Return a ``requestWalltime`` in seconds; None when there is none.
-
-    Raises
-    ------
-    StageError
-        It is no number of minutes.
-    """
-    try:
-        return float(str(minutes)) * 60 if minutes else None
-    except ValueError:
-        raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
-
-
 class BrokenExecutorError(RuntimeError):
     """Parsl's interchange is gone; nothing more will come from its workers."""
 
@@ -374,28 +257,6 @@ def _say_lost(execution: Execution) -> None:
     for why, names in lost.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         sys.stderr.write(f"{names[0]}{others}: {why}\n")
-
-
-def _ended(error: Exception | None) -> Future[Any]:
-    future: Future[Any] = Future()
-    if error is None:
-        future.set_result(0)
-    else:
-        future.set_exception(error)
-    return future
-
-
-def _failing(future: Future[Any], name: str) -> Future[Any]:
-    """Return a future that fails when the given one ends, because part of the job was held."""
-    held: Future[Any] = Future()
-    future.add_done_callback(lambda done: held.set_exception(done.exception() or JobHeldError(name)))
-    return held
-
-
-def _jobs_done(journal: Journal) -> frozenset[str]:
-    """Return the jobs that ended well in an earlier run of the submission."""
-    records = journal.read()
-    return frozenset(r.job for r in records if r.event == Event.ENDED and r.verdict == Verdict.OK)
 
 
 def _drain(journal: Journal) -> None:

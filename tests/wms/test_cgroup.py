@@ -89,9 +89,10 @@ def test_the_kernel_ends_what_outruns_the_sampler(repo: Path, folder: Path) -> N
     assert support.submit(submission).returncode == 10
     ended = by_detector(submission)
     how = {number: (record.verdict, record.exit, record.signal) for number, record in ended.items()}
+    # Its helper was killed: it fails of that by itself, or is ended when it takes its time.
+    assert how.pop(1) in [("out_of_memory", 1, None), ("out_of_memory", None, 9)]
     assert how == {
         0: ("out_of_memory", None, 9),
-        1: ("out_of_memory", 1, None),
         2: ("out_of_memory", None, 9),
         3: ("ok", 0, None),
         4: ("ok", 0, None),

@@ -132,6 +132,14 @@ def _wait(argument: str) -> None:
         time.sleep(0.02)
 
 
+def _linger(argument: str) -> None:
+    """Go on for ever the first time; return at once from then on. The argument is a flag file."""
+    flag = Path(argument)
+    if not flag.exists():
+        flag.touch()
+        time.sleep(600)
+
+
 def _stubborn(argument: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     time.sleep(float(argument))

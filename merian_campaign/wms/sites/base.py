@@ -19,6 +19,7 @@ from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from merian_campaign.domain.journal import Verdict
 from merian_campaign.wms.blocked import RESOLVER
+from merian_campaign.wms.casualty import BlockView
 from merian_campaign.wms.outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.process import Identity
 from merian_campaign.wms.settings import NodeSettings
@@ -139,7 +140,21 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
             tolerance=self.value("memory_tolerance", float, 1.1),
             patience=self.value("lease_seconds", float, 20.0),
             cgroup=self.value("cgroup", bool, default=True),
+            drain_s=self.drain_s(),
         )
+
+    def drain_s(self) -> float:
+        """Return after how many seconds a node starts no further job; 0 for never."""
+        return 0.0
+
+    def misfit(self, *, memory_mb: float | None, walltime_s: float | None, cpus: float) -> str:
+        """Return why no node or block of this site can ever run a job with these requests, or nothing."""
+        del memory_mb, walltime_s, cpus
+        return ""
+
+    def blocks(self) -> BlockView | None:
+        """Return what is known of the site's Slurm jobs while it runs; None where there are none."""
+        return None
 
     def node_memory_mb(self) -> int:
         """Return the memory a node shares out, MiB; 0 to let the node say."""
@@ -155,7 +170,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         return self.label
 
     def campaign_config(
-        self, *, submit: Path, socket: str, on_failure: Callable[[Exception, Any], None]
+        self, *, submit: Path, socket: str, on_failure: Callable[[Exception, Any], bool]
     ) -> parsl.config.Config:
         """Return Parsl's configuration for one submission.
 
@@ -166,7 +181,8 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         socket
             Socket of a supervisor that can run Parsl's programs warm, or empty.
         on_failure
-            Called in the driver with the error and Parsl's task record after every failed attempt.
+            Called in the driver with the error and Parsl's task record after every failed attempt; returns
+            whether it was the last one.
         """
         _have_programs_on_path()
         self.warm_socket = socket
@@ -176,7 +192,8 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         lost = self.value("lost_worker_retries", int, 5)
 
         def handler(error: Exception, task: Any) -> float:  # noqa: ANN401 - Parsl's task record
-            on_failure(error, task)
+            if on_failure(error, task):
+                return _FINAL
             return retry_cost(error, retries=retries, lost_retries=lost)
 
         return parsl.config.Config(

@@ -262,6 +262,11 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
                 self._status()
             return {job: seen.state for job, seen in self._seen.items()}
 
+    def output(self, job: str) -> Path | None:
+        """Return the file with what a block's script, its workers and Slurm wrote; None for no such block."""
+        known = self.resources.get(job)
+        return Path(known["job_stdout_path"]) if known is not None else None
+
     def _status(self) -> None:
         with self._lock:
             self._looked = time.monotonic()

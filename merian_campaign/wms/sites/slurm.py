@@ -12,16 +12,17 @@ from pathlib import Path
 
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, get_workflow_name
 from parsl.addresses import address_by_interface
-from parsl.executors import HighThroughputExecutor
 from parsl.launchers import SimpleLauncher
 from parsl.launchers.base import Launcher
 from psutil import net_if_addrs
 
 from merian_campaign.domain.blocks import block_name
 from merian_campaign.wms.blocks import BlockBook
+from merian_campaign.wms.casualty import BlockView
 from merian_campaign.wms.lease import LEASE_NAME
 from merian_campaign.wms.reaping import DRIVER_MARK, SUBMISSION_MARK
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
+from merian_campaign.wms.sites.executor import CampaignExecutor
 from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
 from merian_campaign.wms.sites.trouble import blocks_in_trouble
 
@@ -101,22 +102,25 @@ class Slurm(CampaignSite):
     label = "slurm"
     strategy_seconds = 1.0
     strategy = "htex_auto_scale"
+    _running: CampaignSlurmProvider | None = None
 
-    def get_executors(self) -> list[HighThroughputExecutor]:
+    def get_executors(self) -> list[CampaignExecutor]:
         """Return the one executor."""
-        walltime = get_bps_config_value(self.site, "walltime", str, required=True)
-        drain = drain_after(walltime_s=seconds_of(walltime), longest_s=self.longest_s)
         cores = self.optional("cores_per_node", int)
+        workers = self.optional("workers_per_node", int) or cores
+        self._running = self._provider(cores=cores)
         return [
-            HighThroughputExecutor(
+            CampaignExecutor(
                 self.label,
-                provider=self._provider(walltime=walltime, cores=cores),
+                provider=self._running,
                 launch_cmd=POOL_COMMAND,
                 address=self.get_address(),
-                max_workers_per_node=self.optional("workers_per_node", int) or cores,
-                heartbeat_period=self.value("heartbeat_seconds", int, 15),
+                max_workers_per_node=workers,
+                # Otherwise a pool has no more workers than cores.
+                cores_per_worker=min(1.0, cores / workers) if cores and workers else 1.0,
+                heartbeat_period=self._heartbeat(),
                 heartbeat_threshold=self.value("heartbeat_patience", int, 60),
-                drain_period=self.value("drain_seconds", int, drain),
+                drain_period=self._drain(),
                 block_error_handler=partial(blocks_in_trouble, threshold=self.value("bad_blocks", int, 3)),
             )
         ]
@@ -151,12 +155,47 @@ class Slurm(CampaignSite):
         """Return the cores a node shares out: as many as it has workers; 0 to let the node say."""
         return self.optional("workers_per_node", int) or self.optional("cores_per_node", int) or 0
 
+    def drain_s(self) -> float:
+        """Return when a node starts no further job: when its pool surely takes none any more."""
+        return self._drain() + 2.0 * self._heartbeat() + 2
+
+    def misfit(self, *, memory_mb: float | None, walltime_s: float | None, cpus: float) -> str:
+        """Return why no block of this site can ever run a job with these requests, or nothing."""
+        walltime, memory, cores = self._walltime_s(), self.node_memory_mb(), self.node_cpus()
+        if walltime_s is not None and walltime_s >= walltime:
+            return f"requestWalltime of {walltime_s:g} s does not fit into blocks of {walltime} s"
+        if memory_mb is not None and memory and memory_mb > memory:
+            return f"requestMemory of {memory_mb:g} MiB is more than the {memory} MiB a node shares out"
+        if cores and cpus > cores:
+            return f"requestCpus of {cpus:g} is more than the {cores} cores a node shares out"
+        return ""
+
+    def blocks(self) -> BlockView | None:
+        """Return what is known of the blocks once there are any."""
+        provider = self._running
+        if provider is None:
+            return None
+        return BlockView(states=lambda: provider.states(fresh=True), output=provider.output)
+
+    def _walltime(self) -> str:
+        return str(get_bps_config_value(self.site, "walltime", str, required=True))
+
+    def _walltime_s(self) -> int:
+        return seconds_of(self._walltime())
+
+    def _heartbeat(self) -> int:
+        return self.value("heartbeat_seconds", int, 15)
+
+    def _drain(self) -> int:
+        default = drain_after(walltime_s=self._walltime_s(), longest_s=self.longest_s)
+        return self.value("drain_seconds", int, default)
+
     def _asked_mb(self) -> int | None:
         """Return what is asked of Slurm for a node, MiB."""
         gigabytes = self.value("mem_per_node", float, 0.0)
         return round(gigabytes * 1024) or None
 
-    def _provider(self, *, walltime: str, cores: int | None) -> CampaignSlurmProvider:
+    def _provider(self, *, cores: int | None) -> CampaignSlurmProvider:
         nodes = self.value("nodes", int, 1)
         step = StepLauncher(self.value("srun_options", str, "-K0 -k --cpu-bind=none"))
         scaling = Scaling(
@@ -171,7 +210,7 @@ class Slurm(CampaignSite):
             prelude=self._prelude(cores),
             nodes=nodes,
             cores_per_node=cores,
-            walltime=walltime,
+            walltime=self._walltime(),
         )
         name = block_name(get_workflow_name(self.config), str(self._submit_path()))
         return CampaignSlurmProvider(

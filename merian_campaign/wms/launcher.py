@@ -1,0 +1,203 @@
+"""Making Parsl calls of jobs, and making sense of those whose worker went away."""
+
+import sys
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lsst.ctrl.bps.parsl import ParslJob
+from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
+from parsl.app.app import python_app
+
+from merian_campaign.domain.journal import Event, Record, Verdict
+from merian_campaign.wms.app import run_job
+from merian_campaign.wms.casualty import Casualties
+from merian_campaign.wms.command import quanta_of
+from merian_campaign.wms.driver import Driver
+from merian_campaign.wms.hold import held_quanta, read_hold_list, within_cluster
+from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.wms.outcome import JobFailedError, JobHeldError, Outcome
+from merian_campaign.wms.sites.base import LOST_WORKER
+from merian_campaign.wms.stages import current
+
+if TYPE_CHECKING:
+    from merian_campaign.wms.workflow import CampaignWorkflow
+
+__all__ = ["LOCAL_JOBS", "Launcher", "StageError", "seconds_asked"]
+
+LOCAL_JOBS = frozenset({"pipetaskInit", "mergeExecutionButler"})
+"""Jobs of a workflow that the driver runs itself."""
+
+
+class StageError(RuntimeError):
+    """A stage of the submission itself (initialization, ingest) failed."""
+
+
+class Launcher:
+    """Makes one Parsl call of each job.
+
+    Parameters
+    ----------
+    workflow
+        The workflow, with its site.
+    driver
+        The driver of this run.
+    """
+
+    def __init__(self, workflow: "CampaignWorkflow", driver: Driver) -> None:
+        self._workflow = workflow
+        self._driver = driver
+        self._site = workflow.site
+        times = (seconds_asked(job) for job in workflow.jobs.values())
+        self._site.longest_s = max((t for t in times if t is not None), default=None)
+        self.settings = self._site.node_settings(
+            submit=workflow.submit, driver=driver.identity, socket=current().socket
+        )
+        self._condemned: dict[str, JobFailedError] = {}
+        self._casualties: Casualties | None = None
+        self._text = self.settings.to_json()
+        self._done = _jobs_done(Journal(workflow.submit / JOURNAL_NAME))
+        self._held, self._edges = self._read_hold()
+        self._app: Any = None
+        self.parents = {
+            name: [p for p in workflow.parents[name] if p not in LOCAL_JOBS]
+            for name in workflow.jobs
+            if name not in LOCAL_JOBS
+        }
+
+    def bind(self) -> None:
+        """Make the Parsl app, once Parsl is loaded."""
+        self._app = python_app(executors=[self._site.label], cache=False)(run_job)
+        self._casualties = Casualties(self._workflow.submit, view=self._site.blocks())
+
+    def launch(self, name: str, before: list[Future[Any]]) -> Future[Any]:
+        """Hand one job to Parsl, or say at once how it ended."""
+        job = self._workflow.jobs[name]
+        command = job.evaluate_command_line(job.get_command_line())
+        quanta = quanta_of(command)
+        if name in self._done:
+            return _ended(None)
+        held, left = (
+            within_cluster(quanta, held=self._held, edges=self._edges) if self._held else ((), quanta)
+        )
+        if held:
+            self._note(Event.HELD, job, held)
+            if not left:
+                return _ended(JobHeldError(name))
+            command = command.replace(",".join(quanta), ",".join(left))
+        misfit = self._misfit(job, left)
+        if misfit is not None:
+            return _ended(misfit)
+        self._note(Event.LAUNCHED, job, left)
+        future = self._call(job, command=command, quanta=left, before=before)
+        return _failing(future, name) if held else future
+
+    def _call(
+        self, job: ParslJob, *, command: str, quanta: tuple[str, ...], before: list[Future[Any]]
+    ) -> Future[Any]:
+        generic = job.generic
+        request = {
+            "job": job.name,
+            "label": generic.label,
+            "quanta": list(quanta),
+            "command": command,
+            "stdout": job.stdout,
+            "stderr": job.stderr,
+            "requested_mb": generic.request_memory,
+            "walltime_s": seconds_asked(job),
+            "cpus": generic.request_cpus or 1,
+        }
+        priority = {"priority": generic.priority} if generic.priority is not None else {}
+        future: Future[Any] = self._app(
+            self._text, request, inputs=before, parsl_resource_specification=priority
+        )
+        return future
+
+    def lost_attempt(self, error: Exception, task: Any) -> bool:  # noqa: ANN401 - Parsl's task record
+        """Write the end of an attempt that no supervisor lived to write; return whether it was the last."""
+        if not isinstance(error, LOST_WORKER) or len(task["args"]) < 2 or self._casualties is None:  # noqa: PLR2004
+            return False
+        request = task["args"][1]
+        record = self._casualties.judge(request["job"], error=f"{type(error).__name__}: {error}")
+        if record is None:
+            return False
+        self._driver.journal.write(record)
+        if record.verdict == Verdict.NODE_LOST:
+            return False
+        outcome = Outcome(verdict=Verdict.OUT_OF_MEMORY, evidence=record.evidence, peak_mb=record.peak_mb)
+        self._condemned[record.job] = JobFailedError(record.job, outcome.as_dict())
+        return True
+
+    def own_error(self, name: str, error: BaseException | None) -> BaseException | None:
+        """Return what a job really ended with: Parsl only knows that its worker is gone."""
+        return self._condemned.get(name, error) if error is not None else None
+
+    def _misfit(self, job: ParslJob, quanta: tuple[str, ...]) -> JobFailedError | None:
+        """Return the failure of a job that no node can ever run, or None; it is in the journal then."""
+        generic = job.generic
+        why = self._site.misfit(
+            memory_mb=generic.request_memory, walltime_s=seconds_asked(job), cpus=generic.request_cpus or 1
+        )
+        if not why:
+            return None
+        record = Record(
+            event=Event.ENDED,
+            job=job.name,
+            label=generic.label,
+            quanta=quanta,
+            verdict=Verdict.FAILED,
+            evidence={"refused": why},
+            requested_mb=generic.request_memory,
+        )
+        self._driver.journal.write(record)
+        sys.stderr.write(f"{job.name}: {why}\n")
+        return JobFailedError(job.name, Outcome(verdict=Verdict.FAILED, evidence=record.evidence).as_dict())
+
+    def _note(self, event: Event, job: ParslJob, quanta: tuple[str, ...]) -> None:
+        label = job.generic.label
+        self._driver.journal.write(Record(event=event, job=job.name, label=label, quanta=quanta))
+
+    def _read_hold(self) -> tuple[frozenset[str], dict[str, set[str]]]:
+        path = get_bps_config_value(self._workflow.bps_config, "campaignHold", str)
+        hold = read_hold_list(Path(path)) if path else ()
+        if not hold:
+            return frozenset(), {}
+        return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
+
+
+def seconds_asked(job: ParslJob) -> float | None:
+    """Return the ``requestWalltime`` of a job in seconds; None when there is none.
+
+    Raises
+    ------
+    StageError
+        It is no number of minutes.
+    """
+    minutes = job.generic.request_walltime if job.generic is not None else None
+    try:
+        return float(str(minutes)) * 60 if minutes else None
+    except ValueError:
+        label = job.generic.label
+        raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
+
+
+def _ended(error: Exception | None) -> Future[Any]:
+    future: Future[Any] = Future()
+    if error is None:
+        future.set_result(0)
+    else:
+        future.set_exception(error)
+    return future
+
+
+def _failing(future: Future[Any], name: str) -> Future[Any]:
+    """Return a future that fails when the given one ends, because part of the job was held."""
+    held: Future[Any] = Future()
+    future.add_done_callback(lambda done: held.set_exception(done.exception() or JobHeldError(name)))
+    return held
+
+
+def _jobs_done(journal: Journal) -> frozenset[str]:
+    """Return the jobs that ended well in an earlier run of the submission."""
+    records = journal.read()
+    return frozenset(r.job for r in records if r.event == Event.ENDED and r.verdict == Verdict.OK)
