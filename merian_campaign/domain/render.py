@@ -223,6 +223,8 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
     larger = request.site.larger_for(request.needs_mb)
     if larger is not None:
         section.update(larger.model_dump(exclude_none=True))
+        # A site may share out less than its blocks have; of the larger ones all is shared.
+        section["memory_mb"] = larger.mem_per_node * 1024
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section

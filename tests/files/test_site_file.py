@@ -1,0 +1,80 @@
+"""What a site file says of drivers and blocks."""
+
+from pathlib import Path
+
+import pytest
+
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.site import SiteProfile
+from merian_campaign.files.bps_files import read_site
+
+SITE = """computeSite: x
+site:
+  x:
+    class: merian_campaign.wms.sites.Slurm
+    cores_per_node: 8
+    mem_per_node: 64
+    walltime: "04:00:00"
+    nodes: 2
+    partition: normal
+    scheduler_options: |
+      #SBATCH --partition=other
+      #SBATCH --exclude=n9
+"""
+
+
+def read(folder: Path, text: str) -> SiteProfile:
+    file = folder / "x.yaml"
+    file.write_text(text)
+    return read_site(str(file))
+
+
+def test_what_blocks_ask_for(tmp_path: Path) -> None:
+    blocks = read(tmp_path, SITE).blocks
+    assert blocks is not None
+    assert (blocks.partition, blocks.nodes, blocks.cpus, blocks.mem_mb) == ("other", 2, 8, 65536)
+    assert (blocks.shared_mb, blocks.walltime, blocks.account) == (65536, "04:00:00", None)
+
+
+def test_a_local_site_has_nothing_in_slurm(tmp_path: Path) -> None:
+    found = read(tmp_path, SITE.replace("sites.Slurm", "sites.Local"))
+    assert not found.on_slurm
+    assert (found.driver, found.larger, found.most_mb) == (None, (), None)
+
+
+def test_drivers_and_larger_blocks(tmp_path: Path) -> None:
+    found = read(
+        tmp_path,
+        'driver: slurm\ndriver_options: {account: me, time: "2-00:00:00"}\n'
+        f"larger:\n  - {{mem_per_node: 256, partition: big}}\n{SITE}",
+    )
+    assert found.driver is not None
+    assert (found.driver.account, found.driver.time) == ("me", "2-00:00:00")
+    assert found.most_mb == 256 * 1024
+    assert found.larger_for(64 * 1024) is None
+    assert found.larger_for(64 * 1024 + 1) is found.larger[0]
+    assert found.larger_for(300 * 1024) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "words"),
+    [
+        ("driver: slrum\n", "driver", "'slurm'"),
+        ("driver: slurm\ndriver_options: {acount: me}\n", "driver_options.acount", "account"),
+        ("driver: slurm\ndriver_options: {time: 10:00:00}\n", "driver_options.time", "put it in quotes"),
+        (
+            "driver: slurm\ndriver_options: {scheduler_options: --x}\n",
+            "scheduler_options",
+            "begins with #SBATCH",
+        ),
+        ("driver_options: {account: me}\n", "driver_options", "only for driver: slurm"),
+        ("larger: [{partition: big}]\n", "larger[0].mem_per_node", "missing"),
+    ],
+)
+def test_mistakes_are_told_with_file_and_field(tmp_path: Path, text: str, field: str, words: str) -> None:
+    with pytest.raises(BadInputError) as caught:
+        read(tmp_path, text + SITE)
+    (complaint,) = str(caught.value).splitlines()
+    assert str(tmp_path / "x.yaml") in complaint
+    assert field in complaint
+    assert words in complaint

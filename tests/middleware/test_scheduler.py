@@ -1,0 +1,88 @@
+"""Slurm commands as they may be found: absent, silent, broken, without accounting (real ones: tests/slurm)."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from merian_campaign.domain.slurm import Watch
+from merian_campaign.middleware.scheduler import SlurmScheduler
+
+NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
+QUEUE = "12|RUNNING|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"
+WATCH = Watch(names=frozenset({"gone"}), since=NOW)
+
+
+def scheduler(folder: Path, *, seconds: float = 30.0, **commands: str) -> SlurmScheduler:
+    folder.mkdir(exist_ok=True)
+    for name, script in commands.items():
+        (folder / name).write_text(f"#!/bin/bash\necho {name} >> {folder}/calls\n{script}\n")
+        (folder / name).chmod(0o755)
+    environ = {"PATH": f"{folder}:{os.defpath}" if commands else str(folder)}
+    return SlurmScheduler(environ=environ, clock=lambda: NOW, seconds=seconds)
+
+
+def calls(folder: Path) -> list[str]:
+    return (folder / "calls").read_text().split()
+
+
+def test_no_slurm_on_this_host(tmp_path: Path) -> None:
+    asked = scheduler(tmp_path)
+    assert asked.look(WATCH).unreachable == "there is no squeue on this host"
+    assert asked.cluster() == "there is no scontrol on this host"
+    assert asked.submit("#!/bin/bash\n", path=str(tmp_path / "s.sh"), marker="m", environment={}).unsure
+    assert asked.cancel(["12"]) == "there is no scancel on this host"
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "Unable to contact"),
+        ("exec sleep 600", "has not answered within 0.5 s"),
+    ],
+)
+def test_a_queue_without_an_answer(tmp_path: Path, script: str, words: str) -> None:
+    found = scheduler(tmp_path, seconds=0.5, squeue=script).look(WATCH)
+    assert words in found.unreachable
+    assert found.jobs == ()
+
+
+def test_the_accounting_is_asked_only_about_what_is_not_in_the_queue(tmp_path: Path) -> None:
+    asked = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct="exit 0")
+    asked.look(Watch(names=frozenset({"mine"}), jobs={"12": "mine"}))
+    assert calls(tmp_path) == ["squeue"]
+    asked.look(WATCH, fresh_seconds=60)
+    assert calls(tmp_path) == ["squeue"]
+    asked.look(WATCH)
+    assert calls(tmp_path) == ["squeue", "squeue", "sacct"]
+
+
+def test_a_cluster_without_accounting_is_not_silent(tmp_path: Path) -> None:
+    none = "echo 'Slurm accounting storage is disabled' >&2; exit 1"
+    found = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct=none).look(WATCH)
+    assert (found.unreachable, [job.job_id for job in found.jobs]) == ("", ["12"])
+
+
+def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
+    asked = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct="echo 'Connection refused' >&2; exit 1")
+    assert "Connection refused" in asked.look(WATCH).unreachable
+
+
+@pytest.mark.parametrize(
+    ("script", "answer"),
+    [
+        ("echo '17;cluster'", ("17", "", "")),
+        ("echo 'sbatch: error: Invalid account' >&2; exit 1", ("", "Invalid account", "")),
+        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", ("", "", "Socket timed out")),
+        ("exit 1", ("", "", "sbatch said nothing")),
+    ],
+)
+def test_what_sbatch_answers(tmp_path: Path, script: str, answer: tuple[str, str, str]) -> None:
+    place = tmp_path / "place" / "driver0.sh"
+    asked = scheduler(tmp_path / "bin", sbatch=script)
+    found = asked.submit("#!/bin/bash\n", path=str(place), marker="m", environment={})
+    assert (found.job_id, found.refused, found.unsure) == answer
+    assert place.read_text() == "#!/bin/bash\n"
