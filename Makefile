@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 BUILD := build
 SLURM := $(BIN)/python tests/slurm/cluster --dir $(BUILD)/slurm
 DEMO_DIR ?= $(BUILD)/demo
+SITE ?=
 TEST_WORKERS ?= 2
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
@@ -36,8 +37,11 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo)
-	@DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo
+demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo, SITE=slurm)
+	@if [ "$(SITE)" = slurm ] && ! timeout 20 sinfo >/dev/null 2>&1; then \
+	  $(SLURM) up && . ./$(BUILD)/slurm/env.sh || exit 1; \
+	fi; \
+	DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo $(if $(SITE),--site $(SITE))
 
 test: lint  ## lint, then all tests that CI runs, on a Slurm cluster of their own too
 	@mkdir -p $(BUILD)

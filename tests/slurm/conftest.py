@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from cluster.stopping import down
 from cluster.trouble import MissingProgramsError
 
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "e2e"))  # how a user's commands are run is the same there and here
 REQUIRED = "MERIAN_SLURM_REQUIRED"
 # Blocks and drivers may take a moment to end by themselves; more means that they would have stayed.
 GRACE_SECONDS = 30.0
