@@ -24,7 +24,7 @@ _VERDICTS = {
 }
 """Of those that are not to blame."""
 
-_SUDDEN = (9, 15)  # signals that whoever ends a block sends to what runs in it
+_ASKED_TO_END = 15  # what Slurm sends first; whoever is killed outright with its block leaves no line at all
 _NEAR_SECONDS = 60.0
 
 
@@ -130,7 +130,7 @@ def of_block(job: SlurmJob, *, record: Record, start: Record) -> Blame:
 
 def _went_down_with(record: Record, job: SlurmJob) -> bool:
     """Say whether a process was ended by a signal at about the time its block ended badly."""
-    if record.verdict not in {None, "failed"} or record.signal not in _SUDDEN or job.ended is None:
+    if record.verdict not in {None, "failed"} or record.signal != _ASKED_TO_END or job.ended is None:
         return False
     when = record.time
     near = when is not None and abs((job.ended - when).total_seconds()) <= _NEAR_SECONDS

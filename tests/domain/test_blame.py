@@ -84,10 +84,12 @@ def test_a_quantum_that_never_ended_shares_its_blocks_fate_and_is_not_charged(
     [
         # Somebody else's doing: ended with its block, or given up for lost.
         ({"verdict": "node_lost"}, "NODE_FAIL", Verdict.NODE_LOST, False),
-        ({"verdict": "failed", "signal": 9}, "TIMEOUT", Verdict.WALLTIME, False),
+        ({"verdict": "failed", "signal": 15}, "TIMEOUT", Verdict.WALLTIME, False),
         ({"verdict": "failed", "signal": 15}, "CANCELLED", Verdict.NODE_LOST, False),
         # Its own doing, whatever became of the block later.
         ({"verdict": "failed", "signal": 11}, "CANCELLED", Verdict.UNKNOWN, True),
+        # Its block had no more work and was cancelled by its own driver a moment later.
+        ({"verdict": "failed", "signal": 9}, "CANCELLED", Verdict.UNKNOWN, True),
         ({"verdict": "failed", "exit": 1}, "CANCELLED", Verdict.UNKNOWN, True),
         ({"verdict": "out_of_memory"}, "CANCELLED", Verdict.OUT_OF_MEMORY, True),
         ({"verdict": "walltime"}, "TIMEOUT", Verdict.WALLTIME, True),
@@ -110,7 +112,7 @@ def test_who_is_to_blame(
 
 
 def test_a_signal_long_before_the_block_ended_is_not_the_blocks() -> None:
-    ended = line(Event.ENDED, 59, verdict="failed", signal=9)
+    ended = line(Event.ENDED, 59, verdict="failed", signal=15)
     (found,) = attempts(STARTED, ended, jobs=(block("CANCELLED", ended=at(3600)),))
     assert (found.verdict, found.charged) == (Verdict.UNKNOWN, True)
 

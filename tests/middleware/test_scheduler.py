@@ -1,4 +1,4 @@
-"""Slurm commands as they may be found: absent, silent, broken, without accounting (real ones: tests/slurm)."""
+"""Slurm commands as found: absent, silent, broken, without accounting; real ones: tests/slurm."""
 
 from __future__ import annotations
 
