@@ -10,6 +10,7 @@ from merian_campaign.cli import (
     commands_control,
     commands_files,
     commands_look,
+    commands_picture,
     commands_prepare,
     commands_registry,
     commands_run,
@@ -36,6 +37,7 @@ app = typer.Typer(
 commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
+commands_picture.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)

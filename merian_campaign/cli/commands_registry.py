@@ -27,7 +27,7 @@ def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
     from merian_campaign.domain.preflight import findings, questions
     from merian_campaign.middleware.preflight import ask
 
-    spec = _spec(campaign)
+    spec, _ = campaign_spec(campaign)
     folders = tuple(entry for entry in (spec.butler, spec.work_dir) if entry and "://" not in entry)
     found = findings(spec, ask(questions(spec), repository=spec.butler, folders=folders))
     fatal = sum(1 for finding in found if finding.fatal)
@@ -56,7 +56,7 @@ def select(
     from merian_campaign.domain.spec.steps import effective_scope
     from merian_campaign.middleware.preflight import select as ask
 
-    spec = _spec(campaign)
+    spec, _ = campaign_spec(campaign)
     found = next((entry for entry in spec.steps if entry.name == step), None)
     if not isinstance(found, BpsStep) or effective_scope(found) not in {"exposure", "visit"}:
         names = [
@@ -78,16 +78,16 @@ def select(
     note(f"{step}: {len(rows)} exposures of {len({night for _, night in rows})} nights")
 
 
-def _spec(campaign: str) -> CampaignSpec:
-    """Return the campaign of a file, or of a name."""
+def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
+    """Return the campaign of a file, or of a name, and whether it was named."""
     from merian_campaign.domain.spec import CampaignSpec
 
     context = Context()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
-        return context.load(campaign).spec
+        return context.load(campaign).spec, False
     from merian_campaign.services.control import find_campaign
 
-    return CampaignSpec.model_validate(find_campaign(context.store, campaign).spec)
+    return CampaignSpec.model_validate(find_campaign(context.store, campaign).spec), True
 
 
 def register(app: typer.Typer) -> None:

@@ -5,19 +5,26 @@ What is particular to one action is in `doing_repository` and `doing_data`.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
+import shutil
 import subprocess
 import sys
+import traceback
+import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from pathlib import Path
+from typing import IO, Any, NoReturn
 
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command, shown
 from merian_campaign.middleware import processes
 
 _TAIL = 400
+_MANY_FILES = 4096
 _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit)\b.*|^Error: .*")
 
 
@@ -127,30 +134,88 @@ def run_command(command: Command, *, umask: int = -1) -> str:
     sys.stderr.flush()
     tail: deque[str] = deque(maxlen=_TAIL)
     try:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            umask=umask,
-            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
-        )
+        output, wait = (_fork if _is_our_butler(command) else _start)(command, umask)
     except OSError as error:
         words = f"{command[0]} cannot be started ({error.strerror})"
         raise CommandError(command=text, words=words, output="") from None
-    assert process.stdout is not None
-    with process.stdout:
-        for line in process.stdout:
+    with output:
+        for line in output:
             sys.stderr.write(line)
             sys.stderr.flush()
             tail.append(line.rstrip("\n"))
-    code = process.wait()
+    code = wait()
     if code != 0:
         words = last_words(list(tail)) or f"exit code {code}"
         raise CommandError(command=text, words=words, output="\n".join(tail))
     return "\n".join(tail)
+
+
+def _start(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
+    """Start a command; return its output and what waits for its exit code."""
+    process = subprocess.Popen(
+        list(command),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        umask=umask,
+        preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
+    )
+    assert process.stdout is not None
+    return process.stdout, process.wait
+
+
+def _is_our_butler(command: Command) -> bool:
+    """Say whether a command is the ``butler`` of this very Python, which has its modules loaded already."""
+    found = shutil.which(command[0]) if command[0] == "butler" else None
+    return found is not None and Path(found) == Path(sys.executable).parent / "butler"
+
+
+def _fork(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
+    """Run ``butler`` in a forked child: the same program without two seconds of imports."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # Threads that Python warns of are those of numerical libraries, which sleep.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _become_butler(command, writer, umask)
+    os.close(writer)
+
+    def wait() -> int:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    return os.fdopen(reader, encoding="utf-8", errors="replace"), wait
+
+
+def _become_butler(command: Command, writer: int, umask: int) -> NoReturn:
+    code = 70
+    try:
+        processes.die_with_parent()
+        if umask >= 0:
+            os.umask(umask)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.dup2(writer, 1)
+        os.dup2(writer, 2)
+        os.closerange(3, _MANY_FILES)
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace", closefd=False)
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="replace", closefd=False)
+        for handler in list(logging.getLogger().handlers):
+            logging.getLogger().removeHandler(handler)  # it writes to the parent's output
+        from lsst.daf.butler.cli.butler import cli  # noqa: PLC0415 - costs seconds
+
+        cli.main(args=list(command[1:]), prog_name=command[0])
+        code = 0
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - nothing may go back into the parent's code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def last_words(lines: list[str]) -> str:

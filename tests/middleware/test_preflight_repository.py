@@ -88,3 +88,15 @@ def test_exposures_are_listed_as_they_are_written_in_a_campaign(folder: Path) ->
     refused = run(folder, "select", nothing, "cpBias")
     assert refused.returncode == 2
     assert "no exposure is selected by" in refused.stderr
+
+
+def test_campaign_and_pipeline_are_drawn(folder: Path) -> None:
+    done = run(folder, "graph", str(CAMPAIGN))
+    assert done.returncode == 0, done.stderr
+    assert "s_step2d --> s_step3" in done.stdout
+    done = run(folder, "graph", str(CAMPAIGN), "--step", "step2b", "--format", "dot")
+    assert done.returncode == 0, done.stderr
+    assert "jointcal" in done.stdout
+    refused = run(folder, "graph", str(CAMPAIGN), "--step", "defaults")
+    assert refused.returncode == 2
+    assert "is no step with a pipeline" in refused.stderr

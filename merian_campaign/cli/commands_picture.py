@@ -1,0 +1,96 @@
+"""Pictures of campaigns and pipelines."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.commands_registry import Campaign, campaign_spec
+from merian_campaign.cli.options import StepOption
+from merian_campaign.cli.output import note
+from merian_campaign.context import Context
+
+
+class Format(StrEnum):
+    """What a picture is written as."""
+
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+    PDF = "pdf"
+
+
+def graph(
+    campaign: Campaign,
+    step: StepOption = None,
+    form: Annotated[
+        Format, typer.Option("--format", "-f", help="svg and pdf need Graphviz.")
+    ] = Format.MERMAID,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="File; default: standard output.", show_default=False)
+    ] = None,
+) -> None:
+    """Draw a campaign: steps, gates and, by name, their states. With --step, the pipeline of that step."""
+    if form in {Format.SVG, Format.PDF} and shutil.which("dot") is None:
+        from merian_campaign.domain.errors import BadInputError
+
+        raise BadInputError(
+            f"--format {form}: Graphviz's `dot` is not there; install it, or use mermaid or dot"
+        )
+    text = _campaign(campaign, form) if step is None else _pipeline(campaign, step, form)
+    if form in {Format.SVG, Format.PDF}:
+        content = subprocess.run(
+            ["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=True
+        ).stdout
+    else:
+        content = text.encode()
+    if output is None:
+        sys.stdout.buffer.write(content)
+        return
+    Path(output).write_bytes(content)
+    note(f"{output}: written")
+
+
+def _campaign(campaign: str, form: Format) -> str:
+    from merian_campaign.domain.picture import dot, mermaid, nodes
+
+    spec, named = campaign_spec(campaign)
+    groups = Context().store.snapshot(spec.campaign).groups if named else ()
+    picture = nodes(spec, states=[(group.step, group.state) for group in groups])
+    return mermaid(picture) if form is Format.MERMAID else dot(picture, name=spec.campaign)
+
+
+def _pipeline(campaign: str, step: str, form: Format) -> str:
+    """Return the picture that ``pipetask build`` draws of a step's pipeline."""
+    from merian_campaign.domain.errors import BadInputError
+    from merian_campaign.domain.spec import BpsStep
+    from merian_campaign.domain.spec.actions.base import shown
+
+    spec, _ = campaign_spec(campaign)
+    found = next((entry for entry in spec.steps if entry.name == step), None)
+    if not isinstance(found, BpsStep):
+        names = [entry.name for entry in spec.steps if isinstance(entry, BpsStep)]
+        raise BadInputError(f"{step!r} is no step with a pipeline; such steps: {', '.join(names)}")
+    overrides = [word for entry in found.config for word in ("-c", entry)]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "pipeline"
+        option = "--pipeline-mermaid" if form is Format.MERMAID else "--pipeline-dot"
+        program = Path(sys.executable).with_name("pipetask")
+        words = (str(program), "build", "-p", found.pipeline, *overrides, option, str(file))
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        if done.returncode != 0 or not file.exists():
+            said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            raise BadInputError(f"{shown(words)}: {said[-1] if said else 'no picture was drawn'}")
+        return file.read_text(encoding="utf-8")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(graph)
