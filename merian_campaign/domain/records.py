@@ -63,11 +63,15 @@ class JobRole(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class JobRecord:
-    """A Slurm job as seen, its role, and for how many seconds any quantum ran in it."""
+    """A Slurm job as seen, its role, and for how many seconds any quantum ran in it.
+
+    One that is not ``sure`` is second-hand: it is put on record only if nothing is known of the job.
+    """
 
     job: SlurmJob
     role: str
     busy_seconds: float | None = None
+    sure: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

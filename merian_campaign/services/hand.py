@@ -81,6 +81,7 @@ class Hand:
             case core.Harvest(group=group, submission=submission):
                 return self._harvest(group, submission)
             case core.GiveUp(group=group, submission=submission, reason=reason):
+                self._scheduler.cancel(self._alive(submission))
                 return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
@@ -189,11 +190,13 @@ class Hand:
 
     def _call_off(self, group: GroupView, submission: SubmissionView, reason: str) -> str:
         """Finish a cancelled submission that no driver began; its job must be out of the queue first."""
-        alive = [job.job_id for job, _ in self._outlook.jobs(submission) if job.alive]
-        trouble = self._scheduler.cancel(alive)
+        trouble = self._scheduler.cancel(self._alive(submission))
         if trouble:
             return ""  # asked again by the next tick
         return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
+
+    def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
+        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if job.alive)
 
     def _follow(self, submission: SubmissionView) -> None:
         predicted = self._drivers.predicted(submission.directory)
@@ -242,7 +245,7 @@ class Hand:
             reason=result.reason or _tally(quanta),
             actor=self._around.actor,
             now=now,
-            jobs=self._outlook.records(submission, journal=journal, now=now),
+            jobs=self._outlook.records(submission, journal=journal, now=now, final=True),
         )
         return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from merian_campaign.domain import driver_jobs, idle
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
 from merian_campaign.domain.journal import Record
-from merian_campaign.domain.records import JobRecord, OpenJobs
+from merian_campaign.domain.records import JobRecord, JobRole, OpenJobs
 from merian_campaign.domain.slurm import Fate, Sight, SlurmJob, Watch, describe, sbatch_words
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -18,6 +18,7 @@ FORGOTTEN = timedelta(minutes=10)
 """After so long, a job that neither the queue nor the accounting knows is no longer waited for."""
 
 _ENDED_BY_SLURM = {Fate.OUT_OF_MEMORY, Fate.WALLTIME, Fate.NODE_LOST, Fate.PREEMPTED, Fate.CANCELLED}
+_WOULD_STAY = {"PENDING", "RUNNING", "SUSPENDED", "REQUEUED"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,10 +71,25 @@ class Outlook:
         return describe(max(ended, key=lambda job: int(job.job_id))) if ended else ""
 
     def records(
-        self, submission: SubmissionView, *, journal: Iterable[Record], now: datetime
+        self, submission: SubmissionView, *, journal: Iterable[Record], now: datetime, final: bool = False
     ) -> tuple[JobRecord, ...]:
-        """Return what is to be put on record of a submission's jobs."""
+        """Return what is to be put on record of a submission's jobs.
+
+        With ``final`` also of blocks that Slurm says nothing of (yet), as their driver saw them last.
+        """
         shown = self.jobs(submission)
+        if final:
+            told = {job.job_id for job, _ in shown}
+            unsure = tuple(job for job in self.blocks(submission).values() if job.job_id not in told)
+            return self._records(shown, journal, now) + tuple(
+                JobRecord(job=job, role=JobRole.BLOCK, sure=False) for job in unsure
+            )
+        return self._records(shown, journal, now)
+
+    @staticmethod
+    def _records(
+        shown: tuple[tuple[SlurmJob, str], ...], journal: Iterable[Record], now: datetime
+    ) -> tuple[JobRecord, ...]:
         runs = idle.runs_by_block(journal) if shown else {}
         return tuple(
             JobRecord(
@@ -139,8 +155,8 @@ def look_out(
         pending = tuple(entry for entry in found if entry.submission_id in finished)
     if not relevant and not pending:
         return Outlook(lines=lines)
-    ended = any(drivers.outcome(submission.directory) is not None for submission in relevant)
-    watch = _watch(relevant, lines=lines, pending=pending)
+    ended = frozenset(entry.id for entry in relevant if drivers.outcome(entry.directory) is not None)
+    watch = _watch(relevant, lines=lines, pending=pending, ended=ended)
     sight = scheduler.look(watch, fresh_seconds=0.0 if ended else fresh_seconds)
     return Outlook(sight=sight, lines=lines, pending=pending)
 
@@ -159,7 +175,9 @@ def _watch(
     *,
     lines: Mapping[int, tuple[BlockLine, ...]],
     pending: Iterable[OpenJobs],
+    ended: frozenset[int] = frozenset(),
 ) -> Watch:
+    """Return what to look for: what should be alive, and every block of what has just ended."""
     names: set[str] = set()
     jobs: dict[str, str] = {}
     moments: list[datetime] = []
@@ -167,7 +185,8 @@ def _watch(
         names |= {submission.driver_job} - {""}
         moments.append(submission.created_at)
         for job_id, block in fold_blocks(lines[submission.id]).items():
-            if block.name and SlurmJob(job_id=job_id, name=block.name, state=block.state or "PENDING").alive:
+            job = SlurmJob(job_id=job_id, name=block.name, state=block.state or "PENDING")
+            if block.name and (job.alive or submission.id in ended):
                 jobs[job_id] = block.name
     for entry in pending:
         for record in entry.jobs:
@@ -176,13 +195,22 @@ def _watch(
     return Watch(names=frozenset(names), jobs=jobs, since=min(moments, default=None))
 
 
-def settle(outlook: Outlook, *, store: Store, now: datetime) -> int:
-    """Put on record what became of jobs whose submission is over; return how many are still alive."""
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What is left in Slurm of submissions that are over: how many jobs, and those that must be cancelled."""
+
+    alive: int = 0
+    leaked: tuple[str, ...] = ()
+
+
+def settle(outlook: Outlook, *, store: Store, now: datetime) -> Left:
+    """Put on record what became of jobs whose submission is over."""
     sight = outlook.sight
     if sight is None or sight.unreachable:
-        return 0
+        return Left()
     shown = {(job.job_id, job.name): job for job in sight.jobs}
     alive = 0
+    leaked: list[str] = []
     for entry in outlook.pending:
         seen = []
         for record in entry.jobs:
@@ -194,5 +222,7 @@ def settle(outlook: Outlook, *, store: Store, now: datetime) -> int:
                 alive += 1
             if job is not None:
                 seen.append(JobRecord(job=job, role=record.role))
+                # Its driver cancels a block when the work is done; this one it has left behind.
+                leaked += [job.job_id] if record.role == "block" and job.state in _WOULD_STAY else []
         store.record_jobs(submission_id=entry.submission_id, jobs=seen, now=now)
-    return alive
+    return Left(alive=alive, leaked=tuple(leaked))

@@ -109,21 +109,24 @@ class Tick:
         try:
             mind = self._mind(snapshot, spec, settings)
             progressed, snapshot = self._passes(mind, snapshot, done)
-            alive = settle(mind.outlook, store=self.store, now=self.around.clock())
+            left = settle(mind.outlook, store=self.store, now=self.around.clock())
+            trouble = self.scheduler.cancel(left.leaked)
+            done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
             self._note_scheduler(snapshot, mind)
         except Exception as failure:
             error = f"{type(failure).__name__}: {failure}"
             raise
         finally:
             self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=len(done), error=error)
+        notes = (f"Slurm jobs could not be cancelled: {trouble}",) if trouble else ()
+        if mind.unreachable:
+            notes = (*notes, f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
         return TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
-            notes=(f"Slurm does not answer: {mind.unreachable}; nothing was decided on it",)
-            if mind.unreachable
-            else (),
-            waiting=alive > 0 or bool(mind.waits),
+            notes=notes,
+            waiting=left.alive > 0 or bool(mind.waits),
         )
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:

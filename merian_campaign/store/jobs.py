@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from merian_campaign.domain.records import Event, JobRecord, OpenJobs
 from merian_campaign.domain.slurm import Fate, SlurmJob
@@ -31,18 +31,26 @@ _LAST_WORD = text("""
 
 def put_jobs(connection: Connection, *, submission_id: int, jobs: Sequence[JobRecord], now: datetime) -> int:
     """Insert or update a submission's Slurm jobs; return how many rows changed."""
-    if not jobs:
-        return 0
-    new = insert(_JOB).values([_values(entry, submission_id=submission_id, now=now) for entry in jobs])
+    sure = [_values(entry, submission_id=submission_id, now=now) for entry in jobs if entry.sure]
+    unsure = [_values(entry, submission_id=submission_id, now=now) for entry in jobs if not entry.sure]
+    changed = 0
+    if sure:
+        changed += int(connection.execute(_upsert(sure, now=now)).rowcount)
+    if unsure:
+        changed += int(connection.execute(insert(_JOB).values(unsure).on_conflict_do_nothing()).rowcount)
+    return changed
+
+
+def _upsert(values: list[dict[str, object]], *, now: datetime) -> Insert:
+    new = insert(_JOB).values(values)
     into = {name: _merged(name, new.excluded[name]) for name in _SEEN}
     changed = or_(*(_JOB.c[name].is_distinct_from(value) for name, value in into.items()))
-    statement = new.on_conflict_do_update(
+    return new.on_conflict_do_update(
         index_elements=[_JOB.c.submission_id, _JOB.c.job_id],
         set_={**into, "updated_at": now},
         # What has ended stays as it ended, whatever a cache still believes.
         where=changed & ((_JOB.c.fate == Fate.ALIVE) | (new.excluded.fate != Fate.ALIVE)),
     )
-    return int(connection.execute(statement).rowcount)
 
 
 def _merged(name: str, value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -25,7 +25,7 @@ from merian_campaign.domain.snapshot import (
 )
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
 from merian_campaign.middleware.drivers import LocalDrivers
-from merian_campaign.services.outlook import FORGOTTEN, Outlook, look_out, refused_words, settle
+from merian_campaign.services.outlook import FORGOTTEN, Left, Outlook, look_out, refused_words, settle
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 DRIVERS = LocalDrivers(environ={})
@@ -145,6 +145,23 @@ def test_fates_fall_back_on_what_the_driver_saw(tmp_path: Path) -> None:
     assert {job_id: job.state for job_id, job in found.items()} == {"7": "NODE_FAIL", "8": "TIMEOUT"}
 
 
+def test_every_block_of_what_has_ended_gets_on_record(tmp_path: Path) -> None:
+    lines(
+        tmp_path,
+        line(BlockEvent.SUBMITTED, slurm_job="7"),
+        line(BlockEvent.STATE, slurm_job="7", state="TIMEOUT"),
+        line(BlockEvent.SUBMITTED, slurm_job="8"),
+    )
+    (tmp_path / "outcome.json").write_text("{}")
+    asked = Asked(Sight(at=NOW, jobs=(SlurmJob(job_id="8", name="b", state="COMPLETED"),)))
+    found = looked(asked, submission(tmp_path))
+    assert dict(asked.watches[0].jobs) == {"7": "b", "8": "b"}
+    records = found.records(submission(tmp_path), journal=[], now=NOW, final=True)
+    assert {(entry.job.job_id, entry.job.state, entry.sure) for entry in records} == {
+        ("7", "TIMEOUT", False), ("8", "COMPLETED", True),
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("events", "words"),
     [
@@ -166,21 +183,23 @@ def test_what_is_over_is_followed_until_slurm_says_how_it_ended(tmp_path: Path) 
             job=SlurmJob(job_id=job_id, name="b", state="RUNNING", submitted=since), role="block"
         )
 
-    old = [left("7", NOW), left("8", NOW), left("9", NOW - FORGOTTEN * 2), left("10", NOW)]
+    old = [left("7", NOW), left("8", NOW), left("9", NOW - FORGOTTEN * 2), left("10", NOW), left("11", NOW)]
     pending = OpenJobs(submission_id=1, directory=str(tmp_path), driver_job="", jobs=tuple(old))
     jobs = (
         SlurmJob(job_id="7", name="b", state="COMPLETED"),
         SlurmJob(job_id="8", name="b", state="COMPLETING"),
         SlurmJob(job_id="10", name="of somebody else", state="RUNNING"),
+        SlurmJob(job_id="11", name="b", state="RUNNING"),
     )
     over = submission(tmp_path, state=SubmissionState.FINISHED, outcome=SubmissionOutcome.SUCCEEDED)
     asked: Any = Asked(Sight(at=NOW, jobs=jobs), [pending])
     found = looked(asked, over, on_slurm=True)
-    assert settle(found, store=asked, now=NOW) == 2
+    # The one that still runs has no driver any more to end it.
+    assert settle(found, store=asked, now=NOW) == Left(alive=3, leaked=("11",))
     assert {entry.job.job_id: entry.job.fate.value for entry in asked.recorded} == {
-        "7": "completed", "8": "alive", "9": "unknown",
+        "7": "completed", "8": "alive", "9": "unknown", "11": "alive",
     }  # fmt: skip
     silent = replace(found, sight=Sight(at=NOW, unreachable="no answer"))
     asked.recorded.clear()
-    assert settle(silent, store=asked, now=NOW) == 0
+    assert settle(silent, store=asked, now=NOW) == Left()
     assert asked.recorded == []

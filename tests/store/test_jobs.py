@@ -15,9 +15,9 @@ from merian_campaign.domain.states import SubmissionOutcome
 
 
 def record(state: str = "RUNNING", job_id: str = "12", *, role: str = "block", **changes: Any) -> JobRecord:
-    busy = changes.pop("busy_seconds", None)
+    busy, sure = changes.pop("busy_seconds", None), changes.pop("sure", True)
     values = {"job_id": job_id, "name": "night-ab12", "state": state, "nodes": "n1", "submitted": at(1)}
-    return JobRecord(job=SlurmJob(**(values | changes)), role=role, busy_seconds=busy)
+    return JobRecord(job=SlurmJob(**(values | changes)), role=role, busy_seconds=busy, sure=sure)
 
 
 def stored(given: Given) -> list[JobRow]:
@@ -62,6 +62,19 @@ def test_jobs_come_with_progress_and_harvest(given: Given) -> None:
         ("12", "block", "completed"), ("9", "driver", "failed"),
     }  # fmt: skip
     assert given.store.open_jobs("demo") == ()
+
+
+def test_second_hand_knowledge_fills_gaps_only(given: Given) -> None:
+    (group,) = given.campaign()
+    submission = given.prepared(group).id
+    first_hand = record("TIMEOUT", ended=at(9))
+    given.store.record_jobs(submission_id=submission, jobs=[first_hand], now=at(9))
+    seen = [record("CANCELLED", sure=False), record("CANCELLED", "13", sure=False)]
+    assert given.store.record_jobs(submission_id=submission, jobs=seen, now=at(10)) == 1
+    assert [(row.job_id, row.slurm_state) for row in stored(given)] == [
+        ("12", "TIMEOUT"),
+        ("13", "CANCELLED"),
+    ]
 
 
 def test_words_that_slurm_may_yet_invent_are_kept(given: Given) -> None:
