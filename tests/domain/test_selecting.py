@@ -42,8 +42,12 @@ JANUARY = "exposure.day_obs >= 20220101 AND exposure.day_obs <= 20220131"
         ({"band": ["N540", "N708"]}, ("band IN ('N540', 'N708')",)),
         ({"target": "COSMOS"}, ("exposure.target_name = 'COSMOS'",)),
         (
-            {"exposures": ["10-12"], "exclude_exposures": [20], "exclude_detectors": [31, 61]},
-            ("exposure IN (10, 11, 12)", "exposure NOT IN (20)", "detector NOT IN (31, 61)"),
+            {"exposures": ["10-12"], "exclude_exposures": [11, 20], "exclude_detectors": [31, 61]},
+            ("exposure IN (10, 12)", "detector NOT IN (31, 61)"),
+        ),
+        (
+            {"exclude_exposures": [20], "exclude_detectors": 31},
+            ("exposure NOT IN (20)", "detector NOT IN (31)"),
         ),
     ],
 )  # fmt: skip
@@ -58,7 +62,7 @@ def test_terms(given: dict[str, Any], terms: tuple[str, ...]) -> None:
         ({"observation_type": "{butlerConfig}"}, "cannot be put into a data query"),
         ({"day_obs": "20220101-20210101"}, "runs backwards"),
         ({"day_obs": "March"}, "write nights as YYYYMMDD"),
-        ({"exposures": [5, 6], "exclude_exposures": [6]}, "also in exclude_exposures"),
+        ({"exposures": [5, 6], "exclude_exposures": ["5-7"]}, "leaves out all that exposures names"),
         ({"detectors": [1]}, "Extra inputs"),
     ],
 )

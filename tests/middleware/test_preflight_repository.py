@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.demo.repository import create_repository
+from merian_campaign.domain.spec.selecting import Select
+from merian_campaign.middleware.preflight import select as ask
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
@@ -100,3 +102,24 @@ def test_campaign_and_pipeline_are_drawn(folder: Path) -> None:
     refused = run(folder, "graph", str(CAMPAIGN), "--step", "defaults")
     assert refused.returncode == 2
     assert "is no step with a pipeline" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("select", "exposures"),
+    [
+        ({}, [970228, 970488, 970612, 970613, 970823, 970836, 971020, 971021]),
+        ({"observation_type": ["dome flat", "zero"]}, [970228, 970488, 970823, 970836]),
+        ({"day_obs": ["20210101-20210318", 20210320]}, [970228, 970488, 970612, 970613]),
+        ({"physical_filter": "N708 DECam c0012 7080.0 400.0"}, [970228, 970612, 971020]),
+        ({"band": "N540", "observation_type": "science"}, [970613, 971021]),
+        ({"target": ["COSMOS", "SXDS"]}, [970612, 970613, 971020, 971021]),
+        ({"exposures": ["970612-971020"], "exclude_exposures": [970613, "970800-970900"]}, [970612, 971020]),
+        ({"target": "COSMOS", "exclude_detectors": [1, 2, 31]}, []),
+    ],
+)
+def test_the_registry_understands_every_term(
+    folder: Path, select: dict[str, object], exposures: list[int]
+) -> None:
+    where = " AND ".join(("instrument = 'DECam'", *Select.model_validate(select).terms()))
+    found = ask(repository=str(folder / "repo"), where=where)
+    assert [exposure for exposure, _ in found] == exposures

@@ -71,10 +71,14 @@ class Select(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        both = set(self.exposures) & set(self.exclude_exposures)
-        if both:
-            raise ValueError(f"exposures: {sorted(both)[:5]} are also in exclude_exposures")
+        if self.exposures and not self._kept():
+            raise ValueError("exclude_exposures: it leaves out all that exposures names")
         return self
+
+    def _kept(self) -> tuple[int, ...]:
+        """Return the exposures that are named and not left out."""
+        left_out = set(self.exclude_exposures)
+        return tuple(number for number in self.exposures if number not in left_out)
 
     def terms(self) -> tuple[str, ...]:
         """Return the terms of the data query, in the order of the fields."""
@@ -84,8 +88,8 @@ class Select(Strict):
             _among("physical_filter", [f"'{name}'" for name in self.physical_filter]),
             _among("band", [f"'{name}'" for name in self.band]),
             _among("exposure.target_name", [f"'{name}'" for name in self.target]),
-            _among("exposure", [str(number) for number in self.exposures]),
-            _not_among("exposure", self.exclude_exposures),
+            _among("exposure", [str(number) for number in self._kept()]),
+            _not_among("exposure", () if self.exposures else self.exclude_exposures),
             _not_among("detector", self.exclude_detectors),
         ]
         return tuple(term for term in found if term)
