@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_help import Installation
+from e2e_help import Installation, new_installation
 
 
 @pytest.fixture(scope="session")
 def installation() -> Iterator[Installation]:
     """A home with an embedded database of its own, stopped and checked for orphans at the end."""
-    root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
-    # The embedded server has an account of its own when the tests run as root.
-    root.chmod(0o711)
-    made = Installation(root=root)
-    yield made
-    made.run("db", "stop")
-    left = made.processes()
-    shutil.rmtree(root, ignore_errors=True)
-    assert not left, f"processes left behind: {left}"
+    with new_installation() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,22 @@ class Installation:
             if (here or f"{self.root}/".encode() in variables) and command:
                 found.append(command)
         return found
+
+
+@contextmanager
+def new_installation(**extra: str) -> Iterator[Installation]:
+    """Give an installation with a database of its own, stopped and checked for orphans at the end."""
+    root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
+    # The embedded server has an account of its own when the tests run as root.
+    root.chmod(0o711)
+    made = Installation(root=root, extra=extra)
+    try:
+        yield made
+    finally:
+        made.run("db", "stop")
+    left = made.processes()
+    shutil.rmtree(root, ignore_errors=True)
+    assert not left, f"processes left behind: {left}"
 
 
 def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 240.0) -> Any:

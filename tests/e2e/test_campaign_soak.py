@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
-from e2e_help import CHECKOUT, Installation, wait_for
+from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.domain import journal
@@ -164,18 +162,11 @@ def running(records: tuple[journal.Record, ...]) -> set[int]:
 def own(monkeypatch: pytest.MonkeyPatch) -> Iterator[Installation]:
     """An installation of its own that finds the payload's tasks, stopped and checked for orphans."""
     monkeypatch.syspath_prepend(str(PAYLOAD))
-    root = Path(tempfile.mkdtemp(prefix="merian-soak-")).resolve()
-    # The embedded server has an account of its own when the tests run as root.
-    root.chmod(0o711)
     paths = os.pathsep.join(filter(None, [str(PAYLOAD), os.environ.get("PYTHONPATH")]))
-    made = Installation(root=root, extra={"PYTHONPATH": paths})
-    yield made
-    for campaign in root.glob("*/campaign.yaml"):
-        made.run("cancel", campaign.parent.name)
-    made.run("db", "stop")
-    left = made.processes()
-    shutil.rmtree(root, ignore_errors=True)
-    assert not left, f"processes left behind: {left}"
+    with new_installation(PYTHONPATH=paths) as made:
+        yield made
+        for campaign in made.root.glob("*/campaign.yaml"):
+            made.run("cancel", campaign.parent.name)
 
 
 def advance(campaign: Campaign, *, beyond: int) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from demo_chain import BIAS, CROSSTALK, FLAT, OUTPUT, Survey
-from e2e_help import Installation
+from e2e_help import new_installation
 
 from merian_campaign.demo.compare import Difference, compare_collections
 
@@ -28,16 +26,10 @@ CALIBRATION = {
 @pytest.fixture(scope="module")
 def undisturbed() -> Iterator[Path]:
     """The demo without faults, in an installation of its own."""
-    root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
-    root.chmod(0o711)
-    installation = Installation(root=root)
-    done = installation.run("demo", "--dir", str(root / "demo"), "--no-faults")
-    assert done.returncode == 0, done.stdout + done.stderr
-    yield root / "demo"
-    installation.run("db", "stop")
-    left = installation.processes()
-    shutil.rmtree(root, ignore_errors=True)
-    assert not left, f"processes left behind: {left}"
+    with new_installation() as installation:
+        done = installation.run("demo", "--dir", str(installation.root / "demo"), "--no-faults")
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield installation.root / "demo"
 
 
 def runs_of(repository: Path, *outputs: str) -> list[str]:

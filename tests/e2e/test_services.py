@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from e2e_help import CHECKOUT, Installation
+from e2e_help import CHECKOUT, Installation, new_installation
 
 pytestmark = pytest.mark.e2e
 
@@ -64,14 +64,11 @@ def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: P
 
 
 @pytest.mark.soak
-def test_the_whole_demo_with_the_stock_service(installation: Installation, tmp_path: Path) -> None:
-    here = Installation(root=tmp_path)
-    tmp_path.chmod(0o711)
-    done = here.run("demo", "--dir", str(tmp_path / "demo"), "--wms", "stock")
-    try:
+@pytest.mark.timeout(7200)
+def test_the_whole_demo_with_the_stock_service() -> None:
+    with new_installation() as here:
+        done = here.run("demo", "--dir", str(here.root / "demo"), "--wms", "stock")
         assert done.returncode == 0, done.stdout + done.stderr
         status = here.json("status", "demo")
         assert [group["step"] for group in status["groups"] if group["state"] != "done"] == ["step3"]
         assert status["quanta"]["succeeded"] == status["quanta"]["expected"] - 6
-    finally:
-        here.run("db", "stop")

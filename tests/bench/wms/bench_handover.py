@@ -164,7 +164,7 @@ def run(jobs: int) -> list[dict[str, object]]:
     each = {count: cost.handed / count for count, cost in costs.items()}
     return [
         {
-            "name": "wms.handover_per_job_50000_to_5000",
+            "name": "wms.handover_linear",
             "ratio": round(each[jobs // SMALL] / each[jobs], 2),
             "at_least": 0.5,
             "aim": 1.0,
