@@ -33,12 +33,14 @@ class BlockEnd:
         Slurm's names for where we are; outside Slurm nothing here ever happens.
     selector
         The supervisor's; a signal wakes it.
+    ours
+        Whether that is a block of the submission; the driver itself may be a Slurm job, too.
     """
 
-    def __init__(self, *, place: SlurmPlace, selector: selectors.BaseSelector) -> None:
-        self._place = place
+    def __init__(self, *, place: SlurmPlace, selector: selectors.BaseSelector, ours: bool) -> None:
+        self._job = place.job if ours else None
         self.asked = False
-        if place.job is None:
+        if self._job is None:
             return
         self._read, self._write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         selector.register(self._read, selectors.EVENT_READ, self._woken)
@@ -57,7 +59,7 @@ class BlockEnd:
     def foretold_by(self, ended: Mapping[str, object]) -> bool:
         """Return whether a job's end may be the first sign of the block's."""
         status = ended["status"]
-        if self._place.job is None or not isinstance(status, int):
+        if self._job is None or not isinstance(status, int):
             return False
         if os.WIFSIGNALED(status):
             return os.WTERMSIG(status) in _FOREIGN
@@ -65,7 +67,7 @@ class BlockEnd:
 
     def finding(self) -> Finding:
         """Return what is to be said of a job that ends with the block."""
-        evidence: dict[str, object] = {"block": "ended by Slurm (SIGTERM)", "slurm_job": self._place.job}
+        evidence: dict[str, object] = {"block": "ended by Slurm (SIGTERM)", "slurm_job": self._job}
         return Finding(verdict=Verdict.NODE_LOST, evidence=evidence)
 
 

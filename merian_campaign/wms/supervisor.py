@@ -82,7 +82,7 @@ class Supervisor:
         self._watch: Watch | None = None
         self._room = Room(memory_mb=0, cpus=0)
         self._groups: Groups | None = None
-        self._block = BlockEnd(place=self._place, selector=self._selector)
+        self._block = BlockEnd(place=self._place, selector=self._selector, ours=owner is not None)
         self._samples: SamplesFile | None = None
         self._drain = float("inf")
         self._zygote = ZygoteHandle(

@@ -6,6 +6,7 @@ The journal is the checkpoint: a job that ended well there is not launched again
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -17,14 +18,15 @@ from pathlib import Path
 import parsl
 from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
+from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import QuantumState, fold
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal import Journal
 from merian_campaign.wms.launcher import Launcher, StageError
-from merian_campaign.wms.process import alive
-from merian_campaign.wms.reaping import reap
+from merian_campaign.wms.process import Identity, alive, start_time
+from merian_campaign.wms.reaping import reap, register
 from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.trouble import fail_all
 from merian_campaign.wms.slurm import UnreachableError, cancel_submission
@@ -120,13 +122,17 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         # Parsl writes two kilobytes of log a job, which costs more than handing the job over.
         if get_bps_config_value(self.bps_config, ".parsl.log_level", str) is None:
             logging.getLogger("parsl").setLevel(logging.WARNING)
+            logging.getLogger("parsl.dataflow.dflow").addFilter(_in_one_line)
         else:
             set_parsl_logging(self.bps_config)
         self.dfk = parsl.load(
             self.site.campaign_config(
-                submit=self.submit, socket=settings.socket, on_failure=launcher.lost_attempt
+                submit=self.submit,
+                socket=settings.socket if self.site.own_host else current().socket,
+                on_failure=launcher.lost_attempt,
             )
         )
+        _register_interchanges(self.dfk, self.submit)
         launcher.bind()
         try:
             execution.hand_over(stop.event)
@@ -246,6 +252,25 @@ def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
             fail_all(
                 executor, BrokenExecutorError(f"interchange of {executor.label} ended ({process.returncode})")
             )
+
+
+def _register_interchanges(dfk: parsl.DataFlowKernel, submit: Path) -> None:
+    """Record Parsl's interchange: it writes its title over its environment, so that no mark is left there."""
+    for executor in dfk.executors.values():
+        process = getattr(executor, "interchange_proc", None)
+        if process is not None:
+            start = start_time(process.pid) or 0
+            identity = Identity(host=socket.gethostname(), pid=process.pid, pid_start=start)
+            register(submit, role="interchange", identity=identity)
+
+
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Cut Parsl's tracebacks of failed jobs to their last line; what fails all of them is said once."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is not None:
+        record.msg, record.args = f"{record.getMessage()}: {error}", ()
+        record.exc_info = record.exc_text = None
+    return not isinstance(error, BadStateException)
 
 
 def _say_lost(execution: Execution) -> None:

@@ -18,6 +18,7 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from merian_campaign.domain.journal import Verdict
+from merian_campaign.wms import launch as launch_program
 from merian_campaign.wms.blocked import RESOLVER
 from merian_campaign.wms.casualty import BlockView
 from merian_campaign.wms.outcome import JobFailedError, WorkerGoneError
@@ -163,6 +164,14 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
     def node_cpus(self) -> int:
         """Return the cores a node shares out; 0 for no limit beyond the number of workers."""
         return 0
+
+    def interchange(self) -> list[str] | None:
+        """Return the command of an interchange that runs warm and dies with the driver; None for Parsl's."""
+        if not self.warm_socket:
+            return None
+        folder = Path(self.warm_logs)
+        launch = [sys.executable, "-I", "-S", str(Path(launch_program.__file__)), self.warm_socket]
+        return [*launch, str(folder / "interchange.log"), str(folder / "interchange.in"), "interchange.py"]
 
     def select_executor(self, job: "ParslJob") -> str:
         """Return the label of the executor for a job; there is one."""

@@ -61,9 +61,8 @@ class Local(CampaignSite):
             return None, POOL_COMMAND
         folder = Path(self.warm_logs)
         launch = [sys.executable, "-I", "-S", str(Path(launcher.__file__)), self.warm_socket]
-        interchange = [*launch, str(folder / "interchange.log"), str(folder / "interchange.in")]
         pool = shlex.join([*launch, str(folder / "pool.log"), "-", "process_worker_pool.py"])
-        return [*interchange, "interchange.py"], DEFAULT_LAUNCH_CMD.replace(
+        return self.interchange(), DEFAULT_LAUNCH_CMD.replace(
             "process_worker_pool.py", pool.replace("{", "{{").replace("}", "}}"), 1
         )
 

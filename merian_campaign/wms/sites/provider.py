@@ -35,6 +35,7 @@ __all__ = ["BlockRequest", "CampaignSlurmProvider", "Scaling", "parsl_state"]
 
 _LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
 _GRACE = 120.0  # seconds in which the accounting may not know yet how a job ended
+_AFTER_REFUSAL = 60.0  # seconds until a refused block is asked for again, if there are others
 _LOOK_AGAIN = 5.0  # seconds a look at the queue answers questions about lost workers
 _STATES: Mapping[str, JobState] = {
     **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"), JobState.PENDING),
@@ -165,6 +166,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
         with self._lock:
             if time.monotonic() < self._not_before:
                 raise BusyError("waiting before the next sbatch")
+            self.refusal = ""
             self._settle_doubt()
             script = self._write(command, tasks_per_node, job_name)
             self._note(BlockEvent.SUBMITTING, comment=self._book.comment)
@@ -184,6 +186,8 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
         except RefusedBySlurmError as error:
             self.refusal = str(error)
             self._in_doubt = False
+            # Blocks that run may finish the work; then it is worth another try.
+            self._not_before = time.monotonic() + max(self._poll_seconds, _AFTER_REFUSAL)
             self._note(BlockEvent.REFUSED, text=str(error))
             _LOG.error("Slurm refuses the block: %s", error)
             raise

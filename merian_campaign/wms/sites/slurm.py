@@ -114,6 +114,7 @@ class Slurm(CampaignSite):
                 self.label,
                 provider=self._running,
                 launch_cmd=POOL_COMMAND,
+                interchange_launch_cmd=self.interchange(),
                 address=self.get_address(),
                 max_workers_per_node=workers,
                 # Otherwise a pool has no more workers than cores.
