@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, ClassVar
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from merian_campaign.domain.spec.actions.base import Action, Command, Text, Words, listed
 
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def _class_name(value: str) -> str:
+    if not _CLASS.fullmatch(value):
+        raise ValueError(
+            f"found {value!r}; write the class's full name, e.g. lsst.obs.decam.DarkEnergyCamera"
+        )
+    return value
+
+
 InstrumentClass = Annotated[
     str,
-    Field(
-        pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$",
-        description="Full name of the instrument's class, e.g. lsst.obs.decam.DarkEnergyCamera.",
-    ),
+    AfterValidator(_class_name),
+    Field(description="Full name of the instrument's class, e.g. lsst.obs.decam.DarkEnergyCamera."),
 ]
 
 
