@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.slurm import COMMENT_PREFIX, Sight, SlurmJob, belongs, describe
@@ -18,6 +18,7 @@ MAX_FAILED_JOBS = 3
 """Driver jobs that may end without having claimed their submission before it is given up."""
 
 _READABLE = 60
+_CLOCKS_DIFFER = timedelta(seconds=60)
 _ODD = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -113,10 +114,15 @@ def of_submission(
     stem = submission.driver_job.rstrip("0123456789")
     found = []
     for job in jobs:
-        if belongs(job, directory=submission.directory, names=names | own):
+        if _is_of_now(job, submission) and belongs(job, directory=submission.directory, names=names | own):
             is_driver = bool(stem) and job.name.rstrip("0123456789") == stem
             found.append((job, "driver" if is_driver else "block"))
     return tuple(found)
+
+
+def _is_of_now(job: SlurmJob, submission: SubmissionView) -> bool:
+    """Tell a submission's jobs from those of an earlier one that had the same directory, and so the names."""
+    return job.submitted is None or job.submitted >= submission.created_at - _CLOCKS_DIFFER
 
 
 def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
@@ -129,7 +135,7 @@ def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
     launched = submission.launched_at
     if launched is not None and sight.at < launched:
         return Seen(liveness=Liveness.UNSEEN, words="started since Slurm was last asked")
-    jobs = [job for job in sight.jobs if job.name == submission.driver_job]
+    jobs = [job for job in sight.jobs if job.name == submission.driver_job and _is_of_now(job, submission)]
     alive = [job for job in jobs if job.alive]
     claimed = submission.driver is not None and launched is None
     if alive:

@@ -71,6 +71,16 @@ def test_jobs_of_others_are_not_its_driver() -> None:
     assert seen(launched(), job("RUNNING", name="other")) is Liveness.UNCLAIMED
 
 
+def test_jobs_of_an_earlier_submission_in_the_same_directory_are_not_its_own() -> None:
+    entry = launched()
+    old = [job("FAILED", str(number), submitted=entry.created_at - timedelta(hours=1)) for number in range(5)]
+    assert seen(entry, *old) is Liveness.UNCLAIMED
+    assert of_submission(old, submission=entry, blocks=()) == ()
+    new = job("PENDING", submitted=entry.created_at + timedelta(seconds=1))
+    assert seen(entry, *old, new) is Liveness.QUEUED
+    assert of_submission([*old, new], submission=entry, blocks=()) == ((new, "driver"),)
+
+
 def decided(entry: SubmissionView, liveness: Liveness, words: str = "") -> tuple[Decision, ...]:
     from dataclasses import replace  # noqa: PLC0415
 
