@@ -8,7 +8,7 @@ from pathlib import Path
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
-from merian_campaign.domain.harvest import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView

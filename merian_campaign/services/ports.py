@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.harvest import Predicted, RawQuantum
+from merian_campaign.domain.harvested import Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (

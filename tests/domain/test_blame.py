@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import Context, Predicted, RawAttempt, RawQuantum, conclude
+from merian_campaign.domain.harvest import Context, conclude
+from merian_campaign.domain.harvested import Predicted, RawAttempt, RawQuantum
 from merian_campaign.domain.idle import busy_seconds, runs_by_block, usage
 from merian_campaign.domain.journal import Event, Record, format_time
 from merian_campaign.domain.quanta import Attempt

@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import (
-    Context,
+from merian_campaign.domain.harvest import Context, conclude, progress
+from merian_campaign.domain.harvested import (
     Predicted,
     RawAttempt,
     RawQuantum,
-    conclude,
     parse_harvest,
     parse_predicted,
-    progress,
 )
 from merian_campaign.domain.journal import Event, Record
 from merian_campaign.domain.quanta import Quantum

@@ -22,7 +22,7 @@ from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.domain import journal
-from merian_campaign.domain.harvest import parse_predicted
+from merian_campaign.domain.harvested import parse_predicted
 from merian_campaign.domain.journal import Event, Verdict
 
 pytestmark = pytest.mark.e2e
