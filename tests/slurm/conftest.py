@@ -14,13 +14,13 @@ from cluster.running import Cluster
 from cluster.settings import Settings
 from cluster.starting import up
 from cluster.stopping import down
-from cluster.trouble import MissingProgramsError
+from cluster.trouble import ClusterError, MissingProgramsError
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE.parent / "e2e"))  # how a user's commands are run is the same there and here
 REQUIRED = "MERIAN_SLURM_REQUIRED"
 # Blocks and drivers may take a moment to end by themselves; more means that they would have stayed.
-GRACE_SECONDS = 30.0
+GRACE_SECONDS = 60.0
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,7 +69,10 @@ def nothing_left(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> 
     wait_until(cluster.controller_answers, seconds=60, period=0.2)
 
     def remaining() -> list[str]:
-        jobs = [f"job {job} {state} {name}" for job, state, name in cluster.squeue()]
+        try:
+            jobs = [f"job {job} {state} {name}" for job, state, name in cluster.squeue()]
+        except ClusterError as error:
+            jobs = [f"the queue cannot be seen: {error}"]
         alive = [each for each in _running(cluster, base) if each not in before]
         return jobs + [f"process {each.pid} {each.command}" for each in alive]
 

@@ -254,11 +254,14 @@ class Cluster:
         self.run("scancel", "--full", "--me")
         processes.end(self.job_processes(), patience=2)
         if not processes.wait_until(self._is_settled, seconds=seconds, period=0.2):
-            state = self.run("sinfo", "--Node", "--long").stdout
-            raise ClusterError(f"not all nodes are idle after {seconds} s:\n{state}{self.squeue()}")
+            state = self.run("sinfo", "--Node", "--long").stdout + self.run("squeue").stdout
+            raise ClusterError(f"not all nodes are idle after {seconds} s:\n{state}")
 
     def _is_settled(self) -> bool:
-        idle = self.idle_nodes()
-        for node in set(self.nodes) - set(idle):
-            self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
-        return len(idle) == len(self.nodes) and not self.squeue()
+        try:
+            idle = self.idle_nodes()
+            for node in set(self.nodes) - set(idle):
+                self.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
+            return len(idle) == len(self.nodes) and not self.squeue()
+        except ClusterError:  # a controller that has just started, on a busy machine
+            return False
