@@ -1,4 +1,4 @@
-"""From an empty folder to a repository through butler actions, killed between two of them."""
+"""From an empty folder to a repository through butler actions, killed between two and within one of them."""
 
 from __future__ import annotations
 
@@ -46,17 +46,22 @@ def preparation(tmp_path: Path) -> Path:
     return file
 
 
-def test_the_repository_is_the_same_when_killed_between_two_actions(
+def test_the_repository_is_the_same_when_killed_between_two_actions_and_within_one(
     installation: Installation, preparation: Path, tmp_path: Path
 ) -> None:
     directory = installation.root / "scratch"
     here = installation.with_environment(DEMO_DIR=str(directory))
     assert here.run("apply", str(preparation)).returncode == 0
-    running = here.start("run", "preparation")
-    outcome = directory / "submissions/preparation/registerInstrument/all/001/outcome.json"
-    wait_for(outcome.exists, what="registered instrument", seconds=600)
-    kill_everything(running.pid, directory)
-    running.wait()
+    submissions = directory / "submissions" / "preparation"
+    log = submissions / "ingestScience/all/001/driver.log"
+    for what, reached in (
+        ("registered instrument", (submissions / "registerInstrument/all/001/outcome.json").exists),
+        ("running ingest", lambda: log.exists() and "+ butler ingest-raws" in log.read_text()),
+    ):
+        running = here.start("run", "preparation")
+        wait_for(reached, what=what, seconds=600)
+        kill_everything(running.pid, directory)
+        running.wait()
     done = here.run("run", "preparation")
     assert done.returncode == 0, done.stdout + done.stderr
     status = here.json("status", "preparation")
