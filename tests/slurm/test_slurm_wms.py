@@ -188,11 +188,11 @@ def test_only_who_took_the_memory_of_a_block_pays(cluster: Cluster, folder: Path
     submission = render(
         folder,
         repo,
-        tasks={"first": {"seconds": 3.0, **misbehaving({1: "grow:3000"})}, "second": {}},
+        tasks={"first": {"seconds": 1.0, **misbehaving({0: "sleep:4", 1: "creep:3000"})}, "second": {}},
         site={
             "cores_per_node": 2,
-            "workers_per_node": 4,
-            "mem_per_node": 1.0,
+            "workers_per_node": 3,
+            "mem_per_node": 1.5,
             "memory_tolerance": 100.0,
             "cgroup": False,
         },

@@ -88,6 +88,16 @@ def _grow(argument: str) -> None:
         time.sleep(0.08)
 
 
+def _creep(argument: str) -> None:
+    """Grow by 8 MiB every 60 ms, up to so many MiB, slowly enough to be seen doing it."""
+    held = []
+    for _ in range(int(argument) // 8):
+        block = bytearray(8 * MIB)
+        block[::4096] = b"x" * len(block[::4096])
+        held.append(block)
+        time.sleep(0.06)
+
+
 def _tree(argument: str) -> None:
     """Spread memory over three grandchildren and threads; wait for ever."""
     each = int(argument)
