@@ -9,7 +9,10 @@ from merian_campaign.domain.cluster import Asked, Blocks, parse_cluster, refusal
 from merian_campaign.domain.decide import MoveGroup, Situation, Submit, decide
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.render import RenderRequest, document
 from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, Verdict
 
@@ -175,3 +178,29 @@ def test_nothing_is_submitted_while_slurm_does_not_answer() -> None:
         drivers={}, requests={}, workers=2, now=NOW, site=site, no_submission="squeue: timed out"
     )
     assert decide(SPEC, snapshot(READY), waits) == ()
+
+
+@pytest.mark.parametrize(("needs_mb", "partition"), [(3000, None), (4000, "large")])
+def test_what_outgrows_the_sites_blocks_is_rendered_for_larger_ones(
+    needs_mb: int, partition: str | None
+) -> None:
+    step = SPEC.step("step1")
+    assert isinstance(step, BpsStep)
+    request = RenderRequest(
+        spec=SPEC,
+        step=step,
+        group="all",
+        selection=Selection(),
+        number=2,
+        directory="/s/2",
+        site=slurm_site(larger=(Larger(mem_per_node=16, partition="large", walltime="00:20:00"),)),
+        remedy=Remedy(workers=1),
+        quantum_wrapper="/q.sh",
+        needs_mb=needs_mb,
+    )
+    written: Any = document(request)["site"]
+    section = written["x"]
+    assert section.get("partition") == partition
+    assert section.get("mem_per_node") == (16 if partition else None)
+    assert section.get("memory_mb") == (16384 if partition else None)
+    assert section["cores_per_node"] == 1
