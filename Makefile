@@ -39,7 +39,7 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 
 demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo, SITE=slurm)
 	@if [ "$(SITE)" = slurm ] && ! timeout 20 sinfo >/dev/null 2>&1; then \
-	  $(SLURM) up && . ./$(BUILD)/slurm/env.sh || exit 1; \
+	  $(SLURM) up && . "$(abspath $(BUILD))/slurm/env.sh" || exit 1; \
 	fi; \
 	DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo $(if $(SITE),--site $(SITE))
 
