@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -30,11 +31,19 @@ with store.connect() as found:
 
 
 @pytest.fixture(scope="module")
-def deep(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def closed() -> Iterator[Path]:
+    """A directory closed to others, though as root the server is another account.
+
+    Not below pytest's own, whose top another run of pytest may close again at any moment.
+    """
+    with tempfile.TemporaryDirectory(prefix="merian-closed-") as name:
+        yield Path(name).resolve()
+
+
+@pytest.fixture(scope="module")
+def deep(closed: Path) -> Iterator[Path]:
     """A home directory whose path no unix socket can have, with a space and a percent sign in it."""
-    base = tmp_path_factory.mktemp("deep")
-    place = base.joinpath(*["a rather long % directory name"] * 4)
-    # pytest's own directories are closed to others, and as root the server is another account.
+    place = closed.joinpath(*["a rather long % directory name"] * 4)
     yield place
     embedded.stop(place)
 
@@ -87,14 +96,15 @@ def test_it_is_not_started_on_a_second_host(deep: Path, monkeypatch: pytest.Monk
     assert embedded.answers(deep)
 
 
-def test_a_making_that_was_interrupted_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / "postgres.making").mkdir()
-    (tmp_path / "postgres.making" / "PG_VERSION").write_text("18\n")
+def test_a_making_that_was_interrupted_is_begun_anew(closed: Path) -> None:
+    home = closed / "interrupted"
+    (home / "postgres.making").mkdir(parents=True)
+    (home / "postgres.making" / "PG_VERSION").write_text("18\n")
     try:
-        embedded.ensure_running(tmp_path)
-        assert not (tmp_path / "postgres.making").exists()
+        embedded.ensure_running(home)
+        assert not (home / "postgres.making").exists()
     finally:
-        embedded.stop(tmp_path)
+        embedded.stop(home)
 
 
 def test_data_of_another_version_are_left_alone(tmp_path: Path) -> None:
