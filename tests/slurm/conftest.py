@@ -39,7 +39,7 @@ def cluster() -> Iterator[Cluster]:
     root = Path(tempfile.mkdtemp(prefix="merian-slurm-")).resolve()
     root.chmod(0o755)
     try:
-        made = up(root / "cluster", keeper_of=os.getpid())
+        made = up(root, keeper_of=os.getpid())
     except MissingProgramsError as error:
         root.rmdir()
         if os.environ.get(REQUIRED, "") == "1":
@@ -47,7 +47,6 @@ def cluster() -> Iterator[Cluster]:
         pytest.skip(f"no Slurm: {error}")
     yield made
     down(made.settings, purge=True)
-    root.rmdir()
 
 
 @pytest.fixture(scope="module", autouse=True)
