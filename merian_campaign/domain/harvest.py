@@ -163,11 +163,20 @@ def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None
     In a job of several quanta it does not: the one that was running when it died is not named. A
     process that ended well failed only if the provenance graph says so; without one it is unknown.
     """
-    if seen is None or seen.shared:
+    if seen is None:
+        return False
+    if _refused(seen.record):
+        return True
+    if seen.shared:
         return False
     if seen.state is journal.QuantumState.OK:
         return raw is not None and raw.status == "FAILED"
     return seen.starts > 0 or seen.state is journal.QuantumState.HELD
+
+
+def _refused(record: journal.Record | None) -> bool:
+    """Say whether the job was refused because no node can ever run it."""
+    return record is not None and "refused" in record.evidence
 
 
 def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> None:
@@ -343,6 +352,8 @@ def _evidence(
 ) -> Evidence:
     record = None if seen is None else seen.record
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None
+    if _refused(record):
+        guard = "refused"
     words = _guard_words(record.evidence) if guard is not None and record is not None else ""
     return Evidence(
         task=entry.task,

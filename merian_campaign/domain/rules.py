@@ -72,7 +72,8 @@ class Evidence:
     exit_code, signal : `int` or `None`
         Of the process.
     journal_verdict : `str` or `None`
-        What the guard that ran it wrote: ``out_of_memory``, ``walltime``, ``node_lost``, ``cancelled``.
+        What the guard that ran it wrote: ``out_of_memory``, ``walltime``, ``node_lost``, ``cancelled``;
+        ``refused`` when no node can ever run it.
     journal_evidence : `str`
         The guard's figures in words.
     started, ended : `bool`
@@ -203,6 +204,7 @@ def _from_guard(evidence: Evidence) -> Judgement | None:
         "walltime": (Verdict.WALLTIME, True),
         "node_lost": (Verdict.NODE_LOST, False),
         "cancelled": (Verdict.NODE_LOST, False),
+        "refused": (Verdict.CONFIGURATION, True),
     }
     if evidence.journal_verdict not in verdicts:
         return None

@@ -167,6 +167,15 @@ def test_the_guards_verdict_and_figures_reach_the_attempt() -> None:
     assert only.started == datetime(2026, 11, 22, 15, 3, tzinfo=UTC)
 
 
+def test_what_no_node_can_run_needs_a_person() -> None:
+    why = "requestMemory 9000 is over the 4000 MB of any node"
+    refused = [record(Event.ENDED, "a", verdict="failed", evidence={"refused": why})]
+    found = concluded([raw("a", "UNKNOWN")], refused)
+    assert states(found) == {"a": S.FAILED, "b": S.BLOCKED, "c": S.UNKNOWN, "d": S.BLOCKED}
+    (only,) = found["a"].attempts
+    assert (only.verdict, only.charged, only.evidence) == (Verdict.CONFIGURATION, True, f"refused {why}")
+
+
 def test_the_campaigns_rules_apply() -> None:
     failed = raw("a", "FAILED", attempt(exception_type="demo.TransientError"))
     rule = FailureRule(exception="TransientError", verdict=Verdict.TRANSIENT)
