@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -71,7 +72,7 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
     """Return what a Slurm site's blocks ask for; ``#SBATCH`` lines of its own win, as they do in Slurm."""
     lines = " ".join(str(section.get("scheduler_options", "")).splitlines())
     options = dict(_OPTION.findall(lines))
-    memory = _whole(section.get("mem_per_node"))
+    memory = _megabytes(section.get("mem_per_node"))
     shared = _whole(section.get("memory_mb"))
     return Blocks(
         partition=options.get("partition") or _text(section.get("partition")),
@@ -79,9 +80,16 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
         walltime=options.get("time") or _text(section.get("walltime")) or "",
         nodes=_whole(section.get("nodes")) or 1,
         cpus=_whole(section.get("cores_per_node")),
-        mem_mb=memory and memory * 1024,
-        shared_mb=shared or (memory and memory * 1024),
+        mem_mb=memory,
+        shared_mb=shared or memory,
     )
+
+
+def _megabytes(value: object) -> int | None:
+    """Return GB, parts allowed, in MiB; `None` for what is no number."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        return None
+    return round(value * 1024)
 
 
 def _seconds(value: object) -> float:

@@ -36,6 +36,12 @@ def test_what_blocks_ask_for(tmp_path: Path) -> None:
     assert (blocks.shared_mb, blocks.walltime, blocks.account) == (65536, "04:00:00", None)
 
 
+def test_blocks_may_have_parts_of_a_gigabyte(tmp_path: Path) -> None:
+    found = read(tmp_path, SITE.replace("mem_per_node: 64", "mem_per_node: 1.5"))
+    assert found.blocks is not None
+    assert (found.blocks.mem_mb, found.blocks.shared_mb, found.most_mb) == (1536, 1536, 1536)
+
+
 def test_a_local_site_has_nothing_in_slurm(tmp_path: Path) -> None:
     found = read(tmp_path, SITE.replace("sites.Slurm", "sites.Local"))
     assert not found.on_slurm
