@@ -23,6 +23,9 @@ from merian_campaign.domain.states import QuantumState, Verdict
 
 _SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
 
+_AT_LIMIT = 0.95
+"""Whoever the kernel killed below this part of its own limit met that of its node or block."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
@@ -333,12 +336,29 @@ def _requested(task: str, record: journal.Record | None, context: Context) -> in
     return context.requests.request(task, context.remedy)
 
 
-def _guard_words(evidence: Mapping[str, object]) -> str:
+def _guard_words(record: journal.Record) -> str:
     """Say what the guard measured; its own keys in a sentence, others as they are."""
+    evidence = record.evidence
     reached, limit = evidence.get("reached_mb"), evidence.get("limit_mb")
-    if isinstance(reached, int | float) and isinstance(limit, int | float):
+    if isinstance(reached, int | float) and isinstance(limit, int | float) and reached > _AT_LIMIT * limit:
         return f"reached {reached:.0f} MB, over the limit of {limit:.0f} MB"
+    if record.verdict == "out_of_memory":
+        return _killed_words(record, reached=reached)
     return ", ".join(f"{name} {value}" for name, value in evidence.items())
+
+
+def _killed_words(record: journal.Record, *, reached: object) -> str:
+    """Say who ended a job for its memory when that was not at the job's own limit."""
+    words = "Slurm" if record.evidence.get("ended_by") == "slurm" else "the kernel"
+    words += " ended it for its memory"
+    peak = reached if isinstance(reached, int | float) else record.peak_mb
+    if peak:
+        words += f" at {peak:.0f} MB"
+    if record.requested_mb:
+        words += f", it had asked for {record.requested_mb:.0f} MB"
+    if record.slurm_job:
+        words += f"; it ran in Slurm job {record.slurm_job} on {record.slurm_node}"
+    return words
 
 
 def _evidence(
@@ -354,7 +374,7 @@ def _evidence(
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None
     if _refused(record):
         guard = "refused"
-    words = _guard_words(record.evidence) if guard is not None and record is not None else ""
+    words = _guard_words(record) if guard is not None and record is not None else ""
     return Evidence(
         task=entry.task,
         exception_type=raw.exception_type,

@@ -167,6 +167,31 @@ def test_the_guards_verdict_and_figures_reach_the_attempt() -> None:
     assert only.started == datetime(2026, 11, 22, 15, 3, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        ({"warm": True, "kernel_memory_kills": 1}, "the kernel ended it for its memory at 912 MB"),
+        (
+            {"ended_by": "kernel", "reached_mb": 905.0, "limit_mb": 1750.0},
+            "the kernel ended it for its memory at 905 MB",
+        ),
+        (
+            {"driver": "lost", "slurm_state": "FAILED", "ended_by": "slurm", "reached_mb": 900.0},
+            "Slurm ended it for its memory at 900 MB",
+        ),
+    ],
+)
+def test_a_block_out_of_memory_is_told_in_words_with_its_job(evidence: dict[str, object], words: str) -> None:
+    records = ran(
+        "a",
+        exit=None, signal=9, verdict="out_of_memory", evidence=evidence, peak_mb=912.3, requested_mb=700,
+        slurm_job="11", slurm_node="n1",
+    )  # fmt: skip
+    (only,) = concluded([], records, graph=(predicted("a"),))["a"].attempts
+    assert only.verdict is Verdict.OUT_OF_MEMORY
+    assert only.evidence == f"{words}, it had asked for 700 MB; it ran in Slurm job 11 on n1"
+
+
 def test_what_no_node_can_run_needs_a_person() -> None:
     why = "requestMemory 9000 is over the 4000 MB of any node"
     refused = [record(Event.ENDED, "a", verdict="failed", evidence={"refused": why})]
