@@ -41,7 +41,7 @@ def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     made["PATH"] = os.pathsep.join([folder, *entries])
     made[processes.MARKER] = marker
     made.setdefault("OMP_NUM_THREADS", "1")
-    if zipfix.is_broken():
+    if zipfix.is_broken_at_start():
         # For the programs of the middleware that start a Python of their own.
         compat = str(Path(zipfix.__file__).parent / "compat")
         paths = [entry for entry in made.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != compat]

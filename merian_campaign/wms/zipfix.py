@@ -11,7 +11,9 @@ import os
 import zipfile
 from typing import Any
 
-__all__ = ["is_broken", "mend"]
+__all__ = ["is_broken", "is_broken_at_start", "mend"]
+
+_MENDED = False
 
 
 def is_broken() -> bool:
@@ -29,10 +31,17 @@ def is_broken() -> bool:
             return True
 
 
+def is_broken_at_start() -> bool:
+    """Return whether a new process of this Python has the defect, whether this one is mended or not."""
+    return _MENDED or is_broken()
+
+
 def mend() -> None:
     """Make relative seeks start from the member's own place; does nothing where they do already."""
+    global _MENDED  # noqa: PLW0603 - a fact of the process, as what it mends
     if not is_broken():
         return
+    _MENDED = True
     shared: Any = zipfile._SharedFile  # type: ignore[attr-defined]  # noqa: SLF001 - where the defect is
     seek = shared.seek
 

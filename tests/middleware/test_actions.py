@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from lsst.daf.butler import Butler
+from lsst.daf.butler.cli.butler import cli
 
 from merian_campaign.demo.archive import GAIA, make_archive
 from merian_campaign.demo.compare import compare_collections
@@ -156,6 +157,15 @@ def test_filters_that_were_added_are_registered_by_an_update(
     assert not perform(name="check-filters", repository=str(repository), arguments={"filters": ["N999"]})[
         "changed"
     ]
+
+
+def test_plugins_are_those_of_the_environment_now(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The butler's command line remembers the plug-ins that it saw first."""
+    with monkeypatch.context() as patch:
+        patch.delenv("DAF_BUTLER_PLUGINS")
+        cli._getCommands.cache_clear()
+        assert "register-skymap" not in cli._getCommands()
+    assert done(repository, "register-skymap", name="decam_rings_v1")
 
 
 def test_an_unknown_filter_is_named_with_what_to_do(repository: Path) -> None:
