@@ -111,6 +111,7 @@ def of_block(job: SlurmJob, *, record: Record, start: Record) -> Blame:
     words = describe(job)
     if start.slurm_node and start.slurm_node not in job.nodes:
         words += f", it ran on {start.slurm_node}"
+    words += _silence(record, job)
     if "memory_of" in record.evidence:
         # Judged while it ran, by the last samples: another quantum went further past its request.
         words += f"; {record.evidence['memory_of']} took the memory"
@@ -126,6 +127,16 @@ def of_block(job: SlurmJob, *, record: Record, start: Record) -> Blame:
     if killed:
         words += "; another quantum than this took the memory"
     return Blame(verdict=_VERDICTS.get(job.fate, Verdict.NODE_LOST), evidence=f"its {words}", charged=False)
+
+
+def _silence(record: Record, job: SlurmJob) -> str:
+    """Say in words that a worker was lost before its block was cancelled, which thus was not the cause."""
+    when = record.time
+    if job.fate is not Fate.CANCELLED or record.event != Event.ENDED or "driver" not in record.evidence:
+        return ""
+    if when is None or job.ended is None or when >= job.ended:
+        return ""
+    return f"; it had fallen silent before, by {when:%H:%M:%S} UTC"
 
 
 def _went_down_with(record: Record, job: SlurmJob) -> bool:

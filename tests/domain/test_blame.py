@@ -153,6 +153,18 @@ def test_an_execution_lost_with_its_block_is_kept_beside_the_one_that_made_up_fo
     assert (good.try_number, good.state) == (2, QuantumState.SUCCEEDED)
 
 
+@pytest.mark.parametrize(
+    ("state", "heard", "told"), [("CANCELLED", 30, True), ("CANCELLED", 61, False), ("NODE_FAIL", 30, False)]
+)
+def test_a_block_that_was_let_go_after_it_had_fallen_silent_is_told_as_that(
+    state: str, heard: float, told: bool
+) -> None:
+    ended = line(Event.ENDED, heard, verdict="node_lost", evidence={"driver": "ManagerLost"})
+    (found,) = attempts(OPENED, STARTED, ended, CLOSED, jobs=(block(state),))
+    assert (found.verdict, found.charged) == (Verdict.NODE_LOST, False)
+    assert found.evidence.endswith("; it had fallen silent before, by 15:00:30 UTC") is told
+
+
 def test_a_lost_worker_of_the_local_site_leaves_no_attempt_of_its_own() -> None:
     here = {"slurm_job": None, "slurm_node": None}
     records = [
