@@ -14,6 +14,9 @@ from merian_campaign.domain.idle import Usage, usage
 from merian_campaign.domain.records import JobRow
 
 
+_CAPTION = "A run gives its blocks back by cancelling them: they end as cancelled by its own user."
+
+
 def blocks_json(campaign: str, rows: Sequence[JobRow], *, now: datetime) -> dict[str, Any]:
     """Return the Slurm jobs for machines; times in seconds, ``null`` where they are not known."""
     found = [usage(row, now=now) for row in rows]
@@ -40,21 +43,17 @@ def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> Table:
     """Return one line a Slurm job, and the sums over the blocks."""
     found = [usage(row, now=now) for row in rows]
     sums = _sums([used for row, used in zip(rows, found, strict=True) if row.role == "block"])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
-    table.add_column("group", footer=f"{sums['number']:.0f} blocks", overflow="fold")
-    table.add_column("subm.", justify="right")
-    table.add_column("role")
-    table.add_column("job", justify="right")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, caption=_CAPTION)
+    table.add_column("submission", footer=f"{sums['number']:.0f} blocks", no_wrap=True)
+    table.add_column("job", justify="right", no_wrap=True)
     table.add_column("state", overflow="fold")
     table.add_column("nodes", overflow="fold")
     for name, key in (("queued", "queued_seconds"), ("ran", "run_seconds"), ("idle", "idle_seconds")):
         table.add_column(name, justify="right", footer=clock(sums[key]), no_wrap=True)
     for row, used in zip(rows, found, strict=True):
         table.add_row(
-            f"{row.step}/{row.group}",
-            str(row.submission),
-            row.role,
-            row.job_id,
+            f"{row.step}/{row.group} {row.submission}",
+            row.job_id if row.role == "block" else f"{row.role} {row.job_id}",
             _state(row),
             row.nodes,
             clock(used.queued),
