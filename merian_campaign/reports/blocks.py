@@ -13,7 +13,6 @@ from rich.table import Table
 from merian_campaign.domain.idle import Usage, usage
 from merian_campaign.domain.records import JobRow
 
-
 _CAPTION = "A run gives its blocks back by cancelling them: they end as cancelled by its own user."
 
 
