@@ -65,12 +65,15 @@ class Toy:
         *steps: Mapping[str, Any],
         site: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
+        larger: Sequence[Mapping[str, Any]] = (),
         submissions: int = 60,
     ) -> str:
         """Write and apply a campaign; with ``driver`` its drivers are Slurm jobs."""
         place = self.folder / name
         place.mkdir()
         document: dict[str, Any] = {"computeSite": "x", "site": {"x": {**SITE, **(site or {})}}}
+        if larger:
+            document["larger"] = [dict(entry) for entry in larger]
         if driver is not None:
             document |= {"driver": "slurm", "driver_options": {**DRIVER, **driver}}
         (place / "site.yaml").write_text(yaml.safe_dump(document))

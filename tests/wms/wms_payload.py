@@ -41,9 +41,10 @@ class BehaviourConfig(PipelineTaskConfig, pipelineConnections=FirstConnections):
 
 
 def act(what: str) -> None:
-    """Do what a broken or greedy algorithm does."""
-    verb, _, argument = what.partition(":")
-    globals()[f"_{verb}"](argument)
+    """Do what a broken or greedy algorithm does; several such things, with ``;`` between, one by one."""
+    for part in what.split(";"):
+        verb, _, argument = part.partition(":")
+        globals()[f"_{verb}"](argument)
 
 
 def _raise(argument: str) -> None:
