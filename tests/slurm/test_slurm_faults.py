@@ -109,6 +109,8 @@ def test_faults_of_nodes_and_blocks_cost_a_quantum_nothing(toy: Toy, cluster: Cl
 
 def test_only_who_took_too_much_memory_pays_and_gets_more(toy: Toy, cluster: Cluster) -> None:
     """One past its request, one past its block: the site shares out more than that has."""
+    if cluster.memory_kill != "cgroup1":
+        pytest.skip("Slurm's own watch counts shared pages once a process: too much for blocks this small")
     name, early, go, done = "memory", *(toy.folder / word for word in ("early", "begin", "done"))
     greedy, hog, neighbour, quiet = ("small", 2), ("big", 1), ("small", 3), ("small", 0)
     toy.apply(
