@@ -225,6 +225,9 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
         section.update(larger.model_dump(exclude_none=True))
         # A site may share out less than its blocks have; of the larger ones all is shared.
         section["memory_mb"] = larger.mem_per_node * 1024
+    nice = request.spec.limits.nice if request.step.nice is None else request.step.nice
+    if nice is not None and request.site.blocks is not None:
+        section["nice"] = nice
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section

@@ -1,5 +1,6 @@
 """The submit YAML of one submission, and what a campaign file's fingerprint depends on."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from domain_help import action, bps, by_tract, campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
@@ -73,6 +75,16 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         "isr": {"requestMemory": 6000, "requestCpus": 2, "requestWalltime": 600},
     }
     assert read["site"]["local"]["cores"] == 1
+
+
+def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:
+    spec = campaign(bps("step1"), bps("step2a", nice=0), limits={"nice": 100})
+    cluster = replace(SITE, name="slurm", blocks=Blocks(walltime="01:00:00"))
+    assert rendered(spec, "step1", site=cluster)["site"]["slurm"] == {"nice": 100}
+    assert rendered(spec, "step2a", site=cluster)["site"]["slurm"] == {"nice": 0}
+    assert "site" not in rendered(spec, "step1")
+    with pytest.raises(ValueError, match=r"limits\.nice"):
+        campaign(bps("step1"), limits={"nice": -1})
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,10 @@ class Limits(Strict):
     """How much of the campaign may be under way at once."""
 
     submissions: Annotated[int, Field(ge=1, description="Unfinished submissions at any moment.")] = 2
+    nice: Annotated[
+        int | None,
+        Field(ge=0, le=10_000, description="How far blocks stand back in Slurm's queue (sbatch --nice)."),
+    ] = None
 
 
 class CampaignSpec(Strict):

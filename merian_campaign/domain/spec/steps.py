@@ -121,6 +121,10 @@ class BpsStep(_StepBase):
     loss_budget: Annotated[
         float, Field(ge=0, lt=1, strict=False, description="Fraction of quanta that may be lost for good.")
     ] = 0.0
+    nice: Annotated[
+        int | None,
+        Field(ge=0, le=10_000, description="Of this step's blocks, instead of the campaign's limits.nice."),
+    ] = None
     if_empty: Annotated[
         Literal["done", "needs_review"],
         Field(description="State of a group whose very first graph is empty."),

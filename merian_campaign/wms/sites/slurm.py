@@ -232,6 +232,7 @@ class Slurm(CampaignSite):
             "account": self.optional("account", str),
             "qos": self.optional("qos", str),
             "constraint": self.optional("constraint", str),
+            "nice": self.optional("nice", int),
             "cpus-per-task": cores,
             "mem": f"{memory}M" if memory else None,
             "dependency": "singleton" if self.value("singleton", bool, default=False) else None,
