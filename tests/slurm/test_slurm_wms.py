@@ -117,7 +117,7 @@ def test_memory_is_shared_out_and_guarded_on_a_block(cluster: Cluster, folder: P
             "second": {"seconds": 0.5},
             "third": {},
         },
-        site={"cores_per_node": 2, "workers_per_node": 4, "mem_per_node": 1.5},
+        site={"cores_per_node": 2, "workers_per_node": 4, "mem_per_node": 1.5, "nice": 7},
         pipetask={
             "first": {"requestMemory": 500},
             "second": {"requestMemory": 1000},
@@ -133,6 +133,7 @@ def test_memory_is_shared_out_and_guarded_on_a_block(cluster: Cluster, folder: P
     assert len(ended) == 4
     block = next(iter(blocks(submission).values()))
     assert {(r.slurm_job, r.slurm_node in cluster.nodes) for r in ended.values()} == {(block.slurm_job, True)}
+    assert cluster.facts(str(block.slurm_job))["Nice"] == "7"
     assert most_at_once(submission, "first") == 3  # of 1536 MiB
     assert most_at_once(submission, "second") == 1
     refused = submission.ended("third")
