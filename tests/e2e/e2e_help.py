@@ -84,6 +84,14 @@ class Installation:
         return found
 
 
+def _wait_until_gone(look: Callable[[], list[str]], *, seconds: float = 60.0) -> list[str]:
+    """Return what is still there when nothing is, or after so long."""
+    deadline = time.monotonic() + seconds
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)  # between two looks at a condition, not in place of one
+    return left
+
+
 @contextmanager
 def new_installation(**extra: str) -> Iterator[Installation]:
     """Give an installation with a database of its own, stopped and checked for orphans at the end."""
@@ -94,8 +102,10 @@ def new_installation(**extra: str) -> Iterator[Installation]:
     try:
         yield made
     finally:
+        # A driver that is still ending would start the database again.
+        _wait_until_gone(lambda: [command for command in made.processes() if "drive" in command.split()])
         made.run("db", "stop")
-    left = made.processes()
+    left = _wait_until_gone(made.processes)
     shutil.rmtree(root, ignore_errors=True)
     assert not left, f"processes left behind: {left}"
 
