@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from merian_campaign.domain.journal import Event, Record
 from merian_campaign.domain.records import JobRow
 from merian_campaign.domain.slurm import SlurmJob
+
+_SLURMS_SECOND = timedelta(seconds=1)
 
 
 def runs_by_block(records: Iterable[Record]) -> Mapping[str, tuple[tuple[datetime, datetime | None], ...]]:
@@ -52,10 +54,12 @@ def busy_seconds(
     if job.started is None:
         return None
     over = job.ended or now
+    # Slurm tells whole seconds: what ended within the last one was still in the block.
+    latest = now if job.ended is None else job.ended + _SLURMS_SECOND
     total, until = 0.0, job.started
     for start, end in sorted(runs, key=lambda run: run[0]):
         first = max(start, until)
-        last = min(end or over, over)
+        last = over if end is None else min(end, latest)
         if last > first:
             total += (last - first).total_seconds()
             until = last

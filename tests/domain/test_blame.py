@@ -190,6 +190,14 @@ def test_busy_time_is_what_any_quantum_covers() -> None:
     assert busy_seconds(block("COMPLETED"), (), now=at(50)) == 0
 
 
+def test_a_run_within_the_second_in_which_its_block_ended_counts() -> None:
+    """Slurm tells whole seconds, cut off."""
+    ended = block("COMPLETED")
+    assert ended.ended is not None
+    run = (ended.ended + timedelta(seconds=0.2), ended.ended + timedelta(seconds=0.7))
+    assert busy_seconds(ended, (run,), now=at(999)) == 0.5
+
+
 def test_queue_wait_run_and_idle() -> None:
     row = JobRow(
         step="step1", group="all", submission=1, role="block", job_id="12", name="b", slurm_state="COMPLETED",
