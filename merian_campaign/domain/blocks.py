@@ -23,8 +23,10 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
+
+from merian_campaign.domain.lines import last_object, moment_of
 
 __all__ = [
     "BLOCKS_NAME",
@@ -120,11 +122,7 @@ class BlockLine:
     @property
     def time(self) -> datetime | None:
         """Moment of the event, timezone aware, or None when the line had no readable one."""
-        try:
-            moment = datetime.fromisoformat(self.t)
-        except ValueError:
-            return None
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return moment_of(self.t)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,21 +198,8 @@ def parse_block_lines(text: str) -> tuple[BlockLine, ...]:
         Anything: a torn line is dropped, unknown fields are ignored, unknown events are kept.  Lines of an
         earlier release, which hold an id and nothing else, read as ``submitted``.
     """
-    found = (_parse_line(line) for line in text.splitlines() if line.strip())
+    found = (_to_line(last_object(line, start="{")) for line in text.splitlines())
     return tuple(line for line in found if line is not None)
-
-
-def _parse_line(text: str) -> BlockLine | None:
-    """Return what a line says, or the last readable object in it (a writer may have died in the first)."""
-    start = text.find("{")
-    while start >= 0:
-        try:
-            values = json.loads(text[start:])
-        except ValueError:
-            start = text.find("{", start + 1)
-            continue
-        return _to_line(values)
-    return None
 
 
 def _to_line(values: object) -> BlockLine | None:

@@ -32,6 +32,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from merian_campaign.domain.lines import last_object, moment_of
+
 __all__ = [
     "VERSION",
     "Event",
@@ -149,11 +151,7 @@ class Record:
     @property
     def time(self) -> datetime | None:
         """Moment of the event, timezone aware, or None when the line had no readable one."""
-        try:
-            moment = datetime.fromisoformat(self.t)
-        except ValueError:
-            return None
-        return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        return moment_of(self.t)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,21 +224,8 @@ def parse_lines(text: str) -> tuple[Record, ...]:
         In the order of the file.
     """
     whole = text[: text.rfind("\n") + 1]
-    found = (_parse_line(line) for line in whole.split("\n") if line.strip())
+    found = (_to_record(last_object(line, start=_START)) for line in whole.split("\n"))
     return tuple(record for record in found if record is not None)
-
-
-def _parse_line(line: str) -> Record | None:
-    """Return the record of a line, or of the last readable object in it, or None."""
-    start = line.find(_START)
-    while start >= 0:
-        try:
-            values = json.loads(line[start:])
-        except ValueError:
-            start = line.find(_START, start + 1)
-            continue
-        return _to_record(values)
-    return None
 
 
 def _to_record(values: object) -> Record | None:

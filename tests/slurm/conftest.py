@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cluster.processes import Process, end, wait_until
@@ -16,7 +18,11 @@ from cluster.starting import up
 from cluster.stopping import down
 from cluster.trouble import ClusterError, MissingProgramsError
 
+if TYPE_CHECKING:
+    from manager_support import Toy
+
 HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "wms"))  # the toy pipelines of the WMS service's tests
 sys.path.append(str(HERE.parent / "e2e"))  # how a user's commands are run is the same there and here
 REQUIRED = "MERIAN_SLURM_REQUIRED"
 # Blocks and drivers may take a moment to end by themselves; more means that they would have stayed.
@@ -28,6 +34,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker(pytest.mark.slurm)
+
+
+@pytest.fixture(scope="module")
+def toy() -> Iterator[Toy]:
+    """Return a campaign manager of its own, on a repository with four detectors."""
+    from manager_support import Toy  # noqa: PLC0415 - imports lsst
+    from wms_support import make_repo  # noqa: PLC0415 - of the tests of the WMS service
+
+    from merian_campaign.store import embedded  # noqa: PLC0415 - for these tests only
+
+    root = Path(tempfile.mkdtemp(prefix="merian-manager-")).resolve()
+    root.chmod(0o711)  # as root, the database has an account of its own
+    home = root / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
+        patch.setenv("MERIAN_CAMPAIGN_HOME", str(home))
+        yield Toy(folder=root, home=home, repo=make_repo(root / "repo", detectors=4))
+        embedded.stop(home)
+    shutil.rmtree(root)
 
 
 @pytest.fixture(scope="session")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,25 +11,8 @@ from faults_support import Charge, Place, attempts, going, quanta, step
 from manager_support import Toy, wait_for
 
 from merian_campaign.domain.records import JobRow
-from merian_campaign.store import embedded
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "wms"))
-from wms_support import make_repo  # of the tests of the WMS service
 
 DETECTORS = range(4)
-
-
-@pytest.fixture(scope="module")
-def toy() -> Iterator[Toy]:
-    root = Path(tempfile.mkdtemp(prefix="merian-faults-")).resolve()
-    root.chmod(0o711)  # as root, the database has an account of its own
-    home = root / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
-        patch.setenv("MERIAN_CAMPAIGN_HOME", str(home))
-        yield Toy(folder=root, home=home, repo=make_repo(root / "repo", detectors=4))
-        embedded.stop(home)
-    shutil.rmtree(root)
 
 
 def test_faults_of_nodes_and_blocks_cost_a_quantum_nothing(toy: Toy, cluster: Cluster) -> None:

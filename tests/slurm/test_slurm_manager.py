@@ -3,35 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cluster.running import Cluster
 from manager_support import HELD, Toy, action, wait_for, watch
 
-from merian_campaign.store import embedded
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "wms"))
-from wms_support import make_repo  # of the tests of the WMS service
-
 ASKING = ("squeue", "sacct", "sinfo", "scontrol")
-
-
-@pytest.fixture(scope="module")
-def toy() -> Iterator[Toy]:
-    root = Path(tempfile.mkdtemp(prefix="merian-manager-")).resolve()
-    root.chmod(0o711)  # as root, the database has an account of its own
-    home = root / "home"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
-        patch.setenv("MERIAN_CAMPAIGN_HOME", str(home))
-        yield Toy(folder=root, home=home, repo=make_repo(root / "repo", detectors=4))
-        embedded.stop(home)
-    shutil.rmtree(root)
 
 
 def jobs(cluster: Cluster) -> list[tuple[str, str, str]]:

@@ -17,6 +17,7 @@ from parsl.launchers.base import Launcher
 from psutil import net_if_addrs
 
 from merian_campaign.domain.blocks import block_name
+from merian_campaign.domain.cluster import slurm_seconds
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.casualty import BlockView
 from merian_campaign.wms.lease import LEASE_NAME
@@ -45,17 +46,10 @@ def seconds_of(walltime: str) -> int:
     ValueError
         The text is none of these.
     """
-    days, dash, rest = walltime.rpartition("-")
-    parts = [int(part) for part in rest.split(":")]
-    if not 1 <= len(parts) <= 3:  # noqa: PLR2004 - hours, minutes, seconds
+    seconds = slurm_seconds(walltime)
+    if seconds is None:
         raise ValueError(f'{walltime!r} is no Slurm time; write it like "05:00:00"')
-    if dash:
-        hours, minutes, seconds = (*parts, 0, 0)[:3]
-    elif len(parts) == 3:  # noqa: PLR2004
-        hours, minutes, seconds = parts
-    else:
-        hours, minutes, seconds = 0, *(*parts, 0)[:2]
-    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
+    return seconds
 
 
 def drain_after(*, walltime_s: int, longest_s: float | None) -> int:
