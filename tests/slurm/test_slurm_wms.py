@@ -260,3 +260,23 @@ def test_blocks_of_a_dead_driver_are_found_by_their_name(cluster: Cluster, folde
             assert second.wait(60) == 128 + signal.SIGTERM
             assert cluster.squeue() == []
             assert started
+
+
+@pytest.mark.soak
+def test_a_block_drains_before_its_walltime(cluster: Cluster, folder: Path, repo: Path) -> None:
+    """What is left is run in the next block; no quantum is cut off, none is run twice."""
+    submission = render(
+        folder,
+        repo,
+        detectors=6,
+        tasks={"first": {"seconds": 5.0}},
+        site={"cores_per_node": 1, "drain_seconds": 4},
+    )
+    done = support.submit(submission)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ended = submission.ended("first")
+    assert [record.verdict for record in ended] == [Verdict.OK] * 6
+    assert len({record.slurm_job for record in ended}) >= 2
+    started = [record for record in submission.records() if record.event == Event.STARTED]
+    assert len(started) == 6
+    assert cluster.squeue() == []
