@@ -9,6 +9,7 @@ import typer
 from merian_campaign.cli import (
     commands_control,
     commands_files,
+    commands_housekeeping,
     commands_look,
     commands_picture,
     commands_prepare,
@@ -41,6 +42,7 @@ commands_picture.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)
+commands_housekeeping.register(app)
 commands_system.register(app)
 
 
