@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from merian_campaign.services.ports import Store, Work
     from merian_campaign.services.settings import CampaignSettings, Surroundings
     from merian_campaign.services.tick import Tick
+    from merian_campaign.services.transfer import Export
     from merian_campaign.store.read import Reader
 
 
@@ -124,6 +125,19 @@ class Context:
             store=self.store,
             collections_of=ButlerHousekeeping,
             same_place=lambda one, other: repository_key(one) == repository_key(other),
+            around=self.around,
+            tell=tell,
+        )
+
+    def export(self, *, tell: Callable[[str], None]) -> Export:
+        """Return what exports campaigns; ``tell`` is told how far it is."""
+        from merian_campaign.middleware.exporting import ButlerExport, versions  # noqa: PLC0415
+        from merian_campaign.services.transfer import Export  # noqa: PLC0415
+
+        return Export(
+            store=self.store,
+            open_source=ButlerExport.opened,
+            versions=versions,
             around=self.around,
             tell=tell,
         )

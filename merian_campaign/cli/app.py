@@ -16,6 +16,7 @@ from merian_campaign.cli import (
     commands_registry,
     commands_run,
     commands_system,
+    commands_transfer,
 )
 from merian_campaign.domain.errors import CampaignError
 
@@ -43,6 +44,7 @@ commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)
 commands_housekeeping.register(app)
+commands_transfer.register(app)
 commands_system.register(app)
 
 
