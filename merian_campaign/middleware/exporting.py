@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,8 +34,15 @@ class ButlerExport:
 
     @classmethod
     @contextmanager
-    def opened(cls, repository: str) -> Iterator[ButlerExport]:
+    def opened(cls, repository: str, defaults: Mapping[str, str]) -> Iterator[ButlerExport]:
         """Open a repository for an export.
+
+        Parameters
+        ----------
+        repository : `str`
+            Where it is.
+        defaults : `~collections.abc.Mapping`
+            Instrument and sky map that data queries mean unless they say otherwise.
 
         Raises
         ------
@@ -45,7 +52,7 @@ class ButlerExport:
         from lsst.daf.butler import Butler  # noqa: PLC0415 - costs seconds
 
         try:
-            butler = Butler.from_config(repository, writeable=False)
+            butler = Butler.from_config(repository, writeable=False, **defaults)
         except Exception as error:
             raise UnavailableError(
                 f"{repository}: the repository cannot be opened ({type(error).__name__}: {error})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +99,7 @@ class Export:
     store : `Store`
         The tracking database.
     open_source : callable
-        Opens a butler repository.
+        Opens a butler repository, given default values of dimensions.
     versions : callable
         Returns versions of packages, by name.
     around : `Surroundings`
@@ -109,7 +109,7 @@ class Export:
     """
 
     store: Store
-    open_source: Callable[[str], AbstractContextManager[Source]]
+    open_source: Callable[[str, Mapping[str, str]], AbstractContextManager[Source]]
     versions: Callable[[], dict[str, str]]
     around: Surroundings
     tell: Tell
@@ -142,7 +142,8 @@ class Export:
         wanted = wish(spec, self.store.snapshot(name), types=types, tracts=tracts, where=where)
         if archive is not None and archive.resolve().is_relative_to(folder.resolve()):
             raise BadInputError(f"{archive}: the archive cannot lie in the folder that goes into it")
-        with self.open_source(spec.butler) as source:
+        defaults = {"instrument": spec.instrument} | ({"skymap": spec.skymap} if spec.skymap else {})
+        with self.open_source(spec.butler, defaults) as source:
             selected = source.select(wanted, tell=self.tell)
             with exports.locked(folder):
                 return self._write(campaign, spec, wanted, selected, source, folder=folder, archive=archive)

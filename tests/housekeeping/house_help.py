@@ -26,14 +26,17 @@ INSTRUMENT = "DECam"
 VISITS = (970612, 970613, 971020, 971021)
 NOW = datetime(2026, 11, 25, 9, tzinfo=UTC)
 TYPES = ("calexp_summary", "isr_report")
+FINAL = ("deepCoadd_note", "objectTable_tract")
+SKYMAP = "decam_rings_v1"
+TRACTS = (9813, 9814)
 
 
 def register(butler: Butler) -> None:
     """Register the dataset types that the tests put."""
-    for name in TYPES:
-        kind = DatasetType(name, ("instrument", "visit", "detector"), "StructuredDataDict",
-                           universe=butler.dimensions)  # fmt: skip
-        butler.registry.registerDatasetType(kind)
+    for names, dimensions in ((TYPES, ("instrument", "visit", "detector")), (FINAL, ("skymap", "tract"))):
+        for name in names:
+            kind = DatasetType(name, dimensions, "StructuredDataDict", universe=butler.dimensions)
+            butler.registry.registerDatasetType(kind)
 
 
 def put(butler: Butler, run: str, *visits: int, name: str = TYPES[0]) -> list[Any]:
@@ -48,6 +51,13 @@ def put(butler: Butler, run: str, *visits: int, name: str = TYPES[0]) -> list[An
         )
         for visit in visits
     ]
+
+
+def put_tract(butler: Butler, run: str, tract: int, *names: str) -> None:
+    """Put a dataset of each type for a tract into a RUN."""
+    butler.collections.register(run)
+    for name in names:
+        butler.put({"run": run, "tract": tract}, name, {"skymap": SKYMAP, "tract": tract}, run=run)
 
 
 def chain(butler: Butler, name: str, *children: str) -> None:
@@ -94,10 +104,19 @@ class House:
                 "campaign": self.name,
                 "butler": str(self.repository),
                 "instrument": INSTRUMENT,
-                "skymap": "decam_rings_v1",
+                "skymap": SKYMAP,
+                "tracts": list(TRACTS),
                 "site": "/site/local.yaml",
                 "collections": {"output": f"runs/{self.name}", "inputs": ["DECam/raw/all"]},
-                "steps": [{"name": "step1", "pipeline": "/pipe.yaml#step1"}],
+                "steps": [
+                    {"name": "step1", "pipeline": "/pipe.yaml#step1"},
+                    {
+                        "name": "step3",
+                        "pipeline": "/pipe.yaml#step3",
+                        "after": [{"step": "step1"}],
+                        "group_by": {"kind": "tract"},
+                    },
+                ],
             }
         )
         group = NewGroup(step="step1", key="all", selection=Selection(), ordinal=0)
