@@ -17,12 +17,14 @@ from merian_campaign.context import Context
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """Give what shows one line of progress on a terminal, replaced by the next; elsewhere nothing."""
+    from rich.text import Text
+
     screen = console(stderr=True)
     if not screen.is_terminal:
         yield lambda _: None
         return
     with screen.status("") as status:
-        yield status.update
+        yield lambda line: status.update(Text(line, no_wrap=True, overflow="ellipsis"))
 
 
 def collections(

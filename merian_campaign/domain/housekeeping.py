@@ -286,7 +286,7 @@ def _judge(
     elif not found.seen:
         verdict = _unseen(outcome, datasets=found.datasets, later=_later(group, submission, facts))
     if verdict is None and found.strays:
-        verdict = (Kind.STRAY_FILES, f"it ended as {outcome}; the registry does not know these files")
+        verdict = (Kind.STRAY_FILES, "the registry does not know them; their RUN stays")
     if verdict is None or isinstance(verdict, str):
         return verdict
     kind, reason = verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.errors import CampaignError, UnavailableError
 from merian_campaign.domain.housekeeping import RunFacts
 from merian_campaign.domain.inventory import CollectionFacts
 
@@ -46,8 +46,14 @@ class ButlerHousekeeping:
             raise UnavailableError(
                 f"{self._repository}: the repository cannot be opened ({type(error).__name__}: {error})"
             ) from error
-        with butler:
-            yield butler
+        try:
+            with butler:
+                yield butler
+        except (CampaignError, OSError):
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise UnavailableError(f"{self._repository}: the butler cannot do it now ({said})") from error
 
     # -- looking -----------------------------------------------------------------------------------
     def runs(self, names: Sequence[str], *, files: bool, tell: Tell) -> Mapping[str, RunFacts]:
@@ -223,9 +229,10 @@ class _Look:
         """Return in words what some chain gives of a RUN before anything else; empty for nothing.
 
         Only chains that have it as a child count: what none of these gives, no chain above them can give.
+        Those in which it comes early are asked first: they answer fast, and mostly that something is seen.
         """
-        for parent in parents:
-            before = self._runs_before(run, parent)
+        places = [(self._runs_before(run, parent), parent) for parent in parents]
+        for before, parent in sorted(places, key=lambda place: len(place[0])):
             for dataset_type in sorted(self._dataset_types(run)):
                 rivals = tuple(other for other in before if dataset_type in self._dataset_types(other))
                 number = self._first(run, dataset_type, rivals)
@@ -328,6 +335,11 @@ class _Look:
         refs = self._butler.query_all_datasets([run], find_first=False, limit=None)
         uris = self._butler._datastore.getManyURIs(refs, allow_missing=True)  # noqa: SLF001
         return sum(uri.size() for found in uris.values() for uri in found.iter_all())
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says; the butler's are long."""
+    return str(error).partition("\n")[0]
 
 
 def _files(folder: Path) -> Iterator[Path]:

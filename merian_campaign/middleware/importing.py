@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.errors import BadInputError, UnavailableError
+from merian_campaign.domain.errors import BadInputError, CampaignError, UnavailableError
 from merian_campaign.domain.transfer import BUTLER_FILE, Manifest, merged_chain
+from merian_campaign.middleware.actions import share_with_group
+from merian_campaign.middleware.housekeeping import first_line
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -50,14 +52,29 @@ class ButlerImport:
         """
         from lsst.daf.butler import Butler  # noqa: PLC0415 - costs seconds
 
+        share_with_group(repository)
         try:
             butler = Butler.from_config(repository, writeable=True)
         except Exception as error:
             raise UnavailableError(
                 f"{repository}: the repository cannot be opened ({type(error).__name__}: {error})"
             ) from error
-        with butler:
-            yield cls(butler, repository)
+        try:
+            with butler:
+                yield cls(butler, repository)
+        except (CampaignError, OSError):
+            raise
+        except Exception as error:
+            said = f"{type(error).__name__}: {first_line(error)}"
+            raise UnavailableError(
+                f"{repository}: the import has stopped ({said}); what was imported stays, and the same "
+                "command goes on"
+            ) from error
+
+    def root(self) -> Path | None:
+        """Return the folder that files are copied into; `None` when that is no folder."""
+        roots = [root for root in self._butler.get_datastore_roots().values() if root is not None]
+        return Path(roots[0].ospath) if roots and roots[0].isLocal else None
 
     def look(self, folder: Path, manifest: Manifest, *, chain: str, tell: Tell) -> tuple[str, ...]:
         """Read an export and compare it with the repository; nothing is written.

@@ -54,18 +54,21 @@ def collections_json(campaign: str, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def collections_view(rows: Sequence[Row], *, width: int) -> RenderableType:
-    """Return one line a collection, and what they take together."""
-    sizes = [row.facts.size for row in rows if row.facts.size is not None]
-    datasets = sum(row.facts.datasets or 0 for row in rows if row.facts.kind == "RUN" and row.origin.outcome)
+    """Return one line a collection, and what the campaign's own RUNs hold together."""
+    sizes = any(row.facts.size is not None for row in rows)
+    own = [row.facts for row in rows if row.origin.outcome]
     wide = width >= _WIDE
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
     table.add_column("collection", footer=f"{len(rows)} collections", overflow="fold")
     table.add_column("type", no_wrap=True)
     table.add_column("what made it", overflow="fold")
     table.add_column("ended" if wide else "how", overflow="fold")
-    table.add_column("datasets", justify="right", footer=f"{datasets:,}", no_wrap=True)
+    table.add_column(
+        "datasets", justify="right", footer=f"{sum(facts.datasets or 0 for facts in own):,}", no_wrap=True
+    )
     if sizes:
-        table.add_column("size", justify="right", footer=size_words(sum(sizes)), no_wrap=True)
+        total = sum(facts.size or 0 for facts in own)
+        table.add_column("size", justify="right", footer=size_words(total), no_wrap=True)
     above: list[str] = []
     for row in rows:
         name = row.facts.name
@@ -81,7 +84,7 @@ def collections_view(rows: Sequence[Row], *, width: int) -> RenderableType:
         table.add_row(*cells, *([size_words(row.facts.size)] if sizes else []))
         if row.facts.kind == "CHAINED":
             above.append(name)
-    notes = [Text(f"{row.facts.name}: {row.origin.note}") for row in rows if row.origin.note]
+    notes = [Text(f"{row.facts.name}: {row.origin.note}") for row in rows if _is_long(row.origin.note)]
     return Group(table, *notes)
 
 
@@ -92,9 +95,18 @@ def _made_by(row: Row, *, inside: bool) -> str:
     return "group" if inside and row.facts.kind == "CHAINED" else row.origin.made_by
 
 
+def _is_long(note: str) -> bool:
+    """Say whether a note is a reason in words, which gets a line of its own below the table."""
+    return ":" in note
+
+
 def _ended(row: Row, *, wide: bool) -> str:
-    outcome = row.origin.outcome
-    return outcome if not wide or row.origin.at is None else f"{outcome} {row.origin.at:%Y-%m-%d %H:%M}"
+    words = [row.origin.outcome] if row.origin.outcome else []
+    if wide and row.origin.at is not None:
+        words.append(f"{row.origin.at:%Y-%m-%d %H:%M}")
+    if row.origin.note and not _is_long(row.origin.note):
+        words.append(f"({row.origin.note})")
+    return " ".join(words)
 
 
 def _number(row: Row) -> str:
@@ -148,7 +160,7 @@ def cleaning_view(plan: CleaningPlan) -> RenderableType:
 
 def _what(removal: Removal) -> str:
     if removal.kind is Kind.STRAY_FILES or not removal.facts.registered:
-        return f"{removal.facts.strays:,} files"
+        return f"{removal.facts.strays:,} file{'' if removal.facts.strays == 1 else 's'}"
     return f"{removal.facts.datasets:,} datasets"
 
 

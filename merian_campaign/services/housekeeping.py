@@ -125,9 +125,9 @@ class Housekeeping:
     def _remove(self, removal: Removal, collections: Collections) -> None:
         run = removal.facts.run
         if removal.kind is Kind.STRAY_FILES:
-            self._record(removal, "tidying", f"{run}: {removal.facts.strays} stray files: {removal.reason}")
+            self._record(removal, "tidying", f"{run}: stray files ({removal.facts.strays})")
             number = collections.remove_files(run)
-            self._record(removal, "tidied", f"{run}: {number} stray files removed")
+            self._record(removal, "tidied", f"{run}: stray files removed ({number})")
             return
         self._record(
             removal, REMOVING, f"{run}: {removal.facts.datasets} datasets; {removal.kind}: {removal.reason}"

@@ -40,6 +40,9 @@ class Source(Protocol):
 class Destination(Protocol):
     """A repository that is imported into."""
 
+    def root(self) -> Path | None:
+        """Return the folder that files are copied into; `None` when that is no folder."""
+
     def look(self, folder: Path, manifest: Manifest, *, chain: str, tell: Tell) -> tuple[str, ...]:
         """Compare an export with the repository; return the files of what is missing there."""
 
@@ -240,6 +243,9 @@ def import_export(
             missing = set(destination.look(folder, manifest, chain=name, tell=tell))
             needed = [entry for entry in manifest.files if entry.path in missing]
             exports.verify(folder, needed, tell=tell)
+            root = destination.root()
+            if transfer == "copy" and root is not None:
+                exports.require_space(root, sum(entry.size for entry in needed), what="the import")
             datasets = destination.load(folder, transfer=transfer, skip=skip, tell=tell)
             chained = destination.put_chain(name, manifest.runs)
     known = sum(manifest.dataset_types.values()) - datasets

@@ -12,7 +12,7 @@ import pytest
 from house_help import INSTRUMENT, NOW, VISITS, House, chain, put
 from lsst.daf.butler import Butler, CollectionType, Timespan
 
-from merian_campaign.domain.errors import BusyError
+from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.housekeeping import REMOVING, ForbiddenError, Kind
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
 
@@ -217,8 +217,8 @@ def test_a_clean_that_is_killed_is_finished_by_the_next(house: House) -> None:
     process.kill()
     process.wait()
     assert house.events()
-    done = house.program("clean", house.name, "--yes")
-    assert done.returncode == 0, done.stderr
+    service = house.housekeeping()
+    service.clean(house.name, shown=service.plan(house.name))
     assert house.run(1) not in house.collections()
     assert not (house.repository / house.run(1)).exists()
     assert not (house.repository / house.run(3)).exists()
@@ -245,7 +245,5 @@ def test_links_out_of_the_repository_are_not_followed(house: House, tmp_path: Pa
 def test_a_repository_that_cannot_be_opened_is_said_so(house: House) -> None:
     house.submit(Outcome.FAILED)
     (house.repository / "butler.yaml").unlink()
-    done = house.program("clean", house.name, "--yes")
-    assert done.returncode == 69
-    assert done.stderr.startswith(f"merian-campaign: {house.repository}: the repository cannot be opened")
-    assert "Traceback" not in done.stderr
+    with pytest.raises(UnavailableError, match=f"{house.repository}: the repository cannot be opened"):
+        house.housekeeping().plan(house.name)
