@@ -25,10 +25,13 @@ class ButlerExport:
     ----------
     butler : `lsst.daf.butler.Butler`
         The source.
+    instrument : `str`
+        The campaign's instrument, which the destination may not know yet; empty to leave it out.
     """
 
-    def __init__(self, butler: Any) -> None:  # noqa: ANN401 - lsst type
+    def __init__(self, butler: Any, instrument: str) -> None:  # noqa: ANN401 - lsst type
         self._butler = butler
+        self._instrument = instrument
         self._refs: list[Any] = []
         self._paths: dict[Any, str] = {}
 
@@ -58,7 +61,7 @@ class ButlerExport:
                 f"{repository}: the repository cannot be opened ({type(error).__name__}: {error})"
             ) from error
         with butler:
-            yield cls(butler)
+            yield cls(butler, defaults.get("instrument", ""))
 
     def select(self, wish: Wish, *, tell: Tell) -> Selected:
         """Find the datasets of a wish, and their files.
@@ -152,6 +155,12 @@ class ButlerExport:
         records = self._butler.query_dimension_records("skymap", limit=None, explain=False)
         return tuple(sorted((record.name, record.hash.hex()) for record in records if record.name in names))
 
+    def _of_instrument(self, element: str) -> list[Any]:
+        records = self._butler.query_dimension_records(
+            element, instrument=self._instrument, limit=None, explain=False
+        )
+        return sorted(records, key=lambda record: str(record.dataId))
+
     @contextmanager
     def open_file(self, uri: str) -> Iterator[IO[bytes]]:
         """Open a file of a dataset for reading."""
@@ -173,6 +182,9 @@ class ButlerExport:
 
         with self._butler.export(filename=str(file), format="yaml", transfer=None) as export:
             export.saveDatasets(self._refs, rewrite=place)
+            # Bands are known to a registry by the filters of its instruments alone.
+            for element in ("instrument", "physical_filter") if self._instrument else ():
+                export.saveDimensionData(element, self._of_instrument(element))
 
 
 def versions() -> dict[str, str]:
