@@ -60,7 +60,7 @@ class RunFacts:
     parents : `tuple` [`str`, ...]
         Chains it is a child of.
     datasets : `int`
-        How many it holds.
+        How many it holds; counted only when none of them is seen.
     seen : `str`
         In words, which of its datasets some chain gives first; empty when none.
     held_by : `tuple` [`str`, ...]

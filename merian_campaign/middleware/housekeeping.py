@@ -183,12 +183,13 @@ class _Look:
         size = strays = stray_size = 0
         if files and folder is not None:
             size, strays, stray_size = self._sizes(name, folder)
+        seen = self._seen(name, parents) if kind else ""
         return RunFacts(
             run=name,
             kind=kind,
             parents=parents,
-            datasets=self._count(name) if kind else 0,
-            seen=self._seen(name, parents) if kind else "",
+            datasets=self._count(name) if kind and not seen else 0,
+            seen=seen,
             held_by=tuple(sorted(self._held_by(name))) if kind else (),
             folder=folder is not None,
             size=size,

@@ -51,5 +51,8 @@ def test_its_object_tables_arrive_at_another_repository(
         with Butler.from_config(str(place), collections=chain) as butler:
             table = butler.get("objectTable_tract", skymap="decam_rings_v1", tract=9813)
             tables.append(table.pformat(max_lines=-1, max_width=-1))
+            coadds = butler.query_datasets("deepCoadd", where="tract = 9813 AND band = 'N708'",
+                                           skymap="decam_rings_v1", instrument="DECam")  # fmt: skip
+            assert len(coadds) == 2
     assert tables[0] == tables[1]
     assert len(tables[0]) > 10
