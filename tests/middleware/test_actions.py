@@ -12,7 +12,8 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.butler import cli
 
-from merian_campaign.demo.archive import GAIA, make_archive
+from merian_campaign.demo.archive import make_archive
+from merian_campaign.demo.catalogues import GAIA
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.demo.repository import create_repository
 from merian_campaign.middleware.actions import ActionError, perform

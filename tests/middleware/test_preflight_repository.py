@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -60,13 +62,13 @@ def test_what_would_fail_is_found_before_any_graph_is_built(folder: Path) -> Non
         ('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]'),
         ("#step2c\n", "#step9\n    scope: instrument\n"),
         ("        - refcats\n", "        - refcats\n        - DECam/none\n"),
-        ("inputs: [DECam/raw/all, DECam/calib/demo, ", "inputs: [DECam/raw/all, DECam/calib/nowhere, "),
+        ("inputs: [DECam/raw/all, DECam/calib/demo, ", "inputs: [DECam/raw/all, DECam/nowhere, "),
     )
     done = run(folder, "preflight", file, "--json")
     assert done.returncode == 2, done.stdout + done.stderr
     found = {entry["place"]: entry for entry in json.loads(done.stdout)}
     assert "no exposure is selected by" in found["cpBias/all"]["message"]
-    assert "DECam/calib/nowhere is not in the repository" in found["step0"]["message"]
+    assert "DECam/nowhere is not in the repository" in found["step0"]["message"]
     assert "9815" in found["step3"]["message"]
     assert "step9" in found["step2c"]["message"]
     assert not list(folder.rglob("*.qg"))
@@ -123,3 +125,17 @@ def test_the_registry_understands_every_term(
     where = " AND ".join(("instrument = 'DECam'", *Select.model_validate(select).terms()))
     found = ask(repository=str(folder / "repo"), where=where)
     assert [exposure for exposure, _ in found] == exposures
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize("step", [(), ("--step", "step2b")])
+def test_graphviz_draws_them(folder: Path, form: str, begins: bytes, step: tuple[str, ...]) -> None:
+    if shutil.which("dot") is None:
+        assert "MERIAN_GRAPHVIZ_REQUIRED" not in os.environ
+        pytest.skip("Graphviz is not installed")
+    file = folder / f"picture{len(step)}.{form}"
+    done = run(folder, "graph", str(CAMPAIGN), *step, "--format", form, "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    content = file.read_bytes()
+    assert content.startswith(begins)
+    assert form == "pdf" or (b"jointcal" if step else b"certifyBias") in content
