@@ -268,7 +268,7 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
     """Join what the queue and the accounting say of the same jobs.
 
     The queue knows at once what is alive; the accounting lags, may hold on to jobs that are long gone,
-    and knows best how a job ended.
+    and knows best how a job ended, and alone how often it was requeued.
     """
     merged = {(job.job_id, job.name): job for job in queue}
     for job in accounting:
@@ -276,6 +276,8 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
         queued = merged.get(key)
         if queued is None or (not queued.alive and not job.alive):
             merged[key] = replace(job, comment=job.comment or (queued.comment if queued else ""))
+        else:
+            merged[key] = replace(queued, restarts=max(queued.restarts, job.restarts))
     return tuple(merged.values())
 
 
