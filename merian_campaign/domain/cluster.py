@@ -201,6 +201,8 @@ class Blocks:
         Cores and memory a node.
     shared_mb : `int` or `None`
         Memory a node shares out among quanta, MiB; `None` when only the node knows.
+    max_blocks : `int`
+        Blocks a submission may have at once.
     """
 
     partition: str | None = None
@@ -210,6 +212,7 @@ class Blocks:
     cpus: int | None = None
     mem_mb: int | None = None
     shared_mb: int | None = None
+    max_blocks: int = 1
 
     def asked(self, *, where: str) -> Asked:
         """Return what a block asks of the cluster."""

@@ -6,13 +6,13 @@ of the drivers, and the time, and returns decisions for the services to carry ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from merian_campaign.domain import plan, remedy
+from merian_campaign.domain import plan, remedy, share
 from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.fit import refused
+from merian_campaign.domain.fit import most_share, refused
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site import SiteProfile
@@ -57,6 +57,10 @@ class Situation:
         What the Slurm cluster allows; `None` when there is none, or nobody has asked yet.
     no_submission : `str`
         Why nothing may be submitted now, in words: the scheduler does not answer.
+    no_jobs : `str`
+        Why no driver's Slurm job can be submitted now, in words: the scheduler takes no more of them.
+    others : `int` or `None`
+        Slurm jobs of this user that belong to no submission under way; `None` when nobody counted.
     """
 
     drivers: Mapping[int, Liveness]
@@ -67,6 +71,8 @@ class Situation:
     site: SiteProfile | None = None
     cluster: Cluster | None = None
     no_submission: str = ""
+    no_jobs: str = ""
+    others: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +91,14 @@ class Submit:
     group: GroupView
     number: int
     remedy: Remedy
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Leave a ready group where it is: a limit, or the scheduler, has no room for it now."""
+
+    group: GroupView
     reason: str
 
 
@@ -131,7 +145,7 @@ class Follow:
     submission: SubmissionView
 
 
-type Decision = MoveGroup | Submit | Launch | Harvest | GiveUp | CallOff | Follow
+type Decision = MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -149,8 +163,8 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     Returns
     -------
     decisions : `tuple`
-        Empty when nothing can be done. Unfinished submissions come first, new ones last, in the order
-        of the file, as far as the campaign's limit allows.
+        Empty when nothing can be done. Unfinished submissions come first, new ones last, each in its turn,
+        as far as the campaign's limits allow.
     """
     decisions: list[Decision] = []
     ready: list[GroupView] = []
@@ -171,11 +185,40 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
                 decisions.append(move)
             elif group.state is GroupState.READY:
                 ready.append(group)
-    if snapshot.campaign.state is CampaignState.ACTIVE and not situation.no_submission:
-        live = sum(1 for group in snapshot.groups if group.live is not None)
-        room = max(0, spec.limits.submissions - live)
-        decisions.extend(_submission(spec, group, situation) for group in ready[:room])
+    if snapshot.campaign.state is CampaignState.ACTIVE:
+        decisions.extend(_starts(spec, snapshot, share.in_turn(spec, ready), situation))
     return tuple(decisions)
+
+
+def _starts(
+    spec: CampaignSpec, snapshot: Snapshot, ready: Iterable[GroupView], situation: Situation
+) -> Iterator[Submit | MoveGroup | Wait]:
+    """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
+    room = share.room(spec, snapshot, site=situation.site, others=situation.others)
+    silent = situation.no_submission or situation.no_jobs
+    for group in ready:
+        if silent or room.submissions <= 0:
+            yield Wait(group=group, reason=silent or share.why_not(spec, room, share.Share()))
+            continue
+        wanted = _wanted(spec, group, situation)
+        most = most_share(
+            group,
+            spec=spec,
+            remedy=wanted.remedy,
+            requests=situation.requests.get(group.step),
+            site=situation.site,
+        )
+        why = share.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+        given = room.share(most)
+        if why:
+            yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
+        elif given is None:
+            yield Wait(group=group, reason=share.why_not(spec, room, most))
+        else:
+            room = room.less(given)
+            limited = share.limited(spec, wanted.remedy, given)
+            fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
+            yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -204,6 +247,8 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
         )
     launched = submission.launched_at
     if launched is not None and situation.now - launched < LAUNCH_GRACE:
+        return None
+    if situation.no_jobs:
         return None
     return _launch(group, submission, words)
 
@@ -314,24 +359,19 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
 
 
-def _submission(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit | MoveGroup:
-    """Submit a group, or refuse to when the cluster can never run what would be asked of it."""
-    wanted = _wanted(spec, group, situation)
+def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Situation) -> str:
+    """Say why the cluster can never run a submission; empty when it can, or nobody has asked yet."""
     if situation.cluster is None or situation.site is None:
-        return wanted
+        return ""
     step = spec.step(group.step)
-    requests = situation.requests[step.name] if isinstance(step, BpsStep) else None
-    why = refused(
+    return refused(
         group,
         step=step,
-        remedy=wanted.remedy,
-        requests=requests,
+        remedy=remedy,
+        requests=situation.requests[step.name] if isinstance(step, BpsStep) else None,
         site=situation.site,
         cluster=situation.cluster,
     )
-    if not why:
-        return wanted
-    return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
 
 
 def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from merian_campaign.domain.cluster import Cluster, driver_asked, refusal, slurm_seconds, task_refusal
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.share import Share
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy
-from merian_campaign.domain.spec import ActionStep, BpsStep
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import SubmissionState
 
 _MB = 1024
@@ -27,6 +28,29 @@ def known_requests(
     if not any(entry.state is SubmissionState.FINISHED for entry in group.submissions):
         labels |= {label for label, given in step.resources.items() if given.memory is not None}
     return {label: requests.request(label, remedy) for label in labels}
+
+
+def most_share(
+    group: GroupView,
+    *,
+    spec: CampaignSpec,
+    remedy: Remedy,
+    requests: RequestTable | None,
+    site: SiteProfile | None,
+) -> Share:
+    """Return what a submission would have in Slurm's queue if there were no limits but its site's."""
+    if site is None:
+        return Share()
+    driver = int(site.driver is not None)
+    step = spec.step(group.step)
+    if site.blocks is None or isinstance(step, ActionStep) or requests is None:
+        return Share(jobs=driver)
+    known = known_requests(group, step=step, remedy=remedy, requests=requests)
+    larger = site.larger_for(max(known.values(), default=0))
+    blocks = (larger and larger.max_blocks) or site.blocks.max_blocks
+    # The stock service knows of one block only.
+    blocks = 1 if spec.wms == "stock" else blocks
+    return Share(blocks=blocks, jobs=driver + blocks)
 
 
 def refused(

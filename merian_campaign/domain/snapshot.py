@@ -55,10 +55,13 @@ class Remedy:
         Task label and its new memory request in MiB, sorted by label.
     workers : `int` or `None`
         Workers a node; `None` leaves the site's number.
+    blocks : `int` or `None`
+        Its share of the blocks that the campaign's limits allow; `None` leaves the site's number.
     """
 
     memory_mb: tuple[tuple[str, int], ...] = ()
     workers: int | None = None
+    blocks: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

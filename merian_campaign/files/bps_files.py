@@ -82,6 +82,7 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
         cpus=_whole(section.get("cores_per_node")),
         mem_mb=memory,
         shared_mb=shared or memory,
+        max_blocks=_whole(section.get("max_blocks")) or 1,
     )
 
 

@@ -14,6 +14,7 @@ from merian_campaign.domain.decide import (
     Launch,
     MoveGroup,
     Submit,
+    Wait,
 )
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.states import GroupState
@@ -28,6 +29,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: PLR0911 - one line
             return "submit", reason
         case Submit(number=number, reason=reason):
             return f"submit afterburner {number}", reason
+        case Wait(reason=reason):
+            return "stays ready", reason
         case Launch(submission=submission, reason=reason):
             return f"start a driver for submission {submission.number}", reason
         case Harvest(submission=submission):

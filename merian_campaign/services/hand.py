@@ -36,6 +36,13 @@ class Hand:
         The campaign.
     outlook : `Outlook`
         What was seen of Slurm.
+
+    Attributes
+    ----------
+    progressed : `int`
+        Quantum rows that live progress changed.
+    no_jobs : `str`
+        Why Slurm took no more drivers' jobs for now, in words: none is submitted after that.
     """
 
     def __init__(
@@ -57,6 +64,7 @@ class Hand:
         self._settings = settings
         self._outlook = outlook
         self.progressed = 0
+        self.no_jobs = ""
 
     def act(self, decision: Decision) -> str:  # noqa: PLR0911 - one a kind of decision
         """Carry out a decision; return it in words, or nothing when it was only looking."""
@@ -70,6 +78,8 @@ class Hand:
                     now=self._around.clock(),
                 )
                 return f"{_name(group)}: {state} ({reason})"
+            case core.Submit() | core.Launch() if self.no_jobs:
+                return ""
             case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
                 return self._submit(group, number=number, remedy=remedy, reason=reason)
             case core.Launch(group=group, submission=submission, reason=reason):
@@ -77,6 +87,8 @@ class Hand:
                 return self._launch(group, submission, words)
             case core.Follow(group=group, submission=submission):
                 self._follow(submission)
+                return ""
+            case core.Wait():
                 return ""
             case core.Harvest(group=group, submission=submission):
                 return self._harvest(group, submission)
@@ -178,6 +190,11 @@ class Hand:
         if answer.refused:
             reason = f"Slurm refused the driver's job: {answer.refused}"
             return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+        if answer.deferred:
+            # No job came of it, so nothing has to be waited for but room.
+            self._store.not_launched(submission_id=submission.id)
+            self.no_jobs = answer.deferred
+            return f"{_name(group)}: Slurm takes no driver's job for now ({answer.deferred})"
         if answer.unsure:
             return f"{words}; sbatch gave no answer to rely on ({answer.unsure}), the job is looked for"
         job = SlurmJob(

@@ -166,6 +166,9 @@ class Store(Protocol):
         ``driver_job`` is the name its Slurm job will have; empty for a process.
         """
 
+    def not_launched(self, *, submission_id: int) -> None:
+        """Record that no driver is on its way after all, so that one may be started at any time."""
+
     def claim(
         self,
         *,
@@ -309,6 +312,9 @@ class Scheduler(Protocol):
 
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
         """Keep a batch script at ``path`` and submit it."""
+
+    def full(self, *, fresh_seconds: float) -> str:
+        """Return why it took no more jobs for now when last asked, in words, if that is not older."""
 
     def cancel(self, job_ids: Sequence[str]) -> str:
         """Cancel jobs and wait until none is in the queue; return in words what went wrong, if anything."""

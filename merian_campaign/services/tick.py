@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from merian_campaign.domain.decide import Decision
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.hand import Hand
 from merian_campaign.services.mind import Mind
 from merian_campaign.services.outlook import Outlook, look_out, settle
@@ -118,15 +119,12 @@ class Tick:
             raise
         finally:
             self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=len(done), error=error)
-        notes = (f"Slurm jobs could not be cancelled: {trouble}",) if trouble else ()
-        if mind.unreachable:
-            notes = (*notes, f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
         return TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
-            notes=notes,
-            waiting=left.alive > 0 or bool(mind.waits),
+            notes=_notes(mind, snapshot, trouble=trouble),
+            waiting=left.alive > 0 or bool(mind.waits or mind.held),
         )
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
@@ -144,6 +142,7 @@ class Tick:
             )
             acted = [word for word in map(hand.act, mind.decide(snapshot)) if word]
             progressed += hand.progressed
+            mind.no_jobs = mind.no_jobs or hand.no_jobs
             done += acted
             if not acted:
                 break
@@ -158,6 +157,7 @@ class Tick:
             scheduler=self.scheduler,
             fresh_seconds=settings.site.status_seconds,
             on_slurm=settings.site.on_slurm,
+            count=_counts_jobs(snapshot, spec, settings),
         )
         return Mind(
             drivers=self.drivers,
@@ -176,3 +176,24 @@ class Tick:
                 actor=self.around.actor,
                 now=self.around.clock(),
             )
+
+
+def _notes(mind: Mind, snapshot: Snapshot, *, trouble: str) -> tuple[str, ...]:
+    """Return what was seen besides: of Slurm, and of what it or a limit holds back."""
+    notes = [f"Slurm jobs could not be cancelled: {trouble}"] if trouble else []
+    if mind.unreachable:
+        notes.append(f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
+    elif mind.no_jobs:
+        notes.append(f"Slurm takes no driver's job for now: {mind.no_jobs}; tried again later")
+    notes += mind.outlook.deferred(snapshot)
+    # That the campaign starts no more at once than it says is no news.
+    held = [words for words in mind.held if words.startswith(("limits.blocks", "limits.jobs"))]
+    return (*notes, *(f"ready groups wait for {words}" for words in held))
+
+
+def _counts_jobs(snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> bool:
+    """Say whether something may start for which the user's jobs in the queue have to be counted."""
+    waits = {GroupState.READY, GroupState.WAITING, GroupState.RUNNING}
+    limited = spec.limits.jobs is not None and settings.site.on_slurm
+    active = snapshot.campaign.state is CampaignState.ACTIVE
+    return limited and active and any(group.state in waits for group in snapshot.groups)

@@ -41,12 +41,16 @@ def campaign_view(row: RowMapping) -> CampaignView:
 
 def remedy_document(remedy: Remedy) -> dict[str, object]:
     """Return what is stored of a remedy."""
-    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers}
+    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers, "blocks": remedy.blocks}
 
 
 def remedy(document: Mapping[str, Any]) -> Remedy:
     """Return a remedy from what was stored."""
-    return Remedy(memory_mb=tuple(sorted(document["memory_mb"].items())), workers=document["workers"])
+    return Remedy(
+        memory_mb=tuple(sorted(document["memory_mb"].items())),
+        workers=document["workers"],
+        blocks=document.get("blocks"),  # absent from rows of earlier releases
+    )
 
 
 def submission_view(row: RowMapping) -> SubmissionView:

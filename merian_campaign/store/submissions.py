@@ -102,6 +102,13 @@ class Submissions(Database):
                 .values(launched_at=now, driver_job=driver_job)
             )
 
+    def not_launched(self, *, submission_id: int) -> None:
+        """Record that no driver is on its way after all, so that one may be started at any time."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).values(launched_at=None)
+            )
+
     def claim(
         self,
         *,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.slurm import Watch
+from merian_campaign.domain.slurm import Answer, Watch
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -74,15 +74,22 @@ def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("script", "answer"),
     [
-        ("echo '17;cluster'", ("17", "", "")),
-        ("echo 'sbatch: error: Invalid account' >&2; exit 1", ("", "Invalid account", "")),
-        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", ("", "", "Socket timed out")),
-        ("exit 1", ("", "", "sbatch said nothing")),
+        ("echo '17;cluster'", Answer(job_id="17")),
+        ("echo 'sbatch: error: Invalid account' >&2; exit 1", Answer(refused="Invalid account")),
+        (
+            "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1",
+            Answer(deferred="AssocMaxSubmitJobLimit"),
+        ),
+        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", Answer(unsure="Socket timed out")),
+        ("exit 1", Answer(unsure="sbatch said nothing")),
     ],
 )
-def test_what_sbatch_answers(tmp_path: Path, script: str, answer: tuple[str, str, str]) -> None:
+def test_what_sbatch_answers(tmp_path: Path, script: str, answer: Answer) -> None:
     place = tmp_path / "place" / "driver0.sh"
     asked = scheduler(tmp_path / "bin", sbatch=script)
     found = asked.submit("#!/bin/bash\n", path=str(place), marker="m", environment={})
-    assert (found.job_id, found.refused, found.unsure) == answer
+    assert found == answer
+    # Whoever asks again too soon is told so without another sbatch.
+    assert asked.full(fresh_seconds=60) == answer.deferred
+    assert asked.full(fresh_seconds=0) == ""
     assert place.read_text() == "#!/bin/bash\n"

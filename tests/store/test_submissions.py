@@ -87,6 +87,14 @@ def test_a_waiting_group_cannot_be_submitted(given: Given, group: int, store: Po
     assert store.snapshot("demo").groups[0].submissions == ()
 
 
+def test_a_driver_that_is_not_on_its_way_after_all(store: PostgresStore, given: Given, group: int) -> None:
+    submission = given.prepared(group, remedy=Remedy(blocks=3))
+    store.launching(submission_id=submission.id, now=at(1), driver_job="night-driver0")
+    store.not_launched(submission_id=submission.id)
+    ((found,),) = (entry.submissions for entry in store.snapshot("demo").groups)
+    assert (found.launched_at, found.driver_job, found.remedy) == (None, "night-driver0", Remedy(blocks=3))
+
+
 def test_claims_are_counted(store: PostgresStore, given: Given, group: int) -> None:
     submission = given.prepared(group)
     store.launching(submission_id=submission.id, now=at(1.5))

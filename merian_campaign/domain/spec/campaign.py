@@ -26,6 +26,13 @@ class Limits(Strict):
     """How much of the campaign may be under way at once."""
 
     submissions: Annotated[int, Field(ge=1, description="Unfinished submissions at any moment.")] = 2
+    blocks: Annotated[
+        int | None, Field(ge=1, description="Blocks of all its submissions together, at any moment.")
+    ] = None
+    jobs: Annotated[
+        int | None,
+        Field(ge=1, description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it."),
+    ] = None
     nice: Annotated[
         int | None,
         Field(ge=0, le=10_000, description="How far blocks stand back in Slurm's queue (sbatch --nice)."),

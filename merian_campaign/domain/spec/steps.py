@@ -85,6 +85,9 @@ class _StepBase(Strict):
     name: Name
     description: str = ""
     after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
+    priority: Annotated[
+        int, Field(ge=0, le=10_000, description="Of groups that are ready, those of higher ones start first.")
+    ] = 0
 
 
 class BpsStep(_StepBase):

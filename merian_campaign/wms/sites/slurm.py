@@ -193,10 +193,12 @@ class Slurm(CampaignSite):
     def _provider(self, *, cores: int | None) -> CampaignSlurmProvider:
         nodes = self.value("nodes", int, 1)
         step = StepLauncher(self.value("srun_options", str, "-K0 -k --cpu-bind=none"))
+        most = self.value("max_blocks", int, 1)
         scaling = Scaling(
-            init_blocks=self.value("init_blocks", int, 1),
-            min_blocks=self.value("min_blocks", int, 0),
-            max_blocks=self.value("max_blocks", int, 1),
+            # A submission may have been given fewer than its site has.
+            init_blocks=min(self.value("init_blocks", int, 1), most),
+            min_blocks=min(self.value("min_blocks", int, 0), most),
+            max_blocks=most,
             parallelism=self.value("parallelism", float, 1.0),
             poll_seconds=self.value("status_seconds", float, 30.0),
         )
