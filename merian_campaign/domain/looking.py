@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.render import data_query
 from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -122,7 +123,7 @@ def _matches_overlaps(spec: CampaignSpec, step: BpsStep | ActionStep) -> bool:
     return spec.discovers(step) or (bool(mine) and any(other and other != mine for other in gates))
 
 
-def question(spec: CampaignSpec, groups: Iterable[GroupView]) -> Question:
+def question(spec: CampaignSpec, groups: Iterable[GroupView | NewGroup]) -> Question:
     """Return what to ask for a campaign with these groups."""
     by_step: dict[str, list[Selection]] = {}
     for group in groups:

@@ -32,7 +32,7 @@ def look(
         visit); ``taken``: exposures by step. Or ``failed`` in words: something has to be registered first.
     """
     with reading(repository) as butler:
-        missing = _missing(butler, instrument=instrument, skymap=skymap)
+        missing = missing_records(butler, instrument=instrument, skymap=skymap)
         if missing:
             return {"failed": missing}
         records: dict[int, Any] = {}
@@ -46,7 +46,9 @@ def look(
         visits = _visits(butler, instrument=instrument, exposures=records.keys())
         nights = {records[exposure].day_obs for exposure in visits}
         tracts = (
-            {} if skymap is None else _tracts(butler, instrument=instrument, skymap=skymap, nights=nights)
+            {}
+            if skymap is None
+            else tracts_of_visits(butler, instrument=instrument, skymap=skymap, nights=nights)
         )
         exposures = [
             [
@@ -60,7 +62,8 @@ def look(
     return {"exposures": sorted(exposures), "taken": taken}
 
 
-def _missing(butler: Any, *, instrument: str, skymap: str | None) -> str:  # noqa: ANN401 - lsst type
+def missing_records(butler: Any, *, instrument: str, skymap: str | None) -> str:  # noqa: ANN401 - lsst type
+    """Say in words that the instrument or the sky map is not registered; empty when both are."""
     for element, name in (("instrument", instrument), ("skymap", skymap)):
         known = {record.name for record in butler.query_dimension_records(element, explain=False)}
         if name is not None and name not in known:
@@ -87,7 +90,7 @@ def _visits(butler: Any, *, instrument: str, exposures: Iterable[int]) -> dict[i
     return found
 
 
-def _tracts(
+def tracts_of_visits(
     butler: Any,  # noqa: ANN401
     *,
     instrument: str,

@@ -113,3 +113,19 @@ def test_groups_are_added_once(store: PostgresStore, given: Given, sql: Connecti
     assert add(1, 2, 3) == 0
     assert rows(sql, 'SELECT xmin, ctid FROM "group"') == before
     assert store.events("demo")[0] == newest
+
+
+def test_the_board_shows_that_tracts_are_to_be_discovered(store: PostgresStore, given: Given) -> None:
+    steps = [
+        {"name": "step2b", "group_by": {"kind": "tract"}},
+        {"name": "own", "group_by": {"kind": "tract", "tracts": [5]}},
+        {"name": "step3", "group_by": "tract"},
+        {"name": "step4"},
+    ]
+    for tracts in ("discover", {"discover": True, "min_visits": 2}):
+        name = f"by{len(tracts)}"
+        given.campaign(name, spec={"tracts": tracts, "steps": steps}, groups=[tract_group(1, ordinal=2)])
+        board = [(row.step, row.group, row.ordinal, row.state, row.tract) for row in store.board(name)]
+        assert board == [("step2b", "discover", 0, "waiting", None), ("step3", "tract1", 2, "waiting", 1)]
+    given.campaign("listed", spec={"tracts": [1], "steps": steps}, groups=[])
+    assert store.board("listed") == ()
