@@ -57,6 +57,45 @@ class _Found:
     passed: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Sight:
+    """What a selection of nights, exposures or visits has to do with."""
+
+    exposures: frozenset[int]
+    tracts: frozenset[int]
+
+
+@dataclass
+class _Index:
+    """The groups of a step by what they have to do with; those of which it is not known."""
+
+    groups: list[GroupView]
+    tracts: dict[int, list[int]] = field(default_factory=dict)
+    exposures: dict[int, list[int]] = field(default_factory=dict)
+    unknown: list[int] = field(default_factory=list)
+
+    def add(self, at: int, selection: Selection, sight: _Sight | None) -> None:
+        """Take in the group at one place of the list."""
+        by_tract = selection.dimension == "tract"
+        if sight is None and not by_tract:
+            self.unknown.append(at)
+        for tract in selection.values if by_tract else sight.tracts if sight is not None else ():
+            self.tracts.setdefault(tract, []).append(at)
+        for exposure in sight.exposures if sight is not None else ():
+            self.exposures.setdefault(exposure, []).append(at)
+
+    def overlapping(self, selection: Selection, sight: _Sight | None) -> list[GroupView]:
+        """Return the groups that overlap a selection, and those of which it is not known, in order."""
+        places = set(self.unknown)
+        # Without a sight it is a selection of tracts: only those are asked for unseen.
+        tracts = selection.values if sight is None else sight.tracts
+        if sight is None or not self.exposures:
+            places.update(at for tract in tracts for at in self.tracts.get(tract, ()))
+        else:
+            places.update(at for exposure in sight.exposures for at in self.exposures.get(exposure, ()))
+        return [self.groups[at] for at in sorted(places)]
+
+
 _UNCLEAR = ", as long as it is not known which of these it overlaps"
 _UNTOUCHED = ", as no visit overlaps it so far"
 _UNDEFINED = ", whose visits are not defined yet"
@@ -81,6 +120,7 @@ class Gates:
         for group in snapshot.groups:
             self._groups[group.step].append(group)
         self._sights: dict[Selection, _Sight | None] = {}
+        self._indices: dict[str, _Index] = {}
 
     def needs(self, group: GroupView) -> Needs:
         """Return what has to be done before a group; nothing for one of a step that is no more."""
@@ -131,8 +171,7 @@ class Gates:
             return
         chosen = [
             Need(gate=gate, group=other, of=self._words(group.selection, other.selection))
-            for other in self._groups[gate.step]
-            if self._may_overlap(group.selection, other.selection)
+            for other in self._index(gate.step).overlapping(group.selection, self._sight(group.selection))
         ]
         found.needs += chosen
         missing = self._missing_tracts(gate.step, group.selection)
@@ -148,13 +187,13 @@ class Gates:
         assert self._overlaps is not None
         if selection.dimension == "tract":
             return False
-        groups = [group.selection for group in self._groups[step]]
-        tracts = {value for one in groups if one.dimension == "tract" for value in one.values}
-        sights = [self._sight(one) for one in groups if one.dimension != "tract"]
-        exposures = {value for sight in sights if sight is not None for value in sight.exposures}
+        index = self._index(step)
+        by_tract = self._cuts[step] == "tract"
         return any(
-            row.visits and row.exposure not in exposures and tracts.isdisjoint(row.tracts or ())
+            row.visits
+            and not (index.tracts.keys() & row.tracts if by_tract else row.exposure in index.exposures)
             for row in self._overlaps.rows(selection) or ()
+            if row.tracts is not None
         )
 
     def _is_known(self, selection: Selection) -> bool:
@@ -167,16 +206,12 @@ class Gates:
             return self._overlaps.touched.issuperset(selection.values)
         return self._sight(selection) is not None
 
-    def _may_overlap(self, one: Selection, other: Selection) -> bool:
-        if one.dimension == "tract":
-            one, other = other, one
-        seen = self._sight(one)
-        if seen is None:
-            return True
-        if other.dimension == "tract":
-            return not seen.tracts.isdisjoint(other.values)
-        seen_other = self._sight(other)
-        return seen_other is None or not seen.exposures.isdisjoint(seen_other.exposures)
+    def _index(self, step: str) -> _Index:
+        if step not in self._indices:
+            index = self._indices[step] = _Index(groups=self._groups[step])
+            for at, group in enumerate(index.groups):
+                index.add(at, group.selection, self._sight(group.selection))
+        return self._indices[step]
 
     def _words(self, mine: Selection, theirs: Selection) -> str:
         if theirs.dimension == "tract":
@@ -188,6 +223,8 @@ class Gates:
     def _sight(self, selection: Selection) -> _Sight | None:
         """Return what is known of a selection of nights, exposures or visits; `None` when not all is."""
         assert self._overlaps is not None
+        if selection.dimension == "tract":
+            return None
         if selection not in self._sights:
             rows = self._overlaps.rows(selection)
             self._sights[selection] = (
@@ -225,9 +262,3 @@ class Gates:
     def _being_added(self, step: str, wanted: frozenset[int]) -> str:
         present = {value for group in self._groups[step] for value in group.selection.values}
         return "its tracts are being added" if wanted - present else ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sight:
-    exposures: frozenset[int]
-    tracts: frozenset[int]
