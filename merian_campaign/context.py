@@ -83,12 +83,14 @@ class Context:
     def tick(self) -> Tick:
         """The reconciler."""
         from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
+        from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
         from merian_campaign.services.tick import Tick  # noqa: PLC0415
 
         return Tick(
             store=self.store,
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
+            registry=ButlerRegistry(environ=self.environ),
             around=self.around,
             settings_of=settings_of,
         )

@@ -15,6 +15,7 @@ from merian_campaign.cli import (
     commands_registry,
     commands_run,
     commands_system,
+    commands_tracts,
 )
 from merian_campaign.domain.errors import CampaignError
 
@@ -38,6 +39,7 @@ commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
 commands_picture.register(app)
+commands_tracts.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)

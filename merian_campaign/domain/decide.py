@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from merian_campaign.domain import plan, remedy, share
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.fit import most_share, refused
+from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
@@ -73,6 +75,15 @@ class Situation:
     no_submission: str = ""
     no_jobs: str = ""
     others: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddGroups:
+    """Create the groups of a step that new data ask for."""
+
+    step: str
+    groups: tuple[NewGroup, ...]
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +156,7 @@ class Follow:
     submission: SubmissionView
 
 
-type Decision = MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
+type Decision = AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -166,10 +177,11 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         Empty when nothing can be done. Unfinished submissions come first, new ones last, each in its turn,
         as far as the campaign's limits allow.
     """
-    decisions: list[Decision] = []
     ready: list[GroupView] = []
     steps = {step.name for step in spec.steps}
     current = plan.in_force(spec, snapshot)
+    gates = Gates(spec=spec, snapshot=current)
+    decisions: list[Decision] = list(_new_groups(spec, current))
     in_force = {group.id for group in current.groups}
     for group in snapshot.groups:
         # Groups that were taken out of the file are kept for the record; what runs of them is followed.
@@ -180,7 +192,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
             if decision is not None:
                 decisions.append(decision)
         elif snapshot.campaign.state is not CampaignState.CANCELLED or group.state is GroupState.RUNNING:
-            move = _group_move(spec, current, group, situation)
+            move = _group_move(spec, gates, group, situation)
             if move is not None:
                 decisions.append(move)
             elif group.state is GroupState.READY:
@@ -271,13 +283,21 @@ def _launch(group: GroupView, submission: SubmissionView, words: str) -> Launch:
     return Launch(group=group, submission=submission, reason=f"{reason}{said}")
 
 
-def _group_move(
-    spec: CampaignSpec, snapshot: Snapshot, group: GroupView, situation: Situation
-) -> MoveGroup | None:
+def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
+    by_step: dict[str, list[NewGroup]] = {}
+    if snapshot.campaign.state is not CampaignState.CANCELLED:
+        for group in plan.discovered_groups(spec, snapshot):
+            by_step.setdefault(group.step, []).append(group)
+    for step, groups in by_step.items():
+        visits = snapshot.overlaps.visits if snapshot.overlaps is not None else 0
+        yield AddGroups(step=step, groups=tuple(groups), reason=f"tracts that {visits} visits overlap")
+
+
+def _group_move(spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation) -> MoveGroup | None:
     if group.state is GroupState.RUNNING:
         return judge(spec, group, situation)
     if group.state in {GroupState.WAITING, GroupState.BLOCKED, GroupState.READY}:
-        found = plan.readiness(spec, snapshot, group)
+        found = plan.judge_needs(gates.needs(group))
         target = found.state
         if group.state is GroupState.READY and target is GroupState.BLOCKED:
             target = GroupState.WAITING

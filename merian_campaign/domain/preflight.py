@@ -230,7 +230,7 @@ def _tracts(spec: CampaignSpec, answers: Answers) -> list[Finding]:
         if isinstance(step := spec.step(group.step), BpsStep) and dimension_of(step.group_by) == "tract"
         for tract in group.selection.values
     ]
-    if not groups:
+    if not groups and not any(spec.discovers(step) for step in spec.steps):
         return []
     if answers.tracts is None:
         registers = any(

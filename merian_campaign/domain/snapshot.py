@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.overlaps import Overlaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,10 +212,21 @@ class CampaignView:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A campaign with all its groups, read in one transaction."""
+    """A campaign with all its groups, read in one transaction.
+
+    Parameters
+    ----------
+    campaign : `CampaignView`
+        The campaign.
+    groups : `tuple` [`GroupView`, ...]
+        In the order of the steps.
+    overlaps : `Overlaps` or `None`
+        Which tracts its exposures overlap, as last seen; `None` when nobody has looked.
+    """
 
     campaign: CampaignView
     groups: tuple[GroupView, ...]
+    overlaps: Overlaps | None = None
 
     def group(self, group_id: int) -> GroupView:
         """Return a group by database key."""

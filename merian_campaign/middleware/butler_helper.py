@@ -148,11 +148,19 @@ def action(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[
     return actions.perform(name=name, repository=repository, arguments=arguments)
 
 
+def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Ask a registry for exposures, their visits, and the tracts that those overlap."""
+    from merian_campaign.middleware import overlaps as asking  # noqa: PLC0415 - only ticks need it
+
+    return asking.look(**question)
+
+
 COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
     "prepend": prepend,
     "action": action,
+    "overlaps": overlaps,
 }
 
 

@@ -12,7 +12,7 @@ from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, scri
 from merian_campaign.domain.fit import known_requests
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.quanta import Quantum
-from merian_campaign.domain.records import JobRecord, JobRole
+from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
@@ -32,6 +32,8 @@ class Hand:
     ----------
     store, drivers, scheduler, around
         The world.
+    campaign_id : `int`
+        Database key of the campaign.
     spec, settings
         The campaign.
     outlook : `Outlook`
@@ -52,6 +54,7 @@ class Hand:
         drivers: Drivers,
         scheduler: Scheduler,
         around: Surroundings,
+        campaign_id: int,
         spec: CampaignSpec,
         settings: CampaignSettings,
         outlook: Outlook,
@@ -60,15 +63,18 @@ class Hand:
         self._drivers = drivers
         self._scheduler = scheduler
         self._around = around
+        self._campaign_id = campaign_id
         self._spec = spec
         self._settings = settings
         self._outlook = outlook
         self.progressed = 0
         self.no_jobs = ""
 
-    def act(self, decision: Decision) -> str:  # noqa: PLR0911 - one a kind of decision
+    def act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
         """Carry out a decision; return it in words, or nothing when it was only looking."""
         match decision:
+            case core.AddGroups(step=step, groups=groups, reason=reason):
+                return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
                 self._store.move_group(
                     group_id=group.id,
@@ -97,6 +103,16 @@ class Hand:
                 return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
+
+    def _add_groups(self, step: str, groups: tuple[NewGroup, ...], reason: str) -> str:
+        self._store.add_groups(
+            campaign_id=self._campaign_id,
+            groups=groups,
+            reason=reason,
+            actor=self._around.actor,
+            now=self._around.clock(),
+        )
+        return f"{step}: {len(groups)} groups added ({reason})"
 
     def _request(
         self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy

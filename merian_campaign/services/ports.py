@@ -12,6 +12,8 @@ from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.harvested import Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
@@ -49,6 +51,7 @@ __all__ = [
     "FailureRow",
     "NewGroup",
     "RecordedEvent",
+    "Registry",
     "Scheduler",
     "Store",
     "Work",
@@ -85,6 +88,20 @@ class Store(Protocol):
 
         ``dropped`` are ids of groups that the new revision no longer contains and that never ran:
         they are deleted. Applying the same sha256 again adds no revision.
+        """
+
+    def add_groups(
+        self, *, campaign_id: int, groups: Sequence[NewGroup], reason: str, actor: str, now: datetime
+    ) -> int:
+        """Create groups that do not exist yet, with an event; return how many there were to create."""
+
+    def record_overlaps(self, *, campaign_id: int, overlaps: Overlaps, actor: str, now: datetime) -> bool:
+        """Put on record which tracts a campaign's exposures overlap, in place of what was seen before.
+
+        Returns
+        -------
+        changed : `bool`
+            Whether any exposure, or what it overlaps, is news; then there is an event.
         """
 
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
@@ -299,6 +316,15 @@ class Drivers(Protocol):
 
     def outcome(self, directory: str) -> Mapping[str, Any] | None:
         """Return how a submission's driver ended; `None` while it has not."""
+
+
+class Registry(Protocol):
+    """The registry of a butler repository, asked from outside of it."""
+
+    def look(
+        self, question: Question, *, repository: str, environment: Mapping[str, str]
+    ) -> Look | LookFailed:
+        """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
 
 
 class Scheduler(Protocol):

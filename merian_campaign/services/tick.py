@@ -6,17 +6,20 @@ the next tick finds out what became of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.looking import look_due
+from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.hand import Hand
+from merian_campaign.services.looking import look
 from merian_campaign.services.mind import Mind
 from merian_campaign.services.outlook import Outlook, look_out, settle
-from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
 from merian_campaign.services.settings import CampaignSettings, Surroundings
 
 MAX_PASSES = 50
@@ -38,7 +41,7 @@ class TickReport:
     notes : `tuple` [`str`, ...]
         What was seen besides, e.g. that Slurm does not answer.
     waiting : `bool`
-        Whether the scheduler still has jobs of it, or has to answer before something can start.
+        Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on.
     """
 
     actions: tuple[str, ...]
@@ -54,6 +57,28 @@ class TickReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the next tick would do.
+
+    Parameters
+    ----------
+    decisions : `tuple` [`Decision`, ...]
+        In order.
+    snapshot : `Snapshot`
+        What they rest on.
+    reasons : `~collections.abc.Mapping` [`int`, `str`]
+        By id, what groups that have not started wait for, in words.
+    looks : `bool`
+        Whether it would first ask the butler for overlaps, after which there may be more to do.
+    """
+
+    decisions: tuple[Decision, ...]
+    snapshot: Snapshot
+    reasons: Mapping[int, str]
+    looks: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tick:
     """The reconciler of one campaign.
 
@@ -65,6 +90,8 @@ class Tick:
         Driver processes.
     scheduler : `Scheduler`
         Slurm; never asked for a campaign that has nothing there.
+    registry : `Registry`
+        Butler registries; asked only when a campaign depends on overlaps and something is new.
     around : `Surroundings`
         Where things lie, who asks, what time it is.
     settings_of : callable
@@ -74,15 +101,21 @@ class Tick:
     store: Store
     drivers: Drivers
     scheduler: Scheduler
+    registry: Registry
     around: Surroundings
     settings_of: Callable[[CampaignSpec], CampaignSettings]
 
-    def plan(self, name: str) -> tuple[tuple[Decision, ...], Snapshot]:
+    def plan(self, name: str) -> Plan:
         """Return what the next tick would do first, without doing anything."""
         snapshot = self.store.snapshot(name)
         spec = CampaignSpec.model_validate(snapshot.campaign.spec)
         settings = self.settings_of(spec)
-        return self._mind(snapshot, spec, settings).decide(snapshot), snapshot
+        return Plan(
+            decisions=self._mind(snapshot, spec, settings).decide(snapshot),
+            snapshot=snapshot,
+            reasons=reasons(spec, snapshot),
+            looks=look_due(spec, in_force(spec, snapshot), now=self.around.clock()) is not None,
+        )
 
     def run(self, name: str) -> TickReport:
         """Do one tick under the campaign's lock.
@@ -108,6 +141,9 @@ class Tick:
         done: list[str] = []
         error: str | None = None
         try:
+            seen = look(snapshot, spec, store=self.store, registry=self.registry, around=self.around)
+            done += [seen.action] if seen.action else []
+            snapshot = seen.snapshot
             mind = self._mind(snapshot, spec, settings)
             progressed, snapshot = self._passes(mind, snapshot, done)
             left = settle(mind.outlook, store=self.store, now=self.around.clock())
@@ -123,8 +159,8 @@ class Tick:
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
-            notes=_notes(mind, snapshot, trouble=trouble),
-            waiting=left.alive > 0 or bool(mind.waits or mind.held),
+            notes=(*filter(None, [seen.note]), *_notes(mind, snapshot, trouble=trouble)),
+            waiting=left.alive > 0 or bool(mind.waits or mind.held) or seen.waits,
         )
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
@@ -136,6 +172,7 @@ class Tick:
                 drivers=self.drivers,
                 scheduler=self.scheduler,
                 around=self.around,
+                campaign_id=snapshot.campaign.id,
                 spec=mind.spec,
                 settings=mind.settings,
                 outlook=mind.outlook,

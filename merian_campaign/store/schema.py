@@ -99,6 +99,9 @@ campaign = Table(
     Column("file", Text, nullable=False),
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
+    # NULL: nobody has looked. The basis says what the look rested on.
+    Column("overlaps_seen_at", _TIME),
+    _text("overlaps_basis"),
     _one_of("state", CampaignState),
     UniqueConstraint("name"),
     comment="What a survey lead launched: one campaign file",
@@ -271,6 +274,18 @@ quantum_count = Table(
     Column("n", Integer, nullable=False),
     _one_of("state", QuantumState),
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
+)
+
+visit_overlap = Table(
+    "visit_overlap",
+    metadata,
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), primary_key=True),
+    Column("exposure", BigInteger, primary_key=True, autoincrement=False),
+    Column("day_obs", Integer, nullable=False),
+    Column("visits", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("tracts", ARRAY(Integer)),
+    Column("taken", Boolean, nullable=False),
+    comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 
 event = Table(

@@ -36,6 +36,23 @@ class ByTract(Strict):
     )
 
 
+class Discover(Strict):
+    """Tracts that the campaign's visits overlap, once those are defined."""
+
+    discover: Literal[True] = True
+    min_visits: Annotated[int, Field(ge=1, description="Tracts with fewer visits are left out.")] = 1
+
+
+def _tracts(value: object) -> object:
+    if value == "discover":
+        return Discover()
+    return value if isinstance(value, dict | Discover) else expand_ranges(value)
+
+
+Tracts = Annotated[tuple[int, ...] | Discover, BeforeValidator(_tracts)]
+"""The campaign's tracts: a list, or that they are to be discovered."""
+
+
 def _days(value: object) -> tuple[int, ...]:
     """Expand nights written as YYYYMMDD; a range runs over calendar days."""
     found: list[int] = []

@@ -50,7 +50,7 @@ class After(Strict):
     step: Annotated[str, Field(description="Name of an earlier step.")]
     match: Annotated[
         Literal["auto", "all"],
-        Field(description="auto: the same tract's group where both steps go by tract; all: every group."),
+        Field(description="auto: the groups whose tracts, nights or visits overlap; all: every group."),
     ] = "auto"
     require: Annotated[
         Literal["within_budget", "complete"],
