@@ -15,6 +15,7 @@ from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.fit import refused
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.runs import PREFLIGHT
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -276,6 +277,8 @@ def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> M
 
 
 def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+    if last.reason.startswith(PREFLIGHT):
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
     failed = 0
     for entry in reversed(_recent(group)):
         if entry.outcome is not SubmissionOutcome.FAILED:

@@ -77,7 +77,7 @@ def collection_findings(
         if name in collections or (made is not None and made.makes_collection(name)):
             continue
         known = [other for other in collections if other.count("/") <= name.count("/") + 1]
-        close = get_close_matches(name, known, n=1)
+        close = get_close_matches(name, known, n=1, cutoff=0.8)
         hint = f", did you mean {close[0]}?" if close else ""
         found.append(
             Finding(
