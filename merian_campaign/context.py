@@ -8,13 +8,14 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.preflight import Finding
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.files.campaign_file import CampaignFile
@@ -139,6 +140,28 @@ class Context:
             resolved=loaded.resolved,
             move=move,
         )
+
+    def preflight(self, spec: CampaignSpec, *, progress: Callable[[str], None]) -> tuple[Finding, ...]:
+        """Look for what would make a campaign's submissions fail; nothing is made or changed."""
+        from merian_campaign.middleware.inquiry import Inquiry  # noqa: PLC0415
+        from merian_campaign.middleware.premises import host_facts  # noqa: PLC0415
+        from merian_campaign.services.preflight import Preflight  # noqa: PLC0415
+
+        look = Preflight(
+            open_store=self._store_if_any,
+            inquire=Inquiry.of,
+            look_at_host=partial(host_facts, environ=self.environ),
+            scheduler=self.scheduler,
+            root=self.around.root,
+            progress=progress,
+        )
+        return look.run(spec, settings_of(spec))
+
+    def _store_if_any(self) -> Store | None:
+        """Return the store, unless that would have to be made first."""
+        from merian_campaign.store.server import is_there  # noqa: PLC0415
+
+        return self.store if is_there(self.environ) else None
 
     def settings(self, spec: CampaignSpec) -> CampaignSettings:
         """Read the site, the failure rules and the memory requests of a campaign."""

@@ -17,6 +17,7 @@ from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.runs import PREFLIGHT
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -341,6 +342,8 @@ def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> M
 
 
 def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+    if last.reason.startswith(PREFLIGHT):
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
     failed = 0
     for entry in reversed(_recent(group)):
         if entry.outcome is not SubmissionOutcome.FAILED:

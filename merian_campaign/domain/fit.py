@@ -63,13 +63,22 @@ def refused(
     cluster: Cluster,
 ) -> str:
     """Say why the cluster can never run a submission; empty when it can."""
+    known = None
+    if isinstance(step, BpsStep) and requests is not None:
+        known = known_requests(group, step=step, remedy=remedy, requests=requests)
+    return step_refused(known=known, remedy=remedy, site=site, cluster=cluster)
+
+
+def step_refused(
+    *, known: Mapping[str, int] | None, remedy: Remedy, site: SiteProfile, cluster: Cluster
+) -> str:
+    """Say why the cluster can never run what asks for so many MiB by task; `None` needs a driver only."""
     if site.driver is not None:
         why = refusal(driver_asked(site.driver, where=f"driver_options in {site.file}"), cluster)
         if why:
             return why
-    if site.blocks is None or isinstance(step, ActionStep) or requests is None:
+    if site.blocks is None or known is None:
         return ""
-    known = known_requests(group, step=step, remedy=remedy, requests=requests)
     asked = site.blocks.asked(where=f"site.{site.name} in {site.file}")
     if remedy.workers is not None:
         asked = replace(asked, cpus=remedy.workers)

@@ -131,6 +131,16 @@ class SubmissionPaths:
         return self._path("hold.json")
 
     @property
+    def preflight(self) -> str:
+        """What to look at before the group's first graph is built (JSON)."""
+        return self._path("preflight.json")
+
+    @property
+    def findings(self) -> str:
+        """What was found by looking (JSON)."""
+        return self._path("findings.json")
+
+    @property
     def started(self) -> str:
         """Marker: the work of this submission was begun (holds the epoch)."""
         return self._path("started")

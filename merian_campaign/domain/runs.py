@@ -13,6 +13,13 @@ INFRASTRUCTURE_FAILED = 11
 """Exit status of our WMS service when initialization, ingest, workers or Slurm failed."""
 
 
+PREFLIGHT_FAILED = 13
+"""Exit status of our warm form of ``bps submit`` when the preflight found an error."""
+
+PREFLIGHT = "preflight: "
+"""How the reason begins for which such a submission ended."""
+
+
 class RunEnd(StrEnum):
     """How the work of a submission ended."""
 
@@ -24,6 +31,8 @@ class RunEnd(StrEnum):
     """It could not build the graph, initialise the run, ingest, or do its action."""
     LOST = "lost"
     """An earlier driver died in the middle; what it had done was collected."""
+    REFUSED = "refused"
+    """The preflight found what would make it fail: no graph was built, and none would be by another try."""
     CANCELLED = "cancelled"
     """It was stopped on request."""
 
@@ -57,4 +66,6 @@ def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:
     """Return a submission's outcome from its run and from whether every quantum succeeded."""
     if result.end is RunEnd.RAN:
         return SubmissionOutcome.SUCCEEDED if all_succeeded else SubmissionOutcome.PARTIAL
+    if result.end is RunEnd.REFUSED:
+        return SubmissionOutcome.FAILED
     return SubmissionOutcome(result.end.value)

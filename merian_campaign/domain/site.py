@@ -34,6 +34,8 @@ class SiteProfile:
         Blocks for tasks that do not fit its own.
     status_seconds : `float`
         How often Slurm may be asked by one that ticks all the time.
+    memory_mb : `int` or `None`
+        Memory a node shares out, MiB, where its file says so.
     """
 
     name: str
@@ -45,6 +47,7 @@ class SiteProfile:
     driver: DriverOptions | None = None
     larger: tuple[Larger, ...] = ()
     status_seconds: float = 30.0
+    memory_mb: int | None = None
 
     @property
     def on_slurm(self) -> bool:

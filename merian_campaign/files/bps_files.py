@@ -23,7 +23,7 @@ from merian_campaign.files.yaml_lines import read_document
 
 _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
 _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
-_OPTION = re.compile(r"#SBATCH\s+--(partition|account|time)[=\s]+(\S+)")
+_OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
 
 
 def read_site(file: str) -> SiteProfile:
@@ -62,6 +62,7 @@ def read_site(file: str) -> SiteProfile:
                 driver=options.driver_options if options.driver == "slurm" else None,
                 larger=options.larger,
                 status_seconds=_seconds(section.get("status_seconds")),
+                memory_mb=_whole(section.get("memory_mb")),
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"
@@ -77,6 +78,7 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
     return Blocks(
         partition=options.get("partition") or _text(section.get("partition")),
         account=options.get("account") or _text(section.get("account")),
+        qos=options.get("qos") or _text(section.get("qos")),
         walltime=options.get("time") or _text(section.get("walltime")) or "",
         nodes=_whole(section.get("nodes")) or 1,
         cpus=_whole(section.get("cores_per_node")),

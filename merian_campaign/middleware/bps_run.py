@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.middleware import processes
+from merian_campaign.middleware.preflight import refusal_in
 from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
@@ -109,6 +110,8 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
     """Say how a finished ``bps submit`` ended, from its exit code and what it left."""
     if exit_code in {0, PAYLOAD_FAILED}:
         return RunResult(end=RunEnd.RAN, reason="", exit_code=exit_code)
+    if exit_code == PREFLIGHT_FAILED:
+        return refused(refusal_in(paths), exit_code=exit_code)
     output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
     if _EMPTY_GRAPH in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
@@ -125,6 +128,11 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
         )
     why = last_error(_text(Path(paths.driver_log)))
     return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
+
+
+def refused(why: str, *, exit_code: int | None = None) -> RunResult:
+    """Return how a submission ended whose preflight found an error."""
+    return RunResult(end=RunEnd.REFUSED, reason=f"{PREFLIGHT}{why}", exit_code=exit_code)
 
 
 def _text(path: Path, *, tail: int = 65536) -> str:

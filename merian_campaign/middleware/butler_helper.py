@@ -155,12 +155,21 @@ def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return asking.look(**question)
 
 
+def preflight(*, directory: str) -> dict[str, Any]:
+    """Look at what a submission reads and writes, before its graph is built."""
+    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.middleware.preflight import check  # noqa: PLC0415
+
+    return {"refused": check(SubmissionPaths(directory=directory))}
+
+
 COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
     "prepend": prepend,
     "action": action,
     "overlaps": overlaps,
+    "preflight": preflight,
 }
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from merian_campaign.domain import slurm
-from merian_campaign.domain.cluster import Cluster, parse_cluster
+from merian_campaign.domain.cluster import Asked, Cluster, parse_cluster, test_options
 from merian_campaign.domain.slurm import Answer, Refusal, Sight, SlurmJob, Watch
 from merian_campaign.files.writing import write_atomically
 from merian_campaign.middleware import bps_run, processes
@@ -117,6 +117,21 @@ class SlurmScheduler:
         found = parse_cluster(done.stdout)
         # Asked through its standard input, it ends well whatever the answers were.
         return found if found.partitions else f"scontrol: {slurm.sbatch_words(done.stderr)}"
+
+    def would_refuse(self, asked: Asked) -> str:
+        """Return in words why Slurm would refuse a job for good: account, QOS and limits included.
+
+        Nothing is submitted; a command that does not answer is no refusal.
+        """
+        command = ["sbatch", "--test-only", "--job-name=merian-campaign-test", *test_options(asked)]
+        try:
+            done = self._call([*command, "--wrap=true"], environ=self._environ)
+        except SchedulerError:
+            return ""
+        if done.returncode == 0 or slurm.refusal_of(done.stderr) is not Refusal.FINAL:
+            return ""
+        words = slurm.sbatch_words(done.stderr).removeprefix("allocation failure: ")
+        return f"{asked.what} would be refused: {words} ({' '.join(test_options(asked))})"
 
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
         """Write a batch script and submit it.

@@ -66,6 +66,9 @@ class SubmissionWork:
 
     def run(self, *, go_on: Callable[[], bool]) -> RunResult:
         """Run the submission to its end; the predicted quanta are written down once the graph is there."""
+        why = "" if self._warm else self._preflight()
+        if why:
+            return bps_run.refused(why)
 
         def tend() -> bool:
             if not self._warm and not self._predicting and bps_run.find_graph(self.paths) is not None:
@@ -73,6 +76,17 @@ class SubmissionWork:
             return go_on()
 
         return bps_run.submit(self.paths, command=self._command(), environ=self._environ, tend=tend)
+
+    def _preflight(self) -> str:
+        """Return why no graph should be built, if so; our own service looks for itself."""
+        if not Path(self.paths.preflight).exists():
+            return ""
+        try:
+            return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
+        except HelperError as error:
+            with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
+                log.write(f"preflight: note: it failed: {error}\n")
+            return ""
 
     def _command(self) -> list[str]:
         if not self._warm:

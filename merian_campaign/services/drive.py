@@ -168,7 +168,7 @@ def _work(*, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool]) 
 
 def _collect(*, store: Store, spec: CampaignSpec, work: Work, result: RunResult) -> RunResult:
     """Bring in what was done, however the run ended."""
-    if result.end is RunEnd.EMPTY:
+    if result.end in {RunEnd.EMPTY, RunEnd.REFUSED}:
         return result
     work.reap()
     error = work.collect()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -11,6 +12,7 @@ from merian_campaign.domain.decide import Decision
 from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
 from merian_campaign.domain.fit import known_requests
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
+from merian_campaign.domain.preflight.group import group_check
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
@@ -175,12 +177,19 @@ class Hand:
             files = {paths.yaml: render.render(request)}
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
+            if not group.counts.expected:  # no submission of it has had a graph
+                files[paths.preflight] = self._group_check(group, step, number=submission.number)
             self._drivers.prepare(directory=submission.directory, files=files)
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._around.clock())
         self._drivers.launch(submission=submission, environment=self._spec.environment)
         return words
+
+    def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
+        """Return what the driver looks at before it builds a graph."""
+        check = group_check(self._spec, step, group=group.key, selection=group.selection, number=number)
+        return json.dumps(check.to_json(), indent=1) + "\n"
 
     def _launch_job(
         self, group: GroupView, submission: SubmissionView, options: DriverOptions, words: str

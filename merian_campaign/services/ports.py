@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
-from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.cluster import Asked, Cluster
 from merian_campaign.domain.harvested import Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.looking import Look, LookFailed, Question
@@ -335,6 +335,9 @@ class Scheduler(Protocol):
 
     def cluster(self) -> Cluster | str:
         """Return what the cluster allows, or in words why it does not say; one command."""
+
+    def would_refuse(self, asked: Asked) -> str:
+        """Return in words why Slurm would refuse a job for good, without submitting it; else nothing."""
 
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
         """Keep a batch script at ``path`` and submit it."""

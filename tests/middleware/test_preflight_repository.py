@@ -13,7 +13,7 @@ import pytest
 
 from merian_campaign.demo.repository import create_repository
 from merian_campaign.domain.spec.selecting import Select
-from merian_campaign.middleware.preflight import select as ask
+from merian_campaign.middleware.selecting import select as ask
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
