@@ -122,17 +122,20 @@ def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
     queue = (
         SlurmJob(job_id="1", name="a", state="RUNNING"),
         SlurmJob(job_id="2", name="b", state="FAILED", comment="c"),
+        SlurmJob(job_id="4", name="d", state="CANCELLED", reason="None"),
     )
     accounting = (
         SlurmJob(job_id="1", name="a", state="COMPLETED"),
         SlurmJob(job_id="2", name="b", state="FAILED", exit_code=3),
         SlurmJob(job_id="3", name="c", state="RUNNING"),
+        SlurmJob(job_id="4", name="d", state="RUNNING", restarts=2),
     )
     merged = {job.job_id: job for job in merge(queue, accounting)}
     assert merged["1"].state == "RUNNING"
     assert (merged["2"].exit_code, merged["2"].comment) == (3, "c")
     # It may be gone from the queue for a second only: nobody concludes that it ended.
     assert merged["3"].alive
+    assert (merged["4"].state, merged["4"].restarts) == ("CANCELLED", 2)
 
 
 @pytest.mark.parametrize(

@@ -159,11 +159,13 @@ def test_a_campaign_keeps_within_its_share_of_blocks_and_jobs(toy: Toy, cluster:
         driver={"scheduler_options": HELD},
     )  # fmt: skip
     mine = cluster.sbatch("--hold", wrap="true")
-    done = toy.run("tick", name)
+    watched = watch(toy.folder / "counted", ASKING)
+    done = toy.run("tick", name, PATH=watched.path)
     assert done.returncode == 0, done.stderr
-    # One of somebody else's, one of the action, then four blocks and their driver, and what that leaves.
-    assert "4 of 4" not in done.stdout
-    assert "1 of 4 blocks" in done.stdout
+    assert sorted(watched.calls()) == ["scontrol", "squeue"]
+    # Of nine jobs: one that is another's, the action, four blocks and their driver, and what that leaves.
+    assert "s0/all: submission 1 started (all it needs is done);" in done.stdout
+    assert "s1/all: submission 1 started (all it needs is done; 1 of 4 blocks)" in done.stdout
     assert "ready groups wait for limits.blocks: " in done.stderr
     given = {
         group.step: yaml.safe_load((Path(group.submissions[0].directory) / "submit.yaml").read_text())
