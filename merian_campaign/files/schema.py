@@ -39,7 +39,8 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     grouped = {key: grouping.pop(key) for key in ("oneOf", "discriminator", "default") if key in grouping}
     grouped.pop("default", None)
     grouping["anyOf"] = [{"enum": ["everything", "tract"]}, grouped]
-    schema["properties"]["tracts"]["anyOf"].append({"const": "discover"})
+    tracts = schema["properties"]["tracts"]
+    tracts["anyOf"] = [*tracts.pop("oneOf"), {"const": "discover"}]
     for name in ("BpsStep", "ActionStep"):
         after = definitions[name]["properties"]["after"]
         after["items"] = {"anyOf": [{"type": "string"}, after["items"]]}
