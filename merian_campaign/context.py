@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from merian_campaign.middleware.scheduler import SlurmScheduler
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
+    from merian_campaign.services.housekeeping import Housekeeping
     from merian_campaign.services.ports import Store, Work
     from merian_campaign.services.settings import CampaignSettings, Surroundings
     from merian_campaign.services.tick import Tick
+    from merian_campaign.services.transfer import Export
     from merian_campaign.store.read import Reader
 
 
@@ -114,6 +116,33 @@ class Context:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             around=self.around,
+        )
+
+    def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
+        """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""
+        from merian_campaign.middleware.housekeeping import ButlerHousekeeping  # noqa: PLC0415
+        from merian_campaign.services.housekeeping import Housekeeping  # noqa: PLC0415
+        from merian_campaign.store.locks import repository_key  # noqa: PLC0415
+
+        return Housekeeping(
+            store=self.store,
+            collections_of=ButlerHousekeeping,
+            same_place=lambda one, other: repository_key(one) == repository_key(other),
+            around=self.around,
+            tell=tell,
+        )
+
+    def export(self, *, tell: Callable[[str], None]) -> Export:
+        """Return what exports campaigns; ``tell`` is told how far it is."""
+        from merian_campaign.middleware.exporting import ButlerExport, versions  # noqa: PLC0415
+        from merian_campaign.services.transfer import Export  # noqa: PLC0415
+
+        return Export(
+            store=self.store,
+            open_source=ButlerExport.opened,
+            versions=versions,
+            around=self.around,
+            tell=tell,
         )
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:

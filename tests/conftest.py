@@ -21,6 +21,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 SHARED = {
     "tests/slurm/": "slurm",
     "tests/e2e/test_demo.py": "demo",
+    "tests/e2e/test_housekeeping.py": "demo",
     "tests/e2e/test_same_outputs.py": "demo",
     "tests/demo/test_chain.py": "demo",
     "tests/demo/test_faults.py": "demo",

@@ -9,6 +9,7 @@ import typer
 from merian_campaign.cli import (
     commands_control,
     commands_files,
+    commands_housekeeping,
     commands_look,
     commands_picture,
     commands_prepare,
@@ -16,6 +17,7 @@ from merian_campaign.cli import (
     commands_run,
     commands_system,
     commands_tracts,
+    commands_transfer,
 )
 from merian_campaign.domain.errors import CampaignError
 
@@ -43,6 +45,8 @@ commands_tracts.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)
+commands_housekeeping.register(app)
+commands_transfer.register(app)
 commands_system.register(app)
 
 

@@ -236,6 +236,15 @@ class Store(Protocol):
         One transaction; idempotent; COPY into a temporary table, then ``INSERT .. ON CONFLICT``.
         """
 
+    # -- housekeeping ------------------------------------------------------------------------------
+    def record_cleaning(
+        self, *, submission_id: int, state: str, reason: str, actor: str, now: datetime
+    ) -> None:
+        """Record that a submission's RUN is about to be removed, or is gone."""
+
+    def cleaning(self, name: str) -> Mapping[int, str]:
+        """Return the last recorded state of every removal of a campaign, by submission id."""
+
     # -- Slurm -------------------------------------------------------------------------------------
     def record_jobs(self, *, submission_id: int, jobs: Sequence[JobRecord], now: datetime) -> int:
         """Put on record what was seen of a submission's Slurm jobs; return how many rows changed."""

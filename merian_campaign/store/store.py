@@ -8,6 +8,7 @@ from merian_campaign.domain.quanta import HeldQuantum
 from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
 from merian_campaign.store import locks, read
 from merian_campaign.store.campaigns import Campaigns
+from merian_campaign.store.cleaning import Cleaning
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import Forget
 from merian_campaign.store.groups import Groups
@@ -18,7 +19,7 @@ from merian_campaign.store.snapshots import Snapshots
 from merian_campaign.store.submissions import Submissions
 
 
-class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, OverlapRows, Snapshots, Forget):
+class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, OverlapRows, Snapshots, Cleaning, Forget):
     """The ``Store`` of the services, on PostgreSQL.
 
     Safe to use from several threads. Every method is one transaction, unless it says otherwise.

@@ -1,0 +1,95 @@
+"""Commands that keep house: collections, clean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import AsJson, Name
+from merian_campaign.cli.output import console, note, say, show, show_json
+from merian_campaign.context import Context
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Give what shows one line of progress on a terminal, replaced by the next; elsewhere nothing."""
+    from rich.text import Text
+
+    screen = console(stderr=True)
+    if not screen.is_terminal:
+        yield lambda _: None
+        return
+    with screen.status("") as status:
+        yield lambda line: status.update(Text(line, no_wrap=True, overflow="ellipsis"))
+
+
+def collections(
+    name: Name,
+    sizes: Annotated[
+        bool,
+        typer.Option("--sizes", help="Also how large each RUN is, and stray files: looks at every file."),
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List a campaign's collections: what each is, what made it, and how much it holds.
+
+    Sizes are those of the files in a RUN's folder below the repository.
+    """
+    from merian_campaign.reports.housekeeping import collections_json, collections_view
+
+    with progress() as tell:
+        rows = Context().housekeeping(tell=tell).listing(name, sizes=sizes)
+    if as_json:
+        show_json(collections_json(name, rows))
+    elif rows:
+        show(collections_view(rows, width=console().width))
+    else:
+        note(f"campaign {name}: the repository has none of its collections yet")
+
+
+def clean(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what may go.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove superseded RUN collections and debris of dead submissions, after showing the list and a yes.
+
+    Of a RUN that goes, the chains are redefined first. Raws, calibrations, inputs, other campaigns, what is
+    under way, and anything that some chain shows are never touched. Killed and repeated, it finishes.
+    """
+    from merian_campaign.domain.errors import BadInputError
+    from merian_campaign.reports.housekeeping import cleaning_json, cleaning_view
+
+    with progress() as tell:
+        plan = Context().housekeeping(tell=tell).plan(name)
+    if not as_json:
+        show(cleaning_view(plan))
+    if not plan.removals or dry_run:
+        if as_json:
+            show_json(cleaning_json(name, plan, removed=False))
+        elif not plan.removals:
+            note(f"campaign {name}: there is nothing to clean")
+        return
+    if not yes:
+        if as_json or not sys.stdin.isatty():
+            raise BadInputError(
+                "nothing was removed: there is no terminal to ask on; say --yes, or --dry-run to only look"
+            )
+        typer.confirm("Remove all of these?", abort=True)
+    with progress() as tell:
+        done = Context().housekeeping(tell=tell).clean(name, shown=plan)
+    if as_json:
+        show_json(cleaning_json(name, done, removed=True))
+    else:
+        say(f"campaign {name}: {len(done.removals)} removed")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(collections)
+    app.command()(clean)

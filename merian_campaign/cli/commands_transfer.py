@@ -1,0 +1,140 @@
+"""Commands that take datasets to another site: export, import."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.commands_housekeeping import progress
+from merian_campaign.cli.options import AsJson, Name
+from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.context import Context
+
+
+class Transfer(StrEnum):
+    """How files get into the repository."""
+
+    COPY = "copy"
+    MOVE = "move"
+    LINK = "link"
+    HARDLINK = "hardlink"
+    SYMLINK = "symlink"
+    RELSYMLINK = "relsymlink"
+    DIRECT = "direct"
+
+
+def export(
+    name: Name,
+    folder: Annotated[
+        Path, typer.Argument(help="New or empty folder, or an earlier export.", show_default=False)
+    ],
+    types: Annotated[
+        str,
+        typer.Option(
+            "--types",
+            help="Dataset types of any step, with commas and globs. Default: objectTable*, deepCoadd and "
+            "deepCoadd_calexp of the last steps over tracts.",
+            show_default=False,
+        ),
+    ] = "",
+    tract: Annotated[
+        list[int] | None,
+        typer.Option("--tract", help="Only this tract; may be repeated.", show_default=False),
+    ] = None,
+    where: Annotated[str, typer.Option("--where", help="Data query.", show_default=False)] = "",
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            "--archive", help="Also pack it into this tar file (.tar, .tar.gz).", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a campaign's final datasets into a folder for another site, with a manifest and checksums.
+
+    Killed and repeated, it copies only what is missing or damaged; the manifest is written last.
+    `butler import` reads the folder too.
+    """
+    wanted = tuple(part.strip() for part in types.split(",") if part.strip())
+    with progress() as tell:
+        done = Context().export(tell=tell).run(
+            name, folder=folder, types=wanted, tracts=tuple(tract or ()), where=where, archive=archive
+        )  # fmt: skip
+    manifest = done.manifest
+    size = sum(entry.size for entry in manifest.files)
+    if manifest.incomplete:
+        note(f"not complete, and exported as far as they are: {', '.join(manifest.incomplete)}")
+    if as_json:
+        show_json(
+            {
+                "campaign": name,
+                "folder": str(folder),
+                "archive": None if archive is None else str(archive),
+                "dataset_types": manifest.dataset_types,
+                "files": len(manifest.files),
+                "bytes": size,
+                "copied": done.copied,
+                "dropped": done.dropped,
+                "incomplete": manifest.incomplete,
+            }
+        )
+        return
+    for dataset_type, number in manifest.dataset_types.items():
+        say(f"{dataset_type}\t{number}")
+    what = f"{done.copied} copied now" if done.changed else "all there already"
+    dropped = f", {done.dropped} removed that are not wanted any more" if done.dropped else ""
+    note(f"{folder}: {len(manifest.files)} files, {size / 1e6:.1f} MB ({what}{dropped})")
+
+
+def import_(
+    export_: Annotated[
+        Path,
+        typer.Argument(help="Folder of an export, or its archive.", metavar="EXPORT", show_default=False),
+    ],
+    repository: Annotated[str, typer.Argument(help="Butler repository.", metavar="REPO", show_default=False)],
+    chain: Annotated[
+        str | None,
+        typer.Option("--chain", help="Chain to show it; default: as at the source.", show_default=False),
+    ] = None,
+    transfer: Annotated[Transfer, typer.Option("--transfer", help="How files get there.")] = Transfer.COPY,
+    skip_dimensions: Annotated[
+        str,
+        typer.Option(
+            "--skip-dimensions",
+            help="Dimensions whose records are left out, e.g. skymap,tract; what is there stays anyway.",
+            show_default=False,
+        ),
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Import an export into a butler repository, and make a chain show it.
+
+    Checksums are compared before anything is registered. What the repository has already is skipped: run
+    twice, it has one effect. The tracking database is not needed.
+    """
+    from merian_campaign.middleware.importing import ButlerImport
+    from merian_campaign.services.transfer import import_export
+
+    with progress() as tell:
+        done = import_export(
+            place=export_,
+            open_destination=lambda: ButlerImport.opened(repository),
+            chain=chain,
+            transfer=transfer.value,
+            skip=tuple(part.strip() for part in skip_dimensions.split(",") if part.strip()),
+            tell=tell,
+        )
+    if as_json:
+        show_json(vars(done))
+        return
+    say(f"{repository}: {done.datasets} datasets imported, {done.known} were there before")
+    say(f"{done.chain}: {'now shows them' if done.chained else 'shows them already'}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(export)
+    app.command("import")(import_)

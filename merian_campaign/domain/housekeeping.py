@@ -1,0 +1,442 @@
+"""What of a campaign's collections may be removed, and why.
+
+Only RUN collections of this campaign's own finished submissions are ever looked at. `plan_cleaning` finds
+what may go, from what the store knows of submissions and what the butler says of their collections; `check`
+goes through a plan again, rule by rule, before anything is touched, and refuses it as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.naming import parse_run_collection
+from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
+
+REMOVING = "removing"
+"""State in the record of events: the intention to remove a submission's RUN was committed."""
+
+REMOVED = "removed"
+"""State in the record of events: it is gone."""
+
+_DEAD = frozenset(
+    {
+        SubmissionOutcome.FAILED,
+        SubmissionOutcome.LOST,
+        SubmissionOutcome.CANCELLED,
+        SubmissionOutcome.EMPTY,
+    }
+)
+
+
+class Kind(StrEnum):
+    """Why something may go."""
+
+    SUPERSEDED = "superseded"
+    """A RUN of an earlier submission of which no chain shows anything any more."""
+    DEAD_RUN = "dead run"
+    """A RUN of a submission that did not end well, and that is in no chain."""
+    DEAD_FOLDER = "dead folder"
+    """Files of a submission that did not end well; the registry never heard of them."""
+    STRAY_FILES = "stray files"
+    """Files in the folder of a RUN that stays, of which the registry does not know."""
+    UNFINISHED = "unfinished removal"
+    """What an interrupted removal has left."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """What a butler repository and its file system say about one RUN collection.
+
+    Parameters
+    ----------
+    run : `str`
+        Its name.
+    kind : `str`
+        Its type as the registry has it; empty when it is not registered.
+    parents : `tuple` [`str`, ...]
+        Chains it is a child of.
+    datasets : `int`
+        How many it holds; counted only when none of them is seen.
+    seen : `str`
+        In words, which of its datasets some chain gives first; empty when none.
+    held_by : `tuple` [`str`, ...]
+        TAGGED and CALIBRATION collections that hold datasets of it.
+    folder : `bool`
+        Whether there is a folder of this name below the repository.
+    size : `int`
+        Of the files in the folder, bytes.
+    strays, stray_size : `int`
+        Files in the folder that the registry does not know, and their bytes.
+    """
+
+    run: str
+    kind: str = ""
+    parents: tuple[str, ...] = ()
+    datasets: int = 0
+    seen: str = ""
+    held_by: tuple[str, ...] = ()
+    folder: bool = False
+    size: int = 0
+    strays: int = 0
+    stray_size: int = 0
+
+    @property
+    def registered(self) -> bool:
+        """Whether the registry knows it."""
+        return bool(self.kind)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything of it."""
+        return self.registered or self.folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What else is going on in the same repository.
+
+    Parameters
+    ----------
+    inputs : `frozenset` [`str`]
+        Collections that some campaign names in its file.
+    foreign : `frozenset` [`str`]
+        RUN collections of other campaigns.
+    live : `tuple` [`str`, ...]
+        Submissions under way, of any campaign: their graphs may read what chains no longer show.
+    with_jobs : `frozenset` [`int`]
+        Ids of submissions of which Slurm jobs were alive when last seen.
+    cleaning : `~collections.abc.Mapping`
+        `REMOVING` or `REMOVED` by submission id, for those that were removed before.
+    """
+
+    inputs: frozenset[str] = frozenset()
+    foreign: frozenset[str] = frozenset()
+    live: tuple[str, ...] = ()
+    with_jobs: frozenset[int] = frozenset()
+    cleaning: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removal:
+    """Something that may go.
+
+    Parameters
+    ----------
+    kind : `Kind`
+        Why, in one word.
+    reason : `str`
+        Why, in words.
+    submission_id, number : `int`
+        Whose it is.
+    step, group : `str`
+        Of that submission.
+    facts : `RunFacts`
+        What was found.
+    """
+
+    kind: Kind
+    reason: str
+    submission_id: int
+    step: str
+    group: str
+    number: int
+    facts: RunFacts
+
+    @property
+    def name(self) -> str:
+        """The submission, for people."""
+        return f"{self.step}/{self.group} {self.number}"
+
+    @property
+    def size(self) -> int:
+        """What it frees, bytes."""
+        return self.facts.stray_size if self.kind is Kind.STRAY_FILES else self.facts.size
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """Something that would go, were it not for the reason given."""
+
+    step: str
+    group: str
+    number: int
+    run: str
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """The submission, for people."""
+        return f"{self.step}/{self.group} {self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleaningPlan:
+    """What may go and what has to stay, in the order of steps."""
+
+    removals: tuple[Removal, ...]
+    kept: tuple[Kept, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """What it frees, bytes."""
+        return sum(removal.size for removal in self.removals)
+
+
+class ForbiddenError(BadInputError):
+    """A plan that would remove what must never be removed; nothing of it was done."""
+
+
+def own_runs(snapshot: Snapshot) -> Iterator[tuple[GroupView, SubmissionView]]:
+    """Return the submissions of a campaign that have RUN collections, in the order of steps."""
+    for group in snapshot.groups:
+        for submission in group.submissions:
+            if submission.run_collection:
+                yield group, submission
+
+
+def named_collections(spec: Mapping[str, object]) -> frozenset[str]:
+    """Return every collection that a campaign's document may name: inputs, and arguments of actions.
+
+    Too many rather than too few: any text in those places counts.
+    """
+    found: set[str] = set()
+    collections = spec.get("collections")
+    if isinstance(collections, Mapping):
+        found.update(_texts(collections.get("inputs")))
+    steps = spec.get("steps")
+    for step in steps if isinstance(steps, Iterable) else ():
+        if isinstance(step, Mapping):
+            found.update(_texts(step.get("inputs")))
+            found.update(_texts(step.get("arguments")))
+    return frozenset(found)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from (part.strip() for part in value.split(","))
+    elif isinstance(value, Mapping):
+        for entry in value.values():
+            yield from _texts(entry)
+    elif isinstance(value, Iterable):
+        for entry in value:
+            yield from _texts(entry)
+
+
+def plan_cleaning(snapshot: Snapshot, facts: Mapping[str, RunFacts], world: World) -> CleaningPlan:
+    """Find what may go.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign with its submissions.
+    facts : `~collections.abc.Mapping`
+        What was found of its RUN collections, by name; one that is not there is not looked at.
+    world : `World`
+        What else is going on.
+    """
+    removals: list[Removal] = []
+    kept: list[Kept] = []
+    for group, submission in own_runs(snapshot):
+        found = facts.get(submission.run_collection)
+        if found is None or submission.state is not SubmissionState.FINISHED:
+            continue
+        judged = _judge(group, submission, found, facts=facts, world=world)
+        if isinstance(judged, str):
+            kept.append(_kept(group, submission, judged))
+        elif judged is not None:
+            refused = forbidden(judged, snapshot, world)
+            if refused:
+                kept.append(_kept(group, submission, refused))
+            else:
+                removals.append(judged)
+    return CleaningPlan(removals=tuple(removals), kept=tuple(kept))
+
+
+def _kept(group: GroupView, submission: SubmissionView, reason: str) -> Kept:
+    return Kept(
+        step=group.step,
+        group=group.key,
+        number=submission.number,
+        run=submission.run_collection,
+        reason=reason,
+    )
+
+
+def _judge(
+    group: GroupView,
+    submission: SubmissionView,
+    found: RunFacts,
+    *,
+    facts: Mapping[str, RunFacts],
+    world: World,
+) -> Removal | str | None:
+    """Return what may go of a finished submission; a text when a person should know why it stays."""
+    outcome = submission.outcome
+    verdict: tuple[Kind, str] | str | None = None
+    if world.cleaning.get(submission.id) == REMOVING:
+        verdict = (Kind.UNFINISHED, "an earlier clean was interrupted while it removed this")
+    elif not found.exists:
+        return None
+    elif not found.registered or not found.parents:
+        verdict = _unchained(outcome, registered=found.registered)
+    elif not found.seen:
+        verdict = _unseen(outcome, datasets=found.datasets, later=_later(group, submission, facts))
+    if verdict is None and found.strays:
+        verdict = (Kind.STRAY_FILES, "the registry does not know them; their RUN stays")
+    if verdict is None or isinstance(verdict, str):
+        return verdict
+    kind, reason = verdict
+    return Removal(
+        kind=kind,
+        reason=reason,
+        submission_id=submission.id,
+        step=group.step,
+        group=group.key,
+        number=submission.number,
+        facts=found,
+    )
+
+
+def _unchained(outcome: SubmissionOutcome | None, *, registered: bool) -> tuple[Kind, str] | str:
+    """Judge what no chain has: a RUN, or a folder that is not registered."""
+    if outcome in _DEAD and registered:
+        return Kind.DEAD_RUN, f"it ended as {outcome}, and is in no chain"
+    if outcome in _DEAD:
+        return Kind.DEAD_FOLDER, f"it ended as {outcome}, and nothing of it was ingested"
+    if registered:
+        return f"it is in no chain, though it ended as {outcome}; somebody has taken it out"
+    return f"it ended as {outcome}, but its outputs are not in the registry; see its driver.log"
+
+
+def _unseen(
+    outcome: SubmissionOutcome | None, *, datasets: int, later: int | None
+) -> tuple[Kind, str] | None:
+    """Judge a RUN of which no chain shows anything."""
+    if later is not None:
+        what = "no chain shows any of its datasets" if datasets else "it holds no datasets"
+        return Kind.SUPERSEDED, f"{what}; submission {later} came after it"
+    if not datasets and outcome in _DEAD:
+        return Kind.SUPERSEDED, f"it ended as {outcome}, and holds no datasets"
+    return None
+
+
+def _later(group: GroupView, submission: SubmissionView, facts: Mapping[str, RunFacts]) -> int | None:
+    """Return the number of the latest registered submission of the group after this one."""
+    numbers = [
+        other.number
+        for other in group.submissions
+        if other.number > submission.number
+        and other.run_collection in facts
+        and facts[other.run_collection].registered
+    ]
+    return max(numbers, default=None)
+
+
+def forbidden(removal: Removal, snapshot: Snapshot, world: World) -> str:
+    """Return why something must not be removed; empty when it may.
+
+    Parameters
+    ----------
+    removal : `Removal`
+        What would be removed.
+    snapshot : `Snapshot`
+        The campaign.
+    world : `World`
+        What else is going on.
+    """
+    facts = removal.facts
+    owner = next(
+        (
+            (group, submission)
+            for group, submission in own_runs(snapshot)
+            if submission.id == removal.submission_id
+        ),
+        None,
+    )
+    for broken, words in (*_ownership(removal, owner, world), *_contents(removal, world)):
+        if broken:
+            return f"{facts.run}: {words}" if owner is None else words
+    return ""
+
+
+def _ownership(
+    removal: Removal, owner: tuple[GroupView, SubmissionView] | None, world: World
+) -> Iterator[tuple[bool, str]]:
+    """Rules about whose it is: this campaign's, by a submission that is over."""
+    facts = removal.facts
+    if owner is None:
+        yield True, "no submission of this campaign made it"
+        return
+    group, submission = owner
+    live = group.live
+    yield submission.run_collection != facts.run, "it is not this submission's RUN"
+    yield not _follows_grammar(facts.run, group, submission), "its name is not that of a submission's RUN"
+    yield facts.run in world.foreign, "it belongs to another campaign"
+    yield submission.state is not SubmissionState.FINISHED, "its submission is under way"
+    yield submission.id in world.with_jobs, "Slurm jobs of its submission may still be running"
+    yield live is not None, f"submission {live.number if live else 0} of its group is under way"
+
+
+def _contents(removal: Removal, world: World) -> Iterator[tuple[bool, str]]:
+    """Rules about what is in it: nothing that anybody still sees."""
+    facts = removal.facts
+    yield facts.kind not in {"", "RUN"}, f"it is a {facts.kind} collection"
+    if removal.kind is Kind.STRAY_FILES:
+        return
+    yield bool(facts.seen), f"{facts.seen} are found first"
+    yield bool(facts.held_by), f"{', '.join(facts.held_by)} holds datasets of it"
+    yield facts.run in world.inputs, "a campaign names it as an input"
+    read = removal.kind is Kind.SUPERSEDED and bool(facts.datasets) and bool(world.live)
+    yield read, f"{world.live[0] if world.live else ''} is under way, and its graph may read from it"
+
+
+def _follows_grammar(run: str, group: GroupView, submission: SubmissionView) -> bool:
+    try:
+        name = parse_run_collection(run)
+    except ValueError:
+        return False
+    return (name.group, name.number) == (group.key, submission.number)
+
+
+def check(plan: CleaningPlan, snapshot: Snapshot, world: World) -> None:
+    """Refuse a plan if anything in it must not be removed.
+
+    Raises
+    ------
+    ForbiddenError
+        Raised with everything that is wrong; nothing of the plan may be done then.
+    """
+    wrong = [
+        f"{removal.facts.run}: {words}"
+        for removal in plan.removals
+        if (words := forbidden(removal, snapshot, world))
+    ]
+    if wrong:
+        raise ForbiddenError("nothing was removed, for this must never be:\n  " + "\n  ".join(wrong))
+
+
+def agreed(shown: CleaningPlan, now: CleaningPlan) -> CleaningPlan:
+    """Return what was said yes to, as it stands now.
+
+    Raises
+    ------
+    ForbiddenError
+        Raised if something of it may not be removed any more.
+    """
+    current = {removal.facts.run: removal for removal in now.removals}
+    kept = {entry.run: entry.reason for entry in now.kept}
+    changed = [
+        f"{removal.facts.run}: {kept.get(removal.facts.run, 'it is not there any more, or is in use again')}"
+        for removal in shown.removals
+        if removal.facts.run not in current or current[removal.facts.run].kind is not removal.kind
+    ]
+    if changed:
+        raise ForbiddenError(
+            "nothing was removed, for this has changed since it was shown:\n  " + "\n  ".join(changed)
+        )
+    wanted = {removal.facts.run for removal in shown.removals}
+    return CleaningPlan(removals=tuple(removal for run, removal in current.items() if run in wanted))

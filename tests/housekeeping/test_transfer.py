@@ -1,0 +1,247 @@
+"""Exports that are interrupted, damaged, changed; and imports of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tarfile
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from house_help import FINAL, SKYMAP, TRACTS, VISITS, House, chain, put, put_tract, register
+from lsst.daf.butler import Butler
+from lsst.daf.butler.cli.butler import cli as butler_cli
+
+from merian_campaign.context import Context
+from merian_campaign.domain.errors import BadInputError, BusyError
+from merian_campaign.files import exports
+from merian_campaign.middleware.importing import ButlerImport
+from merian_campaign.services.transfer import Exported, Imported, import_export
+
+NAME = "objectTable_tract"
+
+
+def final_runs(house: House) -> tuple[str, str]:
+    first, second = (f"runs/{house.name}/step3/tract{tract}/001" for tract in TRACTS)
+    return first, second
+
+
+def fill(house: House) -> None:
+    """Put object tables of two tracts, and a summary of step 1, into their chains."""
+    with house.butler() as butler:
+        for run, tract in zip(final_runs(house), TRACTS, strict=True):
+            put_tract(butler, run, tract, *FINAL)
+        put(butler, house.run(1), *VISITS)
+        chain(butler, f"runs/{house.name}/step3", *reversed(final_runs(house)))
+        chain(butler, house.step, house.run(1))
+
+
+def export(house: House, folder: Path, **changes: Any) -> Exported:
+    wanted = {"types": (), "tracts": (), "where": "", "archive": None} | changes
+    service = Context(environ=house.environ).export(tell=lambda _: None)
+    return service.run(house.name, folder=folder, **wanted)
+
+
+def bring(place: Path, repository: Path, **changes: Any) -> Imported:
+    def opened() -> AbstractContextManager[ButlerImport]:
+        return ButlerImport.opened(str(repository))
+
+    wanted = {"chain": None, "transfer": "copy", "skip": ()} | changes
+    return import_export(place=place, open_destination=opened, tell=lambda _: None, **wanted)
+
+
+def empty(folder: Path) -> Path:
+    """Make a repository in which nothing is registered."""
+    repository = folder / "there"
+    Butler.makeRepo(str(repository))
+    return repository
+
+
+def found(repository: Path, collection: str, name: str = NAME) -> dict[int, Any]:
+    with Butler.from_config(str(repository)) as butler:
+        refs = butler.query_datasets(name, collections=collection, explain=False)
+        return {ref.dataId["tract"]: butler.get(ref) for ref in refs}
+
+
+def content(folder: Path) -> dict[str, tuple[int, int]]:
+    return {
+        str(path): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".export.lock"
+    }
+
+
+def test_the_final_datasets_arrive_at_a_fresh_repository_once(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    done = export(house, folder)
+    assert (done.copied, done.manifest.dataset_types) == (2, {NAME: 2})
+    before = content(folder)
+    again = export(house, folder)
+    assert (again.copied, again.changed, content(folder)) == (0, False, before)
+
+    parent = f"runs/{house.name}"
+    first = bring(folder, there)
+    assert (first.datasets, first.known, first.chain, first.chained) == (2, 0, parent, True)
+    values = found(there, parent)
+    assert values == found(house.repository, f"{parent}/step3")
+    shutil.rmtree(folder / "runs")  # what is there already needs no file
+    second = bring(folder, there)
+    assert (second.datasets, second.known, second.chained) == (0, 2, False)
+    with Butler.from_config(str(there)) as butler:
+        assert butler.collections.get_info(parent).children == tuple(reversed(final_runs(house)))
+
+
+def test_the_butlers_own_import_reads_it_too(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    words = ["import", str(there), str(folder), "--transfer", "copy"]
+    done = CliRunner().invoke(butler_cli, words)
+    assert done.exit_code == 0, done.output
+    assert found(there, final_runs(house)[0]).keys() == {TRACTS[0]}
+    # As the notes have it: the chain comes after. Ours finds everything there.
+    assert bring(folder, there, chain="DR1").datasets == 0
+    assert found(there, "DR1").keys() == set(TRACTS)
+
+
+def test_an_export_that_is_killed_goes_on_where_it_was(house: House, tmp_path: Path) -> None:
+    fill(house)
+    last = max((house.repository / final_runs(house)[1]).rglob("*.yaml"), key=lambda path: NAME in path.name)
+    with last.open("ab") as stream:
+        stream.truncate(150_000_000)  # blanks that take a while
+    folder = tmp_path / "export"
+    process = house.start("export", house.name, str(folder))
+    deadline = time.monotonic() + 120
+    while not list(folder.rglob("*.part")) or not list((folder / "runs").rglob("*.yaml")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.002)  # between two looks at a condition, not in place of one
+    process.kill()
+    process.wait()
+    assert not (folder / "manifest.json").exists()
+    with pytest.raises(BadInputError, match="was not finished; run it again"):
+        bring(folder, empty(tmp_path))
+    (copied,) = (folder / "runs").rglob("*.yaml")
+    before = content(folder)[str(copied)]
+    assert export(house, folder).copied == 1
+    assert content(folder)[str(copied)] == before
+    exports.verify(folder, exports.read_manifest(folder).files, tell=lambda _: None)
+    assert not list(folder.rglob("*.part"))
+
+
+def test_a_damaged_file_is_named_and_nothing_is_registered(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    one, other = sorted((folder / "runs").rglob("*.yaml"))
+    text = one.read_bytes()
+    one.write_bytes(bytes([text[0] ^ 1]) + text[1:])
+    other.unlink()
+    with pytest.raises(BadInputError, match="the export is damaged") as caught:
+        bring(folder, there)
+    assert f"{one}: its checksum differs" in str(caught.value)
+    assert f"{other}: is not there" in str(caught.value)
+    with Butler.from_config(str(there)) as butler:
+        assert not list(butler.collections.query("*"))
+        assert not list(butler.registry.queryDatasetTypes("*"))
+    assert export(house, folder).copied == 2
+    assert bring(folder, there).datasets == 2
+
+
+def test_another_choice_replaces_the_one_before(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder = tmp_path / "export"
+    assert export(house, folder).copied == 2
+    done = export(house, folder, types=(NAME, "deepCoadd_*"), tracts=(9814,))
+    assert (done.copied, done.dropped) == (1, 1)
+    assert done.manifest.dataset_types == {NAME: 1, "deepCoadd_note": 1}
+    assert len(list((folder / "runs").rglob("*.yaml"))) == 2
+    assert done.manifest.where == f"skymap = '{SKYMAP}' AND tract IN (9814)"
+    summaries = export(house, tmp_path / "more", types=("calexp_summary",), where="visit = 970612")
+    assert summaries.manifest.dataset_types == {"calexp_summary": 1}
+
+
+def test_an_archive_is_imported_and_leaves_nothing_behind(house: House, tmp_path: Path) -> None:
+    fill(house)
+    there, archive = empty(tmp_path), tmp_path / "packed" / "tables.tar.gz"
+    assert export(house, tmp_path / "export", archive=archive).changed
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+    assert names[:2] == ["manifest.json", "export.yaml"]
+    assert len(names) == 4
+    written = content(archive.parent)
+    assert not export(house, tmp_path / "export", archive=archive).changed
+    assert content(archive.parent) == written
+    with pytest.raises(BadInputError, match="symlink"):
+        bring(archive, there, transfer="symlink")
+    assert bring(archive, there, transfer="move").datasets == 2
+    assert found(there, f"runs/{house.name}").keys() == set(TRACTS)
+    assert content(archive.parent) == written
+    archive.write_bytes(archive.read_bytes()[:300])
+    with pytest.raises(BadInputError, match="damaged"):
+        bring(archive, there)
+
+
+def test_what_contradicts_the_repository_is_refused(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder = tmp_path / "export"
+    export(house, folder)
+    there = empty(tmp_path)
+    with Butler.from_config(str(there), writeable=True) as butler:
+        record = butler.dimensions["skymap"].RecordClass
+        butler.registry.insertDimensionData(
+            "skymap",
+            record(name=SKYMAP, hash=b"other", tract_max=1, patch_nx_max=1, patch_ny_max=1),
+        )
+    with pytest.raises(BadInputError, match=f"the sky map {SKYMAP} is another one here"):
+        bring(folder, there)
+
+    with house.butler() as butler:
+        run = final_runs(house)[0]
+        (ref,) = butler.query_datasets(NAME, collections=run, explain=False)
+        butler.pruneDatasets([ref], purge=True, unstore=True)
+        put_tract(butler, run, TRACTS[0], NAME)
+    with pytest.raises(BadInputError, match=f"has another {NAME} for"):
+        bring(folder, house.repository)
+    taken = final_runs(house)[0]
+    with pytest.raises(BadInputError, match=f"{taken} is a RUN collection here, and must be a CHAINED one"):
+        bring(folder, house.repository, chain=taken)
+
+
+def test_an_import_that_was_interrupted_is_finished(house: House, tmp_path: Path) -> None:
+    """Stop after the registration, before the datasets: what a kill between two transactions leaves."""
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    with Butler.from_config(str(there), writeable=True) as butler:
+        register(butler)
+        butler.collections.register(final_runs(house)[0])
+    assert bring(folder, there).datasets == 2
+
+
+def test_folders_that_hold_something_else_are_left_alone(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(BadInputError, match=r"holds thesis\.tex, which is no export"):
+        export(house, folder)
+    with pytest.raises(BadInputError, match=r"manifest\.json: there is no such file \(no export\)"):
+        bring(folder, house.repository)
+    fine = tmp_path / "fine"
+    export(house, fine)
+    with exports.locked(fine), pytest.raises(BusyError, match="another process is exporting"):
+        export(house, fine)
+    (fine / ".export.jsonl").write_text(json.dumps({"campaign": "other", "repository": "/r"}) + "\n")
+    with pytest.raises(BadInputError, match="holds an export of campaign 'other' from /r"):
+        export(house, fine)
+    with pytest.raises(BadInputError, match="there is no dataset type nothing"):
+        export(house, tmp_path / "none", types=("nothing",))
+    with pytest.raises(BadInputError, match="refuses"):
+        export(house, tmp_path / "none", where="tract ===")
+    assert (folder / "thesis.tex").read_text() == "mine"
