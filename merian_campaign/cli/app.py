@@ -14,6 +14,7 @@ from merian_campaign.cli import (
     commands_prepare,
     commands_registry,
     commands_run,
+    commands_stack,
     commands_system,
 )
 from merian_campaign.domain.errors import CampaignError
@@ -41,6 +42,7 @@ commands_picture.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)
+commands_stack.register(app)
 commands_system.register(app)
 
 

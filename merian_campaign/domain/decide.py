@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from merian_campaign.domain import plan, remedy
+from merian_campaign.domain import mending, plan, remedy
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.fit import refused
 from merian_campaign.domain.liveness import Liveness
@@ -169,13 +169,42 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
             move = _group_move(spec, current, group, situation)
             if move is not None:
                 decisions.append(move)
-            elif group.state is GroupState.READY:
+            elif group.state is GroupState.READY and not _pauses(spec, group, situation.now):
                 ready.append(group)
     if snapshot.campaign.state is CampaignState.ACTIVE and not situation.no_submission:
         live = sum(1 for group in snapshot.groups if group.live is not None)
         room = max(0, spec.limits.submissions - live)
         decisions.extend(_submission(spec, group, situation) for group in ready[:room])
     return tuple(decisions)
+
+
+def next_try(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> datetime | None:
+    """Return when the first of the groups that wait for their next try is due; `None` when none waits."""
+    if snapshot.campaign.state is not CampaignState.ACTIVE:
+        return None
+    steps = {step.name for step in spec.steps}
+    waiting = (
+        _due(spec, group)
+        for group in snapshot.groups
+        if group.state is GroupState.READY and group.step in steps and group.live is None
+    )
+    return min((due for due in waiting if due is not None and due > now), default=None)
+
+
+def _due(spec: CampaignSpec, group: GroupView) -> datetime | None:
+    """Return when an action that failed is tried again; `None` when nothing has to be waited for."""
+    recent = _recent(group)
+    if not isinstance(spec.step(group.step), ActionStep) or not recent:
+        return None
+    last = recent[-1]
+    if last.outcome is not SubmissionOutcome.FAILED or last.finished_at is None:
+        return None
+    return last.finished_at + mending.pause_after(len(recent))
+
+
+def _pauses(spec: CampaignSpec, group: GroupView, now: datetime) -> bool:
+    due = _due(spec, group)
+    return due is not None and due > now
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -256,7 +285,7 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     if last.outcome is SubmissionOutcome.CANCELLED:
         return move(GroupState.CANCELLED, "its submission was cancelled")
     if isinstance(step, ActionStep):
-        return _judge_action(group, step, last)
+        return _judge_action(spec, group, step, last)
     if last.outcome is SubmissionOutcome.FAILED:
         return _judge_failed_start(group, last)
     if last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0:
@@ -267,15 +296,19 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     return _judge_open(spec, step, group, situation)
 
 
-def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
+def _judge_action(spec: CampaignSpec, group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
     if last.outcome is SubmissionOutcome.SUCCEEDED:
         return MoveGroup(group=group, state=GroupState.DONE, reason=last.reason)
-    if len(_recent(group)) < step.max_submissions:
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}")
+    if not last.needs_person and len(_recent(group)) < step.max_submissions:
+        due = _due(spec, group)
+        when = "" if due is None else f"; next try at {due.astimezone(UTC):%H:%M} UTC"
+        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}{when}")
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
 
 
 def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+    if last.needs_person:
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
     failed = 0
     for entry in reversed(_recent(group)):
         if entry.outcome is not SubmissionOutcome.FAILED:

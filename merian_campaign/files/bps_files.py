@@ -61,6 +61,7 @@ def read_site(file: str) -> SiteProfile:
                 blocks=_blocks(section) if site_class.rpartition(".")[2] in _SLURM_CLASSES else None,
                 driver=options.driver_options if options.driver == "slurm" else None,
                 larger=options.larger,
+                stack=options.stack,
                 status_seconds=_seconds(section.get("status_seconds")),
             )
     raise BadInputError(

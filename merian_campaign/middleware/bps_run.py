@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,8 +27,9 @@ PAYLOAD_FAILED = 10
 
 
 def program(name: str) -> str:
-    """Return the path of a console script of this environment."""
-    return str(Path(sys.executable).parent / name)
+    """Return the path of a program: beside this Python, else on the PATH, as those of an LSST stack are."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or str(beside)
 
 
 def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:

@@ -182,7 +182,8 @@ class IngestingRaws(Doing[IngestRaws]):
         if len(pending) <= self.given.allow_failures:
             return words
         said = last_words(self._errors[-1].output.splitlines()) if self._errors else "no error was printed"
-        raise ActionError(f"{words}; {said}{_foreign_key(self._errors)}")
+        hopeless = all(error.needs_person for error in self._errors)
+        raise ActionError(f"{words}; {said}{_foreign_key(self._errors)}", needs_person=hopeless)
 
 
 def _foreign_key(errors: list[CommandError]) -> str:

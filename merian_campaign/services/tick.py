@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.decide import Decision, next_try
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.hand import Hand
@@ -37,7 +37,8 @@ class TickReport:
     notes : `tuple` [`str`, ...]
         What was seen besides, e.g. that Slurm does not answer.
     waiting : `bool`
-        Whether the scheduler still has jobs of it, or has to answer before something can start.
+        Whether the scheduler still has jobs of it or has to answer before something can start, or something
+        is tried again later.
     """
 
     actions: tuple[str, ...]
@@ -126,8 +127,12 @@ class Tick:
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
             notes=notes,
-            waiting=left.alive > 0 or bool(mind.waits),
+            waiting=left.alive > 0 or bool(mind.waits) or self._pauses(spec, snapshot),
         )
+
+    def _pauses(self, spec: CampaignSpec, snapshot: Snapshot) -> bool:
+        """Say whether a group waits for nothing but the time of its next try."""
+        return next_try(spec, snapshot, now=self.around.clock()) is not None
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
         """Decide and act until nothing more follows; return changed quantum rows and the last snapshot."""
