@@ -119,9 +119,11 @@ class Context:
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
+        from merian_campaign.files.stack_files import check_stack_files  # noqa: PLC0415
 
         loaded = load_campaign(file, environment=self.environ, wms=wms, site=site)
-        settings_of(loaded.spec)
+        profile = settings_of(loaded.spec).site
+        check_stack_files(loaded.spec, path=loaded.path, shown=file, site=profile)
         return loaded
 
     def campaign_stack(self, file_or_name: str) -> Stack:

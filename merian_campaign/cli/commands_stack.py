@@ -26,7 +26,7 @@ def stack(
     as_json: AsJson = False,
     no_stack: Annotated[str | None, typer.Option(hidden=True)] = None,
 ) -> None:
-    """Check that merian-campaign works inside an LSST stack; name what is missing, and the pip command for it.
+    """Check that merian-campaign works inside an LSST stack; name what is missing, and what to install.
 
     Whatever can be imported counts, whoever brought it. Nothing is installed.
     """
@@ -40,9 +40,8 @@ def stack(
     if campaign is not None:
         wanted = Context().campaign_stack(campaign)
         if wanted.sets_up:
-            raise typer.Exit(
-                run_in_stack(wanted, words=["stack", *(["--json"] if as_json else [])], tell=note)
-            )
+            words = ["stack", "--json"] if as_json else ["stack"]
+            raise typer.Exit(run_in_stack(wanted, words=words, tell=note))
         note("its stack: sets nothing up; drivers run in the environment of the tick that starts them")
     report = check_stack()
     if as_json:

@@ -125,9 +125,7 @@ class StackReport:
     @property
     def advice(self) -> tuple[str, ...]:
         """What to do, a line each; empty when all is well."""
-        lines = [
-            f"from the stack itself, nothing to install: {entry.words}" for entry in self._stack_troubles
-        ]
+        lines = [f"the stack itself must bring {entry.words}" for entry in self._stack_troubles]
         command = pip_command(self.found, python=self.python)
         lines += [f"install what is missing, and nothing else: {command}"] if command else []
         lost = [name for name, path in self.programs if not path]
@@ -153,7 +151,7 @@ def parse_requirement(line: str, *, of: str) -> Wanted | None:
     line : `str`
         As in its metadata, e.g. ``rich>=13; extra == 'color'``.
     of : `str`
-        That distribution. Of ours, the extra ``middleware`` counts as well; conditions otherwise leave it out.
+        That distribution. Of ours, the extra ``middleware`` counts too; other conditions leave a line out.
     """
     match = _REQUIREMENT.fullmatch(line.strip())
     if match is None or (match[3] and not (of == PACKAGE and _MIDDLEWARE.search(match[3]))):

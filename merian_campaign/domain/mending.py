@@ -7,9 +7,9 @@ from datetime import timedelta
 
 _PASSING = re.compile(
     r"database is locked|OperationalError|connection (was )?(reset|refused|timed out|closed)"
-    r"|could not connect|could not (receive|send) data|server closed the connection|too many (clients|connections)"
-    r"|deadlock|could not serialize|time-?d? ?out|stale file handle|input/output error|disk i/o error"
-    r"|no space left|disk quota exceeded|temporar(y|ily)|try again|resource temporarily unavailable"
+    r"|could not connect|could not (receive|send) data|server closed the connection"
+    r"|too many (clients|connections)|deadlock|could not serialize|time-?d? ?out|stale file handle"
+    r"|input/output error|disk i/o error|no space left|disk quota exceeded|temporar(y|ily)|try again"
     r"|BlockingIOError|helper died|cannot allocate memory|too many open files|network is unreachable"
     r"|no route to host|broken pipe",
     re.IGNORECASE,

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import os
 import sys
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -56,9 +57,8 @@ def requirements() -> tuple[Wanted, ...]:
     try:
         found = {wanted.name: wanted for wanted in _required_by(PACKAGE)}
     except metadata.PackageNotFoundError:
-        raise BadInputError(
-            f"{PACKAGE} is not installed for {sys.executable}: {sys.executable} -m pip install --no-deps {PACKAGE}"
-        ) from None
+        install = f"{sys.executable} -m pip install --no-deps {PACKAGE}"
+        raise BadInputError(f"{PACKAGE} is not installed for {sys.executable}: {install}") from None
     waiting = [name for name in found if not found[name].of_stack]
     while waiting:
         try:
@@ -93,7 +93,9 @@ def try_import(wanted: Wanted) -> Found:
     if not _folder(wanted.module):
         return found
     try:
-        module = importlib.import_module(wanted.module)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = importlib.import_module(wanted.module)
     except Exception as error:  # noqa: BLE001 - whatever a package does when it is imported
         words = str(error).strip().splitlines()
         return Found(wanted=wanted, error=f"{type(error).__name__}: {words[0] if words else ''}")

@@ -14,6 +14,18 @@ for name in PATH PYTHONPATH PYTHONHOME LD_LIBRARY_PATH; do
     if [ -n "${!name+set}" ]; then settings+=("$name=${!name}"); else unsets+=(-u "$name"); fi
 done
 
+# The last words of the set-up, with those before them where they only name the line.
+said() {
+    local before last
+    last=$(grep -v '^[[:space:]]*$' "$stack_output" | tail -n 1)
+    before=$(grep -v '^[[:space:]]*$' "$stack_output" | tail -n 2 | head -n 1)
+    case $last in
+        "$before") echo "$last" ;;
+        "this failed: "*) echo "$before ($last)" ;;
+        *) echo "$last" ;;
+    esac
+}
+
 exec 3>&1 4>&2
 why=""
 failed() {
@@ -21,12 +33,14 @@ failed() {
     set +eu
     exec 1>&3 2>&4 3>&- 4>&-
     cat "$stack_output"
-    [ -n "$why" ] || why=$(grep -v '^[[:space:]]*$' "$stack_output" | tail -n 1)
+    [ -n "$why" ] || why=$(said)
     exec env "${unsets[@]}" "${settings[@]}" "$own_python" -m merian_campaign.cli.app "${words[@]}" --no-stack "$why"
 }
 trap failed EXIT
 
-source "$stack_file" >"$stack_output" 2>&1 || exit 1
+# Not behind ||, where bash takes no notice of set -e.
+source "$stack_file" >"$stack_output" 2>&1
+[ $? = 0 ] || exit 1
 set +eu
 stack_python=$(command -v python || command -v python3) || { why="there is no python in it"; exit 1; }
 "$stack_python" -m merian_campaign.middleware.importable >>"$stack_output" 2>&1 || {

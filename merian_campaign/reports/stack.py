@@ -40,18 +40,19 @@ def stack_json(report: StackReport) -> dict[str, Any]:
 
 
 def stack_view(report: StackReport) -> RenderableType:
-    """Return one line a requirement and a program."""
+    """Return one line a requirement of ours and a program, and what else is not as it should be."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for name in ("package", "wanted", "there", ""):
+    for name in ("package", "wanted", "there", "", "from"):
         table.add_column(name, overflow="fold")
-    table.add_column("from", overflow="fold", ratio=1)
-    for entry in report.found:
+    shown = [entry for entry in report.found if entry.wanted.direct or entry.verdict != "ok"]
+    places = list(dict.fromkeys(entry.where for entry in shown if entry.where))
+    for entry in shown:
         verdict = Text(entry.verdict, style=_STYLES[entry.verdict])
-        where = entry.where or entry.error
+        where = f"({places.index(entry.where) + 1})" if entry.where else entry.error
         table.add_row(entry.wanted.name, entry.wanted.versions, entry.version, verdict, where)
-    for name, path in report.programs:
-        verdict = Text("ok" if path else "missing", style=_STYLES["ok" if path else "missing"])
-        table.add_row(name, "", "program", verdict, path)
+    lines = [f"({number}) {place}" for number, place in enumerate(places, start=1)]
+    lines += [f"{name}: {path}" for name, path in report.programs if path]
     head = Text.assemble(("stack ", "dim"), (report.short, "bold"), ("\npython ", "dim"), report.python)
-    shown = {entry.verdict for entry in report.found} & {"untested", "optional"}
-    return Group(head, table, *([Text(_MEANINGS, style="dim")] if shown else []))
+    unusual = {entry.verdict for entry in shown} & {"untested", "optional"}
+    words = Text("\n".join([*lines, *([_MEANINGS] if unusual else [])]), style="dim", overflow="fold")
+    return Group(head, table, words)

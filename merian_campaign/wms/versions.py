@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import re
-import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -89,10 +88,10 @@ def _eups(environ: Mapping[str, str]) -> dict[str, str]:
     for name, value in environ.items():
         if not name.startswith("SETUP_") or name == "SETUP_EUPS":
             continue
-        with suppress(ValueError):
-            words = shlex.split(value)
-            if len(words) > 1 and words[0].upper() == name.removeprefix("SETUP_"):
-                found[words[0]] = _with_digest(words[1])
+        product, _, rest = value.partition(" ")
+        version = rest.partition(" -f ")[0].strip()
+        if version and product.upper() == name.removeprefix("SETUP_"):
+            found[product] = _with_digest(version)
     return found
 
 

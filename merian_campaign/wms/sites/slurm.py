@@ -235,7 +235,7 @@ class Slurm(CampaignSite):
         options = self.value("scheduler_options", str, "")
         if file is None or not _NOT_INHERITED.search(options):
             return []
-        return [f"source {shlex.quote(file)} || exit 1"]
+        return [f"source {shlex.quote(file)}", "[ $? = 0 ] || exit 1"]
 
     def _submit_path(self) -> Path:
         return Path(get_bps_config_value(self.config, "submitPath", str, required=True))
