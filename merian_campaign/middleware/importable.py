@@ -21,6 +21,7 @@ from merian_campaign.domain.importing import (
     StackReport,
     Wanted,
     parse_requirement,
+    pip_command,
 )
 from merian_campaign.wms import versions
 
@@ -146,7 +147,9 @@ def main() -> int:
         sys.stdout.write(f"{error}\n")
         return 1
     if bad:
-        sys.stdout.write(", ".join(entry.words for entry in bad) + "\n")
+        command = pip_command(bad, python=sys.executable)
+        advice = f"; to install what is missing, and nothing else: {command}" if command else ""
+        sys.stdout.write(f"{', '.join(entry.words for entry in bad)}{advice}\n")
     return 1 if bad else 0
 
 

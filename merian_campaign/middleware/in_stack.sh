@@ -34,7 +34,7 @@ failed() {
     exec 1>&3 2>&4 3>&- 4>&-
     cat "$stack_output"
     [ -n "$why" ] || why=$(said)
-    exec env "${unsets[@]}" "${settings[@]}" "$own_python" -m merian_campaign.cli.app "${words[@]}" --no-stack "$why"
+    exec env "${unsets[@]}" "${settings[@]}" "$own_python" -m merian_campaign "${words[@]}" --no-stack "$why"
 }
 trap failed EXIT
 
@@ -50,4 +50,4 @@ stack_python=$(command -v python || command -v python3) || { why="there is no py
 trap - EXIT
 cat "$stack_output"
 exec 3>&- 4>&-
-exec "$stack_python" -m merian_campaign.cli.app "${words[@]}"
+exec "$stack_python" -m merian_campaign "${words[@]}"

@@ -90,6 +90,10 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         return str(workflow.submit), workflow.name, ""
 
     def _run(self, workflow: CampaignWorkflow, *, resumed: bool) -> None:
+        other = versions.mismatch(workflow.submit)
+        if other:
+            words = f"the LSST stack is not the one that built the quantum graph: {other}"
+            raise BpsSubprocessError(INFRASTRUCTURE_FAILED, f"{workflow.submit}: {words}")
         try:
             tally = workflow.execute_all(resumed=resumed)
         except StoppedError as stopped:

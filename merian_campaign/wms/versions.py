@@ -74,7 +74,7 @@ def mismatch(submit: Path) -> str:
     try:
         built = json.loads((submit / FILE_NAME).read_text(encoding="utf-8"))
         before = from_json(built)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return ""
     return ", ".join(differences(before, take()))
 

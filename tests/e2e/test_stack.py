@@ -1,4 +1,4 @@
-"""Campaigns whose drivers run inside an LSST stack: set up, recorded, kept to, and what becomes of trouble."""
+"""Campaigns whose drivers run in an LSST stack: set up, recorded, kept to; and what becomes of trouble."""
 
 from __future__ import annotations
 
