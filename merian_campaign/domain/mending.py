@@ -14,9 +14,15 @@ _PASSING = re.compile(
     r"|no route to host|broken pipe",
     re.IGNORECASE,
 )
+_CERTAIN = re.compile(
+    r"password authentication failed|no pg_hba.conf entry|(database|role|relation) \S+ does not exist"
+    r"|no such (table|column)",
+    re.IGNORECASE,
+)
 _HOPELESS = re.compile(
     r"FOREIGN KEY constraint|UNIQUE constraint|no such file or directory|does not exist|not found in registry"
     r"|no module named|could not be imported|ImportError|ModuleNotFoundError|SyntaxError|NameError"
+    r"|(Value|Type|Key|Attribute|Index|Assertion|NotImplemented)Error"
     r"|No such (option|command)|Invalid value|Missing (argument|option)|Got unexpected"
     r"|Missing(DatasetType|Collection)\w*Error|CollectionTypeError|Conflicting\w*Error|Conflict\b"
     r"|FieldValidationError|ValidationError|OrphanedRecord|DataIdValueError|DimensionNameError"
@@ -43,6 +49,8 @@ def needs_person(text: str, *, checked: bool) -> bool:
         Whether a check of ours refused it, rather than a command that failed: what a check finds wrong stays
         wrong, unless it could not look.
     """
+    if _CERTAIN.search(text):
+        return True
     if _PASSING.search(text):
         return False
     return checked or _HOPELESS.search(text) is not None

@@ -19,6 +19,9 @@ PASSING = [
     "TimeoutError: timed out",
 ]
 HOPELESS = [
+    'psycopg2.OperationalError: connection to server failed: FATAL: database "merian" does not exist',
+    "psycopg2.OperationalError: FATAL: password authentication failed for user merian",
+    "ValueError: unknown sky map configuration",
     "sqlite3.IntegrityError: FOREIGN KEY constraint failed",
     "Error: Invalid value for '--transfer': 'steal' is not one of",
     "Error: No such option: --limits",
