@@ -32,6 +32,12 @@ def program(name: str) -> str:
     return str(beside) if beside.exists() else shutil.which(name) or str(beside)
 
 
+def own(*words: str) -> list[str]:
+    """Return a command line of this package for this very Python, whatever else the PATH has of that name."""
+    beside = Path(sys.executable).parent / "merian-campaign"
+    return [str(beside), *words] if beside.exists() else [sys.executable, "-m", "merian_campaign", *words]
+
+
 def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     """Return the environment of a submission's processes.
 
@@ -159,11 +165,11 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
     graph = find_graph(paths)
     if graph is None:
         return "there is no quantum graph"
-    command = [
-        program("merian-campaign"), "exclusive", "--repository", repository, "--",
+    command = own(
+        "exclusive", "--repository", repository, "--",
         "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
         "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,
-    ]  # fmt: skip
+    )  # fmt: skip
     with Path(paths.driver_log).open("ab") as log:
         done = subprocess.run(
             command,

@@ -61,7 +61,7 @@ class LocalDrivers:
         paths = SubmissionPaths(directory=submission.directory)
         if Path(paths.stack).is_file():
             return in_stack(paths.stack, words=words, output=f"{submission.directory}/stack.out")
-        return (bps_run.program("merian-campaign"), *words)
+        return tuple(bps_run.own(*words))
 
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver in a session of its own; return its pid."""

@@ -80,10 +80,10 @@ class SubmissionWork:
         if not self._warm:
             return [bps_run.program("bps"), "--long-log", "submit", self.paths.yaml]
         target = self._target
-        return [
-            bps_run.program("merian-campaign"), "submit", self.paths.directory,
+        return bps_run.own(
+            "submit", self.paths.directory,
             "--repository", target.repository, "--run", target.run, "--chain", target.chain,
-        ]  # fmt: skip
+        )  # fmt: skip
 
     def _ask_predicted(self) -> None:
         graph = bps_run.find_graph(self.paths)
