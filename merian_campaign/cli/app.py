@@ -15,6 +15,7 @@ from merian_campaign.cli import (
     commands_prepare,
     commands_registry,
     commands_run,
+    commands_stack,
     commands_system,
     commands_tracts,
     commands_transfer,
@@ -47,6 +48,7 @@ commands_look.register(app)
 commands_control.register(app)
 commands_housekeeping.register(app)
 commands_transfer.register(app)
+commands_stack.register(app)
 commands_system.register(app)
 
 

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from merian_campaign.domain import plan, remedy, share
+from merian_campaign.domain import mending, plan, remedy, share
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.fit import most_share, refused
 from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.runs import PREFLIGHT
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -196,7 +195,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
             move = _group_move(spec, gates, group, situation)
             if move is not None:
                 decisions.append(move)
-            elif group.state is GroupState.READY:
+            elif group.state is GroupState.READY and not _pauses(spec, group, situation.now):
                 ready.append(group)
     if snapshot.campaign.state is CampaignState.ACTIVE:
         decisions.extend(_starts(spec, snapshot, share.in_turn(spec, ready), situation))
@@ -232,6 +231,35 @@ def _starts(
             limited = share.limited(spec, wanted.remedy, given)
             fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
+
+
+def next_try(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> datetime | None:
+    """Return when the first of the groups that wait for their next try is due; `None` when none waits."""
+    if snapshot.campaign.state is not CampaignState.ACTIVE:
+        return None
+    steps = {step.name for step in spec.steps}
+    waiting = (
+        _due(spec, group)
+        for group in snapshot.groups
+        if group.state is GroupState.READY and group.step in steps and group.live is None
+    )
+    return min((due for due in waiting if due is not None and due > now), default=None)
+
+
+def _due(spec: CampaignSpec, group: GroupView) -> datetime | None:
+    """Return when an action that failed is tried again; `None` when nothing has to be waited for."""
+    recent = _recent(group)
+    if not isinstance(spec.step(group.step), ActionStep) or not recent:
+        return None
+    last = recent[-1]
+    if last.outcome is not SubmissionOutcome.FAILED or last.finished_at is None:
+        return None
+    return last.finished_at + mending.pause_after(len(recent))
+
+
+def _pauses(spec: CampaignSpec, group: GroupView, now: datetime) -> bool:
+    due = _due(spec, group)
+    return due is not None and due > now
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -322,7 +350,7 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     if last.outcome is SubmissionOutcome.CANCELLED:
         return move(GroupState.CANCELLED, "its submission was cancelled")
     if isinstance(step, ActionStep):
-        return _judge_action(group, step, last)
+        return _judge_action(spec, group, step, last)
     if last.outcome is SubmissionOutcome.FAILED:
         return _judge_failed_start(group, last)
     if last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0:
@@ -333,16 +361,18 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     return _judge_open(spec, step, group, situation)
 
 
-def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
+def _judge_action(spec: CampaignSpec, group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
     if last.outcome is SubmissionOutcome.SUCCEEDED:
         return MoveGroup(group=group, state=GroupState.DONE, reason=last.reason)
-    if len(_recent(group)) < step.max_submissions:
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}")
+    if not last.needs_person and len(_recent(group)) < step.max_submissions:
+        due = _due(spec, group)
+        when = "" if due is None else f"; next try at {due.astimezone(UTC):%H:%M} UTC"
+        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}{when}")
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
 
 
 def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
-    if last.reason.startswith(PREFLIGHT):
+    if last.needs_person:
         return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
     failed = 0
     for entry in reversed(_recent(group)):

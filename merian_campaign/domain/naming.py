@@ -101,6 +101,16 @@ class SubmissionPaths:
         return self._path(f"driver{epoch}.sh")
 
     @property
+    def stack(self) -> str:
+        """How the LSST environment is set up (bash), where a campaign or site says so."""
+        return self._path("stack.sh")
+
+    @property
+    def versions(self) -> str:
+        """The versions of the LSST stack that its driver found (JSON)."""
+        return self._path("versions.json")
+
+    @property
     def progress(self) -> str:
         """What the driver has come to (JSON, replaced atomically)."""
         return self._path("progress.json")

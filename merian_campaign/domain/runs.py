@@ -31,19 +31,30 @@ class RunEnd(StrEnum):
     """It could not build the graph, initialise the run, ingest, or do its action."""
     LOST = "lost"
     """An earlier driver died in the middle; what it had done was collected."""
-    REFUSED = "refused"
-    """The preflight found what would make it fail: no graph was built, and none would be by another try."""
     CANCELLED = "cancelled"
     """It was stopped on request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended, with the reason in words and the exit code of the program that did it."""
+    """How a run ended.
+
+    Parameters
+    ----------
+    end : `RunEnd`
+        How.
+    reason : `str`
+        Why, in words.
+    exit_code : `int` or `None`
+        Of the program that did it.
+    needs_person : `bool`
+        Whether it failed of something that only a person can mend: another try gives the same.
+    """
 
     end: RunEnd
     reason: str
     exit_code: int | None = None
+    needs_person: bool = False
 
 
 def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
@@ -54,18 +65,22 @@ def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
         "end": result.end.value,
         "reason": result.reason,
         "exit_code": result.exit_code,
+        "needs_person": result.needs_person,
     }
 
 
 def from_json(value: Mapping[str, Any]) -> RunResult:
     """Read a driver's outcome file; the inverse of `to_json`."""
-    return RunResult(end=RunEnd(value["end"]), reason=value["reason"], exit_code=value["exit_code"])
+    return RunResult(
+        end=RunEnd(value["end"]),
+        reason=value["reason"],
+        exit_code=value["exit_code"],
+        needs_person=value.get("needs_person", False),
+    )
 
 
 def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:
     """Return a submission's outcome from its run and from whether every quantum succeeded."""
     if result.end is RunEnd.RAN:
         return SubmissionOutcome.SUCCEEDED if all_succeeded else SubmissionOutcome.PARTIAL
-    if result.end is RunEnd.REFUSED:
-        return SubmissionOutcome.FAILED
     return SubmissionOutcome(result.end.value)

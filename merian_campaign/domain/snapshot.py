@@ -102,6 +102,12 @@ class SubmissionView:
         Whether a person asked for it to stop.
     driver_job : `str`
         Name of the Slurm job of its latest driver; empty when that is a process.
+    needs_person : `bool`
+        Whether it failed of something that only a person can mend.
+    versions_sha : `str`
+        Digest of the versions of the LSST stack that it ran under; empty when it ran nothing.
+    versions_short : `str`
+        The versions that its driver found, in a few words.
     """
 
     id: int
@@ -121,6 +127,9 @@ class SubmissionView:
     finished_at: datetime | None = None
     cancel_requested: bool = False
     driver_job: str = ""
+    needs_person: bool = False
+    versions_sha: str = ""
+    versions_short: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +154,8 @@ class GroupView:
         Submissions up to this number no longer count against the caps (a person said «retry»).
     submissions : `tuple` [`SubmissionView`, ...]
         By number.
+    stack_from : `int`
+        Submissions up to this number do not bind later ones to their versions of the stack.
     counts : `Counts`
         Quanta by state.
     open_quanta : `tuple` [`OpenQuanta`, ...]
@@ -162,6 +173,7 @@ class GroupView:
     submissions: tuple[SubmissionView, ...]
     counts: Counts
     open_quanta: tuple[OpenQuanta, ...]
+    stack_from: int = 0
 
     @property
     def tract(self) -> int | None:

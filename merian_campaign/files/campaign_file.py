@@ -16,6 +16,7 @@ from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.files.complaints import bad_file, dotted
+from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
@@ -147,6 +148,8 @@ def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, 
         key: _path(value, base) if key in {"butler", "failure_rules", "work_dir"} else value
         for key, value in data.items()
     }
+    if "stack" in made:
+        made["stack"] = absolute_stack(made["stack"], base)
     if isinstance(made.get("site"), str):
         made["site"] = site_file(made["site"], base, own_sites=own_sites)
     if isinstance(made.get("include"), list):

@@ -41,6 +41,10 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     grouping["anyOf"] = [{"enum": ["everything", "tract"]}, grouped]
     tracts = schema["properties"]["tracts"]
     tracts["anyOf"] = [*tracts.pop("oneOf"), {"const": "discover"}]
+    for name in ("setup", "packages"):
+        listed = definitions["Stack"]["properties"][name]
+        moved = {key: listed.pop(key) for key in ("type", "items", "default") if key in listed}
+        listed["anyOf"] = [{"type": "string"}, moved]
     for name in ("BpsStep", "ActionStep"):
         after = definitions[name]["properties"]["after"]
         after["items"] = {"anyOf": [{"type": "string"}, after["items"]]}

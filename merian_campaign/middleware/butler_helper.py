@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
@@ -182,7 +183,9 @@ def serve(requests: Iterator[str], reply: Callable[[str], None]) -> None:
             answer = {"ok": True, **command(**request)}
         except Exception as error:  # noqa: BLE001 - the parent decides what an error means
             traceback.print_exc()
-            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+            text = f"{type(error).__name__}: {error}"
+            hopeless = getattr(error, "needs_person", mending.needs_person(text, checked=False))
+            answer = {"ok": False, "error": text, "needs_person": hopeless}
         reply(json.dumps(answer))
 
 

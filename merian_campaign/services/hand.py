@@ -20,6 +20,7 @@ from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
+from merian_campaign.domain.stack import prelude
 from merian_campaign.domain.states import QuantumState
 from merian_campaign.services.hold import hold_file
 from merian_campaign.services.outlook import Outlook, refused_words
@@ -164,7 +165,21 @@ class Hand:
 
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
+        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
+        if self._settings.site.driver is not None:
+            return self._launch_job(group, submission, self._settings.site.driver, words)
+        self._store.launching(submission_id=submission.id, now=self._around.clock())
+        self._drivers.launch(submission=submission, environment=self._spec.environment)
+        return words
+
+    def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
+        """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
+        paths = SubmissionPaths(directory=submission.directory)
+        files: dict[str, str] = {}
+        stack = self._settings.stack
+        if stack.sets_up:
+            files[paths.stack] = prelude(stack, file=paths.stack)
         if isinstance(step, BpsStep):
             request = self._request(
                 group,
@@ -173,18 +188,12 @@ class Hand:
                 directory=submission.directory,
                 remedy=submission.remedy,
             )
-            paths = SubmissionPaths(directory=submission.directory)
-            files = {paths.yaml: render.render(request)}
+            files[paths.yaml] = render.render(request)
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
             if not group.counts.expected:  # no submission of it has had a graph
                 files[paths.preflight] = self._group_check(group, step, number=submission.number)
-            self._drivers.prepare(directory=submission.directory, files=files)
-        if self._settings.site.driver is not None:
-            return self._launch_job(group, submission, self._settings.site.driver, words)
-        self._store.launching(submission_id=submission.id, now=self._around.clock())
-        self._drivers.launch(submission=submission, environment=self._spec.environment)
-        return words
+        return files
 
     def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
         """Return what the driver looks at before it builds a graph."""
@@ -288,6 +297,7 @@ class Hand:
             actor=self._around.actor,
             now=now,
             jobs=self._outlook.records(submission, journal=journal, now=now, final=True),
+            needs_person=result.needs_person,
         )
         return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
 

@@ -41,6 +41,7 @@ from merian_campaign.domain.states import (
     GroupState,
     SubmissionOutcome,
 )
+from merian_campaign.domain.versions import Versions
 
 __all__ = [
     "AttemptRow",
@@ -159,8 +160,13 @@ class Store(Protocol):
     ) -> None:
         """Move a group along the transition table and record the event."""
 
-    def retry_group(self, *, group_id: int, reason: str, actor: str, now: datetime) -> None:
-        """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number)."""
+    def retry_group(
+        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+    ) -> None:
+        """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number).
+
+        With ``allow_stack_change`` also what versions of the stack it ran under (``stack_from``).
+        """
 
     def prepare_submission(
         self,
@@ -206,6 +212,17 @@ class Store(Protocol):
     ) -> bool | None:
         """Extend the lease; `True` to go on, `False` when asked to cancel, `None` when superseded."""
 
+    def record_versions(
+        self, *, submission_id: int, epoch: int, versions: Mapping[str, Any], ran: bool
+    ) -> None:
+        """Put on record the versions of the stack that a driver found, and whether it runs under them.
+
+        Nothing is written for a driver that was superseded.
+        """
+
+    def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
+        """Return what `record_versions` put on record."""
+
     def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
         """Ask a submission's driver to stop."""
 
@@ -230,6 +247,7 @@ class Store(Protocol):
         actor: str,
         now: datetime,
         jobs: Sequence[JobRecord] = (),
+        needs_person: bool = False,
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
@@ -285,6 +303,9 @@ class Work(Protocol):
 
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""
+
+    def versions(self) -> Versions:
+        """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
 
     def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
         """Do a butler action."""

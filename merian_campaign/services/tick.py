@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.decide import Decision, next_try
 from merian_campaign.domain.looking import look_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
@@ -41,7 +41,8 @@ class TickReport:
     notes : `tuple` [`str`, ...]
         What was seen besides, e.g. that Slurm does not answer.
     waiting : `bool`
-        Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on.
+        Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on, or
+        something is tried again later.
     """
 
     actions: tuple[str, ...]
@@ -160,8 +161,15 @@ class Tick:
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
             notes=(*filter(None, [seen.note]), *_notes(mind, snapshot, trouble=trouble)),
-            waiting=left.alive > 0 or bool(mind.waits or mind.held) or seen.waits,
+            waiting=left.alive > 0
+            or bool(mind.waits or mind.held)
+            or seen.waits
+            or self._pauses(spec, snapshot),
         )
+
+    def _pauses(self, spec: CampaignSpec, snapshot: Snapshot) -> bool:
+        """Say whether a group waits for nothing but the time of its next try."""
+        return next_try(spec, snapshot, now=self.around.clock()) is not None
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
         """Decide and act until nothing more follows; return changed quantum rows and the last snapshot."""

@@ -11,8 +11,15 @@ SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        g.state, g.reason, coalesce(s.n, 0)::integer AS submissions,
        coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
        coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
-       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown
+       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown,
+       coalesce(v.short, '') AS stack
 FROM "group" AS g
+LEFT JOIN (
+    SELECT DISTINCT ON (s.group_id) s.group_id, s.versions->>'short' AS short
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND s.versions IS NOT NULL
+    ORDER BY s.group_id, s.number DESC
+) AS v ON v.group_id = g.id
 LEFT JOIN (
     SELECT s.group_id, count(*) AS n
     FROM submission AS s JOIN "group" AS g ON g.id = s.group_id

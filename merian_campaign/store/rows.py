@@ -78,6 +78,9 @@ def submission_view(row: RowMapping) -> SubmissionView:
         finished_at=row["finished_at"],
         cancel_requested=row["cancel_requested"],
         driver_job=row["driver_job"],
+        needs_person=row["needs_person"],
+        versions_sha=row["versions_sha"],
+        versions_short="" if row["versions"] is None else row["versions"]["short"],
     )
 
 
@@ -101,6 +104,7 @@ def group_view(
         submissions=submissions,
         counts=counts,
         open_quanta=open_quanta,
+        stack_from=row["stack_from"],
     )
 
 

@@ -138,6 +138,7 @@ group = Table(
     _count("attempts_from"),
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
+    _count("stack_from"),
     _one_of("state", GroupState),
     UniqueConstraint("campaign_id", "step", "key"),
     comment="One step on one data-ID selection: the unit of work",
@@ -167,6 +168,10 @@ submission = Table(
     Column("lease_expires_at", _TIME),
     Column("finished_at", _TIME),
     _text("driver_job"),
+    Column("needs_person", Boolean, nullable=False, server_default=text("false")),
+    # Of what it ran under, empty when it ran nothing; and all that its driver found, merely to be shown.
+    _text("versions_sha"),
+    Column("versions", JSONB),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

@@ -113,7 +113,9 @@ def test_that_nothing_is_selected_is_for_if_empty_to_judge(if_empty: str) -> Non
 
 
 def test_a_refused_submission_has_failed() -> None:
-    result = RunResult(end=RunEnd.REFUSED, reason=f"{PREFLIGHT}no tract; correct it", exit_code=13)
+    result = RunResult(
+        end=RunEnd.FAILED, reason=f"{PREFLIGHT}no tract; correct it", exit_code=13, needs_person=True
+    )
     assert outcome_of(result, all_succeeded=True) is SubmissionOutcome.FAILED
     assert from_json(to_json(result, epoch=1)) == result
 
@@ -122,7 +124,9 @@ def test_a_group_that_is_refused_goes_to_a_person_at_once() -> None:
     spec = _spec()
     reason = f"{PREFLIGHT}no tract; correct it"
     refused = group(
-        "one", "night20210318", submissions=(finished(1, SubmissionOutcome.FAILED, reason=reason),)
+        "one",
+        "night20210318",
+        submissions=(finished(1, SubmissionOutcome.FAILED, reason=reason, needs_person=True),),
     )
     (moved,) = decide(spec, snapshot(refused), situation(steps=("one",)))
     assert isinstance(moved, MoveGroup)
@@ -133,7 +137,7 @@ def test_a_group_that_is_refused_goes_to_a_person_at_once() -> None:
         "night20210318",
         state=GroupState.READY,
         attempts_from=1,
-        submissions=(finished(1, SubmissionOutcome.FAILED, reason=reason),),
+        submissions=(finished(1, SubmissionOutcome.FAILED, reason=reason, needs_person=True),),
     )
     (submit,) = decide(spec, snapshot(again), situation(steps=("one",)))
     assert isinstance(submit, Submit)

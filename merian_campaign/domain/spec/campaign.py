@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import Name, Strict
 from merian_campaign.domain.spec.grouping import ByTract, Discover, Tracts, dimension_of
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.steps import (
     ActionStep,
     Afterburner,
@@ -59,6 +60,9 @@ class CampaignSpec(Strict):
         Literal["stock", "campaign"],
         Field(description="stock: lsst.ctrl.bps.parsl.ParslService; campaign: our own service on Parsl."),
     ] = "campaign"
+    stack: Annotated[
+        Stack | None, Field(description="The LSST environment; key by key before the site's own.")
+    ] = None
     collections: Collections
     include: Annotated[
         tuple[str, ...], BeforeValidator(_tuple), Field(description="BPS files every submission includes.")
