@@ -46,7 +46,8 @@ _UNDISCOVERED = """
 SELECT 0 AS place, s.step ->> 'name' AS step, 'discover' AS "group", (s.number - 1)::integer AS ordinal,
        NULL::bigint AS tract, 'waiting' AS state,
        'its tracts are discovered once visits are defined' AS reason,
-       0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown
+       0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown,
+       '' AS stack
 FROM (
     SELECT r.spec FROM revision AS r WHERE r.campaign_id = %(campaign_id)s ORDER BY r.number DESC LIMIT 1
 ) AS r
@@ -61,7 +62,7 @@ WHERE r.spec -> 'tracts' ? 'discover'
 
 BOARD = f"""
 SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown
+       pending, running, succeeded, failed, blocked, unknown, stack
 FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
 ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
