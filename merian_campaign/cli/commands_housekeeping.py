@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -13,15 +14,25 @@ from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import console, note, say, show, show_json
 from merian_campaign.context import Context
 
+_SECONDS = 60.0
+
 
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
-    """Give what shows one line of progress on a terminal, replaced by the next; elsewhere nothing."""
+    """Give what shows one line of progress on a terminal, replaced by the next; elsewhere one a minute."""
     from rich.text import Text
 
     screen = console(stderr=True)
     if not screen.is_terminal:
-        yield lambda _: None
+        said = time.monotonic()
+
+        def now_and_then(line: str) -> None:
+            nonlocal said
+            if time.monotonic() - said >= _SECONDS:
+                said = time.monotonic()
+                note(line)
+
+        yield now_and_then
         return
     with screen.status("") as status:
         yield lambda line: status.update(Text(line, no_wrap=True, overflow="ellipsis"))
@@ -59,8 +70,9 @@ def clean(
 ) -> None:
     """Remove superseded RUN collections and debris of dead submissions, after showing the list and a yes.
 
-    Of a RUN that goes, the chains are redefined first. Raws, calibrations, inputs, other campaigns, what is
-    under way, and anything that some chain shows are never touched. Killed and repeated, it finishes.
+    Of a RUN that goes, the chains are redefined first. Killed and repeated, it finishes.
+
+    Never touched are raws, calibrations, inputs, other campaigns, what runs, and what any chain shows.
     """
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.reports.housekeeping import cleaning_json, cleaning_view

@@ -56,6 +56,7 @@ def export(
     """Copy a campaign's final datasets into a folder for another site, with a manifest and checksums.
 
     Killed and repeated, it copies only what is missing or damaged; the manifest is written last.
+
     `butler import` reads the folder too.
     """
     wanted = tuple(part.strip() for part in types.split(",") if part.strip())
@@ -112,8 +113,9 @@ def import_(
 ) -> None:
     """Import an export into a butler repository, and make a chain show it.
 
-    Checksums are compared before anything is registered. What the repository has already is skipped: run
-    twice, it has one effect. The tracking database is not needed.
+    Checksums are compared before anything is registered. The tracking database is not needed.
+
+    What the repository has already is skipped: run twice, it has one effect.
     """
     from merian_campaign.middleware.importing import ButlerImport
     from merian_campaign.services.transfer import import_export

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from textwrap import shorten
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.naming import parse_run_collection
@@ -30,6 +31,9 @@ _DEAD = frozenset(
         SubmissionOutcome.EMPTY,
     }
 )
+
+
+_SHORT = 100
 
 
 class Kind(StrEnum):
@@ -282,11 +286,11 @@ def _judge(
     elif not found.exists:
         return None
     elif not found.registered or not found.parents:
-        verdict = _unchained(outcome, registered=found.registered)
+        verdict = _unchained(submission, registered=found.registered)
     elif not found.seen:
-        verdict = _unseen(outcome, datasets=found.datasets, later=_later(group, submission, facts))
+        verdict = _unseen(submission, datasets=found.datasets, later=_later(group, submission, facts))
     if verdict is None and found.strays:
-        verdict = (Kind.STRAY_FILES, "the registry does not know them; their RUN stays")
+        verdict = (Kind.STRAY_FILES, f"the registry does not know them; their RUN ({outcome}) stays")
     if verdict is None or isinstance(verdict, str):
         return verdict
     kind, reason = verdict
@@ -301,26 +305,27 @@ def _judge(
     )
 
 
-def _unchained(outcome: SubmissionOutcome | None, *, registered: bool) -> tuple[Kind, str] | str:
+def _unchained(submission: SubmissionView, *, registered: bool) -> tuple[Kind, str] | str:
     """Judge what no chain has: a RUN, or a folder that is not registered."""
+    outcome = submission.outcome
+    # Whether its outputs are worth anything, a person can tell from why it ended.
+    why = f" ({shorten(submission.reason, _SHORT, placeholder=' ...')})" if submission.reason else ""
     if outcome in _DEAD and registered:
-        return Kind.DEAD_RUN, f"it ended as {outcome}, and is in no chain"
+        return Kind.DEAD_RUN, f"it is in no chain, and ended as {outcome}{why}"
     if outcome in _DEAD:
-        return Kind.DEAD_FOLDER, f"it ended as {outcome}, and nothing of it was ingested"
+        return Kind.DEAD_FOLDER, f"nothing of it was ingested, and it ended as {outcome}{why}"
     if registered:
         return f"it is in no chain, though it ended as {outcome}; somebody has taken it out"
     return f"it ended as {outcome}, but its outputs are not in the registry; see its driver.log"
 
 
-def _unseen(
-    outcome: SubmissionOutcome | None, *, datasets: int, later: int | None
-) -> tuple[Kind, str] | None:
+def _unseen(submission: SubmissionView, *, datasets: int, later: int | None) -> tuple[Kind, str] | None:
     """Judge a RUN of which no chain shows anything."""
     if later is not None:
         what = "no chain shows any of its datasets" if datasets else "it holds no datasets"
         return Kind.SUPERSEDED, f"{what}; submission {later} came after it"
-    if not datasets and outcome in _DEAD:
-        return Kind.SUPERSEDED, f"it ended as {outcome}, and holds no datasets"
+    if not datasets and submission.outcome in _DEAD:
+        return Kind.SUPERSEDED, f"it ended as {submission.outcome}, and holds no datasets"
     return None
 
 

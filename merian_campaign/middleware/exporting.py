@@ -55,13 +55,13 @@ class ButlerExport:
         from lsst.daf.butler import Butler  # noqa: PLC0415 - costs seconds
 
         try:
-            butler = Butler.from_config(repository, writeable=False, **defaults)
+            butler = Butler.from_config(repository, writeable=False)
         except Exception as error:
             raise UnavailableError(
                 f"{repository}: the repository cannot be opened ({type(error).__name__}: {error})"
             ) from error
-        with butler:
-            yield cls(butler, defaults.get("instrument", ""))
+        with butler, butler.clone(dataId=_known(butler, defaults)) as ready:
+            yield cls(ready, defaults.get("instrument", ""))
 
     def select(self, wish: Wish, *, tell: Tell) -> Selected:
         """Find the datasets of a wish, and their files.
@@ -185,6 +185,15 @@ class ButlerExport:
             # Bands are known to a registry by the filters of its instruments alone.
             for element in ("instrument", "physical_filter") if self._instrument else ():
                 export.saveDimensionData(element, self._of_instrument(element))
+
+
+def _known(butler: Any, values: Mapping[str, str]) -> dict[str, str]:  # noqa: ANN401 - lsst type
+    """Return the values of dimensions that the repository has: others cannot be defaults."""
+    return {
+        name: value
+        for name, value in values.items()
+        if value in {record.name for record in butler.query_dimension_records(name, explain=False)}
+    }
 
 
 def versions() -> dict[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from merian_campaign.domain.errors import CampaignError, UnavailableError
-from merian_campaign.domain.housekeeping import RunFacts
+from merian_campaign.domain.housekeeping import ForbiddenError, RunFacts
 from merian_campaign.domain.inventory import CollectionFacts
 
 Tell = Callable[[str], None]
@@ -127,7 +127,7 @@ class ButlerHousekeeping:
             if not facts.registered:
                 return
             if facts.parents:
-                raise UnavailableError(f"{run}: somebody has put it into {facts.parents[0]}; nothing removed")
+                raise ForbiddenError(f"{run}: was put into {facts.parents[0]} just now; it was not removed")
             butler.removeRuns([run])
 
     def remove_files(self, run: str) -> int:

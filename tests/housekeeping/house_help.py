@@ -183,4 +183,4 @@ class House:
 
 def environment(home: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIAN_CAMPAIGN")}
-    return {**kept, "MERIAN_CAMPAIGN_HOME": str(home), "COLUMNS": "100"}
+    return {**kept, "MERIAN_CAMPAIGN_HOME": str(home), "COLUMNS": "250"}
