@@ -202,7 +202,7 @@ class HostFacts:
     Parameters
     ----------
     cores, memory_mb : `int`
-        What it has.
+        Cores that it has, and memory that it shares out among quanta, MiB.
     folders : `tuple` [`FolderFacts`, ...]
         Folders to be written to.
     credentials : `str`
