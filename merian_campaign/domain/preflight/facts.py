@@ -98,7 +98,7 @@ class Exposure:
     physical_filter : `str`
         Whole name.
     begin, end : `int`
-        When it was taken.
+        When it was taken; 0 when that is not known.
     visits : `tuple` [`int`, ...]
         Its visits, where groups are cut by visit.
     """
