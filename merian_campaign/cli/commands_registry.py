@@ -29,9 +29,11 @@ EXIT_FOUND = 2
 def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
     """Look for what would fail, before any graph is built; each finding says what to do.
 
-    Pipelines and overrides, inputs and outputs, selections by group, tracts, filters, calibrations against
-    the dates of the exposures, disks and quotas, the tracking database, memory and Slurm's limits. Nothing is
-    changed. Exit status: 2 when submissions would fail; 0 when there are notes only.
+    Pipelines and overrides, inputs and outputs, selections by group, tracts,
+    filters, calibrations against the exposures' dates, disks and quotas, the
+    tracking database, memory, and Slurm's limits. Nothing is changed.
+
+    Exit status: 2 when submissions would fail, 0 when there are notes only.
     """
     from merian_campaign.reports.preflight import preflight_json, preflight_view, summary
 

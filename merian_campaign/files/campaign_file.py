@@ -16,6 +16,7 @@ from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.files.complaints import bad_file, dotted
+from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
@@ -75,6 +76,7 @@ def load_campaign(
     resolved = _absolute(
         {**_expand(document, surroundings), **chosen}, path.parent, own_sites=environment.get(SITE_PATH, "")
     )
+    resolved = read_id_lists(resolved, base=path.parent, document=document)
     spec = _validate(document, resolved)
     problems = missing_files(spec, document)
     if problems:

@@ -7,6 +7,13 @@ from typing import Any
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 
+_FILE = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "description": "File of ids and ranges."}},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
 
 def campaign_schema() -> dict[str, Any]:
     """Return the JSON Schema of campaign files; arguments are given by action."""
@@ -52,11 +59,11 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
 
 
 def _loosen(node: Any, integers: dict[str, Any]) -> None:  # noqa: ANN401 - any JSON value
-    """Let every list of integers hold ranges too, or be one number or range."""
+    """Let every list of integers hold ranges too, or be one number or range, or lie in a file."""
     if isinstance(node, dict):
         if node.get("type") == "array" and node.get("items") == {"type": "integer"}:
             listed = {key: node.pop(key) for key in ("type", "items", "minItems") if key in node}
-            node["anyOf"] = [{**listed, "items": integers}, *integers["anyOf"]]
+            node["anyOf"] = [{**listed, "items": integers}, *integers["anyOf"], _FILE]
             return
         for value in node.values():
             _loosen(value, integers)

@@ -216,8 +216,9 @@ class Inquiry:
         """Return the tracts of a sky map; `None` when it is not registered."""
         if skymap is None or not self._known("skymap", skymap):
             return None
-        records = self._butler.query_dimension_records("tract", skymap=skymap, explain=False, limit=None)
-        return frozenset(int(record.id) for record in records)
+        with self._butler.query() as query:
+            # Not their records: the regions of a sky map of the whole sky take long to read.
+            return frozenset(int(row["tract"]) for row in query.where(skymap=skymap).data_ids(["tract"]))
 
     def filters(self, instrument: str) -> Mapping[str, str] | None:
         """Return the bands of an instrument's filters; `None` when it is not registered."""
@@ -274,11 +275,12 @@ class Inquiry:
             return RepositoryFacts(there=self._there, problem=self._problem)
         collections = self.collections(names)
         filters = self.filters(instrument)
-        tracts = self.tracts(skymap)
+        asked = tuple(looks)
+        tracts = self.tracts(skymap) if any(look.by == "tract" for look in asked) else None
         selected: dict[str, Selected] = {}
         present: dict[tuple[str, str], Present] = {}
         wanted: dict[str, dict[str, None]] = {}
-        for look in looks if filters is not None else ():
+        for look in asked if filters is not None else ():
             pipeline = pipelines.get(look.place, PipelineFacts())
             opened = searched(look.inputs, collections=collections, made=made)
             there = [name for name in opened if name in collections]
@@ -293,9 +295,10 @@ class Inquiry:
                     wanted.setdefault(dataset_type, {}).update(dict.fromkeys(ranges))
             if look.by == "tract" and tracts is None:
                 continue
-            for asked in presences(look, pipeline, collections=collections, made=made):
-                holding = [name for name in there if asked.need.name in collections[name].holds]
-                present[look.place, asked.need.name] = self.present(look, asked.need, collections=holding)
+            for presence in presences(look, pipeline, collections=collections, made=made):
+                need = presence.need
+                holding = [name for name in there if need.name in collections[name].holds]
+                present[look.place, need.name] = self.present(look, need, collections=holding)
         return RepositoryFacts(
             collections=collections,
             selected=selected,

@@ -11,9 +11,9 @@ from pathlib import Path
 from merian_campaign.domain.preflight.facts import FolderFacts, HostFacts
 from merian_campaign.middleware.doing import ActionError
 from merian_campaign.middleware.doing_repository import check_credentials
+from merian_campaign.wms import node
 
 _GB = 1e9
-_MB = 2**20
 _QUOTA_SECONDS = 3.0
 _NEARLY = 0.95
 _NUMBERS = 8
@@ -38,7 +38,7 @@ def host_facts(
     """
     return HostFacts(
         cores=len(os.sched_getaffinity(0)),
-        memory_mb=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // _MB,
+        memory_mb=int(node.memory_mb(environ)),
         folders=tuple(_folder(folder, environ) for folder in dict.fromkeys(folders)),
         credentials=_credentials(repository, environ),
         remains=frozenset(directory for directory in directories if _was_used(Path(directory))),

@@ -19,6 +19,7 @@ from merian_campaign.domain.preflight.facts import (
     Tracking,
 )
 from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.ports import Scheduler, Store
 from merian_campaign.services.settings import CampaignSettings
@@ -108,13 +109,10 @@ class Preflight:
                 return Tracking(asked=False)
             campaigns = store.campaigns()
             known = any(campaign.name == spec.campaign for campaign in campaigns)
+            others = [_spec(campaign) for campaign in campaigns if campaign.name != spec.campaign]
             return Tracking(
                 groups=store.snapshot(spec.campaign).groups if known else (),
-                others=tuple(
-                    CampaignSpec.model_validate(campaign.spec)
-                    for campaign in campaigns
-                    if campaign.name != spec.campaign
-                ),
+                others=tuple(other for other in others if other is not None),
             )
         except CampaignError as error:
             return Tracking(problem=str(error))
@@ -128,6 +126,14 @@ class Preflight:
             return SchedulerFacts(unreachable=cluster)
         refused = [words for asked in _jobs(site) if (words := self.scheduler.would_refuse(asked))]
         return SchedulerFacts(cluster=cluster, refused=tuple(refused))
+
+
+def _spec(campaign: CampaignView) -> CampaignSpec | None:
+    """Return a campaign as applied; `None` for one of an earlier release that this one cannot read."""
+    try:
+        return CampaignSpec.model_validate(campaign.spec)
+    except ValueError:
+        return None
 
 
 def _jobs(site: SiteProfile) -> Iterable[Asked]:

@@ -379,7 +379,9 @@ def test_this_machine_must_have_the_memory_asked_for() -> None:
     requests = dict.fromkeys(("one", "three"), RequestTable(by_task={"calibrate": 20_000, "other": 99_999}))
     finding = _only(_found(settings=replace(SETTINGS, requests=requests)))
     assert finding.place == "one"
-    assert finding.message == "calibrate asks for 20000 MB, more than the 16000 MB that this machine has"
+    assert (
+        finding.message == "calibrate asks for 20000 MB, more than the 16000 MB that this machine shares out"
+    )
     small = replace(SITE, memory_mb=1000)
     assert len(_found(settings=replace(SETTINGS, site=small))) == 2
     assert FINE.host is not None

@@ -87,8 +87,8 @@ def test_what_would_fail_refuses_the_submission_with_what_to_do() -> None:
     assert _refused() == ""
     without = {name: facts for name, facts in COLLECTIONS.items() if name != "DECam/calib"}
     assert _refused(collections=without) == (
-        "the input collection DECam/calib is not in the repository, and no step makes it; "
-        "correct inputs:, or add the step that makes it"
+        "the input collection DECam/calib is not in the repository; "
+        "correct inputs:, or see what the step that should have made it did (is it in after:?)"
     )
     taken = {**COLLECTIONS, "runs/night/one/night20210318/001": CollectionFacts(kind="RUN")}
     assert "is there already" in _refused(collections=taken)

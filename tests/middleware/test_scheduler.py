@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from merian_campaign.domain.cluster import Asked
 from merian_campaign.domain.slurm import Answer, Watch
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
@@ -69,6 +70,26 @@ def test_a_cluster_without_accounting_is_not_silent(tmp_path: Path) -> None:
 def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
     asked = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct="echo 'Connection refused' >&2; exit 1")
     assert "Connection refused" in asked.look(WATCH).unreachable
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'sbatch: Job 17 to start at 2026-11-22T15:00:00' >&2", ""),
+        ("echo 'allocation failure: Invalid qos specification' >&2; exit 1", "Invalid qos specification"),
+        ("echo 'sbatch: error: Unable to contact slurm controller' >&2; exit 1", ""),
+        ("exec sleep 600", ""),
+    ],
+)
+def test_what_slurm_would_refuse_is_asked_for_nothing(tmp_path: Path, script: str, words: str) -> None:
+    line = f'echo "$@" > {tmp_path}/words; {script}'
+    asked = Asked(what="a block", where="site.yaml", qos="long", walltime="01:00:00", mem_mb=100, cpus=4)
+    found = scheduler(tmp_path, seconds=2.0, sbatch=line).would_refuse(asked)
+    assert found.startswith(f"a block would be refused: {words} (--qos=") if words else found == ""
+    assert (tmp_path / "words").read_text().split() == [
+        "--test-only", "--job-name=merian-campaign-test", "--qos=long", "--time=01:00:00",
+        "--cpus-per-task=4", "--mem=100M", "--nodes=1", "--ntasks-per-node=1", "--wrap=true",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def _of_type(
     uncovered = [
         exposure
         for exposure in selected.exposures
-        if not any(_overlap(exposure, promise.begin, promise.end) for promise in promises)
+        if exposure.end and not any(_overlap(exposure, promise.begin, promise.end) for promise in promises)
     ]
     table = _Table(there, order=order)
     missing, several = table.check(uncovered, selected.detectors)

@@ -98,7 +98,7 @@ class Exposure:
     physical_filter : `str`
         Whole name.
     begin, end : `int`
-        When it was taken.
+        When it was taken; 0 when that is not known.
     visits : `tuple` [`int`, ...]
         Its visits, where groups are cut by visit.
     """
@@ -202,7 +202,7 @@ class HostFacts:
     Parameters
     ----------
     cores, memory_mb : `int`
-        What it has.
+        Cores that it has, and memory that it shares out among quanta, MiB.
     folders : `tuple` [`FolderFacts`, ...]
         Folders to be written to.
     credentials : `str`

@@ -19,6 +19,8 @@ from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.base import as_ranges
 
 _FEW = 4
+_ADD = "add the step that makes it"
+_AFTER = "see what the step that should have made it did (is it in after:?)"
 
 type Groups = Mapping[str, tuple[int, ...]]
 """What each group of a step selects, by its key."""
@@ -79,11 +81,12 @@ def collection_findings(
         known = [other for other in collections if other.count("/") <= name.count("/") + 1]
         close = get_close_matches(name, known, n=1, cutoff=0.8)
         hint = f", did you mean {close[0]}?" if close else ""
+        nobody = ", and no step makes it" if made is not None else ""
         found.append(
             Finding(
                 place=look.place,
-                message=f"the input collection {name} is not in the repository, and no step makes it{hint}",
-                fix="correct inputs:, or add the step that makes it",
+                message=f"the input collection {name} is not in the repository{nobody}{hint}",
+                fix=f"correct inputs:, or {_ADD if made is not None else _AFTER}",
             )
         )
     return found
@@ -120,7 +123,7 @@ def dataset_findings(
             Finding(
                 place=look.place,
                 message=f"the pipeline needs {need.name}, and none of its input collections holds any{hint}",
-                fix="correct inputs:, or add the step that makes it",
+                fix=f"correct inputs:, or {_ADD if made is not None else _AFTER}",
                 fatal=not unsure,
                 empties=not need.prerequisite,
             )

@@ -58,6 +58,13 @@ def findings(spec: CampaignSpec, facts: Facts, *, settings: Settings) -> tuple[F
     for step in spec.steps:
         if isinstance(step, BpsStep) and step.name in facts.pipelines:
             found += inputs.pipeline_findings(step, facts.pipelines[step.name])
+    found += collisions.output_findings(
+        spec,
+        collections=facts.repository.collections,
+        tracking=facts.tracking,
+        remains=facts.host.remains if facts.host is not None else frozenset(),
+        root=settings.root,
+    )
     repository = facts.repository
     if repository.problem:
         found.append(Finding(place="butler", message=repository.problem, fix="correct butler:, or mend it"))
@@ -71,7 +78,7 @@ def findings(spec: CampaignSpec, facts: Facts, *, settings: Settings) -> tuple[F
             )
         )
     else:
-        found += _repository(spec, facts, settings)
+        found += _repository(spec, facts)
     order = [step.name for step in spec.steps]
     return tuple(sorted(dict.fromkeys(found), key=lambda entry: _position(entry.place, order)))
 
@@ -99,18 +106,12 @@ def _surroundings(spec: CampaignSpec, facts: Facts, settings: Settings) -> list[
     return found
 
 
-def _repository(spec: CampaignSpec, facts: Facts, settings: Settings) -> list[Finding]:
+def _repository(spec: CampaignSpec, facts: Facts) -> list[Finding]:
     made = made_by(spec, facts.pipelines)
     groups: dict[str, dict[str, tuple[int, ...]]] = {}
     for group in plan_groups(spec, existing=facts.tracking.groups if facts.tracking else ()).wanted:
         groups.setdefault(group.step, {})[group.key] = group.selection.values
-    found = collisions.output_findings(
-        spec,
-        collections=facts.repository.collections,
-        tracking=facts.tracking,
-        remains=facts.host.remains if facts.host is not None else frozenset(),
-        root=settings.root,
-    )
+    found: list[Finding] = []
     for look in looks(spec):
         step = spec.step(look.place)
         assert isinstance(step, BpsStep)

@@ -112,7 +112,7 @@ def local_findings(
             )
         )
     limit = host.memory_mb if site.memory_mb is None else min(site.memory_mb, host.memory_mb)
-    said = "this machine has" if limit == host.memory_mb else f"{site.file} shares out (memory_mb)"
+    said = "this machine shares out" if limit == host.memory_mb else f"{site.file} shares out (memory_mb)"
     for step, wanted in requests.items():
         task, most = max(wanted.items(), key=_request, default=("", 0))
         if most > limit:
