@@ -5,18 +5,22 @@ from __future__ import annotations
 import getpass
 import os
 import subprocess
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.importing import StackReport
+    from merian_campaign.domain.preflight import Finding
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.spec import CampaignSpec
+    from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.middleware.scheduler import SlurmScheduler
     from merian_campaign.services.apply import Applied
@@ -85,12 +89,14 @@ class Context:
     def tick(self) -> Tick:
         """The reconciler."""
         from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
+        from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
         from merian_campaign.services.tick import Tick  # noqa: PLC0415
 
         return Tick(
             store=self.store,
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
+            registry=ButlerRegistry(environ=self.environ),
             around=self.around,
             settings_of=settings_of,
         )
@@ -145,10 +151,21 @@ class Context:
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
+        from merian_campaign.files.stack_files import check_stack_files  # noqa: PLC0415
 
         loaded = load_campaign(file, environment=self.environ, wms=wms, site=site)
-        settings_of(loaded.spec)
+        profile = settings_of(loaded.spec).site
+        check_stack_files(loaded.spec, path=loaded.path, shown=file, site=profile)
         return loaded
+
+    def campaign_stack(self, file_or_name: str) -> Stack:
+        """Return the stack of a campaign, by its file or by its name."""
+        from merian_campaign.domain.spec import CampaignSpec  # noqa: PLC0415
+        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+
+        if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
+            return settings_of(self.load(file_or_name).spec).stack
+        return settings_of(CampaignSpec.model_validate(find_campaign(self.store, file_or_name).spec)).stack
 
     def apply(
         self, file: str, *, move: bool = False, wms: str | None = None, site: str | None = None
@@ -166,6 +183,28 @@ class Context:
             resolved=loaded.resolved,
             move=move,
         )
+
+    def preflight(self, spec: CampaignSpec, *, progress: Callable[[str], None]) -> tuple[Finding, ...]:
+        """Look for what would make a campaign's submissions fail; nothing is made or changed."""
+        from merian_campaign.middleware.inquiry import Inquiry  # noqa: PLC0415
+        from merian_campaign.middleware.premises import host_facts  # noqa: PLC0415
+        from merian_campaign.services.preflight import Preflight  # noqa: PLC0415
+
+        look = Preflight(
+            open_store=self._store_if_any,
+            inquire=Inquiry.of,
+            look_at_host=partial(host_facts, environ=self.environ),
+            scheduler=self.scheduler,
+            root=self.around.root,
+            progress=progress,
+        )
+        return look.run(spec, settings_of(spec))
+
+    def _store_if_any(self) -> Store | None:
+        """Return the store, unless that would have to be made first."""
+        from merian_campaign.store.server import is_there  # noqa: PLC0415
+
+        return self.store if is_there(self.environ) else None
 
     def settings(self, spec: CampaignSpec) -> CampaignSettings:
         """Read the site, the failure rules and the memory requests of a campaign."""
@@ -196,18 +235,25 @@ class Context:
                 f"`merian-campaign apply {campaign.file}`, or say --as-applied to go on with that revision"
             )
 
-    def drive(self, *, submission_id: int, expected_epoch: int) -> bool:
-        """Drive one submission; `False` when another driver has it."""
+    def drive(self, *, submission_id: int, expected_epoch: int, no_stack: str | None = None) -> bool:
+        """Drive one submission; `False` when another driver has it.
+
+        ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
+        """
         from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
+        from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
         from merian_campaign.middleware.work import SubmissionWork  # noqa: PLC0415
         from merian_campaign.services.drive import drive  # noqa: PLC0415
+        from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
         def make_work(claim: Claim) -> Work:
             spec = CampaignSpec.model_validate(claim.campaign.spec)
             step = spec.step(claim.group.step)
             chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
+            # Inherited by all that this driver starts, so that what they write is the group's too.
+            share_with_group(spec.butler)
             return SubmissionWork(
                 directory=claim.submission.directory,
                 epoch=claim.epoch,
@@ -222,8 +268,39 @@ class Context:
             expected_epoch=expected_epoch,
             identity=identity(os.getpid()),
             make_work=make_work,
+            guard=StackGuard(store=self.store, changes_allowed=_changes_allowed),
+            no_stack=no_stack,
         )
         return result is not None
+
+
+def check_stack() -> StackReport:
+    """Return what this Python has of all that is needed."""
+    from merian_campaign.middleware.importable import report  # noqa: PLC0415
+
+    return report()
+
+
+def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], None]) -> int:
+    """Run a command of this package in a stack; return its exit code. ``tell`` is told how it is set up."""
+    from merian_campaign.domain.stack import prelude  # noqa: PLC0415
+    from merian_campaign.middleware.drivers import in_stack  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stack.sh"
+        text = prelude(stack, file=str(file))
+        file.write_text(text, encoding="utf-8")
+        tell(text.rstrip("\n"))
+        command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
+        return subprocess.run(command, check=False).returncode
+
+
+def _changes_allowed(spec: CampaignSpec) -> bool:
+    """Say whether a campaign's groups may go on under other versions of the stack."""
+    from merian_campaign.domain.spec.stack import in_force  # noqa: PLC0415
+    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+
+    return in_force(campaign=spec.stack, site=read_site(spec.site).stack).changes == "allowed"
 
 
 def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
@@ -243,6 +320,7 @@ def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int
 def settings_of(spec: CampaignSpec) -> CampaignSettings:
     """Read the site, the failure rules and the memory requests of a campaign."""
     from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
+    from merian_campaign.domain.spec.stack import in_force  # noqa: PLC0415
     from merian_campaign.files.bps_files import read_requests, read_rules, read_site  # noqa: PLC0415
     from merian_campaign.services.settings import CampaignSettings  # noqa: PLC0415
 
@@ -255,6 +333,7 @@ def settings_of(spec: CampaignSpec) -> CampaignSettings:
             for step in spec.steps
             if isinstance(step, BpsStep)
         },
+        stack=in_force(campaign=spec.stack, site=site.stack),
     )
 
 

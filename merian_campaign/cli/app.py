@@ -15,7 +15,9 @@ from merian_campaign.cli import (
     commands_prepare,
     commands_registry,
     commands_run,
+    commands_stack,
     commands_system,
+    commands_tracts,
     commands_transfer,
 )
 from merian_campaign.domain.errors import CampaignError
@@ -40,11 +42,13 @@ commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
 commands_picture.register(app)
+commands_tracts.register(app)
 commands_run.register(app)
 commands_look.register(app)
 commands_control.register(app)
 commands_housekeeping.register(app)
 commands_transfer.register(app)
+commands_stack.register(app)
 commands_system.register(app)
 
 

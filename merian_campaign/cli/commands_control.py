@@ -14,9 +14,19 @@ EXIT_TRY_AGAIN = 75
 """`cancel` could not reach Slurm; the same command works later."""
 
 
-def retry(name: Name, group: GroupName, reason: Reason = "retried by hand") -> None:
+def retry(
+    name: Name,
+    group: GroupName,
+    reason: Reason = "retried by hand",
+    allow_stack_change: Annotated[
+        bool,
+        typer.Option(
+            "--allow-stack-change", help="Under other versions of the LSST stack than before, from now on."
+        ),
+    ] = False,
+) -> None:
     """Let a group be submitted again, its caps on attempts forgotten."""
-    found = Context().control.retry(name, group=group, reason=reason)
+    found = Context().control.retry(name, group=group, reason=reason, allow_stack_change=allow_stack_change)
     say(f"{found.step}/{found.key}: ready; the next tick submits it")
 
 

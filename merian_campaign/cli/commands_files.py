@@ -19,6 +19,9 @@ def validate(file: File) -> None:
     loaded = Context().load(file)
     wanted = plan_groups(loaded.spec).wanted
     for step in loaded.spec.steps:
+        if loaded.spec.discovers(step):
+            say(f"{step.name}: a group a tract, discovered once visits are defined")
+            continue
         number = sum(1 for group in wanted if group.step == step.name)
         say(f"{step.name}: {number} group{'' if number == 1 else 's'}")
     size = f"{len(loaded.spec.steps)} steps, {len(wanted)} groups"
@@ -46,6 +49,9 @@ def render(
     )
     for path in written:
         say(str(path))
+    later = [step.name for step in loaded.spec.steps if loaded.spec.discovers(step)]
+    if later:
+        note(f"not rendered, their tracts are discovered once visits are defined: {', '.join(later)}")
     note(f"{len(written)} files written, {same} unchanged")
 
 

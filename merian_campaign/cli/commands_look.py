@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -85,12 +86,17 @@ def blocks(
 
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
+    from merian_campaign.domain.plan import reasons
+    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.reports.group import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
 
     store = Context().store
-    find_campaign(store, name)
-    found = find_group(store.snapshot(name), group)
+    campaign = find_campaign(store, name)
+    snapshot = store.snapshot(name)
+    found = find_group(snapshot, group)
+    why = reasons(CampaignSpec.model_validate(campaign.spec), snapshot).get(found.id)
+    found = found if why is None else replace(found, reason=why)
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
     if as_json:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from merian_campaign.cli.options import AsJson
-from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.cli.output import note, say, show, show_json
 from merian_campaign.context import Context
 
 if TYPE_CHECKING:
@@ -18,27 +19,44 @@ Campaign = Annotated[
     str, typer.Argument(help="Campaign file, or name of an applied campaign.", show_default=False)
 ]
 
+PATIENCE = 2.0
+"""Seconds of silence before progress is told."""
+
 EXIT_FOUND = 2
 """Preflight found something that would make submissions fail."""
 
 
 def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
-    """Look for what would fail, before any graph is built: inputs, selections, tracts, pipelines, disks."""
-    from merian_campaign.domain.preflight import findings, questions
-    from merian_campaign.middleware.preflight import ask
+    """Look for what would fail, before any graph is built; each finding says what to do.
+
+    Pipelines and overrides, inputs and outputs, selections by group, tracts,
+    filters, calibrations against the exposures' dates, disks and quotas, the
+    tracking database, memory, and Slurm's limits. Nothing is changed.
+
+    Exit status: 2 when submissions would fail, 0 when there are notes only.
+    """
+    from merian_campaign.reports.preflight import preflight_json, preflight_view, summary
 
     spec, _ = campaign_spec(campaign)
-    folders = tuple(entry for entry in (spec.butler, spec.work_dir) if entry and "://" not in entry)
-    found = findings(spec, ask(questions(spec), repository=spec.butler, folders=folders))
-    fatal = sum(1 for finding in found if finding.fatal)
+    found = Context().preflight(spec, progress=_Slowly())
     if as_json:
-        show_json([vars(finding) for finding in found])
-    else:
-        for finding in found:
-            say(f"{'error' if finding.fatal else 'note '}  {finding.place}: {finding.message}")
-        note(f"campaign {spec.campaign}: {fatal} errors, {len(found) - fatal} notes")
-    if fatal:
+        show_json(preflight_json(found))
+    elif found:
+        show(preflight_view(found))
+    note(summary(spec.campaign, found))
+    if any(finding.fatal for finding in found):
         raise typer.Exit(EXIT_FOUND)
+
+
+class _Slowly:
+    """Says on standard error what is looked at, once it takes long enough for a person to wonder."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+
+    def __call__(self, what: str) -> None:
+        if time.monotonic() - self._begun > PATIENCE:
+            note(f"looking at {what} ...")
 
 
 def select(
@@ -54,7 +72,7 @@ def select(
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.domain.spec.base import as_ranges
     from merian_campaign.domain.spec.steps import effective_scope
-    from merian_campaign.middleware.preflight import select as ask
+    from merian_campaign.middleware.selecting import select as ask
 
     spec, _ = campaign_spec(campaign)
     found = next((entry for entry in spec.steps if entry.name == step), None)

@@ -21,11 +21,11 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
     context = Context()
     if not as_applied:
         context.check_unedited(name)
-    decisions, snapshot = context.tick.plan(name)
+    found = context.tick.plan(name)
     if as_json:
-        show_json(plan_json(decisions, snapshot))
+        show_json(plan_json(found))
         return
-    for line in plan_lines(decisions, snapshot):
+    for line in plan_lines(found):
         say(line)
 
 

@@ -54,9 +54,12 @@ def stop() -> None:
 def drive(
     submission: Annotated[int, typer.Argument(help="Id of the submission.")],
     epoch: Annotated[int, typer.Option(help="Epoch that is expected.")] = 0,
+    no_stack: Annotated[
+        str | None, typer.Option(help="Only put on record that the stack could not be set up, and why.")
+    ] = None,
 ) -> None:
     """Drive one submission to its end (started by ticks)."""
-    if not Context().drive(submission_id=submission, expected_epoch=epoch):
+    if not Context().drive(submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
         note("another driver has this submission, or it is finished")
 
 

@@ -43,7 +43,7 @@ def campaign_file() -> Path:
 
 
 def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site: str | None) -> int:
-    """Make the survey, run the campaign, show how it ended.
+    """Run the demo's campaign from an empty folder on, show how it ended.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     context = Context(environ=environ)
     if not keep:
         _clear(context, directory)
-    _make_repository(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / _MARK).touch()
     applied = context.apply(str(file), move=True, wms=wms, site=site)
     note(f"campaign {NAME}: {len(applied.plan.wanted)} groups; butler repository {directory / 'repo'}")
     follow(context, NAME, interval=1.0)
@@ -92,15 +93,6 @@ def _clear(context: Context, directory: Path) -> None:
                 f"{directory}: not empty and not made by the demo; choose another folder (DEMO_DIR, --dir)"
             )
         shutil.rmtree(directory)
-
-
-def _make_repository(directory: Path) -> None:
-    from merian_campaign.demo.repository import create_repository  # noqa: PLC0415 - lsst takes seconds
-
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / _MARK).touch()
-    note("making the miniature survey ...")
-    create_repository(directory)
 
 
 def _show_end(context: Context, status: Status, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""The files that a survey finds on disk before it has a repository: raws, shards of reference catalogues.
+"""What a survey finds on disk before it has a repository: raws, reference catalogues, another's repository.
 
 ``python -m merian_campaign.demo.archive DIR`` writes them. Each file is a function of its name alone; what is
 there already is left as it is.
@@ -8,25 +8,22 @@ import argparse
 import os
 import pickle
 import re
-from collections.abc import Iterator
+import tempfile
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow.parquet  # type: ignore[import-untyped]
-from astropy.table import Table
+from lsst.daf.butler import Butler
 from lsst.daf.butler.formatters.parquet import astropy_to_arrow
-from lsst.sphgeom import HtmPixelization, LonLat, UnitVector3d
 
-from merian_campaign.demo.records import region_of
-from merian_campaign.demo.sky import raw_pixels, reference_stars
-from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, TRACTS, tract_box
+from merian_campaign.demo.catalogues import PS1, REFCAT_LEVEL, reference_catalogues
+from merian_campaign.demo.content import register_dataset_type
+from merian_campaign.demo.sky import raw_pixels
+from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES
 
-__all__ = ["GAIA", "PS1", "RAW_PATTERN", "REFCAT_LEVEL", "make_archive", "reference_catalogues"]
+__all__ = ["OTHER_RUN", "RAW_PATTERN", "make_archive"]
 
-GAIA: Final = "gaia_dr2_20200414"
-PS1: Final = "ps1_pv3_3pi_20170110"
-REFCAT_LEVEL: Final = 7
+OTHER_RUN: Final = "refcats/DM-28636"
 RAW_PATTERN: Final = re.compile(r"raw_(\d+)_(\d+)\.pickle")
 """Name of a raw file: exposure and detector stand in for its header."""
 
@@ -39,7 +36,8 @@ def make_archive(directory: Path) -> None:
     Parameters
     ----------
     directory : `pathlib.Path`
-        Gets ``raw/bias``, ``raw/flat``, ``raw/science``, ``refcats/NAME`` and, last, the file ``complete``.
+        Gets ``raw/bias``, ``raw/flat``, ``raw/science``, ``refcats/NAME``, the repository ``other/repo``
+        that holds one of the catalogues, and, last, the file ``complete``.
     """
     for plan in EXPOSURES:
         folder = directory / "raw" / _FOLDERS[plan.observation_type]
@@ -48,37 +46,8 @@ def make_archive(directory: Path) -> None:
             _write(path, pickle.dumps(raw_pixels(plan=plan, detector=detector), protocol=-1))
     for name, trixel, shard in reference_catalogues():
         _write_table(directory / "refcats" / name / f"{trixel}.parq", shard)
+    _make_other_repository(directory / "other")
     _write(directory / "complete", b"")
-
-
-def reference_catalogues() -> Iterator[tuple[str, int, Any]]:
-    """Yield a shard of both reference catalogues for each trixel that the survey touches.
-
-    Yields
-    ------
-    name : `str`
-        Dataset type.
-    trixel : `int`
-        HTM index.
-    shard : `astropy.table.Table`
-        The stars in it; none in many.
-    """
-    pixelization = HtmPixelization(REFCAT_LEVEL)
-    stars = reference_stars()
-    positions = zip(stars["ra"].astype(float), stars["dec"].astype(float), strict=True)
-    trixels = np.array(
-        [pixelization.index(UnitVector3d(LonLat.fromDegrees(ra, dec))) for ra, dec in positions]
-    )
-    area = region_of(*(tract_box(tract) for tract in TRACTS))
-    for begin, end in pixelization.envelope(area):
-        for trixel in range(begin, end):
-            # A trixel without stars still gets its shard: a gap would look like a missing catalogue.
-            here = trixels == trixel
-            for name, columns in (
-                (GAIA, ("id", "ra", "dec")),
-                (PS1, ("id", "ra", "dec", "g_flux", "i_flux")),
-            ):
-                yield name, trixel, Table({column: stars[column][here] for column in columns})
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -97,6 +66,26 @@ def _write_table(path: Path, table: Any) -> None:  # noqa: ANN401 - astropy type
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pyarrow.parquet.write_table(astropy_to_arrow(table), temporary)
     temporary.rename(path)
+
+
+def _make_other_repository(directory: Path) -> None:
+    """Make a repository that holds the PS1 catalogue in `OTHER_RUN`, unless it is there."""
+    repository = directory / "repo"
+    if repository.exists():
+        return
+    directory.mkdir(parents=True, exist_ok=True)
+    # No dot in the name: the butler would take what follows it for a file format.
+    with tempfile.TemporaryDirectory(prefix="making-repo-", dir=directory) as scratch:
+        made = Path(scratch) / "repo"
+        Butler.makeRepo(os.fspath(made))
+        with Butler.from_config(os.fspath(made), writeable=True) as butler:
+            register_dataset_type(butler, PS1)
+            butler.collections.register(OTHER_RUN)
+            with butler.transaction():
+                for name, trixel, shard in reference_catalogues():
+                    if name == PS1:
+                        butler.put(shard, name, {f"htm{REFCAT_LEVEL}": trixel}, run=OTHER_RUN)
+        made.rename(repository)
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from lsst.daf.butler import Butler, DatasetType
 
-from merian_campaign.demo.archive import GAIA, PS1, REFCAT_LEVEL
+from merian_campaign.demo.catalogues import GAIA, PS1, REFCAT_LEVEL
 from merian_campaign.demo.survey import (
     ALL_DETECTORS,
     DETECTOR_HEIGHT,

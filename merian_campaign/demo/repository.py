@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from lsst.daf.butler import Butler, CollectionType
 
-from merian_campaign.demo.archive import REFCAT_LEVEL, reference_catalogues
+from merian_campaign.demo.catalogues import REFCAT_LEVEL, reference_catalogues
 from merian_campaign.demo.content import (
     CURATED_RUN,
     DATASET_TYPES,

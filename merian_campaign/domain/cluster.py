@@ -86,6 +86,7 @@ class Asked:
     where: str
     partition: str | None = None
     account: str | None = None
+    qos: str | None = None
     seconds: int | None = None
     walltime: str = ""
     nodes: int = 1
@@ -191,7 +192,7 @@ class Blocks:
 
     Parameters
     ----------
-    partition, account : `str` or `None`
+    partition, account, qos : `str` or `None`
         As the site says.
     walltime : `str`
         Slurm's time format.
@@ -201,15 +202,19 @@ class Blocks:
         Cores and memory a node.
     shared_mb : `int` or `None`
         Memory a node shares out among quanta, MiB; `None` when only the node knows.
+    max_blocks : `int`
+        Blocks a submission may have at once.
     """
 
     partition: str | None = None
     account: str | None = None
+    qos: str | None = None
     walltime: str = ""
     nodes: int = 1
     cpus: int | None = None
     mem_mb: int | None = None
     shared_mb: int | None = None
+    max_blocks: int = 1
 
     def asked(self, *, where: str) -> Asked:
         """Return what a block asks of the cluster."""
@@ -218,12 +223,27 @@ class Blocks:
             where=where,
             partition=self.partition,
             account=self.account,
+            qos=self.qos,
             seconds=slurm_seconds(self.walltime),
             walltime=self.walltime,
             nodes=self.nodes,
             cpus=self.cpus,
             mem_mb=self.mem_mb,
         )
+
+
+def test_options(asked: Asked) -> tuple[str, ...]:
+    """Return the options of ``sbatch`` for a job that asks for this."""
+    given = {
+        "partition": asked.partition,
+        "account": asked.account,
+        "qos": asked.qos,
+        "time": asked.walltime or None,
+        "cpus-per-task": asked.cpus,
+        "mem": asked.mem_mb and f"{asked.mem_mb}M",
+    }
+    options = [f"--{name}={value}" for name, value in given.items() if value]
+    return (*options, f"--nodes={asked.nodes}", "--ntasks-per-node=1")
 
 
 def driver_asked(options: DriverOptions, *, where: str) -> Asked:
@@ -233,6 +253,7 @@ def driver_asked(options: DriverOptions, *, where: str) -> Asked:
         where=where,
         partition=options.partition,
         account=options.account,
+        qos=options.qos,
         seconds=walltime_seconds(options.time),
         walltime=options.time,
         cpus=options.cpus,

@@ -6,14 +6,16 @@ of the drivers, and the time, and returns decisions for the services to carry ou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 
-from merian_campaign.domain import plan, remedy
+from merian_campaign.domain import mending, plan, remedy, share
 from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.fit import refused
+from merian_campaign.domain.fit import most_share, refused
+from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
@@ -57,6 +59,10 @@ class Situation:
         What the Slurm cluster allows; `None` when there is none, or nobody has asked yet.
     no_submission : `str`
         Why nothing may be submitted now, in words: the scheduler does not answer.
+    no_jobs : `str`
+        Why no driver's Slurm job can be submitted now, in words: the scheduler takes no more of them.
+    others : `int` or `None`
+        Slurm jobs of this user that belong to no submission under way; `None` when nobody counted.
     """
 
     drivers: Mapping[int, Liveness]
@@ -67,6 +73,17 @@ class Situation:
     site: SiteProfile | None = None
     cluster: Cluster | None = None
     no_submission: str = ""
+    no_jobs: str = ""
+    others: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddGroups:
+    """Create the groups of a step that new data ask for."""
+
+    step: str
+    groups: tuple[NewGroup, ...]
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +102,14 @@ class Submit:
     group: GroupView
     number: int
     remedy: Remedy
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Leave a ready group where it is: a limit, or the scheduler, has no room for it now."""
+
+    group: GroupView
     reason: str
 
 
@@ -131,7 +156,7 @@ class Follow:
     submission: SubmissionView
 
 
-type Decision = MoveGroup | Submit | Launch | Harvest | GiveUp | CallOff | Follow
+type Decision = AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -149,13 +174,14 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     Returns
     -------
     decisions : `tuple`
-        Empty when nothing can be done. Unfinished submissions come first, new ones last, in the order
-        of the file, as far as the campaign's limit allows.
+        Empty when nothing can be done. Unfinished submissions come first, new ones last, each in its turn,
+        as far as the campaign's limits allow.
     """
-    decisions: list[Decision] = []
     ready: list[GroupView] = []
     steps = {step.name for step in spec.steps}
     current = plan.in_force(spec, snapshot)
+    gates = Gates(spec=spec, snapshot=current)
+    decisions: list[Decision] = list(_new_groups(spec, current))
     in_force = {group.id for group in current.groups}
     for group in snapshot.groups:
         # Groups that were taken out of the file are kept for the record; what runs of them is followed.
@@ -166,16 +192,74 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
             if decision is not None:
                 decisions.append(decision)
         elif snapshot.campaign.state is not CampaignState.CANCELLED or group.state is GroupState.RUNNING:
-            move = _group_move(spec, current, group, situation)
+            move = _group_move(spec, gates, group, situation)
             if move is not None:
                 decisions.append(move)
-            elif group.state is GroupState.READY:
+            elif group.state is GroupState.READY and not _pauses(spec, group, situation.now):
                 ready.append(group)
-    if snapshot.campaign.state is CampaignState.ACTIVE and not situation.no_submission:
-        live = sum(1 for group in snapshot.groups if group.live is not None)
-        room = max(0, spec.limits.submissions - live)
-        decisions.extend(_submission(spec, group, situation) for group in ready[:room])
+    if snapshot.campaign.state is CampaignState.ACTIVE:
+        decisions.extend(_starts(spec, snapshot, share.in_turn(spec, ready), situation))
     return tuple(decisions)
+
+
+def _starts(
+    spec: CampaignSpec, snapshot: Snapshot, ready: Iterable[GroupView], situation: Situation
+) -> Iterator[Submit | MoveGroup | Wait]:
+    """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
+    room = share.room(spec, snapshot, site=situation.site, others=situation.others)
+    silent = situation.no_submission or situation.no_jobs
+    for group in ready:
+        if silent or room.submissions <= 0:
+            yield Wait(group=group, reason=silent or share.why_not(spec, room, share.Share()))
+            continue
+        wanted = _wanted(spec, group, situation)
+        most = most_share(
+            group,
+            spec=spec,
+            remedy=wanted.remedy,
+            requests=situation.requests.get(group.step),
+            site=situation.site,
+        )
+        why = share.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+        given = room.share(most)
+        if why:
+            yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
+        elif given is None:
+            yield Wait(group=group, reason=share.why_not(spec, room, most))
+        else:
+            room = room.less(given)
+            limited = share.limited(spec, wanted.remedy, given)
+            fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
+            yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
+
+
+def next_try(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> datetime | None:
+    """Return when the first of the groups that wait for their next try is due; `None` when none waits."""
+    if snapshot.campaign.state is not CampaignState.ACTIVE:
+        return None
+    steps = {step.name for step in spec.steps}
+    waiting = (
+        _due(spec, group)
+        for group in snapshot.groups
+        if group.state is GroupState.READY and group.step in steps and group.live is None
+    )
+    return min((due for due in waiting if due is not None and due > now), default=None)
+
+
+def _due(spec: CampaignSpec, group: GroupView) -> datetime | None:
+    """Return when an action that failed is tried again; `None` when nothing has to be waited for."""
+    recent = _recent(group)
+    if not isinstance(spec.step(group.step), ActionStep) or not recent:
+        return None
+    last = recent[-1]
+    if last.outcome is not SubmissionOutcome.FAILED or last.finished_at is None:
+        return None
+    return last.finished_at + mending.pause_after(len(recent))
+
+
+def _pauses(spec: CampaignSpec, group: GroupView, now: datetime) -> bool:
+    due = _due(spec, group)
+    return due is not None and due > now
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -205,6 +289,8 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
     launched = submission.launched_at
     if launched is not None and situation.now - launched < LAUNCH_GRACE:
         return None
+    if situation.no_jobs:
+        return None
     return _launch(group, submission, words)
 
 
@@ -226,13 +312,21 @@ def _launch(group: GroupView, submission: SubmissionView, words: str) -> Launch:
     return Launch(group=group, submission=submission, reason=f"{reason}{said}")
 
 
-def _group_move(
-    spec: CampaignSpec, snapshot: Snapshot, group: GroupView, situation: Situation
-) -> MoveGroup | None:
+def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
+    by_step: dict[str, list[NewGroup]] = {}
+    if snapshot.campaign.state is not CampaignState.CANCELLED:
+        for group in plan.discovered_groups(spec, snapshot):
+            by_step.setdefault(group.step, []).append(group)
+    for step, groups in by_step.items():
+        visits = snapshot.overlaps.visits if snapshot.overlaps is not None else 0
+        yield AddGroups(step=step, groups=tuple(groups), reason=f"tracts that {visits} visits overlap")
+
+
+def _group_move(spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation) -> MoveGroup | None:
     if group.state is GroupState.RUNNING:
         return judge(spec, group, situation)
     if group.state in {GroupState.WAITING, GroupState.BLOCKED, GroupState.READY}:
-        found = plan.readiness(spec, snapshot, group)
+        found = plan.judge_needs(gates.needs(group))
         target = found.state
         if group.state is GroupState.READY and target is GroupState.BLOCKED:
             target = GroupState.WAITING
@@ -256,7 +350,7 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     if last.outcome is SubmissionOutcome.CANCELLED:
         return move(GroupState.CANCELLED, "its submission was cancelled")
     if isinstance(step, ActionStep):
-        return _judge_action(group, step, last)
+        return _judge_action(spec, group, step, last)
     if last.outcome is SubmissionOutcome.FAILED:
         return _judge_failed_start(group, last)
     if last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0:
@@ -267,15 +361,19 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     return _judge_open(spec, step, group, situation)
 
 
-def _judge_action(group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
+def _judge_action(spec: CampaignSpec, group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
     if last.outcome is SubmissionOutcome.SUCCEEDED:
         return MoveGroup(group=group, state=GroupState.DONE, reason=last.reason)
-    if len(_recent(group)) < step.max_submissions:
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}")
+    if not last.needs_person and len(_recent(group)) < step.max_submissions:
+        due = _due(spec, group)
+        when = "" if due is None else f"; next try at {due.astimezone(UTC):%H:%M} UTC"
+        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}{when}")
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
 
 
 def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+    if last.needs_person:
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
     failed = 0
     for entry in reversed(_recent(group)):
         if entry.outcome is not SubmissionOutcome.FAILED:
@@ -314,24 +412,19 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
 
 
-def _submission(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit | MoveGroup:
-    """Submit a group, or refuse to when the cluster can never run what would be asked of it."""
-    wanted = _wanted(spec, group, situation)
+def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Situation) -> str:
+    """Say why the cluster can never run a submission; empty when it can, or nobody has asked yet."""
     if situation.cluster is None or situation.site is None:
-        return wanted
+        return ""
     step = spec.step(group.step)
-    requests = situation.requests[step.name] if isinstance(step, BpsStep) else None
-    why = refused(
+    return refused(
         group,
         step=step,
-        remedy=wanted.remedy,
-        requests=requests,
+        remedy=remedy,
+        requests=situation.requests[step.name] if isinstance(step, BpsStep) else None,
         site=situation.site,
         cluster=situation.cluster,
     )
-    if not why:
-        return wanted
-    return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
 
 
 def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.slurm import COMMENT_PREFIX, Sight, SlurmJob, belongs, describe
+from merian_campaign.domain.slurm import COMMENT_PREFIX, Fate, Sight, SlurmJob, belongs, describe
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 
 MAX_FAILED_JOBS = 3
 """Driver jobs that may end without having claimed their submission before it is given up."""
+
+OUTCOME_GRACE = timedelta(seconds=90)
+"""How long after a driver's job ended well its outcome may take to be seen: network file systems show a new
+file late, by default after up to a minute."""
 
 _READABLE = 60
 _CLOCKS_DIFFER = timedelta(seconds=60)
@@ -142,13 +146,18 @@ def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
         return Seen(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
     ended = sorted(jobs, key=lambda job: int(job.job_id))
     words = describe(ended[-1]) if ended else "Slurm does not know its job"
-    return Seen(liveness=_gone(submission, ended=len(ended), claimed=claimed, now=now), words=words)
+    return Seen(liveness=_gone(submission, ended=ended, claimed=claimed, now=now), words=words)
 
 
-def _gone(submission: SubmissionView, *, ended: int, claimed: bool, now: datetime) -> Liveness:
-    """Judge a driver that has no living job; ``ended`` of its name are over."""
+def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: bool, now: datetime) -> Liveness:
+    """Judge a driver that has no living job; those of its name that are over are ``ended``, oldest first."""
     if not claimed:
-        return Liveness.HOPELESS if ended >= MAX_FAILED_JOBS else Liveness.UNCLAIMED
-    lease = submission.lease_expires_at
-    # Purged from the queue, not in the accounting yet: its last sign of life still counts.
-    return Liveness.ALIVE if not ended and lease is not None and lease > now else Liveness.DEAD
+        return Liveness.HOPELESS if len(ended) >= MAX_FAILED_JOBS else Liveness.UNCLAIMED
+    if not ended:
+        lease = submission.lease_expires_at
+        # Purged from the queue, not in the accounting yet: its last sign of life still counts.
+        return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
+    last = ended[-1]
+    # It ended well, so it has written its outcome: that is on its way to this host.
+    recent = last.ended is not None and now - last.ended < OUTCOME_GRACE
+    return Liveness.ALIVE if last.fate is Fate.COMPLETED and recent else Liveness.DEAD

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 from merian_campaign.domain.cluster import Cluster, driver_asked, refusal, slurm_seconds, task_refusal
 from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.share import Share
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy
-from merian_campaign.domain.spec import ActionStep, BpsStep
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import SubmissionState
 
 _MB = 1024
@@ -29,6 +30,29 @@ def known_requests(
     return {label: requests.request(label, remedy) for label in labels}
 
 
+def most_share(
+    group: GroupView,
+    *,
+    spec: CampaignSpec,
+    remedy: Remedy,
+    requests: RequestTable | None,
+    site: SiteProfile | None,
+) -> Share:
+    """Return what a submission would have in Slurm's queue if there were no limits but its site's."""
+    if site is None:
+        return Share()
+    driver = int(site.driver is not None)
+    step = spec.step(group.step)
+    if site.blocks is None or isinstance(step, ActionStep) or requests is None:
+        return Share(jobs=driver)
+    known = known_requests(group, step=step, remedy=remedy, requests=requests)
+    larger = site.larger_for(max(known.values(), default=0))
+    blocks = (larger and larger.max_blocks) or site.blocks.max_blocks
+    # The stock service knows of one block only.
+    blocks = 1 if spec.wms == "stock" else blocks
+    return Share(blocks=blocks, jobs=driver + blocks)
+
+
 def refused(
     group: GroupView,
     *,
@@ -39,13 +63,22 @@ def refused(
     cluster: Cluster,
 ) -> str:
     """Say why the cluster can never run a submission; empty when it can."""
+    known = None
+    if isinstance(step, BpsStep) and requests is not None:
+        known = known_requests(group, step=step, remedy=remedy, requests=requests)
+    return step_refused(known=known, remedy=remedy, site=site, cluster=cluster)
+
+
+def step_refused(
+    *, known: Mapping[str, int] | None, remedy: Remedy, site: SiteProfile, cluster: Cluster
+) -> str:
+    """Say why the cluster can never run what asks for so many MiB by task; `None` needs a driver only."""
     if site.driver is not None:
         why = refusal(driver_asked(site.driver, where=f"driver_options in {site.file}"), cluster)
         if why:
             return why
-    if site.blocks is None or isinstance(step, ActionStep) or requests is None:
+    if site.blocks is None or known is None:
         return ""
-    known = known_requests(group, step=step, remedy=remedy, requests=requests)
     asked = site.blocks.asked(where=f"site.{site.name} in {site.file}")
     if remedy.workers is not None:
         asked = replace(asked, cpus=remedy.workers)

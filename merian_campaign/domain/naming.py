@@ -101,6 +101,16 @@ class SubmissionPaths:
         return self._path(f"driver{epoch}.sh")
 
     @property
+    def stack(self) -> str:
+        """How the LSST environment is set up (bash), where a campaign or site says so."""
+        return self._path("stack.sh")
+
+    @property
+    def versions(self) -> str:
+        """The versions of the LSST stack that its driver found (JSON)."""
+        return self._path("versions.json")
+
+    @property
     def progress(self) -> str:
         """What the driver has come to (JSON, replaced atomically)."""
         return self._path("progress.json")
@@ -129,6 +139,16 @@ class SubmissionPaths:
     def hold(self) -> str:
         """Quanta that must not be run again (JSON)."""
         return self._path("hold.json")
+
+    @property
+    def preflight(self) -> str:
+        """What to look at before the group's first graph is built (JSON)."""
+        return self._path("preflight.json")
+
+    @property
+    def findings(self) -> str:
+        """What was found by looking (JSON)."""
+        return self._path("findings.json")
 
     @property
     def started(self) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.spec import ActionStep, CampaignSpec
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState
 
 _COLOURS = {
@@ -64,9 +64,7 @@ def nodes(spec: CampaignSpec, *, states: Iterable[tuple[str, GroupState]] | None
     return tuple(
         Node(
             name=step.name,
-            lines=_lines(
-                step.action if isinstance(step, ActionStep) else "", sizes[step.name], known.get(step.name)
-            ),
+            lines=_lines(_what(spec, step, sizes[step.name], known.get(step.name)), known.get(step.name)),
             action=isinstance(step, ActionStep),
             colour=_colour(known.get(step.name, Counter())),
             after=tuple(gate.step for gate in step.after),
@@ -75,8 +73,19 @@ def nodes(spec: CampaignSpec, *, states: Iterable[tuple[str, GroupState]] | None
     )
 
 
-def _lines(action: str, size: int, states: Mapping[GroupState, int] | None) -> tuple[str, ...]:
-    what = action or (f"{size} groups" if size > 1 else "1 group")
+def _what(
+    spec: CampaignSpec, step: BpsStep | ActionStep, size: int, states: Mapping[GroupState, int] | None
+) -> str:
+    if isinstance(step, ActionStep):
+        return step.action
+    if spec.discovers(step):
+        size = sum((states or {}).values())
+        if not size:
+            return "tracts to be discovered"
+    return f"{size} groups" if size > 1 else "1 group"
+
+
+def _lines(what: str, states: Mapping[GroupState, int] | None) -> tuple[str, ...]:
     if not states:
         return (what,)
     parts = [f"{states[state]} {state.value.replace('_', ' ')}" for state in _COLOURS if states.get(state)]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from merian_campaign.domain.gates import Gates, Needs
+from merian_campaign.domain.looking import settled, tracts_of
+from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.grouping import dimension_of, expand
-from merian_campaign.domain.spec.steps import After
+from merian_campaign.domain.spec.grouping import Discover, expand
 from merian_campaign.domain.states import GroupState
 
 
@@ -32,16 +35,33 @@ class GroupPlan:
     orphaned: tuple[GroupView, ...]
 
 
-def plan_groups(spec: CampaignSpec, *, existing: tuple[GroupView, ...] = ()) -> GroupPlan:
-    """Expand a campaign file to groups, keeping the groups that exist."""
+def plan_groups(
+    spec: CampaignSpec, *, existing: tuple[GroupView, ...] = (), overlaps: Overlaps | None = None
+) -> GroupPlan:
+    """Expand a campaign file to groups, keeping the groups that exist.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    existing : `tuple` [`GroupView`, ...], optional
+        Its groups so far. A tract that was discovered once stays.
+    overlaps : `Overlaps`, optional
+        What tracts are discovered from.
+    """
+    tracts = tracts_of(spec, overlaps)
     by_step: dict[str, list[GroupView]] = defaultdict(list)
     for group in existing:
         by_step[group.step].append(group)
     wanted: list[NewGroup] = []
     for position, step in enumerate(spec.steps):
         here = tuple((group.key, group.selection) for group in by_step[step.name])
+        chosen = tracts
+        if spec.discovers(step):
+            known = {group.tract for group in by_step[step.name] if group.tract is not None}
+            chosen = tuple(sorted(known.union(tracts)))
         groups = (
-            expand(step.group_by, tracts=spec.tracts, existing=here)
+            expand(step.group_by, tracts=chosen, existing=here)
             if isinstance(step, BpsStep)
             else (("all", Selection()),)
         )
@@ -58,32 +78,26 @@ def plan_groups(spec: CampaignSpec, *, existing: tuple[GroupView, ...] = ()) -> 
     )
 
 
-def required_groups(
-    spec: CampaignSpec, snapshot: Snapshot, group: GroupView
-) -> tuple[tuple[After, GroupView], ...]:
-    """Return the groups that must be done before ``group``, each with its gate."""
-    if group.step not in {step.name for step in spec.steps}:
+def discovered_groups(spec: CampaignSpec, snapshot: Snapshot) -> tuple[NewGroup, ...]:
+    """Return the groups of discovered tracts that do not exist yet.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    snapshot : `Snapshot`
+        Its groups `in_force`.
+    """
+    overlaps = settled(spec, snapshot)
+    if overlaps is None or not isinstance(spec.tracts, Discover):
         return ()
-    found: list[tuple[After, GroupView]] = []
-    for gate in spec.step(group.step).after:
-        candidates = [other for other in snapshot.groups if other.step == gate.step]
-        if gate.match == "auto" and _by_tract(spec, group.step) and _by_tract(spec, gate.step):
-            candidates = _of_the_same_tracts(group, candidates)
-        found.extend((gate, other) for other in candidates)
-    return tuple(found)
-
-
-def _of_the_same_tracts(group: GroupView, candidates: list[GroupView]) -> list[GroupView]:
-    """Return the candidates that share a tract; all of them when some tract of the group has none there."""
-    mine = set(group.selection.values)
-    shared = [other for other in candidates if mine.intersection(other.selection.values)]
-    covered = mine.issubset({value for other in shared for value in other.selection.values})
-    return shared if covered else candidates
-
-
-def _by_tract(spec: CampaignSpec, name: str) -> bool:
-    step = spec.step(name)
-    return isinstance(step, BpsStep) and dimension_of(step.group_by) == "tract"
+    names = {(group.step, group.key) for group in snapshot.groups}
+    wanted = plan_groups(spec, existing=snapshot.groups, overlaps=overlaps).wanted
+    return tuple(
+        group
+        for group in wanted
+        if spec.discovers(spec.step(group.step)) and (group.step, group.key) not in names
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,25 +116,45 @@ def in_force(spec: CampaignSpec, snapshot: Snapshot) -> Snapshot:
 
 
 def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> Readiness:
-    """Return WAITING, BLOCKED or READY for a group that has not started."""
-    waiting: list[str] = []
-    blocked: list[str] = []
-    for gate, other in required_groups(spec, snapshot, group):
+    """Return WAITING, BLOCKED or READY for a group that has not started; see `Gates` for many groups."""
+    return judge_needs(Gates(spec=spec, snapshot=snapshot).needs(group))
+
+
+def reasons(spec: CampaignSpec, snapshot: Snapshot) -> Mapping[int, str]:
+    """Return, by id, what the groups that have not started wait for, in words."""
+    current = in_force(spec, snapshot)
+    gates = Gates(spec=spec, snapshot=current)
+    states = {GroupState.WAITING, GroupState.BLOCKED}
+    return {
+        group.id: judge_needs(gates.needs(group)).reason for group in current.groups if group.state in states
+    }
+
+
+def judge_needs(needs: Needs) -> Readiness:
+    """Return WAITING, BLOCKED or READY from what a group needs, with the reason in words."""
+    waiting: dict[str, list[str]] = {}
+    blocked: dict[str, list[str]] = {}
+    for need in needs.groups:
+        gate, other = need.gate, need.group
         name = f"{other.step}/{other.key}"
         if other.state is GroupState.DONE:
             if gate.require == "complete" and other.counts.open and not other.accepted:
-                blocked.append(
-                    f"{name} is done with {other.counts.open} quanta lost, and the gate asks for all"
-                )
+                lost = f"{name} is done with {other.counts.open} quanta lost, and the gate asks for all"
+                blocked.setdefault(need.of, []).append(lost)
         elif other.state in {GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED}:
-            blocked.append(f"{name} ({other.state})")
+            blocked.setdefault(need.of, []).append(f"{name} ({other.state})")
         else:
-            waiting.append(f"{name} ({other.state})")
+            waiting.setdefault(need.of, []).append(f"{name} ({other.state})")
     if blocked:
-        return Readiness(state=GroupState.BLOCKED, reason=f"needs {_few(blocked)}")
-    if waiting:
-        return Readiness(state=GroupState.WAITING, reason=f"waits for {_few(waiting)}")
+        return Readiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
+    if waiting or needs.undiscovered:
+        parts = ([f"waits for {_in_words(waiting)}"] if waiting else []) + list(needs.undiscovered)
+        return Readiness(state=GroupState.WAITING, reason="; ".join(parts))
     return Readiness(state=GroupState.READY, reason="all it needs is done")
+
+
+def _in_words(names: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{_few(found)}{of}" for of, found in names.items())
 
 
 def _few(names: list[str], *, at_most: int = 3) -> str:

@@ -167,6 +167,7 @@ class BoardRow:
     reason: str
     submissions: int
     counts: Counts
+    stack: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

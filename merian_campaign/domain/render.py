@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.share import nice_of
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
@@ -225,9 +226,11 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
         section.update(larger.model_dump(exclude_none=True))
         # A site may share out less than its blocks have; of the larger ones all is shared.
         section["memory_mb"] = larger.mem_per_node * 1024
-    nice = request.spec.limits.nice if request.step.nice is None else request.step.nice
+    nice = nice_of(request.spec, request.step)
     if nice is not None and request.site.blocks is not None:
         section["nice"] = nice
+    if request.remedy.blocks is not None and request.site.blocks is not None:
+        section["max_blocks"] = request.remedy.blocks
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section

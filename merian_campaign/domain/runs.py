@@ -13,6 +13,13 @@ INFRASTRUCTURE_FAILED = 11
 """Exit status of our WMS service when initialization, ingest, workers or Slurm failed."""
 
 
+PREFLIGHT_FAILED = 13
+"""Exit status of our warm form of ``bps submit`` when the preflight found an error."""
+
+PREFLIGHT = "preflight: "
+"""How the reason begins for which such a submission ended."""
+
+
 class RunEnd(StrEnum):
     """How the work of a submission ended."""
 
@@ -30,11 +37,24 @@ class RunEnd(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunResult:
-    """How a run ended, with the reason in words and the exit code of the program that did it."""
+    """How a run ended.
+
+    Parameters
+    ----------
+    end : `RunEnd`
+        How.
+    reason : `str`
+        Why, in words.
+    exit_code : `int` or `None`
+        Of the program that did it.
+    needs_person : `bool`
+        Whether it failed of something that only a person can mend: another try gives the same.
+    """
 
     end: RunEnd
     reason: str
     exit_code: int | None = None
+    needs_person: bool = False
 
 
 def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
@@ -45,12 +65,18 @@ def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
         "end": result.end.value,
         "reason": result.reason,
         "exit_code": result.exit_code,
+        "needs_person": result.needs_person,
     }
 
 
 def from_json(value: Mapping[str, Any]) -> RunResult:
     """Read a driver's outcome file; the inverse of `to_json`."""
-    return RunResult(end=RunEnd(value["end"]), reason=value["reason"], exit_code=value["exit_code"])
+    return RunResult(
+        end=RunEnd(value["end"]),
+        reason=value["reason"],
+        exit_code=value["exit_code"],
+        needs_person=value.get("needs_person", False),
+    )
 
 
 def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.spec.site import DriverOptions, Larger
+from merian_campaign.domain.spec.stack import Stack
 
 _MB = 1024
 
@@ -32,8 +33,12 @@ class SiteProfile:
         What its drivers' Slurm jobs ask for; `None` when drivers are processes.
     larger : `tuple` [`Larger`, ...]
         Blocks for tasks that do not fit its own.
+    stack : `Stack` or `None`
+        The LSST environment there, as far as its file says.
     status_seconds : `float`
         How often Slurm may be asked by one that ticks all the time.
+    memory_mb : `int` or `None`
+        Memory a node shares out, MiB, where its file says so.
     """
 
     name: str
@@ -44,7 +49,9 @@ class SiteProfile:
     blocks: Blocks | None = None
     driver: DriverOptions | None = None
     larger: tuple[Larger, ...] = ()
+    stack: Stack | None = None
     status_seconds: float = 30.0
+    memory_mb: int | None = None
 
     @property
     def on_slurm(self) -> bool:

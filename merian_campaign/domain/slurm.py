@@ -155,13 +155,15 @@ class Watch:
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What ``sbatch`` answered: an id, a refusal, or nothing to rely on; the others are empty.
+    """What ``sbatch`` answered: an id, a refusal for good or for now, or nothing to rely on.
 
-    After ``unsure`` the job may exist or not: only a look at the queue, by its name, tells.
+    The others are empty. After ``unsure`` the job may exist or not: only a look at the queue, by its name,
+    tells.
     """
 
     job_id: str = ""
     refused: str = ""
+    deferred: str = ""
     unsure: str = ""
 
 
@@ -266,7 +268,7 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
     """Join what the queue and the accounting say of the same jobs.
 
     The queue knows at once what is alive; the accounting lags, may hold on to jobs that are long gone,
-    and knows best how a job ended.
+    and knows best how a job ended, and alone how often it was requeued.
     """
     merged = {(job.job_id, job.name): job for job in queue}
     for job in accounting:
@@ -274,6 +276,8 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
         queued = merged.get(key)
         if queued is None or (not queued.alive and not job.alive):
             merged[key] = replace(job, comment=job.comment or (queued.comment if queued else ""))
+        else:
+            merged[key] = replace(queued, restarts=max(queued.restarts, job.restarts))
     return tuple(merged.values())
 
 
@@ -315,17 +319,42 @@ def describe(job: SlurmJob) -> str:
     return f"Slurm job {job.job_id} {what} ({', '.join(filter(None, details))})"
 
 
-_NOT_NOW = (
-    "timed out", "unable to contact", "connection refused", "connection reset", "backup controller",
-    "zero bytes were transmitted", "temporarily", "try again", "maxsubmitjob", "maxjobs", "no route to host",
-    "slurmctld", "cannot allocate memory", "communication",
+class Refusal(StrEnum):
+    """What it means that ``sbatch`` failed."""
+
+    FINAL = "final"
+    """Slurm will never take a job like this: account, partition, limits on its size."""
+    FOR_NOW = "for_now"
+    """No job came of it, and the same one may be taken later: too many are in the queue, or a partition is
+    closed."""
+    UNSURE = "unsure"
+    """No answer, or none that says anything: a job may have come of it."""
+
+
+_UNSURE = (
+    "unable to contact", "connection refused", "connection reset", "communication connection failure",
+    "timed out", "zero bytes were transmitted", "transport endpoint is not connected", "no route to host",
+    "resource temporarily unavailable", "backup controller", "in standby mode", "unable to establish",
+    "protocol authentication error", "slurmctld", "cannot allocate memory", "try again",
+)  # fmt: skip
+_FOR_NOW = (
+    # AssocMaxSubmitJobLimit, AssocGrpSubmitJobsLimit, QOSMaxSubmitJobPerUserLimit ...
+    "submitjob", "maxjobcount", "max job count", "temporarily unable to accept job",
+    "partition not available (inactive or drain)",
 )  # fmt: skip
 
 
-def is_refusal(text: str) -> bool:
-    """Say whether ``sbatch`` refused for good, as against not being able to ask or to take more jobs now."""
-    lowered = text.lower()
-    return bool(lowered.strip()) and not any(words in lowered for words in _NOT_NOW)
+def refusal_of(text: str) -> Refusal:
+    """Return what a failed ``sbatch`` with these words means.
+
+    Several lines may say several things: the name of a limit decides before the general words after it.
+    """
+    words = text.lower()
+    if not words.strip():
+        return Refusal.UNSURE
+    if any(phrase in words for phrase in _FOR_NOW):
+        return Refusal.FOR_NOW
+    return Refusal.UNSURE if any(phrase in words for phrase in _UNSURE) else Refusal.FINAL
 
 
 def sbatch_words(text: str) -> str:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.overlaps import Overlaps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +59,13 @@ class Remedy:
         Task label and its new memory request in MiB, sorted by label.
     workers : `int` or `None`
         Workers a node; `None` leaves the site's number.
+    blocks : `int` or `None`
+        Its share of the blocks that the campaign's limits allow; `None` leaves the site's number.
     """
 
     memory_mb: tuple[tuple[str, int], ...] = ()
     workers: int | None = None
+    blocks: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +102,12 @@ class SubmissionView:
         Whether a person asked for it to stop.
     driver_job : `str`
         Name of the Slurm job of its latest driver; empty when that is a process.
+    needs_person : `bool`
+        Whether it failed of something that only a person can mend.
+    versions_sha : `str`
+        Digest of the versions of the LSST stack that it ran under; empty when it ran nothing.
+    versions_short : `str`
+        The versions that its driver found, in a few words.
     """
 
     id: int
@@ -114,6 +127,9 @@ class SubmissionView:
     finished_at: datetime | None = None
     cancel_requested: bool = False
     driver_job: str = ""
+    needs_person: bool = False
+    versions_sha: str = ""
+    versions_short: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +154,8 @@ class GroupView:
         Submissions up to this number no longer count against the caps (a person said «retry»).
     submissions : `tuple` [`SubmissionView`, ...]
         By number.
+    stack_from : `int`
+        Submissions up to this number do not bind later ones to their versions of the stack.
     counts : `Counts`
         Quanta by state.
     open_quanta : `tuple` [`OpenQuanta`, ...]
@@ -155,6 +173,7 @@ class GroupView:
     submissions: tuple[SubmissionView, ...]
     counts: Counts
     open_quanta: tuple[OpenQuanta, ...]
+    stack_from: int = 0
 
     @property
     def tract(self) -> int | None:
@@ -205,10 +224,21 @@ class CampaignView:
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """A campaign with all its groups, read in one transaction."""
+    """A campaign with all its groups, read in one transaction.
+
+    Parameters
+    ----------
+    campaign : `CampaignView`
+        The campaign.
+    groups : `tuple` [`GroupView`, ...]
+        In the order of the steps.
+    overlaps : `Overlaps` or `None`
+        Which tracts its exposures overlap, as last seen; `None` when nobody has looked.
+    """
 
     campaign: CampaignView
     groups: tuple[GroupView, ...]
+    overlaps: Overlaps | None = None
 
     def group(self, group_id: int) -> GroupView:
         """Return a group by database key."""

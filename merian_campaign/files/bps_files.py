@@ -18,12 +18,14 @@ from merian_campaign.domain.rules import FailureRule, FailureRules
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.files.complaints import bad_file
+from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import read_document
 
 _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
 _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
-_OPTION = re.compile(r"#SBATCH\s+--(partition|account|time)[=\s]+(\S+)")
+_OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
 
 
 def read_site(file: str) -> SiteProfile:
@@ -43,10 +45,13 @@ def read_site(file: str) -> SiteProfile:
             f"{file}: a site file needs computeSite: NAME and its section site: {{NAME: ...}}"
         )
     own = {key: data[key] for key in SiteOptions.model_fields if key in data}
+    if "stack" in own:
+        own["stack"] = absolute_stack(own["stack"], Path(file).parent)
     try:
         options = SiteOptions.model_validate(own)
     except ValidationError as error:
-        known = [*SiteOptions.model_fields, *DriverOptions.model_fields, *Larger.model_fields]
+        models = (SiteOptions, DriverOptions, Larger, Stack)
+        known = [name for model in models for name in model.model_fields]
         raise bad_file(document, error.errors(), known=known) from None
     section: Any = sites[name]
     site_class = str(section.get("class", ""))
@@ -61,7 +66,9 @@ def read_site(file: str) -> SiteProfile:
                 blocks=_blocks(section) if site_class.rpartition(".")[2] in _SLURM_CLASSES else None,
                 driver=options.driver_options if options.driver == "slurm" else None,
                 larger=options.larger,
+                stack=options.stack,
                 status_seconds=_seconds(section.get("status_seconds")),
+                memory_mb=_whole(section.get("memory_mb")),
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"
@@ -77,11 +84,13 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
     return Blocks(
         partition=options.get("partition") or _text(section.get("partition")),
         account=options.get("account") or _text(section.get("account")),
+        qos=options.get("qos") or _text(section.get("qos")),
         walltime=options.get("time") or _text(section.get("walltime")) or "",
         nodes=_whole(section.get("nodes")) or 1,
         cpus=_whole(section.get("cores_per_node")),
         mem_mb=memory,
         shared_mb=shared or memory,
+        max_blocks=_whole(section.get("max_blocks")) or 1,
     )
 
 

@@ -16,6 +16,8 @@ from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.files.complaints import bad_file, dotted
+from merian_campaign.files.id_lists import read_id_lists
+from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
@@ -74,6 +76,7 @@ def load_campaign(
     resolved = _absolute(
         {**_expand(document, surroundings), **chosen}, path.parent, own_sites=environment.get(SITE_PATH, "")
     )
+    resolved = read_id_lists(resolved, base=path.parent, document=document)
     spec = _validate(document, resolved)
     problems = missing_files(spec, document)
     if problems:
@@ -147,6 +150,8 @@ def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, 
         key: _path(value, base) if key in {"butler", "failure_rules", "work_dir"} else value
         for key, value in data.items()
     }
+    if "stack" in made:
+        made["stack"] = absolute_stack(made["stack"], base)
     if isinstance(made.get("site"), str):
         made["site"] = site_file(made["site"], base, own_sites=own_sites)
     if isinstance(made.get("include"), list):

@@ -7,6 +7,13 @@ from typing import Any
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 
+_FILE = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "description": "File of ids and ranges."}},
+    "required": ["file"],
+    "additionalProperties": False,
+}
+
 
 def campaign_schema() -> dict[str, Any]:
     """Return the JSON Schema of campaign files; arguments are given by action."""
@@ -39,6 +46,12 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     grouped = {key: grouping.pop(key) for key in ("oneOf", "discriminator", "default") if key in grouping}
     grouped.pop("default", None)
     grouping["anyOf"] = [{"enum": ["everything", "tract"]}, grouped]
+    tracts = schema["properties"]["tracts"]
+    tracts["anyOf"] = [*tracts.pop("oneOf"), {"const": "discover"}]
+    for name in ("setup", "packages"):
+        listed = definitions["Stack"]["properties"][name]
+        moved = {key: listed.pop(key) for key in ("type", "items", "default") if key in listed}
+        listed["anyOf"] = [{"type": "string"}, moved]
     for name in ("BpsStep", "ActionStep"):
         after = definitions[name]["properties"]["after"]
         after["items"] = {"anyOf": [{"type": "string"}, after["items"]]}
@@ -46,11 +59,11 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
 
 
 def _loosen(node: Any, integers: dict[str, Any]) -> None:  # noqa: ANN401 - any JSON value
-    """Let every list of integers hold ranges too, or be one number or range."""
+    """Let every list of integers hold ranges too, or be one number or range, or lie in a file."""
     if isinstance(node, dict):
         if node.get("type") == "array" and node.get("items") == {"type": "integer"}:
             listed = {key: node.pop(key) for key in ("type", "items", "minItems") if key in node}
-            node["anyOf"] = [{**listed, "items": integers}, *integers["anyOf"]]
+            node["anyOf"] = [{**listed, "items": integers}, *integers["anyOf"], _FILE]
             return
         for value in node.values():
             _loosen(value, integers)

@@ -64,7 +64,8 @@ def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict
     try:
         doing.run()
     except CommandError as error:
-        raise ActionError(f"{error.command}: {doing.advice(error)}") from error
+        text = f"{error.command}: {doing.advice(error)}"
+        raise ActionError(text, needs_person=error.needs_person) from error
     words = doing.after()
     return {"command": f"{command}  # {words}", "changed": True, "found": words}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.middleware import processes
+from merian_campaign.middleware.preflight import refusal_in
 from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
@@ -26,8 +28,15 @@ PAYLOAD_FAILED = 10
 
 
 def program(name: str) -> str:
-    """Return the path of a console script of this environment."""
-    return str(Path(sys.executable).parent / name)
+    """Return the path of a program: beside this Python, else on the PATH, as those of an LSST stack are."""
+    beside = Path(sys.executable).parent / name
+    return str(beside) if beside.exists() else shutil.which(name) or str(beside)
+
+
+def own(*words: str) -> list[str]:
+    """Return a command line of this package for this very Python, whatever else the PATH has of that name."""
+    beside = Path(sys.executable).parent / "merian-campaign"
+    return [str(beside), *words] if beside.exists() else [sys.executable, "-m", "merian_campaign", *words]
 
 
 def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
@@ -109,6 +118,8 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
     """Say how a finished ``bps submit`` ended, from its exit code and what it left."""
     if exit_code in {0, PAYLOAD_FAILED}:
         return RunResult(end=RunEnd.RAN, reason="", exit_code=exit_code)
+    if exit_code == PREFLIGHT_FAILED:
+        return refused(refusal_in(paths), exit_code=exit_code)
     output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
     if _EMPTY_GRAPH in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
@@ -125,6 +136,11 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
         )
     why = last_error(_text(Path(paths.driver_log)))
     return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
+
+
+def refused(why: str, *, exit_code: int | None = None) -> RunResult:
+    """Return how a submission ended whose preflight found an error."""
+    return RunResult(end=RunEnd.FAILED, reason=f"{PREFLIGHT}{why}", exit_code=exit_code, needs_person=True)
 
 
 def _text(path: Path, *, tail: int = 65536) -> str:
@@ -157,11 +173,11 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
     graph = find_graph(paths)
     if graph is None:
         return "there is no quantum graph"
-    command = [
-        program("merian-campaign"), "exclusive", "--repository", repository, "--",
+    command = own(
+        "exclusive", "--repository", repository, "--",
         "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
         "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,
-    ]  # fmt: skip
+    )  # fmt: skip
     with Path(paths.driver_log).open("ab") as log:
         done = subprocess.run(
             command,

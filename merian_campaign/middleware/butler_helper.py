@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
@@ -148,11 +149,28 @@ def action(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[
     return actions.perform(name=name, repository=repository, arguments=arguments)
 
 
+def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Ask a registry for exposures, their visits, and the tracts that those overlap."""
+    from merian_campaign.middleware import overlaps as asking  # noqa: PLC0415 - only ticks need it
+
+    return asking.look(**question)
+
+
+def preflight(*, directory: str) -> dict[str, Any]:
+    """Look at what a submission reads and writes, before its graph is built."""
+    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.middleware.preflight import check  # noqa: PLC0415
+
+    return {"refused": check(SubmissionPaths(directory=directory))}
+
+
 COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
     "prepend": prepend,
     "action": action,
+    "overlaps": overlaps,
+    "preflight": preflight,
 }
 
 
@@ -165,7 +183,9 @@ def serve(requests: Iterator[str], reply: Callable[[str], None]) -> None:
             answer = {"ok": True, **command(**request)}
         except Exception as error:  # noqa: BLE001 - the parent decides what an error means
             traceback.print_exc()
-            answer = {"ok": False, "error": f"{type(error).__name__}: {error}"}
+            text = f"{type(error).__name__}: {error}"
+            hopeless = getattr(error, "needs_person", mending.needs_person(text, checked=False))
+            answer = {"ok": False, "error": text, "needs_person": hopeless}
         reply(json.dumps(answer))
 
 

@@ -16,12 +16,12 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from merian_campaign.domain import mending
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command, shown
-from merian_campaign.middleware import processes
+from merian_campaign.middleware import bps_run, processes
 
 _TAIL = 400
 _MANY_FILES = 4096
@@ -29,7 +29,21 @@ _ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit)\b.*|^E
 
 
 class ActionError(Exception):
-    """An action that could not be done; the message says why, and what to do."""
+    """An action that could not be done; the message says why, and what to do.
+
+    Parameters
+    ----------
+    message : `str`
+        For the person who reads it.
+    needs_person : `bool`, optional
+        Whether another try gives the same; without it, the message tells.
+    """
+
+    def __init__(self, message: str, *, needs_person: bool | None = None) -> None:
+        super().__init__(message)
+        self.needs_person = (
+            mending.needs_person(message, checked=True) if needs_person is None else needs_person
+        )
 
 
 class CommandError(ActionError):
@@ -46,7 +60,8 @@ class CommandError(ActionError):
     """
 
     def __init__(self, *, command: str, words: str, output: str) -> None:
-        super().__init__(f"{command}: {words}")
+        text = f"{words}\n{output}"
+        super().__init__(f"{command}: {words}", needs_person=mending.needs_person(text, checked=False))
         self.command = command
         self.words = words
         self.output = output
@@ -169,7 +184,7 @@ def _start(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
 def _is_our_butler(command: Command) -> bool:
     """Say whether a command is the ``butler`` of this very Python, which has its modules loaded already."""
     found = shutil.which(command[0]) if command[0] == "butler" else None
-    return found is not None and Path(found) == Path(sys.executable).parent / "butler"
+    return found is not None and found == bps_run.program("butler")
 
 
 def _fork(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import mending
 from merian_campaign.domain.spec.actions import (
     DefineVisits,
     IngestRaws,
@@ -182,7 +183,10 @@ class IngestingRaws(Doing[IngestRaws]):
         if len(pending) <= self.given.allow_failures:
             return words
         said = last_words(self._errors[-1].output.splitlines()) if self._errors else "no error was printed"
-        raise ActionError(f"{words}; {said}{_foreign_key(self._errors)}")
+        # Files that cannot be read stay so, unless there was trouble around them.
+        printed = "\n".join(error.output for error in self._errors)
+        hopeless = mending.needs_person(printed, checked=True)
+        raise ActionError(f"{words}; {said}{_foreign_key(self._errors)}", needs_person=hopeless)
 
 
 def _foreign_key(errors: list[CommandError]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -46,16 +47,21 @@ class LocalDrivers:
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun: then they stay as they were."""
-        if Path(SubmissionPaths(directory=directory).started).exists():
+        paths = SubmissionPaths(directory=directory)
+        if Path(paths.started).exists():
             return
+        if paths.stack not in files:
+            Path(paths.stack).unlink(missing_ok=True)
         for path, text in files.items():
             write_if_changed(Path(path), text)
 
     def command(self, submission: SubmissionView) -> tuple[str, ...]:
-        """Return the command that drives a submission."""
-        return (
-            bps_run.program("merian-campaign"), "drive", str(submission.id), "--epoch", str(submission.epoch),
-        )  # fmt: skip
+        """Return the command that drives a submission, in its stack if it has one."""
+        words = ("drive", str(submission.id), "--epoch", str(submission.epoch))
+        paths = SubmissionPaths(directory=submission.directory)
+        if Path(paths.stack).is_file():
+            return in_stack(paths.stack, words=words, output=f"{submission.directory}/stack.out")
+        return tuple(bps_run.own(*words))
 
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver in a session of its own; return its pid."""
@@ -98,6 +104,22 @@ class LocalDrivers:
     def outcome(self, directory: str) -> Mapping[str, object] | None:
         """Return how a submission's driver ended; `None` while it has not."""
         return read_outcome(directory)
+
+
+def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]:
+    """Return a command line that runs a command of ours in a stack.
+
+    Parameters
+    ----------
+    file : `str`
+        Bash text that sets the stack up.
+    words : sequence of `str`
+        The command's own words; it gets ``--no-stack REASON`` when the stack cannot be set up.
+    output : `str`
+        File for what the set-up says.
+    """
+    script = str(Path(__file__).with_name("in_stack.sh"))
+    return ("/bin/bash", script, file, output, sys.executable, *words)
 
 
 def _lines(path: str) -> list[str]:

@@ -15,7 +15,19 @@ from merian_campaign.middleware import processes
 
 
 class HelperError(UnavailableError):
-    """The butler refused a request, or the helper process died."""
+    """The butler refused a request, or the helper process died.
+
+    Parameters
+    ----------
+    message : `str`
+        Why.
+    needs_person : `bool`
+        Whether another try gives the same.
+    """
+
+    def __init__(self, message: str, *, needs_person: bool = False) -> None:
+        super().__init__(message)
+        self.needs_person = needs_person
 
 
 class ButlerHelper:
@@ -87,7 +99,7 @@ class ButlerHelper:
             raise HelperError(f"the butler helper died; see {self._log}")
         answer: dict[str, Any] = json.loads(line)
         if not answer.pop("ok"):
-            raise HelperError(str(answer["error"]))
+            raise HelperError(str(answer["error"]), needs_person=bool(answer.get("needs_person")))
         return answer
 
     def close(self) -> None:

@@ -1,112 +1,109 @@
-"""Asks a butler repository and the file system what a campaign wants to know before it begins."""
+"""The preflight of one group, in the process of its driver that has lsst loaded, before its graph is built.
+
+An error that a person must mend ends the submission. That something could not be looked at never does:
+building the graph will show what is the matter, and is tried again.
+"""
 
 from __future__ import annotations
 
-import shutil
+import os
+import sys
+import traceback
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.preflight import Answers, Questions
-from merian_campaign.middleware.doing import ActionError, reading
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.preflight.facts import Finding
+from merian_campaign.domain.preflight.group import GroupCheck, group_findings, refusal
+from merian_campaign.files.writing import read_json, write_json
 
-_GB = 1e9
 
-
-def ask(questions: Questions, *, repository: str, folders: tuple[str, ...]) -> Answers:
-    """Return the answers to a campaign's questions.
+def check(paths: SubmissionPaths) -> str:
+    """Look at what a submission reads and writes; tell it in its log and in ``findings.json``.
 
     Parameters
     ----------
-    questions : `Questions`
-        What to ask.
-    repository : `str`
-        Butler repository; it need not exist.
-    folders : `tuple` [`str`, ...]
-        Folders to be written to.
+    paths : `SubmissionPaths`
+        The submission's files.
 
-    Raises
-    ------
-    UnavailableError
-        Raised if the repository exists and cannot be opened.
+    Returns
+    -------
+    why : `str`
+        The first error with what to do; empty when the graph may be built.
     """
-    pipelines = {step: said for step, name in questions.pipelines.items() if (said := parse_pipeline(name))}
-    free = {folder: shutil.disk_usage(_existing(Path(folder))).free / _GB for folder in folders}
-    configuration = Path(repository) if repository.endswith(".yaml") else Path(repository) / "butler.yaml"
-    if "://" not in repository and not configuration.is_file():
-        return Answers(pipelines=pipelines, free_gb=free, repository=False)
+    content = read_json(Path(paths.preflight))
+    if content is None:
+        return ""
     try:
-        with reading(repository) as butler:
-            return Answers(
-                exposures={
-                    place: count_exposures(butler, where) for place, where in questions.exposures.items()
-                },
-                pipelines=pipelines,
-                tracts=_tracts(butler, questions.skymap),
-                collections={
-                    info.name: info.type.name
-                    for info in butler.collections.query_info("*", flatten_chains=False)
-                },
-                free_gb=free,
-            )
-    except ActionError as error:
-        raise UnavailableError(str(error)) from None
+        found = _look(GroupCheck.from_json(content))
+    except Exception as error:  # noqa: BLE001 - see the module
+        traceback.print_exc()
+        found = (
+            Finding(place="preflight", message=f"it failed: {type(error).__name__}: {error}", fatal=False),
+        )
+    for finding in found:
+        sys.stderr.write(f"preflight: {'error' if finding.fatal else 'note'}: {finding.text}\n")
+    sys.stderr.flush()
+    why = refusal(found)
+    told = [{"place": each.place, "fatal": each.fatal, "text": each.text} for each in found]
+    write_json(Path(paths.findings), {"version": 1, "refused": why, "findings": told})
+    return why
 
 
-def _existing(folder: Path) -> Path:
-    while not folder.exists():
-        folder = folder.parent
-    return folder
+def _look(asked: GroupCheck) -> tuple[Finding, ...]:
+    from merian_campaign.middleware.inquiry import Inquiry  # noqa: PLC0415 - used with lsst only
+
+    look = asked.look
+    with Inquiry.of(asked.repository) as inquiry:
+        pipeline = inquiry.pipeline(look)
+        repository = inquiry.facts(
+            [look],
+            pipelines={look.place: pipeline},
+            instrument=asked.instrument,
+            skymap=asked.skymap,
+            made=None,
+            names=(*look.inputs, *asked.chains, asked.run),
+        )
+    if repository.problem or not repository.there:
+        words = repository.problem or f"{asked.repository} is not there"
+        return (Finding(place="butler", message=words, fatal=False),)
+    return group_findings(asked, pipeline=pipeline, repository=repository)
 
 
-def parse_pipeline(uri: str) -> str | None:
-    """Return what is wrong with a pipeline and its subset, if anything; tasks are not imported."""
-    from lsst.pipe.base import Pipeline  # noqa: PLC0415 - costs seconds
+def check_apart(paths: SubmissionPaths) -> str:
+    """Do `check` in a forked child: what it imports and opens does not stay in this process."""
+    if not Path(paths.preflight).exists():
+        return ""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Threads that Python warns of are those of numerical libraries, which sleep.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _become_check(paths)
+    os.waitpid(pid, 0)
+    return refusal_in(paths)
 
+
+def _become_check(paths: SubmissionPaths) -> NoReturn:
+    from merian_campaign.middleware import processes  # noqa: PLC0415
+
+    code = 70
     try:
-        Pipeline.from_uri(uri)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
-        return f"{uri}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return None
+        processes.die_with_parent()
+        check(paths)
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may go back into the parent's code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
-def count_exposures(butler: Any, where: str) -> int | str:  # noqa: ANN401 - lsst type
-    """Return how many exposures a data query selects, or the butler's complaint about it."""
-    try:
-        return len(exposures(butler, where))
-    except Exception as error:  # noqa: BLE001 - a wrong query is a finding
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-
-
-def exposures(butler: Any, where: str) -> list[tuple[int, int]]:  # noqa: ANN401 - lsst type
-    """Return the exposures that a data query selects, each with its night."""
-    with butler.query() as query:
-        ids = query.where(where).data_ids(["exposure"]).with_dimension_records()
-        return sorted({(int(row["exposure"]), int(row["day_obs"])) for row in ids})
-
-
-def _tracts(butler: Any, skymap: str | None) -> frozenset[int] | None:  # noqa: ANN401 - lsst type
-    if skymap is None:
-        return None
-    known = {record.name for record in butler.query_dimension_records("skymap", explain=False)}
-    if skymap not in known:
-        return None
-    records = butler.query_dimension_records("tract", skymap=skymap, explain=False, limit=None)
-    return frozenset(int(record.id) for record in records)
-
-
-def select(*, repository: str, where: str) -> list[tuple[int, int]]:
-    """Return the exposures of a repository that a data query selects, each with its night.
-
-    Raises
-    ------
-    UnavailableError
-        Raised if the repository cannot be opened, or refuses the query.
-    """
-    try:
-        with reading(repository) as butler:
-            return exposures(butler, where)
-    except ActionError as error:
-        raise UnavailableError(str(error)) from None
-    except Exception as error:
-        raise UnavailableError(f"{repository} refuses the query {where!r}: {error}") from error
+def refusal_in(paths: SubmissionPaths) -> str:
+    """Return why a submission's preflight refused it; empty when it did not."""
+    content = read_json(Path(paths.findings))
+    return "" if content is None else str(content["refused"])

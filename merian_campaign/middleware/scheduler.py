@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from merian_campaign.domain import slurm
-from merian_campaign.domain.cluster import Cluster, parse_cluster
-from merian_campaign.domain.slurm import Answer, Sight, SlurmJob, Watch
+from merian_campaign.domain.cluster import Asked, Cluster, parse_cluster, test_options
+from merian_campaign.domain.slurm import Answer, Refusal, Sight, SlurmJob, Watch
 from merian_campaign.files.writing import write_atomically
 from merian_campaign.middleware import bps_run, processes
 
@@ -53,6 +53,7 @@ class SlurmScheduler:
         self._clock = clock
         self._seconds = seconds
         self._last: tuple[float, Sight] | None = None
+        self._full: tuple[float, str] | None = None
 
     def look(self, watch: Watch, *, fresh_seconds: float = 0.0) -> Sight:
         """Look at this user's jobs in the queue, and in the accounting at those that are not there any more.
@@ -117,6 +118,21 @@ class SlurmScheduler:
         # Asked through its standard input, it ends well whatever the answers were.
         return found if found.partitions else f"scontrol: {slurm.sbatch_words(done.stderr)}"
 
+    def would_refuse(self, asked: Asked) -> str:
+        """Return in words why Slurm would refuse a job for good: account, QOS and limits included.
+
+        Nothing is submitted; a command that does not answer is no refusal.
+        """
+        command = ["sbatch", "--test-only", "--job-name=merian-campaign-test", *test_options(asked)]
+        try:
+            done = self._call([*command, "--wrap=true"], environ=self._environ)
+        except SchedulerError:
+            return ""
+        if done.returncode == 0 or slurm.refusal_of(done.stderr) is not Refusal.FINAL:
+            return ""
+        words = slurm.sbatch_words(done.stderr).removeprefix("allocation failure: ")
+        return f"{asked.what} would be refused: {words} ({' '.join(test_options(asked))})"
+
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
         """Write a batch script and submit it.
 
@@ -143,7 +159,19 @@ class SlurmScheduler:
         if done.returncode == 0 and (job_id := done.stdout.strip().partition(";")[0]).isdigit():
             return Answer(job_id=job_id)
         words = slurm.sbatch_words(done.stderr or done.stdout)
-        return Answer(refused=words) if slurm.is_refusal(done.stderr) else Answer(unsure=words)
+        match slurm.refusal_of(done.stderr):
+            case Refusal.FINAL:
+                return Answer(refused=words)
+            case Refusal.FOR_NOW:
+                self._full = time.monotonic(), words
+                return Answer(deferred=words)
+        return Answer(unsure=words)
+
+    def full(self, *, fresh_seconds: float) -> str:
+        """Return what ``sbatch`` said when it last took no more jobs for now, if that is not older."""
+        if self._full is None or time.monotonic() - self._full[0] > fresh_seconds:
+            return ""
+        return self._full[1]
 
     def cancel(self, job_ids: Sequence[str]) -> str:
         """Cancel jobs and wait until none is in the queue; return in words what went wrong, if anything."""

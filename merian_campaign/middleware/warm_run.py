@@ -10,6 +10,7 @@ from pathlib import Path
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.files.writing import write_json
 from merian_campaign.middleware import bps_run
+from merian_campaign.middleware.preflight import check_apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,7 @@ class Target:
 def submit_warm(
     paths: SubmissionPaths, *, target: Target, exclusive: Callable[[str], AbstractContextManager[None]]
 ) -> int:
-    """Submit, then write down the quanta and show the RUN in its step's chain.
+    """Look, submit, then write down the quanta and show the RUN in its step's chain.
 
     Parameters
     ----------
@@ -42,7 +43,12 @@ def submit_warm(
     """
     from merian_campaign.wms.submit import submit  # noqa: PLC0415 - imports lsst
 
-    code = submit(paths.yaml, exclusive=exclusive, on_graph=lambda _: _write_predicted(paths))
+    code = submit(
+        paths.yaml,
+        exclusive=exclusive,
+        before=lambda: not check_apart(paths),
+        on_graph=lambda _: _write_predicted(paths),
+    )
     if Path(paths.provenance).exists():
         _collect(paths, target=target, exclusive=exclusive)
     return code

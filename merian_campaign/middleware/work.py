@@ -11,10 +11,12 @@ from typing import Any
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.versions import Versions
 from merian_campaign.files.writing import read_json, write_atomically, write_json
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.warm_run import Target
+from merian_campaign.wms import versions
 
 
 class SubmissionWork:
@@ -66,6 +68,9 @@ class SubmissionWork:
 
     def run(self, *, go_on: Callable[[], bool]) -> RunResult:
         """Run the submission to its end; the predicted quanta are written down once the graph is there."""
+        why = "" if self._warm else self._preflight()
+        if why:
+            return bps_run.refused(why)
 
         def tend() -> bool:
             if not self._warm and not self._predicting and bps_run.find_graph(self.paths) is not None:
@@ -74,14 +79,25 @@ class SubmissionWork:
 
         return bps_run.submit(self.paths, command=self._command(), environ=self._environ, tend=tend)
 
+    def _preflight(self) -> str:
+        """Return why no graph should be built, if so; our own service looks for itself."""
+        if not Path(self.paths.preflight).exists():
+            return ""
+        try:
+            return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
+        except HelperError as error:
+            with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
+                log.write(f"preflight: note: it failed: {error}\n")
+            return ""
+
     def _command(self) -> list[str]:
         if not self._warm:
             return [bps_run.program("bps"), "--long-log", "submit", self.paths.yaml]
         target = self._target
-        return [
-            bps_run.program("merian-campaign"), "submit", self.paths.directory,
+        return bps_run.own(
+            "submit", self.paths.directory,
             "--repository", target.repository, "--run", target.run, "--chain", target.chain,
-        ]  # fmt: skip
+        )  # fmt: skip
 
     def _ask_predicted(self) -> None:
         graph = bps_run.find_graph(self.paths)
@@ -124,6 +140,12 @@ class SubmissionWork:
         if not Path(self.paths.collected).exists():
             self._helper.ask("prepend", repository=target.repository, chain=target.chain, run=target.run)
 
+    def versions(self) -> Versions:
+        """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
+        found = versions.take(self._environ)
+        versions.keep(Path(self.paths.versions), found)
+        return found
+
     def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
         """Do a butler action."""
         try:
@@ -131,7 +153,8 @@ class SubmissionWork:
                 "action", name=name, repository=self._target.repository, arguments=dict(arguments)
             )
         except HelperError as error:
-            return RunResult(end=RunEnd.FAILED, reason=str(error).removeprefix("ActionError: "))
+            reason = str(error).removeprefix("ActionError: ")
+            return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
         with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
             log.write(f"{answer['command']}\n{answer['found']}\n")
         return RunResult(

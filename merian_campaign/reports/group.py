@@ -42,9 +42,12 @@ def _submission(entry: SubmissionView) -> dict[str, Any]:
         "reason": entry.reason,
         "run_collection": entry.run_collection,
         "remedy": describe_remedy(entry.remedy),
+        "needs_person": entry.needs_person,
+        "stack": entry.versions_short,
         "directory": entry.directory,
         "yaml": paths.yaml,
         "driver_log": paths.driver_log,
+        "versions": paths.versions,
     }
 
 
@@ -64,7 +67,8 @@ def group_view(
     table.add_column("why, remedy, files", overflow="fold", ratio=1)
     for entry in group.submissions:
         remedy = describe_remedy(entry.remedy)
-        details = [entry.reason, *([remedy] if remedy else []), entry.directory]
+        stack = f"stack: {entry.versions_short}" if entry.versions_short else ""
+        details = [text for text in (entry.reason, remedy, stack, entry.directory) if text]
         state = entry.state.value if entry.outcome is None else entry.outcome.value
         table.add_row(str(entry.number), state, entry.run_collection, "\n".join(details))
     parts.append(table)

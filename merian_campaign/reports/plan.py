@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from merian_campaign.domain.decide import (
+    AddGroups,
     CallOff,
     Decision,
     Follow,
@@ -14,20 +15,26 @@ from merian_campaign.domain.decide import (
     Launch,
     MoveGroup,
     Submit,
+    Wait,
 )
-from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.states import GroupState
+from merian_campaign.services.tick import Plan
 
 
-def describe(decision: Decision) -> tuple[str, str]:  # noqa: PLR0911 - one line a kind of decision
+def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - one line a kind of decision
     """Return what a decision does and why, in words."""
     match decision:
+        case AddGroups(groups=groups, reason=reason):
+            return f"add {len(groups)} groups", f"{reason}: {_keys(groups)}"
         case MoveGroup(state=state, reason=reason):
             return f"becomes {state.value.replace('_', ' ')}", reason
         case Submit(number=1, reason=reason):
             return "submit", reason
         case Submit(number=number, reason=reason):
             return f"submit afterburner {number}", reason
+        case Wait(reason=reason):
+            return "stays ready", reason
         case Launch(submission=submission, reason=reason):
             return f"start a driver for submission {submission.number}", reason
         case Harvest(submission=submission):
@@ -40,28 +47,54 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: PLR0911 - one line
             return f"follow submission {submission.number}", "it runs"
 
 
-def plan_json(decisions: Sequence[Decision], snapshot: Snapshot) -> dict[str, Any]:
+def _keys(groups: Sequence[NewGroup], *, at_most: int = 5) -> str:
+    text = ", ".join(group.key for group in groups[:at_most])
+    return text if len(groups) <= at_most else f"{text} and {len(groups) - at_most} more"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
     """Return the plan for machines."""
     entries = []
-    for decision in decisions:
+    for decision in plan.decisions:
         what, reason = describe(decision)
-        entries.append(
-            {"step": decision.group.step, "group": decision.group.key, "action": what, "why": reason}
-        )
-    return {"campaign": snapshot.campaign.name, "state": snapshot.campaign.state.value, "actions": entries}
+        step, key = _place(decision)
+        entries.append({"step": step, "group": key, "action": what, "why": reason})
+    campaign = plan.snapshot.campaign
+    waiting = [
+        {"step": group.step, "group": group.key, "state": group.state.value, "why": plan.reasons[group.id]}
+        for group in plan.snapshot.groups
+        if group.id in plan.reasons
+    ]
+    return {
+        "campaign": campaign.name,
+        "state": campaign.state.value,
+        "looks_for_overlaps": plan.looks,
+        "actions": entries,
+        "waiting": waiting,
+    }
 
 
-def plan_lines(decisions: Sequence[Decision], snapshot: Snapshot) -> list[str]:
+def _place(decision: Decision) -> tuple[str, str | None]:
+    if isinstance(decision, AddGroups):
+        return decision.step, None
+    return decision.group.step, decision.group.key
+
+
+def plan_lines(plan: Plan) -> list[str]:
     """Return the plan for people, and what everything else waits for."""
     lines = []
-    for decision in decisions:
+    if plan.looks:
+        lines.append("first: ask the butler which tracts the visits overlap; after that there may be more")
+    for decision in plan.decisions:
         what, reason = describe(decision)
-        lines.append(f"{decision.group.step}/{decision.group.key}: {what} ({reason})")
+        step, key = _place(decision)
+        lines.append(f"{step if key is None else f'{step}/{key}'}: {what} ({reason})")
     if not lines:
         lines.append("nothing to do")
-    planned = {decision.group.id for decision in decisions}
-    for group in snapshot.groups:
+    planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, AddGroups)}
+    for group in plan.snapshot.groups:
         if group.id not in planned and group.state is not GroupState.DONE:
-            reason = f" ({group.reason})" if group.reason else ""
+            why = plan.reasons.get(group.id, group.reason)
+            reason = f" ({why})" if why else ""
             lines.append(f"{group.step}/{group.key}: stays {group.state.value.replace('_', ' ')}{reason}")
     return lines

@@ -94,6 +94,7 @@ def status_json(status: Status) -> dict[str, Any]:
                 "state": row.state,
                 "reason": row.reason,
                 "submissions": row.submissions,
+                "stack": row.stack,
                 "quanta": _quanta(row.counts),
             }
             for row in status.rows

@@ -46,13 +46,17 @@ class Control:
     scheduler: Scheduler
     around: Surroundings
 
-    def retry(self, name: str, *, group: str, reason: str) -> GroupView:
-        """Let a group be submitted again, its caps forgotten."""
+    def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
+        """Let a group be submitted again, its caps forgotten; if asked, under other versions of the stack."""
         with self.store.campaign_lock(name):
             found = self._group(name, group)
             self._may_move(found, GroupState.READY, "retry")
             self.store.retry_group(
-                group_id=found.id, reason=reason, actor=self.around.actor, now=self.around.clock()
+                group_id=found.id,
+                reason=f"{reason}; the stack may differ from now on" if allow_stack_change else reason,
+                actor=self.around.actor,
+                now=self.around.clock(),
+                allow_stack_change=allow_stack_change,
             )
         return found
 

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from merian_campaign.domain import runs
+from merian_campaign.domain import runs, stack
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.snapshot import ProcessIdentity
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.services.ports import Store, Work
+from merian_campaign.services.stack_guard import StackGuard
 
 _LOG = logging.getLogger(__name__)
 
@@ -97,6 +98,8 @@ def drive(
     expected_epoch: int,
     identity: ProcessIdentity,
     make_work: Callable[[Claim], Work],
+    guard: StackGuard,
+    no_stack: str | None = None,
 ) -> RunResult | None:
     """Drive one submission to its outcome.
 
@@ -110,6 +113,10 @@ def drive(
         This process.
     make_work : callable
         Gives the work of a claim.
+    guard : `StackGuard`
+        Keeps a group to one set of versions.
+    no_stack : `str`, optional
+        Why the LSST environment could not be set up: nothing is done but to say so.
 
     Returns
     -------
@@ -134,7 +141,10 @@ def drive(
     heart = Heart(store=store, submission_id=submission_id, epoch=claim.epoch, superseded=superseded)
     heart.start()
     try:
-        result = _work(store=store, claim=claim, work=work, go_on=heart.go_on)
+        if no_stack is None:
+            result = _work(store=store, claim=claim, work=work, go_on=heart.go_on, guard=guard)
+        else:
+            result = RunResult(end=RunEnd.FAILED, reason=stack.failure(no_stack), needs_person=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, a person must read it in the outcome
         result = RunResult(end=RunEnd.FAILED, reason=f"the driver failed: {type(error).__name__}: {error}")
     finally:
@@ -144,13 +154,16 @@ def drive(
     return result
 
 
-def _work(*, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool]) -> RunResult:
+def _work(
+    *, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool], guard: StackGuard
+) -> RunResult:
     work.reap()
     spec = CampaignSpec.model_validate(claim.campaign.spec)
     step = spec.step(claim.group.step)
     if isinstance(step, ActionStep):
         if claim.submission.cancel_requested:
             return RunResult(end=RunEnd.CANCELLED, reason="cancelled before it began")
+        guard.refusal(claim, spec=spec, work=work)
         work.mark_started()
         with store.repository_lock(spec.butler):
             return work.act(name=step.action, arguments=step.arguments)
@@ -159,6 +172,9 @@ def _work(*, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool]) 
     elif claim.submission.cancel_requested:
         return RunResult(end=RunEnd.CANCELLED, reason="cancelled before it began")
     else:
+        refused = guard.refusal(claim, spec=spec, work=work)
+        if refused is not None:
+            return refused
         work.mark_started()
         result = work.run(go_on=go_on)
     if claim.submission.cancel_requested:
@@ -168,7 +184,7 @@ def _work(*, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool]) 
 
 def _collect(*, store: Store, spec: CampaignSpec, work: Work, result: RunResult) -> RunResult:
     """Bring in what was done, however the run ended."""
-    if result.end is RunEnd.EMPTY:
+    if result.end is RunEnd.EMPTY or result.needs_person:
         return result
     work.reap()
     error = work.collect()

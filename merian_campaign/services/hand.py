@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -11,13 +12,15 @@ from merian_campaign.domain.decide import Decision
 from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
 from merian_campaign.domain.fit import known_requests
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
+from merian_campaign.domain.preflight.group import group_check
 from merian_campaign.domain.quanta import Quantum
-from merian_campaign.domain.records import JobRecord, JobRole
+from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
+from merian_campaign.domain.stack import prelude
 from merian_campaign.domain.states import QuantumState
 from merian_campaign.services.hold import hold_file
 from merian_campaign.services.outlook import Outlook, refused_words
@@ -32,10 +35,19 @@ class Hand:
     ----------
     store, drivers, scheduler, around
         The world.
+    campaign_id : `int`
+        Database key of the campaign.
     spec, settings
         The campaign.
     outlook : `Outlook`
         What was seen of Slurm.
+
+    Attributes
+    ----------
+    progressed : `int`
+        Quantum rows that live progress changed.
+    no_jobs : `str`
+        Why Slurm took no more drivers' jobs for now, in words: none is submitted after that.
     """
 
     def __init__(
@@ -45,6 +57,7 @@ class Hand:
         drivers: Drivers,
         scheduler: Scheduler,
         around: Surroundings,
+        campaign_id: int,
         spec: CampaignSpec,
         settings: CampaignSettings,
         outlook: Outlook,
@@ -53,14 +66,18 @@ class Hand:
         self._drivers = drivers
         self._scheduler = scheduler
         self._around = around
+        self._campaign_id = campaign_id
         self._spec = spec
         self._settings = settings
         self._outlook = outlook
         self.progressed = 0
+        self.no_jobs = ""
 
-    def act(self, decision: Decision) -> str:  # noqa: PLR0911 - one a kind of decision
+    def act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
         """Carry out a decision; return it in words, or nothing when it was only looking."""
         match decision:
+            case core.AddGroups(step=step, groups=groups, reason=reason):
+                return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
                 self._store.move_group(
                     group_id=group.id,
@@ -70,6 +87,8 @@ class Hand:
                     now=self._around.clock(),
                 )
                 return f"{_name(group)}: {state} ({reason})"
+            case core.Submit() | core.Launch() if self.no_jobs:
+                return ""
             case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
                 return self._submit(group, number=number, remedy=remedy, reason=reason)
             case core.Launch(group=group, submission=submission, reason=reason):
@@ -78,6 +97,8 @@ class Hand:
             case core.Follow(group=group, submission=submission):
                 self._follow(submission)
                 return ""
+            case core.Wait():
+                return ""
             case core.Harvest(group=group, submission=submission):
                 return self._harvest(group, submission)
             case core.GiveUp(group=group, submission=submission, reason=reason):
@@ -85,6 +106,16 @@ class Hand:
                 return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
+
+    def _add_groups(self, step: str, groups: tuple[NewGroup, ...], reason: str) -> str:
+        self._store.add_groups(
+            campaign_id=self._campaign_id,
+            groups=groups,
+            reason=reason,
+            actor=self._around.actor,
+            now=self._around.clock(),
+        )
+        return f"{step}: {len(groups)} groups added ({reason})"
 
     def _request(
         self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy
@@ -134,7 +165,21 @@ class Hand:
 
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
+        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
+        if self._settings.site.driver is not None:
+            return self._launch_job(group, submission, self._settings.site.driver, words)
+        self._store.launching(submission_id=submission.id, now=self._around.clock())
+        self._drivers.launch(submission=submission, environment=self._spec.environment)
+        return words
+
+    def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
+        """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
+        paths = SubmissionPaths(directory=submission.directory)
+        files: dict[str, str] = {}
+        stack = self._settings.stack
+        if stack.sets_up:
+            files[paths.stack] = prelude(stack, file=paths.stack)
         if isinstance(step, BpsStep):
             request = self._request(
                 group,
@@ -143,16 +188,17 @@ class Hand:
                 directory=submission.directory,
                 remedy=submission.remedy,
             )
-            paths = SubmissionPaths(directory=submission.directory)
-            files = {paths.yaml: render.render(request)}
+            files[paths.yaml] = render.render(request)
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
-            self._drivers.prepare(directory=submission.directory, files=files)
-        if self._settings.site.driver is not None:
-            return self._launch_job(group, submission, self._settings.site.driver, words)
-        self._store.launching(submission_id=submission.id, now=self._around.clock())
-        self._drivers.launch(submission=submission, environment=self._spec.environment)
-        return words
+            if not group.counts.expected:  # no submission of it has had a graph
+                files[paths.preflight] = self._group_check(group, step, number=submission.number)
+        return files
+
+    def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
+        """Return what the driver looks at before it builds a graph."""
+        check = group_check(self._spec, step, group=group.key, selection=group.selection, number=number)
+        return json.dumps(check.to_json(), indent=1) + "\n"
 
     def _launch_job(
         self, group: GroupView, submission: SubmissionView, options: DriverOptions, words: str
@@ -178,6 +224,11 @@ class Hand:
         if answer.refused:
             reason = f"Slurm refused the driver's job: {answer.refused}"
             return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+        if answer.deferred:
+            # No job came of it, so nothing has to be waited for but room.
+            self._store.not_launched(submission_id=submission.id)
+            self.no_jobs = answer.deferred
+            return f"{_name(group)}: Slurm takes no driver's job for now ({answer.deferred})"
         if answer.unsure:
             return f"{words}; sbatch gave no answer to rely on ({answer.unsure}), the job is looked for"
         job = SlurmJob(
@@ -246,6 +297,7 @@ class Hand:
             actor=self._around.actor,
             now=now,
             jobs=self._outlook.records(submission, journal=journal, now=now, final=True),
+            needs_person=result.needs_person,
         )
         return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
 

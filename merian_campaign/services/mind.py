@@ -27,6 +27,17 @@ class Mind:
         The campaign.
     outlook : `Outlook`
         What was seen of Slurm.
+
+    Attributes
+    ----------
+    asked : `bool`
+        Whether the cluster was asked for its limits.
+    waits : `str`
+        Why it did not say, in words.
+    no_jobs : `str`
+        Why Slurm took no more drivers' jobs for now, in words.
+    held : `tuple` [`str`, ...]
+        Why groups that are ready were not submitted when it last decided.
     """
 
     def __init__(
@@ -47,6 +58,8 @@ class Mind:
         self.outlook = outlook
         self.asked = False
         self.waits = ""
+        self.no_jobs = ""
+        self.held: tuple[str, ...] = ()
         self._cluster: Cluster | None = None
 
     @property
@@ -56,7 +69,7 @@ class Mind:
 
     def decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
         """Return what to do now; the cluster is asked for its limits once, when something is to start."""
-        decisions = core.decide(self.spec, snapshot, self._situation(snapshot))
+        decisions = self._decide(snapshot)
         submits = any(isinstance(decision, core.Submit) for decision in decisions)
         if not submits or not self.settings.site.on_slurm or self.asked:
             return decisions
@@ -66,7 +79,14 @@ class Mind:
             self.waits = found
         else:
             self._cluster = found
-        return core.decide(self.spec, snapshot, self._situation(snapshot))
+        return self._decide(snapshot)
+
+    def _decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
+        self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self.settings.site.status_seconds)
+        decisions = core.decide(self.spec, snapshot, self._situation(snapshot))
+        waiting = [decision.reason for decision in decisions if isinstance(decision, core.Wait)]
+        self.held = tuple(dict.fromkeys(waiting))
+        return decisions
 
     def _situation(self, snapshot: Snapshot) -> Situation:
         now = self._around.clock()
@@ -80,7 +100,9 @@ class Mind:
             now=now,
             site=self.settings.site,
             cluster=self._cluster,
-            no_submission=self.waits,
+            no_submission=f"Slurm does not answer: {self.waits}" if self.waits else "",
+            no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
+            others=None if self.spec.limits.jobs is None else self.outlook.others(live),
         )
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> Seen:

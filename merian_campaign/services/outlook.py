@@ -17,6 +17,7 @@ from merian_campaign.services.ports import Drivers, Scheduler, Store
 FORGOTTEN = timedelta(minutes=10)
 """After so long, a job that neither the queue nor the accounting knows is no longer waited for."""
 
+_ANSWERS = {BlockEvent.SUBMITTED, BlockEvent.REFUSED, BlockEvent.DEFERRED}
 _ENDED_BY_SLURM = {Fate.OUT_OF_MEMORY, Fate.WALLTIME, Fate.NODE_LOST, Fate.PREEMPTED, Fate.CANCELLED}
 _WOULD_STAY = {"PENDING", "RUNNING", "SUSPENDED", "REQUEUED"}
 
@@ -62,6 +63,26 @@ class Outlook:
         }  # fmt: skip
         shown = {job.job_id: job for job, role in self.jobs(submission) if role == "block"}
         return {**found, **shown}
+
+    def others(self, live: Iterable[SubmissionView]) -> int | None:
+        """Return how many jobs of this user in the queue are of none of these; `None` if nobody looked."""
+        if self.sight is None or self.sight.unreachable:
+            return None
+        own = {job.job_id for submission in live for job, _ in self.jobs(submission)}
+        return sum(job.alive and job.job_id not in own for job in self.sight.jobs)
+
+    def deferred(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """Return in words which submissions Slurm took no block of when last asked, and why."""
+        found = [
+            (group, deferred_words(self.lines.get(group.live.id, ())))
+            for group in snapshot.groups
+            if group.live is not None
+        ]
+        return tuple(
+            f"{group.step}/{group.key}: Slurm takes no block for now: {words}"
+            for group, words in found
+            if words
+        )
 
     def driver_trouble(self, submission: SubmissionView) -> str:
         """Return in words how its driver's job was ended, if Slurm ended it; else nothing."""
@@ -118,6 +139,12 @@ def refused_words(lines: Iterable[BlockLine]) -> str:
     return last
 
 
+def deferred_words(lines: Iterable[BlockLine]) -> str:
+    """Return ``sbatch``'s words if it took no block of a submission when last asked, but may later."""
+    asked = [line for line in lines if line.event in _ANSWERS]
+    return sbatch_words(asked[-1].text) if asked and asked[-1].event == BlockEvent.DEFERRED else ""
+
+
 def look_out(
     snapshot: Snapshot,
     *,
@@ -126,10 +153,11 @@ def look_out(
     scheduler: Scheduler,
     fresh_seconds: float,
     on_slurm: bool,
+    count: bool = False,
 ) -> Outlook:
     """Ask the scheduler about everything of a campaign that may be alive.
 
-    Nothing is asked when nothing of it ever was a Slurm job.
+    Nothing is asked when nothing of it ever was a Slurm job, unless the jobs of others count.
 
     Parameters
     ----------
@@ -141,6 +169,8 @@ def look_out(
         An earlier answer that is not older will do, unless a driver has just ended.
     on_slurm : `bool`
         Whether its site is on Slurm now.
+    count : `bool`
+        Whether it matters how many jobs of the user the queue holds, whatever they belong to.
     """
     live = [group.live for group in snapshot.groups if group.live is not None]
     lines = {submission.id: drivers.block_lines(submission.directory) for submission in live}
@@ -153,7 +183,7 @@ def look_out(
     if was_there:
         found = store.open_jobs(snapshot.campaign.name)
         pending = tuple(entry for entry in found if entry.submission_id in finished)
-    if not relevant and not pending:
+    if not relevant and not pending and not count:
         return Outlook(lines=lines)
     ended = frozenset(entry.id for entry in relevant if drivers.outcome(entry.directory) is not None)
     watch = _watch(relevant, lines=lines, pending=pending, ended=ended)

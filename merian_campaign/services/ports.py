@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
-from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.cluster import Asked, Cluster
 from merian_campaign.domain.harvested import Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
@@ -39,6 +41,7 @@ from merian_campaign.domain.states import (
     GroupState,
     SubmissionOutcome,
 )
+from merian_campaign.domain.versions import Versions
 
 __all__ = [
     "AttemptRow",
@@ -49,6 +52,7 @@ __all__ = [
     "FailureRow",
     "NewGroup",
     "RecordedEvent",
+    "Registry",
     "Scheduler",
     "Store",
     "Work",
@@ -85,6 +89,20 @@ class Store(Protocol):
 
         ``dropped`` are ids of groups that the new revision no longer contains and that never ran:
         they are deleted. Applying the same sha256 again adds no revision.
+        """
+
+    def add_groups(
+        self, *, campaign_id: int, groups: Sequence[NewGroup], reason: str, actor: str, now: datetime
+    ) -> int:
+        """Create groups that do not exist yet, with an event; return how many there were to create."""
+
+    def record_overlaps(self, *, campaign_id: int, overlaps: Overlaps, actor: str, now: datetime) -> bool:
+        """Put on record which tracts a campaign's exposures overlap, in place of what was seen before.
+
+        Returns
+        -------
+        changed : `bool`
+            Whether any exposure, or what it overlaps, is news; then there is an event.
         """
 
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
@@ -142,8 +160,13 @@ class Store(Protocol):
     ) -> None:
         """Move a group along the transition table and record the event."""
 
-    def retry_group(self, *, group_id: int, reason: str, actor: str, now: datetime) -> None:
-        """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number)."""
+    def retry_group(
+        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+    ) -> None:
+        """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number).
+
+        With ``allow_stack_change`` also what versions of the stack it ran under (``stack_from``).
+        """
 
     def prepare_submission(
         self,
@@ -166,6 +189,9 @@ class Store(Protocol):
         ``driver_job`` is the name its Slurm job will have; empty for a process.
         """
 
+    def not_launched(self, *, submission_id: int) -> None:
+        """Record that no driver is on its way after all, so that one may be started at any time."""
+
     def claim(
         self,
         *,
@@ -185,6 +211,17 @@ class Store(Protocol):
         self, *, submission_id: int, epoch: int, lease_seconds: float, now: datetime
     ) -> bool | None:
         """Extend the lease; `True` to go on, `False` when asked to cancel, `None` when superseded."""
+
+    def record_versions(
+        self, *, submission_id: int, epoch: int, versions: Mapping[str, Any], ran: bool
+    ) -> None:
+        """Put on record the versions of the stack that a driver found, and whether it runs under them.
+
+        Nothing is written for a driver that was superseded.
+        """
+
+    def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
+        """Return what `record_versions` put on record."""
 
     def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
         """Ask a submission's driver to stop."""
@@ -210,6 +247,7 @@ class Store(Protocol):
         actor: str,
         now: datetime,
         jobs: Sequence[JobRecord] = (),
+        needs_person: bool = False,
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
@@ -266,6 +304,9 @@ class Work(Protocol):
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""
 
+    def versions(self) -> Versions:
+        """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
+
     def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
         """Do a butler action."""
 
@@ -307,6 +348,15 @@ class Drivers(Protocol):
         """Return how a submission's driver ended; `None` while it has not."""
 
 
+class Registry(Protocol):
+    """The registry of a butler repository, asked from outside of it."""
+
+    def look(
+        self, question: Question, *, repository: str, environment: Mapping[str, str]
+    ) -> Look | LookFailed:
+        """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
+
+
 class Scheduler(Protocol):
     """Slurm; whatever goes wrong with it is an answer, never an error."""
 
@@ -316,8 +366,14 @@ class Scheduler(Protocol):
     def cluster(self) -> Cluster | str:
         """Return what the cluster allows, or in words why it does not say; one command."""
 
+    def would_refuse(self, asked: Asked) -> str:
+        """Return in words why Slurm would refuse a job for good, without submitting it; else nothing."""
+
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
         """Keep a batch script at ``path`` and submit it."""
+
+    def full(self, *, fresh_seconds: float) -> str:
+        """Return why it took no more jobs for now when last asked, in words, if that is not older."""
 
     def cancel(self, job_ids: Sequence[str]) -> str:
         """Cancel jobs and wait until none is in the queue; return in words what went wrong, if anything."""

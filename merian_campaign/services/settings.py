@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule
 from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.spec.stack import Stack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +24,14 @@ class CampaignSettings:
         Its failure rules.
     requests : `~collections.abc.Mapping`
         Memory requests by step name.
+    stack : `Stack`
+        The LSST environment of its drivers and workers: the campaign's word, then the site's.
     """
 
     site: SiteProfile
     rules: tuple[FailureRule, ...]
     requests: Mapping[str, RequestTable]
+    stack: Stack = field(default_factory=Stack)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,16 +6,20 @@ the next tick finds out what became of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.decide import Decision, next_try
+from merian_campaign.domain.looking import look_due
+from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.hand import Hand
+from merian_campaign.services.looking import look
 from merian_campaign.services.mind import Mind
 from merian_campaign.services.outlook import Outlook, look_out, settle
-from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
 from merian_campaign.services.settings import CampaignSettings, Surroundings
 
 MAX_PASSES = 50
@@ -37,7 +41,8 @@ class TickReport:
     notes : `tuple` [`str`, ...]
         What was seen besides, e.g. that Slurm does not answer.
     waiting : `bool`
-        Whether the scheduler still has jobs of it, or has to answer before something can start.
+        Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on, or
+        something is tried again later.
     """
 
     actions: tuple[str, ...]
@@ -53,6 +58,28 @@ class TickReport:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What the next tick would do.
+
+    Parameters
+    ----------
+    decisions : `tuple` [`Decision`, ...]
+        In order.
+    snapshot : `Snapshot`
+        What they rest on.
+    reasons : `~collections.abc.Mapping` [`int`, `str`]
+        By id, what groups that have not started wait for, in words.
+    looks : `bool`
+        Whether it would first ask the butler for overlaps, after which there may be more to do.
+    """
+
+    decisions: tuple[Decision, ...]
+    snapshot: Snapshot
+    reasons: Mapping[int, str]
+    looks: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Tick:
     """The reconciler of one campaign.
 
@@ -64,6 +91,8 @@ class Tick:
         Driver processes.
     scheduler : `Scheduler`
         Slurm; never asked for a campaign that has nothing there.
+    registry : `Registry`
+        Butler registries; asked only when a campaign depends on overlaps and something is new.
     around : `Surroundings`
         Where things lie, who asks, what time it is.
     settings_of : callable
@@ -73,15 +102,21 @@ class Tick:
     store: Store
     drivers: Drivers
     scheduler: Scheduler
+    registry: Registry
     around: Surroundings
     settings_of: Callable[[CampaignSpec], CampaignSettings]
 
-    def plan(self, name: str) -> tuple[tuple[Decision, ...], Snapshot]:
+    def plan(self, name: str) -> Plan:
         """Return what the next tick would do first, without doing anything."""
         snapshot = self.store.snapshot(name)
         spec = CampaignSpec.model_validate(snapshot.campaign.spec)
         settings = self.settings_of(spec)
-        return self._mind(snapshot, spec, settings).decide(snapshot), snapshot
+        return Plan(
+            decisions=self._mind(snapshot, spec, settings).decide(snapshot),
+            snapshot=snapshot,
+            reasons=reasons(spec, snapshot),
+            looks=look_due(spec, in_force(spec, snapshot), now=self.around.clock()) is not None,
+        )
 
     def run(self, name: str) -> TickReport:
         """Do one tick under the campaign's lock.
@@ -107,6 +142,9 @@ class Tick:
         done: list[str] = []
         error: str | None = None
         try:
+            seen = look(snapshot, spec, store=self.store, registry=self.registry, around=self.around)
+            done += [seen.action] if seen.action else []
+            snapshot = seen.snapshot
             mind = self._mind(snapshot, spec, settings)
             progressed, snapshot = self._passes(mind, snapshot, done)
             left = settle(mind.outlook, store=self.store, now=self.around.clock())
@@ -118,16 +156,20 @@ class Tick:
             raise
         finally:
             self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=len(done), error=error)
-        notes = (f"Slurm jobs could not be cancelled: {trouble}",) if trouble else ()
-        if mind.unreachable:
-            notes = (*notes, f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
         return TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
             progressed=progressed,
-            notes=notes,
-            waiting=left.alive > 0 or bool(mind.waits),
+            notes=(*filter(None, [seen.note]), *_notes(mind, snapshot, trouble=trouble)),
+            waiting=left.alive > 0
+            or bool(mind.waits or mind.held)
+            or seen.waits
+            or self._pauses(spec, snapshot),
         )
+
+    def _pauses(self, spec: CampaignSpec, snapshot: Snapshot) -> bool:
+        """Say whether a group waits for nothing but the time of its next try."""
+        return next_try(spec, snapshot, now=self.around.clock()) is not None
 
     def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
         """Decide and act until nothing more follows; return changed quantum rows and the last snapshot."""
@@ -138,12 +180,14 @@ class Tick:
                 drivers=self.drivers,
                 scheduler=self.scheduler,
                 around=self.around,
+                campaign_id=snapshot.campaign.id,
                 spec=mind.spec,
                 settings=mind.settings,
                 outlook=mind.outlook,
             )
             acted = [word for word in map(hand.act, mind.decide(snapshot)) if word]
             progressed += hand.progressed
+            mind.no_jobs = mind.no_jobs or hand.no_jobs
             done += acted
             if not acted:
                 break
@@ -158,6 +202,7 @@ class Tick:
             scheduler=self.scheduler,
             fresh_seconds=settings.site.status_seconds,
             on_slurm=settings.site.on_slurm,
+            count=_counts_jobs(snapshot, spec, settings),
         )
         return Mind(
             drivers=self.drivers,
@@ -176,3 +221,24 @@ class Tick:
                 actor=self.around.actor,
                 now=self.around.clock(),
             )
+
+
+def _notes(mind: Mind, snapshot: Snapshot, *, trouble: str) -> tuple[str, ...]:
+    """Return what was seen besides: of Slurm, and of what it or a limit holds back."""
+    notes = [f"Slurm jobs could not be cancelled: {trouble}"] if trouble else []
+    if mind.unreachable:
+        notes.append(f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
+    elif mind.no_jobs:
+        notes.append(f"Slurm takes no driver's job for now: {mind.no_jobs}; tried again later")
+    notes += mind.outlook.deferred(snapshot)
+    # That the campaign starts no more at once than it says is no news.
+    held = [words for words in mind.held if words.startswith(("limits.blocks", "limits.jobs"))]
+    return (*notes, *(f"ready groups wait for {words}" for words in held))
+
+
+def _counts_jobs(snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> bool:
+    """Say whether something may start for which the user's jobs in the queue have to be counted."""
+    waits = {GroupState.READY, GroupState.WAITING, GroupState.RUNNING}
+    limited = spec.limits.jobs is not None and settings.site.on_slurm
+    active = snapshot.campaign.state is CampaignState.ACTIVE
+    return limited and active and any(group.state in waits for group in snapshot.groups)

@@ -128,6 +128,18 @@ class Campaigns(Database):
                 events.record(connection, event, at=now, campaign_id=campaign_id)
             return require_campaign(connection, name)
 
+    def add_groups(
+        self, *, campaign_id: int, groups: Sequence[NewGroup], reason: str, actor: str, now: datetime
+    ) -> int:
+        """Create groups that do not exist yet, and record it if there were any; return how many."""
+        with self._transaction() as connection:
+            created = _create_groups(connection, campaign_id=campaign_id, groups=groups, now=now)
+            if created:
+                steps = ", ".join(dict.fromkeys(group.step for group in groups))
+                event = Event(kind="groups", actor=actor, reason=f"{created} of {steps}: {reason}")
+                events.record(connection, event, at=now, campaign_id=campaign_id)
+            return created
+
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
         """Change a campaign's state and record the event."""
         with self._transaction() as connection:

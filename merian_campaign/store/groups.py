@@ -102,11 +102,14 @@ class Groups(Database):
                 accepted=accepted,
             )
 
-    def retry_group(self, *, group_id: int, reason: str, actor: str, now: datetime) -> None:
+    def retry_group(
+        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+    ) -> None:
         """Move a group to READY, forgetting its caps.
 
         Attempts made so far stay on record, but no longer count against the budget of their quanta and
         no longer hold them back; memory failures still count, for they tell how much memory to ask for.
+        With ``allow_stack_change``, later submissions need not keep to the versions of earlier ones.
         """
         with self._transaction() as connection:
             group = lock_group(connection, group_id)
@@ -123,5 +126,6 @@ class Groups(Database):
                 now=now,
                 kind="retry",
             )
-            connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(attempts_from=last))
+            forgotten = {"attempts_from": last} | ({"stack_from": last} if allow_stack_change else {})
+            connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(**forgotten))
             connection.execute(_FORGET_CAPS, {"group_id": group_id, "now": now})

@@ -57,6 +57,7 @@ class Harvest(Database):
         actor: str,
         now: datetime,
         jobs: Sequence[JobRecord] = (),
+        needs_person: bool = False,
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
@@ -72,7 +73,15 @@ class Harvest(Database):
             submission = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             _merge(connection, submission, now=now, final=True)
-            _finish(connection, submission, outcome=outcome, reason=reason, actor=actor, now=now)
+            _finish(
+                connection,
+                submission,
+                outcome=outcome,
+                reason=reason,
+                actor=actor,
+                now=now,
+                needs_person=needs_person,
+            )
             found = connection.execute(_COUNTS, {"group_id": submission["group_id"]})
             return counts_of({row.state: row.n for row in found})
 
@@ -116,6 +125,7 @@ def _finish(
     reason: str,
     actor: str,
     now: datetime,
+    needs_person: bool,
 ) -> None:
     current = SubmissionState(submission["state"])
     if current is not SubmissionState.FINISHED:
@@ -130,6 +140,7 @@ def _finish(
             state=SubmissionState.FINISHED,
             outcome=outcome,
             reason=reason,
+            needs_person=needs_person,
             finished_at=submission["finished_at"] or now,
             lease_expires_at=None,
         )

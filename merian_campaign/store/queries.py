@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
 
-BOARD = """
-SELECT g.step, g.key AS "group", g.ordinal,
+_GROUPS = """
+SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
             THEN g.selection_values[1] END AS tract,
        g.state, g.reason, coalesce(s.n, 0)::integer AS submissions,
        coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
        coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
-       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown
+       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown,
+       coalesce(v.short, '') AS stack
 FROM "group" AS g
+LEFT JOIN (
+    SELECT DISTINCT ON (s.group_id) s.group_id, s.versions->>'short' AS short
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND s.versions IS NOT NULL
+    ORDER BY s.group_id, s.number DESC
+) AS v ON v.group_id = g.id
 LEFT JOIN (
     SELECT s.group_id, count(*) AS n
     FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
@@ -32,8 +39,34 @@ LEFT JOIN (
     GROUP BY c.group_id
 ) AS n ON n.group_id = g.id
 WHERE g.campaign_id = %(campaign_id)s
-ORDER BY g.ordinal, g.id
 """
+
+# A step whose tracts nobody knows yet has no group; the board shows that there is something to come.
+_UNDISCOVERED = """
+SELECT 0 AS place, s.step ->> 'name' AS step, 'discover' AS "group", (s.number - 1)::integer AS ordinal,
+       NULL::bigint AS tract, 'waiting' AS state,
+       'its tracts are discovered once visits are defined' AS reason,
+       0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown,
+       '' AS stack
+FROM (
+    SELECT r.spec FROM revision AS r WHERE r.campaign_id = %(campaign_id)s ORDER BY r.number DESC LIMIT 1
+) AS r
+CROSS JOIN jsonb_array_elements(r.spec -> 'steps') WITH ORDINALITY AS s (step, number)
+WHERE r.spec -> 'tracts' ? 'discover'
+  AND (s.step -> 'group_by' = '"tract"'
+       OR s.step -> 'group_by' ->> 'kind' = 'tract' AND s.step -> 'group_by' -> 'tracts' IS NULL)
+  AND NOT EXISTS (
+      SELECT 1 FROM "group" AS g WHERE g.campaign_id = %(campaign_id)s AND g.step = s.step ->> 'name'
+  )
+"""
+
+BOARD = f"""
+SELECT step, "group", ordinal, tract, state, reason, submissions,
+       pending, running, succeeded, failed, blocked, unknown, stack
+FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
+ORDER BY ordinal, place
+"""  # noqa: S608  (built from constants of this module)
+
 
 _HOW = (
     "verdict",

@@ -41,12 +41,16 @@ def campaign_view(row: RowMapping) -> CampaignView:
 
 def remedy_document(remedy: Remedy) -> dict[str, object]:
     """Return what is stored of a remedy."""
-    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers}
+    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers, "blocks": remedy.blocks}
 
 
 def remedy(document: Mapping[str, Any]) -> Remedy:
     """Return a remedy from what was stored."""
-    return Remedy(memory_mb=tuple(sorted(document["memory_mb"].items())), workers=document["workers"])
+    return Remedy(
+        memory_mb=tuple(sorted(document["memory_mb"].items())),
+        workers=document["workers"],
+        blocks=document.get("blocks"),  # absent from rows of earlier releases
+    )
 
 
 def submission_view(row: RowMapping) -> SubmissionView:
@@ -74,6 +78,9 @@ def submission_view(row: RowMapping) -> SubmissionView:
         finished_at=row["finished_at"],
         cancel_requested=row["cancel_requested"],
         driver_job=row["driver_job"],
+        needs_person=row["needs_person"],
+        versions_sha=row["versions_sha"],
+        versions_short="" if row["versions"] is None else row["versions"]["short"],
     )
 
 
@@ -97,6 +104,7 @@ def group_view(
         submissions=submissions,
         counts=counts,
         open_quanta=open_quanta,
+        stack_from=row["stack_from"],
     )
 
 

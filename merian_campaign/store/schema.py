@@ -99,6 +99,9 @@ campaign = Table(
     Column("file", Text, nullable=False),
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
+    # NULL: nobody has looked. The basis says what the look rested on.
+    Column("overlaps_seen_at", _TIME),
+    _text("overlaps_basis"),
     _one_of("state", CampaignState),
     UniqueConstraint("name"),
     comment="What a survey lead launched: one campaign file",
@@ -135,6 +138,7 @@ group = Table(
     _count("attempts_from"),
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
+    _count("stack_from"),
     _one_of("state", GroupState),
     UniqueConstraint("campaign_id", "step", "key"),
     comment="One step on one data-ID selection: the unit of work",
@@ -164,6 +168,10 @@ submission = Table(
     Column("lease_expires_at", _TIME),
     Column("finished_at", _TIME),
     _text("driver_job"),
+    Column("needs_person", Boolean, nullable=False, server_default=text("false")),
+    # Of what it ran under, empty when it ran nothing; and all that its driver found, merely to be shown.
+    _text("versions_sha"),
+    Column("versions", JSONB),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),
@@ -271,6 +279,18 @@ quantum_count = Table(
     Column("n", Integer, nullable=False),
     _one_of("state", QuantumState),
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
+)
+
+visit_overlap = Table(
+    "visit_overlap",
+    metadata,
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), primary_key=True),
+    Column("exposure", BigInteger, primary_key=True, autoincrement=False),
+    Column("day_obs", Integer, nullable=False),
+    Column("visits", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("tracts", ARRAY(Integer)),
+    Column("taken", Boolean, nullable=False),
+    comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 
 event = Table(

@@ -54,6 +54,13 @@ def database_url(environ: Mapping[str, str] | None = None) -> str:
     return environ.get(URL_VARIABLE) or embedded.ensure_running(home_directory(environ))
 
 
+def is_there(environ: Mapping[str, str] | None = None) -> bool:
+    """Say whether a tracking database is named, or the embedded one was made already."""
+    environ = os.environ if environ is None else environ
+    made = embedded.data_directory(home_directory(environ)) / "PG_VERSION"
+    return bool(environ.get(URL_VARIABLE)) or made.exists()
+
+
 def prepared_url(environ: Mapping[str, str] | None = None) -> str:
     """Return `database_url`; an embedded database that is still empty is given its tables.
 

@@ -11,6 +11,7 @@ from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.database import Database
+from merian_campaign.store.overlaps import load_overlaps
 from merian_campaign.store.rows import group_view, open_quanta, submission_view
 
 _WHICH = "g.campaign_id = :campaign_id AND (CAST(:group_id AS bigint) IS NULL OR g.id = :group_id)"
@@ -97,4 +98,8 @@ class Snapshots(Database):
         """
         with self._reading() as connection:
             campaign = require_campaign(connection, name)
-            return Snapshot(campaign=campaign, groups=load_groups(connection, campaign_id=campaign.id))
+            return Snapshot(
+                campaign=campaign,
+                groups=load_groups(connection, campaign_id=campaign.id),
+                overlaps=load_overlaps(connection, campaign_id=campaign.id),
+            )

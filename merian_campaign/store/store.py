@@ -14,11 +14,12 @@ from merian_campaign.store.forget import Forget
 from merian_campaign.store.groups import Groups
 from merian_campaign.store.harvest import Harvest
 from merian_campaign.store.jobs import Jobs
+from merian_campaign.store.overlaps import OverlapRows
 from merian_campaign.store.snapshots import Snapshots
 from merian_campaign.store.submissions import Submissions
 
 
-class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, Snapshots, Cleaning, Forget):
+class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, OverlapRows, Snapshots, Cleaning, Forget):
     """The ``Store`` of the services, on PostgreSQL.
 
     Safe to use from several threads. Every method is one transaction, unless it says otherwise.

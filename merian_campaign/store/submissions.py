@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -102,6 +103,13 @@ class Submissions(Database):
                 .values(launched_at=now, driver_job=driver_job)
             )
 
+    def not_launched(self, *, submission_id: int) -> None:
+        """Record that no driver is on its way after all, so that one may be started at any time."""
+        with self._transaction() as connection:
+            connection.execute(
+                update(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).values(launched_at=None)
+            )
+
     def claim(
         self,
         *,
@@ -151,6 +159,28 @@ class Submissions(Database):
         with self._transaction() as connection:
             cancel_requested = connection.execute(extend).scalar()
             return None if cancel_requested is None else not cancel_requested
+
+    def record_versions(
+        self, *, submission_id: int, epoch: int, versions: Mapping[str, Any], ran: bool
+    ) -> None:
+        """Put on record the versions of the stack that a driver found, and whether it runs under them.
+
+        Nothing is written for a driver that was superseded.
+        """
+        with self._transaction() as connection:
+            connection.execute(
+                update(_SUBMISSION)
+                .where(_SUBMISSION.c.id == submission_id, _SUBMISSION.c.epoch == epoch)
+                .values(versions=dict(versions), versions_sha=versions["sha"] if ran else "")
+            )
+
+    def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
+        """Return what `record_versions` put on record; `None` when there is nothing."""
+        with self._reading() as connection:
+            found: Mapping[str, Any] | None = connection.execute(
+                select(_SUBMISSION.c.versions).where(_SUBMISSION.c.id == submission_id)
+            ).scalar_one_or_none()
+            return found
 
     def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
         """Ask a submission's driver to stop; asking again, or too late, changes nothing."""

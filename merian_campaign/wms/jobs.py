@@ -5,6 +5,7 @@ No files and no sockets here; only the values and the arithmetic on them.
 
 import os
 import signal
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from merian_campaign.wms.outcome import Outcome
 from merian_campaign.wms.process import Identity
 from merian_campaign.wms.samples import Holding
 
-__all__ = ["Job", "Request", "ended_record", "outcome_of", "started_record"]
+__all__ = ["Job", "Request", "Work", "ended_record", "outcome_of", "refused", "started_record"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,6 +117,20 @@ class Job:
             memory_mb=round(requested * tolerance, 1) if requested else None,
             walltime_s=self.request.walltime_s,
         )
+
+
+@dataclass(kw_only=True)
+class Work:
+    """Jobs of a node, by what has become of them."""
+
+    waiting: deque[Job] = field(default_factory=deque)
+    running: dict[int, Job] = field(default_factory=dict)
+    count: int = 0
+
+
+def refused(why: str) -> Outcome:
+    """Return the outcome of a job that is not run because something is set up wrongly."""
+    return Outcome(verdict=Verdict.FAILED, evidence={"refused": why})
 
 
 def outcome_of(job: Job, *, ended: Mapping[str, Any], now: float, kills_after: int | None) -> Outcome:

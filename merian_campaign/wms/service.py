@@ -15,6 +15,7 @@ from lsst.ctrl.bps import BaseWmsWorkflow, BpsSubprocessError, GenericWorkflow, 
 from lsst.ctrl.bps.bps_config import BpsConfig
 from lsst.ctrl.bps.parsl import ParslService
 
+from merian_campaign.wms import versions
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
 from merian_campaign.wms.outcome import WorkerGoneError
@@ -50,6 +51,8 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         name = f"{type(self).__module__}.{type(self).__name__}"
         workflow = CampaignWorkflow.from_generic_workflow(config, generic_workflow, prefix, name)
         workflow.write(prefix)
+        # The graph was built a moment ago, in this very environment.
+        versions.keep(Path(prefix) / versions.FILE_NAME, versions.take())
         return workflow
 
     def submit(self, workflow: BaseWmsWorkflow, **kwargs: Any) -> BaseWmsWorkflow:  # noqa: ANN401
@@ -87,6 +90,10 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         return str(workflow.submit), workflow.name, ""
 
     def _run(self, workflow: CampaignWorkflow, *, resumed: bool) -> None:
+        other = versions.mismatch(workflow.submit)
+        if other:
+            words = f"the LSST stack is not the one that built the quantum graph: {other}"
+            raise BpsSubprocessError(INFRASTRUCTURE_FAILED, f"{workflow.submit}: {words}")
         try:
             tally = workflow.execute_all(resumed=resumed)
         except StoppedError as stopped:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, block_ids, fold_blocks, whole_state
+from merian_campaign.domain.slurm import Refusal, refusal_of
 from merian_campaign.wms.blocks import BlockBook
 
 __all__ = [
@@ -47,20 +48,6 @@ LIVE_STATES = frozenset(
 )
 """States of jobs that hold or may yet get a node."""
 
-_UNREACHABLE = (
-    "unable to contact slurm controller",
-    "communication connection failure",
-    "connection refused",
-    "socket timed out",
-    "zero bytes were transmitted",
-    "transport endpoint is not connected",
-    "resource temporarily unavailable",
-    "temporarily unable to accept job",
-    "protocol authentication error",
-    "in standby mode",
-    "unable to establish",
-)
-_BUSY = ("maxsubmit", "maxjobcount", "max job count")
 _KEPT = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})
 _GONE_SECONDS = 60.0
 
@@ -91,12 +78,16 @@ class Seen:
         return self.state in LIVE_STATES
 
 
+_REFUSALS: Mapping[Refusal, type[RuntimeError]] = {
+    Refusal.FINAL: RefusedBySlurmError,
+    Refusal.FOR_NOW: BusyError,
+    Refusal.UNSURE: UnreachableError,
+}
+
+
 def refusal(text: str) -> type[RuntimeError]:
     """Return what a failed ``sbatch`` with these words means."""
-    words = text.lower()
-    if any(phrase in words for phrase in _UNREACHABLE):
-        return UnreachableError
-    return BusyError if any(phrase in words for phrase in _BUSY) else RefusedBySlurmError
+    return _REFUSALS[refusal_of(text)]
 
 
 def submit_script(script: Path, *, timeout: float) -> str:
@@ -183,7 +174,7 @@ def cancel_all(*, names: Iterable[str], ids: Collection[str] = (), timeout: floa
         calls.append(["scancel", *ids])
     for call in calls:
         done = _call(call, timeout=timeout)
-        if done.returncode != 0 and refusal(done.stderr) is UnreachableError:
+        if done.returncode != 0 and done.stderr.strip() and refusal(done.stderr) is UnreachableError:
             raise UnreachableError(done.stderr.strip())
 
 

@@ -2,7 +2,7 @@
 
 Exit status: 0 all succeeded; 10 the payload failed (quanta failed, blocked or held); 11 the infrastructure
 failed (configuration, graph building, initialization, ingest, workers); 12 the quantum graph was empty;
-128 and the number of the signal that stopped it.
+13 the caller would not let it begin; 128 and the number of the signal that stopped it.
 """
 
 import os
@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.runs import PREFLIGHT_FAILED
 from merian_campaign.wms.spawn import fork_supervisor
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.zygote import preload
@@ -31,6 +32,7 @@ def submit(
     config_file: str,
     *,
     exclusive: Locker | None = None,
+    before: Callable[[], bool] | None = None,
     on_graph: Callable[[str], None] | None = None,
     restart: bool = False,
 ) -> int:
@@ -44,6 +46,8 @@ def submit(
         Takes the lock of a butler repository around graph building and ingest, where the commands ask for
         it by the prefix ``merian-campaign exclusive --repository REPO --``.  Without it, such commands are
         run with their prefix, and cold.
+    before
+        Called when all is loaded and before anything else; `False` ends it.
     on_graph
         Called with the submit directory when a quantum graph was built, before anything runs.
     restart
@@ -65,6 +69,8 @@ def submit(
     _execute.on_graph = on_graph
     pre_transform.execute = _execute
     try:
+        if before is not None and not before():
+            return PREFLIGHT_FAILED
         if restart:
             CampaignParslService({}).restart(config_file)
         else:

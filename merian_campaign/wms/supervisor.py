@@ -13,7 +13,6 @@ import socket
 import sys
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from merian_campaign.wms.clients import Client, Clients
 from merian_campaign.wms.ending import DOUBT_SECONDS, BlockEnd, drain_moment
 from merian_campaign.wms.guard import Finding, judge, kernel_kill, measure
 from merian_campaign.wms.handle import ZygoteHandle
-from merian_campaign.wms.jobs import Job, Request, ended_record, outcome_of, started_record
+from merian_campaign.wms.jobs import Job, Request, Work, ended_record, outcome_of, refused, started_record
 from merian_campaign.wms.journal import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Watch
 from merian_campaign.wms.node import granted_mb, kernel_memory_kills, memory_mb, slurm_place
@@ -33,19 +32,11 @@ from merian_campaign.wms.process import Identity, alive, own_identity
 from merian_campaign.wms.reaping import kill_job, lights_off, register
 from merian_campaign.wms.samples import NodeSample, SamplesFile, culprit
 from merian_campaign.wms.settings import NodeSettings
+from merian_campaign.wms.versions import mismatch
 
 __all__ = ["Supervisor", "serve"]
 
 _WATCH_SECONDS = 0.5
-
-
-@dataclass(kw_only=True)
-class _Work:
-    """Jobs of this node, by what has become of them."""
-
-    waiting: deque[Job] = field(default_factory=deque)
-    running: dict[int, Job] = field(default_factory=dict)
-    count: int = 0
 
 
 class Supervisor:
@@ -73,7 +64,7 @@ class Supervisor:
         self._clients = Clients(
             listener=listener, selector=self._selector, on_message=self._obey, on_gone=self._drop
         )
-        self._work = _Work()
+        self._work = Work()
         self._state = DriverState.RUNNING
         self._dismissed = False
         self._kills = kernel_memory_kills()
@@ -85,6 +76,7 @@ class Supervisor:
         self._block = BlockEnd(place=self._place, selector=self._selector, ours=owner is not None)
         self._samples: SamplesFile | None = None
         self._drain = float("inf")
+        self._other_stack = ""
         self._zygote = ZygoteHandle(
             selector=self._selector, on_message=self._from_zygote, on_end=self._bereft
         )
@@ -102,6 +94,8 @@ class Supervisor:
         )
         self._room = Room(memory_mb=settings.memory_mb or memory_mb(os.environ), cpus=settings.cpus)
         self._groups = Groups.find(owner=self._here, wanted=settings.cgroup, log=settings.log_path())
+        if self._owner is not None:  # else it is the driver's own child, in the driver's environment
+            self._other_stack = mismatch(submit)
         if self._place.job is not None:
             self._samples = SamplesFile(submit, owner=self._here)
             self._drain = drain_moment(self._owner, after_s=settings.drain_s)
@@ -241,6 +235,10 @@ class Supervisor:
             self._start(job)
         elif self._state is not DriverState.RUNNING or self._settings is None:
             self._reply(job, {"kind": "refused", "why": self._state})
+        elif self._other_stack:
+            outcome = refused(f"the LSST stack on {self._here.host} is not the graph's: {self._other_stack}")
+            self._note(ended_record(job, outcome, here=self._here, place=self._place))
+            self._reply(job, {"kind": "result", "outcome": outcome.as_dict()})
         else:
             self._work.waiting.append(job)
 

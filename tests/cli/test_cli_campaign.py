@@ -119,13 +119,16 @@ def test_plan_says_what_the_next_tick_would_do_and_does_nothing(
     before = rows(sql)
     assert cli("plan", name).fine().splitlines() == [
         "step1/all: becomes ready (all it needs is done)",
-        "step3/tract9813: stays waiting",
-        "step3/tract9814: stays waiting",
+        "step3/tract9813: stays waiting (waits for step1/all (waiting))",
+        "step3/tract9814: stays waiting (waits for step1/all (waiting))",
     ]
     found = json.loads(cli("plan", name, "--json").fine())
     assert found["actions"] == [
         {"step": "step1", "group": "all", "action": "becomes ready", "why": "all it needs is done"}
     ]
+    waits = {"step": "step3", "state": "waiting", "why": "waits for step1/all (waiting)"}
+    assert {**waits, "group": "tract9813"} in found["waiting"]
+    assert found["looks_for_overlaps"] is False
     assert rows(sql) == before
 
 

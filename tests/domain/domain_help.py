@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from merian_campaign.domain.decide import Liveness, Situation
+from merian_campaign.domain.looking import basis
+from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.snapshot import (
@@ -154,3 +157,31 @@ def situation(
     workers: int = 8,
 ) -> Situation:
     return Situation(drivers=drivers or {}, requests=dict.fromkeys(steps, requests), workers=workers, now=NOW)
+
+
+def over(dimension: str, *values: int) -> Selection:
+    return Selection(dimension=dimension, values=values)
+
+
+def night(step: str, day: int, *, state: GroupState = GroupState.WAITING, **changes: object) -> GroupView:
+    """A group of one night of March 2021, by its day."""
+    value = 20210300 + day
+    return group(step, f"night{value}", state=state, selection=over("day_obs", value), **changes)
+
+
+def seen(*exposures: SkyExposure, basis: str = "now", at: datetime = NOW) -> Overlaps:
+    return Overlaps(exposures=exposures, basis=basis, seen_at=at)
+
+
+def sky(exposure: int, day: int, *tracts: int, taken: bool = True) -> SkyExposure:
+    """A science exposure that is its own visit."""
+    return SkyExposure(
+        exposure=exposure, day_obs=20210300 + day, visits=(exposure,), tracts=tracts, taken=taken
+    )
+
+
+def with_overlaps(spec: CampaignSpec, everything: Snapshot, *exposures: SkyExposure) -> Snapshot:
+    """A snapshot whose overlaps have just been seen."""
+    found = basis(spec, everything)
+    assert found is not None
+    return replace(everything, overlaps=seen(*exposures, basis=found))

@@ -6,7 +6,7 @@ import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
 from merian_campaign.domain.cluster import Asked, Blocks, parse_cluster, refusal, slurm_seconds
-from merian_campaign.domain.decide import MoveGroup, Situation, Submit, decide
+from merian_campaign.domain.decide import MoveGroup, Situation, Submit, Wait, decide
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import RenderRequest, document
@@ -177,7 +177,7 @@ def test_nothing_is_submitted_while_slurm_does_not_answer() -> None:
     waits = Situation(
         drivers={}, requests={}, workers=2, now=NOW, site=site, no_submission="squeue: timed out"
     )
-    assert decide(SPEC, snapshot(READY), waits) == ()
+    assert decide(SPEC, snapshot(READY), waits) == (Wait(group=READY, reason="squeue: timed out"),)
 
 
 @pytest.mark.parametrize(("needs_mb", "partition"), [(3000, None), (4000, "large")])

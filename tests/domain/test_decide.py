@@ -1,5 +1,6 @@
 """What a tick does, from what is known."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -29,6 +30,7 @@ from merian_campaign.domain.decide import (
     Submit,
     decide,
     judge,
+    next_try,
 )
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
@@ -431,6 +433,47 @@ ACTION = campaign(action("chain", max_submissions=2))
 )
 def test_actions(entries: list[SubmissionView], expected: tuple[GroupState, str]) -> None:
     assert verdict(*entries, spec=ACTION, step="chain") == expected
+
+
+NO = "no"
+
+
+def _failed(number: int, *, minutes: float = 0.0, **changes: object) -> SubmissionView:
+    ended = NOW - timedelta(minutes=minutes)
+    return finished(number, Outcome.FAILED, reason=NO, finished_at=ended, **changes)
+
+
+def test_what_only_a_person_can_mend_is_not_tried_again() -> None:
+    assert verdict(_failed(1, needs_person=True), spec=ACTION, step="chain") == (GroupState.NEEDS_REVIEW, NO)
+    assert verdict(_failed(1, needs_person=True)) == (GroupState.NEEDS_REVIEW, NO)
+
+
+def test_actions_are_tried_again_after_growing_pauses() -> None:
+    spec = campaign(action("chain", max_submissions=4))
+    entries = (_failed(1, minutes=30), _failed(2))
+    found = verdict(*entries, spec=spec, step="chain")
+    assert found == (GroupState.READY, "try again: no; next try at 15:02 UTC")
+    waiting = group("chain", state=GroupState.READY, submissions=entries)
+    assert decide(spec, snapshot(waiting), situation()) == ()
+    assert next_try(spec, snapshot(waiting), now=NOW) == NOW + timedelta(minutes=2)
+    later = replace(situation(), now=NOW + timedelta(minutes=2))
+    (again,) = decide(spec, snapshot(waiting), later)
+    assert isinstance(again, Submit)
+    assert again.number == 3
+    assert next_try(spec, snapshot(waiting), now=later.now) is None
+
+
+def test_nothing_waits_for_its_next_try_that_a_person_has_sent_on_or_stopped() -> None:
+    entries = (_failed(1),)
+    sent = group("chain", state=GroupState.READY, submissions=entries, attempts_from=1)
+    (at_once,) = decide(ACTION, snapshot(sent), situation())
+    assert isinstance(at_once, Submit)
+    assert next_try(ACTION, snapshot(sent), now=NOW) is None
+    waiting = group("chain", state=GroupState.READY, submissions=entries)
+    assert next_try(ACTION, snapshot(waiting, state=CampaignState.PAUSED), now=NOW) is None
+    # Only actions pause.
+    other = group("step1", state=GroupState.READY, submissions=entries)
+    assert next_try(campaign(bps("step1")), snapshot(other), now=NOW) is None
 
 
 def test_deciding_again_from_the_same_facts_gives_the_same() -> None:

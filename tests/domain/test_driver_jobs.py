@@ -7,7 +7,7 @@ import pytest
 from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
 
 from merian_campaign.domain.decide import CallOff, Decision, Follow, GiveUp, Launch, decide
-from merian_campaign.domain.driver_jobs import driver_job_name, look, of_submission, script
+from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.slurm import Sight, SlurmJob
 from merian_campaign.domain.snapshot import ProcessIdentity, SubmissionView
@@ -56,6 +56,23 @@ def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
 )
 def test_what_the_queue_says_of_a_driver(entry: SubmissionView, jobs: list[str], expected: Liveness) -> None:
     assert seen(entry, *(job(state, str(20 + number)) for number, state in enumerate(jobs))) is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "ago", "expected"),
+    [
+        ("COMPLETED", timedelta(0), Liveness.ALIVE),
+        ("COMPLETED", -timedelta(seconds=20), Liveness.ALIVE),  # clocks differ
+        ("COMPLETED", OUTCOME_GRACE, Liveness.DEAD),
+        ("CANCELLED", timedelta(0), Liveness.DEAD),
+        ("FAILED", timedelta(0), Liveness.DEAD),
+    ],
+)
+def test_the_outcome_of_a_driver_that_ended_well_may_be_seen_a_little_later(
+    state: str, ago: timedelta, expected: Liveness
+) -> None:
+    before = job("CANCELLED", "11", ended=NOW)
+    assert seen(claimed(), before, job(state, ended=NOW - ago)) is expected
 
 
 @pytest.mark.parametrize("entry", [launched(), claimed(), claimed(lease_expires_at=LONG_AGO)])

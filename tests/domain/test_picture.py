@@ -36,3 +36,10 @@ def test_graphviz_says_the_same() -> None:
     assert text.startswith('digraph "night" {')
     assert 's_end [label="end\\ncollection-chain\\n1 done", shape=ellipse, fillcolor="#bfe3bf"];' in text
     assert "s_one_d_a -> s_three;" in text
+
+
+def test_steps_whose_tracts_are_not_known_yet() -> None:
+    spec = campaign(bps("step1"), by_tract("three", after=["step1"]), tracts="discover")
+    assert nodes(spec)[1].lines == ("tracts to be discovered",)
+    known = nodes(spec, states=[("three", GroupState.DONE), ("three", GroupState.READY)])
+    assert known[1].lines == ("2 groups", "1 ready, 1 done")

@@ -13,6 +13,7 @@ from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.site import Larger
 from merian_campaign.services.apply import fingerprint
 
 SITE = SiteProfile(name="local", file="/site/local.yaml", workers=8, workers_key="cores")
@@ -85,6 +86,18 @@ def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:
     assert "site" not in rendered(spec, "step1")
     with pytest.raises(ValueError, match=r"limits\.nice"):
         campaign(bps("step1"), limits={"nice": -1})
+
+
+def test_a_share_of_the_blocks_goes_before_what_the_site_says() -> None:
+    spec = campaign(bps("step1"))
+    larger = (Larger(mem_per_node=64, max_blocks=9),)
+    cluster = replace(SITE, name="slurm", blocks=Blocks(shared_mb=1000, max_blocks=4), larger=larger)
+    for needs, mb in ((0, None), (2000, 65536)):
+        section = rendered(spec, "step1", site=cluster, remedy=Remedy(blocks=3), needs_mb=needs)["site"][
+            "slurm"
+        ]
+        assert (section["max_blocks"], section.get("memory_mb")) == (3, mb)
+    assert "site" not in rendered(spec, "step1", remedy=Remedy(blocks=3))
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ import pytest
 
 from merian_campaign.domain.slurm import (
     Fate,
+    Refusal,
     SlurmJob,
     belongs,
     describe,
-    is_refusal,
     merge,
     parse_sacct,
     parse_squeue,
+    refusal_of,
     sbatch_words,
     state_word,
 )
@@ -121,17 +122,20 @@ def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
     queue = (
         SlurmJob(job_id="1", name="a", state="RUNNING"),
         SlurmJob(job_id="2", name="b", state="FAILED", comment="c"),
+        SlurmJob(job_id="4", name="d", state="CANCELLED", reason="None"),
     )
     accounting = (
         SlurmJob(job_id="1", name="a", state="COMPLETED"),
         SlurmJob(job_id="2", name="b", state="FAILED", exit_code=3),
         SlurmJob(job_id="3", name="c", state="RUNNING"),
+        SlurmJob(job_id="4", name="d", state="RUNNING", restarts=2),
     )
     merged = {job.job_id: job for job in merge(queue, accounting)}
     assert merged["1"].state == "RUNNING"
     assert (merged["2"].exit_code, merged["2"].comment) == (3, "c")
     # It may be gone from the queue for a second only: nobody concludes that it ended.
     assert merged["3"].alive
+    assert (merged["4"].state, merged["4"].restarts) == ("CANCELLED", 2)
 
 
 @pytest.mark.parametrize(
@@ -160,26 +164,32 @@ def test_words_for_people() -> None:
     assert "signal 9" in describe(SlurmJob(job_id="1", name="a", state="FAILED", signal=9))
 
 
+POLICY = "Batch job submission failed: Job violates accounting/QOS policy (job submit limit, user's size ...)"
+
+
 @pytest.mark.parametrize(
-    ("text", "refused"),
+    ("text", "meaning"),
     [
+        ("Batch job submission failed: Invalid account or account/partition combination", Refusal.FINAL),
+        ("Batch job submission failed: Requested node configuration is not available", Refusal.FINAL),
+        ("Batch job submission failed: Requested time limit is invalid", Refusal.FINAL),
         (
-            "sbatch: error: Batch job submission failed: Invalid account or account/partition combination",
-            True,
+            f"QOSMaxWallDurationPerJobLimit\nsbatch: error: {POLICY}",
+            Refusal.FINAL,
         ),
-        ("sbatch: error: Batch job submission failed: Requested node configuration is not available", True),
-        ("sbatch: error: Batch job submission failed: Requested time limit is invalid", True),
-        (
-            "sbatch: error: Batch job submission failed: Unable to contact slurm controller",
-            False,
-        ),
-        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", False),
-        ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Job violates accounting/QOS policy", False),
-        ("", False),
+        (POLICY, Refusal.FINAL),
+        (f"AssocMaxSubmitJobLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
+        (f"AssocGrpSubmitJobsLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
+        (f"QOSMaxSubmitJobPerUserLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
+        ("Slurm temporarily unable to accept job, sleeping and retrying", Refusal.FOR_NOW),
+        ("Required partition not available (inactive or drain)", Refusal.FOR_NOW),
+        ("Batch job submission failed: Unable to contact slurm controller", Refusal.UNSURE),
+        ("Batch job submission failed: Socket timed out on send/recv operation", Refusal.UNSURE),
+        ("", Refusal.UNSURE),
     ],
 )
-def test_a_refusal_is_told_from_no_answer(text: str, *, refused: bool) -> None:
-    assert is_refusal(text) is refused
+def test_what_a_failed_sbatch_means(text: str, meaning: Refusal) -> None:
+    assert refusal_of(f"sbatch: error: {text}" if text else "") is meaning
 
 
 def test_what_sbatch_said() -> None:

@@ -1,12 +1,14 @@
-"""One finished demo for the session, made by the command a user types."""
+"""One finished demo for the session on each kind of registry, made by the command a user types."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from e2e_help import Installation, new_installation
+from postgresql_help import need_server, private_registry
 
 
 @pytest.fixture(scope="session")
@@ -16,11 +18,32 @@ def installation() -> Iterator[Installation]:
         yield made
 
 
-@pytest.fixture(scope="session")
-def demo(installation: Installation) -> Path:
-    """The demo's directory after `merian-campaign demo` ended with exit status 0."""
-    directory = installation.root / "demo"
-    done = installation.run("demo", "--dir", str(directory))
+def _reduce(installation: Installation) -> Path:
+    done = installation.run("demo", "--dir", str(installation.demo))
     assert done.returncode == 0, done.stdout + done.stderr
     (installation.root / "demo.out").write_text(done.stdout, encoding="utf-8")
-    return directory
+    return installation.demo
+
+
+@pytest.fixture(scope="session")
+def demo(installation: Installation) -> Path:
+    """The demo's directory after `merian-campaign demo` ended with exit status 0; its butler is on SQLite."""
+    return _reduce(installation)
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def reduced(request: pytest.FixtureRequest) -> Iterator[Installation]:
+    """An installation in which the demo has ended, on each kind of registry."""
+    if request.param == "sqlite":
+        request.getfixturevalue("demo")
+        yield request.getfixturevalue("installation")
+        return
+    need_server()
+    with ExitStack() as stack:
+        folder = request.getfixturevalue("tmp_path_factory").mktemp("registry")
+        registry = stack.enter_context(private_registry(folder))
+        # This process opens the repository too.
+        stack.enter_context(pytest.MonkeyPatch.context()).setenv("LSST_DB_AUTH", str(registry.passwords))
+        made = stack.enter_context(new_installation(SEED_CONFIG=str(registry.seed)))
+        assert not (_reduce(made) / "repo" / "gen3.sqlite3").exists()
+        yield made

@@ -29,6 +29,11 @@ class Installation:
     extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
+    def demo(self) -> Path:
+        """Where its demo lives."""
+        return self.root / "demo"
+
+    @property
     def environ(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIAN_CAMPAIGN")}
         kept.pop("DEMO_DIR", None)

@@ -1,4 +1,4 @@
-"""The demo as a user sees it: every quantum accounted for, every fault ended as it should."""
+"""The demo as a user sees it, on both kinds of registry: all quanta accounted for, all faults ended."""
 
 from __future__ import annotations
 
@@ -20,25 +20,21 @@ FAULTS = {
 }
 
 
-def test_every_step_is_done_but_the_tract_with_the_algorithm_error(
-    installation: Installation, demo: Path
-) -> None:
-    status = installation.json("status", "demo")
+def test_every_step_is_done_but_the_tract_with_the_algorithm_error(reduced: Installation) -> None:
+    status = reduced.json("status", "demo")
     states = {(group["step"], group["group"]): group["state"] for group in status["groups"]}
     assert states.pop(("step3", "tract9814")) == "needs_review"
     assert set(states.values()) == {"done"}
     assert status["state"] == "needs_review"
 
 
-def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(
-    installation: Installation, demo: Path
-) -> None:
+def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(reduced: Installation) -> None:
     groups: dict[tuple[str, str], list[Path]] = {}
-    for graph in sorted(demo.glob("submissions/demo/*/*/*/bps/*.qg")):
+    for graph in sorted(reduced.demo.glob("submissions/demo/*/*/*/bps/*.qg")):
         if graph.name != "provenance.qg":
             step, group = graph.parts[-5:-3]
             groups.setdefault((step, group), []).append(graph)
-    status = installation.json("status", "demo")
+    status = reduced.json("status", "demo")
     shown = {
         (entry["step"], entry["group"]): (entry["quanta"]["expected"], entry["quanta"]["succeeded"])
         for entry in status["groups"]
@@ -46,11 +42,11 @@ def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(
     }
     counted = {}
     for name, graphs in groups.items():
-        found = count_quanta(repository=demo / "repo", graphs=graphs).values()
+        found = count_quanta(repository=reduced.demo / "repo", graphs=graphs).values()
         counted[name] = (sum(each.expected for each in found), sum(each.succeeded for each in found))
     assert shown == counted
     assert status["quanta"]["expected"] == sum(expected for expected, _ in counted.values()) > 100
-    rows = installation.query(
+    rows = reduced.query(
         "SELECT count(*), count(DISTINCT (group_id, task, data_id)) FROM quantum"
         " JOIN \"group\" g ON g.id = group_id JOIN campaign c ON c.id = g.campaign_id WHERE c.name = 'demo'"
     )
@@ -66,9 +62,9 @@ def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(
     ],
 )
 def test_curable_faults_succeed_in_an_afterburner_with_every_attempt_on_record(
-    installation: Installation, demo: Path, step: str, task: str, verdict: str
+    reduced: Installation, step: str, task: str, verdict: str
 ) -> None:
-    rows = installation.query(
+    rows = reduced.query(
         "SELECT q.data_id, q.state, q.attempts FROM quantum_status q"
         " WHERE campaign = 'demo' AND step = %(step)s AND task = %(task)s AND attempts > 1",
         step=step, task=task,
@@ -77,7 +73,7 @@ def test_curable_faults_succeed_in_an_afterburner_with_every_attempt_on_record(
     data_id, state, attempts = rows[0]
     assert all(part in data_id for part in FAULTS[step, task])
     assert (state, attempts) == ("succeeded", 2)
-    recorded = installation.query(
+    recorded = reduced.query(
         "SELECT s.number, a.state, a.verdict, a.requested_mb, a.signal FROM quantum_attempt a"
         " JOIN quantum q ON q.id = a.quantum_id JOIN submission s ON s.id = a.submission_id"
         ' JOIN "group" g ON g.id = q.group_id JOIN campaign c ON c.id = g.campaign_id'
@@ -93,9 +89,9 @@ def test_curable_faults_succeed_in_an_afterburner_with_every_attempt_on_record(
         assert recorded[0][4] == 9
 
 
-def test_the_memory_remedy_stands_in_the_rendered_yaml(demo: Path) -> None:
+def test_the_memory_remedy_stands_in_the_rendered_yaml(reduced: Installation) -> None:
     first, second = (
-        yaml.safe_load((demo / f"submissions/demo/step1/night20210318/00{n}/submit.yaml").read_text())
+        yaml.safe_load((reduced.demo / f"submissions/demo/step1/night20210318/00{n}/submit.yaml").read_text())
         for n in (1, 2)
     )
     assert "pipetask" not in first
@@ -104,41 +100,45 @@ def test_the_memory_remedy_stands_in_the_rendered_yaml(demo: Path) -> None:
     assert "--skip-existing-in" in second["extraQgraphOptions"]
 
 
-def test_the_algorithm_error_is_not_retried_and_blocks_only_what_needs_it(
-    installation: Installation, demo: Path
-) -> None:
-    groups = {
-        (entry["step"], entry["group"]): entry for entry in installation.json("status", "demo")["groups"]
-    }
+def test_the_algorithm_error_is_not_retried_and_blocks_only_what_needs_it(reduced: Installation) -> None:
+    groups = {(entry["step"], entry["group"]): entry for entry in reduced.json("status", "demo")["groups"]}
     stuck = groups["step3", "tract9814"]
     assert stuck["submissions"] == 1
     assert "algorithm" in stuck["reason"]
     assert stuck["quanta"]["failed"] == 1
     assert stuck["quanta"]["blocked"] > 0
-    failures = installation.json("failures", "demo")["failures"]
+    failures = reduced.json("failures", "demo")["failures"]
     states = Counter((entry["group"], entry["state"], entry["verdict"]) for entry in failures)
     assert states["tract9814", "failed", "algorithm"] == 1
     assert {state for _, state, _ in states} == {"failed", "blocked"}
     assert {group for group, _, _ in states} == {"tract9814"}
 
 
-def test_the_log_of_the_failed_quantum_names_its_error(installation: Installation, demo: Path) -> None:
-    done = installation.run("log", "demo")
+def test_the_log_of_the_failed_quantum_names_its_error(reduced: Installation) -> None:
+    done = reduced.run("log", "demo")
     assert done.returncode == 0, done.stderr
     assert "InjectedAlgorithmError" in done.stdout
 
 
-def test_a_tick_with_nothing_to_do_writes_nothing(installation: Installation, demo: Path) -> None:
+def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None:
     sql = "SELECT id, xmin::text, updated_at FROM quantum ORDER BY id"
-    rows, files = installation.query(sql), file_times(demo)
-    done = installation.run("tick", "demo")
+    rows, files = reduced.query(sql), file_times(reduced.demo)
+    done = reduced.run("tick", "demo")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
-    assert installation.query(sql) == rows
-    assert file_times(demo) == files
+    assert reduced.query(sql) == rows
+    assert file_times(reduced.demo) == files
 
 
-def test_the_demo_ends_with_board_verdicts_sql_and_places(installation: Installation, demo: Path) -> None:
-    text = (installation.root / "demo.out").read_text()
-    for piece in ("step3", "9814", "needs review", "out of memory", "algorithm", "quantum_status", str(demo)):
+def test_the_demo_ends_with_board_verdicts_sql_and_places(reduced: Installation) -> None:
+    text = (reduced.root / "demo.out").read_text()
+    for piece in (
+        "step3",
+        "9814",
+        "needs review",
+        "out of memory",
+        "algorithm",
+        "quantum_status",
+        str(reduced.demo),
+    ):
         assert piece in text

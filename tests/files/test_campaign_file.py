@@ -54,6 +54,22 @@ BAD: list[tuple[str, str, int, str, str]] = [
     ("after: [step1]", "loss_budget: 2", 0, "steps[step3].loss_budget", "found 2; it should be less than 1"),
     ('["9813-9814"]', '[9813, "9813-9814"]', 0, "tracts", "duplicate values: 9813; name each once"),
     ('["9813-9814"]', "[9814-9813]", 0, "tracts", "the range '9814-9813' runs backwards"),
+    (
+        '["9813-9814"]',
+        "found",
+        0,
+        "tracts",
+        "found 'found'; write integers and \"first-last\" ranges, or discover",
+    ),
+    ('["9813-9814"]', "{discover: no}", 0, "tracts.discover", "found False; it should be True"),
+    ('["9813-9814"]', "{min_visit: 2}", 0, "tracts.min_visit", "no such key; did you mean 'min_visits'?"),
+    (
+        '["9813-9814"]',
+        "{discover: true, min_visits: 0}",
+        0,
+        "tracts.min_visits",
+        "found 0; it should be greater than or equal to 1",
+    ),
     ('["9813-9814"]', "[x]", 0, "tracts", "found 'x'; write integers and \"first-last\" ranges"),
     (
         "group_by: tract",

@@ -40,6 +40,7 @@ def test_the_schema_accepts_campaign_files_as_they_are_written(text: str) -> Non
         ("{memory:", "{memroy:"),
         ('["9813-9814"]', "[x]"),
         ('["9813-9814"]', "[1.5]"),
+        ('["9813-9814"]', "{discover: true, min_visit: 2}"),
         ("after: [step1]", "after: [{stp: step1}]"),
         ("campaign: night", "campaign: my night"),
         ("steps:\n", "steps:\n  - {name: a, action: certfy}\n"),
@@ -54,7 +55,10 @@ def test_the_schema_refuses_what_is_misspelt(old: str, new: str) -> None:
     assert errors(yaml.safe_load(TEXT.replace(old, new))) != []
 
 
-@pytest.mark.parametrize("written", ["9813", '"9813-9814"', "[9813, '9820 - 9822']", "[]"])
+@pytest.mark.parametrize(
+    "written",
+    ["9813", '"9813-9814"', "[9813, '9820 - 9822']", "[]", "discover", "{discover: true, min_visits: 2}"],
+)
 def test_the_schema_accepts_the_shorthands_of_the_model(written: str) -> None:
     document = yaml.safe_load(
         TEXT.replace('["9813-9814"]', written).replace("group_by: tract", "where: tract = 3")

@@ -12,10 +12,15 @@ import pytest
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.butler import cli
 
-from merian_campaign.demo.archive import GAIA, make_archive
+from merian_campaign.demo.archive import make_archive
+from merian_campaign.demo.catalogues import GAIA
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.demo.repository import create_repository
+from merian_campaign.domain.runs import RunEnd
 from merian_campaign.middleware.actions import ActionError, perform
+from merian_campaign.middleware.doing import run_command
+from merian_campaign.middleware.warm_run import Target
+from merian_campaign.middleware.work import SubmissionWork
 
 INSTRUMENT = "merian_campaign.demo.instrument.MiniDecam"
 RESOURCES = Path(sys.modules["merian_campaign.demo.archive"].__file__ or "").with_name("resources.yaml")
@@ -80,11 +85,14 @@ def done(repository: Path, action: str, /, **arguments: object) -> bool:
     return bool(first["changed"])
 
 
-def refused(repository: Path, action: str, /, *words: str, **arguments: object) -> None:
+def refused(
+    repository: Path, action: str, /, *words: str, may_pass: bool = False, **arguments: object
+) -> None:
     with pytest.raises(ActionError) as caught:
         perform(name=action, repository=str(repository), arguments=arguments)
     for word in words:
         assert word in str(caught.value)
+    assert caught.value.needs_person is not may_pass
 
 
 def count(repository: Path, dataset_type: str, collection: str) -> int:
@@ -109,7 +117,8 @@ def test_a_repository_that_does_not_open_is_never_removed(tmp_path: Path) -> Non
     repository = tmp_path / "repo"
     (repository / "DECam").mkdir(parents=True)
     (repository / "butler.yaml").write_text("datastore: {}\n")
-    refused(repository, "create", "cannot be opened")
+    # Perhaps its file system is not there for the moment.
+    refused(repository, "create", "cannot be opened", may_pass=True)
     assert (repository / "DECam").is_dir()
 
 
@@ -301,4 +310,40 @@ def test_a_command_is_done_when_what_it_creates_is_there(tmp_path: Path) -> None
     ],
 )
 def test_a_command_that_fails_says_so(tmp_path: Path, arguments: dict[str, Any], words: str) -> None:
-    refused(tmp_path, "command", words, **arguments)
+    refused(tmp_path, "command", words, may_pass=words == "oh no", **arguments)
+
+
+# -- what passes by itself -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "needs_person"),
+    [
+        (("sh", "-c", "echo FOREIGN KEY constraint failed; exit 1"), True),
+        (("no-such-program",), True),
+        (("sh", "-c", "echo sqlite3.OperationalError: database is locked; exit 1"), False),
+        (("false",), False),
+    ],
+)
+def test_a_command_that_fails_may_pass(command: tuple[str, ...], *, needs_person: bool) -> None:
+    with pytest.raises(ActionError) as caught:
+        run_command(command)
+    assert caught.value.needs_person is needs_person
+
+
+def test_the_driver_hears_whether_another_try_helps(tmp_path: Path) -> None:
+    target = Target(repository=str(tmp_path / "nowhere"), run="", chain="")
+    work = SubmissionWork(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=os.environ)
+    try:
+        found = [
+            work.act(name="collection-chain", arguments={"parent": "a", "children": ["b"]}),
+            work.act(name="command", arguments={"run": ["sh", "-c", "echo database is locked; exit 1"]}),
+            work.act(name="command", arguments={"run": ["echo", "well"]}),
+        ]
+    finally:
+        work.close()
+    assert [(result.end, result.needs_person) for result in found] == [
+        (RunEnd.FAILED, True),
+        (RunEnd.FAILED, False),
+        (RunEnd.RAN, False),
+    ]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from astropy.time import Time
+from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
 from merian_campaign.demo.repository import create_repository
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.preflight.group import group_check
+from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.selecting import Select
-from merian_campaign.middleware.preflight import select as ask
+from merian_campaign.middleware.preflight import check
+from merian_campaign.middleware.selecting import select as ask
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
@@ -60,13 +69,13 @@ def test_what_would_fail_is_found_before_any_graph_is_built(folder: Path) -> Non
         ('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]'),
         ("#step2c\n", "#step9\n    scope: instrument\n"),
         ("        - refcats\n", "        - refcats\n        - DECam/none\n"),
-        ("inputs: [DECam/raw/all, DECam/calib/demo, ", "inputs: [DECam/raw/all, DECam/calib/nowhere, "),
+        ("inputs: [DECam/raw/all, DECam/calib/demo, ", "inputs: [DECam/raw/all, DECam/nowhere, "),
     )
     done = run(folder, "preflight", file, "--json")
     assert done.returncode == 2, done.stdout + done.stderr
     found = {entry["place"]: entry for entry in json.loads(done.stdout)}
     assert "no exposure is selected by" in found["cpBias/all"]["message"]
-    assert "DECam/calib/nowhere is not in the repository" in found["step0"]["message"]
+    assert "DECam/nowhere is not in the repository" in found["step0"]["message"]
     assert "9815" in found["step3"]["message"]
     assert "step9" in found["step2c"]["message"]
     assert not list(folder.rglob("*.qg"))
@@ -123,3 +132,110 @@ def test_the_registry_understands_every_term(
     where = " AND ".join(("instrument = 'DECam'", *Select.model_validate(select).terms()))
     found = ask(repository=str(folder / "repo"), where=where)
     assert [exposure for exposure, _ in found] == exposures
+
+
+@pytest.mark.parametrize(("form", "begins"), [("svg", b"<?xml"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize("step", [(), ("--step", "step2b")])
+def test_graphviz_draws_them(folder: Path, form: str, begins: bytes, step: tuple[str, ...]) -> None:
+    if shutil.which("dot") is None:
+        assert "MERIAN_GRAPHVIZ_REQUIRED" not in os.environ
+        pytest.skip("Graphviz is not installed")
+    file = folder / f"picture{len(step)}.{form}"
+    done = run(folder, "graph", str(CAMPAIGN), *step, "--format", form, "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    content = file.read_bytes()
+    assert content.startswith(begins)
+    assert form == "pdf" or (b"jointcal" if step else b"certifyBias") in content
+
+
+# -- one group, as its driver looks at it ---------------------------------------------------------------
+
+PIPELINES = CAMPAIGN.parents[1] / "merian_campaign" / "demo" / "pipelines"
+CALIBRATIONS = "test/calib"
+
+
+@pytest.fixture(scope="module")
+def certified(folder: Path) -> str:
+    """Biases of both detectors that are valid from the second night on; there are no files of them."""
+    with Butler.from_config(str(folder / "repo"), writeable=True) as butler:
+        dimensions = ("instrument", "detector")
+        bias = DatasetType("bias", dimensions, "NumpyArray", universe=butler.dimensions, isCalibration=True)
+        butler.registry.registerDatasetType(bias)
+        butler.collections.register("test/bias")
+        butler.collections.register(CALIBRATIONS, CollectionType.CALIBRATION)
+        data_ids = [{"instrument": "DECam", "detector": detector} for detector in (1, 2)]
+        refs = butler.registry.insertDatasets("bias", data_ids, run="test/bias")
+        begin, end = (Time(date, scale="tai") for date in ("2021-03-19T12:00:00", "2022-06-30T23:59:59"))
+        butler.registry.certify(CALIBRATIONS, refs, Timespan(begin, end))
+    return CALIBRATIONS
+
+
+def looked(
+    folder: Path, place: Path, *, night: int, **changes: object
+) -> tuple[str, list[dict[str, object]]]:
+    """Look at a night of flats; return the refusal and the findings in the file."""
+    step = {
+        "name": "cpFlat",
+        "pipeline": f"{PIPELINES}/cpFlat.yaml",
+        "scope": "exposure",
+        "select": {"observation_type": "dome flat", "exclude_detectors": [31, 61]},
+        "group_by": {"kind": "day_obs", "nights": [20210318, 20210319, 20210320]},
+        "inputs": ["DECam/raw/all", CALIBRATIONS, "DECam/calib/unbounded"],
+    }
+    spec = CampaignSpec.model_validate(
+        {
+            "campaign": "flats",
+            "butler": str(folder / "repo"),
+            "instrument": "DECam",
+            "site": "/site.yaml",
+            "collections": {"output": "u/flats"},
+            "steps": [step | changes],
+        }
+    )
+    made = spec.step("cpFlat")
+    assert isinstance(made, BpsStep)
+    selection = Selection(dimension="day_obs", values=(night,))
+    asked = group_check(spec, made, group=f"night{night}", selection=selection, number=1)
+    paths = SubmissionPaths(directory=str(place))
+    Path(paths.preflight).write_text(json.dumps(asked.to_json()))
+    why = check(paths)
+    content = json.loads(Path(paths.findings).read_text())
+    assert content["refused"] == why
+    return why, content["findings"]
+
+
+def test_a_driver_finds_what_graph_building_would_fail_of(
+    folder: Path, certified: str, tmp_path: Path
+) -> None:
+    why, found = looked(folder, tmp_path, night=20210318)
+    assert why == (
+        "no bias covers 1 of 1 exposures (night 20210318); there are some for 2021-03-19 to 2022-06-30; "
+        "certify one for these dates (a certify-calibrations step), or select fewer nights"
+    )
+    # The other input is what a step before would make: without it, the graph is empty.
+    assert [entry["fatal"] for entry in found] == [False, True]
+    assert looked(folder, tmp_path, night=20210319)[0] == ""
+
+
+def test_a_driver_leaves_an_empty_selection_to_if_empty(folder: Path, certified: str, tmp_path: Path) -> None:
+    why, found = looked(folder, tmp_path, night=20210320, if_empty="needs_review")
+    assert why == ""
+    assert any("no exposure is selected" in str(entry["text"]) for entry in found)
+
+
+def test_a_driver_finds_overrides_and_collections_that_are_wrong(
+    folder: Path, certified: str, tmp_path: Path
+) -> None:
+    why, _ = looked(folder, tmp_path, night=20210319, config=["isr:nonsense=1"])
+    assert why.startswith("cpFlat.yaml: AttributeError: ")
+    assert "has no attribute nonsense" in why
+    why, _ = looked(folder, tmp_path, night=20210319, output="DECam/raw/all")
+    assert "is a RUN collection already, and must be a chain" in why
+
+
+def test_a_repository_that_cannot_be_opened_is_for_the_graph_to_fail_of(tmp_path: Path) -> None:
+    (tmp_path / "repo").mkdir()
+    (tmp_path / "repo" / "butler.yaml").write_text("datastore: {}\n")
+    why, found = looked(tmp_path, tmp_path, night=20210319)
+    assert why == ""
+    assert "cannot be opened" in str(found[0]["text"])

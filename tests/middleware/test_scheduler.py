@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.slurm import Watch
+from merian_campaign.domain.cluster import Asked
+from merian_campaign.domain.slurm import Answer, Watch
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -72,17 +73,44 @@ def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "answer"),
+    ("script", "words"),
     [
-        ("echo '17;cluster'", ("17", "", "")),
-        ("echo 'sbatch: error: Invalid account' >&2; exit 1", ("", "Invalid account", "")),
-        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", ("", "", "Socket timed out")),
-        ("exit 1", ("", "", "sbatch said nothing")),
+        ("echo 'sbatch: Job 17 to start at 2026-11-22T15:00:00' >&2", ""),
+        ("echo 'allocation failure: Invalid qos specification' >&2; exit 1", "Invalid qos specification"),
+        ("echo 'sbatch: error: Unable to contact slurm controller' >&2; exit 1", ""),
+        ("exec sleep 600", ""),
     ],
 )
-def test_what_sbatch_answers(tmp_path: Path, script: str, answer: tuple[str, str, str]) -> None:
+def test_what_slurm_would_refuse_is_asked_for_nothing(tmp_path: Path, script: str, words: str) -> None:
+    line = f'echo "$@" > {tmp_path}/words; {script}'
+    asked = Asked(what="a block", where="site.yaml", qos="long", walltime="01:00:00", mem_mb=100, cpus=4)
+    found = scheduler(tmp_path, seconds=2.0, sbatch=line).would_refuse(asked)
+    assert found.startswith(f"a block would be refused: {words} (--qos=") if words else found == ""
+    assert (tmp_path / "words").read_text().split() == [
+        "--test-only", "--job-name=merian-campaign-test", "--qos=long", "--time=01:00:00",
+        "--cpus-per-task=4", "--mem=100M", "--nodes=1", "--ntasks-per-node=1", "--wrap=true",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("script", "answer"),
+    [
+        ("echo '17;cluster'", Answer(job_id="17")),
+        ("echo 'sbatch: error: Invalid account' >&2; exit 1", Answer(refused="Invalid account")),
+        (
+            "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1",
+            Answer(deferred="AssocMaxSubmitJobLimit"),
+        ),
+        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", Answer(unsure="Socket timed out")),
+        ("exit 1", Answer(unsure="sbatch said nothing")),
+    ],
+)
+def test_what_sbatch_answers(tmp_path: Path, script: str, answer: Answer) -> None:
     place = tmp_path / "place" / "driver0.sh"
     asked = scheduler(tmp_path / "bin", sbatch=script)
     found = asked.submit("#!/bin/bash\n", path=str(place), marker="m", environment={})
-    assert (found.job_id, found.refused, found.unsure) == answer
+    assert found == answer
+    # Whoever asks again too soon is told so without another sbatch.
+    assert asked.full(fresh_seconds=60) == answer.deferred
+    assert asked.full(fresh_seconds=0) == ""
     assert place.read_text() == "#!/bin/bash\n"

@@ -31,7 +31,7 @@ def test_an_editor_with_the_schema_has_nothing_to_say(file: Path) -> None:
 
 
 def test_commands_of_one_step_are_printed_as_they_are_typed(tmp_path: Path) -> None:
-    file = str(CAMPAIGNS / "demo-whole.yaml")
+    file = str(CAMPAIGNS / "demo.yaml")
     done = run("commands", file, "--step", "ingestBias", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (

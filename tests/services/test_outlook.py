@@ -162,6 +162,36 @@ def test_every_block_of_what_has_ended_gets_on_record(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_the_queue_is_looked_at_when_the_jobs_of_others_count(tmp_path: Path) -> None:
+    jobs = (
+        SlurmJob(job_id="7", name="d1", state="PENDING"),
+        SlurmJob(job_id="8", name="of somebody else", state="RUNNING"),
+        SlurmJob(job_id="9", name="of somebody else", state="COMPLETED"),
+    )
+    asked: Any = Asked(Sight(at=NOW, jobs=jobs))
+    entry = submission(tmp_path, driver_job="d1")
+    found = look_out(
+        snapshot(), store=asked, drivers=DRIVERS, scheduler=asked, fresh_seconds=0, on_slurm=True, count=True
+    )
+    assert asked.watches == [Watch()]
+    assert (found.others([]), found.others([entry])) == (2, 1)
+    silent = replace(found, sight=Sight(at=NOW, unreachable="no answer"))
+    assert silent.others([]) is None
+
+
+def test_a_block_that_slurm_does_not_take_now_is_told_while_it_lasts(tmp_path: Path) -> None:
+    text = "sbatch: error: QOSMaxSubmitJobPerUserLimit"
+    states = (line(BlockEvent.SUBMITTED, slurm_job="7"), line(BlockEvent.SUBMITTING))
+    after = (line(BlockEvent.DEFERRED, text=text), line(BlockEvent.STATE, slurm_job="7", state="RUNNING"))
+    lines(tmp_path, *states, *after)
+    entry = submission(tmp_path)
+    (words,) = looked(Asked(), entry).deferred(snapshot(entry))
+    assert words == "step1/g1: Slurm takes no block for now: QOSMaxSubmitJobPerUserLimit"
+    with (tmp_path / "bps" / "blocks.jsonl").open("a") as file:
+        file.write(format_block_line(line(BlockEvent.SUBMITTED, slurm_job="8")))
+    assert looked(Asked(), entry).deferred(snapshot(entry)) == ()
+
+
 @pytest.mark.parametrize(
     ("events", "words"),
     [

@@ -66,7 +66,7 @@ class Toy:
         site: Mapping[str, Any] | None = None,
         driver: Mapping[str, Any] | None = None,
         larger: Sequence[Mapping[str, Any]] = (),
-        submissions: int = 60,
+        limits: Mapping[str, int] | None = None,
     ) -> str:
         """Write and apply a campaign; with ``driver`` its drivers are Slurm jobs."""
         place = self.folder / name
@@ -87,7 +87,7 @@ class Toy:
             "include": [str(BASE)],
             "environment": {"PYTHONPATH": paths},
             "collections": {"output": f"runs/{name}", "inputs": ["toy/inputs"]},
-            "limits": {"submissions": submissions},
+            "limits": {"submissions": 60, **(limits or {})},
             "steps": list(steps),
         }
         (place / "campaign.yaml").write_text(yaml.safe_dump(campaign, sort_keys=False))

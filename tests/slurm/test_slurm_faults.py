@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from manager_support import Toy, wait_for
 from merian_campaign.domain.records import JobRow
 
 DETECTORS = range(4)
+OUTAGE_SECONDS = 60.0
 
 
 def test_faults_of_nodes_and_blocks_cost_a_quantum_nothing(toy: Toy, cluster: Cluster) -> None:
@@ -88,7 +90,7 @@ def test_faults_of_nodes_and_blocks_cost_a_quantum_nothing(toy: Toy, cluster: Cl
 
 
 def test_only_who_took_too_much_memory_pays_and_gets_more(toy: Toy, cluster: Cluster) -> None:
-    """One past its request, one past its block: the site shares out more than that has."""
+    """One past its request while Slurm is away; one past its block, which has less than is shared out."""
     if cluster.memory_kill != "cgroup1":
         pytest.skip("Slurm's own watch counts shared pages once a process: too much for blocks this small")
     name, early, go, done = "memory", *(toy.folder / word for word in ("early", "begin", "done"))
@@ -112,12 +114,12 @@ def test_only_who_took_too_much_memory_pays_and_gets_more(toy: Toy, cluster: Clu
         larger=[{"mem_per_node": 3}],
     )
     everything = {(task, number) for task in ("small", "big") for number in DETECTORS}
-    toy.until(
-        name, lambda: going(toy, name).ended == everything - {hog, neighbour, quiet}, what="all others' ends"
-    )
+    toy.until(name, lambda: going(toy, name).running, what="the first quantum")
+    ending = everything - {hog, neighbour, quiet}
+    assert going(toy, name).ended < ending
+    without_controller(toy, cluster, name, ending=ending, quiet=quiet, go=early)
     block = going(toy, name).running[hog]
-    assert going(toy, name).running == dict.fromkeys((hog, neighbour, quiet), block)
-    without_controller(toy, cluster, name, quiet=quiet, go=early)
+    assert going(toy, name).running == dict.fromkeys((hog, neighbour), block)
     go.touch()
     toy.until(name, lambda: hog in going(toy, name).ended, what="the end of the block's memory")
     done.touch()
@@ -147,19 +149,27 @@ def test_only_who_took_too_much_memory_pays_and_gets_more(toy: Toy, cluster: Clu
     assert [entry.remedy.memory_mb for entry in group.submissions] == [(), (("big", 1800), ("small", 600))]
 
 
-def without_controller(toy: Toy, cluster: Cluster, name: str, *, quiet: tuple[str, int], go: Path) -> None:
-    """Let a quantum end while no controller answers: that counts, and nothing is concluded for others."""
-    toy.tick(name)
-    before = {key: row["state"] for key, row in quanta(toy, name).items()}
-    assert before[quiet] == "running"
+def without_controller(
+    toy: Toy, cluster: Cluster, name: str, *, ending: set[tuple[str, int]], quiet: tuple[str, int], go: Path
+) -> None:
+    """Take the controller away for a minute: quanta begin and end, and nothing is concluded for others."""
+    context, began = toy.context, time.monotonic()
     cluster.stop_controller()
+
+    def silent() -> bool:
+        report = toy.tick(name, context=context)
+        assert report.actions == ()
+        assert "Slurm does not answer" in report.notes[0]
+        assert toy.states(name) == {name: "running"}
+        return True
+
+    wait_for(lambda: silent() and going(toy, name).ended == ending, what="all others' ends")
     go.touch()
-    wait_for(lambda: quiet in going(toy, name).ended, what="a quantum's end")
-    report = toy.tick(name)
-    assert report.actions == ()
-    assert "Slurm does not answer" in report.notes[0]
-    assert toy.states(name) == {name: "running"}
-    assert {key: row["state"] for key, row in quanta(toy, name).items()} == before | {quiet: "succeeded"}
+    wait_for(lambda: silent() and quiet in going(toy, name).ended, what="a quantum's end")
+    wait_for(lambda: silent() and time.monotonic() - began >= OUTAGE_SECONDS, what="a minute's end")
+    states = {key: row["state"] for key, row in quanta(toy, name).items()}
+    assert {key for key, state in states.items() if state in {"succeeded", "failed"}} == ending | {quiet}
+    assert {state for key, state in states.items() if key not in ending | {quiet}} == {"running"}
     cluster.start_controller()
     wait_for(cluster.controller_answers, what="controller")
 

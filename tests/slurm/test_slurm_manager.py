@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
+import yaml
+from cluster.config import ADMINISTRATOR
 from cluster.running import Cluster
+from faults_support import attempts, quanta
 from manager_support import HELD, Toy, action, wait_for, watch
+
+from merian_campaign.domain.records import JobRow
 
 ASKING = ("squeue", "sacct", "sinfo", "scontrol")
 
@@ -92,16 +101,43 @@ def test_what_no_partition_can_run_is_never_submitted(toy: Toy, cluster: Cluster
     assert "asks for 65536 MB a node, partition 'debug' allows 4096 MB" in refused.reason
 
 
-def test_a_refused_driver_is_told_in_the_words_of_sbatch(toy: Toy, cluster: Cluster) -> None:
-    name = toy.apply("account", action("one"), driver={"account": "nobody"})
-    assert toy.finish(name) == {"one": "needs_review"}
-    (group,) = toy.groups(name)
-    assert "Slurm refused the driver's job: " in group.reason
-    assert "Invalid account" in group.reason
+SMALL = f"{shutil.which('scontrol')} update PartitionName=small MaxTime="
+REFUSED = {
+    "account": ({"account": "granted"}, "Invalid account"),
+    "quality": ({"qos": "brief"}, "QOSMaxWallDurationPerJobLimit"),
+    "partition": (
+        {"partition": "small", "mem_mb": 500, "time": "00:08:00"},
+        "Requested time limit is invalid",
+    ),
+}
+
+
+def test_a_refused_driver_is_told_in_the_words_of_sbatch_and_runs_once_it_may(
+    toy: Toy, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for what, (options, words) in REFUSED.items():
+        name = toy.apply(what, action("one"), driver=options)
+        with monkeypatch.context() as patch:
+            if what == "partition":  # its limit is lowered after it was looked at
+                lowering = watch(toy.folder / "lowering", ["scontrol"], after=f"{SMALL}5")
+                patch.setenv("PATH", lowering.path)
+            toy.tick(name)
+        (group,) = toy.groups(name)
+        assert group.state.value == "needs_review"
+        assert "Slurm refused the driver's job: " in group.reason
+        assert words in group.reason
+    cluster.grant("granted")
+    cluster.output("sacctmgr", "-i", "modify", "qos", "brief", "set", "MaxWall=60")
+    cluster.output(*f"{SMALL}10".split())
+    for name, (options, _) in REFUSED.items():
+        cluster.until_taken(*(f"--{key}={value}" for key, value in options.items() if key != "mem_mb"))
+        toy.context.control.retry(name, group="one", reason="allowed now")
+        toy.tick(name)
+    assert [toy.finish(name) for name in REFUSED] == [{"one": "done"}] * len(REFUSED)
 
 
 def test_refused_blocks_charge_no_quantum(toy: Toy, cluster: Cluster) -> None:
-    name = toy.apply("blocks", toy.pipeline("bps"), site={"account": "nobody"})
+    name = toy.apply("blocks", toy.pipeline("bps"), site={"account": "later"})
     assert toy.finish(name) == {"bps": "needs_review"}
     (group,) = toy.groups(name)
     assert "Slurm refused its blocks: " in group.reason
@@ -109,31 +145,110 @@ def test_refused_blocks_charge_no_quantum(toy: Toy, cluster: Cluster) -> None:
     assert [entry.outcome.value for entry in group.submissions if entry.outcome] == ["failed", "failed"]
     assert toy.context.store.attempts(group_id=group.id) == ()
     assert sum(entry.charged_attempts for entry in group.open_quanta) == 0
+    cluster.grant("later")
+    cluster.until_taken("--account=later")
+    toy.context.control.retry(name, group="bps", reason="allowed now")
+    assert toy.finish(name) == {"bps": "done"}
+    assert {row["charged_attempts"] for row in quanta(toy, name).values()} == {1}
 
 
-def test_a_driver_job_with_a_block_cancelled_under_it_ends_well_and_all_is_on_record(
+def test_a_campaign_keeps_within_its_share_of_blocks_and_jobs(toy: Toy, cluster: Cluster) -> None:
+    steps = [toy.pipeline(f"s{number}") for number in range(3)]
+    name = toy.apply(
+        "share", *steps, action("act", priority=5), site={"max_blocks": 4}, limits={"blocks": 5, "jobs": 9},
+        driver={"scheduler_options": HELD},
+    )  # fmt: skip
+    mine = cluster.sbatch("--hold", wrap="true")
+    watched = watch(toy.folder / "counted", ASKING)
+    done = toy.run("tick", name, PATH=watched.path)
+    assert done.returncode == 0, done.stderr
+    assert sorted(watched.calls()) == ["scontrol", "squeue"]
+    # Of nine jobs: one that is another's, the action, four blocks and their driver, and what that leaves.
+    assert "s0/all: submission 1 started (all it needs is done);" in done.stdout
+    assert "s1/all: submission 1 started (all it needs is done; 1 of 4 blocks)" in done.stdout
+    assert "ready groups wait for limits.blocks: " in done.stderr
+    given = {
+        group.step: yaml.safe_load((Path(group.submissions[0].directory) / "submit.yaml").read_text())
+        for group in toy.groups(name)
+        if group.submissions and group.step != "act"
+    }
+    assert {step: read["site"]["x"]["max_blocks"] for step, read in given.items()} == {"s0": 4, "s1": 1}
+    assert {job for job, _, _ in jobs(cluster)} == {mine, *(row.job_id for row in by_id(toy, name))}
+    assert len(jobs(cluster)) == 4
+    assert "s2/all: stays ready (limits.blocks: " in toy.run("plan", name).stdout
+    assert toy.run("cancel", name, "s1").returncode == 0
+    others = [cluster.sbatch("--hold", wrap="true") for _ in range(2)]
+    # Now blocks are free, but too few jobs beside those of others.
+    report = toy.tick(name)
+    assert [words for words in report.notes if words.startswith("ready groups wait for limits.jobs: ")]
+    assert not report.idle
+    cluster.output("scancel", *others)
+    toy.until(name, lambda: len(jobs(cluster)) == 4, what="third driver", seconds=60)
+    read = yaml.safe_load((Path(toy.groups(name)[2].submissions[0].directory) / "submit.yaml").read_text())
+    assert read["site"]["x"]["max_blocks"] == 1
+    cluster.output("scancel", mine)
+    toy.context.control.cancel(name)
+    assert set(toy.finish(name).values()) == {"cancelled"}
+
+
+def by_id(toy: Toy, name: str) -> list[JobRow]:
+    return sorted(toy.context.store.jobs(name), key=lambda row: int(row.job_id))
+
+
+def test_a_driver_job_with_blocks_put_off_cancelled_and_requeued_ends_well_and_all_is_on_record(
     toy: Toy, cluster: Cluster
 ) -> None:
-    flag = toy.folder / "begun"
-    step = toy.pipeline("bps", misbehave={3: f"linger:{flag}"})
-    name = toy.apply("whole", step, driver={})
-    block = toy.until(name, lambda: _block(toy, name) if flag.exists() else None, what="running block")
-    cluster.output("scancel", block)
-    assert toy.finish(name) == {"bps": "done"}
-    rows = toy.context.store.jobs(name)
-    drivers = [row for row in rows if row.role == "driver"]
+    flags = [toy.folder / word for word in ("begun", "begun-too")]
+    step = toy.pipeline("bps", misbehave={3: f"linger:{flags[0]};linger:{flags[1]}"})
+    name = toy.apply("whole", action("act"), step, driver={"qos": "few"}, site={"qos": "few"})
+    put_off(toy, cluster, name)
+    block = toy.until(name, lambda: flags[0].exists() and _block(toy, name), what="running block")
+    (driver,) = [row.job_id for row in by_id(toy, name) if row.role == "driver" and row.fate == "alive"]
+    # Not even an administrator makes them run twice, unless that is asked for in so many words.
+    for job in (block, driver):
+        assert cluster.administer("scontrol", "requeue", job).returncode != 0
+    assert cluster.administer("scancel", block).returncode == 0
+    requeued = toy.until(name, lambda: flags[1].exists() and _block(toy, name), what="second block")
+    assert requeued != block
+    cluster.output("scontrol", "update", f"JobId={requeued}", "Requeue=1")
+    assert cluster.administer("scontrol", "requeue", requeued).returncode == 0
+    assert toy.finish(name) == {"act": "done", "bps": "done"}
+    rows = by_id(toy, name)
+    assert [(row.fate, row.slurm_state) for row in rows if row.role == "driver"] == [
+        ("completed", "COMPLETED")
+    ] * 2
     blocks = {row.job_id: row for row in rows if row.role == "block"}
-    assert [(row.fate, row.slurm_state) for row in drivers] == [("completed", "COMPLETED")]
     assert blocks[block].fate == "cancelled"
-    assert len(blocks) == 2
-    (group,) = toy.groups(name)
-    lost = [row for row in toy.context.store.attempts(group_id=group.id) if row.verdict]
-    assert {row.verdict for row in lost} == {"node_lost"}
-    assert all(f"Slurm job {block} was cancelled" in row.evidence for row in lost)
+    assert blocks[requeued].restarts == 1
+    first, second, third = attempts(toy, name)["first", 3]
+    for lost in (first, second):
+        assert (lost["state"], lost["verdict"], lost["charged"]) == ("failed", "node_lost", False)
+    who = ADMINISTRATOR if os.geteuid() == 0 else getpass.getuser()
+    assert f"Slurm job {block} was cancelled by user {who}" in first["evidence"]
+    assert (third["state"], third["charged"]) == ("succeeded", True)
+    assert {row["charged_attempts"] for row in quanta(toy, name).values()} == {1}
+    assert all(len(group.submissions) == 1 for group in toy.groups(name))
     shown = json.loads(toy.run("blocks", name, "--json").stdout)
-    assert shown["blocks"]["number"] == 2
+    assert shown["blocks"]["number"] == len(blocks)
     assert 0 < shown["blocks"]["idle_seconds"] < shown["blocks"]["run_seconds"]
     assert block in toy.run("blocks", name).stdout
+
+
+def put_off(toy: Toy, cluster: Cluster, name: str) -> None:
+    """Two jobs are all that Slurm takes, and one is another's: a driver waits, then a block."""
+    occupant = cluster.sbatch("--qos=few", "--hold", wrap="true")
+    context = toy.context
+    report = toy.tick(name, context=context)
+    assert report.live == 2
+    why = "QOSMaxSubmitJobPerUserLimit"
+    assert f"bps/all: Slurm takes no driver's job for now ({why}; " in report.actions[-1]
+    assert report.notes[0].startswith(f"Slurm takes no driver's job for now: {why}; ")
+
+    def no_block() -> bool:
+        return any(f"no block for now: {why}" in note for note in toy.tick(name, context=context).notes)
+
+    wait_for(no_block, what="a block that is not taken", seconds=120)
+    cluster.output("scancel", occupant)
 
 
 def _block(toy: Toy, name: str) -> str | None:

@@ -11,6 +11,7 @@ from sqlalchemy import event as sql_event
 from store_help import Given, at, failed, quantum, rows, tract_group, worked
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import Selection
@@ -223,8 +224,11 @@ def test_forgetting_takes_one_campaign_and_all_of_it(
         campaign = store.campaign(name)
         assert campaign is not None
         store.tick_started(campaign_id=campaign.id, host="h", pid=1, now=at(0))
+        seen = Overlaps(exposures=(SkyExposure(exposure=1, day_obs=20210318),), basis="b", seen_at=at(0))
+        store.record_overlaps(campaign_id=campaign.id, overlaps=seen, actor="tick", now=at(0))
     tables = [
         "revision",
+        "visit_overlap",
         '"group"',
         "submission",
         "quantum",

@@ -87,6 +87,14 @@ def test_a_waiting_group_cannot_be_submitted(given: Given, group: int, store: Po
     assert store.snapshot("demo").groups[0].submissions == ()
 
 
+def test_a_driver_that_is_not_on_its_way_after_all(store: PostgresStore, given: Given, group: int) -> None:
+    submission = given.prepared(group, remedy=Remedy(blocks=3))
+    store.launching(submission_id=submission.id, now=at(1), driver_job="night-driver0")
+    store.not_launched(submission_id=submission.id)
+    ((found,),) = (entry.submissions for entry in store.snapshot("demo").groups)
+    assert (found.launched_at, found.driver_job, found.remedy) == (None, "night-driver0", Remedy(blocks=3))
+
+
 def test_claims_are_counted(store: PostgresStore, given: Given, group: int) -> None:
     submission = given.prepared(group)
     store.launching(submission_id=submission.id, now=at(1.5))
@@ -183,3 +191,49 @@ def test_of_several_ticks_one_submits(store: PostgresStore, given: Given, url: s
         made = list(others.map(_prepare_elsewhere, [(url, group, number) for number in range(4)]))
         assert sum(number is not None for number in made) == 1
         assert len(next(g for g in store.snapshot("demo").groups if g.id == group).submissions) == 1
+
+
+def test_versions_are_those_of_the_driver_that_has_it(
+    given: Given, group: int, store: PostgresStore, sql: Connection
+) -> None:
+    first = given.prepared(group).id
+    assert store.versions(submission_id=first) is None
+    assert claim(store, first) == 1
+    assert claim(store, first, epoch=1) == 2
+    found = {"version": 1, "sha": "abc", "short": "w_2022_26"}
+    store.record_versions(submission_id=first, epoch=1, versions=found | {"sha": "old"}, ran=True)
+    assert store.versions(submission_id=first) is None
+    store.record_versions(submission_id=first, epoch=2, versions=found, ran=True)
+    assert store.versions(submission_id=first) == found
+    (view,) = store.snapshot("demo").groups[0].submissions
+    assert (view.versions_sha, view.versions_short) == ("abc", "w_2022_26")
+    assert [row.stack for row in store.board("demo")] == ["w_2022_26"]
+    # What was refused is shown, and binds nobody.
+    store.record_versions(submission_id=first, epoch=2, versions=found, ran=False)
+    assert rows(sql, "SELECT versions_sha, versions->>'short' FROM submission") == [("", "w_2022_26")]
+
+
+def test_what_only_a_person_can_mend_and_what_a_person_allows(
+    given: Given, group: int, store: PostgresStore
+) -> None:
+    first = given.prepared(group)
+    store.harvest(
+        submission_id=first.id,
+        quanta=(),
+        outcome=SubmissionOutcome.FAILED,
+        reason="no such folder",
+        actor="tick",
+        now=at(3),
+        needs_person=True,
+    )
+    given.move(group, GroupState.NEEDS_REVIEW)
+    assert store.snapshot("demo").groups[0].submissions[0].needs_person
+    store.retry_group(group_id=group, reason="mended", actor="ana", now=at(4))
+    found = store.snapshot("demo").groups[0]
+    assert (found.attempts_from, found.stack_from) == (1, 0)
+    given.prepared(group, 2)
+    given.harvested(found.submissions[0].id + 1, outcome=SubmissionOutcome.FAILED)
+    given.move(group, GroupState.NEEDS_REVIEW)
+    store.retry_group(group_id=group, reason="new", actor="ana", now=at(5), allow_stack_change=True)
+    found = store.snapshot("demo").groups[0]
+    assert (found.attempts_from, found.stack_from) == (2, 2)

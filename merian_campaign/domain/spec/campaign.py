@@ -8,9 +8,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Integers, Name, Strict
-from merian_campaign.domain.spec.grouping import ByTract, dimension_of
-from merian_campaign.domain.spec.steps import ActionStep, Afterburner, BpsStep, Step, _tuple
+from merian_campaign.domain.spec.base import Name, Strict
+from merian_campaign.domain.spec.grouping import ByTract, Discover, Tracts, dimension_of
+from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.spec.steps import (
+    ActionStep,
+    Afterburner,
+    BpsStep,
+    Step,
+    _tuple,
+    effective_scope,
+)
 
 
 class Collections(Strict):
@@ -26,6 +34,13 @@ class Limits(Strict):
     """How much of the campaign may be under way at once."""
 
     submissions: Annotated[int, Field(ge=1, description="Unfinished submissions at any moment.")] = 2
+    blocks: Annotated[
+        int | None, Field(ge=1, description="Blocks of all its submissions together, at any moment.")
+    ] = None
+    jobs: Annotated[
+        int | None,
+        Field(ge=1, description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it."),
+    ] = None
     nice: Annotated[
         int | None,
         Field(ge=0, le=10_000, description="How far blocks stand back in Slurm's queue (sbatch --nice)."),
@@ -45,6 +60,9 @@ class CampaignSpec(Strict):
         Literal["stock", "campaign"],
         Field(description="stock: lsst.ctrl.bps.parsl.ParslService; campaign: our own service on Parsl."),
     ] = "campaign"
+    stack: Annotated[
+        Stack | None, Field(description="The LSST environment; key by key before the site's own.")
+    ] = None
     collections: Collections
     include: Annotated[
         tuple[str, ...], BeforeValidator(_tuple), Field(description="BPS files every submission includes.")
@@ -60,7 +78,10 @@ class CampaignSpec(Strict):
         str | None,
         Field(description="Folder of submit files and logs, on a file system all nodes see."),
     ] = None
-    tracts: Annotated[Integers, Field(description='Tracts and "first-last" ranges.')] = ()
+    tracts: Annotated[
+        Tracts,
+        Field(description='Tracts and "first-last" ranges; or discover: those that the visits overlap.'),
+    ] = ()
     limits: Limits = Limits()
     afterburner: Afterburner = Afterburner()
     memory_guard: Annotated[
@@ -76,6 +97,20 @@ class CampaignSpec(Strict):
         check_groups(self)
         check_outputs(self)
         return self
+
+    @property
+    def listed_tracts(self) -> tuple[int, ...]:
+        """The tracts that the file lists; none when they are discovered."""
+        return () if isinstance(self.tracts, Discover) else self.tracts
+
+    def discovers(self, step: BpsStep | ActionStep) -> bool:
+        """Say whether a step's groups are the tracts that are discovered."""
+        return (
+            isinstance(self.tracts, Discover)
+            and isinstance(step, BpsStep)
+            and isinstance(step.group_by, ByTract)
+            and step.group_by.tracts is None
+        )
 
     def step(self, name: str) -> BpsStep | ActionStep:
         """Return a step by name."""
@@ -156,15 +191,27 @@ def check_groups(spec: CampaignSpec) -> None:
         if not isinstance(step, BpsStep):
             continue
         grouping = step.group_by
-        if isinstance(grouping, ByTract) and not (
-            spec.tracts if grouping.tracts is None else grouping.tracts
+        if spec.discovers(step):
+            _check_discovery(spec, step)
+        elif isinstance(grouping, ByTract) and not (
+            spec.listed_tracts if grouping.tracts is None else grouping.tracts
         ):
             raise ValueError(
                 f"steps[{step.name}].group_by: no tracts, so the step would have no group; "
-                "list them under the campaign's tracts:"
+                "list them under the campaign's tracts:, or write tracts: discover"
             )
         if dimension_of(grouping) == "tract" and spec.skymap is None:
             raise ValueError(f"steps[{step.name}].group_by: tract needs the campaign's skymap:")
+
+
+def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:
+    """Refuse to discover tracts where no step says which visits are meant."""
+    before = (spec.step(name) for name in steps_before(spec, step.name))
+    if not any(isinstance(one, BpsStep) and effective_scope(one) in {"exposure", "visit"} for one in before):
+        raise ValueError(
+            f"tracts: found discover, but no step over exposures or visits comes before {step.name!r} "
+            "(after:), and only such a step says which visits are meant; list the tracts"
+        )
 
 
 def check_outputs(spec: CampaignSpec) -> None:

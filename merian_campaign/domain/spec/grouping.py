@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from merian_campaign.domain.snapshot import Selection
 from merian_campaign.domain.spec.base import Integers, Name, Strict, expand_ranges
@@ -34,6 +34,33 @@ class ByTract(Strict):
     tracts: Annotated[Integers | None, Field(description="Tracts and ranges; default: the campaign's.")] = (
         None
     )
+
+
+class Discover(Strict):
+    """Tracts that the campaign's visits overlap, once those are defined."""
+
+    discover: Literal[True] = True
+    min_visits: Annotated[int, Field(ge=1, description="Tracts with fewer visits are left out.")] = 1
+
+
+def _tracts(value: object) -> object:
+    if value == "discover":
+        return Discover()
+    if isinstance(value, str) and value.strip().isalpha():
+        raise ValueError(f'found {value!r}; write integers and "first-last" ranges, or discover')
+    return value if isinstance(value, dict | Discover) else expand_ranges(value)
+
+
+def _tracts_tag(value: object) -> str:
+    return "listed" if isinstance(value, tuple) else "discovered"
+
+
+Tracts = Annotated[
+    Annotated[tuple[int, ...], Tag("listed")] | Annotated[Discover, Tag("discovered")],
+    Discriminator(_tracts_tag),
+    BeforeValidator(_tracts),
+]
+"""The campaign's tracts: a list, or that they are to be discovered."""
 
 
 def _days(value: object) -> tuple[int, ...]:

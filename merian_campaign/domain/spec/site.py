@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import Strict, Walltime
+from merian_campaign.domain.spec.stack import Stack
 
 
 class DriverOptions(Strict):
@@ -60,6 +61,9 @@ class SiteOptions(Strict):
         BeforeValidator(_tuple),
         Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
     ] = ()
+    stack: Annotated[
+        Stack | None, Field(description="The LSST environment there; a campaign's own stack: goes before it.")
+    ] = None
 
     @model_validator(mode="after")
     def _check(self) -> SiteOptions:

@@ -50,7 +50,7 @@ class After(Strict):
     step: Annotated[str, Field(description="Name of an earlier step.")]
     match: Annotated[
         Literal["auto", "all"],
-        Field(description="auto: the same tract's group where both steps go by tract; all: every group."),
+        Field(description="auto: the groups whose tracts, nights or visits overlap; all: every group."),
     ] = "auto"
     require: Annotated[
         Literal["within_budget", "complete"],
@@ -85,6 +85,9 @@ class _StepBase(Strict):
     name: Name
     description: str = ""
     after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
+    priority: Annotated[
+        int, Field(ge=0, le=10_000, description="Of groups that are ready, those of higher ones start first.")
+    ] = 0
 
 
 class BpsStep(_StepBase):

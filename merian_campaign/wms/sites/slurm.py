@@ -6,6 +6,7 @@ never letting Slurm requeue a block behind Parsl's back.
 """
 
 import os
+import re
 import shlex
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from psutil import net_if_addrs
 
 from merian_campaign.domain.blocks import block_name
 from merian_campaign.domain.cluster import slurm_seconds
+from merian_campaign.domain.stack import FILE_VARIABLE
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.casualty import BlockView
 from merian_campaign.wms.lease import LEASE_NAME
@@ -30,12 +32,20 @@ from merian_campaign.wms.sites.trouble import blocks_in_trouble
 __all__ = ["Slurm", "StepLauncher", "drain_after", "seconds_of"]
 
 _STALE_MINUTES = 10
+_NOT_INHERITED = re.compile(r"--export[= ](?!ALL\b)")
 _ORPHAN = """\
 if ! grep -q '"pid": {pid},' {lease} || grep -q '"state": "closed"' {lease} \\
     || [ -n "$(find {lease} -mmin +{minutes})" ]; then
   echo "the driver of this block is gone; nothing to do"
   exit 0
 fi"""
+
+
+def _umask() -> int:
+    """Return this process's umask; it can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def seconds_of(walltime: str) -> int:
@@ -193,10 +203,12 @@ class Slurm(CampaignSite):
     def _provider(self, *, cores: int | None) -> CampaignSlurmProvider:
         nodes = self.value("nodes", int, 1)
         step = StepLauncher(self.value("srun_options", str, "-K0 -k --cpu-bind=none"))
+        most = self.value("max_blocks", int, 1)
         scaling = Scaling(
-            init_blocks=self.value("init_blocks", int, 1),
-            min_blocks=self.value("min_blocks", int, 0),
-            max_blocks=self.value("max_blocks", int, 1),
+            # A submission may have been given fewer than its site has.
+            init_blocks=min(self.value("init_blocks", int, 1), most),
+            min_blocks=min(self.value("min_blocks", int, 0), most),
+            max_blocks=most,
             parallelism=self.value("parallelism", float, 1.0),
             poll_seconds=self.value("status_seconds", float, 30.0),
         )
@@ -215,6 +227,17 @@ class Slurm(CampaignSite):
             cmd_timeout=self.value("cmd_timeout", int, 60),
             launcher=step if nodes > 1 else SimpleLauncher(),
         )
+
+    def _stack_again(self) -> list[str]:
+        """Return the line that sets the stack up anew in a block that does not inherit the driver's.
+
+        A driver in a stack hands all its environment on by ``sbatch``: many nodes need not load it at once.
+        """
+        file = os.environ.get(FILE_VARIABLE)
+        options = self.value("scheduler_options", str, "")
+        if file is None or not _NOT_INHERITED.search(options):
+            return []
+        return [f"source {shlex.quote(file)}", "[ $? = 0 ] || exit 1"]
 
     def _submit_path(self) -> Path:
         return Path(get_bps_config_value(self.config, "submitPath", str, required=True))
@@ -241,10 +264,11 @@ class Slurm(CampaignSite):
         )
 
     def _prelude(self, cores: int | None) -> str:
-        """Return bash text for the start of a block: our marks, the driver's PATH, the site's own text."""
-        names = [DRIVER_MARK, SUBMISSION_MARK, "PATH", "PYTHONPATH", "LD_LIBRARY_PATH"]
+        """Return bash that begins a block: our marks, the driver's paths and umask, the site's text."""
+        names = [DRIVER_MARK, SUBMISSION_MARK, "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", FILE_VARIABLE]
         known = {name: os.environ[name] for name in names if name in os.environ}
         exports = [f"export {name}={shlex.quote(value)}" for name, value in known.items()]
+        exports += [f"umask {_umask():04o}", *self._stack_again()]
         lease = shlex.quote(str(self._submit_path() / LEASE_NAME))
         orphan = _ORPHAN.format(pid=os.getpid(), lease=lease, minutes=_STALE_MINUTES)
         pinned = [f"export PARSL_CORES={cores}"] if cores else []

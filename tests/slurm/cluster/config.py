@@ -6,7 +6,13 @@ from .settings import Settings
 
 ACCOUNT = "lsst"
 # name: what sacctmgr is told beside it
-QUALITIES = {"fast": [], "few": ["MaxSubmitJobsPerUser=2", "Flags=DenyOnLimit"]}
+QUALITIES = {
+    "fast": [],
+    "few": ["MaxSubmitJobsPerUser=2", "Flags=DenyOnLimit"],
+    "brief": ["MaxWallDurationPerJob=1", "Flags=DenyOnLimit"],
+}
+# A user of the machine, other than who runs the cluster, that may do anything to anybody's jobs.
+ADMINISTRATOR, ADMINISTRATORS = "nobody", "nogroup"
 
 
 def slurm_conf(settings: Settings, *, loopback: bool) -> str:
@@ -64,7 +70,8 @@ SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,sched_min_interval=0,batch_sched_delay=0,bf_interval=5
 SlurmctldTimeout=10
 SlurmdTimeout={settings.node_timeout}
-MessageTimeout=10
+# Without a controller a client tries about so long.
+MessageTimeout=5
 TCPTimeout=2
 InactiveLimit=0
 KillWait=3

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from . import processes
+from .config import ADMINISTRATOR, ADMINISTRATORS
 from .processes import Process
 from .settings import Settings
 from .trouble import ClusterError
@@ -76,6 +77,24 @@ class Cluster:
             text = (done.stderr or done.stdout).strip()
             raise ClusterError(f"{' '.join(command)}: status {done.returncode}: {text}")
         return done.stdout
+
+    def administer(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as an administrator who is another user; as this one where that takes root."""
+        if os.geteuid() != 0:
+            return self.run(*command)
+        drop = ["setpriv", f"--reuid={ADMINISTRATOR}", f"--regid={ADMINISTRATORS}", "--clear-groups"]
+        return self.run(*drop, *command)
+
+    def grant(self, account: str) -> None:
+        """Make an account, and let the cluster's user have it."""
+        self.output("sacctmgr", "-i", "add", "account", account, "Description=tests", "Organization=tests")
+        self.output("sacctmgr", "-i", "add", "user", self.settings.user, f"account={account}")
+
+    def until_taken(self, *options: str, seconds: float = 60.0) -> None:
+        """Wait until the controller has heard of new rights and would take such a job."""
+        command = ["sbatch", "--test-only", "--mem=50", *options, "--wrap=true"]
+        if not processes.wait_until(lambda: self.run(*command).returncode == 0, seconds=seconds, period=0.2):
+            raise ClusterError(f"refused after {seconds} s: {' '.join(command)}")
 
     def sbatch(self, *options: str, wrap: str, log: Path | None = None) -> str:
         """Submit one command line; return the job's id."""

@@ -212,6 +212,7 @@ def _make_accounts(cluster: Cluster) -> None:
         *(["qos", name, *limits] for name, limits in config.QUALITIES.items()),
         ["user", ",".join(users), f"account={config.ACCOUNT}", f"defaultaccount={config.ACCOUNT}",
          "adminlevel=Admin", f"qos={qualities}", "defaultqos=normal"],
+        ["user", config.ADMINISTRATOR, f"account={config.ACCOUNT}", "adminlevel=Operator"],
     ]  # fmt: skip
     for words in commands:
         done = cluster.run("sacctmgr", "-i", "add", *words)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import Field, field_validator
 
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def nanoseconds(text: str) -> int:
+    """Return an ISO time in nanoseconds since 1970 of the same time scale."""
+    since = datetime.fromisoformat(text).replace(tzinfo=UTC) - _EPOCH
+    return since // timedelta(microseconds=1) * 1000
 
 
 class CertifyCalibrations(Action):

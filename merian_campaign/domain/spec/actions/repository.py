@@ -27,13 +27,19 @@ InstrumentClass = Annotated[
 ]
 
 
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
 class Create(Action):
     """``butler create``: an empty repository, on SQLite, or on PostgreSQL as a seed file says."""
 
     PATHS: ClassVar[tuple[str, ...]] = ("seed_config",)
 
     seed_config: Annotated[
-        Text | None, Field(description="YAML with registry.db, for a repository on PostgreSQL.")
+        Text | None,
+        BeforeValidator(_none_if_empty),
+        Field(description="YAML with registry.db, for one on PostgreSQL; empty or left out: SQLite."),
     ] = None
     group_writable: Annotated[
         bool, Field(description="All of the group may write: chmod ug+rw,g+s and umask 2.")

@@ -1,0 +1,20 @@
+"""``merian-campaign`` and ``python -m merian_campaign``: the command line, or what it lacks to start."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line; where a package is missing, say which, and how to install just that."""
+    try:
+        from merian_campaign.cli import app  # noqa: PLC0415 - may not be possible
+    except ModuleNotFoundError as missing:
+        from merian_campaign.middleware import importable  # noqa: PLC0415
+
+        sys.exit(importable.main() or f"merian-campaign: {missing}")
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The command that says which tracts cover a campaign's data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.commands_registry import Campaign, campaign_spec
+from merian_campaign.cli.options import AsJson
+from merian_campaign.cli.output import note, say, show, show_json
+from merian_campaign.context import Context
+
+
+def tracts(
+    campaign: Campaign,
+    min_visits: Annotated[int, typer.Option(help="Leave out tracts with fewer visits.", min=1)] = 1,
+    step: Annotated[
+        str | None,
+        typer.Option("--step", help="Visits and detectors that reach this step.", show_default=False),
+    ] = None,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where visitSummary may be; default: the outputs of all steps. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Put them into the campaign file, as its tracts:.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List the tracts that a campaign's visits overlap, with visits, detectors, and coverage by band.
+
+    Visits and detectors are those that the campaign's steps select; with a visitSummary where there are any,
+    by the regions of all of them before. Coverage is the fraction of points of a grid over the tract (of
+    those nearer to its centre than to another's) that lie under a detector.
+    """
+    from merian_campaign.domain.coverage import campaigns_own, coverage_question, tracts_text
+    from merian_campaign.domain.errors import BadInputError
+    from merian_campaign.files.yaml_value import replace_in_file
+    from merian_campaign.middleware.coverage import cover
+    from merian_campaign.reports.tracts import tracts_json, tracts_table
+
+    spec, named = campaign_spec(campaign)
+    question = coverage_question(spec, step=step, collections=tuple(collection or ()))
+    everything = cover(
+        question, repository=spec.butler, choose=lambda taken: campaigns_own(spec, taken, step=step)
+    )
+    found = everything.at_least(min_visits)
+    note(f"campaign {spec.campaign}: {found.source}, on {len(found.tracts)} tracts of {spec.skymap}")
+    if as_json:
+        show_json(tracts_json(found))
+    elif found.tracts:
+        show(tracts_table(found))
+    text = tracts_text(tuple(row.tract for row in found.tracts))
+    if not write:
+        if found.tracts and not as_json:
+            say(f"tracts: {text}")
+        return
+    if not found.tracts:
+        raise BadInputError(f"campaign {spec.campaign}: no tract to write; its file is as it was")
+    file = _file_of(campaign) if named else campaign
+    changed = replace_in_file(Path(file), key="tracts", value=text, shown=file)
+    note(f"{file}: tracts {'written; apply it' if changed else 'are these already'}")
+
+
+def _file_of(name: str) -> str:
+    from merian_campaign.services.control import find_campaign
+
+    return find_campaign(Context().store, name).file
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(tracts)

@@ -1,0 +1,264 @@
+"""Which groups have to be done before a group: per overlap of tracts, nights, exposures and visits.
+
+A gate between two steps that are cut alike joins equal values. Between tracts and nights (or exposures, or
+visits) it joins what overlaps on the sky, as far as that is known; what is not known is waited for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from merian_campaign.domain.looking import cut_of, settled, tracts_of
+from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.steps import After
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """One group that has to be done first.
+
+    Parameters
+    ----------
+    gate : `After`
+        The gate that asks for it.
+    group : `GroupView`
+        The group.
+    of : `str`
+        How it was chosen among the groups of its step, in words to follow its name; empty for all.
+    """
+
+    gate: After
+    group: GroupView
+    of: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """All that has to be done before a group.
+
+    Parameters
+    ----------
+    groups : `tuple` [`Need`, ...]
+        Groups.
+    undiscovered : `tuple` [`str`, ...]
+        Why there may be more of them later, in words.
+    """
+
+    groups: tuple[Need, ...] = ()
+    undiscovered: tuple[str, ...] = ()
+
+
+@dataclass
+class _Found:
+    needs: list[Need] = field(default_factory=list)
+    undiscovered: list[str] = field(default_factory=list)
+    passed: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sight:
+    """What a selection of nights, exposures or visits has to do with."""
+
+    exposures: frozenset[int]
+    tracts: frozenset[int]
+
+
+@dataclass
+class _Index:
+    """The groups of a step by what they have to do with; those of which it is not known."""
+
+    groups: list[GroupView]
+    tracts: dict[int, list[int]] = field(default_factory=dict)
+    exposures: dict[int, list[int]] = field(default_factory=dict)
+    unknown: list[int] = field(default_factory=list)
+
+    def add(self, at: int, selection: Selection, sight: _Sight | None) -> None:
+        """Take in the group at one place of the list."""
+        by_tract = selection.dimension == "tract"
+        if sight is None and not by_tract:
+            self.unknown.append(at)
+        for tract in selection.values if by_tract else sight.tracts if sight is not None else ():
+            self.tracts.setdefault(tract, []).append(at)
+        for exposure in sight.exposures if sight is not None else ():
+            self.exposures.setdefault(exposure, []).append(at)
+
+    def overlapping(self, selection: Selection, sight: _Sight | None) -> list[GroupView]:
+        """Return the groups that overlap a selection, and those of which it is not known, in order."""
+        places = set(self.unknown)
+        # Without a sight it is a selection of tracts: only those are asked for unseen.
+        tracts = selection.values if sight is None else sight.tracts
+        if sight is None or not self.exposures:
+            places.update(at for tract in tracts for at in self.tracts.get(tract, ()))
+        else:
+            places.update(at for exposure in sight.exposures for at in self.exposures.get(exposure, ()))
+        return [self.groups[at] for at in sorted(places)]
+
+
+_UNCLEAR = ", as long as it is not known which of these it overlaps"
+_UNTOUCHED = ", as no visit overlaps it so far"
+_UNDEFINED = ", whose visits are not defined yet"
+
+
+class Gates:
+    """The gates of a campaign at one moment.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    snapshot : `Snapshot`
+        Its groups, and which tracts its exposures overlap.
+    """
+
+    def __init__(self, *, spec: CampaignSpec, snapshot: Snapshot) -> None:
+        self._spec = spec
+        self._overlaps = settled(spec, snapshot)
+        self._cuts = {step.name: cut_of(spec, step.name) for step in spec.steps}
+        self._groups: dict[str, list[GroupView]] = defaultdict(list)
+        for group in snapshot.groups:
+            self._groups[group.step].append(group)
+        self._sights: dict[Selection, _Sight | None] = {}
+        self._indices: dict[str, _Index] = {}
+
+    def needs(self, group: GroupView) -> Needs:
+        """Return what has to be done before a group; nothing for one of a step that is no more."""
+        if group.step not in self._cuts:
+            return Needs()
+        found = _Found()
+        for gate in self._spec.step(group.step).after:
+            self._through(gate, group, found)
+        unique = {(need.group.id, need.gate.require): need for need in reversed(found.needs)}
+        return Needs(
+            groups=tuple(reversed(unique.values())),
+            undiscovered=tuple(dict.fromkeys(found.undiscovered)),
+        )
+
+    def _through(self, gate: After, group: GroupView, found: _Found) -> None:
+        mine, theirs = self._cuts[group.step], self._cuts[gate.step]
+        if gate.match == "all" or not mine or not theirs:
+            self._all(gate, found)
+        elif mine == theirs:
+            self._alike(gate, group, found)
+        else:
+            self._overlapping(gate, group, found)
+
+    def _all(self, gate: After, found: _Found, *, of: str = "") -> None:
+        found.needs += [Need(gate=gate, group=other, of=of) for other in self._groups[gate.step]]
+        words = self._undiscovered(gate.step)
+        if words:
+            found.undiscovered.append(f"waits for {gate.step}: {words}")
+
+    def _alike(self, gate: After, group: GroupView, found: _Found) -> None:
+        """Take the groups that share a value; all of them when some value of the group has none there."""
+        mine = set(group.selection.values)
+        shared = [other for other in self._groups[gate.step] if mine.intersection(other.selection.values)]
+        if mine.issubset({value for other in shared for value in other.selection.values}):
+            found.needs += [Need(gate=gate, group=other) for other in shared]
+        else:
+            self._all(gate, found)
+
+    def _overlapping(self, gate: After, group: GroupView, found: _Found) -> None:
+        """Take the groups that overlap, and those of which it is not known.
+
+        For visits that no group of the gate's step has to do with, what that step waits for is waited for
+        in its place: a night off all tracts still needs its own single frames.
+        """
+        if self._overlaps is None or not self._is_known(group.selection):
+            untouched = self._overlaps is not None and group.selection.dimension == "tract"
+            self._all(gate, found, of=_UNTOUCHED if untouched else _UNCLEAR)
+            return
+        chosen = [
+            Need(gate=gate, group=other, of=self._words(group.selection, other.selection))
+            for other in self._index(gate.step).overlapping(group.selection, self._sight(group.selection))
+        ]
+        found.needs += chosen
+        missing = self._missing_tracts(gate.step, group.selection)
+        if missing:
+            found.undiscovered.append(f"waits for {gate.step}: {missing}")
+        elif gate.step not in found.passed and (not chosen or self._leaves_out(gate.step, group.selection)):
+            found.passed.add(gate.step)
+            for before in self._spec.step(gate.step).after:
+                self._through(before, group, found)
+
+    def _leaves_out(self, step: str, selection: Selection) -> bool:
+        """Say whether a selection of nights, exposures or visits has visits that no group of a step has."""
+        assert self._overlaps is not None
+        if selection.dimension == "tract":
+            return False
+        index = self._index(step)
+        by_tract = self._cuts[step] == "tract"
+        return any(
+            row.visits
+            and not (index.tracts.keys() & row.tracts if by_tract else row.exposure in index.exposures)
+            for row in self._overlaps.rows(selection) or ()
+            if row.tracts is not None
+        )
+
+    def _is_known(self, selection: Selection) -> bool:
+        """Say whether all of a selection is known.
+
+        A tract that no visit overlaps is not: its data may be still to come.
+        """
+        assert self._overlaps is not None
+        if selection.dimension == "tract":
+            return self._overlaps.touched.issuperset(selection.values)
+        return self._sight(selection) is not None
+
+    def _index(self, step: str) -> _Index:
+        if step not in self._indices:
+            index = self._indices[step] = _Index(groups=self._groups[step])
+            for at, group in enumerate(index.groups):
+                index.add(at, group.selection, self._sight(group.selection))
+        return self._indices[step]
+
+    def _words(self, mine: Selection, theirs: Selection) -> str:
+        if theirs.dimension == "tract":
+            return " of its tracts"
+        if self._sight(theirs) is None:
+            return _UNDEFINED
+        return " of its visits" if mine.dimension == "tract" else ""
+
+    def _sight(self, selection: Selection) -> _Sight | None:
+        """Return what is known of a selection of nights, exposures or visits; `None` when not all is."""
+        assert self._overlaps is not None
+        if selection.dimension == "tract":
+            return None
+        if selection not in self._sights:
+            rows = self._overlaps.rows(selection)
+            self._sights[selection] = (
+                None
+                if rows is None
+                else _Sight(
+                    exposures=frozenset(row.exposure for row in rows),
+                    tracts=frozenset(tract for row in rows for tract in row.tracts or ()),
+                )
+            )
+        return self._sights[selection]
+
+    def _undiscovered(self, step: str) -> str:
+        """Say why a step may have more groups later; empty when it has all."""
+        if not self._spec.discovers(self._spec.step(step)):
+            return ""
+        if self._overlaps is None:
+            return "its tracts are discovered once visits are defined"
+        wanted = frozenset(tracts_of(self._spec, self._overlaps))
+        if not wanted and not self._groups[step]:
+            return f"no tract was discovered, {self._overlaps.visits} visits were seen"
+        return self._being_added(step, wanted)
+
+    def _missing_tracts(self, step: str, selection: Selection) -> str:
+        """Say that discovered tracts of a selection have no group yet."""
+        if not self._spec.discovers(self._spec.step(step)):
+            return ""
+        seen = self._sight(selection)
+        return (
+            ""
+            if seen is None
+            else self._being_added(step, seen.tracts.intersection(tracts_of(self._spec, self._overlaps)))
+        )
+
+    def _being_added(self, step: str, wanted: frozenset[int]) -> str:
+        present = {value for group in self._groups[step] for value in group.selection.values}
+        return "its tracts are being added" if wanted - present else ""

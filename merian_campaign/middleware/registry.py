@@ -1,0 +1,103 @@
+"""A butler's registry as a tick sees it: a child process asks, so that ticks do without the middleware."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.middleware import bps_run, processes
+
+_SECONDS = 900.0
+_AGAIN_SECONDS = 60.0
+_LASTING = ("UserExpression", "InvalidQuery", "DimensionNameError", "DataIdValueError", "DimensionValueError")
+"""Errors of the butler that are a data query's fault."""
+
+
+class ButlerRegistry:
+    """The registries of butler repositories.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`
+        Environment of the child.
+    seconds : `float`
+        How long it may take.
+    """
+
+    def __init__(self, *, environ: Mapping[str, str], seconds: float = _SECONDS) -> None:
+        self._environ = dict(environ)
+        self._seconds = seconds
+        self._failed: tuple[float, str, LookFailed] | None = None
+
+    def look(
+        self, question: Question, *, repository: str, environment: Mapping[str, str]
+    ) -> Look | LookFailed:
+        """Return which exposures there are and which tracts they overlap.
+
+        A failure is given as an answer again for a minute: who follows a campaign ticks every second.
+        """
+        configuration = Path(repository) if repository.endswith(".yaml") else Path(repository) / "butler.yaml"
+        if "://" not in repository and not configuration.is_file():
+            return LookFailed(reason=f"there is no butler repository at {repository}", lasting=True)
+        request = {"do": "overlaps", "repository": repository, **asdict(question)}
+        text = json.dumps(request)
+        if self._failed is not None and self._failed[1] == text:
+            at, _, failure = self._failed
+            if time.monotonic() - at < _AGAIN_SECONDS:
+                return failure
+        answer = self._ask(text, environment)
+        self._failed = (time.monotonic(), text, answer) if isinstance(answer, LookFailed) else None
+        return answer
+
+    def _ask(self, request: str, environment: Mapping[str, str]) -> Look | LookFailed:
+        environ = bps_run.environment({**self._environ, **environment}, marker="")
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "merian_campaign.middleware.butler_helper"],
+                input=f"{request}\n",
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=self._seconds,
+                env=environ,
+                preexec_fn=processes.die_with_parent,
+            )
+        except subprocess.TimeoutExpired:
+            return LookFailed(reason=f"the butler did not answer within {self._seconds:.0f} s")
+        except OSError as error:
+            return LookFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
+        try:
+            answer = json.loads(done.stdout)
+        except ValueError:
+            said = [line for line in done.stderr.splitlines() if line.strip()]
+            return LookFailed(reason=f"the butler's process died: {said[-1] if said else done.returncode}")
+        return _read(answer)
+
+
+def _read(answer: Mapping[str, Any]) -> Look | LookFailed:
+    if not answer["ok"]:
+        reason = str(answer["error"]).removeprefix("ActionError: ")
+        return LookFailed(reason=reason, lasting=reason.startswith(_LASTING))
+    if "failed" in answer:
+        return LookFailed(reason=str(answer["failed"]), lasting=True)
+    return Look(
+        exposures=tuple(
+            SkyExposure(
+                exposure=exposure,
+                day_obs=night,
+                visits=tuple(visits),
+                tracts=None if tracts is None else tuple(tracts),
+            )
+            for exposure, night, visits, tracts in answer["exposures"]
+        ),
+        taken={step: frozenset(exposures) for step, exposures in answer["taken"].items()},
+    )

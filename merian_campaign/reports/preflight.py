@@ -1,0 +1,42 @@
+"""The findings of a preflight, for people and for machines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from merian_campaign.domain.preflight import Finding
+
+
+def preflight_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return findings as JSON values."""
+    return [asdict(finding) for finding in found]
+
+
+def preflight_view(found: Sequence[Finding]) -> RenderableType:
+    """Return a table of findings: how grave, where, what, and what to do."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("")
+    table.add_column("where", overflow="fold", max_width=26)
+    table.add_column("what, and what to do", ratio=1, overflow="fold")
+    for finding in found:
+        grave = Text("error", style="bold red") if finding.fatal else Text("note", style="yellow")
+        said = Text(finding.message)
+        if finding.fix:
+            said.append(f"\n-> {finding.fix}", style="dim")
+        table.add_row(grave, Text(finding.place), said)
+    return table
+
+
+def summary(campaign: str, found: Sequence[Finding]) -> str:
+    """Return the last line."""
+    fatal = sum(1 for finding in found if finding.fatal)
+    notes = len(found) - fatal
+    counted = f"{fatal} error{'' if fatal == 1 else 's'}, {notes} note{'' if notes == 1 else 's'}"
+    return f"campaign {campaign}: {counted}"

@@ -1,0 +1,59 @@
+"""Having a repository asked for overlaps of visits and tracts, when a campaign depends on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from merian_campaign.domain import looking, plan
+from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.services.ports import Registry, Store
+from merian_campaign.services.settings import Surroundings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What came of it.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign, with what was seen.
+    action : `str`
+        What was put on record, in words; empty for nothing new.
+    note : `str`
+        Why nothing could be seen, in words.
+    waits : `bool`
+        Whether the next tick may see it.
+    """
+
+    snapshot: Snapshot
+    action: str = ""
+    note: str = ""
+    waits: bool = False
+
+
+def look(
+    snapshot: Snapshot, spec: CampaignSpec, *, store: Store, registry: Registry, around: Surroundings
+) -> Seen:
+    """Look at the registry if that is due, and put on record what was seen.
+
+    Killed before that, it is due again; there is nothing else to mend.
+    """
+    current = plan.in_force(spec, snapshot)
+    basis = looking.look_due(spec, current, now=around.clock())
+    if basis is None:
+        return Seen(snapshot=snapshot)
+    question = looking.question(spec, current.groups)
+    found = registry.look(question, repository=spec.butler, environment=spec.environment)
+    if isinstance(found, looking.LookFailed):
+        note = f"overlaps of visits and tracts cannot be seen: {found.reason}; nothing was decided on them"
+        return Seen(snapshot=snapshot, note=note, waits=not found.lasting)
+    now = around.clock()
+    overlaps = looking.overlaps_of(spec, found, basis=basis, now=now)
+    store.record_overlaps(campaign_id=snapshot.campaign.id, overlaps=overlaps, actor=around.actor, now=now)
+    news = snapshot.overlaps is None or snapshot.overlaps.exposures != overlaps.exposures
+    return Seen(
+        snapshot=store.snapshot(snapshot.campaign.name),
+        action=f"overlaps seen: {overlaps.in_words()}" if news else "",
+    )

@@ -1,0 +1,153 @@
+"""Overlaps as a real registry has them: for a tick, through its child process, and for `tracts`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from astropy.table import Table
+from lsst.daf.butler import Butler, DatasetType
+
+from merian_campaign.demo.records import insert_exposures, insert_visits
+from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.survey import N708, ExposurePlan
+from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.middleware.registry import ButlerRegistry
+
+PROGRAM = Path(sys.executable).with_name("merian-campaign")
+CHECKOUT = Path(__file__).resolve().parents[2]
+SCIENCE = "instrument = 'DECam' AND exposure.observation_type = 'science' AND detector NOT IN (31, 61)"
+NIGHTS = "instrument = 'DECam' AND exposure.day_obs IN (20210318, 20210319, 20210320)"
+QUESTION = Question(
+    instrument="DECam",
+    skymap="decam_rings_v1",
+    steps={"step1": (SCIENCE,), "byVisit": ("instrument = 'DECam' AND visit IN (970612, 980001)",)},
+    others=(NIGHTS,),
+)
+
+
+def plan(exposure: int, pointing: tuple[int, int]) -> ExposurePlan:
+    begin = datetime(2021, 3, 21, 2, exposure % 60, tzinfo=UTC)
+    return ExposurePlan(
+        exposure=exposure, observation_type="science", physical_filter=N708, begin=begin, seconds=600.0,
+        pointing=pointing,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The demo's repository with a third night: one tract, off all tracts, and not defined yet."""
+    made = create_repository(tmp_path_factory.mktemp("overlaps"))
+    plans = (plan(980001, (0, 0)), plan(980002, (3000, 0)), plan(980003, (0, 0)))
+    with Butler.from_config(str(made), writeable=True) as butler:
+        insert_exposures(butler.registry, plans)
+        insert_visits(butler.registry, plans[:2])
+    return str(made)
+
+
+def ask(question: Question, repository: str) -> Look | LookFailed:
+    return ButlerRegistry(environ=os.environ).look(question, repository=repository, environment={})
+
+
+def test_each_exposure_is_told_with_its_visit_and_the_tracts_that_overlaps(repository: str) -> None:
+    found = ask(QUESTION, repository)
+    assert isinstance(found, Look), found
+    both = (9813, 9814)
+    nights = {
+        20210318: [(970228, (), ()), (970488, (), ()), (970612, (970612,), both), (970613, (970613,), both)],
+        20210319: [(970823, (), ()), (970836, (), ()), (971020, (971020,), both), (971021, (971021,), both)],
+        20210320: [(980001, (980001,), (9813,)), (980002, (980002,), ()), (980003, (), None)],
+    }
+    assert found.exposures == tuple(
+        SkyExposure(exposure=exposure, day_obs=night, visits=visits, tracts=tracts)
+        for night, rows in nights.items()
+        for exposure, visits, tracts in rows
+    )
+    science = {970612, 970613, 971020, 971021, 980001, 980002, 980003}
+    assert found.taken == {"step1": science, "byVisit": {970612, 980001}}
+
+
+def test_what_is_not_there_yet_is_told_from_what_may_be_in_a_minute(repository: str, tmp_path: Path) -> None:
+    missing = str(tmp_path / "none")
+    assert ask(QUESTION, missing) == LookFailed(
+        reason=f"there is no butler repository at {missing}", lasting=True
+    )
+    assert ask(replace(QUESTION, skymap="rings"), repository) == LookFailed(
+        reason="the skymap rings is not registered; registered: decam_rings_v1", lasting=True
+    )
+    broken = tmp_path / "butler.yaml"
+    broken.write_text("registry: {db: 'sqlite:////nowhere/at/all.sqlite3'}\n")
+    registry = ButlerRegistry(environ=os.environ)
+    failed = registry.look(QUESTION, repository=str(tmp_path), environment={})
+    assert isinstance(failed, LookFailed)
+    assert not failed.lasting
+    assert "cannot be opened" in failed.reason
+    # The answer of a moment ago, not another process.
+    assert registry.look(QUESTION, repository=str(tmp_path), environment={}) is failed
+
+
+CAMPAIGN = """\
+campaign: found  # by hand
+butler: {repository}
+instrument: DECam
+skymap: decam_rings_v1
+site: {checkout}/site/local.yaml
+collections: {{output: runs/found}}
+tracts: discover  # all of them
+steps:
+  - name: step1
+    pipeline: {pipeline}#step1
+    where: exposure.observation_type = 'science' AND detector NOT IN (31, 61)
+  - {{name: step2a, after: [step1], pipeline: "{pipeline}#step2a"}}
+  - {{name: step3, after: [step2a], pipeline: "{pipeline}#step3", group_by: tract}}
+"""
+
+
+def tracts(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    environ = {"HOME": str(file.parent), "PATH": "/usr/bin:/bin"}
+    return subprocess.run(
+        [str(PROGRAM), "tracts", str(file), *options],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_tracts_are_listed_from_regions_then_from_summaries_and_written_into_the_file(
+    repository: str, tmp_path: Path
+) -> None:
+    pipeline = CHECKOUT / "merian_campaign/demo/pipelines/DRP-Merian.yaml"
+    file = tmp_path / "found.yaml"
+    text = CAMPAIGN.format(repository=repository, checkout=CHECKOUT, pipeline=pipeline)
+    file.write_text(text)
+    done = tracts(file, "--json")
+    assert done.returncode == 0, done.stderr
+    assert "from the regions of 6 visits; none has a visitSummary yet, on 2 tracts" in done.stderr
+    first, second = json.loads(done.stdout)["tracts"]
+    assert (first["tract"], first["visits"], first["detectors"]) == (9813, 5, 9)
+    assert (second["tract"], second["visits"], second["detectors"]) == (9814, 4, 6)
+    # Worked out on squared paper from the pointings: the sampled fractions are within a grid's step of it.
+    assert first["coverage"] == {"N540": pytest.approx(0.71, abs=0.03), "N708": pytest.approx(0.87, abs=0.03)}
+    assert second["coverage"]["N540"] == pytest.approx(0.39, abs=0.03)
+    assert file.read_text() == text
+
+    with Butler.from_config(repository, writeable=True, run="runs/found/step2a") as butler:
+        kind = DatasetType(
+            "visitSummary", ("instrument", "visit"), "ArrowAstropy", universe=butler.dimensions
+        )
+        butler.registry.registerDatasetType(kind)
+        for visit in (970612, 980001):
+            butler.put(Table({"detector": [1, 2]}), kind, instrument="DECam", visit=visit)
+    done = tracts(file, "--min-visits", "2", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "from 2 visits with a visitSummary, of 6, on 1 tracts" in done.stderr
+    assert [line.split() for line in done.stdout.splitlines() if "98" in line] == [["9813", "2", "4", "89%"]]
+    assert file.read_text() == text.replace("tracts: discover ", "tracts: [9813] ")
