@@ -28,6 +28,9 @@ from merian_campaign.domain.states import (
 LAUNCH_GRACE = timedelta(seconds=90)
 """How long a started driver may take to claim its submission before another is started."""
 
+STACK_GRACE = timedelta(minutes=5)
+"""The same where a driver sets up an LSST stack first, which a busy file system can make slow."""
+
 MAX_EPOCHS = 6
 """Drivers a submission may use up before it is given up."""
 
@@ -57,6 +60,8 @@ class Situation:
         What the Slurm cluster allows; `None` when there is none, or nobody has asked yet.
     no_submission : `str`
         Why nothing may be submitted now, in words: the scheduler does not answer.
+    grace : `~datetime.timedelta`
+        How long a started driver may take to claim its submission.
     """
 
     drivers: Mapping[int, Liveness]
@@ -67,6 +72,7 @@ class Situation:
     site: SiteProfile | None = None
     cluster: Cluster | None = None
     no_submission: str = ""
+    grace: timedelta = LAUNCH_GRACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,7 +238,7 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
             group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
         )
     launched = submission.launched_at
-    if launched is not None and situation.now - launched < LAUNCH_GRACE:
+    if launched is not None and situation.now - launched < situation.grace:
         return None
     return _launch(group, submission, words)
 

@@ -81,6 +81,7 @@ class Mind:
             site=self.settings.site,
             cluster=self._cluster,
             no_submission=self.waits,
+            grace=core.STACK_GRACE if self.settings.stack.sets_up else core.LAUNCH_GRACE,
         )
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> Seen:

@@ -125,6 +125,13 @@ def test_inside_a_stack(installation: Installation, file: Path) -> None:
     assert installation.run("run", "stack").returncode == 0
     assert group(installation, "cpBias")["state"] == "done"
 
+    (file.parent / "stack" / "version").write_text("g3+c\n")
+    file.write_text(file.read_text().replace("stack:\n", "stack:\n  changes: allowed\n"))
+    assert installation.run("apply", str(file)).returncode == 0
+    assert installation.run("retry", "stack", "cpBias").returncode == 0
+    assert installation.run("run", "stack").returncode == 0
+    assert group(installation, "cpBias")["state"] == "done"
+
 
 def test_a_stack_that_cannot_be_set_up(installation: Installation, file: Path) -> None:
     file.write_text(file.read_text().replace("w_2022_26]", "w_2099_01]"))
