@@ -30,6 +30,9 @@ from merian_campaign.domain.states import (
 LAUNCH_GRACE = timedelta(seconds=90)
 """How long a started driver may take to claim its submission before another is started."""
 
+STACK_GRACE = timedelta(minutes=5)
+"""The same where a driver sets up an LSST stack first, which a busy file system can make slow."""
+
 MAX_EPOCHS = 6
 """Drivers a submission may use up before it is given up."""
 
@@ -63,6 +66,8 @@ class Situation:
         Why no driver's Slurm job can be submitted now, in words: the scheduler takes no more of them.
     others : `int` or `None`
         Slurm jobs of this user that belong to no submission under way; `None` when nobody counted.
+    grace : `~datetime.timedelta`
+        How long a started driver may take to claim its submission.
     """
 
     drivers: Mapping[int, Liveness]
@@ -75,6 +80,7 @@ class Situation:
     no_submission: str = ""
     no_jobs: str = ""
     others: int | None = None
+    grace: timedelta = LAUNCH_GRACE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,7 +293,7 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
             group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
         )
     launched = submission.launched_at
-    if launched is not None and situation.now - launched < LAUNCH_GRACE:
+    if launched is not None and situation.now - launched < situation.grace:
         return None
     if situation.no_jobs:
         return None

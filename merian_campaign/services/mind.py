@@ -103,6 +103,7 @@ class Mind:
             no_submission=f"Slurm does not answer: {self.waits}" if self.waits else "",
             no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
             others=None if self.spec.limits.jobs is None else self.outlook.others(live),
+            grace=core.STACK_GRACE if self.settings.stack.sets_up else core.LAUNCH_GRACE,
         )
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> Seen:
