@@ -53,8 +53,9 @@ class Needs:
 @dataclass
 class _Found:
     needs: list[Need] = field(default_factory=list)
-    undiscovered: list[str] = field(default_factory=list)
+    undiscovered: dict[str, str] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,9 @@ class Gates:
         unique = {(need.group.id, need.gate.require): need for need in reversed(found.needs)}
         return Needs(
             groups=tuple(reversed(unique.values())),
-            undiscovered=tuple(dict.fromkeys(found.undiscovered)),
+            undiscovered=tuple(
+                f"waits for {step}: {words}" for words, step in found.undiscovered.items() if words
+            ),
         )
 
     def _through(self, gate: After, group: GroupView, found: _Found) -> None:
@@ -146,9 +149,25 @@ class Gates:
 
     def _all(self, gate: After, found: _Found, *, of: str = "") -> None:
         found.needs += [Need(gate=gate, group=other, of=of) for other in self._groups[gate.step]]
-        words = self._undiscovered(gate.step)
-        if words:
-            found.undiscovered.append(f"waits for {gate.step}: {words}")
+        found.undiscovered.setdefault(self._undiscovered(gate.step), gate.step)
+        self._behind(gate.step, found)
+
+    def _behind(self, step: str, found: _Found) -> None:
+        """Take besides what the groups of a step wait for in part only: a barrier is one for what is behind.
+
+        Else what waits for all tracts would forget a night off them, for which no tract waits.
+        """
+        if step in found.behind:
+            return
+        found.behind.add(step)
+        for before in self._spec.step(step).after:
+            mine, theirs = self._cuts[step], self._cuts[before.step]
+            if before.match == "all" or not mine or not theirs:
+                continue  # each of its groups waits for all of that anyway
+            if mine == theirs:
+                self._behind(before.step, found)
+            else:
+                self._all(before, found)
 
     def _alike(self, gate: After, group: GroupView, found: _Found) -> None:
         """Take the groups that share a value; all of them when some value of the group has none there."""
@@ -176,7 +195,7 @@ class Gates:
         found.needs += chosen
         missing = self._missing_tracts(gate.step, group.selection)
         if missing:
-            found.undiscovered.append(f"waits for {gate.step}: {missing}")
+            found.undiscovered.setdefault(missing, gate.step)
         elif gate.step not in found.passed and (not chosen or self._leaves_out(gate.step, group.selection)):
             found.passed.add(gate.step)
             for before in self._spec.step(gate.step).after:
