@@ -196,9 +196,9 @@ def settled(spec: CampaignSpec, snapshot: Snapshot) -> Overlaps | None:
 def look_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked: bool = False) -> str | None:
     """Return the basis of the look that is due now; `None` when none is.
 
-    Something has to depend on it, and all that brings data in has to be done. Then it is due when the last look
-    rested on something else, when a person asks for it, and every ten minutes as long as the last one did not
-    find all that groups name.
+    Something has to depend on it, and all that brings data in has to be done. Then it is due when the last
+    look rested on something else, when a person asks for it, and every ten minutes as long as the last one
+    did not find all that groups name.
     """
     if snapshot.campaign.state is not CampaignState.ACTIVE or not needs_overlaps(spec):
         return None
