@@ -17,7 +17,7 @@ from survey_help import Survey
 
 COMMANDS = (
     *("validate", "render", "apply", "plan", "tick", "run", "status", "failures", "show", "log", "retry"),
-    *("accept", "pause", "resume", "cancel", "db", "schema", "demo", "list"),
+    *("accept", "pause", "resume", "cancel", "db", "schema", "demo", "list", "tracts"),
 )
 HEAVY = ("lsst", "parsl", "sqlalchemy", "alembic")
 
