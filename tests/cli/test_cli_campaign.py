@@ -17,7 +17,7 @@ from survey_help import Survey
 
 COMMANDS = (
     *("validate", "render", "apply", "plan", "tick", "run", "status", "failures", "show", "log", "retry"),
-    *("accept", "pause", "resume", "cancel", "db", "schema", "demo", "list", "stack"),
+    *("accept", "pause", "resume", "cancel", "db", "schema", "demo", "list", "stack", "tracts", "preflight"),
 )
 HEAVY = ("lsst", "parsl", "sqlalchemy", "alembic")
 
