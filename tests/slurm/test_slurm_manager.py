@@ -259,15 +259,13 @@ def _block(toy: Toy, name: str) -> str | None:
     return alive[0].job_id if alive else None
 
 
-def test_cancelling_reaches_blocks_whose_driver_is_gone_and_back_in_the_queue(
-    toy: Toy, cluster: Cluster
-) -> None:
+def test_cancelling_reaches_blocks_whose_driver_is_back_in_the_queue(toy: Toy, cluster: Cluster) -> None:
     flag = toy.folder / "hanging"
     name = toy.apply("gone", toy.pipeline("bps", misbehave={3: f"linger:{flag}"}), driver={})
     block = toy.until(name, lambda: _block(toy, name) if flag.exists() else None, what="running block")
     (driver,) = [row.job_id for row in toy.context.store.jobs(name) if row.role == "driver"]
     cluster.output("scontrol", "update", f"JobId={driver}", "Requeue=1")
-    assert cluster.administer("scontrol", "requeue", driver).returncode == 0
+    assert cluster.administer("scontrol", "requeuehold", driver).returncode == 0
     cluster.wait_state(driver, "PENDING")
     done = toy.run("cancel", name)
     assert done.returncode == 0, done.stderr
