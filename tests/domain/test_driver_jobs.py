@@ -73,6 +73,8 @@ def test_the_outcome_of_a_driver_that_ended_well_may_be_seen_a_little_later(
 ) -> None:
     before = job("CANCELLED", "11", ended=NOW)
     assert seen(claimed(), before, job(state, ended=NOW - ago)) is expected
+    # A requeued one finds that its first run had claimed the submission, and says nothing.
+    assert seen(claimed(), job(state, ended=NOW - ago, restarts=1)) is Liveness.DEAD
 
 
 @pytest.mark.parametrize("entry", [launched(), claimed(), claimed(lease_expires_at=LONG_AGO)])
