@@ -199,8 +199,14 @@ class ButlerImport:
             Dimensions whose records are left alone altogether.
         tell : callable
             Told how far it is.
+
+        Raises
+        ------
+        BadInputError
+            Raised, before anything is registered, if records are left out that are not there.
         """
         butler = self._butler
+        self._require(skip)
         if self._missing:
             for dataset_type in self._found.datasetTypes:
                 butler.registry.registerDatasetType(dataset_type)
@@ -220,6 +226,21 @@ class ButlerImport:
                 batch.append(dataset)
             butler.ingest(*batch, transfer=transfer, skip_existing=True)
         return len(self._missing)
+
+    def _require(self, skip: Sequence[str]) -> None:
+        """Refuse to leave out records that the repository does not have."""
+        for name in ("instrument", "skymap", "tract"):
+            if name in skip and self._missing:
+                here = {
+                    record.dataId
+                    for record in self._butler.query_dimension_records(name, limit=None, explain=False)
+                }
+                lacking = [str(record.dataId) for record in self._records(name) if record.dataId not in here]
+                if lacking:
+                    raise BadInputError(
+                        f"--skip-dimensions {name}: {self._repository} does not have {lacking[0]}; leave the "
+                        "option out, what is there stays as it is anyway"
+                    )
 
     def put_chain(self, chain: str, runs: Sequence[str]) -> bool:
         """Make a chain show RUNs, in this order, before what else it has; return whether it changed."""

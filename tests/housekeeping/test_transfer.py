@@ -200,6 +200,9 @@ def test_what_contradicts_the_repository_is_refused(house: House, tmp_path: Path
         )
     with pytest.raises(BadInputError, match=f"the sky map {SKYMAP} is another one here"):
         bring(folder, there)
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(BadInputError, match=r"--skip-dimensions skymap: .* does not have"):
+        bring(folder, empty(tmp_path / "bare"), skip=("skymap", "tract", "patch"))
 
     with house.butler() as butler:
         run = final_runs(house)[0]
