@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from merian_campaign.domain import decide as core
+from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.decide import Decision, Situation
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import Seen, look
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
@@ -83,7 +84,7 @@ class Mind:
 
     def _decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
         self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self.settings.site.status_seconds)
-        decisions = core.decide(self.spec, snapshot, self._situation(snapshot))
+        decisions = decide(self.spec, snapshot, self._situation(snapshot))
         waiting = [decision.reason for decision in decisions if isinstance(decision, core.Wait)]
         self.held = tuple(dict.fromkeys(waiting))
         return decisions

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.decide import Decision, next_try
+from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.looking import look_due
+from merian_campaign.domain.pauses import next_try
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
 
-from merian_campaign.domain.decide import CallOff, Decision, Follow, GiveUp, Launch, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
 from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.slurm import Sight, SlurmJob

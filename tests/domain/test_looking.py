@@ -24,7 +24,8 @@ from domain_help import (
 )
 from pydantic import ValidationError
 
-from merian_campaign.domain.decide import AddGroups, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import AddGroups
 from merian_campaign.domain.looking import (
     LOOK_AGAIN,
     Look,
