@@ -17,11 +17,16 @@ def commands(file: File, step: StepOption = None) -> None:
     from merian_campaign.domain.commands import campaign_commands
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.spec.actions.base import shown
+    from merian_campaign.domain.stack import commands as stack_commands
 
-    spec = Context().load(file).spec
+    context = Context()
+    spec = context.load(file).spec
     names = [entry.name for entry in spec.steps]
     if step is not None and step not in names:
         raise BadInputError(f"{file}: there is no step {step!r}; steps are: {', '.join(names)}")
+    stack = context.settings(spec).stack
+    for line in [*stack_commands(stack), *stack.prelude.splitlines()] if step is None else ():
+        say(line)
     for group in campaign_commands(spec, step=step):
         say(f"# {group.step}/{group.group}")
         for words in group.commands:

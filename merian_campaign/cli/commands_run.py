@@ -29,12 +29,21 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
         say(line)
 
 
-def tick(name: Name, as_applied: AsApplied = False) -> None:
+def tick(
+    name: Name,
+    as_applied: AsApplied = False,
+    look: Annotated[
+        bool,
+        typer.Option(
+            "--look", help="Ask the butler anew which tracts the visits overlap: raws came by hand."
+        ),
+    ] = False,
+) -> None:
     """Do one pass: harvest what ended, decide, start what may start. For cron."""
     context = Context()
     if not as_applied:
         context.check_unedited(name)
-    report = context.tick.run(name)
+    report = context.tick.run(name, look_anew=look)
     for action in report.actions:
         say(action)
     for line in report.notes:

@@ -34,9 +34,9 @@ def tracts(
 ) -> None:
     """List the tracts that a campaign's visits overlap, with visits, detectors, and coverage by band.
 
-    Visits and detectors are those that the campaign's steps select; with a visitSummary where there are any,
-    by the regions of all of them before. Coverage is the fraction of points of a grid over the tract (of
-    those nearer to its centre than to another's) that lie under a detector.
+    Visits and detectors are those that the campaign's steps select: only visits with a visitSummary, once
+    there are any, and all of them by their regions before step 2a. Coverage is sampled: of a grid of points
+    over the tract, those nearer to its centre than to another tract's, the fraction under a detector.
     """
     from merian_campaign.domain.coverage import campaigns_own, coverage_question, tracts_text
     from merian_campaign.domain.errors import BadInputError

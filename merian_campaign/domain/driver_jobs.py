@@ -158,6 +158,8 @@ def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: boo
         # Purged from the queue, not in the accounting yet: its last sign of life still counts.
         return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
     last = ended[-1]
-    # It ended well, so it has written its outcome: that is on its way to this host.
+    # It ended well, so it has written its outcome: that is on its way to this host. Unless it was requeued:
+    # then it only found that its first run had claimed the submission.
+    well = last.fate is Fate.COMPLETED and not last.restarts
     recent = last.ended is not None and now - last.ended < OUTCOME_GRACE
-    return Liveness.ALIVE if last.fate is Fate.COMPLETED and recent else Liveness.DEAD
+    return Liveness.ALIVE if well and recent else Liveness.DEAD

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import chain
 
 from merian_campaign.domain.looking import cut_of, settled, tracts_of
 from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
@@ -52,9 +53,18 @@ class Needs:
 
 @dataclass
 class _Found:
-    needs: list[Need] = field(default_factory=list)
-    undiscovered: list[str] = field(default_factory=list)
+    parts: list[list[Need]] = field(default_factory=list)
+    undiscovered: dict[str, str] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)
+    behind: set[str] = field(default_factory=set)
+
+
+def _unique(parts: list[list[Need]]) -> list[Need]:
+    """Return needs in order, each group once a gate's demand, as it was first named."""
+    found: dict[tuple[int, str], Need] = {}
+    for need in chain.from_iterable(parts):
+        found.setdefault((need.group.id, need.gate.require), need)
+    return list(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +131,7 @@ class Gates:
             self._groups[group.step].append(group)
         self._sights: dict[Selection, _Sight | None] = {}
         self._indices: dict[str, _Index] = {}
+        self._whole: dict[tuple[str, str, str], list[Need]] = {}
 
     def needs(self, group: GroupView) -> Needs:
         """Return what has to be done before a group; nothing for one of a step that is no more."""
@@ -129,10 +140,12 @@ class Gates:
         found = _Found()
         for gate in self._spec.step(group.step).after:
             self._through(gate, group, found)
-        unique = {(need.group.id, need.gate.require): need for need in reversed(found.needs)}
+        needs = found.parts[0] if len(found.parts) == 1 else _unique(found.parts)
         return Needs(
-            groups=tuple(reversed(unique.values())),
-            undiscovered=tuple(dict.fromkeys(found.undiscovered)),
+            groups=tuple(needs),
+            undiscovered=tuple(
+                f"waits for {step}: {words}" for words, step in found.undiscovered.items() if words
+            ),
         )
 
     def _through(self, gate: After, group: GroupView, found: _Found) -> None:
@@ -145,17 +158,37 @@ class Gates:
             self._overlapping(gate, group, found)
 
     def _all(self, gate: After, found: _Found, *, of: str = "") -> None:
-        found.needs += [Need(gate=gate, group=other, of=of) for other in self._groups[gate.step]]
-        words = self._undiscovered(gate.step)
-        if words:
-            found.undiscovered.append(f"waits for {gate.step}: {words}")
+        # The same for every group that waits for all of it: made once.
+        key = (gate.step, gate.require, of)
+        if key not in self._whole:
+            self._whole[key] = [Need(gate=gate, group=other, of=of) for other in self._groups[gate.step]]
+        found.parts.append(self._whole[key])
+        found.undiscovered.setdefault(self._undiscovered(gate.step), gate.step)
+        self._behind(gate.step, found)
+
+    def _behind(self, step: str, found: _Found) -> None:
+        """Take besides what the groups of a step wait for in part only: a barrier is one for what is behind.
+
+        Else what waits for all tracts would forget a night off them, for which no tract waits.
+        """
+        if step in found.behind:
+            return
+        found.behind.add(step)
+        for before in self._spec.step(step).after:
+            mine, theirs = self._cuts[step], self._cuts[before.step]
+            if before.match == "all" or not mine or not theirs:
+                continue  # each of its groups waits for all of that anyway
+            if mine == theirs:
+                self._behind(before.step, found)
+            else:
+                self._all(before, found)
 
     def _alike(self, gate: After, group: GroupView, found: _Found) -> None:
         """Take the groups that share a value; all of them when some value of the group has none there."""
         mine = set(group.selection.values)
         shared = [other for other in self._groups[gate.step] if mine.intersection(other.selection.values)]
         if mine.issubset({value for other in shared for value in other.selection.values}):
-            found.needs += [Need(gate=gate, group=other) for other in shared]
+            found.parts.append([Need(gate=gate, group=other) for other in shared])
         else:
             self._all(gate, found)
 
@@ -173,10 +206,10 @@ class Gates:
             Need(gate=gate, group=other, of=self._words(group.selection, other.selection))
             for other in self._index(gate.step).overlapping(group.selection, self._sight(group.selection))
         ]
-        found.needs += chosen
+        found.parts.append(chosen)
         missing = self._missing_tracts(gate.step, group.selection)
         if missing:
-            found.undiscovered.append(f"waits for {gate.step}: {missing}")
+            found.undiscovered.setdefault(missing, gate.step)
         elif gate.step not in found.passed and (not chosen or self._leaves_out(gate.step, group.selection)):
             found.passed.add(gate.step)
             for before in self._spec.step(gate.step).after:

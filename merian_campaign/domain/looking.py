@@ -193,17 +193,18 @@ def settled(spec: CampaignSpec, snapshot: Snapshot) -> Overlaps | None:
     return found if found is not None and found.basis == basis(spec, snapshot) else None
 
 
-def look_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> str | None:
+def look_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked: bool = False) -> str | None:
     """Return the basis of the look that is due now; `None` when none is.
 
-    It is due when something depends on it, all that brings data in is done, and the last look rested on
-    something else; or, every ten minutes, when the last one did not find all that groups name.
+    Something has to depend on it, and all that brings data in has to be done. Then it is due when the last
+    look rested on something else, when a person asks for it, and every ten minutes as long as the last one
+    did not find all that groups name.
     """
     if snapshot.campaign.state is not CampaignState.ACTIVE or not needs_overlaps(spec):
         return None
     current = basis(spec, snapshot)
     seen = snapshot.overlaps
-    if current is None or seen is None or seen.basis != current:
+    if current is None or seen is None or seen.basis != current or asked:
         return current
     waits = any(group.state in {GroupState.WAITING, GroupState.BLOCKED} for group in snapshot.groups)
     named = (

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from merian_campaign.domain.gates import Gates, Needs
+from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.looking import settled, tracts_of
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup
@@ -132,19 +132,17 @@ def reasons(spec: CampaignSpec, snapshot: Snapshot) -> Mapping[int, str]:
 
 def judge_needs(needs: Needs) -> Readiness:
     """Return WAITING, BLOCKED or READY from what a group needs, with the reason in words."""
-    waiting: dict[str, list[str]] = {}
-    blocked: dict[str, list[str]] = {}
+    waiting: dict[str, list[Need]] = {}
+    blocked: dict[str, list[Need]] = {}
     for need in needs.groups:
-        gate, other = need.gate, need.group
-        name = f"{other.step}/{other.key}"
-        if other.state is GroupState.DONE:
-            if gate.require == "complete" and other.counts.open and not other.accepted:
-                lost = f"{name} is done with {other.counts.open} quanta lost, and the gate asks for all"
-                blocked.setdefault(need.of, []).append(lost)
-        elif other.state in {GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED}:
-            blocked.setdefault(need.of, []).append(f"{name} ({other.state})")
+        state = need.group.state
+        if state is GroupState.DONE:
+            if _incomplete(need):
+                blocked.setdefault(need.of, []).append(need)
+        elif state in _STUCK:
+            blocked.setdefault(need.of, []).append(need)
         else:
-            waiting.setdefault(need.of, []).append(f"{name} ({other.state})")
+            waiting.setdefault(need.of, []).append(need)
     if blocked:
         return Readiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
     if waiting or needs.undiscovered:
@@ -153,10 +151,26 @@ def judge_needs(needs: Needs) -> Readiness:
     return Readiness(state=GroupState.READY, reason="all it needs is done")
 
 
-def _in_words(names: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{_few(found)}{of}" for of, found in names.items())
+_STUCK = frozenset({GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED})
 
 
-def _few(names: list[str], *, at_most: int = 3) -> str:
-    shown = ", ".join(names[:at_most])
-    return shown if len(names) <= at_most else f"{shown} and {len(names) - at_most} more"
+def _incomplete(need: Need) -> bool:
+    group = need.group
+    return need.gate.require == "complete" and group.counts.open > 0 and not group.accepted
+
+
+def _in_words(needs: Mapping[str, list[Need]]) -> str:
+    return "; ".join(f"{_few(found)}{of}" for of, found in needs.items())
+
+
+def _few(needs: list[Need], *, at_most: int = 3) -> str:
+    shown = ", ".join(_word(need) for need in needs[:at_most])
+    return shown if len(needs) <= at_most else f"{shown} and {len(needs) - at_most} more"
+
+
+def _word(need: Need) -> str:
+    group = need.group
+    name = f"{group.step}/{group.key}"
+    if group.state is GroupState.DONE:
+        return f"{name} is done with {group.counts.open} quanta lost, and the gate asks for all"
+    return f"{name} ({group.state})"

@@ -347,14 +347,15 @@ _FOR_NOW = (
 def refusal_of(text: str) -> Refusal:
     """Return what a failed ``sbatch`` with these words means.
 
-    Several lines may say several things: the name of a limit decides before the general words after it.
+    Several lines may say several things. No answer to the last of its tries decides before a refusal of an
+    earlier one, and the name of a limit before the general words after it.
     """
     words = text.lower()
     if not words.strip():
         return Refusal.UNSURE
-    if any(phrase in words for phrase in _FOR_NOW):
-        return Refusal.FOR_NOW
-    return Refusal.UNSURE if any(phrase in words for phrase in _UNSURE) else Refusal.FINAL
+    if any(phrase in words for phrase in _UNSURE):
+        return Refusal.UNSURE
+    return Refusal.FOR_NOW if any(phrase in words for phrase in _FOR_NOW) else Refusal.FINAL
 
 
 def sbatch_words(text: str) -> str:

@@ -33,23 +33,31 @@ def prelude(stack: Stack, *, file: str) -> str:
         Where the text will lie.
     """
     quoted = shlex.quote(file)
-    lines = [_HEAD.format(file=quoted)]
-    if stack.environment is not None:
-        lines.append(f"export LSST_CONDA_ENV_NAME={shlex.quote(stack.environment)}")
-    elif stack.load is not None:
-        lines.append("unset LSST_CONDA_ENV_NAME")
-    if stack.load is not None:
-        lines.append(_checked(f"source {shlex.quote(stack.load)}"))
-    lines += [_checked(shlex.join(["setup", *setup_words(line)])) for line in stack.setup]
-    lines += [_checked(shlex.join(["setup", "-j", "-r", folder])) for folder in stack.packages]
+    lines = [_HEAD.format(file=quoted), *(_checked(command) for command in commands(stack))]
     if stack.prelude.strip():
         lines.append(_STRICT.format(text=stack.prelude.rstrip("\n")).rstrip("\n"))
     lines.append(f"export {FILE_VARIABLE}={quoted}")
     return "\n".join(lines) + "\n"
 
 
+def commands(stack: Stack) -> tuple[str, ...]:
+    """Return what a person would type to set a stack up, free text left out."""
+    lines = []
+    if stack.environment is not None:
+        lines.append(f"export LSST_CONDA_ENV_NAME={shlex.quote(stack.environment)}")
+    elif stack.load is not None:
+        lines.append("unset LSST_CONDA_ENV_NAME")
+    if stack.load is not None:
+        lines.append(f"source {shlex.quote(stack.load)}")
+    lines += [shlex.join(["setup", *setup_words(line)]) for line in stack.setup]
+    lines += [shlex.join(["setup", "-j", "-r", folder]) for folder in stack.packages]
+    return tuple(lines)
+
+
 def _checked(command: str) -> str:
     """Return a line that ends the file with its reason when the command fails."""
+    if not command.startswith(("source ", "setup ")):
+        return command
     said = shlex.quote(f"this failed: {command}")
     return f"{command} || {{ echo {said} >&2; return 1; }}"
 

@@ -110,11 +110,17 @@ def differences(before: Versions, after: Versions) -> tuple[str, ...]:
     )
 
 
-def in_words(changes: tuple[str, ...]) -> str:
-    """Return changes as text, the first few of many."""
+def change_words(before: Versions, after: Versions) -> str:
+    """Return what changed as text: the release where it has a name, and the first few of many packages.
+
+    Empty when nothing that counts did.
+    """
+    changes = differences(before, after)
     text = ", ".join(changes[:_SHOWN_CHANGES])
     more = len(changes) - _SHOWN_CHANGES
-    return f"{text} and {more} more" if more > 0 else text
+    text = f"{text} and {more} more" if more > 0 else text
+    other_release = changes and before.tag and after.tag and before.tag != after.tag
+    return f"{before.tag} -> {after.tag}: {text}" if other_release else text
 
 
 def binding(group: GroupView, *, number: int) -> SubmissionView | None:
@@ -131,11 +137,11 @@ def binding(group: GroupView, *, number: int) -> SubmissionView | None:
     return None
 
 
-def refusal(*, campaign: str, group: GroupView, earlier: SubmissionView, changes: tuple[str, ...]) -> str:
+def refusal(*, campaign: str, group: GroupView, earlier: SubmissionView, changes: str) -> str:
     """Return why a submission under other versions does not run, and what to do."""
     name = f"{group.step}/{group.key}"
     return (
-        f"the stack changed since submission {earlier.number}: {in_words(changes)}; run it with the old "
+        f"the stack changed since submission {earlier.number}: {changes}; run it with the old "
         f"one, or allow it with `merian-campaign retry {campaign} {name} --allow-stack-change`"
     )
 

@@ -76,8 +76,9 @@ def share_with_group(repository: str) -> None:
     Parameters
     ----------
     repository : `str`
-        Butler repository.
+        Butler repository: its folder, or its configuration file there.
     """
-    folder = Path(repository)
+    path = Path(repository)
+    folder = path.parent if path.is_file() else path
     if folder.is_dir() and folder.stat().st_mode & stat.S_IWGRP:
         os.umask(0o002)

@@ -111,5 +111,7 @@ def tracts_of_visits(
 
 def _tracts_of(record: Any, visits: set[int], tracts: Mapping[int, set[int]]) -> list[int] | None:  # noqa: ANN401
     if not visits:
-        return None if record.observation_type == "science" else []
+        # As define-visits has it: what did not look at the sky never gets a visit.
+        on_sky = record.tracking_ra is not None and record.can_see_sky is not False
+        return None if record.observation_type == "science" and on_sky else []
     return sorted(set().union(*(tracts.get(visit, set()) for visit in visits)))

@@ -62,6 +62,10 @@ class SubmissionWork:
         """Say whether an earlier driver had begun the work."""
         return Path(self.paths.started).exists()
 
+    def ended(self) -> bool:
+        """Say whether a driver has written how it ended: then all is done."""
+        return read_outcome(self.paths.directory) is not None
+
     def mark_started(self) -> None:
         """Note that the work begins."""
         write_atomically(Path(self.paths.started), f"{self._epoch}\n")

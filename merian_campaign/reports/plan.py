@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from merian_campaign.domain.decide import (
+from merian_campaign.domain.decisions import (
     AddGroups,
     CallOff,
     Decision,

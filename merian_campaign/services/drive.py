@@ -121,7 +121,7 @@ def drive(
     Returns
     -------
     result : `RunResult` or `None`
-        `None` when another driver has the submission.
+        `None` when another driver has the submission, or has ended it.
     """
     claim = store.claim(
         submission_id=submission_id,
@@ -133,6 +133,8 @@ def drive(
     if claim is None:
         return None
     work = make_work(claim)
+    if work.ended():  # whoever started this one could not see it yet
+        return None
 
     def superseded() -> None:
         work.stop_all()

@@ -6,9 +6,9 @@ import json
 from collections import Counter
 from dataclasses import replace
 
-from merian_campaign.domain import decide as core
+from merian_campaign.domain import decisions as core
 from merian_campaign.domain import harvest, render, runs
-from merian_campaign.domain.decide import Decision
+from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
 from merian_campaign.domain.fit import known_requests
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory

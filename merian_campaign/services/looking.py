@@ -34,14 +34,20 @@ class Seen:
 
 
 def look(
-    snapshot: Snapshot, spec: CampaignSpec, *, store: Store, registry: Registry, around: Surroundings
+    snapshot: Snapshot,
+    spec: CampaignSpec,
+    *,
+    store: Store,
+    registry: Registry,
+    around: Surroundings,
+    asked: bool = False,
 ) -> Seen:
-    """Look at the registry if that is due, and put on record what was seen.
+    """Look at the registry if that is due, or a person asks for it, and put on record what was seen.
 
     Killed before that, it is due again; there is nothing else to mend.
     """
     current = plan.in_force(spec, snapshot)
-    basis = looking.look_due(spec, current, now=around.clock())
+    basis = looking.look_due(spec, current, now=around.clock(), asked=asked)
     if basis is None:
         return Seen(snapshot=snapshot)
     question = looking.question(spec, current.groups)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from merian_campaign.domain import decide as core
+from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.decide import Decision, Situation
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import Seen, look
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
@@ -83,7 +84,7 @@ class Mind:
 
     def _decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
         self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self.settings.site.status_seconds)
-        decisions = core.decide(self.spec, snapshot, self._situation(snapshot))
+        decisions = decide(self.spec, snapshot, self._situation(snapshot))
         waiting = [decision.reason for decision in decisions if isinstance(decision, core.Wait)]
         self.held = tuple(dict.fromkeys(waiting))
         return decisions
@@ -103,6 +104,7 @@ class Mind:
             no_submission=f"Slurm does not answer: {self.waits}" if self.waits else "",
             no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
             others=None if self.spec.limits.jobs is None else self.outlook.others(live),
+            grace=core.STACK_GRACE if self.settings.stack.sets_up else core.LAUNCH_GRACE,
         )
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> Seen:

@@ -289,6 +289,9 @@ class Work(Protocol):
     def was_started(self) -> bool:
         """Say whether an earlier driver had begun the work."""
 
+    def ended(self) -> bool:
+        """Say whether a driver has written how it ended: then all is done."""
+
     def mark_started(self) -> None:
         """Note that the work begins."""
 

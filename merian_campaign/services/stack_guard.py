@@ -46,5 +46,5 @@ class StackGuard:
         content = self.store.versions(submission_id=earlier.id)
         if content is None:
             return ""
-        changes = versions.differences(versions.from_json(content), found)
+        changes = versions.change_words(versions.from_json(content), found)
         return versions.refusal(campaign=spec.campaign, group=claim.group, earlier=earlier, changes=changes)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.decide import Decision, next_try
+from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.looking import look_due
+from merian_campaign.domain.pauses import next_try
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
@@ -118,8 +119,15 @@ class Tick:
             looks=look_due(spec, in_force(spec, snapshot), now=self.around.clock()) is not None,
         )
 
-    def run(self, name: str) -> TickReport:
+    def run(self, name: str, *, look_anew: bool = False) -> TickReport:
         """Do one tick under the campaign's lock.
+
+        Parameters
+        ----------
+        name : `str`
+            Campaign.
+        look_anew : `bool`, optional
+            Ask the butler for overlaps even if nothing of the campaign's own is new.
 
         Raises
         ------
@@ -127,9 +135,9 @@ class Tick:
             Raised if another tick holds the lock.
         """
         with self.store.campaign_lock(name):
-            return self._run(name)
+            return self._run(name, look_anew=look_anew)
 
-    def _run(self, name: str) -> TickReport:
+    def _run(self, name: str, *, look_anew: bool) -> TickReport:
         snapshot = self.store.snapshot(name)
         spec = CampaignSpec.model_validate(snapshot.campaign.spec)
         settings = self.settings_of(spec)
@@ -142,7 +150,14 @@ class Tick:
         done: list[str] = []
         error: str | None = None
         try:
-            seen = look(snapshot, spec, store=self.store, registry=self.registry, around=self.around)
+            seen = look(
+                snapshot,
+                spec,
+                store=self.store,
+                registry=self.registry,
+                around=self.around,
+                asked=look_anew,
+            )
             done += [seen.action] if seen.action else []
             snapshot = seen.snapshot
             mind = self._mind(snapshot, spec, settings)

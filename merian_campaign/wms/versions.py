@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.versions import PIXELS, Versions, differences, from_json, tag_of, to_json
+from merian_campaign.domain.versions import PIXELS, Versions, change_words, from_json, tag_of, to_json
 
 __all__ = ["FILE_NAME", "keep", "mismatch", "module_version", "take"]
 
@@ -76,7 +76,7 @@ def mismatch(submit: Path) -> str:
         before = from_json(built)
     except (OSError, ValueError, KeyError, TypeError):
         return ""
-    return ", ".join(differences(before, take()))
+    return change_words(before, take())
 
 
 # -- eups ------------------------------------------------------------------------------------------------

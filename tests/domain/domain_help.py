@@ -8,7 +8,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from merian_campaign.domain.decide import Liveness, Situation
+from merian_campaign.domain.decisions import Situation
+from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.looking import basis
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts, OpenQuanta

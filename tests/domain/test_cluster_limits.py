@@ -6,7 +6,8 @@ import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
 from merian_campaign.domain.cluster import Asked, Blocks, parse_cluster, refusal, slurm_seconds
-from merian_campaign.domain.decide import MoveGroup, Situation, Submit, Wait, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import RenderRequest, document

@@ -18,20 +18,11 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.decide import (
-    LAUNCH_GRACE,
-    MAX_EPOCHS,
-    Follow,
-    GiveUp,
-    Harvest,
-    Launch,
-    Liveness,
-    MoveGroup,
-    Submit,
-    decide,
-    judge,
-    next_try,
-)
+from merian_campaign.domain.decide import MAX_EPOCHS, decide
+from merian_campaign.domain.decisions import LAUNCH_GRACE, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
+from merian_campaign.domain.judge import judge
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.pauses import next_try
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView

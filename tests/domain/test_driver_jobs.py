@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
 
-from merian_campaign.domain.decide import CallOff, Decision, Follow, GiveUp, Launch, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
 from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.slurm import Sight, SlurmJob
@@ -73,6 +74,8 @@ def test_the_outcome_of_a_driver_that_ended_well_may_be_seen_a_little_later(
 ) -> None:
     before = job("CANCELLED", "11", ended=NOW)
     assert seen(claimed(), before, job(state, ended=NOW - ago)) is expected
+    # A requeued one finds that its first run had claimed the submission, and says nothing.
+    assert seen(claimed(), job(state, ended=NOW - ago, restarts=1)) is Liveness.DEAD
 
 
 @pytest.mark.parametrize("entry", [launched(), claimed(), claimed(lease_expires_at=LONG_AGO)])

@@ -22,6 +22,8 @@ from domain_help import (
     snapshot,
     with_overlaps,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 
 from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.overlaps import SkyExposure
@@ -172,7 +174,10 @@ def test_a_tract_without_visits_does_not_hold_nights_back() -> None:
 
 def test_a_night_of_which_not_all_is_known_waits_for_every_tract() -> None:
     rest = tuple(row for row in SKY if row.exposure != 211)
-    assert len(needed("step2d/night20210321", *rest)) == 3
+    needs = needed("step2d/night20210321", *rest)
+    assert needs[:3] == ["step2b/tract1", "step2b/tract2", "step2b/tract3"]
+    # And for what tracts wait for in part only, as all was waited for before.
+    assert needs[3:] == [f"step2a/{night}" for night in range(18, 24)]
 
 
 def test_a_night_off_all_tracts_still_waits_for_its_own_visits() -> None:
@@ -259,7 +264,11 @@ def test_chunks_of_visits_wait_for_the_chunks_that_share_a_visit() -> None:
 
 
 def test_everything_and_global_steps_are_joined_to_all() -> None:
-    assert len(needed("step2e/all", *SKY)) == 6
+    assert needed("step2e/all", *SKY) == [
+        *(f"step2d/{day}" for day in range(18, 24)),
+        *(f"step2b/tract{tract}" for tract in (1, 2, 3)),
+        *(f"step2a/{day}" for day in range(18, 24)),
+    ]
     # A step of scope global is about everything, however it is cut.
     spec = campaign(
         bps("step1", group_by=NIGHTS),
@@ -277,6 +286,21 @@ def test_match_all_is_a_barrier_whatever_overlaps() -> None:
         tracts=[1],
     )
     assert len(needed("step2b/tract1", *SKY, spec=spec)) == 6
+
+
+def test_what_waits_for_all_tracts_waits_for_the_nights_off_them_too() -> None:
+    spec = campaign(
+        bps("step1", group_by=NIGHTS),
+        bps("step2a", group_by=NIGHTS, after=["step1"]),
+        by_tract("step2b", "step2b", after=["step2a"]),
+        by_tract("stars", "step2b", after=["step2b"]),
+        bps("step2d", after=["stars"]),
+        tracts=[1, 2],
+    )
+    states = {"step1": DONE, "step2a": DONE, "step2b": DONE, "stars": DONE}
+    assert judged("step2d/all", *SKY, spec=spec, **states).state is READY
+    late = judged("step2d/all", *SKY, spec=spec, **states, step2a_23=RUNNING)
+    assert late == Readiness(state=WAITING, reason="waits for step2a/night20210323 (running)")
 
 
 # -- exposures, visits and nights ----------------------------------------------------------------------
@@ -421,3 +445,78 @@ def test_a_selection_is_found_by_each_of_its_dimensions() -> None:
     assert overlaps.touched == {1, 2}
     assert overlaps.tract_visits == {1: 3, 2: 2}
     assert overlaps.in_words() == "6 visits on 2 tracts"
+
+
+# -- any survey ----------------------------------------------------------------------------------------
+
+
+@st.composite
+def surveys(draw: st.DrawFn) -> tuple[CampaignSpec, tuple[SkyExposure, ...]]:
+    """Visits on some nights and tracts, some not defined; each step over visits has a cut of its own."""
+    visits = draw(st.integers(1, 8))
+    nights = [draw(st.integers(18, 20)) for _ in range(visits)]
+    tracts = [draw(st.sets(st.integers(1, 4), max_size=3)) for _ in range(visits)]
+    defined = [draw(st.integers(0, 5)) > 0 for _ in range(visits)]
+    cuts = [
+        NIGHTS,
+        {"kind": "visit", "ids": [f"1-{visits}"], "size": draw(st.integers(1, 3))},
+        {"kind": "exposure", "ids": [f"1-{visits}"], "size": draw(st.integers(1, 3))},
+        "everything",
+    ]
+    over_visits = [draw(st.sampled_from(cuts)) for _ in range(3)]
+    spec = campaign(
+        bps("step1", group_by=over_visits[0]),
+        bps("step2a", after=["step1"], group_by=over_visits[1]),
+        by_tract("step2b", "step2b", after=["step2a"]),
+        bps("step2d", after=["step2b"], group_by=over_visits[2]),
+        by_tract("step3", "step3", after=["step2d"]),
+        tracts=[1, 2, 3],
+    )
+    rows = tuple(
+        sky(number + 1, nights[number], *sorted(tracts[number]))
+        if defined[number]
+        else SkyExposure(exposure=number + 1, day_obs=20210300 + nights[number], tracts=None)
+        for number in range(visits)
+    )
+    return spec, rows
+
+
+def concerns(one: GroupView, row: SkyExposure) -> bool:
+    """Say whether a group works on a visit; where one will lie that is not defined yet, nobody knows."""
+    values = {"": 0, "visit": row.exposure, "exposure": row.exposure, "day_obs": row.day_obs}
+    if one.tract is not None:
+        return row.tracts is None or one.tract in row.tracts
+    return not one.selection.dimension or values[one.selection.dimension] in one.selection.values
+
+
+def all_before(gates: Gates, start: GroupView) -> set[str]:
+    """Everything that is done before a group, directly or not."""
+    found: set[str] = set()
+    left = [start]
+    while left:
+        for need in gates.needs(left.pop()).groups:
+            name = f"{need.group.step}/{need.group.key}"
+            if name not in found:
+                found.add(name)
+                left.append(need.group)
+    return found
+
+
+@given(surveys())
+def test_whatever_the_cuts_nothing_starts_before_all_that_its_visits_need(
+    survey: tuple[CampaignSpec, tuple[SkyExposure, ...]],
+) -> None:
+    spec, rows = survey
+    everything = with_overlaps(spec, all_groups(spec), *rows)
+    gates = Gates(spec=spec, snapshot=everything)
+    steps = [step.name for step in spec.steps]
+    for one in everything.groups:
+        before = all_before(gates, one)
+        earlier = steps[: steps.index(one.step)]
+        for row in (row for row in rows if concerns(one, row)):
+            needed_first = {
+                f"{other.step}/{other.key}"
+                for other in everything.groups
+                if other.step in earlier and concerns(other, row)
+            }
+            assert needed_first <= before, (one.step, one.key, row)

@@ -24,7 +24,8 @@ from domain_help import (
 )
 from pydantic import ValidationError
 
-from merian_campaign.domain.decide import AddGroups, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import AddGroups
 from merian_campaign.domain.looking import (
     LOOK_AGAIN,
     Look,
@@ -154,6 +155,14 @@ def test_visits_that_somebody_else_defines_are_seen_in_time() -> None:
         assert look_due(SPEC, before, now=NOW + LOOK_AGAIN) is not None
         over_now = replace(before, groups=tuple(replace(one, state=DONE) for one in before.groups))
         assert look_due(SPEC, over_now, now=NOW + LOOK_AGAIN) is None
+
+
+def test_a_person_may_ask_for_a_look() -> None:
+    before = with_overlaps(SPEC, snapshot(*groups()), sky(1, 18, 7), sky(2, 19, 7))
+    assert look_due(SPEC, before, now=NOW, asked=True) is not None
+    assert look_due(SPEC, replace(before, groups=groups(ingest=RUNNING)), now=NOW, asked=True) is None
+    never = campaign(bps("step1"), by_tract(after=["step1"]))
+    assert look_due(never, snapshot(group("step1")), now=NOW, asked=True) is None
 
 
 def test_actions_behind_tracts_hold_nothing_up() -> None:

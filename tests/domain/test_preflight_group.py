@@ -7,7 +7,8 @@ import json
 import pytest
 from domain_help import action, bps, campaign, finished, group, situation, snapshot
 
-from merian_campaign.domain.decide import MoveGroup, Submit, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import MoveGroup, Submit
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import (
     CollectionFacts,

@@ -20,7 +20,8 @@ from domain_help import (
 )
 
 from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.decide import Decision, Launch, MoveGroup, Situation, Submit, Wait, decide
+from merian_campaign.domain.decide import decide
+from merian_campaign.domain.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.share import Room, Share, in_turn, nice_of

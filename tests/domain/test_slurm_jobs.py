@@ -185,6 +185,7 @@ POLICY = "Batch job submission failed: Job violates accounting/QOS policy (job s
         ("Required partition not available (inactive or drain)", Refusal.FOR_NOW),
         ("Batch job submission failed: Unable to contact slurm controller", Refusal.UNSURE),
         ("Batch job submission failed: Socket timed out on send/recv operation", Refusal.UNSURE),
+        ("Slurm temporarily unable to accept job, sleeping and retrying\nSocket timed out", Refusal.UNSURE),
         ("", Refusal.UNSURE),
     ],
 )

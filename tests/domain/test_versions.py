@@ -50,8 +50,15 @@ def test_in_a_few_words() -> None:
     found = versions.short(replace(BEFORE, stack=local, tag="w_2022_26"))
     assert found.startswith("w_2022_26, local obs_decam, python 3.12.1 (")
     assert versions.short(replace(BEFORE, stack={})).startswith("no LSST stack, python")
-    changes = tuple(f"lsst_p{number} 1 -> 2" for number in range(6))
-    assert versions.in_words(changes).endswith("lsst_p3 1 -> 2 and 2 more")
+
+
+def test_changes_in_a_few_words() -> None:
+    old = replace(BEFORE, stack={f"p{number}": "1" for number in range(6)}, tag="w_2022_26")
+    new = replace(old, stack=dict.fromkeys(old.stack, "2"), tag="w_2022_27")
+    listed = "p0 1 -> 2, p1 1 -> 2, p2 1 -> 2, p3 1 -> 2 and 2 more"
+    assert versions.change_words(old, new) == f"w_2022_26 -> w_2022_27: {listed}"
+    assert versions.change_words(old, replace(new, tag="")) == listed
+    assert versions.change_words(old, replace(old, tag="w_2022_27")) == ""
 
 
 @pytest.mark.parametrize(
@@ -85,7 +92,7 @@ def test_the_latest_that_ran_binds() -> None:
 
 def test_the_refusal_says_what_to_do() -> None:
     words = versions.refusal(
-        campaign="night", group=group("step3", tract=9813), earlier=finished(1), changes=("a 1 -> 2",)
+        campaign="night", group=group("step3", tract=9813), earlier=finished(1), changes="a 1 -> 2"
     )
     assert words == (
         "the stack changed since submission 1: a 1 -> 2; run it with the old one, or allow it with "

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+
+from merian_campaign.middleware.actions import share_with_group
 from merian_campaign.middleware.bps_run import environment, last_error
 from merian_campaign.wms.zipfix import is_broken, is_broken_at_start, mend
 
@@ -30,6 +35,21 @@ def test_what_was_on_the_pythonpath_stays() -> None:
     paths = environment({"PYTHONPATH": "/kept"}, marker="x")["PYTHONPATH"].split(":")
     assert paths[-1] == "/kept"
     assert len(paths) == (2 if is_broken_at_start() else 1)
+
+
+@pytest.mark.parametrize(("mode", "mask"), [(0o2775, 0o002), (0o755, 0o027)])
+@pytest.mark.parametrize("name", ["", "butler.yaml"])
+def test_what_the_group_may_write_is_made_for_the_group(
+    tmp_path: Path, mode: int, mask: int, name: str
+) -> None:
+    (tmp_path / "butler.yaml").touch()
+    tmp_path.chmod(mode)
+    before = os.umask(0o027)
+    try:
+        share_with_group(str(tmp_path / name))
+        assert os.umask(0o027) == mask
+    finally:
+        os.umask(before)
 
 
 def test_the_last_error_of_a_log_is_its_reason() -> None:

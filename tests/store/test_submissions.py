@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -12,8 +13,14 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import DRIVER, Given, at, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, BusyError
+from merian_campaign.domain.records import Claim
+from merian_campaign.domain.runs import RunEnd, RunResult, from_json, to_json
 from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
 from merian_campaign.domain.states import GroupState, IllegalMoveError, SubmissionOutcome, SubmissionState
+from merian_campaign.files.writing import write_json
+from merian_campaign.middleware.warm_run import Target
+from merian_campaign.middleware.work import SubmissionWork, read_outcome
+from merian_campaign.services.drive import drive
 from merian_campaign.store.store import PostgresStore
 
 
@@ -93,6 +100,30 @@ def test_a_driver_that_is_not_on_its_way_after_all(store: PostgresStore, given: 
     store.not_launched(submission_id=submission.id)
     ((found,),) = (entry.submissions for entry in store.snapshot("demo").groups)
     assert (found.launched_at, found.driver_job, found.remedy) == (None, "night-driver0", Remedy(blocks=3))
+
+
+def test_a_successor_leaves_the_outcome_of_a_driver_as_it_is(
+    store: PostgresStore, given: Given, group: int, tmp_path: Path
+) -> None:
+    submission = given.prepared(group, directory=str(tmp_path))
+    target = Target(repository="/repo", run="run/1/1", chain="run/1")
+
+    def driven(expected_epoch: int) -> RunResult | None:
+        def make_work(claim: Claim) -> SubmissionWork:
+            return SubmissionWork(
+                directory=str(tmp_path), epoch=claim.epoch, target=target, warm=True, environ={}
+            )
+
+        return drive(
+            store=store, submission_id=submission.id, expected_epoch=expected_epoch, identity=DRIVER,
+            make_work=make_work,
+        )  # fmt: skip
+
+    first = RunResult(end=RunEnd.EMPTY, reason="nothing to do")
+    write_json(tmp_path / "outcome.json", to_json(first, epoch=1))
+    assert driven(0) is None
+    assert driven(0) is None  # the epoch is another's
+    assert from_json(read_outcome(str(tmp_path)) or {}) == first
 
 
 def test_claims_are_counted(store: PostgresStore, given: Given, group: int) -> None:

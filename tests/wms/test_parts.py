@@ -1,10 +1,12 @@
 """The pure parts: command lines, admission, the guard's judgement, leases, Slurm's numbers, retries."""
 
+import os
 import time
 from graphlib import CycleError
 from pathlib import Path
 
 import pytest
+from lsst.ctrl.bps import BpsConfig
 
 from merian_campaign.domain.journal import Verdict
 from merian_campaign.wms.admission import Claim, Room, admissible
@@ -16,7 +18,7 @@ from merian_campaign.wms.lease import DriverState, Lease, Watch, write_lease
 from merian_campaign.wms.outcome import JobFailedError, Outcome, WorkerGoneError
 from merian_campaign.wms.process import Identity, Member, members_of, own_identity
 from merian_campaign.wms.sites.base import retry_cost
-from merian_campaign.wms.sites.slurm import drain_after, seconds_of
+from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
 from merian_campaign.wms.zipfix import is_broken, mend
 
@@ -217,3 +219,30 @@ def test_order_is_linear_in_edges() -> None:
     assert all(place[before] < place[name] for name, found in parents.items() for before in found)
     with pytest.raises(CycleError):
         topological({"a": ["b"], "b": ["a"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        ("", False),
+        ("#SBATCH --export=ALL,A=1", False),
+        ("#SBATCH --export=NONE", True),
+        ("#SBATCH --export NONE", True),
+    ],
+)
+def test_blocks_have_the_drivers_stack_and_umask(
+    monkeypatch: pytest.MonkeyPatch, options: str, *, again: bool
+) -> None:
+    section = {"cores_per_node": 4, "walltime": "01:00:00", "scheduler_options": options}
+    config = BpsConfig({"computeSite": "here", "submitPath": "/sub", "site": {"here": section}})
+    monkeypatch.setenv("MERIAN_CAMPAIGN_STACK", "/my dir/stack.sh")
+    before = os.umask(0o002)
+    try:
+        lines = Slurm(config)._prelude(4).splitlines()
+    finally:
+        os.umask(before)
+    assert "umask 0002" in lines
+    assert "export MERIAN_CAMPAIGN_STACK='/my dir/stack.sh'" in lines
+    assert ("source '/my dir/stack.sh'" in lines) is again
+    monkeypatch.delenv("MERIAN_CAMPAIGN_STACK")
+    assert not [line for line in Slurm(config)._prelude(4).splitlines() if line.startswith("source")]

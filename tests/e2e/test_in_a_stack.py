@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,6 +126,13 @@ def test_inside_a_stack(installation: Installation, file: Path) -> None:
     assert installation.run("run", "stack").returncode == 0
     assert group(installation, "cpBias")["state"] == "done"
 
+    (file.parent / "stack" / "version").write_text("g3+c\n")
+    file.write_text(file.read_text().replace("stack:\n", "stack:\n  changes: allowed\n"))
+    assert installation.run("apply", str(file)).returncode == 0
+    assert installation.run("retry", "stack", "cpBias").returncode == 0
+    assert installation.run("run", "stack").returncode == 0
+    assert group(installation, "cpBias")["state"] == "done"
+
 
 def test_a_stack_that_cannot_be_set_up(installation: Installation, file: Path) -> None:
     file.write_text(file.read_text().replace("w_2022_26]", "w_2099_01]"))
@@ -153,6 +161,15 @@ def test_a_stack_that_cannot_be_set_up(installation: Installation, file: Path) -
     done = installation.run("stack", str(file))
     assert done.returncode == 1
     assert "cat: /no/licence: No such file or directory" in done.stderr
+
+    # So does a Python that has nothing of merian-campaign.
+    bare = Path(sys.base_prefix) / "bin"
+    file.write_text(text.replace('export FROM_PRELUDE="it\'s set"', f"export PATH={bare}:$PATH"))
+    done = installation.run("stack", str(file))
+    assert done.returncode == 1
+    assert "the stack could not be set up: " in done.stderr
+    assert "pip install --no-deps merian-campaign" in done.stderr or "No module named" in done.stderr
+    assert f"(seen by {bare}/python" in done.stderr
 
     # What is named and not there is said before anything starts.
     file.write_text(text.replace("stack/loadLSST.sh", "stack/loadSST.sh"))

@@ -1,0 +1,146 @@
+"""What a tick knows when it decides, and what it may decide to do: values, no policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.states import GroupState
+
+LAUNCH_GRACE = timedelta(seconds=90)
+"""How long a started driver may take to claim its submission before another is started."""
+
+STACK_GRACE = timedelta(minutes=5)
+"""The same where a driver sets up an LSST stack first, which a busy file system can make slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What `decide` needs besides the snapshot.
+
+    Parameters
+    ----------
+    drivers : `~collections.abc.Mapping`
+        Liveness by submission id, for every unfinished submission.
+    requests : `~collections.abc.Mapping`
+        Memory requests by step name.
+    workers : `int`
+        The site's workers a node.
+    now : `datetime.datetime`
+        UTC.
+    words : `~collections.abc.Mapping`
+        By submission id, what the scheduler says of the driver's job.
+    site : `SiteProfile` or `None`
+        Where it runs; needed with ``cluster`` only.
+    cluster : `Cluster` or `None`
+        What the Slurm cluster allows; `None` when there is none, or nobody has asked yet.
+    no_submission : `str`
+        Why nothing may be submitted now, in words: the scheduler does not answer.
+    no_jobs : `str`
+        Why no driver's Slurm job can be submitted now, in words: the scheduler takes no more of them.
+    others : `int` or `None`
+        Slurm jobs of this user that belong to no submission under way; `None` when nobody counted.
+    grace : `~datetime.timedelta`
+        How long a started driver may take to claim its submission.
+    """
+
+    drivers: Mapping[int, Liveness]
+    requests: Mapping[str, RequestTable]
+    workers: int
+    now: datetime
+    words: Mapping[int, str] = field(default_factory=dict)
+    site: SiteProfile | None = None
+    cluster: Cluster | None = None
+    no_submission: str = ""
+    no_jobs: str = ""
+    others: int | None = None
+    grace: timedelta = LAUNCH_GRACE
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddGroups:
+    """Create the groups of a step that new data ask for."""
+
+    step: str
+    groups: tuple[NewGroup, ...]
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MoveGroup:
+    """Change the state of a group."""
+
+    group: GroupView
+    state: GroupState
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submit:
+    """Prepare submission ``number`` of a group and start its driver."""
+
+    group: GroupView
+    number: int
+    remedy: Remedy
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wait:
+    """Leave a ready group where it is: a limit, or the scheduler, has no room for it now."""
+
+    group: GroupView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """Start a driver for a submission that has none alive."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harvest:
+    """Take in what a driver left behind and finish its submission."""
+
+    group: GroupView
+    submission: SubmissionView
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp:
+    """Finish a submission whose drivers keep dying."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOff:
+    """Finish a submission that was cancelled before any driver began it."""
+
+    group: GroupView
+    submission: SubmissionView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Follow:
+    """Take in the progress of a running submission."""
+
+    group: GroupView
+    submission: SubmissionView
+
+
+type Decision = AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
