@@ -75,7 +75,7 @@ class Preflight:
         """Return what would make a campaign's submissions fail, and what is worth knowing."""
         self.progress("the tracking database")
         tracking = self._tracking(spec)
-        asked = looks(spec)
+        asked = looks(spec, existing=tracking.groups)
         with self.inquire(spec.butler) as inquiry:
             self.progress("pipelines")
             pipelines = {look.place: inquiry.pipeline(look) for look in asked}

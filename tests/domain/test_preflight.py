@@ -232,6 +232,19 @@ def test_tracts_that_the_sky_map_lacks_are_named() -> None:
     assert "is not registered" in _only(_found(_with(tracts=None))).message
 
 
+def test_tracts_that_are_yet_to_be_discovered_are_not_asked_about() -> None:
+    spec = _spec(tracts="discover")
+    asked = {look.place: look for look in looks(spec)}["three"]
+    assert not asked.groups
+    assert "tract" not in asked.query
+    assert _found(_with(tracts=frozenset({9813})), spec) == []
+    # Those that were discovered are.
+    there = (group("three", tract=9814),)
+    facts = replace(_with(tracts=frozenset({9813})), tracking=Tracking(groups=there))
+    assert "tract = 9814" in looks(spec, existing=there)[1].query
+    assert "9814" in _only(_found(facts, spec)).message
+
+
 def test_filters_and_bands_must_be_registered() -> None:
     spec = _spec(one={"select": {"band": "N709", "physical_filter": [N708]}})
     finding = _only(_found(spec=spec))

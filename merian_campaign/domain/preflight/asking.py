@@ -9,7 +9,7 @@ from typing import Any, Self
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.snapshot import GroupView, Selection
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions import (
     ACTIONS,
@@ -49,6 +49,8 @@ class Look:
         Dimension by which its groups differ; empty when there is one.
     exposures : `bool`
         Whether its query selects exposures.
+    groups : `bool`
+        Whether it has any group yet.
     """
 
     place: str
@@ -58,6 +60,7 @@ class Look:
     query: str = ""
     by: str = ""
     exposures: bool = False
+    groups: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -69,22 +72,33 @@ class Look:
         return cls(**{**value, "config": tuple(value["config"]), "inputs": tuple(value["inputs"])})
 
 
-def looks(spec: CampaignSpec) -> tuple[Look, ...]:
-    """Return what to ask: one question a kind and step, whatever the number of its groups."""
+def looks(spec: CampaignSpec, *, existing: tuple[GroupView, ...] = ()) -> tuple[Look, ...]:
+    """Return what to ask: one question a kind and step, whatever the number of its groups.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    existing : `tuple` [`GroupView`, ...], optional
+        Its groups so far, those of discovered tracts among them.
+    """
     values: dict[str, list[int]] = {}
-    for group in plan_groups(spec).wanted:
+    for group in plan_groups(spec, existing=existing).wanted:
         values.setdefault(group.step, []).extend(group.selection.values)
     return tuple(
-        step_look(spec, step, place=step.name, values=values[step.name])
+        step_look(spec, step, place=step.name, values=values.get(step.name))
         for step in spec.steps
         if isinstance(step, BpsStep)
     )
 
 
-def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable[int]) -> Look:
-    """Return what to ask about a step as far as these values of its groups' dimension go."""
+def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable[int] | None) -> Look:
+    """Return what to ask about a step as far as these values of its groups' dimension go.
+
+    There are none (`None`) as long as its tracts have not been discovered.
+    """
     by = dimension_of(step.group_by)
-    term = _bounds(by, sorted(values)) if by else ""
+    term = _bounds(by, sorted(values)) if by and values is not None else ""
     query = data_query(spec=spec, step=step, selection=Selection())
     return Look(
         place=place,
@@ -94,6 +108,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
         query=f"{query} AND {term}" if term else query,
         by=by,
         exposures=effective_scope(step) in {"exposure", "visit"},
+        groups=values is not None,
     )
 
 
@@ -270,7 +285,8 @@ def presences(
     return tuple(
         Presence(look=look, need=need)
         for need in pipeline.inputs
-        if not (need.prerequisite or need.optional)
+        if look.groups
+        and not (need.prerequisite or need.optional)
         and need.dimensions & {"exposure", "visit", "tract"}
         and (made is None or need.name not in made.datasets)
         and holds(need, names, collections)

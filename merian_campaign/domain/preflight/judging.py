@@ -109,10 +109,11 @@ def _surroundings(spec: CampaignSpec, facts: Facts, settings: Settings) -> list[
 def _repository(spec: CampaignSpec, facts: Facts) -> list[Finding]:
     made = made_by(spec, facts.pipelines)
     groups: dict[str, dict[str, tuple[int, ...]]] = {}
-    for group in plan_groups(spec, existing=facts.tracking.groups if facts.tracking else ()).wanted:
+    existing = facts.tracking.groups if facts.tracking else ()
+    for group in plan_groups(spec, existing=existing).wanted:
         groups.setdefault(group.step, {})[group.key] = group.selection.values
     found: list[Finding] = []
-    for look in looks(spec):
+    for look in looks(spec, existing=existing):
         step = spec.step(look.place)
         assert isinstance(step, BpsStep)
         found += inputs.filter_findings(step, facts.repository, made=made)
