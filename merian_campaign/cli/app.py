@@ -28,6 +28,9 @@ A campaign file says what to reduce; `apply` records it, `run` (or `tick` from c
 what failed, `status` and `failures` say how it stands.
 """
 
+EXIT_UNAVAILABLE = 69
+"""The middleware cannot be imported (``sysexits.h``)."""
+
 EXIT_INPUT_OUTPUT = 74
 """A file or folder cannot be read or written (``sysexits.h``)."""
 
@@ -60,6 +63,14 @@ def main() -> None:
         sys.stdout.flush()
         sys.stderr.write(f"merian-campaign: {error}\n")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "lsst":
+            raise
+        sys.stderr.write(
+            f"merian-campaign: this command needs the LSST middleware ({error.name} is not there); run it "
+            "inside the stack of the campaign, which `merian-campaign stack FILE|NAME` shows\n"
+        )
+        sys.exit(EXIT_UNAVAILABLE)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

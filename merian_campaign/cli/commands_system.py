@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -99,10 +100,23 @@ def demo(
         raise typer.Exit(code)
 
 
+def butler_helper(no_stack: Annotated[str | None, typer.Option(hidden=True)] = None) -> None:
+    """Answer requests about a butler on standard input, as JSON (started by ticks, inside a stack)."""
+    from merian_campaign.middleware import butler_helper as helper
+
+    if no_stack is None:
+        helper.main()
+        return
+    from merian_campaign.domain.stack import failure
+
+    say(json.dumps({"ok": False, "error": failure(no_stack).removesuffix("; see driver.log")}))
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.add_typer(db, name="db")
     app.command()(demo)
     app.command(hidden=True)(drive)
+    app.command("butler-helper", hidden=True)(butler_helper)
     app.command(hidden=True)(submit)
     app.command("exclusive", hidden=True, context_settings={"allow_interspersed_args": False})(run_exclusive)

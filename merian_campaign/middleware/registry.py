@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.looking import Look, LookFailed, Question
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack import prelude
 from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware.drivers import in_stack
 
 _SECONDS = 900.0
 _AGAIN_SECONDS = 60.0
@@ -38,9 +43,9 @@ class ButlerRegistry:
         self._failed: tuple[float, str, LookFailed] | None = None
 
     def look(
-        self, question: Question, *, repository: str, environment: Mapping[str, str]
+        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> Look | LookFailed:
-        """Return which exposures there are and which tracts they overlap.
+        """Return which exposures there are and which tracts they overlap, as seen from inside a stack.
 
         A failure is given as an answer again for a minute: who follows a campaign ticks every second.
         """
@@ -53,34 +58,48 @@ class ButlerRegistry:
             at, _, failure = self._failed
             if time.monotonic() - at < _AGAIN_SECONDS:
                 return failure
-        answer = self._ask(text, environment)
+        answer = self._ask(text, environment, stack)
         self._failed = (time.monotonic(), text, answer) if isinstance(answer, LookFailed) else None
         return answer
 
-    def _ask(self, request: str, environment: Mapping[str, str]) -> Look | LookFailed:
+    def _ask(self, request: str, environment: Mapping[str, str], stack: Stack) -> Look | LookFailed:
         environ = bps_run.environment({**self._environ, **environment}, marker="")
         try:
-            done = subprocess.run(
-                [sys.executable, "-m", "merian_campaign.middleware.butler_helper"],
-                input=f"{request}\n",
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                timeout=self._seconds,
-                env=environ,
-                preexec_fn=processes.die_with_parent,
-            )
+            with _command(stack) as command:
+                done = subprocess.run(
+                    command,
+                    input=f"{request}\n",
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    check=False,
+                    timeout=self._seconds,
+                    env=environ,
+                    preexec_fn=processes.die_with_parent,
+                )
         except subprocess.TimeoutExpired:
             return LookFailed(reason=f"the butler did not answer within {self._seconds:.0f} s")
         except OSError as error:
             return LookFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
         try:
-            answer = json.loads(done.stdout)
-        except ValueError:
+            # Before it, there is what the set-up of a stack had to say.
+            answer = json.loads(done.stdout.splitlines()[-1])
+        except (IndexError, ValueError):
             said = [line for line in done.stderr.splitlines() if line.strip()]
             return LookFailed(reason=f"the butler's process died: {said[-1] if said else done.returncode}")
         return _read(answer)
+
+
+@contextmanager
+def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
+    """Give the command of the child, in a stack if there is one."""
+    if not stack.sets_up:
+        yield (sys.executable, "-m", "merian_campaign.middleware.butler_helper")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "stack.sh"
+        file.write_text(prelude(stack, file=str(file)), encoding="utf-8")
+        yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
 
 
 def _read(answer: Mapping[str, Any]) -> Look | LookFailed:

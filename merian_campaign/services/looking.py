@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from merian_campaign.domain import looking, plan
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.services.ports import Registry, Store
 from merian_campaign.services.settings import Surroundings
 
@@ -40,6 +41,7 @@ def look(
     store: Store,
     registry: Registry,
     around: Surroundings,
+    stack: Stack,
     asked: bool = False,
 ) -> Seen:
     """Look at the registry if that is due, or a person asks for it, and put on record what was seen.
@@ -51,7 +53,7 @@ def look(
     if basis is None:
         return Seen(snapshot=snapshot)
     question = looking.question(spec, current.groups)
-    found = registry.look(question, repository=spec.butler, environment=spec.environment)
+    found = registry.look(question, repository=spec.butler, environment=spec.environment, stack=stack)
     if isinstance(found, looking.LookFailed):
         note = f"overlaps of visits and tracts cannot be seen: {found.reason}; nothing was decided on them"
         return Seen(snapshot=snapshot, note=note, waits=not found.lasting)

@@ -36,6 +36,7 @@ from merian_campaign.domain.snapshot import (
     Snapshot,
     SubmissionView,
 )
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -355,7 +356,7 @@ class Registry(Protocol):
     """The registry of a butler repository, asked from outside of it."""
 
     def look(
-        self, question: Question, *, repository: str, environment: Mapping[str, str]
+        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> Look | LookFailed:
         """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
 

@@ -156,6 +156,7 @@ class Tick:
                 store=self.store,
                 registry=self.registry,
                 around=self.around,
+                stack=settings.stack,
                 asked=look_anew,
             )
             done += [seen.action] if seen.action else []

@@ -19,6 +19,7 @@ from merian_campaign.demo.repository import create_repository
 from merian_campaign.demo.survey import N708, ExposurePlan
 from merian_campaign.domain.looking import Look, LookFailed, Question
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.middleware.registry import ButlerRegistry
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
@@ -52,8 +53,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(made)
 
 
-def ask(question: Question, repository: str) -> Look | LookFailed:
-    return ButlerRegistry(environ=os.environ).look(question, repository=repository, environment={})
+def ask(question: Question, repository: str, *, stack: str = "") -> Look | LookFailed:
+    registry = ButlerRegistry(environ=os.environ)
+    given = Stack(prelude=stack)
+    return registry.look(question, repository=repository, environment={}, stack=given)
 
 
 def test_each_exposure_is_told_with_its_visit_and_the_tracts_that_overlaps(repository: str) -> None:
@@ -85,12 +88,23 @@ def test_what_is_not_there_yet_is_told_from_what_may_be_in_a_minute(repository: 
     broken = tmp_path / "butler.yaml"
     broken.write_text("registry: {db: 'sqlite:////nowhere/at/all.sqlite3'}\n")
     registry = ButlerRegistry(environ=os.environ)
-    failed = registry.look(QUESTION, repository=str(tmp_path), environment={})
+    failed = registry.look(QUESTION, repository=str(tmp_path), environment={}, stack=Stack())
     assert isinstance(failed, LookFailed)
     assert not failed.lasting
     assert "cannot be opened" in failed.reason
     # The answer of a moment ago, not another process.
-    assert registry.look(QUESTION, repository=str(tmp_path), environment={}) is failed
+    assert registry.look(QUESTION, repository=str(tmp_path), environment={}, stack=Stack()) is failed
+
+
+def test_it_is_asked_from_inside_the_stack(repository: str, tmp_path: Path) -> None:
+    python = Path(sys.executable).parent
+    trace = tmp_path / "seen"
+    found = ask(QUESTION, repository, stack=f"echo setting up\nexport PATH={python}:$PATH\ntouch {trace}")
+    assert isinstance(found, Look), found
+    assert trace.exists()
+    failed = ask(QUESTION, repository, stack="echo no such tag >&2; false")
+    assert isinstance(failed, LookFailed)
+    assert failed.reason == "the stack could not be set up: no such tag"
 
 
 CAMPAIGN = """\

@@ -14,10 +14,12 @@ from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.looking import look
 from merian_campaign.services.settings import Surroundings
 
+STACK = Stack(load="/stack/loadLSST.sh")
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 AROUND = Surroundings(root="/", quantum_wrapper="q", actor="ana@h", host="h", pid=1, clock=lambda: NOW)
 SPEC = CampaignSpec.model_validate(
@@ -55,7 +57,10 @@ class World:
         self.asked: list[tuple[Question, str, Mapping[str, str]]] = []
         self.now = Snapshot(campaign=CAMPAIGN, groups=(GROUP,))
 
-    def look(self, question: Question, *, repository: str, environment: Mapping[str, str]) -> Any:
+    def look(
+        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> Any:
+        assert stack == STACK
         self.asked.append((question, repository, environment))
         return self.answer
 
@@ -69,7 +74,7 @@ class World:
 
     def tick(self, *, asked: bool = False) -> Any:
         world: Any = self
-        return look(self.now, SPEC, store=world, registry=world, around=AROUND, asked=asked)
+        return look(self.now, SPEC, store=world, registry=world, around=AROUND, stack=STACK, asked=asked)
 
 
 def test_it_is_asked_once_and_what_was_seen_is_on_record() -> None:
