@@ -279,38 +279,45 @@ class Inquiry:
         tracts = self.tracts(skymap) if any(look.by == "tract" for look in asked) else None
         selected: dict[str, Selected] = {}
         present: dict[tuple[str, str], Present] = {}
-        wanted: dict[str, dict[str, None]] = {}
+        ranges: dict[tuple[str, str], None] = {}
         for look in asked if filters is not None else ():
             pipeline = pipelines.get(look.place, PipelineFacts())
             opened = searched(look.inputs, collections=collections, made=made)
-            there = [name for name in opened if name in collections]
+            there = {name: collections[name] for name in opened if name in collections}
             if look.exposures:
                 selected[look.place] = self.selected(look, instrument=instrument)
-                for dataset_type in calibration_types(pipeline):
-                    ranges = [
-                        name
-                        for name in there
-                        if collections[name].kind == "CALIBRATION" and dataset_type in collections[name].holds
-                    ]
-                    wanted.setdefault(dataset_type, {}).update(dict.fromkeys(ranges))
+                ranges.update(dict.fromkeys(_to_certify(pipeline, there)))
             if look.by == "tract" and tracts is None:
                 continue
             for presence in presences(look, pipeline, collections=collections, made=made):
-                need = presence.need
-                holding = [name for name in there if need.name in collections[name].holds]
-                present[look.place, need.name] = self.present(look, need, collections=holding)
+                holding = [name for name, facts in there.items() if presence.need.name in facts.holds]
+                key = (look.place, presence.need.name)
+                present[key] = self.present(look, presence.need, collections=holding)
         return RepositoryFacts(
             collections=collections,
             selected=selected,
             present=present,
-            certified=tuple(
-                entry
-                for dataset_type, names in wanted.items()
-                for entry in self.certified(dataset_type, names)
-            ),
+            certified=self._all_certified(ranges),
             tracts=tracts,
             filters=filters,
         )
+
+    def _all_certified(self, ranges: Iterable[tuple[str, str]]) -> tuple[Certified, ...]:
+        """Return the validity ranges of dataset types in collections, one query a type."""
+        wanted: dict[str, list[str]] = {}
+        for dataset_type, name in ranges:
+            wanted.setdefault(dataset_type, []).append(name)
+        return tuple(
+            entry for dataset_type, names in wanted.items() for entry in self.certified(dataset_type, names)
+        )
+
+
+def _to_certify(pipeline: PipelineFacts, there: Mapping[str, CollectionFacts]) -> Iterator[tuple[str, str]]:
+    """Yield the dataset types whose validity matters, with the collections that give it."""
+    for dataset_type in calibration_types(pipeline):
+        for name, facts in there.items():
+            if facts.kind == "CALIBRATION" and dataset_type in facts.holds:
+                yield dataset_type, name
 
 
 def exists(repository: str) -> bool:

@@ -120,7 +120,7 @@ FINE = Facts(
     host=HostFacts(cores=8, memory_mb=16_000, folders=(FolderFacts(folder="/repo", free_gb=1000.0),)),
     tracking=Tracking(),
 )
-SETTINGS = Settings(root="/root", site=SITE, requests=dict.fromkeys(("one", "three"), RequestTable()))
+SETTINGS = Settings(root="/submissions", site=SITE, requests=dict.fromkeys(("one", "three"), RequestTable()))
 
 
 def _found(
@@ -349,10 +349,10 @@ def test_an_output_belongs_to_one_campaign() -> None:
 
 def test_a_directory_in_which_something_ran_is_not_used_again() -> None:
     assert FINE.host is not None
-    host = replace(FINE.host, remains=frozenset({"/root/night/one/night20210319/001"}))
+    host = replace(FINE.host, remains=frozenset({"/submissions/night/one/night20210319/001"}))
     finding = _only(_found(replace(FINE, host=host)))
     assert finding.place == "one"
-    assert "/root/night/one/night20210319/001" in finding.message
+    assert "/submissions/night/one/night20210319/001" in finding.message
 
 
 # -- where it runs -------------------------------------------------------------------------------------

@@ -98,8 +98,10 @@ def output_findings(
         taken = [run for run in runs if run in collections]
         found += chain_finding(step.name, chain=output, collections=collections)
         found += _taken(step.name, taken, collections)
-        found += _used_by_others(spec, step, output, tracking)
-        found += _foreign(step.name, output, collections, ours=own | set(taken)) if groups else []
+        shared = _used_by_others(spec, step, output, tracking)
+        found += shared
+        if groups and not shared:
+            found += _foreign(step.name, output, collections, ours=own | set(taken))
         found += _remains(spec, step.name, groups, remains=remains, root=root)
     return found
 
