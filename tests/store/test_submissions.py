@@ -21,6 +21,7 @@ from merian_campaign.files.writing import write_json
 from merian_campaign.middleware.warm_run import Target
 from merian_campaign.middleware.work import SubmissionWork, read_outcome
 from merian_campaign.services.drive import drive
+from merian_campaign.services.stack_guard import StackGuard
 from merian_campaign.store.store import PostgresStore
 
 
@@ -107,6 +108,7 @@ def test_a_successor_leaves_the_outcome_of_a_driver_as_it_is(
 ) -> None:
     submission = given.prepared(group, directory=str(tmp_path))
     target = Target(repository="/repo", run="run/1/1", chain="run/1")
+    guard = StackGuard(store=store, changes_allowed=lambda _: False)
 
     def driven(expected_epoch: int) -> RunResult | None:
         def make_work(claim: Claim) -> SubmissionWork:
@@ -116,7 +118,7 @@ def test_a_successor_leaves_the_outcome_of_a_driver_as_it_is(
 
         return drive(
             store=store, submission_id=submission.id, expected_epoch=expected_epoch, identity=DRIVER,
-            make_work=make_work,
+            make_work=make_work, guard=guard,
         )  # fmt: skip
 
     first = RunResult(end=RunEnd.EMPTY, reason="nothing to do")
