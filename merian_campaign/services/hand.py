@@ -223,7 +223,8 @@ class Hand:
         )
         if answer.refused:
             reason = f"Slurm refused the driver's job: {answer.refused}"
-            return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+            result = RunResult(end=RunEnd.FAILED, reason=reason, needs_person=True)
+            return self._finish(group, submission, result)
         if answer.deferred:
             # No job came of it, so nothing has to be waited for but room.
             self._store.not_launched(submission_id=submission.id)
