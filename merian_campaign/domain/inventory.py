@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from merian_campaign.domain.housekeeping import REMOVED, CleaningPlan, own_runs
+from merian_campaign.domain.cleaning import REMOVED, CleaningPlan
+from merian_campaign.domain.housekeeping import own_runs
 from merian_campaign.domain.naming import group_output
 from merian_campaign.domain.render import input_collections
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from merian_campaign.domain.cleaning import ForbiddenError, RunFacts
 from merian_campaign.domain.errors import CampaignError, UnavailableError
-from merian_campaign.domain.housekeeping import ForbiddenError, RunFacts
 from merian_campaign.domain.inventory import CollectionFacts
 
 Tell = Callable[[str], None]

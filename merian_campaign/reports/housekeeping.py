@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from merian_campaign.domain.housekeeping import CleaningPlan, Kind, Removal
+from merian_campaign.domain.cleaning import CleaningPlan, Kind, Removal
 from merian_campaign.domain.inventory import Row
 
 _KINDS = {"RUN": "run", "CHAINED": "chain", "CALIBRATION": "calib", "TAGGED": "tagged", "": ""}

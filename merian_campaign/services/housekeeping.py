@@ -6,20 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from merian_campaign.domain.housekeeping import (
-    REMOVED,
-    REMOVING,
-    CleaningPlan,
-    Kind,
-    Removal,
-    RunFacts,
-    World,
-    agreed,
-    check,
-    named_collections,
-    own_runs,
-    plan_cleaning,
-)
+from merian_campaign.domain.cleaning import REMOVED, REMOVING, CleaningPlan, Kind, Removal, RunFacts, World
+from merian_campaign.domain.housekeeping import agreed, check, named_collections, own_runs, plan_cleaning
 from merian_campaign.domain.inventory import CollectionFacts, Row, listing, origins
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec

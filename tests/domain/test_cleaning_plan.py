@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from domain_help import document, finished, group, snapshot, submission
 
-from merian_campaign.domain.housekeeping import (
+from merian_campaign.domain.cleaning import (
     REMOVED,
     REMOVING,
     CleaningPlan,
@@ -16,11 +16,8 @@ from merian_campaign.domain.housekeeping import (
     Removal,
     RunFacts,
     World,
-    agreed,
-    check,
-    named_collections,
-    plan_cleaning,
 )
+from merian_campaign.domain.housekeeping import agreed, check, named_collections, plan_cleaning
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 

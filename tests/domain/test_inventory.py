@@ -8,7 +8,7 @@ import pytest
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, snapshot, submission
 from rich.console import Console
 
-from merian_campaign.domain.housekeeping import REMOVED, CleaningPlan, Kept, Kind, Removal, RunFacts
+from merian_campaign.domain.cleaning import REMOVED, CleaningPlan, Kept, Kind, Removal, RunFacts
 from merian_campaign.domain.inventory import CollectionFacts, Origin, Row, listing, origins
 from merian_campaign.domain.states import SubmissionOutcome
 from merian_campaign.reports.housekeeping import cleaning_view, collections_json, collections_view, size_words

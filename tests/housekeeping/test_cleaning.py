@@ -12,8 +12,8 @@ import pytest
 from house_help import INSTRUMENT, NOW, VISITS, House, chain, put
 from lsst.daf.butler import Butler, CollectionType, Timespan
 
+from merian_campaign.domain.cleaning import REMOVING, ForbiddenError, Kind
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.domain.housekeeping import REMOVING, ForbiddenError, Kind
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
 
 OTHER = "runs/readers/all"
