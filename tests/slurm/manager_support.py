@@ -67,6 +67,7 @@ class Toy:
         driver: Mapping[str, Any] | None = None,
         larger: Sequence[Mapping[str, Any]] = (),
         limits: Mapping[str, int] | None = None,
+        stack: Mapping[str, Any] | None = None,
     ) -> str:
         """Write and apply a campaign; with ``driver`` its drivers are Slurm jobs."""
         place = self.folder / name
@@ -89,6 +90,7 @@ class Toy:
             "collections": {"output": f"runs/{name}", "inputs": ["toy/inputs"]},
             "limits": {"submissions": 60, **(limits or {})},
             "steps": list(steps),
+            **({"stack": dict(stack)} if stack else {}),
         }
         (place / "campaign.yaml").write_text(yaml.safe_dump(campaign, sort_keys=False))
         self.context.apply(str(place / "campaign.yaml"))

@@ -102,6 +102,36 @@ def test_what_no_partition_can_run_is_never_submitted(toy: Toy, cluster: Cluster
     assert "asks for 65536 MB a node, partition 'debug' allows 4096 MB" in refused.reason
 
 
+def test_the_preflight_asks_the_cluster_itself(toy: Toy, cluster: Cluster) -> None:
+    wrong = toy.apply("nobodys", toy.pipeline("bps"), site={"account": "nobodys"})
+    done = toy.run("preflight", wrong, "--json")
+    assert done.returncode == 2, done.stdout + done.stderr
+    told = [entry["message"] for entry in json.loads(done.stdout) if entry["place"] == "Slurm"]
+    assert len(told) == 1
+    assert "Invalid account" in told[0]
+    fine = toy.apply("fine", toy.pipeline("bps"))
+    found = json.loads(toy.run("preflight", fine, "--json").stdout)
+    assert [entry for entry in found if entry["place"] == "Slurm"] == []
+    assert jobs(cluster) == []
+
+
+def test_drivers_and_blocks_that_are_jobs_set_up_the_stack(toy: Toy) -> None:
+    trace = toy.folder / "set-up-in"
+    # Nothing of the driver's environment comes into its blocks by itself.
+    name = toy.apply(
+        "stacked", toy.pipeline("bps"), driver={}, site={"scheduler_options": "#SBATCH --export=NONE\n"},
+        stack={"prelude": f'echo "$SLURM_JOB_ID" >> {trace}\nexport SETUP_TOY="toy 1"'},
+    )  # fmt: skip
+    assert toy.finish(name) == {"bps": "done"}
+    rows = by_id(toy, name)
+    assert {row.role for row in rows} == {"driver", "block"}
+    # A driver has laid down what is Slurm's before it begins: its blocks must not inherit that.
+    assert trace.read_text().splitlines() == ["", *(row.job_id for row in rows if row.role == "block")]
+    (group,) = toy.groups(name)
+    versions = json.loads((Path(group.submissions[0].directory) / "versions.json").read_text())
+    assert "toy" in json.dumps(versions)
+
+
 SMALL = f"{shutil.which('scontrol')} update PartitionName=small MaxTime="
 REFUSED = {
     "account": ({"account": "granted"}, "Invalid account"),
