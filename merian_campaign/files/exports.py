@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.domain.transfer import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile
-from merian_campaign.files.writing import write_if_changed
+from merian_campaign.host.atomic_files import write_if_changed
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""

@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from merian_campaign.files.writing import write_atomically
+from merian_campaign.host.atomic_files import write_atomically
 
 
 def list_shards(folder: str) -> dict[int, str]:

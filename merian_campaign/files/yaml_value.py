@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.files.writing import write_atomically
+from merian_campaign.host.atomic_files import write_atomically
 
 
 def replace_in_file(path: Path, *, key: str, value: str, shown: str) -> bool:

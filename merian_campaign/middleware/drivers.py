@@ -14,7 +14,7 @@ from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.states import SubmissionState
-from merian_campaign.files.writing import write_if_changed
+from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.work import read_outcome
 

@@ -16,7 +16,8 @@ from typing import NoReturn
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.facts import Finding
 from merian_campaign.domain.preflight.group import GroupCheck, group_findings, refusal
-from merian_campaign.files.writing import read_json, write_json
+from merian_campaign.host.atomic_files import write_json
+from merian_campaign.host.regular_files import read_json_object
 
 
 def check(paths: SubmissionPaths) -> str:
@@ -32,7 +33,7 @@ def check(paths: SubmissionPaths) -> str:
     why : `str`
         The first error with what to do; empty when the graph may be built.
     """
-    content = read_json(Path(paths.preflight))
+    content = read_json_object(Path(paths.preflight))
     if content is None:
         return ""
     try:
@@ -105,5 +106,5 @@ def _become_check(paths: SubmissionPaths) -> NoReturn:
 
 def refusal_in(paths: SubmissionPaths) -> str:
     """Return why a submission's preflight refused it; empty when it did not."""
-    content = read_json(Path(paths.findings))
+    content = read_json_object(Path(paths.findings))
     return "" if content is None else str(content["refused"])

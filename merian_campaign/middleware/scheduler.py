@@ -18,7 +18,7 @@ from pathlib import Path
 from merian_campaign.domain import slurm
 from merian_campaign.domain.cluster import Asked, Cluster, parse_cluster, test_options
 from merian_campaign.domain.slurm import Answer, Refusal, Sight, SlurmJob, Watch
-from merian_campaign.files.writing import write_atomically
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.middleware import bps_run, processes
 
 _SECONDS = 60.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.files.writing import write_json
+from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware import bps_run
 from merian_campaign.middleware.preflight import check_apart
 

@@ -12,7 +12,8 @@ from typing import Any
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.versions import Versions
-from merian_campaign.files.writing import read_json, write_atomically, write_json
+from merian_campaign.host.atomic_files import write_atomically, write_json
+from merian_campaign.host.regular_files import read_json_object
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.warm_run import Target
@@ -176,5 +177,4 @@ class SubmissionWork:
 
 def read_outcome(directory: str) -> Mapping[str, Any] | None:
     """Return a submission's outcome file; `None` while there is none."""
-    found: Mapping[str, Any] | None = read_json(Path(SubmissionPaths(directory=directory).outcome))
-    return found
+    return read_json_object(SubmissionPaths(directory=directory).outcome)

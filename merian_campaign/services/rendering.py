@@ -9,7 +9,7 @@ from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.render import RenderRequest, render
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.files.writing import write_if_changed
+from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.services.settings import CampaignSettings, Surroundings
 
 

@@ -11,7 +11,8 @@ from survey_help import TEXT
 
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.files.schema import campaign_schema, known_keys
-from merian_campaign.files.writing import read_json, write_atomically, write_if_changed, write_json
+from merian_campaign.host.atomic_files import write_atomically, write_if_changed, write_json
+from merian_campaign.host.regular_files import read_json
 
 DEMO = Path(__file__).parents[2] / "campaign" / "demo.yaml"
 

@@ -17,7 +17,7 @@ from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult, from_json, to_json
 from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
 from merian_campaign.domain.states import GroupState, IllegalMoveError, SubmissionOutcome, SubmissionState
-from merian_campaign.files.writing import write_json
+from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware.warm_run import Target
 from merian_campaign.middleware.work import SubmissionWork, read_outcome
 from merian_campaign.services.drive import drive

@@ -1,0 +1,83 @@
+"""Writing files: whole or not at all, through no link, with the modes that the umask says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.host.regular_files import DamagedFileError, read_bytes
+
+__all__ = ["open_append", "write_atomically", "write_if_changed", "write_json"]
+
+
+def write_if_changed(path: Path, text: str) -> bool:
+    """Write ``text`` atomically unless the file holds exactly that; return whether it was written."""
+    content = text.encode()
+    with contextlib.suppress(FileNotFoundError, DamagedFileError):
+        if read_bytes(path, limit=len(content), follow=False) == content:
+            return False
+    write_atomically(path, text)
+    return True
+
+
+def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
+    """Replace a file in one step; a reader sees the old or the new text, never half of it.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path`
+        The file; its folder is made if it is not there. A link under this name is replaced, not followed.
+    text : `str`
+        Its content.
+    mode : `int`, optional
+        Its mode, less the umask.
+
+    Raises
+    ------
+    OSError
+        Raised if it cannot be written, e.g. on a full disk; then nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk has no name of its own
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write a JSON file atomically."""
+    write_atomically(path, json.dumps(value, indent=1) + "\n")
+
+
+def open_append(path: Path | str, *, mode: int = 0o666) -> int:
+    """Open a log for appending, made if need be; return its descriptor.
+
+    Raises
+    ------
+    OSError
+        Raised if it cannot be opened, among others when its name is a link.
+    DamagedFileError
+        Raised if what is there is no regular file.
+    """
+    flags = (
+        os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    )
+    descriptor = os.open(path, flags, mode)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise DamagedFileError(path, "expected a regular file to append to")
+    return descriptor

@@ -1,0 +1,191 @@
+"""Reading files that anybody may have written: regular files only, of bounded size, without ever waiting.
+
+A FIFO, a device or a folder under a file's name is refused before it is read; so is what is too
+large to be ours.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from merian_campaign.domain import json_values
+from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.text import one_line
+
+__all__ = [
+    "LARGE",
+    "MEDIUM",
+    "SMALL",
+    "DamagedFileError",
+    "open_regular",
+    "read_bytes",
+    "read_json",
+    "read_json_object",
+    "read_lines",
+    "read_tail",
+    "read_text",
+]
+
+SMALL: Final = 1 << 20
+"""Bytes of a file that says one thing: an outcome, a lease, a mark."""
+
+MEDIUM: Final = 64 << 20
+"""Bytes of a file that a person wrote or that lists things: a campaign, versions, a manifest."""
+
+LARGE: Final = 4 << 30
+"""Bytes of a file with a line for each quantum of a submission."""
+
+
+class DamagedFileError(CampaignError):
+    """A file that is there and is not what it should be; the message names it and says what was found.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path` or `str`
+        The file.
+    found : `str`
+        What was found, in words.
+    """
+
+    exit_code = 65
+
+    def __init__(self, path: Path | str, found: str) -> None:
+        super().__init__(f"{one_line(str(path), limit=4000)}: {one_line(found)}")
+        self.path = str(path)
+        self.found = found
+
+
+def open_regular(path: Path | str, *, limit: int, follow: bool = True) -> int:
+    """Open a regular file for reading; return its descriptor.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path` or `str`
+        The file.
+    limit : `int`
+        Bytes that it may have.
+    follow : `bool`, optional
+        Whether the last part of the path may be a symbolic link.
+
+    Raises
+    ------
+    FileNotFoundError
+        Raised if there is none.
+    DamagedFileError
+        Raised if it is no regular file, cannot be opened, or is too large.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DamagedFileError(path, getattr(error, "strerror", None) or str(error)) from None
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise DamagedFileError(path, f"expected a regular file, found {_kind(found.st_mode)}")
+        if found.st_size > limit:
+            raise DamagedFileError(path, f"{found.st_size} bytes, more than the {limit} that it may have")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def read_bytes(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> bytes:
+    """Return a regular file's content; errors as of `open_regular`."""
+    with os.fdopen(open_regular(path, limit=limit, follow=follow), "rb") as stream:
+        try:
+            content = stream.read(limit + 1)
+        except OSError as error:
+            raise DamagedFileError(path, error.strerror or str(error)) from None
+    if len(content) > limit:
+        raise DamagedFileError(path, f"grew beyond the {limit} bytes that it may have")
+    return content
+
+
+def read_text(path: Path | str, *, limit: int = SMALL, follow: bool = True, errors: str = "strict") -> str:
+    """Return a regular file's text, UTF-8; errors as of `open_regular`, also when it is not UTF-8."""
+    try:
+        return read_bytes(path, limit=limit, follow=follow).decode("utf-8", errors)
+    except UnicodeDecodeError as error:
+        raise DamagedFileError(path, f"not UTF-8 at byte {error.start}") from None
+
+
+def read_lines(path: Path | str, *, limit: int = LARGE) -> list[str]:
+    """Return the lines of a file that programs append to, broken bytes replaced; none when there is no file.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised as by `open_regular`.
+    """
+    try:
+        return read_text(path, limit=limit, errors="replace").split("\n")
+    except FileNotFoundError:
+        return []
+
+
+def read_json(path: Path | str, *, limit: int = SMALL) -> object:
+    """Return what a JSON file holds, cleaned as by `~merian_campaign.domain.json_values.loads`.
+
+    `None` when there is no file.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised as by `open_regular`, and if it holds no JSON that can be taken.
+    """
+    try:
+        return json_values.loads(read_bytes(path, limit=limit))
+    except FileNotFoundError:
+        return None
+    except json_values.WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None
+
+
+def read_json_object(path: Path | str, *, limit: int = SMALL) -> dict[str, Any] | None:
+    """Return the object that a JSON file holds; `None` when there is no file.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised as by `read_json`, and if it holds something else.
+    """
+    found = read_json(path, limit=limit)
+    if found is None and not Path(path).exists():
+        return None
+    if not isinstance(found, dict):
+        raise DamagedFileError(path, f"expected a JSON object, found {type(found).__name__}")
+    return found
+
+
+def read_tail(path: Path | str, *, size: int = 65536) -> str:
+    """Return the end of a log, at most ``size`` bytes; empty when there is none or it is no regular file."""
+    try:
+        descriptor = open_regular(path, limit=1 << 62)
+    except (FileNotFoundError, DamagedFileError):
+        return ""
+    with os.fdopen(descriptor, "rb") as stream:
+        try:
+            stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, stream.tell() - size))
+            return stream.read(size).decode("utf-8", "replace")
+        except OSError:
+            return ""
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a FIFO",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+        stat.S_IFLNK: "a link",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something else")
