@@ -33,6 +33,12 @@ class UnavailableError(CampaignError):
     exit_code = 69
 
 
+class RefusedRowsError(CampaignError):
+    """The tracking database does not take what a group left behind: values it cannot hold, or that clash."""
+
+    exit_code = 65
+
+
 class BusyError(CampaignError):
     """Another process holds the lock; the same command works later."""
 

@@ -13,13 +13,20 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import psycopg2
 
-from merian_campaign.domain.errors import BadInputError, UnavailableError
+from merian_campaign.domain.errors import BadInputError, RefusedRowsError, UnavailableError
+from merian_campaign.domain.text import one_line
+from merian_campaign.store import storable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
 _SCHEME = re.compile(r"^(postgres(?:ql)?)(?:\+\w+)?://")
 _CONNECT_TIMEOUT_SECONDS = 10
+_OF_THE_ROWS = ("22", "23", "54")
+"""Classes of errors of what is written: data, constraints, what is too long for an index."""
+
+_PASSING = ("25", "40", "55", "57", "58", "XX")
+"""Classes of errors of the server and of other transactions: read-only, rolled back, locked, shut down."""
 
 
 def libpq_url(url: str) -> str:
@@ -72,6 +79,7 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
     UnavailableError
         Raised if the server cannot be reached or refuses the connection.
     """
+    storable.register()
     with translated(url):
         connection = psycopg2.connect(
             libpq_url(url),
@@ -106,6 +114,36 @@ def translated(url: str) -> Iterator[None]:
         raise unavailable(url, error) from error
 
 
+def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableError | None:
+    """Return the error for a statement that the database refused; `None` when that is a defect of ours.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+    error : `psycopg2.Error`
+        With its code; classes of codes are those of PostgreSQL's documentation, appendix A.
+    """
+    said = _said(error)
+    code = error.pgcode or ""
+    if code.startswith(_OF_THE_ROWS):
+        return RefusedRowsError(f"the tracking database refuses the rows: {said}")
+    if code.startswith("53"):  # insufficient resources
+        return UnavailableError(
+            f"the tracking database at {redacted(url)} has run out of something: {said}. "
+            "Free space on its file system, or raise the limit it names; then the same command goes on"
+        )
+    if code.startswith(_PASSING):
+        return UnavailableError(f"the tracking database at {redacted(url)} cannot do it now: {said}")
+    if code == "42501":  # insufficient privilege
+        return UnavailableError(f"the tracking database at {redacted(url)} does not allow it: {said}")
+    return None
+
+
+def _said(error: BaseException) -> str:
+    return one_line(str(error).partition("\nCONTEXT:")[0].partition("\nLINE ")[0]).rstrip(".?")
+
+
 def unavailable(url: str, error: BaseException) -> UnavailableError:
     """Return the error for a database that does not answer.
 
@@ -116,7 +154,7 @@ def unavailable(url: str, error: BaseException) -> UnavailableError:
     error : `BaseException`
         What psycopg2 said.
     """
-    said = " ".join(str(error).split()).rstrip(".?") or type(error).__name__
+    said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
     said = re.sub(r' in URI: ".*', "", said)
     return UnavailableError(

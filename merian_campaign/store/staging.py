@@ -12,6 +12,7 @@ from typing import Any
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, Attempt, DataIdValue, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.store.storable import storable
 
 MESSAGE_CHARACTERS = 2000
 """Longer exception messages are cut: the log has them in full."""
@@ -108,24 +109,19 @@ def text(value: str | None) -> str:
     Parameters
     ----------
     value : `str` or `None`
-        `None` is NULL. NUL bytes, which PostgreSQL cannot hold, are dropped.
+        `None` is NULL. What PostgreSQL cannot hold is spelled out.
     """
     if value is None:
         return _NULL
     if value.isprintable() and "\\" not in value:
         return value
     return (
-        value.replace("\x00", "")
-        .replace("\\", "\\\\")
-        .replace("\t", "\\t")
-        .replace("\n", "\\n")
-        .replace("\r", "\\r")
+        storable(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     )
 
 
 def _file(lines: list[str]) -> io.BytesIO:
-    # File names need not be UTF-8: Python carries the odd bytes as lone surrogates.
-    return io.BytesIO("".join(lines).encode("utf-8", "replace"))
+    return io.BytesIO("".join(lines).encode("utf-8"))
 
 
 def _succeeded(quantum: Quantum) -> bool:

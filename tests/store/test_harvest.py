@@ -175,7 +175,7 @@ def test_nothing_of_a_quantum_is_lost(given: Given, first: int, sql: Connection)
         quantum(1, failed(exception_message=nasty, evidence="\\N", host="a\tb", signal=9, exit_code=None)),
         quantum(2, failed(exception_message="", log_path=None, started=at(0).replace(microsecond=123457))),
     )
-    kept = nasty[:2000].replace("\x00", "").replace("\udcff", "?")
+    kept = nasty[:2000].replace("\x00", "\\x00").replace("\udcff", "\\udcff")
     found = rows(
         sql, "SELECT exception_message, evidence, host, signal, exit_code FROM quantum WHERE patch = 1"
     )
