@@ -160,12 +160,12 @@ class Context:
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
-        from merian_campaign.domain.spec import CampaignSpec  # noqa: PLC0415
+        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
             return settings_of(self.load(file_or_name).spec).stack
-        return settings_of(CampaignSpec.model_validate(find_campaign(self.store, file_or_name).spec)).stack
+        return settings_of(applied_spec(find_campaign(self.store, file_or_name))).stack
 
     def apply(
         self, file: str, *, move: bool = False, wms: str | None = None, site: str | None = None
@@ -240,7 +240,8 @@ class Context:
 
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
-        from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
+        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
         from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
@@ -249,7 +250,7 @@ class Context:
         from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
         def make_work(claim: Claim) -> Work:
-            spec = CampaignSpec.model_validate(claim.campaign.spec)
+            spec = applied_spec(claim.campaign)
             step = spec.step(claim.group.step)
             chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.

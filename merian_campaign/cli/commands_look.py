@@ -86,8 +86,8 @@ def blocks(
 
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
+    from merian_campaign.domain.applied import applied_spec
     from merian_campaign.domain.plan import reasons
-    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.reports.group import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
 
@@ -95,7 +95,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     campaign = find_campaign(store, name)
     snapshot = store.snapshot(name)
     found = find_group(snapshot, group)
-    why = reasons(CampaignSpec.model_validate(campaign.spec), snapshot).get(found.id)
+    why = reasons(applied_spec(campaign), snapshot).get(found.id)
     found = found if why is None else replace(found, reason=why)
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)

@@ -98,14 +98,14 @@ def select(
 
 def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
     """Return the campaign of a file, or of a name, and whether it was named."""
-    from merian_campaign.domain.spec import CampaignSpec
+    from merian_campaign.domain.applied import applied_spec
 
     context = Context()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
         return context.load(campaign).spec, False
     from merian_campaign.services.control import find_campaign
 
-    return CampaignSpec.model_validate(find_campaign(context.store, campaign).spec), True
+    return applied_spec(find_campaign(context.store, campaign)), True
 
 
 def register(app: typer.Typer) -> None:

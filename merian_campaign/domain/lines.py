@@ -1,7 +1,8 @@
 """What files of JSON lines have in common when several processes append to them and any may die in a line."""
 
-import json
 from datetime import UTC, datetime
+
+from merian_campaign.domain import json_values
 
 __all__ = ["last_object", "moment_of"]
 
@@ -28,9 +29,7 @@ def last_object(line: str, *, start: str) -> object:
     at = line.find(start)
     while at >= 0:
         try:
-            values: object = json.loads(line[at:])
-        except ValueError:
+            return json_values.loads(line[at:])
+        except json_values.WrongValueError:
             at = line.find(start, at + 1)
-            continue
-        return values
     return None

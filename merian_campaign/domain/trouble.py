@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import errno
 import re
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from merian_campaign.domain.errors import BusyError, SchemaVersionError, UnavailableError
+from merian_campaign.domain.errors import BusyError, CampaignError, SchemaVersionError, UnavailableError
 from merian_campaign.domain.text import one_line
 
-__all__ = ["advice", "is_of_the_machine", "ran_out", "words_of"]
+__all__ = ["Broken", "advice", "alone", "failure_words", "is_of_the_machine", "ran_out", "words_of"]
 
 _ADVICE: Final = {
     errno.ENOSPC: "free space, or inodes, on that file system (`df -h`, `df -i`)",
@@ -75,3 +79,35 @@ def words_of(error: BaseException) -> str:
     return one_line(
         f"{said}; {what_to_do}, then the same command goes on" if what_to_do else said, limit=1000
     )
+
+
+def failure_words(error: BaseException) -> str:
+    """Return why one group cannot be gone on with: words of ours, else the error and where it came up."""
+    if isinstance(error, CampaignError):
+        return one_line(str(error), limit=1000)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return one_line(f"{type(error).__name__}: {words_of(error)}{where}", limit=1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """What came of something that concerns one group: it cannot be gone on with, for this reason."""
+
+    reason: str
+
+
+def alone[T](do: Callable[[], T]) -> T | Broken:
+    """Do what concerns one group, so that whatever goes wrong in it hurts no other.
+
+    Raises
+    ------
+    Exception
+        Raised only for what is no fault of the group; see `is_of_the_machine`.
+    """
+    try:
+        return do()
+    except Exception as error:
+        if is_of_the_machine(error):
+            raise
+        return Broken(reason=failure_words(error))

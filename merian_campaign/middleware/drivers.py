@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.middleware import bps_run, fitness, processes
 from merian_campaign.middleware.work import read_outcome
 
 
@@ -77,33 +81,29 @@ class LocalDrivers:
 
     def predicted(self, directory: str) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down."""
-        return parse_predicted(_lines(SubmissionPaths(directory=directory).predicted))
+        return _parsed(SubmissionPaths(directory=directory).predicted, parse_predicted)
 
     def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph; none when there is none."""
-        return parse_harvest(_lines(SubmissionPaths(directory=directory).harvest))
+        return _parsed(SubmissionPaths(directory=directory).harvest, parse_harvest)
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""
-        try:
-            text = Path(SubmissionPaths(directory=directory).journal).read_text(
-                encoding="utf-8", errors="replace"
-            )
-        except OSError:
-            return ()
-        return journal.parse_lines(text)
+        lines = read_lines(SubmissionPaths(directory=directory).journal)
+        return journal.parse_lines("\n".join(lines))
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
-        file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
-        try:
-            return parse_block_lines(file.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            return ()
+        lines = read_lines(Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME, limit=MEDIUM)
+        return parse_block_lines("\n".join(lines))
 
-    def outcome(self, directory: str) -> Mapping[str, object] | None:
+    def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
         return read_outcome(directory)
+
+    def unfit(self, *, stack: Stack, folder: str) -> str:
+        """Return in words why no driver could run from here, with what to do; empty when one can."""
+        return fitness.unfit(stack=stack, folder=folder, environ=self._environ)
 
 
 def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]:
@@ -122,8 +122,8 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
     return ("/bin/bash", script, file, output, sys.executable, *words)
 
 
-def _lines(path: str) -> list[str]:
+def _parsed[T](path: str, parse: Callable[[Iterable[str]], tuple[T, ...]]) -> tuple[T, ...]:
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+        return parse(read_lines(path))
+    except WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.middleware import processes
 
@@ -97,9 +98,14 @@ class ButlerHelper:
         line = self._process.stdout.readline()
         if not line:
             raise HelperError(f"the butler helper died; see {self._log}")
-        answer: dict[str, Any] = json.loads(line)
-        if not answer.pop("ok"):
-            raise HelperError(str(answer["error"]), needs_person=bool(answer.get("needs_person")))
+        try:
+            answer = json_values.loads(line)
+        except json_values.WrongValueError as error:
+            raise HelperError(f"the butler helper gave no answer that can be read: {error}") from None
+        if not isinstance(answer, dict):
+            raise HelperError("the butler helper gave no answer that can be read: no object")
+        if not answer.pop("ok", False):
+            raise HelperError(str(answer.get("error")), needs_person=bool(answer.get("needs_person")))
         return answer
 
     def close(self) -> None:

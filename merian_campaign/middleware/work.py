@@ -5,15 +5,17 @@ Every method may be repeated: a driver that takes over from a dead one goes thro
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.versions import Versions
-from merian_campaign.host.atomic_files import write_atomically, write_json
-from merian_campaign.host.regular_files import read_json_object
+from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.warm_run import Target
@@ -91,8 +93,7 @@ class SubmissionWork:
         try:
             return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
         except HelperError as error:
-            with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-                log.write(f"preflight: note: it failed: {error}\n")
+            self._log(f"preflight: note: it failed: {error}")
             return ""
 
     def _command(self) -> list[str]:
@@ -160,11 +161,14 @@ class SubmissionWork:
         except HelperError as error:
             reason = str(error).removeprefix("ActionError: ")
             return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
-        with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-            log.write(f"{answer['command']}\n{answer['found']}\n")
+        self._log(f"{answer['command']}\n{answer['found']}")
         return RunResult(
             end=RunEnd.RAN, reason=answer["found"] if not answer["changed"] else answer["command"]
         )
+
+    def _log(self, text: str) -> None:
+        with os.fdopen(open_append(self.paths.driver_log), "a", encoding="utf-8", errors="replace") as log:
+            log.write(text + "\n")
 
     def write_outcome(self, value: Mapping[str, Any]) -> None:
         """Write how the driver ended, once and whole."""
@@ -175,6 +179,17 @@ class SubmissionWork:
         self._helper.close()
 
 
-def read_outcome(directory: str) -> Mapping[str, Any] | None:
-    """Return a submission's outcome file; `None` while there is none."""
-    return read_json_object(SubmissionPaths(directory=directory).outcome)
+def read_outcome(directory: str) -> RunResult | None:
+    """Return what a submission's outcome file says; `None` while there is none.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised if it is not what a driver writes.
+    """
+    path = SubmissionPaths(directory=directory).outcome
+    found = read_json_object(path)
+    try:
+        return None if found is None else from_json(found)
+    except WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None

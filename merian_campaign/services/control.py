@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
-from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
 from merian_campaign.services.outlook import look_at
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -203,7 +203,7 @@ def find_group(snapshot: Snapshot, group: str) -> GroupView:
     here = [entry.key for entry in snapshot.groups if entry.step == step]
     if here:
         raise BadInputError(f"step {step!r} has no group {key!r}; it has {', '.join(here[:8])}")
-    spec = CampaignSpec.model_validate(snapshot.campaign.spec)
+    spec = applied_spec(snapshot.campaign)
     if any(entry.name == step and spec.discovers(entry) for entry in spec.steps):
         raise BadInputError(
             f"step {step!r} has no groups yet: its tracts are discovered once visits are defined"

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from merian_campaign.domain import runs, stack
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.snapshot import ProcessIdentity
@@ -160,7 +161,7 @@ def _work(
     *, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool], guard: StackGuard
 ) -> RunResult:
     work.reap()
-    spec = CampaignSpec.model_validate(claim.campaign.spec)
+    spec = applied_spec(claim.campaign)
     step = spec.step(claim.group.step)
     if isinstance(step, ActionStep):
         if claim.submission.cancel_requested:

@@ -330,6 +330,12 @@ class Drivers(Protocol):
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun."""
 
+    def unfit(self, *, stack: Stack, folder: str) -> str:
+        """Return in words why no driver could run from here, with what to do; empty when one can.
+
+        ``folder`` is where all submissions lie. Quick: nothing is imported for it.
+        """
+
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver that outlives this process; return its pid."""
 
@@ -348,7 +354,7 @@ class Drivers(Protocol):
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""
 
-    def outcome(self, directory: str) -> Mapping[str, Any] | None:
+    def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
 
 

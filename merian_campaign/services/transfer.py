@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
@@ -141,7 +142,7 @@ class Export:
             Tar file to pack it into.
         """
         campaign = find_campaign(self.store, name)
-        spec = CampaignSpec.model_validate(campaign.spec)
+        spec = applied_spec(campaign)
         wanted = wish(spec, self.store.snapshot(name), types=types, tracts=tracts, where=where)
         if archive is not None and archive.resolve().is_relative_to(folder.resolve()):
             raise BadInputError(f"{archive}: the archive cannot lie in the folder that goes into it")
