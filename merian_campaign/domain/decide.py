@@ -29,15 +29,16 @@ from merian_campaign.domain.fit import most_share, refused
 from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.judge import judge
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.pauses import pauses
+from merian_campaign.domain.moments import is_recent
+from merian_campaign.domain.pauses import pauses, successor_waits
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionState
 from merian_campaign.domain.trouble import Broken, alone
 
-MAX_EPOCHS = 6
-"""Drivers a submission may use up before it is given up."""
+MAX_EPOCHS = 9
+"""Drivers a submission may use up before it is given up; with the pauses between them, in 2 h 42 min."""
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -169,10 +170,9 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
         return GiveUp(
             group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
         )
-    launched = submission.launched_at
-    if launched is not None and situation.now - launched < situation.grace:
+    if is_recent(submission.launched_at, within=situation.grace, now=situation.now):
         return None
-    if situation.no_jobs:
+    if situation.no_jobs or successor_waits(submission, now=situation.now):
         return None
     return _launch(group, submission, words)
 

@@ -12,6 +12,7 @@ from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_li
 from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.moments import holds
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
@@ -46,8 +47,7 @@ class LocalDrivers:
             return Liveness.UNCLAIMED
         if submission.driver.host == processes.this_host():
             return Liveness.ALIVE if processes.is_alive(submission.driver) else Liveness.DEAD
-        lease = submission.lease_expires_at
-        return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
+        return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun: then they stay as they were."""

@@ -55,7 +55,9 @@ class Outlook:
         if self.sight is None:
             return ()
         names = _block_names(self.lines.get(submission.id, ()))
-        return driver_jobs.of_submission(self.sight.jobs, submission=submission, blocks=names)
+        return driver_jobs.of_submission(
+            self.sight.jobs, submission=submission, blocks=names, now=self.sight.at
+        )
 
     def blocks(self, submission: SubmissionView) -> Mapping[str, SlurmJob]:
         """Return a submission's blocks by job id: from the scheduler, else as its driver last saw them."""
