@@ -21,6 +21,7 @@ from merian_campaign.cli import (
     commands_transfer,
 )
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.trouble import words_of
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
@@ -29,7 +30,7 @@ what failed, `status` and `failures` say how it stands.
 """
 
 EXIT_UNAVAILABLE = 69
-"""The middleware cannot be imported (``sysexits.h``)."""
+"""The middleware cannot be imported, or there is no memory (``sysexits.h``)."""
 
 EXIT_INPUT_OUTPUT = 74
 """A file or folder cannot be read or written (``sysexits.h``)."""
@@ -78,9 +79,11 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except OSError as error:
-        what = error.strerror or str(error)
-        sys.stderr.write(f"merian-campaign: {f'{error.filename}: ' if error.filename else ''}{what}\n")
+        sys.stderr.write(f"merian-campaign: {words_of(error)}\n")
         sys.exit(EXIT_INPUT_OUTPUT)
+    except MemoryError as error:
+        sys.stderr.write(f"merian-campaign: {words_of(error)}\n")
+        sys.exit(EXIT_UNAVAILABLE)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,11 @@ def tick(
         ),
     ] = False,
 ) -> None:
-    """Do one pass: harvest what ended, decide, start what may start. For cron."""
+    """Do one pass: harvest what ended, decide, start what may start. For cron.
+
+    Exit status: 0, also when groups were set aside for a person; 69 or 74 when nothing could be started from
+    here, or the machine ran out of something: what was waits, and the next tick goes on.
+    """
     context = Context()
     if not as_applied:
         context.check_unedited(name)
@@ -49,6 +53,8 @@ def tick(
     for line in report.notes:
         note(line)
     note(f"campaign {name}: {len(report.actions)} actions, {report.live} submissions under way")
+    if report.trouble is not None:
+        raise report.trouble
 
 
 def run(
@@ -58,6 +64,7 @@ def run(
 ) -> None:
     """Tick until nothing can move, showing progress; Ctrl-C leaves what runs running.
 
+    What the machine runs out of (disk, processes, the database) is waited for, in growing pauses.
     Exit status: 0 when every group is done, 3 when some need a person.
     """
     from merian_campaign.cli.live import follow

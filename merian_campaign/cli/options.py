@@ -6,11 +6,26 @@ from typing import Annotated
 
 import typer
 
+from merian_campaign.domain.states import Verdict
+
 File = Annotated[str, typer.Argument(help="Campaign file (YAML).", show_default=False)]
 Name = Annotated[str, typer.Argument(help="Name of an applied campaign.", show_default=False)]
 GroupName = Annotated[
     str, typer.Argument(help="STEP/KEY, or STEP when it has one group.", metavar="GROUP", show_default=False)
 ]
+GroupNames = Annotated[
+    list[str],
+    typer.Argument(
+        help="STEP/KEY, STEP, or patterns of them ('step3/*'); several may be given.",
+        metavar="GROUP...",
+        show_default=False,
+    ),
+]
+VerdictOption = Annotated[
+    Verdict | None,
+    typer.Option("--verdict", help="Only groups with a quantum that failed for this.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StepOption = Annotated[str | None, typer.Option("--step", help="Only this step.", show_default=False)]
 TractOption = Annotated[int | None, typer.Option("--tract", help="Only this tract.", show_default=False)]
