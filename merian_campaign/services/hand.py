@@ -259,7 +259,11 @@ class Hand:
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._around.clock())
-        self._drivers.launch(submission=submission, environment=self._spec.environment)
+        try:
+            self._drivers.launch(submission=submission, environment=self._spec.environment)
+        except OSError:
+            self._store.not_launched(submission_id=submission.id)  # there is none to be waited for
+            raise
         return words
 
     def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
