@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.importing import StackReport
@@ -79,7 +80,7 @@ class Context:
         return Surroundings(
             root=str(home_directory(self.environ) / "submissions"),
             quantum_wrapper=quantum_wrapper(),
-            actor=f"{getpass.getuser()}@{host}",
+            actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
             clock=self.clock,

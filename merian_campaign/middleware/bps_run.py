@@ -14,6 +14,7 @@ from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.host.regular_files import read_tail
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.preflight import refusal_in
 from merian_campaign.wms import zipfix
@@ -120,7 +121,7 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
         return RunResult(end=RunEnd.RAN, reason="", exit_code=exit_code)
     if exit_code == PREFLIGHT_FAILED:
         return refused(refusal_in(paths), exit_code=exit_code)
-    output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
+    output = read_tail(Path(paths.bps) / "quantumGraphGeneration.out")
     if _EMPTY_GRAPH in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
     if exit_code < 0:
@@ -130,27 +131,17 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
             end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
         )
     if find_graph(paths) is None:
-        why = last_error(output) or last_error(_text(Path(paths.driver_log)))
+        why = last_error(output) or last_error(read_tail(paths.driver_log))
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )
-    why = last_error(_text(Path(paths.driver_log)))
+    why = last_error(read_tail(paths.driver_log))
     return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
 
 
 def refused(why: str, *, exit_code: int | None = None) -> RunResult:
     """Return how a submission ended whose preflight found an error."""
     return RunResult(end=RunEnd.FAILED, reason=f"{PREFLIGHT}{why}", exit_code=exit_code, needs_person=True)
-
-
-def _text(path: Path, *, tail: int = 65536) -> str:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - tail))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def last_error(text: str) -> str:
@@ -188,4 +179,4 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
             env=dict(environ),
             check=False,
         )
-    return None if done.returncode == 0 else last_error(_text(Path(paths.driver_log)))
+    return None if done.returncode == 0 else last_error(read_tail(paths.driver_log))

@@ -17,6 +17,7 @@ from survey_help import make_survey
 from merian_campaign.context import Context
 from merian_campaign.domain.decisions import SetAside
 from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.quanta import canonical_data_id
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.middleware import processes
@@ -26,14 +27,20 @@ NAME = "damaged"
 NOW = datetime.now(UTC)
 SPARSE = 100_000_000
 
-QUANTUM = {"uuid": "u1", "task": "measure", "data_id": "tract=1", "dimensions": {"tract": 1}}
+UUID = "0191b1f0-0000-7000-8000-000000000001"
+QUANTUM = {
+    "uuid": UUID,
+    "task": "measure",
+    "data_id": canonical_data_id({"tract": 1}),
+    "dimensions": {"tract": 1},
+}
 ATTEMPT = {"status": "SUCCESSFUL", "exception_type": None, "exception_message": None, "peak_mb": 900,
            "started": "2026-11-22T15:00:00+00:00", "seconds": 3.5}  # fmt: skip
 SOUND: Mapping[str, Any] = {
     "outcome": {"version": 1, "epoch": 1, "end": "ran", "reason": "", "exit_code": 0, "needs_person": False},
     "predicted": {**QUANTUM, "after": []},
     "harvest": {**QUANTUM, "status": "SUCCESSFUL", "caveats": "", "attempts": [ATTEMPT], "log": None},
-    "journal": {"v": 1, "t": "2026-11-22T15:00:00.000000Z", "event": "started", "job": "j", "quanta": ["u1"]},
+    "journal": {"v": 1, "t": "2026-11-22T15:00:00.000000Z", "event": "started", "job": "j", "quanta": [UUID]},
     "blocks": {"v": 1, "t": "2026-11-22T15:00:00.000000Z", "event": "refused", "name": "b", "text": "no"},
 }
 

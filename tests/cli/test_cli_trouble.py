@@ -124,6 +124,24 @@ def test_a_folder_that_is_none(cli: Cli, work: Path, sql: psycopg2.extensions.co
     assert [row[1:3] for row in submissions(sql, cli.name)] == [("ready", 0)]
 
 
+def test_files_that_stand_in_the_way_of_a_start(
+    cli: Cli, work: Path, sql: psycopg2.extensions.connection
+) -> None:
+    """Neither waited for, nor written through, nor of anybody else's concern."""
+    written(cli, STEPS, work)
+    c0, c1 = (work / cli.name / step / "all" / "001" for step in ("c0", "c1"))
+    c0.mkdir(parents=True)
+    os.mkfifo(c0 / "driver.log")
+    c1.parent.mkdir(parents=True)
+    c1.write_text("a file")
+    ended = cli("run", cli.name)
+    assert (ended.code, "Traceback" in ended.stderr) == (3, False), ended
+    for row, place in zip(submissions(sql, cli.name), (c0, c1), strict=True):
+        assert row[1:3] == ("needs_review", 1)
+        assert str(place) in row[3]
+    assert "2 groups were set aside for a person" in ended.stderr
+
+
 @pytest.fixture
 def small(work: Path) -> Iterator[Path]:
     """A file system that can hold nothing more."""
