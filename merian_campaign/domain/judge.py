@@ -88,7 +88,8 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     used = len(recent(group))
     if may_retry and used < policy.max_submissions:
         why = remedy.describe_failures(ahead.retryable) or last.reason
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"afterburner: {why}")
+        reason = f"afterburner: {why}{_when(spec, group)}"
+        return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     lost = group.counts.open
     if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
         return MoveGroup(

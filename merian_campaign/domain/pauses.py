@@ -9,7 +9,9 @@ from merian_campaign.domain.moments import LEASE
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
-from merian_campaign.domain.trouble import ran_out
+from merian_campaign.domain.trouble import no_room, ran_out
+
+_RAN = {SubmissionOutcome.PARTIAL, SubmissionOutcome.LOST}
 
 MAX_STARVED = 30
 """Tries, one after the other, that may fail because the machine had run out of something: about a day."""
@@ -73,11 +75,16 @@ def pauses(spec: CampaignSpec, group: GroupView, *, now: datetime) -> bool:
 
 def _pause(spec: CampaignSpec, group: GroupView) -> timedelta | None:
     tried = recent(group)
-    if not tried or tried[-1].outcome is not SubmissionOutcome.FAILED:
+    if not tried:
         return None
     if isinstance(spec.step(group.step), ActionStep):
-        return mending.pause_after(len(tried))
-    return mending.pause_after(starved_tries(group)) if starved(tried[-1]) else None
+        return mending.pause_after(len(tried)) if tried[-1].outcome is SubmissionOutcome.FAILED else None
+    if starved(tried[-1]):
+        return mending.pause_after(starved_tries(group))
+    if tried[-1].outcome in _RAN and any(no_room(entry.exception_message) for entry in group.open_quanta):
+        # Its attempts are counted, so there are few: 32 minutes before the second, an hour before the next.
+        return mending.pause_after(len(tried) + 3)
+    return None
 
 
 def successor_waits(submission: SubmissionView, *, now: datetime) -> bool:

@@ -16,7 +16,16 @@ from typing import Final
 from merian_campaign.domain.errors import BusyError, CampaignError, SchemaVersionError, UnavailableError
 from merian_campaign.domain.text import one_line
 
-__all__ = ["Broken", "advice", "alone", "failure_words", "is_of_the_machine", "ran_out", "words_of"]
+__all__ = [
+    "Broken",
+    "advice",
+    "alone",
+    "failure_words",
+    "is_of_the_machine",
+    "no_room",
+    "ran_out",
+    "words_of",
+]
 
 _ADVICE: Final = {
     errno.ENOSPC: "free space, or inodes, on that file system (`df -h`, `df -i`)",
@@ -30,14 +39,18 @@ _ADVICE: Final = {
 }
 
 _OF_THE_MACHINE: Final = frozenset(_ADVICE) | {
-    errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EBUSY, errno.EINTR, errno.ETIMEDOUT, errno.ENODEV,
+    errno.EIO, errno.ESTALE, errno.ENOLCK, errno.EINTR, errno.ETIMEDOUT,
     errno.ENOTCONN, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH, errno.EREMOTEIO,
     errno.ESHUTDOWN, errno.ENOBUFS, errno.ETXTBSY,
 }  # fmt: skip
 """Of an `OSError`: what the file system or the host cannot do now, whatever it was asked."""
 
+_NO_ROOM = re.compile(
+    r"no space left|disk ?full|could not extend file|disk quota exceeded|disk is full", re.IGNORECASE
+)
+
 _RAN_OUT = re.compile(
-    r"no space left|disk ?full|could not extend file|disk quota exceeded|file too large|too many open files"
+    rf"{_NO_ROOM.pattern}|file too large|too many open files"
     r"|cannot allocate memory|MemoryError|out of memory on this host|resource temporarily unavailable"
     r"|BlockingIOError|can't start new thread|input/output error|disk i/o error|stale file handle"
     r"|read-only file system",
@@ -52,6 +65,11 @@ def is_of_the_machine(error: BaseException) -> bool:
     if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
         return True
     return isinstance(error, UnavailableError | BusyError | SchemaVersionError | MemoryError)
+
+
+def no_room(text: str) -> bool:
+    """Say whether an error in words tells of a full disk, which takes a person longer than other trouble."""
+    return _NO_ROOM.search(text) is not None
 
 
 def ran_out(text: str) -> bool:

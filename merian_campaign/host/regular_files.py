@@ -124,7 +124,7 @@ def read_text(path: Path | str, *, limit: int = SMALL, follow: bool = True, erro
         raise DamagedFileError(path, f"not UTF-8 at byte {error.start}") from None
 
 
-def read_lines(path: Path | str, *, limit: int = LARGE) -> list[str]:
+def read_lines(path: Path | str, *, limit: int = LARGE, follow: bool = True) -> list[str]:
     """Return the lines of a file that programs append to, broken bytes replaced; none when there is no file.
 
     The last one is what stands after the last newline, as of `str.split`.
@@ -136,7 +136,7 @@ def read_lines(path: Path | str, *, limit: int = LARGE) -> list[str]:
         whatever size a hole gives the file.
     """
     try:
-        descriptor = open_regular(path, limit=limit)
+        descriptor = open_regular(path, limit=limit, follow=follow)
     except FileNotFoundError:
         return []
     lines: list[str] = []
@@ -155,7 +155,7 @@ def read_lines(path: Path | str, *, limit: int = LARGE) -> list[str]:
     return [*(line.removesuffix("\n") for line in lines), *([""] if ended else [])]
 
 
-def read_json(path: Path | str, *, limit: int = SMALL) -> object:
+def read_json(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> object:
     """Return what a JSON file holds, cleaned as by `~merian_campaign.domain.json_values.loads`.
 
     `None` when there is no file.
@@ -166,14 +166,14 @@ def read_json(path: Path | str, *, limit: int = SMALL) -> object:
         Raised as by `open_regular`, and if it holds no JSON that can be taken.
     """
     try:
-        return json_values.loads(read_bytes(path, limit=limit))
+        return json_values.loads(read_bytes(path, limit=limit, follow=follow))
     except FileNotFoundError:
         return None
     except json_values.WrongValueError as error:
         raise DamagedFileError(path, str(error)) from None
 
 
-def read_json_object(path: Path | str, *, limit: int = SMALL) -> dict[str, Any] | None:
+def read_json_object(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> dict[str, Any] | None:
     """Return the object that a JSON file holds; `None` when there is no file.
 
     Raises
@@ -181,7 +181,7 @@ def read_json_object(path: Path | str, *, limit: int = SMALL) -> dict[str, Any] 
     DamagedFileError
         Raised as by `read_json`, and if it holds something else.
     """
-    found = read_json(path, limit=limit)
+    found = read_json(path, limit=limit, follow=follow)
     if found is None and not Path(path).exists():
         return None
     if not isinstance(found, dict):

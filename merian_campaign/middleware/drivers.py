@@ -89,12 +89,14 @@ class LocalDrivers:
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""
-        lines = read_lines(SubmissionPaths(directory=directory).journal)
+        lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
         return journal.parse_lines("\n".join(lines))
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
-        lines = read_lines(Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME, limit=MEDIUM)
+        lines = read_lines(
+            Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME, limit=MEDIUM, follow=False
+        )
         return parse_block_lines("\n".join(lines))
 
     def outcome(self, directory: str) -> RunResult | None:
@@ -124,6 +126,6 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
 
 def _parsed[T](path: str, parse: Callable[[Iterable[str]], tuple[T, ...]]) -> tuple[T, ...]:
     try:
-        return parse(read_lines(path))
+        return parse(read_lines(path, follow=False))
     except WrongValueError as error:
         raise DamagedFileError(path, str(error)) from None

@@ -188,7 +188,8 @@ def read_outcome(directory: str) -> RunResult | None:
         Raised if it is not what a driver writes.
     """
     path = SubmissionPaths(directory=directory).outcome
-    found = read_json_object(path)
+    # Through no link: what some of them lead to fails as a failing disk does, which is no group's fault.
+    found = read_json_object(path, follow=False)
     try:
         return None if found is None else from_json(found)
     except WrongValueError as error:

@@ -199,9 +199,9 @@ class Tick:
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
         self._note_scheduler(snapshot, mind)
-        aside = (
-            f"{len(hand.aside)} groups were set aside for a person, the others go on" if hand.aside else ""
-        )
+        number = len(hand.aside)
+        were = "group was" if number == 1 else "groups were"
+        aside = f"{number} {were} set aside for a person, the others go on" if number else ""
         report = TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),

@@ -76,6 +76,7 @@ DAMAGE: Mapping[str, Callable[[Path], object]] = {
     "folder": lambda path: path.mkdir(),
     "fifo": os.mkfifo,
     "device": lambda path: path.symlink_to("/dev/zero"),
+    "memory": lambda path: path.symlink_to("/proc/self/mem"),
     "sparse": _sparse,
     "nul": lambda path: path.write_bytes(b"\0" * 5000 + b"\n"),
     "deep": lambda path: path.write_text('{"v":' + "[" * 100_000 + "\n"),
@@ -87,7 +88,7 @@ DAMAGE: Mapping[str, Callable[[Path], object]] = {
     "unlike": _unlike,
     "empty": lambda path: path.write_text(""),
 }
-NO_FILE = {"folder", "fifo", "device"}
+NO_FILE = {"folder", "fifo", "device", "memory"}
 TOLERANT = {"journal", "blocks"}
 """Files that several processes append to, any of which may die in a line: such a line is dropped."""
 CASES = [(kind, damage, alive) for kind in SOUND for damage in DAMAGE for alive in (False, True)

@@ -17,6 +17,7 @@ from domain_help import (
     finished,
     group,
     night,
+    open_quanta,
     seen,
     situation,
     snapshot,
@@ -33,6 +34,7 @@ from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.looking import basis, look_due
 from merian_campaign.domain.moments import LEASE, holds
 from merian_campaign.domain.pauses import MAX_STARVED, next_try
+from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.slurm import Sight, SlurmJob
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
@@ -105,6 +107,24 @@ def test_other_failures_are_counted_apart() -> None:
     assert judge(SPEC, tried("no such task", FULL, "no such task"), situation()).state is (
         GroupState.NEEDS_REVIEW
     )
+
+
+def test_quanta_that_met_a_full_disk_are_tried_when_it_may_have_room() -> None:
+    message = "OSError: [Errno 28] No space left on device: '/repo/x.fits'"
+    left = open_quanta(exception_message=message)
+    ended = finished(1, reason="1 failed", finished_at=NOW)
+    entry = group("step1", submissions=(ended,), open_quanta=(left,), counts=Counts(succeeded=1, failed=1))
+    move = judge(SPEC, entry, situation())
+    assert move.state is GroupState.READY
+    assert move.reason.endswith("; next try at 15:32 UTC")
+    waiting = replace(entry, state=GroupState.READY)
+    assert decide(SPEC, snapshot(waiting), situation()) == ()
+    assert next_try(SPEC, snapshot(waiting), now=NOW) == NOW + timedelta(minutes=32)
+    (found,) = decide(SPEC, snapshot(waiting), at(NOW + timedelta(minutes=32)))
+    assert isinstance(found, Submit)
+    # Any other trouble is not waited for.
+    other = replace(waiting, open_quanta=(open_quanta(exception_message="Connection reset"),))
+    assert isinstance(decide(SPEC, snapshot(other), situation())[0], Submit)
 
 
 def test_drivers_that_keep_dying_are_succeeded_after_growing_pauses() -> None:
