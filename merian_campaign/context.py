@@ -218,16 +218,17 @@ class Context:
         BadInputError
             Raised with what to do.
         """
+        from merian_campaign.files.bounded_yaml import read_yaml_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         try:
-            text = Path(campaign.file).read_text(encoding="utf-8")
-        except OSError as error:
+            text = read_yaml_text(Path(campaign.file), shown=campaign.file)
+        except BadInputError as error:
             raise BadInputError(
-                f"{campaign.file}: the file of campaign {name!r} cannot be read ({error.strerror}); put it "
-                "back, `apply --move` it from where it is now, or say --as-applied"
+                f"{error}; it is the file of campaign {name!r}: put it back, `apply --move` it from where it "
+                "is now, or say --as-applied"
             ) from None
         if not same_text(campaign, text):
             raise BadInputError(

@@ -9,8 +9,10 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.spec.words import Collection
 
-Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
+__all__ = ["Action", "Collection", "Command", "Text", "Words", "listed", "shown"]
+
 Text = Annotated[str, Field(min_length=1)]
 Words = tuple[Text, ...]
 
