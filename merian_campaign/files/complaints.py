@@ -77,7 +77,8 @@ def dotted(path: tuple[Key, ...], data: Data = None) -> str:
             text += f"[{name if isinstance(name, str) else part}]"
         else:
             here = here.get(part) if isinstance(here, dict) else None
-            text += f".{part}" if text else part
+            # A key may be a number to YAML, or nothing.
+            text += f".{part}" if text else str(part)
     return text
 
 

@@ -70,8 +70,8 @@ BPS_KEYS: Final = frozenset(
         "qgraphPreCmdOpts", "requestCpus", "requestMemory", "requestMemoryMax", "requestWalltime",
         "retryUnlessExit", "runInit", "runPreCmdOpts", "runQuantumCommand", "saveClusteredQgraph",
         "saveDot", "saveGenericWorkflow", "site", "subDirTemplate", "submitPath", "templateDataId",
-        "timestamp", "uniqProcName", "updateOutputChain", "updateQuantumGraph", "useLazyCommands",
-        "validateClusteredQgraph", "whenSaveJobQgraph", "wmsServiceClass",
+        "timestamp", "uniqProcName", "updateOutputChain", "updateQgraphPreCmdOpts", "updateQuantumGraph",
+        "useLazyCommands", "validateClusteredQgraph", "whenSaveJobQgraph", "wmsServiceClass",
     }
 )  # fmt: skip
 """Keys that BPS looks for in the sections ``pipetask`` and ``site`` before it looks at the top of a file: a
