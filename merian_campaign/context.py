@@ -218,17 +218,19 @@ class Context:
         BadInputError
             Raised with what to do.
         """
-        from merian_campaign.files.bounded_yaml import read_yaml_text  # noqa: PLC0415
+        from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
+        from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         try:
-            text = read_yaml_text(Path(campaign.file), shown=campaign.file)
-        except BadInputError as error:
+            text = read_text(campaign.file, limit=MOST_BYTES)
+        except (FileNotFoundError, DamagedFileError) as error:
+            why = error.found if isinstance(error, DamagedFileError) else error.strerror
             raise BadInputError(
-                f"{error}; it is the file of campaign {name!r}: put it back, `apply --move` it from where it "
-                "is now, or say --as-applied"
+                f"{campaign.file}: the file of campaign {name!r} cannot be read ({why}); put it back, "
+                "`apply --move` it from where it is now, or say --as-applied"
             ) from None
         if not same_text(campaign, text):
             raise BadInputError(

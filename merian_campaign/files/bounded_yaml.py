@@ -17,7 +17,7 @@ import yaml
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.json_values import LARGEST
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.text import one_line
 from merian_campaign.host.regular_files import DamagedFileError, read_text
 
 __all__ = [
@@ -167,7 +167,8 @@ def construct(root: yaml.Node) -> object:
 def wrong_value(value: object) -> str:
     """Return what is wrong with one value of a document that is neither list nor mapping, or nothing.
 
-    Numbers have to be finite and below 2**63; text holds nothing that acts on a terminal or hides in it.
+    Numbers have to be finite and below 2**63; text holds no NUL. What else it must not hold depends on what
+    it is for, which the model knows.
     """
     match value:
         case bool() | None | date():
@@ -176,18 +177,9 @@ def wrong_value(value: object) -> str:
             return "a number of more than 63 bits; nothing that is counted here is that large"
         case float() if not math.isfinite(value):
             return f"found {value!r}; write a finite number"
-        case str():
-            return _wrong_text(value)
+        case str() if "\0" in value:
+            return "it holds a NUL character, which no database or command takes"
     return ""
-
-
-def _wrong_text(text: str) -> str:
-    if "\0" in text:
-        return "it holds a NUL character, which no database or command takes"
-    if text.isprintable() or clean(text, limit=len(text)) == text:
-        return ""
-    odd = next(character for character in text if clean(character) != character)
-    return f"it holds {clean(odd)}, a character that is not shown; leave it out"
 
 
 @dataclass

@@ -10,6 +10,8 @@ from typing import cast
 import yaml
 
 from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.text import clean
 from merian_campaign.files.bounded_yaml import (
     LONGEST_KEY,
     WrongYamlError,
@@ -142,5 +144,6 @@ def _walk(
 def _wrong_key(key: str) -> str:
     if len(key) > LONGEST_KEY:
         return f"a key of {len(key)} characters; {LONGEST_KEY} are read"
-    found = wrong_value(key)
-    return f"the key cannot be used: {found}" if found else ""
+    if clean(key) != key or "\n" in key:
+        return f"a key holds letters, digits and marks, not {brief(key)}"
+    return ""

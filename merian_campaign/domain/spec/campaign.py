@@ -32,6 +32,7 @@ from merian_campaign.domain.spec.steps import (
 from merian_campaign.domain.spec.words import (
     LONGEST_COLLECTION,
     Collection,
+    FreePath,
     InstrumentName,
     PlainPath,
     SkymapName,
@@ -125,7 +126,7 @@ class CampaignSpec(Strict):
         Field(description="BPS files every submission includes."),
     ] = ()
     failure_rules: Annotated[
-        str | None, Field(description="File of failure rules, before the built-in ones.")
+        FreePath | None, Field(description="File of failure rules, before the built-in ones.")
     ] = None
     variables: Annotated[
         Mapping[str, str], Field(description="Defaults of ${NAME} variables that the environment may set.")
@@ -352,7 +353,7 @@ def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:
 
 
 def check_outputs(spec: CampaignSpec) -> None:
-    """Refuse two steps that write into one chain, and RUN collections of longer names than the butler has."""
+    """Refuse two steps that write into one chain, and RUN collections of too long names."""
     owner: dict[str, str] = {}
     for step in spec.steps:
         if not isinstance(step, BpsStep):
@@ -368,8 +369,8 @@ def check_outputs(spec: CampaignSpec) -> None:
         if len(longest) > LONGEST_COLLECTION:
             raise ValueError(
                 f"steps[{step.name}].output: it would have a collection {longest} of {len(longest)} "
-                f"characters; the butler's registry takes {LONGEST_COLLECTION}: shorten the output, or the "
-                "names of the step or its groups"
+                f"characters; {LONGEST_COLLECTION} fit into the names of the butler's files: shorten the "
+                "output, or the names of the step or its groups"
             )
 
 

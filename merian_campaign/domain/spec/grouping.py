@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from merian_campaign.domain.snapshot import Selection
 from merian_campaign.domain.spec.base import (
@@ -32,6 +32,16 @@ MOST_NIGHTS: Final = 36_525
 """Nights that one step may list."""
 
 
+_LARGEST_TRACT: Final = 2**31 - 1
+
+
+def _in_32_bits(values: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse what does not fit the columns of tracts and nights in the tracking database."""
+    if values and values[-1] > _LARGEST_TRACT:
+        raise ValueError(f"found {values[-1]}; the largest tract is {_LARGEST_TRACT}, that of 32 bits")
+    return values
+
+
 class Everything(Strict):
     """One group that takes all the step's query selects."""
 
@@ -42,9 +52,11 @@ class ByTract(Strict):
     """One group a tract; the campaign's tracts unless the step lists its own."""
 
     kind: Literal["tract"] = "tract"
-    tracts: Annotated[Integers | None, Field(description="Tracts and ranges; default: the campaign's.")] = (
-        None
-    )
+    tracts: Annotated[
+        Integers | None,
+        AfterValidator(lambda values: values if values is None else _in_32_bits(values)),
+        Field(description="Tracts and ranges; default: the campaign's."),
+    ] = None
 
 
 class Discover(Strict):
@@ -61,7 +73,7 @@ def _tracts(value: object) -> object:
         return Discover()
     if isinstance(value, str) and value.strip().isalpha():
         raise ValueError(f'found {brief(value)}; write integers and "first-last" ranges, or discover')
-    return value if isinstance(value, dict | Discover) else expand_ranges(value)
+    return value if isinstance(value, dict | Discover) else _in_32_bits(expand_ranges(value))
 
 
 def _tracts_tag(value: object) -> str:
@@ -155,6 +167,8 @@ class Lists(Strict):
         for name, values in self.lists.items():
             if not values:
                 raise ValueError(f"the list {name!r} is empty; give it ids or remove it")
+            if self.dimension in {"tract", "day_obs"}:
+                _in_32_bits(values)
             for value in values:
                 if value in owner:
                     raise ValueError(f"{self.dimension} {value} is in both {owner[value]!r} and {name!r}")

@@ -5,9 +5,8 @@ BPS puts values into command lines by ``str.format``, after it has replaced ``$N
 Words that stand there without quotes are therefore of letters, digits and marks that mean nothing to any of
 them. Data queries stand in double quotes: they may hold more.
 
-Lengths are those of the butler's dimensions and of its registry's columns (``daf_butler``, default universe;
-``COLLECTION_NAME_MAX_LENGTH``). Its own rule for names of dataset types is ``DatasetType.VALID_NAME_REGEX``;
-names of collections it only bounds.
+Lengths are those of the butler's dimensions (``daf_butler``, default universe). Its own rule for names of
+dataset types is ``DatasetType.VALID_NAME_REGEX``; for names of collections it has none.
 """
 
 from __future__ import annotations
@@ -19,9 +18,11 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field
 
 from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.text import clean
 
-LONGEST_COLLECTION: Final = 64
-"""Characters of a collection's name in the butler's registry."""
+LONGEST_COLLECTION: Final = 128
+"""Characters of a collection's name. The butler's default template puts the name of a RUN, beside dataset
+type and data ID, into the name of every file, and a file's name has 255 bytes."""
 
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.+@=-]*"
 
@@ -37,7 +38,7 @@ CONSTRAINT_PATTERN: Final = r"^[A-Za-z0-9_(\[][A-Za-z0-9_.,:@+|&*()\[\]-]*$"
 _PATH_MARKS = "_./:@+=,~-"
 _PATH = re.compile(rf"[\w{re.escape(_PATH_MARKS)}]+")
 _SUBSET = re.compile(r"[A-Za-z0-9_,:.-]+")
-_REPLACED = re.compile(r"[{}$\n]|<(?:ENV|WMS|BPSTMP2?):|bpsEval")
+_REPLACED = re.compile(r"[{}$\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029]|<(?:ENV|WMS|BPSTMP2?):|bpsEval")
 _SHELL = re.compile(r"[\"`\\]")
 
 ADVICE: Final[Mapping[str, str]] = {
@@ -104,6 +105,20 @@ def plain_pipeline(text: str) -> str:
     return text
 
 
+def inert(text: str) -> str:
+    """Refuse text with characters that act on a terminal or hide in it; line breaks and tabs may be."""
+    if clean(text, limit=len(text)) != text:
+        raise ValueError(f"found {brief(text)}; leave out what is not shown as a character")
+    return text
+
+
+def one_line_of(text: str) -> str:
+    """Refuse text that `inert` refuses, and line breaks."""
+    if "\n" in text:
+        raise ValueError(f"found {brief(text)}; write it on one line")
+    return inert(text)
+
+
 def _path_words(what: str) -> str:
     return (
         f"{what} holds letters, digits and {' '.join(_PATH_MARKS)} only: BPS puts it into command lines "
@@ -142,6 +157,9 @@ SkymapName = Annotated[str, Field(min_length=1, max_length=64, pattern=DIMENSION
 
 PlainPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(plain_path)]
 """Path or URI that stands in command lines without quotes."""
+
+FreePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(one_line_of)]
+"""Path that is only opened, or handed to a program as a word of its own."""
 
 Pipeline = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(plain_pipeline)]
 """Path or URI of a pipeline, with ``#`` and labels."""
