@@ -219,16 +219,19 @@ class Context:
         BadInputError
             Raised with what to do.
         """
+        from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
+        from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         try:
-            text = Path(campaign.file).read_text(encoding="utf-8")
-        except OSError as error:
+            text = read_text(campaign.file, limit=MOST_BYTES)
+        except (FileNotFoundError, DamagedFileError) as error:
+            why = error.found if isinstance(error, DamagedFileError) else error.strerror
             raise BadInputError(
-                f"{campaign.file}: the file of campaign {name!r} cannot be read ({error.strerror}); put it "
-                "back, `apply --move` it from where it is now, or say --as-applied"
+                f"{campaign.file}: the file of campaign {name!r} cannot be read ({why}); put it back, "
+                "`apply --move` it from where it is now, or say --as-applied"
             ) from None
         if not same_text(campaign, text):
             raise BadInputError(

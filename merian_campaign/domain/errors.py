@@ -7,6 +7,14 @@ later, 78 configuration; 2 is what command-line parsers use for bad usage.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from merian_campaign.domain.text import clean, one_line
+
+MOST_PROBLEMS: Final = 50
+"""Problems of a file that are shown; more are counted. A file of something else altogether has a million."""
+
+_LONGEST_MESSAGE: Final = 1000
 
 
 class CampaignError(Exception):
@@ -74,19 +82,28 @@ class Problem:
 
     def __str__(self) -> str:
         """One line: file, line, field, message."""
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
+        name = clean(self.file, limit=4000)
+        where = name if self.line is None else f"{name}:{self.line}"
+        message = one_line(self.message, limit=_LONGEST_MESSAGE)
+        field = one_line(self.field)
+        return f"{where}: {field}: {message}" if field else f"{where}: {message}"
 
 
 class BadFileError(BadInputError):
-    """A file with one or more problems; all of them are listed at once.
+    """A file with one or more problems; they are listed at once, up to `MOST_PROBLEMS`.
 
     Parameters
     ----------
     problems : `tuple` [`Problem`, ...]
         In file order.
+    unseen : `int`, optional
+        How many more there are.
     """
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+    def __init__(self, problems: tuple[Problem, ...], *, unseen: int = 0) -> None:
+        lines = [str(problem) for problem in problems[:MOST_PROBLEMS]]
+        more = unseen + len(problems) - len(lines)
+        if more:
+            lines.append(f"{clean(problems[0].file, limit=4000)}: and {more} more problems")
+        super().__init__("\n".join(lines))
+        self.problems = problems[:MOST_PROBLEMS]

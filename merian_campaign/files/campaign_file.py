@@ -15,8 +15,10 @@ from pydantic import ValidationError
 from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted
 from merian_campaign.files.id_lists import read_id_lists
+from merian_campaign.files.paths import absolute, home, is_file, why_no_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
@@ -109,7 +111,12 @@ def _expand(document: Document, surroundings: Mapping[str, str]) -> dict[str, An
             Problem(file=document.file, line=line, field=field, message=message)
             for message in _wrong_text(data, path, values=values, surroundings=surroundings)
         )
-        return _VARIABLE.sub(lambda match: values.get(match[1], ""), data)
+        made = _VARIABLE.sub(lambda match: values.get(match[1], ""), data)
+        # What the environment gives comes from outside, too.
+        message = wrong_value(made) if len(made) <= LONGEST_TEXT else f"{len(made)} characters, expanded"
+        if message:
+            problems.append(Problem(file=document.file, line=line, field=field, message=message))
+        return made
 
     def expand(data: Data, path: tuple[Key, ...]) -> Any:  # noqa: ANN401 - any YAML value
         if isinstance(data, dict):
@@ -132,8 +139,6 @@ def _wrong_text(
     data: str, path: tuple[Key, ...], *, values: Mapping[str, str], surroundings: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield what is wrong with a text before its variables are expanded."""
-    if "\0" in data:
-        yield "it holds a NUL character, which no database or command takes"
     for name in _VARIABLE.findall(data):
         if name not in values:
             yield f"${{{name}}} is not set; export it, or give it a default under variables:"
@@ -186,14 +191,7 @@ def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
 def _path(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
     if not isinstance(value, str) or "://" in value or not value:
         return value
-    return str((base / _home(value)).resolve())
-
-
-def _home(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    return absolute(value, base)
 
 
 def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
@@ -209,13 +207,13 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
         Folders with a colon between two, in which ``NAME.yaml`` is looked for first.
     """
     if site.endswith((".yaml", ".yml")) or "/" in site:
-        return str((base / _home(site)).resolve())
-    own = (_home(folder) for folder in own_sites.split(os.pathsep) if folder)
+        return absolute(site, base)
+    own = (home(folder) for folder in own_sites.split(os.pathsep) if folder)
     for folder in (*own, base / "site", base.parent / "site"):
         candidate = folder / f"{site}.yaml"
-        if candidate.is_file():
-            return str(candidate.resolve())
-    return str((base.parent / "site" / f"{site}.yaml").resolve())
+        if is_file(candidate):
+            return absolute(str(candidate), base)
+    return absolute(f"site/{site}.yaml", base.parent)
 
 
 def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:
@@ -232,17 +230,16 @@ def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]
     problems: list[Problem] = []
 
     def check(path: str, where: tuple[Key, ...], what: str) -> None:
-        if "://" in path or Path(path).is_file():
+        if "://" in path or is_file(Path(path)):
             return
         line = document.line_of(where)
         field = dotted(where, document.data)
-        problems.append(
-            Problem(file=document.file, line=line, field=field, message=f"{what} {path} does not exist")
-        )
+        message = f"{what} {path} {why_no_file(Path(path))}"
+        problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
     makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
     configuration = Path(spec.butler) if spec.butler.endswith(".yaml") else Path(spec.butler) / "butler.yaml"
-    if "://" not in spec.butler and not makes_it and not configuration.is_file():
+    if "://" not in spec.butler and not makes_it and not is_file(configuration):
         message = (
             f"there is no butler repository at {spec.butler}; correct the path, `butler create` it, or begin "
             "with a step whose action is create"

@@ -10,12 +10,14 @@ from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
-from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
 from merian_campaign.domain.spec.base import NAME_PATTERN
+from merian_campaign.domain.spec.words import ADVICE
+from merian_campaign.domain.text import one_line
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
-_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action): (.*)$", re.DOTALL)
+_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL)
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
@@ -39,13 +41,13 @@ _ADVICE = {
 }
 _PATTERNS = {
     NAME_PATTERN: "write a name of letters, digits, _ and single inner -, beginning with a letter",
-    r"^[^\s,]+$": "a collection's name holds neither blanks nor commas",
+    **ADVICE,
 }
 _UNSAID = {"extra_forbidden", "missing", "union_tag_not_found", "too_short", "string_too_short"}
 
 
 def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]) -> BadFileError:
-    """Return the error that lists all problems, in the order of the file.
+    """Return the error that lists the problems, in the order of the file; of very many only the first.
 
     Parameters
     ----------
@@ -56,8 +58,12 @@ def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]
     known : `list` [`str`]
         Keys to suggest for misspelt ones.
     """
-    found = {str(problem): problem for problem in (_problem(document, entry, known) for entry in errors)}
-    return BadFileError(tuple(sorted(found.values(), key=lambda problem: problem.line or 0)))
+    found = {
+        str(problem): problem
+        for problem in (_problem(document, entry, known) for entry in errors[: 2 * MOST_PROBLEMS])
+    }
+    ordered = tuple(sorted(found.values(), key=lambda problem: problem.line or 0))
+    return BadFileError(ordered, unseen=max(0, len(errors) - 2 * MOST_PROBLEMS))
 
 
 def dotted(path: tuple[Key, ...], data: Data = None) -> str:
@@ -71,7 +77,8 @@ def dotted(path: tuple[Key, ...], data: Data = None) -> str:
             text += f"[{name if isinstance(name, str) else part}]"
         else:
             here = here.get(part) if isinstance(here, dict) else None
-            text += f".{part}" if text else part
+            # A key may be a number to YAML, or nothing.
+            text += f".{part}" if text else str(part)
     return text
 
 
@@ -109,7 +116,11 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
     value = error.get("input")
     if kind in _UNSAID or isinstance(value, dict | list | tuple):
         return advice
-    return f"nothing is given; {advice}" if value is None else f"found {value!r}; {advice}"
+    return f"nothing is given; {advice}" if value is None else f"found {_shown(value)}; {advice}"
+
+
+def _shown(value: object) -> str:
+    return repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
 
 
 def _similar(key: str, known: list[str]) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.spec.actions import (
     CheckFilters,
     Create,
@@ -16,6 +17,7 @@ from merian_campaign.domain.spec.actions import (
     RegisterSkymap,
     WriteCuratedCalibrations,
 )
+from merian_campaign.files.bounded_yaml import read_data
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing, few, reading, run_command
 
 _GROUP_UMASK = 0o002
@@ -71,12 +73,10 @@ class Creating(Doing[Create]):
 
 
 def _registry_url(path: Path) -> str:
-    import yaml  # noqa: PLC0415 - comes with the butler
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ActionError(f"seed_config: {path} is not readable as YAML: {error}") from None
+        content = read_data(path)
+    except BadInputError as error:
+        raise ActionError(f"seed_config: {error}") from None
     registry = content.get("registry") if isinstance(content, dict) else None
     url = registry.get("db") if isinstance(registry, dict) else None
     if not isinstance(url, str):

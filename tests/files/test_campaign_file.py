@@ -206,7 +206,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "instrument: !!python/object:os.system x",
         0,
         "",
-        "could not determine a constructor",
+        "the tag 'tag:yaml.org,2002:python/object:os.system' is not read; leave it out",
     ),
     ("instrument: DECam", "instrument: *a", 0, "", "not readable as YAML: found undefined alias"),
     ("instrument: DECam", "<<: 5", 0, "", "not readable as YAML: expected a mapping"),
@@ -233,10 +233,10 @@ def test_a_complaint_names_file_line_field_and_what_to_do(
         (b"null", "1: the file must be a mapping"),
         (b"a: 1\n---\nb: 2\n", "2: not readable as YAML: but found another document"),
         (b"a: \x00", "not readable as YAML: unacceptable character"),
-        (b"\xff\xfe", "cannot be read: 'utf-8' codec"),
+        (b"\xff\xfe", "cannot be read: not UTF-8 at byte 0"),
         (b"a: 2021-02-30", "not readable as YAML: day"),
         (b"a: !!int b", "not readable as YAML: invalid literal"),
-        (b"a: &x [*x]", "not readable as YAML: nested too deeply, or an alias inside what it stands for"),
+        (b"a: &x [*x]", "not readable as YAML: nested too deeply: the alias *x is inside what it stands for"),
         (b"a: " + b"[" * 5000 + b"]" * 5000, "not readable as YAML: nested too deeply"),
         (b"1: 2\n", "[1]: found 1; put the key in quotes"),
     ],
@@ -327,8 +327,8 @@ def test_variables_come_from_the_environment_then_from_the_file(survey: Survey) 
 
 
 def test_what_the_environment_gives_is_not_looked_into_again(survey: Survey) -> None:
-    survey.edit("skymap: rings", "skymap: ${MAP}")
-    assert survey.load({"MAP": "${HOME}"}).spec.skymap == "${HOME}"
+    survey.edit("skymap: rings", "skymap: rings\ndescription: ${MAP}")
+    assert survey.load({"MAP": "${HOME}"}).spec.description == "${HOME}"
 
 
 def test_dates_become_text(survey: Survey) -> None:

@@ -6,21 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Strict, Walltime
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.spec.words import SlurmFeatures, SlurmName
 
 
 class DriverOptions(Strict):
     """What a driver's Slurm job asks for; what is left out is the cluster's default."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: SlurmName | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
     time: Annotated[
         Walltime, Field(description='Quoted "D-HH:MM:SS"; longer than a submission takes, queues included.')
     ] = "1-00:00:00"
-    mem_mb: Annotated[int | None, Field(ge=1, description="Memory of the driver, MiB.")] = 4096
-    cpus: Annotated[int | None, Field(ge=1, description="Cores of the driver.")] = 1
+    mem_mb: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="Memory of the driver, MiB.")] = (
+        4096
+    )
+    cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="Cores of the driver.")] = 1
     scheduler_options: Annotated[str, Field(description="More #SBATCH lines.")] = ""
     prelude: Annotated[str, Field(description="Bash text before the driver starts.")] = ""
 
@@ -28,20 +31,20 @@ class DriverOptions(Strict):
     def _check(self) -> DriverOptions:
         for line in self.scheduler_options.splitlines():
             if line.strip() and not line.startswith("#SBATCH "):
-                raise ValueError(f"scheduler_options: found {line!r}; every line begins with #SBATCH")
+                raise ValueError(f"scheduler_options: found {brief(line)}; every line begins with #SBATCH")
         return self
 
 
 class Larger(Strict):
     """Blocks to fall back on when a task's request does not fit the site's own; what is left out stays."""
 
-    mem_per_node: Annotated[int, Field(ge=1, description="GB a node.")]
-    partition: str | None = None
-    cores_per_node: Annotated[int | None, Field(ge=1)] = None
+    mem_per_node: Annotated[int, Field(ge=1, le=MOST_MEMORY // 1024, description="GB a node.")]
+    partition: SlurmName | None = None
+    cores_per_node: Annotated[int | None, Field(ge=1, le=MOST_CORES)] = None
     walltime: Walltime | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    max_blocks: Annotated[int | None, Field(ge=1)] = None
+    qos: SlurmName | None = None
+    constraint: SlurmFeatures | None = None
+    max_blocks: Annotated[int | None, Field(ge=1, le=MOST_CORES)] = None
 
 
 def _tuple(value: object) -> object:

@@ -6,12 +6,14 @@ import re
 import shlex
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.spec.words import Collection, inert
 
-Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
-Text = Annotated[str, Field(min_length=1)]
+__all__ = ["Action", "Collection", "Command", "Text", "Words", "listed", "shown"]
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(inert)]
 Words = tuple[Text, ...]
 
 Command = tuple[str, ...]

@@ -8,6 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command, Text, Words, listed
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS
+from merian_campaign.domain.spec.words import VARIABLE_PATTERN, DatasetTypeName
 
 Transfer = Annotated[
     Literal["auto", "link", "symlink", "hardlink", "copy", "relsymlink", "direct"],
@@ -21,12 +23,12 @@ class ReferenceCatalogue(Action):
 
     PATHS: ClassVar[tuple[str, ...]] = ("shards", "table")
 
-    name: Annotated[Text, Field(description="Dataset type, e.g. gaia_dr2_20200414.")]
+    name: Annotated[DatasetTypeName, Field(description="Dataset type, e.g. gaia_dr2_20200414.")]
     shards: Annotated[Text, Field(description="Folder of shards, files named by trixel: 147456.fits.")]
     table: Annotated[Text, Field(description="The table of files to write (.ecsv).")]
     collection: Annotated[Collection, Field(description="RUN to ingest into.")] = "refcats/gen2"
-    storage_class: Text = "SimpleCatalog"
-    dimension: Annotated[str, Field(pattern=r"^(htm|healpix)[0-9]+$")] = "htm7"
+    storage_class: Annotated[str, Field(max_length=64, pattern=VARIABLE_PATTERN)] = "SimpleCatalog"
+    dimension: Annotated[str, Field(pattern=r"^(htm|healpix)[0-9]{1,2}$")] = "htm7"
     transfer: Transfer = "link"
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
@@ -75,8 +77,10 @@ class IngestRaws(Action):
     run: Annotated[
         Collection | None, Field(description="RUN they go to; default: the instrument's, e.g. DECam/raw/all.")
     ] = None
-    processes: Annotated[int, Field(ge=1, description="Processes that read headers.")] = 1
-    allow_failures: Annotated[int, Field(ge=0, description="So many files may be unreadable.")] = 0
+    processes: Annotated[int, Field(ge=1, le=MOST_CORES, description="Processes that read headers.")] = 1
+    allow_failures: Annotated[
+        int, Field(ge=0, le=MOST_IDS, description="So many files may be unreadable.")
+    ] = 0
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
         """Return the command line, patterns as they are."""

@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from merian_campaign.domain.spec.actions.base import Action, Command, Text, Words, listed
+from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.spec.words import SkymapName
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -15,7 +17,7 @@ _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 def _class_name(value: str) -> str:
     if not _CLASS.fullmatch(value):
         raise ValueError(
-            f"found {value!r}; write the class's full name, e.g. lsst.obs.decam.DarkEnergyCamera"
+            f"found {brief(value)}; write the class's full name, e.g. lsst.obs.decam.DarkEnergyCamera"
         )
     return value
 
@@ -83,7 +85,7 @@ class RegisterSkymap(Action):
 
     PATHS: ClassVar[tuple[str, ...]] = ("config_file",)
 
-    name: Annotated[Text, Field(description="Name of the sky map, e.g. decam_rings_v1.")]
+    name: Annotated[SkymapName, Field(description="Name of the sky map, e.g. decam_rings_v1.")]
     config_file: Annotated[Text | None, Field(description="Configuration file, as -C.")] = None
     config: Annotated[
         Words, BeforeValidator(listed), Field(description="Overrides as field=value, as -c.")
