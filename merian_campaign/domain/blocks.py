@@ -27,6 +27,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from merian_campaign.domain.lines import last_object, moment_of
+from merian_campaign.domain.text import one_line
 
 __all__ = [
     "BLOCKS_NAME",
@@ -80,6 +81,7 @@ STATES = (
 """The states Slurm knows; `whole_state` completes a truncated one."""
 
 _NAME_LENGTH = 40
+_LONGEST = 4096  # a path
 
 
 class BlockEvent(StrEnum):
@@ -209,9 +211,14 @@ def _to_line(values: object) -> BlockLine | None:
     if not isinstance(event, str):
         return None
     names = ("t", "name", "comment", "slurm_job", "state", "reason", "text")
-    texts = {name: str(values.get(name) or "") for name in names}
+    texts = {name: _text(values.get(name)) for name in names}
     version = values.get("v")
     return BlockLine(event=event, v=version if isinstance(version, int) else VERSION, **texts)
+
+
+def _text(value: object) -> str:
+    """Return a field on one line; an id may have been written as a number."""
+    return one_line(str(value), limit=_LONGEST) if isinstance(value, str | int) and value else ""
 
 
 def fold_blocks(lines: Iterable[BlockLine]) -> dict[str, Block]:

@@ -9,12 +9,19 @@ from pathlib import Path
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
-from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.harvested import (
+    LineReport,
+    Predicted,
+    RawQuantum,
+    parse_harvest,
+    parse_predicted,
+)
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
+from merian_campaign.host.regular_files import MEDIUM, read_lines
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.work import read_outcome
 
@@ -75,31 +82,37 @@ class LocalDrivers:
             environment=environ,
         )
 
-    def predicted(self, directory: str) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as they were written down."""
-        return parse_predicted(_lines(SubmissionPaths(directory=directory).predicted))
+    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as they were written down.
 
-    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
-        """Return the quanta of a submission's provenance graph; none when there is none."""
-        return parse_harvest(_lines(SubmissionPaths(directory=directory).harvest))
+        Parameters
+        ----------
+        directory : `str`
+            The submission's.
+        wrong : `LineReport`, optional
+            Where to say which lines cannot be taken; they are left out in any case.
+
+        Raises
+        ------
+        DamagedFileError
+            Raised if what is there is no file of lines.
+        """
+        lines = read_lines(SubmissionPaths(directory=directory).predicted)
+        return parse_predicted(lines, wrong=LineReport() if wrong is None else wrong)
+
+    def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
+        lines = read_lines(SubmissionPaths(directory=directory).harvest)
+        return parse_harvest(lines, wrong=LineReport() if wrong is None else wrong)
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
-        """Return a submission's journal; empty while there is none."""
-        try:
-            text = Path(SubmissionPaths(directory=directory).journal).read_text(
-                encoding="utf-8", errors="replace"
-            )
-        except OSError:
-            return ()
-        return journal.parse_lines(text)
+        """Return a submission's journal, empty while there is none; errors as of `predicted`."""
+        return journal.parse_lines("\n".join(read_lines(SubmissionPaths(directory=directory).journal)))
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
-        """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
+        """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""
         file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
-        try:
-            return parse_block_lines(file.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            return ()
+        return parse_block_lines("\n".join(read_lines(file, limit=MEDIUM)))
 
     def outcome(self, directory: str) -> Mapping[str, object] | None:
         """Return how a submission's driver ended; `None` while it has not."""
@@ -120,10 +133,3 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
     """
     script = str(Path(__file__).with_name("in_stack.sh"))
     return ("/bin/bash", script, file, output, sys.executable, *words)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

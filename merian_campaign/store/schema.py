@@ -247,6 +247,7 @@ quantum = Table(
     Column("submission_id", BigInteger),
     Column("first_try_submission_id", BigInteger),
     Column("updated_at", _TIME, nullable=False),
+    _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     UniqueConstraint("group_id", "task", "data_id"),
@@ -265,6 +266,8 @@ quantum_attempt = Table(
     Column("uuid", Text),
     Column("charged", Boolean, nullable=False),
     Column("recorded_at", _TIME, nullable=False),
+    # Full names, nearest first, a blank between them.
+    _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     comment="Every attempt that was not a success at first try; never overwritten by a later one",
