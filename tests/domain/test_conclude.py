@@ -459,7 +459,8 @@ def test_progress_speaks_of_every_predicted_quantum_and_of_no_other() -> None:
 ONE, TWO = "01a213ff-7782-715c-9502-b31cc764182d", "01a213ff-7781-74e3-a025-8e7b0e4b981b"
 PLANNED = {"uuid": ONE, "task": "isr", "data_id": "tract=1", "dimensions": {"tract": 1}, "after": [TWO]}
 TRIED = {
-    "status": "FAILED", "exception_type": "X", "exception_message": "y", "exception_bases": ["X", "Exception"],
+    "status": "FAILED", "exception_type": "X", "exception_message": "y",
+    "exception_bases": ["X", "Exception"],
     "peak_mb": 7, "started": "2026-11-22T15:00:00+00:00", "seconds": 60.0,
 }  # fmt: skip
 FOUND = {

@@ -1,4 +1,4 @@
-"""What exceptions are by class, by the real middleware: noted where they are caught, or looked up afterwards."""
+"""What exceptions are by class, by the real middleware: noted when caught, or looked up."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ from merian_campaign.wms.exceptions import watch_exceptions
 noted = watch_exceptions()
 for error in (case_errors.Narrow("x"), ValueError("y"), *[type(f"E{n}", (OSError,), {})() for n in range(9)]):
     print(executor.get_full_type_name(error))
-print(noted["case_errors.Narrow"][:3], noted["ValueError"][0], len(noted))
+print(noted["case_errors.Narrow"][1:3], noted["ValueError"][0], len(noted))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=module, capture_output=True, text=True, check=True
