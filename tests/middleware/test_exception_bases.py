@@ -36,30 +36,27 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    ("name", "verdict"),
-    [
-        ("case_errors.Alg", Verdict.ALGORITHM),
-        ("case_errors.Narrow", Verdict.ALGORITHM),
-        ("case_errors.Other", Verdict.UNKNOWN),
-        ("lsst.pipe.base.AnnotatedPartialOutputsError", Verdict.ALGORITHM),
-        ("lsst.pipe.base.InvalidQuantumError", Verdict.CONFIGURATION),
-    ],
-)
-def test_looked_up_by_name(module: Path, name: str, verdict: Verdict) -> None:
+def test_looked_up_by_name(module: Path) -> None:
     del module
-    bases = look_up([name, "case_errors.Missing", "nothing.Here", "ValueError", "x; y"])
-    assert list(bases) == [name]
-    evidence = Evidence(task="t", exception_type=name, exception_bases=tuple(bases[name]))
-    assert judge(evidence).verdict is verdict
+    verdicts = {
+        "case_errors.Alg": Verdict.ALGORITHM,
+        "case_errors.Narrow": Verdict.ALGORITHM,
+        "case_errors.Other": Verdict.UNKNOWN,
+        "lsst.pipe.base.AnnotatedPartialOutputsError": Verdict.ALGORITHM,
+        "lsst.pipe.base.InvalidQuantumError": Verdict.CONFIGURATION,
+    }
+    bases = look_up([*verdicts, "case_errors.Missing", "nothing.Here", "ValueError", "x; y"])
+    found = {
+        name: judge(Evidence(task="t", exception_type=name, exception_bases=tuple(known))).verdict
+        for name, known in bases.items()
+    }
+    assert found == verdicts
 
 
 @pytest.mark.parametrize("bad", ["case_crash.Error", "case_hang.Error"])
 def test_a_module_that_cannot_be_imported_costs_no_more_than_its_own_answer(module: Path, bad: str) -> None:
     del module
-    assert list(look_up([bad, "aaa.Alg"], seconds=5.0)) == []
-    # "case_..." sorts before the next one, whose answer is lost with the process.
-    assert list(look_up(["a.b", bad], seconds=5.0)) == []
+    assert look_up([bad], seconds=1.0) == {}
 
 
 def test_noted_where_the_middleware_catches_them(module: Path) -> None:
@@ -77,6 +74,4 @@ print(noted["case_errors.Narrow"][1:3], noted["ValueError"][0], len(noted))
     )
     lines = done.stdout.splitlines()
     assert lines[:2] == ["case_errors.Narrow", "ValueError"]
-    assert (
-        lines[-1] == "['case_errors.Narrow', 'case_errors.Alg', 'lsst.pipe.base.AlgorithmError'] ValueError 5"
-    )
+    assert lines[-1] == "['case_errors.Alg', 'lsst.pipe.base.AlgorithmError'] ValueError 5"
