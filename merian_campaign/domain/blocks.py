@@ -31,19 +31,16 @@ from merian_campaign.domain.text import one_line
 
 __all__ = [
     "BLOCKS_NAME",
-    "STATES",
     "VERSION",
     "Block",
     "BlockEvent",
     "BlockLine",
-    "block_comment",
     "block_ids",
     "block_name",
     "fold_blocks",
     "format_block_line",
     "in_doubt",
     "parse_block_lines",
-    "whole_state",
 ]
 
 BLOCKS_NAME = "blocks.jsonl"
@@ -51,34 +48,6 @@ BLOCKS_NAME = "blocks.jsonl"
 
 VERSION = 1
 """Version written by this release; later versions may add fields and events but not change these."""
-
-STATES = (
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "COMPLETING",
-    "CONFIGURING",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PENDING",
-    "PREEMPTED",
-    "REQUEUED",
-    "REQUEUE_FED",
-    "REQUEUE_HOLD",
-    "RESIZING",
-    "RESV_DEL_HOLD",
-    "REVOKED",
-    "RUNNING",
-    "SIGNALING",
-    "SPECIAL_EXIT",
-    "STAGE_OUT",
-    "STOPPED",
-    "SUSPENDED",
-    "TIMEOUT",
-)
-"""The states Slurm knows; `whole_state` completes a truncated one."""
 
 _NAME_LENGTH = 40
 _LONGEST = 4096  # a path
@@ -164,24 +133,6 @@ def block_name(readable: str, submit: str) -> str:
     """
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in readable[:_NAME_LENGTH])
     return f"{safe}-{hashlib.sha256(submit.encode()).hexdigest()[:8]}"
-
-
-def block_comment(submit: str) -> str:
-    """Return the comment of a submission's Slurm jobs."""
-    return f"merian-campaign:{submit}"
-
-
-def whole_state(word: str) -> str:
-    """Return Slurm's state in full from a word of ``sacct`` or ``squeue``.
-
-    ``OUT_OF_ME+`` and ``CANCELLED by 1000`` become ``OUT_OF_MEMORY`` and ``CANCELLED``; what is not known, or
-    could be several, comes back as it is.
-    """
-    first = word.strip().split(" ")[0].upper()
-    if not first.endswith("+"):
-        return first
-    known = [state for state in STATES if state.startswith(first[:-1])]
-    return known[0] if len(known) == 1 else first
 
 
 def format_block_line(line: BlockLine) -> str:

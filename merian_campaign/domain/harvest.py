@@ -329,7 +329,7 @@ def _lost(entry: Predicted, gone: Lost, *, number: int, context: Context) -> Att
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")
-    found = None if job is None or job.alive else of_block(job, record=gone.last, start=start)
+    found = None if job is None or not job.over else of_block(job, record=gone.last, start=start)
     return Attempt(
         try_number=number,
         state=QuantumState.FAILED,

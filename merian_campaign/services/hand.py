@@ -9,7 +9,7 @@ from dataclasses import replace
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain import harvest, render, runs
 from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
+from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.fit import known_requests
 from merian_campaign.domain.harvested import LineReport
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
@@ -17,7 +17,7 @@ from merian_campaign.domain.preflight.group import group_check
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
@@ -249,7 +249,7 @@ class Hand:
         return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
-        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if job.alive)
+        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if not job.over)
 
     def _follow(self, submission: SubmissionView) -> None:
         predicted = self._drivers.predicted(submission.directory)

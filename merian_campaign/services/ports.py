@@ -28,7 +28,8 @@ from merian_campaign.domain.records import (
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.slurm import Answer, Sight, Watch
+from merian_campaign.domain.sbatch import Answer
+from merian_campaign.domain.slurm import Sight, Watch
 from merian_campaign.domain.snapshot import (
     CampaignView,
     ProcessIdentity,

@@ -1,4 +1,4 @@
-"""What the exceptions of attempts are by class.
+"""What the exceptions of attempts are by class; Slurm jobs of which it is not known whether they are over.
 
 The statements are in the SQL file of the same name, for administrators to read and run by hand.
 """
@@ -14,5 +14,5 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add columns to ``quantum`` and ``quantum_attempt``."""
+    """Add columns to ``quantum`` and ``quantum_attempt``, and a fate to ``slurm_job``."""
     op.get_bind().exec_driver_sql(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8"))
