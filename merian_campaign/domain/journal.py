@@ -15,8 +15,8 @@ Fields of a line (``null`` or absent when unknown):
 ``quanta``                UUIDs of the quanta of the job, strings
 ``host``                  host of the process that the line is about
 ``pid``, ``pid_start``    that process, and its start time (field 22 of ``/proc/PID/stat``, clock ticks)
-``exit``, ``signal``      ``ended`` only: exit status, or the signal that ended it; the other is null
-``verdict``               ``ended`` only: see `Verdict`
+``exit``, ``signal``      ``ended`` and ``stage``: exit status, or the signal that ended it; the other is null
+``verdict``               ``ended`` and ``stage``: see `Verdict`
 ``evidence``              object; what the verdict rests on
 ``peak_mb``               peak resident memory of the whole process tree, MiB
 ``requested_mb``          ``requestMemory``, MiB
@@ -84,6 +84,10 @@ class Event(StrEnum):
 
     HELD = "held"
     """The job was not run because a quantum of it is on the hold list; counts as failed."""
+
+    STAGE = "stage"
+    """A part of the submission itself (initialization, ingest) began, or ended if there is a verdict; it has
+    no quanta."""
 
     CLOSED = "closed"
     """The driver ended in good order.  Nothing of this submission runs any more."""
@@ -205,7 +209,7 @@ def format_line(record: Record) -> str:
     values["quanta"] = list(record.quanta)
     for name in ("host", "pid", "pid_start"):
         values[name] = getattr(record, name)
-    if record.event == Event.ENDED:
+    if record.event == Event.ENDED or (record.event == Event.STAGE and record.verdict is not None):
         values.update(
             exit=record.exit,
             signal=record.signal,
