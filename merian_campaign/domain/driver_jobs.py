@@ -11,7 +11,9 @@ from datetime import datetime, timedelta
 
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.moments import holds, is_recent
-from merian_campaign.domain.slurm import COMMENT_PREFIX, Fate, Sight, SlurmJob, belongs, describe
+from merian_campaign.domain.sbatch import directive
+from merian_campaign.domain.slurm import Sight, SlurmJob, belongs, comment_of, describe
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 
@@ -31,11 +33,6 @@ def driver_job_name(*, readable: str, directory: str, epoch: int) -> str:
     """Return the name of a driver's Slurm job: readable, unique to its directory and epoch."""
     digest = hashlib.sha256(directory.encode()).hexdigest()[:10]
     return f"{_ODD.sub('_', readable)[:_READABLE]}-{digest}-driver{epoch}"
-
-
-def comment_of(directory: str) -> str:
-    """Return the comment of a submission's driver jobs."""
-    return COMMENT_PREFIX + directory
 
 
 def script(
@@ -79,7 +76,7 @@ def script(
         # Should two be submitted after all, they run one after the other, and the second finds nothing to do.
         "dependency": "singleton",
     }
-    lines = [f"#SBATCH --{key}={_quoted(value)}" for key, value in asked.items() if value is not None]
+    lines = [directive(key, value) for key, value in asked.items() if value is not None]
     lines += [line for line in options.scheduler_options.splitlines() if line.strip()]
     return "\n".join(
         [
@@ -95,11 +92,6 @@ def script(
             "",
         ]
     )
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"\s", text) else text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +145,12 @@ def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
         if job.name == submission.driver_job and _is_of_now(job, submission, now=now)
     ]
     alive = [job for job in jobs if job.alive]
+    unsure = [job for job in jobs if not job.alive and not job.over]
     claimed = submission.driver is not None and launched is None
     if alive:
         return Seen(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
+    if unsure:
+        return Seen(liveness=Liveness.UNSEEN, words=describe(unsure[0]))
     ended = sorted(jobs, key=lambda job: int(job.job_id))
     words = describe(ended[-1]) if ended else "Slurm does not know its job"
     return Seen(liveness=_gone(submission, ended=ended, claimed=claimed, now=now), words=words)

@@ -1,15 +1,45 @@
-"""What a submission left behind, as values: quanta of the predicted graph and of the provenance graph."""
+"""What a submission left behind, as values: quanta of the predicted graph and of the provenance graph.
+
+The files are written by processes that may die or run on a full disk, in folders that others may reach. A
+line that is not what it should be costs the one quantum it is about: it is unknown, and that is said.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, Final
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.lines import moment_of
-from merian_campaign.domain.quanta import DataIdValue
+from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, DataIdValue
+
+__all__ = [
+    "LineReport",
+    "Predicted",
+    "RawAttempt",
+    "RawQuantum",
+    "parse_harvest",
+    "parse_predicted",
+]
+
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
+_DATA_ID: Final = re.compile(r"[a-z_][a-z_0-9]*=[^,=]+(?:,[a-z_][a-z_0-9]*=[^,=]+)*|")
+_NAME: Final = re.compile(r"[a-z_][a-z_0-9]*")
+_LARGE: Final = frozenset({"visit", "exposure"})
+"""Dimensions of 64 bits; the others have 32 in the database."""
+
+_INT32: Final = 2**31 - 1
+_LONGEST_NAME: Final = 250
+_LONGEST_DATA_ID: Final = 1000
+"""Task and data ID are in an index, whose rows are bounded (PostgreSQL: 2704 bytes)."""
+
+_LONGEST_LINE: Final = 8 << 20
+_MOST_ATTEMPTS: Final = 1000
+_MOST_TOLD: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +55,10 @@ class Predicted:
 
 @dataclass(frozen=True, kw_only=True)
 class RawAttempt:
-    """An attempt as the provenance graph has it; memory in MiB, times UTC, seconds of run time."""
+    """An attempt as the provenance graph has it; memory in MiB, times UTC, seconds of run time.
+
+    The bases of its exception are not of the graph: whoever read it looked them up.
+    """
 
     status: str
     exception_type: str | None
@@ -33,6 +66,7 @@ class RawAttempt:
     peak_mb: int | None
     started: datetime | None
     seconds: float | None
+    exception_bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,112 +83,167 @@ class RawQuantum:
     log: str | None
 
 
-def parse_predicted(lines: Iterable[str]) -> tuple[Predicted, ...]:
-    """Read the JSON lines of a predicted graph; empty lines are none.
+class LineReport:
+    """What is to be said of lines that could not be taken; counts all, keeps the words of a few."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._words: list[str] = []
+
+    def add(self, words: str) -> None:
+        """Note one line."""
+        self.number += 1
+        if len(self._words) < _MOST_TOLD:
+            self._words.append(words)
+
+    def __str__(self) -> str:
+        more = self.number - len(self._words)
+        return "; ".join([*self._words, *([f"and {more} lines more"] if more else [])])
+
+
+def parse_predicted(
+    lines: Iterable[str | bytes], *, file: str = "predicted.jsonl", wrong: LineReport | None = None
+) -> tuple[Predicted, ...]:
+    """Read the JSON lines of a predicted graph.
+
+    Parameters
+    ----------
+    lines : iterable of `str`
+        The file's.
+    file : `str`
+        How messages name it.
+    wrong : `LineReport`, optional
+        Where to say what is wrong with lines that are left out.
 
     Raises
     ------
     WrongValueError
-        Raised if a line is not what `Predicted` is made of; the message begins with its number.
+        Raised for a line that is not as it should be, if there is no ``wrong``; names file, line and field.
     """
-    return tuple(_each(lines, _predicted))
+    return _parse(lines, _predicted, file=file, wrong=wrong)
 
 
-def parse_harvest(lines: Iterable[str]) -> tuple[RawQuantum, ...]:
-    """Read the JSON lines of a provenance graph; empty lines are none.
-
-    Raises
-    ------
-    WrongValueError
-        Raised if a line is not what `RawQuantum` is made of; the message begins with its number.
-    """
-    return tuple(_each(lines, _raw_quantum))
+def parse_harvest(
+    lines: Iterable[str | bytes], *, file: str = "harvest.jsonl", wrong: LineReport | None = None
+) -> tuple[RawQuantum, ...]:
+    """Read the JSON lines of a provenance graph; parameters and errors as of `parse_predicted`."""
+    return _parse(lines, _raw_quantum, file=file, wrong=wrong)
 
 
-def _each[T](lines: Iterable[str], make: Callable[[Mapping[str, object]], T]) -> Iterator[T]:
+def _parse[Q](
+    lines: Iterable[str | bytes],
+    read: Callable[[Mapping[str, Any]], Q],
+    *,
+    file: str,
+    wrong: LineReport | None,
+) -> tuple[Q, ...]:
+    found = []
     for number, line in enumerate(lines, start=1):
-        if not line:
+        if not line.strip():
             continue
         try:
-            yield make(_object(json_values.loads(line)))
+            if len(line) > _LONGEST_LINE:
+                raise WrongValueError(f"{len(line)} characters, more than one quantum has")
+            found.append(read(_object(json_values.loads(line), "a quantum")))
         except WrongValueError as error:
-            raise WrongValueError(f"line {number}: {error}") from None
+            words = f"{file}, line {number}: {error}"
+            if wrong is None:
+                raise WrongValueError(words) from None
+            wrong.add(words)
+    return tuple(found)
 
 
-def _predicted(entry: Mapping[str, object]) -> Predicted:
-    return Predicted(
-        uuid=json_values.text(entry, "uuid"),
-        task=json_values.text(entry, "task"),
-        data_id=json_values.text(entry, "data_id"),
-        dimensions=_dimensions(entry),
-        after=tuple(_text(item, of="after") for item in _list(entry, "after")),
-    )
+def _predicted(entry: Mapping[str, Any]) -> Predicted:
+    return Predicted(**_identity(entry), after=tuple(_uuid(each, "after") for each in _list(entry, "after")))
 
 
-def _raw_quantum(entry: Mapping[str, object]) -> RawQuantum:
+def _raw_quantum(entry: Mapping[str, Any]) -> RawQuantum:
+    attempts = _list(entry, "attempts")
+    if len(attempts) > _MOST_ATTEMPTS:
+        raise WrongValueError(f"attempts: {len(attempts)}, more than a quantum has")
     return RawQuantum(
-        uuid=json_values.text(entry, "uuid"),
-        task=json_values.text(entry, "task"),
-        data_id=json_values.text(entry, "data_id"),
-        dimensions=_dimensions(entry),
-        status=json_values.text(entry, "status"),
-        caveats=json_values.text(entry, "caveats"),
-        attempts=tuple(_raw_attempt(_object(item)) for item in _list(entry, "attempts")),
+        **_identity(entry),
+        status=_short(entry, "status"),
+        caveats=_short(entry, "caveats"),
+        attempts=tuple(_raw_attempt(_object(each, "attempts")) for each in attempts),
         log=_text_or_none(entry, "log"),
     )
 
 
-def _raw_attempt(entry: Mapping[str, object]) -> RawAttempt:
+def _raw_attempt(entry: Mapping[str, Any]) -> RawAttempt:
+    started = _text_or_none(entry, "started")
+    moment = None if started is None else moment_of(started)
+    if started is not None and moment is None:
+        raise WrongValueError(f"started: {started[:60]!r} is no moment")
+    bases = _list(entry, "exception_bases") if "exception_bases" in entry else []
     return RawAttempt(
-        status=json_values.text(entry, "status"),
+        status=_short(entry, "status"),
         exception_type=_text_or_none(entry, "exception_type"),
         exception_message=_text_or_none(entry, "exception_message"),
-        peak_mb=json_values.whole(entry, "peak_mb"),
-        started=_moment(entry, "started"),
+        peak_mb=_whole32(entry, "peak_mb"),
+        started=moment,
         seconds=json_values.number(entry, "seconds"),
+        exception_bases=tuple(str(base)[:_LONGEST_NAME] for base in bases[:_MOST_ATTEMPTS]),
     )
 
 
-def _object(value: object) -> Mapping[str, object]:
-    if not isinstance(value, dict):
-        raise WrongValueError(f"expected an object, found {type(value).__name__}")
+def _identity(entry: Mapping[str, Any]) -> dict[str, Any]:
+    data_id = json_values.text(entry, "data_id")
+    if len(data_id) > _LONGEST_DATA_ID or not _DATA_ID.fullmatch(data_id):
+        raise WrongValueError(f"data_id: {data_id[:60]!r} is no data ID")
+    return {
+        "uuid": _uuid(entry.get("uuid"), "uuid"),
+        "task": _short(entry, "task"),
+        "data_id": data_id,
+        "dimensions": {
+            name: _dimension(name, value)
+            for name, value in _object(entry.get("dimensions"), "dimensions").items()
+        },
+    }
+
+
+def _dimension(name: str, value: object) -> DataIdValue:
+    if _NAME.fullmatch(name):
+        if name not in INTEGER_DIMENSIONS and isinstance(value, str) and len(value) <= _LONGEST_NAME:
+            return value
+        most = json_values.LARGEST if name in _LARGE or name not in INTEGER_DIMENSIONS else _INT32
+        if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= most:
+            return value
+    raise WrongValueError(f"dimensions: {name[:60]!r} cannot be {str(value)[:60]!r}")
+
+
+def _uuid(value: object, field: str) -> str:
+    if not isinstance(value, str) or not _UUID.fullmatch(value):
+        raise WrongValueError(f"{field}: {str(value)[:60]!r} is no UUID")
     return value
 
 
-def _list(entry: Mapping[str, object], key: str) -> list[object]:
-    found = entry.get(key)
+def _object(value: object, field: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise WrongValueError(f"{field}: expected an object, found {type(value).__name__}")
+    return value
+
+
+def _list(entry: Mapping[str, Any], field: str) -> list[Any]:
+    found = entry.get(field)
     if not isinstance(found, list):
-        raise WrongValueError(f"{key}: expected a list, found {type(found).__name__}")
+        raise WrongValueError(f"{field}: expected a list, found {type(found).__name__}")
     return found
 
 
-def _text(value: object, *, of: str) -> str:
-    if not isinstance(value, str):
-        raise WrongValueError(f"{of}: expected text, found {type(value).__name__}")
-    return value
-
-
-def _text_or_none(entry: Mapping[str, object], key: str) -> str | None:
-    return None if entry.get(key) is None else json_values.text(entry, key)
-
-
-def _dimensions(entry: Mapping[str, object]) -> Mapping[str, DataIdValue]:
-    found: dict[str, DataIdValue] = {}
-    for name, value in _object(entry.get("dimensions")).items():
-        if not isinstance(value, str | int) or isinstance(value, bool):
-            raise WrongValueError(
-                f"dimensions: {name}: expected a number or text, found {type(value).__name__}"
-            )
-        found[name] = value
+def _short(entry: Mapping[str, Any], field: str) -> str:
+    found = json_values.text(entry, field)
+    if len(found) > _LONGEST_NAME:
+        raise WrongValueError(f"{field}: {len(found)} characters, more than {_LONGEST_NAME}")
     return found
 
 
-def _moment(entry: Mapping[str, object], key: str) -> datetime | None:
-    """Return a moment, UTC where it does not say."""
-    text = _text_or_none(entry, key)
-    if text is None:
-        return None
-    moment = moment_of(text)
-    if moment is None:
-        raise WrongValueError(f"{key}: {text!r} is no moment")
-    return moment
+def _text_or_none(entry: Mapping[str, Any], field: str) -> str | None:
+    return None if entry.get(field) is None else json_values.text(entry, field)
+
+
+def _whole32(entry: Mapping[str, Any], field: str) -> int | None:
+    found = json_values.whole(entry, field)
+    if found is not None and abs(found) > _INT32:
+        raise WrongValueError(f"{field}: {found} is out of range")
+    return found

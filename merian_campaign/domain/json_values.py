@@ -51,7 +51,8 @@ def cleaned(value: object, *, deep: int = DEEPEST) -> object:
     """
     match value:
         case str():
-            return clean(value, limit=LONGEST)
+            # Most texts are short and plain, and files of ours have millions.
+            return value if len(value) <= LONGEST and value.isprintable() else clean(value, limit=LONGEST)
         case bool() | None:
             return value
         case int() | float():

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.domain.text import one_line
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.preflight import refusal_in
@@ -21,6 +22,8 @@ from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
 _ERROR_LINE = re.compile(r"(?:^|\s)(?:[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)")
+_CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")
+_EDGE = re.compile(r"\('([^'\n]{1,200})', '([^'\n]{1,200})'\)")
 _POLL_SECONDS = 0.3
 _STOP_SECONDS = 15.0
 
@@ -135,8 +138,32 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )
-    why = last_error(read_tail(paths.driver_log))
-    return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
+    return _failed(read_tail(paths.driver_log), exit_code=exit_code)
+
+
+def _failed(said: str, *, exit_code: int) -> RunResult:
+    """Return how a run ended that had its graph and failed after that, by its log."""
+    cycle = cluster_cycle(said)
+    if cycle:
+        return RunResult(end=RunEnd.FAILED, reason=cycle, exit_code=exit_code, needs_person=True)
+    return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {last_error(said)}", exit_code=exit_code)
+
+
+def cluster_cycle(text: str) -> str:
+    """Return in words which clusters of a submission wait for each other, by the log of ``bps submit``.
+
+    Empty when it does not say so. BPS names the edges of the cycle it has found, e.g.
+    ``[('a', 'b'), ('b', 'a')]``, and the exception after that names nothing.
+    """
+    found = _CYCLE.findall(text)
+    if not found:
+        return ""
+    names = [first for first, _ in _EDGE.findall(found[-1])]
+    way = " -> ".join([*names, *names[:1]]) or found[-1]
+    return (
+        f"{one_line(way)}: these clusters (or tasks) wait for each other, so that no workflow can be built; "
+        "put a task into one of the clusters of the BPS configuration, or take one out"
+    )
 
 
 def refused(why: str, *, exit_code: int | None = None) -> RunResult:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
-from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
-from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.harvested import (
+    LineReport,
+    Predicted,
+    RawQuantum,
+    parse_harvest,
+    parse_predicted,
+)
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.moments import holds
 from merian_campaign.domain.naming import SubmissionPaths
@@ -19,7 +24,7 @@ from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
-from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.host.regular_files import MEDIUM, read_lines
 from merian_campaign.middleware import bps_run, fitness, processes
 from merian_campaign.middleware.work import read_outcome
 
@@ -79,25 +84,39 @@ class LocalDrivers:
             environment=environ,
         )
 
-    def predicted(self, directory: str) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as they were written down."""
-        return _parsed(SubmissionPaths(directory=directory).predicted, parse_predicted)
+    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as they were written down.
 
-    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
-        """Return the quanta of a submission's provenance graph; none when there is none."""
-        return _parsed(SubmissionPaths(directory=directory).harvest, parse_harvest)
+        Parameters
+        ----------
+        directory : `str`
+            The submission's.
+        wrong : `LineReport`, optional
+            Where to say which lines cannot be taken; they are left out in any case.
+
+        Raises
+        ------
+        DamagedFileError
+            Raised if what is there is no file of lines.
+        """
+        lines = read_lines(SubmissionPaths(directory=directory).predicted, follow=False)
+        return parse_predicted(lines, wrong=LineReport() if wrong is None else wrong)
+
+    def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
+        lines = read_lines(SubmissionPaths(directory=directory).harvest, follow=False)
+        return parse_harvest(lines, wrong=LineReport() if wrong is None else wrong)
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
-        """Return a submission's journal; empty while there is none."""
-        lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
-        return journal.parse_lines("\n".join(lines))
+        """Return a submission's journal, empty while there is none; errors as of `predicted`."""
+        return journal.parse_lines(
+            "\n".join(read_lines(SubmissionPaths(directory=directory).journal, follow=False))
+        )
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
-        """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
-        lines = read_lines(
-            Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME, limit=MEDIUM, follow=False
-        )
-        return parse_block_lines("\n".join(lines))
+        """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""
+        file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
+        return parse_block_lines("\n".join(read_lines(file, limit=MEDIUM, follow=False)))
 
     def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
@@ -122,10 +141,3 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
     """
     script = str(Path(__file__).with_name("in_stack.sh"))
     return ("/bin/bash", script, file, output, sys.executable, *words)
-
-
-def _parsed[T](path: str, parse: Callable[[Iterable[str]], tuple[T, ...]]) -> tuple[T, ...]:
-    try:
-        return parse(read_lines(path, follow=False))
-    except WrongValueError as error:
-        raise DamagedFileError(path, str(error)) from None

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.journal import Event, parse_lines
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.versions import Versions
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
-from merian_campaign.host.regular_files import DamagedFileError, read_json_object
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.warm_run import Target
@@ -131,14 +132,18 @@ class SubmissionWork:
                 if error is not None:
                     return f"ingest failed: {error}"
             logs = str(Path(self.paths.bps) / "logs")
-            self._helper.ask("harvest", provenance=self.paths.provenance, logs=logs, out=self.paths.harvest)
+            paths = self.paths
+            self._helper.ask(
+                "harvest", provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal
+            )
         except HelperError as error:
             return str(error)
         return None
 
     def ran(self) -> bool:
         """Say whether any quantum was started."""
-        return Path(self.paths.journal).exists()
+        lines = "\n".join(read_lines(self.paths.journal))
+        return any(record.event == Event.STARTED for record in parse_lines(lines))
 
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""

@@ -66,7 +66,7 @@ def _state(row: JobRow) -> str:
     text = row.slurm_state.lower().replace("_", " ") or "unknown"
     if row.cancelled_by:
         text += f" by {row.cancelled_by}"
-    if row.fate in {"failed", "alive"} and row.reason:
+    if row.fate in {"failed", "alive", "unsure"} and row.reason:
         text += f" ({row.reason})"
     return text
 

@@ -157,7 +157,7 @@ class Control:
             return (), f"Slurm does not answer ({outlook.unreachable}); cancel again when it does"
         orphans: list[str] = []
         for submission in live:
-            jobs = [(job, role) for job, role in outlook.jobs(submission) if job.alive]
+            jobs = [(job, role) for job, role in outlook.jobs(submission) if not job.over]
             driving = any(role == "driver" and job.started is not None for job, role in jobs)
             if not submission.driver_job and jobs:
                 seen = alone(partial(self.drivers.liveness, submission, now=self.around.clock()))

@@ -10,15 +10,16 @@ from functools import partial
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain import harvest, render, runs
 from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
+from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.fit import known_requests
+from merian_campaign.domain.harvested import LineReport
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group import group_check
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
@@ -342,7 +343,7 @@ class Hand:
         return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
-        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if job.alive)
+        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if not job.over)
 
     def _follow(self, submission: SubmissionView) -> None:
         predicted = self._drivers.predicted(submission.directory)
@@ -369,10 +370,11 @@ class Hand:
         now = self._around.clock()
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
+        wrong = LineReport()
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             quanta = harvest.conclude(
-                self._drivers.harvested(submission.directory),
-                predicted=self._drivers.predicted(submission.directory),
+                self._drivers.harvested(submission.directory, wrong=wrong),
+                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
                 records=journal,
                 context=harvest.Context(
                     rules=self._settings.rules,
@@ -382,19 +384,22 @@ class Hand:
                     blocks=self._outlook.blocks(submission),
                 ),
             )
-        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta)
+        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
+        reason = result.reason or _tally(quanta)
+        if wrong.number:
+            reason = f"{reason}; damaged: {wrong}"
         self._store.harvest(
             submission_id=submission.id,
             quanta=quanta,
             outcome=outcome,
-            reason=result.reason or _tally(quanta),
+            reason=reason,
             actor=self._around.actor,
             now=now,
             jobs=self._outlook.records(submission, journal=journal, now=now, final=True),
             needs_person=result.needs_person,
         )
-        return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
+        return f"{_name(group)}: submission {submission.number} {outcome} ({reason})"
 
     def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
         """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""

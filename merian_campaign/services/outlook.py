@@ -11,7 +11,9 @@ from merian_campaign.domain import driver_jobs, idle
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
 from merian_campaign.domain.journal import Record
 from merian_campaign.domain.records import JobRecord, JobRole, OpenJobs
-from merian_campaign.domain.slurm import Fate, Sight, SlurmJob, Watch, describe, sbatch_words
+from merian_campaign.domain.sbatch import sbatch_words
+from merian_campaign.domain.slurm import Sight, SlurmJob, Watch, describe
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.trouble import Broken, alone
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -76,7 +78,7 @@ class Outlook:
         if self.sight is None or self.sight.unreachable:
             return None
         own = {job.job_id for submission in live for job, _ in self.jobs(submission)}
-        return sum(job.alive and job.job_id not in own for job in self.sight.jobs)
+        return sum(not job.over and job.job_id not in own for job in self.sight.jobs)
 
     def deferred(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Return in words which submissions Slurm took no block of when last asked, and why."""
@@ -241,7 +243,7 @@ def _watch(
         moments.append(submission.created_at)
         for job_id, block in fold_blocks(lines[submission.id]).items():
             job = SlurmJob(job_id=job_id, name=block.name, state=block.state or "PENDING")
-            if block.name and (job.alive or submission.id in ended):
+            if block.name and (not job.over or submission.id in ended):
                 jobs[job_id] = block.name
     for entry in pending:
         for record in entry.jobs:
@@ -286,7 +288,7 @@ def settle(outlook: Outlook, *, store: Store, now: datetime) -> Left:
             # A moment to come was written by a clock that was ahead: as good as none.
             if job is None and (since is None or abs(now - since) > FORGOTTEN):
                 job = SlurmJob(job_id=record.job.job_id, name=record.job.name, state="")
-            if job is None or job.alive:
+            if job is None or not job.over:
                 alive += 1
             if job is not None:
                 seen.append(JobRecord(job=job, role=record.role))

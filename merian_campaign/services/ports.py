@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Asked, Cluster
-from merian_campaign.domain.harvested import Predicted, RawQuantum
+from merian_campaign.domain.harvested import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.looking import Look, LookFailed, Question
 from merian_campaign.domain.overlaps import Overlaps
@@ -28,7 +28,8 @@ from merian_campaign.domain.records import (
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.slurm import Answer, Sight, Watch
+from merian_campaign.domain.sbatch import Answer
+from merian_campaign.domain.slurm import Sight, Watch
 from merian_campaign.domain.snapshot import (
     CampaignView,
     ProcessIdentity,
@@ -345,11 +346,11 @@ class Drivers(Protocol):
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
 
-    def predicted(self, directory: str) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as they were written down."""
+    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as written down; say what is damaged."""
 
-    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
-        """Return the quanta of a submission's provenance graph; none when there is none."""
+    def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph, if any; say what of it is damaged."""
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""

@@ -30,6 +30,7 @@ ATTEMPT_COLUMNS = (
     "ended",
     "host",
     "log_path",
+    "exception_bases",
 )
 """Columns of an attempt that a quantum also has, for its last attempt."""
 
@@ -41,18 +42,18 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
     try integer, attempt_state text,
     verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
     signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
-    host text, log_path text, uuid text, charged boolean
+    host text, log_path text, exception_bases text, uuid text, charged boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
     task text, data_id text, try integer, attempt_state text,
     verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
     signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
-    host text, log_path text, uuid text, charged boolean
+    host text, log_path text, exception_bases text, uuid text, charged boolean
 ) ON COMMIT DELETE ROWS
 """
 
 _NULL = "\\N"
-_NO_ATTEMPT = "\t".join([_NULL] * 3 + [""] + [_NULL] * 12)
+_NO_ATTEMPT = "\t".join([_NULL] * 3 + [""] + [_NULL] * 10 + [""] + [_NULL] * 2)
 
 
 def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (a psycopg2 connection)
@@ -169,7 +170,8 @@ def _attempt_fields(attempt: Attempt) -> str:
         f"{_NULL if peak is None else peak}\t{_NULL if requested is None else requested}\t"
         f"{_NULL if started is None else started.timestamp()}\t"
         f"{_NULL if ended is None else ended.timestamp()}\t"
-        f"{text(attempt.host)}\t{text(attempt.log_path)}\t{text(attempt.uuid)}\t"
+        f"{text(attempt.host)}\t{text(attempt.log_path)}\t"
+        f"{text(' '.join(attempt.exception_bases))}\t{text(attempt.uuid)}\t"
         f"{'t' if attempt.charged else 'f'}"
     )
 

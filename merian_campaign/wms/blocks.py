@@ -8,11 +8,11 @@ from pathlib import Path
 from merian_campaign.domain.blocks import (
     BLOCKS_NAME,
     BlockLine,
-    block_comment,
     format_block_line,
     parse_block_lines,
 )
 from merian_campaign.domain.journal import format_time
+from merian_campaign.domain.slurm import comment_of
 
 __all__ = ["BlockBook"]
 
@@ -31,7 +31,7 @@ class BlockBook:
     def __init__(self, submit: Path, *, name: str = "") -> None:
         self._path = submit / BLOCKS_NAME
         self.name = name
-        self.comment = block_comment(str(submit))
+        self.comment = comment_of(str(submit))
 
     def write(self, line: BlockLine) -> None:
         """Append a line with the present time and be sure that it is on disk.

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+from merian_campaign.domain.journal import EXCEPTION_BASES
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
+from merian_campaign.wms.exceptions import watch_exceptions
 from merian_campaign.wms.process import die_with_parent
 from merian_campaign.wms.reuse import Clock, Prepared
 
@@ -164,7 +166,9 @@ def _run(words: tuple[str, ...], *, prepared: Prepared | None, report: int) -> i
     clock = Clock()
     _fresh_randomness()
     call = read_run_qbb(words)
+    raised: dict[str, list[str]] = {}
     if call is not None:
+        raised = watch_exceptions()
         if os.environ.get(PARTS_SWITCH):
             _instrument(clock)
         if prepared is not None and prepared.fits(graph=call.graph, repository=call.repository):
@@ -187,7 +191,8 @@ def _run(words: tuple[str, ...], *, prepared: Prepared | None, report: int) -> i
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
         atexit._run_exitfuncs()  # noqa: SLF001 - no public name
     parts = {name: round(value, 4) for name, value in clock.parts.items()}
-    _send(report, {"parts": parts, "children": _has_children()})
+    told = {EXCEPTION_BASES: raised} if raised else {}
+    _send(report, {"parts": parts, "children": _has_children(), **told})
     return code
 
 

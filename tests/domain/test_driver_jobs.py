@@ -48,6 +48,13 @@ def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
         (launched(), ["FAILED", "FAILED", "FAILED", "PENDING"], Liveness.QUEUED),
         (claimed(), ["RUNNING"], Liveness.ALIVE),
         (claimed(), ["CANCELLED"], Liveness.DEAD),
+        # A word that is not known is neither: it is asked again.
+        (claimed(), ["BRAND_NEW"], Liveness.UNSEEN),
+        (claimed(), ["UPDATE_DB"], Liveness.UNSEEN),
+        (launched(), ["BRAND_NEW"], Liveness.UNSEEN),
+        (launched(), ["FAILED", "FAILED", "FAILED", "BRAND_NEW"], Liveness.UNSEEN),
+        (claimed(), ["BRAND_NEW", "RUNNING"], Liveness.ALIVE),
+        (claimed(), ["SPECIAL_EXIT"], Liveness.ALIVE),
         (claimed(), ["COMPLETED"], Liveness.DEAD),
         (claimed(), [], Liveness.DEAD),
         (claimed(lease_expires_at=NOW + timedelta(seconds=9)), [], Liveness.ALIVE),

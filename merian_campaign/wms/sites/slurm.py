@@ -19,6 +19,7 @@ from psutil import net_if_addrs
 
 from merian_campaign.domain.blocks import block_name
 from merian_campaign.domain.cluster import slurm_seconds
+from merian_campaign.domain.sbatch import directive
 from merian_campaign.domain.stack import FILE_VARIABLE
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.casualty import BlockView
@@ -258,7 +259,7 @@ class Slurm(CampaignSite):
         return (
             # A new block is asked for in place of a lost one; a requeued one would run beside it.
             "#SBATCH --no-requeue",
-            *(f"#SBATCH --{name}={value}" for name, value in valued.items() if value is not None),
+            *(directive(name, value) for name, value in valued.items() if value is not None),
             *exclusive,
             *self.value("scheduler_options", str, "").splitlines(),
         )
