@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import GroupName, Name, Reason
-from merian_campaign.cli.output import note, say
+from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.context import Context
 
 EXIT_TRY_AGAIN = 75
@@ -78,7 +78,7 @@ def forget(
 ) -> None:
     """Delete a campaign from the tracking database; the butler and all files stay as they are."""
     if not yes:
-        typer.confirm(f"Delete all tracking of campaign {name!r}?", abort=True)
+        confirm(f"Delete all tracking of campaign {name!r}?")
     Context().control.forget(name)
     say(f"campaign {name}: forgotten")
 

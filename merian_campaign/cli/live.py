@@ -6,16 +6,18 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
-from merian_campaign.cli.output import console
+from merian_campaign.cli.output import console, note
 from merian_campaign.context import Context
 from merian_campaign.domain.errors import BusyError
+from merian_campaign.domain.text import one_line
+from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.status import Status, steps_table
 
 _SHOWN_ACTIONS = 6
+_LONGEST = 2000
 
 
 def read_status(context: Context, name: str) -> Status:
@@ -42,15 +44,17 @@ def follow(context: Context, name: str, *, interval: float) -> str:
     recent: list[str] = []
     said: tuple[str, ...] = ()
     live = Live(console=screen, auto_refresh=False, transient=False) if screen.is_terminal else None
+
+    def tell(words: str) -> None:
+        _tell(recent, words, live=live is not None)
+
     with live if live is not None else nullcontext():
         while True:
-            idle, notes = _tick(
-                context, name, tell=lambda line: _tell(screen, recent, line, live=live is not None)
-            )
-            for line in notes:
+            idle, notes = _tick(context, name, tell=tell)
+            for words in notes:
                 # Once, not at every tick for as long as it lasts.
-                if line not in said:
-                    _tell(screen, recent, line, live=live is not None)
+                if words not in said:
+                    tell(words)
             said = notes
             status = read_status(context, name)
             if live is not None:
@@ -72,18 +76,19 @@ def _tick(context: Context, name: str, *, tell: Callable[[str], None]) -> tuple[
     return report.idle, report.notes
 
 
-def _tell(screen: Console, recent: list[str], line: str, *, live: bool) -> None:
-    stamped = f"{time.strftime('%H:%M:%S')} {line}"
+def _tell(recent: list[str], words: str, *, live: bool) -> None:
+    words = one_line(words, limit=_LONGEST)
+    stamped = f"{time.strftime('%H:%M:%S')} {words}"
     if live:
-        if not recent or recent[-1][9:] != line:
+        if not recent or recent[-1][9:] != words:
             recent.append(stamped)
         del recent[:-_SHOWN_ACTIONS]
     else:
-        screen.print(stamped, soft_wrap=True, markup=False)
+        note(stamped)
 
 
 def _view(status: Status, recent: list[str], *, seconds: float) -> RenderableType:
     minutes, rest = divmod(int(seconds), 60)
-    head = Text.assemble(("campaign ", "dim"), (status.campaign, "bold"), (f"  {minutes}:{rest:02d}", "dim"))
-    lines = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in recent]
+    head = joined(("campaign ", "dim"), (status.campaign, "bold"), (f"  {minutes}:{rest:02d}", "dim"))
+    lines = [line(words, "dim", fit=True) for words in recent]
     return Group(head, steps_table(status.rows), *lines)

@@ -9,11 +9,11 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.reports.cells import joined, line
 
 _STYLES = {
     "waiting": "dim",
@@ -105,7 +105,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def status_view(status: Status, *, width: int) -> RenderableType:
     """Return the board: steps with their quanta, tracts by step, and what needs a person."""
-    headline = Text.assemble(
+    headline = joined(
         ("campaign ", "dim"),
         (status.campaign, "bold"),
         ("  state ", "dim"),
@@ -138,12 +138,12 @@ def steps_table(rows: Sequence[BoardRow]) -> Table:
         counts = total(here)
         finished = sum(1 for row in here if row.state == GroupState.DONE.value)
         table.add_row(
-            step,
+            line(step),
             f"{finished}/{len(here)}",
             _states(here),
             f"{counts.succeeded}/{counts.expected}" if counts.expected else "",
-            Text(_number(counts.failed), style="red"),
-            Text(_number(counts.blocked), style="yellow"),
+            line(_number(counts.failed), "red"),
+            line(_number(counts.blocked), "yellow"),
             _number(_not_ended(counts)),
             str(sum(row.submissions for row in here)),
         )
@@ -158,15 +158,15 @@ def _number(value: int) -> str:
     return str(value) if value else ""
 
 
-def _states(rows: Sequence[BoardRow]) -> Text:
-    text = Text()
+def _states(rows: Sequence[BoardRow]) -> RenderableType:
+    parts: list[tuple[str, str]] = []
     for state in dict.fromkeys(sorted((row.state for row in rows), key=list(_STYLES).index)):
         number = sum(1 for row in rows if row.state == state)
-        if text:
-            text.append("  ")
+        if parts:
+            parts.append(("  ", ""))
         label = state.replace("_", " ") if number == len(rows) else f"{number} {state.replace('_', ' ')}"
-        text.append(f"{_MARKS[state]} {label}", style=_STYLES[state])
-    return text
+        parts.append((f"{_MARKS[state]} {label}", _STYLES[state]))
+    return joined(*parts)
 
 
 def tracts_table(rows: Sequence[BoardRow]) -> Table:
@@ -178,18 +178,18 @@ def tracts_table(rows: Sequence[BoardRow]) -> Table:
     for step in steps:
         table.add_column(step, justify="left", no_wrap=True)
     for tract in sorted({row.tract for row in by_tract if row.tract is not None}):
-        cells = []
+        cells: list[RenderableType] = []
         for step in steps:
             found = [row for row in by_tract if row.tract == tract and row.step == step]
-            cells.append(_cell(found[0]) if found else Text(""))
+            cells.append(_cell(found[0]) if found else "")
         table.add_row(str(tract), *cells)
     return table
 
 
-def _cell(row: BoardRow) -> Text:
+def _cell(row: BoardRow) -> RenderableType:
     counts = row.counts
     numbers = f" {counts.succeeded}/{counts.expected}" if counts.expected else ""
-    return Text(f"{_MARKS[row.state]} {row.state.replace('_', ' ')}{numbers}", style=_STYLES[row.state])
+    return line(f"{_MARKS[row.state]} {row.state.replace('_', ' ')}{numbers}", _STYLES[row.state])
 
 
 def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | None:
@@ -202,8 +202,8 @@ def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | 
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in (*asking, *blocked[:_BLOCKED_SHOWN]):
-        name = Text(f"{_MARKS[row.state]} {row.step}/{row.group}", style=_STYLES[row.state])
-        table.add_row(name, row.reason)
+        name = line(f"{_MARKS[row.state]} {row.step}/{row.group}", _STYLES[row.state])
+        table.add_row(name, line(row.reason))
     if len(blocked) > _BLOCKED_SHOWN:
         table.add_row("", f"and {len(blocked) - _BLOCKED_SHOWN} more blocked groups")
     return table
