@@ -29,17 +29,19 @@ _WITHOUT_TERMINAL: Final = 120
 
 
 def console(*, stderr: bool = False) -> Screen:
-    """Return a console; without a terminal it is as wide as ``COLUMNS`` says, or 120."""
+    """Return a console; without a terminal it is 120 wide unless ``COLUMNS`` says how wide."""
     from merian_campaign.cli.screen import Screen  # noqa: PLC0415 - commands with --json do without rich
 
     stream = sys.stderr if stderr else sys.stdout
-    return Screen(file=stream, width=None if stream.isatty() else _width(os.environ.get("COLUMNS", "")))
+    wanted = _width(os.environ.get("COLUMNS", ""))
+    return Screen(file=stream, width=wanted or (None if stream.isatty() else _WITHOUT_TERMINAL))
 
 
-def _width(wanted: str) -> int:
-    if not (wanted.isascii() and wanted.isdecimal() and 0 < len(wanted.lstrip("0")) <= len(str(_WIDTHS[1]))):
-        return _WITHOUT_TERMINAL
-    return min(max(int(wanted), _WIDTHS[0]), _WIDTHS[1])
+def _width(wanted: str) -> int | None:
+    digits = wanted.lstrip("0")
+    if not (wanted.isascii() and digits.isdecimal() and len(digits) <= len(str(_WIDTHS[1]))):
+        return None
+    return min(max(int(digits), _WIDTHS[0]), _WIDTHS[1])
 
 
 def show(view: RenderableType) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
@@ -29,7 +30,9 @@ class Screen(Console):
     """
 
     def __init__(self, *, file: IO[str], width: int | None) -> None:
-        super().__init__(file=file, width=width, markup=False, emoji=False, highlight=False)
+        # rich takes any digits of any script for a size; what was asked for is in `width`.
+        environ = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        super().__init__(file=file, width=width, markup=False, emoji=False, highlight=False, _environ=environ)
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401 - those of rich
         """Return a plain string as text, cleaned before it is measured."""

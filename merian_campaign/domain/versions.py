@@ -61,7 +61,7 @@ def counted(versions: Versions) -> Mapping[str, str]:
 def sha_of(versions: Versions) -> str:
     """Return a short digest of the versions that count; equal for equal ones."""
     text = "".join(f"{name} {version}\n" for name, version in sorted(counted(versions).items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def to_json(versions: Versions) -> dict[str, Any]:

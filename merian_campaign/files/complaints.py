@@ -12,10 +12,16 @@ from pydantic_core import ErrorDetails
 
 from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec.base import NAME_PATTERN
+from merian_campaign.domain.text import one_line
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
 _FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action): (.*)$", re.DOTALL)
+_MOST = 100
+"""Problems of one file that are listed."""
+_LONGEST_VALUE = 200
+_LONGEST_FIELD = 400
+_LONGEST_MESSAGE = 2000
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
@@ -56,8 +62,19 @@ def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]
     known : `list` [`str`]
         Keys to suggest for misspelt ones.
     """
-    found = {str(problem): problem for problem in (_problem(document, entry, known) for entry in errors)}
-    return BadFileError(tuple(sorted(found.values(), key=lambda problem: problem.line or 0)))
+
+    def line(error: ErrorDetails) -> int:
+        return document.line_of(_real_path(document.data, error["loc"])[0]) or 0
+
+    ordered = sorted(errors, key=line)
+    found = {
+        str(problem): problem for problem in (_problem(document, entry, known) for entry in ordered[:_MOST])
+    }
+    problems = sorted(found.values(), key=lambda problem: problem.line or 0)
+    if len(ordered) > _MOST:
+        rest = f"and {len(ordered) - _MOST} more problems; mend these first"
+        problems.append(Problem(file=document.file, line=None, field="", message=rest))
+    return BadFileError(tuple(problems))
 
 
 def dotted(path: tuple[Key, ...], data: Data = None) -> str:
@@ -91,7 +108,10 @@ def _problem(document: Document, error: ErrorDetails, known: list[str]) -> Probl
     if not path:
         path = tuple(error["loc"][:1])  # an option of the command line, not in the file
     return Problem(
-        file=document.file, line=document.line_of(path), field=dotted(path, document.data), message=message
+        file=document.file,
+        line=document.line_of(path),
+        field=one_line(dotted(path, document.data), limit=_LONGEST_FIELD),
+        message=one_line(message, limit=_LONGEST_MESSAGE),
     )
 
 
@@ -109,10 +129,21 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
     value = error.get("input")
     if kind in _UNSAID or isinstance(value, dict | list | tuple):
         return advice
-    return f"nothing is given; {advice}" if value is None else f"found {value!r}; {advice}"
+    return f"nothing is given; {advice}" if value is None else f"found {_value(value)}; {advice}"
+
+
+def _value(value: object) -> str:
+    """Return a value of a file as a complaint shows it: short, on one line, inert."""
+    try:
+        text = repr(value[: 2 * _LONGEST_VALUE] if isinstance(value, str) else value)
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number of thousands of digits"
+    return one_line(text, limit=_LONGEST_VALUE)
 
 
 def _similar(key: str, known: list[str]) -> str:
+    if len(key) > _LONGEST_VALUE:
+        return "; `merian-campaign schema` lists the keys"
     if key in known:
         return " here, it belongs elsewhere; `merian-campaign schema` lists the keys"
     close = get_close_matches(key, known, n=1)

@@ -83,6 +83,11 @@ def test_rules_in_the_order_of_the_file(survey: Survey) -> None:
             "rules[0].exception: '(' is not a regular expression",
         ),
         (
+            'rules:\n  - message: "(?!x)"\n    verdict: unknown',
+            2,
+            "it cannot look ahead; write a rule for the exception and put it first",
+        ),
+        (
             "rules:\n  - exception: x\n    verdict: transeint",
             3,
             "rules[0].verdict: found 'transeint'; it should be",
