@@ -8,9 +8,11 @@ direction. The linter refuses ``sys.stdout``, ``sys.stderr``, `typer.echo` and c
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -99,11 +101,29 @@ def confirm(question: str) -> None:
     typer.confirm(one_line(question, limit=_LONGEST_COMPLAINT), abort=True)
 
 
+class _InertFormatter(logging.Formatter):
+    """Formats what libraries log."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return a record as inert text."""
+        return _inert(super().format(record))
+
+
 def prepare() -> None:
-    """Make both streams take every character, in whatever encoding the environment asks for."""
+    """Let both streams take every character in any encoding; make inert what libraries print."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_InertFormatter())
+    warnings.formatwarning = _warning
+
+
+def _warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    del line  # the source is of no interest to users
+    return _inert(f"{filename}:{lineno}: {category.__name__}: {message}\n")
 
 
 def flush() -> None:

@@ -244,6 +244,25 @@ def test_any_width_that_is_asked_for_will_do(columns: str, monkeypatch: pytest.M
     assert 40 <= output.console().width <= 1000
 
 
+def test_what_libraries_print_and_what_nobody_foresaw_is_inert() -> None:
+    program = (
+        "import logging, sys, warnings\n"
+        "from merian_campaign.cli import app, output\n"
+        "def run(**_): logging.getLogger('x').warning(TEXT); warnings.warn(TEXT); raise RuntimeError(TEXT)\n"
+        f"TEXT = {ACTS!r}\n"
+        "app.app = run\n"
+        "app.main()\n"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, check=False, env={"PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 1
+    said = done.stderr.decode("ascii")
+    assert_inert(said)
+    assert "RuntimeError: [/x] [bold]b" in said
+    assert "UserWarning: [/x]" in said
+    assert said.count("[/x] [bold]b :smile:") >= 3
+
+
 WAYS_AROUND = [
     "import sys\nsys.stdout.write(x)",
     "import sys\nsys.stderr.write(x)",
