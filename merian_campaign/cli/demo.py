@@ -109,5 +109,5 @@ def _show_end(context: Context, status: Status, directory: Path) -> None:
     say(_SQL)
     say(f"submit YAMLs, logs   {directory / 'submissions' / NAME}")
     say(f"butler repository    {directory / 'repo'}")
-    say(f"commands             merian-campaign status|failures|plan|log {NAME}")
-    say(f"                     merian-campaign show {NAME} step3/tract9814")
+    for words in (("status", NAME), ("failures", NAME), ("show", NAME, "step3/tract9814")):
+        say(shown(("merian-campaign", *words)))

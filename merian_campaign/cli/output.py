@@ -14,7 +14,8 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import typer
 
@@ -111,12 +112,19 @@ class _InertFormatter(logging.Formatter):
 
 def prepare() -> None:
     """Let both streams take every character in any encoding; make inert what libraries print."""
+    # Closed by who started this (`>&-`): what is said goes nowhere.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_InertFormatter())
     warnings.formatwarning = _warning
+
+
+def _nowhere() -> TextIO:
+    return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def _warning(

@@ -312,3 +312,10 @@ def test_nobody_silences_that() -> None:
     for path in sources(["cli", "reports", "services", "store", "files", "host", "domain"]):
         if str(path.relative_to(ROOT / "merian_campaign")) not in allowed:
             assert not re.search(r"noqa:.*(TID251|T201)|from_markup|from_ansi", path.read_text()), path
+
+
+def test_closed_streams_are_no_error() -> None:
+    program = Path(sys.executable).with_name("merian-campaign")
+    for words, code in (("schema >&-", 0), ("bogus 2>&-", 2)):
+        done = subprocess.run(["bash", "-c", f'"$0" {words}', str(program)], capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (code, b"")
