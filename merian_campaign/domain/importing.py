@@ -158,7 +158,8 @@ def parse_requirement(line: str, *, of: str) -> Wanted | None:
     of : `str`
         That distribution. Of ours, the extra ``middleware`` counts too; other conditions leave a line out.
     """
-    match = _REQUIREMENT.fullmatch(line.strip())
+    # Without runs of blanks, which three parts of the pattern would share out among them in every way.
+    match = _REQUIREMENT.fullmatch(" ".join(line.split()))
     if match is None or (match[3] and not (of == PACKAGE and _MIDDLEWARE.search(match[3]))):
         return None
     name = match[1].lower().replace("_", "-")

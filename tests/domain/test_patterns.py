@@ -11,11 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merian_campaign.domain import mending, patterns
+from merian_campaign.domain.importing import parse_requirement, satisfies
 from merian_campaign.domain.rules import BUILT_IN, Evidence, FailureRule, FailureRules, judge
 from merian_campaign.domain.states import Verdict
 from merian_campaign.domain.versions import tag_of
 from merian_campaign.middleware.bps_run import last_error
 from merian_campaign.middleware.doing import last_words
+from merian_campaign.wms.versions import _VERSION
 
 SHIPPED = Path(__file__).resolve().parents[2] / "campaign" / "failure-rules.yaml"
 EXPLOSIVE = [
@@ -125,3 +127,20 @@ def test_our_own_patterns_take_lines_of_a_megabyte(line: str) -> None:
     assert last_words([line]) == line.strip()
     assert mending.needs_person(line, checked=False) in {True, False}
     assert len(tag_of(line)) <= 1000
+    assert _VERSION.search(line) is None
+
+
+@pytest.mark.parametrize(
+    "line", ["a" + " " * MEGABYTE + ")(", "a [" + " " * MEGABYTE, "a" + " ;" * 1000, "==" * MEGABYTE]
+)
+def test_requirements_of_a_megabyte(line: str) -> None:
+    found = parse_requirement(line, of="x")
+    assert found is None or found.name == "a"
+    assert satisfies("1", line) in {True, False}
+
+
+@pytest.mark.parametrize(
+    "text", ["\n" * MEGABYTE, "version:\n" * (MEGABYTE // 9), "version" + " " * MEGABYTE]
+)
+def test_files_of_a_megabyte_that_name_no_version(text: str) -> None:
+    assert _VERSION.search(text) is None
