@@ -8,9 +8,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from domain_help import action, campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
+from merian_campaign.domain.commands import campaign_commands
 from merian_campaign.domain.shell import ShellPattern, quoted, shown
 from merian_campaign.domain.text import clean
 
@@ -139,6 +141,14 @@ def test_the_shell_expands_a_pattern_as_the_campaign_does(pattern: str, tmp_path
     whole = f"{tmp_path}/{pattern}"
     expected = sorted(glob.glob(whole)) or [whole]  # noqa: PTH207 - what the campaign itself calls
     assert sorted(read_by_bash(shown(("w", ShellPattern(whole))))[1:]) == expected
+
+
+def test_the_commands_of_a_campaign_can_be_pasted() -> None:
+    words = ("printf", "#x", "~root", "$HOME", "`id`", "!!", "it's", "*", "a b", '"', "exposure IN ('a')")
+    spec = campaign(action(action="command", arguments={"run": list(words)}))
+    (group,) = campaign_commands(spec)
+    (command,) = group.commands
+    assert read_by_bash(shown(("word", *command))) == ["word", *words]
 
 
 def test_bytes_that_are_no_utf8_come_back() -> None:
