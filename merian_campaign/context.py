@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
@@ -234,9 +235,10 @@ class Context:
                 "`apply --move` it from where it is now, or say --as-applied"
             ) from None
         if not same_text(campaign, text):
+            apply = shown(("merian-campaign", "apply", campaign.file))
             raise BadInputError(
                 f"{campaign.file}: edited since it was applied as revision {campaign.revision}; run "
-                f"`merian-campaign apply {campaign.file}`, or say --as-applied to go on with that revision"
+                f"`{apply}`, or say --as-applied to go on with that revision"
             )
 
     def drive(self, *, submission_id: int, expected_epoch: int, no_stack: str | None = None) -> bool:

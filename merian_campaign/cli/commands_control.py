@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from merian_campaign.cli.options import GroupNames, Name, Reason, VerdictOption, Yes
-from merian_campaign.cli.output import note, say
+from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.context import Context
 from merian_campaign.domain.states import Verdict
 from merian_campaign.domain.text import clean
@@ -71,7 +71,7 @@ def _chosen(
     """Return the groups that are meant, after a yes where it is not one that was named."""
     found = control.choose(name, words, verb=verb, verdict=verdict)
     if not found.exact and not yes:
-        typer.confirm(f"{verb.capitalize()} {found.in_words()}?", abort=True, err=True)
+        confirm(f"{verb.capitalize()} {found.in_words()}?")
     return found
 
 
@@ -131,7 +131,7 @@ def forget(
 ) -> None:
     """Delete a campaign from the tracking database; the butler and all files stay as they are."""
     if not yes:
-        typer.confirm(f"Delete all tracking of campaign {name!r}?", abort=True)
+        confirm(f"Delete all tracking of campaign {name!r}?")
     Context().control.forget(name)
     say(f"campaign {name}: forgotten")
 

@@ -9,9 +9,12 @@ import typer
 from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_json
 from merian_campaign.context import Context
+from merian_campaign.domain.text import one_line
 
 EXIT_NEEDS_REVIEW = 3
 """`run` ended because only a person can move the campaign on."""
+
+_LONGEST = 2000
 
 
 def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> None:
@@ -26,7 +29,7 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
         show_json(plan_json(found))
         return
     for line in plan_lines(found):
-        say(line)
+        say(one_line(line, limit=_LONGEST))
 
 
 def tick(
@@ -49,7 +52,7 @@ def tick(
         context.check_unedited(name)
     report = context.tick.run(name, look_anew=look)
     for action in report.actions:
-        say(action)
+        say(one_line(action, limit=_LONGEST))
     for line in report.notes:
         note(line)
     note(f"campaign {name}: {len(report.actions)} actions, {report.live} submissions under way")

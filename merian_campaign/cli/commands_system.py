@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from merian_campaign.cli.options import SiteOption, WmsOption
-from merian_campaign.cli.output import note, say
+from merian_campaign.cli.output import flush, note, say
 from merian_campaign.context import Context, exclusive, submit_warm
 
 db = typer.Typer(help="The tracking database.", no_args_is_help=True)
@@ -79,7 +78,7 @@ def run_exclusive(
     repository: Annotated[str, typer.Option(help="Butler repository.")],
 ) -> None:
     """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
-    sys.stdout.flush()
+    flush()
     raise typer.Exit(exclusive(repository=repository, command=command))
 
 

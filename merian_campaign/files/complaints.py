@@ -18,6 +18,7 @@ from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
 _FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL)
+_LONGEST_VALUE = 200
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
@@ -58,12 +59,15 @@ def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]
     known : `list` [`str`]
         Keys to suggest for misspelt ones.
     """
-    found = {
-        str(problem): problem
-        for problem in (_problem(document, entry, known) for entry in errors[: 2 * MOST_PROBLEMS])
-    }
-    ordered = tuple(sorted(found.values(), key=lambda problem: problem.line or 0))
-    return BadFileError(ordered, unseen=max(0, len(errors) - 2 * MOST_PROBLEMS))
+
+    def line(error: ErrorDetails) -> int:
+        return document.line_of(_real_path(document.data, error["loc"])[0]) or 0
+
+    # Twice as many as are shown: some of them say the same.
+    looked_at = sorted(errors, key=line)[: 2 * MOST_PROBLEMS]
+    found = {str(problem): problem for problem in (_problem(document, entry, known) for entry in looked_at)}
+    problems = tuple(sorted(found.values(), key=lambda problem: problem.line or 0))
+    return BadFileError(problems, unseen=len(errors) - len(looked_at))
 
 
 def dotted(path: tuple[Key, ...], data: Data = None) -> str:
@@ -98,7 +102,10 @@ def _problem(document: Document, error: ErrorDetails, known: list[str]) -> Probl
     if not path:
         path = tuple(error["loc"][:1])  # an option of the command line, not in the file
     return Problem(
-        file=document.file, line=document.line_of(path), field=dotted(path, document.data), message=message
+        file=document.file,
+        line=document.line_of(path),
+        field=one_line(dotted(path, document.data), limit=_LONGEST_VALUE),
+        message=message,
     )
 
 
@@ -120,10 +127,17 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    return repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
+    try:
+        return (
+            repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
+        )
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _similar(key: str, known: list[str]) -> str:
+    if len(key) > _LONGEST_VALUE:
+        return "; `merian-campaign schema` lists the keys"
     if key in known:
         return " here, it belongs elsewhere; `merian-campaign schema` lists the keys"
     close = get_close_matches(key, known, n=1)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import ACTIONS
-from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.middleware import doing_collections, doing_data, doing_repository
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing
 

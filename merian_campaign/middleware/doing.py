@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
 from merian_campaign.domain import mending
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
-from merian_campaign.domain.spec.actions.base import Command, shown
+from merian_campaign.domain.spec.actions.base import Command
 from merian_campaign.middleware import bps_run, processes
 
 _TAIL = 400

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain import mending
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import (
     DefineVisits,
     IngestRaws,
@@ -16,7 +17,6 @@ from merian_campaign.domain.spec.actions import (
     RunCommand,
     TransferDatasets,
 )
-from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.files.refcat_table import list_shards, write_table
 from merian_campaign.middleware.doing import (
     ActionError,

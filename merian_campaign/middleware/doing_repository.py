@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.shell import quoted
 from merian_campaign.domain.spec.actions import (
     CheckFilters,
     Create,
@@ -107,7 +108,7 @@ def check_credentials(environ: Any) -> None:  # noqa: ANN401 - any mapping of te
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ActionError(
-            f"{path} has mode {mode:04o}, others may read the password in it; `chmod 600 {path}`"
+            f"{path} has mode {mode:04o}, others may read the password in it; `chmod 600 {quoted(str(path))}`"
         )
 
 

@@ -25,7 +25,7 @@ FILE_NAME = "versions.json"
 
 _OTHERS = (*PIXELS, "parsl", "pydantic", "sqlalchemy")
 _VERSION = re.compile(
-    r"""^\s*(?:__version__|version|VERSION)\s*(?::[^=]+)?=\s*['"]([^'"]+)['"]""", re.MULTILINE
+    r"""^[ \t]*(?:__version__|version|VERSION)[ \t]*(?::[^=\n]+)?=[ \t]*['"]([^'"\n]+)['"]""", re.MULTILINE
 )
 _CODE = {".py", ".yaml", ".cfg"}
 _LOCAL = "LOCAL:"

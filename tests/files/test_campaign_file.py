@@ -373,3 +373,22 @@ def test_the_repositorys_own_campaign_file_is_fine(tmp_path: Path) -> None:
     loaded = load_campaign(str(file), environment={**os.environ, "DEMO_DIR": str(tmp_path)})
     assert loaded.spec.campaign == "demo"
     assert loaded.spec.butler == f"{tmp_path}/repo"
+
+
+def test_complaints_are_short_and_inert_whatever_the_file_holds(survey: Survey) -> None:
+    survey.edit("skymap: rings", 'skymap: {"\\e[2J": "\\u202e"}')
+    survey.edit("instrument: DECam", f'instrument: [{", ".join(["[/x]"] * 100)}]\n"{"k" * 100_000}\\e[2J": 1')
+    survey.edit("detector NOT IN (31, 61)", f'{{"\\e]52;c;x\\a": "{"v" * 100_000}"}}')
+    survey.edit("memory: 4096", f'memory: "{"m" * 100_000}\\e[2J"')
+    said = "\n".join(survey.complaint())
+    assert "\x1b" not in said
+    assert "\u202e" not in said
+    assert len(said) < 10_000
+
+
+def test_a_file_with_thousands_of_problems_lists_the_first(survey: Survey) -> None:
+    keys = "\n".join(f"key{number}: 1" for number in range(5000))
+    survey.edit("skymap: rings", f"skymap: rings\n{keys}")
+    said = survey.complaint()
+    assert len(said) == 101
+    assert said[-1] == "and 4900 more problems; mend these first"

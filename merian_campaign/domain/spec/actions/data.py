@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from merian_campaign.domain.shell import ShellPattern
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command, Text, Words, listed
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS
@@ -84,7 +85,8 @@ class IngestRaws(Action):
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
         """Return the command line, patterns as they are."""
-        return (self.command(repository=repository, files=self.files),)
+        patterns = tuple(ShellPattern(pattern) for pattern in self.files)
+        return (self.command(repository=repository, files=patterns),)
 
     def command(self, *, repository: str, files: tuple[str, ...]) -> Command:
         """Return the command line for these files."""
