@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+from merian_campaign.host.safe_python import keep_out_current_folder
 
 
 def main() -> None:
     """Run the command line; where a package is missing, say which, and how to install just that."""
+    keep_out_current_folder(os.environ)
     try:
         from merian_campaign.cli import app  # noqa: PLC0415 - may not be possible
     except ModuleNotFoundError as missing:

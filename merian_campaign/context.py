@@ -241,6 +241,7 @@ class Context:
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
         from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
+        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
         from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
@@ -260,6 +261,7 @@ class Context:
                 target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
                 warm=spec.wms == "campaign",
                 environ=self.environ,
+                trusted=read_site(spec.site).trusted_groups,
             )
 
         result = drive(

@@ -18,6 +18,7 @@ from typing import Any
 
 from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
+from merian_campaign.host.atomic_files import write_lines
 
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
 _HEAD = 65536
@@ -26,14 +27,14 @@ _HEAD = 65536
 def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
     """Write JSON lines atomically; return how many."""
     number = 0
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
+
+    def counted() -> Iterator[str]:
+        nonlocal number
         for line in lines:
-            stream.write(json.dumps(line) + "\n")
             number += 1
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+            yield json.dumps(line)
+
+    write_lines(Path(path), counted())
     return number
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -15,12 +16,16 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
+from merian_campaign.host.ownership import require_submission
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.work import read_outcome
 
 
 class LocalDrivers:
     """Drivers as processes on this host.
+
+    What lies in a submission is read, and run, when nobody else can have written it: else the methods raise
+    `~merian_campaign.host.ownership.UntrustedError`.
 
     Parameters
     ----------
@@ -30,13 +35,23 @@ class LocalDrivers:
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        self._trusted: tuple[str, ...] = ()
+
+    def trust(self, groups: Sequence[str]) -> None:
+        """Name the groups whose members may write what is read here from now on."""
+        self._trusted = tuple(groups)
+
+    def _believe(self, directory: str, path: str) -> None:
+        """Refuse a file of a submission that others may have written; one that is not there is no matter."""
+        if os.path.lexists(path):
+            require_submission(directory, path, trusted=self._trusted)
 
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
 
         On this host the process itself is looked at; of another host only the lease can be judged.
         """
-        if read_outcome(submission.directory) is not None:
+        if self.outcome(submission.directory) is not None:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
@@ -46,8 +61,15 @@ class LocalDrivers:
         return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
-        """Write a submission's files, unless its work was begun: then they stay as they were."""
+        """Write a submission's files, unless its work was begun: then they stay as they were.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may write the folder, or have written in it.
+        """
         paths = SubmissionPaths(directory=directory)
+        require_submission(directory, trusted=self._trusted)
         if Path(paths.started).exists():
             return
         if paths.stack not in files:
@@ -56,7 +78,14 @@ class LocalDrivers:
             write_if_changed(Path(path), text)
 
     def command(self, submission: SubmissionView) -> tuple[str, ...]:
-        """Return the command that drives a submission, in its stack if it has one."""
+        """Return the command that drives a submission, in its stack if it has one.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what it would run or rest on.
+        """
+        require_submission(submission.directory, trusted=self._trusted)
         words = ("drive", str(submission.id), "--epoch", str(submission.epoch))
         paths = SubmissionPaths(directory=submission.directory)
         if Path(paths.stack).is_file():
@@ -77,14 +106,17 @@ class LocalDrivers:
 
     def predicted(self, directory: str) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down."""
+        self._believe(directory, SubmissionPaths(directory=directory).predicted)
         return parse_predicted(_lines(SubmissionPaths(directory=directory).predicted))
 
     def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph; none when there is none."""
+        self._believe(directory, SubmissionPaths(directory=directory).harvest)
         return parse_harvest(_lines(SubmissionPaths(directory=directory).harvest))
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""
+        self._believe(directory, SubmissionPaths(directory=directory).journal)
         try:
             text = Path(SubmissionPaths(directory=directory).journal).read_text(
                 encoding="utf-8", errors="replace"
@@ -96,6 +128,7 @@ class LocalDrivers:
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
         file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
+        self._believe(directory, str(file))
         try:
             return parse_block_lines(file.read_text(encoding="utf-8", errors="replace"))
         except OSError:
@@ -103,6 +136,7 @@ class LocalDrivers:
 
     def outcome(self, directory: str) -> Mapping[str, object] | None:
         """Return how a submission's driver ended; `None` while it has not."""
+        self._believe(directory, SubmissionPaths(directory=directory).outcome)
         return read_outcome(directory)
 
 

@@ -5,14 +5,15 @@ Every method may be repeated: a driver that takes over from a dead one goes thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.versions import Versions
-from merian_campaign.host.atomic_files import write_atomically, write_json
+from merian_campaign.host.atomic_files import appending, write_atomically, write_json
+from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import read_json_object
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
@@ -35,12 +36,22 @@ class SubmissionWork:
         Whether our WMS service runs it, stages included.
     environ : `~collections.abc.Mapping`
         The driver's environment.
+    trusted : `~collections.abc.Sequence` [`str`], optional
+        Groups whose members may write the submission.
     """
 
     def __init__(
-        self, *, directory: str, epoch: int, target: Target, warm: bool, environ: Mapping[str, str]
+        self,
+        *,
+        directory: str,
+        epoch: int,
+        target: Target,
+        warm: bool,
+        environ: Mapping[str, str],
+        trusted: Sequence[str] = (),
     ) -> None:
         self.paths = SubmissionPaths(directory=directory)
+        self._trusted = tuple(trusted)
         self._epoch = epoch
         self._target = target
         self._warm = warm
@@ -64,7 +75,14 @@ class SubmissionWork:
         return Path(self.paths.started).exists()
 
     def ended(self) -> bool:
-        """Say whether a driver has written how it ended: then all is done."""
+        """Say whether a driver has written how it ended: then all is done.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what lies in the submission.
+        """
+        require_submission(self.paths.directory, trusted=self._trusted)
         return read_outcome(self.paths.directory) is not None
 
     def mark_started(self) -> None:
@@ -91,8 +109,8 @@ class SubmissionWork:
         try:
             return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
         except HelperError as error:
-            with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-                log.write(f"preflight: note: it failed: {error}\n")
+            with appending(self.paths.driver_log) as log:
+                log.write(f"preflight: note: it failed: {error}\n".encode())
             return ""
 
     def _command(self) -> list[str]:
@@ -118,6 +136,7 @@ class SubmissionWork:
         error : `str` or `None`
             Why it could not be done; `None` too when there is no graph and so nothing to collect.
         """
+        require_submission(self.paths.directory, trusted=self._trusted)
         if bps_run.find_graph(self.paths) is None or Path(self.paths.collected).exists():
             return None
         try:
@@ -160,8 +179,8 @@ class SubmissionWork:
         except HelperError as error:
             reason = str(error).removeprefix("ActionError: ")
             return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
-        with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-            log.write(f"{answer['command']}\n{answer['found']}\n")
+        with appending(self.paths.driver_log) as log:
+            log.write(f"{answer['command']}\n{answer['found']}\n".encode())
         return RunResult(
             end=RunEnd.RAN, reason=answer["found"] if not answer["changed"] else answer["command"]
         )

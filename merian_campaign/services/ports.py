@@ -324,6 +324,9 @@ class Work(Protocol):
 class Drivers(Protocol):
     """Driver processes as a tick sees them, and the files they leave."""
 
+    def trust(self, groups: Sequence[str]) -> None:
+        """Name the groups whose members may write what is read here from now on."""
+
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver."""
 

@@ -211,6 +211,7 @@ class Tick:
         return progressed, snapshot
 
     def _mind(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Mind:
+        self.drivers.trust(settings.site.trusted_groups)
         outlook: Outlook = look_out(
             snapshot,
             store=self.store,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.runs import PREFLIGHT_FAILED
+from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.spawn import fork_supervisor
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.zygote import preload
@@ -122,7 +123,8 @@ class _Execute:
         del write_buffering
         self.last = self
         self.output = Path(filename)
-        self.output.write_text(f"{command}\n\n\n")
+        with os.fdopen(open_append(self.output, empty=True), "w") as stream:
+            stream.write(f"{command}\n\n\n")
         code = current().run(command, stdout=filename, stderr=filename, name=self.output.stem)
         from lsst.ctrl.bps.pre_transform import _LOG  # noqa: PLC0415 - loaded already
 

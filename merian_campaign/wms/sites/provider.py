@@ -19,6 +19,7 @@ from parsl.launchers.base import Launcher
 from parsl.providers.cluster_provider import ClusterProvider
 
 from merian_campaign.domain.blocks import BlockEvent, BlockLine
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.slurm import (
     BusyError,
@@ -248,7 +249,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             *asked.directives,
         ]
         body = self.launcher(command, tasks_per_node, asked.nodes, str(self.script_dir))
-        script.write_text("\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
+        write_atomically(script, "\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
         return script
 
     # Looking ------------------------------------------------------------------------------------------
