@@ -21,6 +21,7 @@ from merian_campaign.cli import (
     commands_transfer,
 )
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.text import redact
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
@@ -61,7 +62,7 @@ def main() -> None:
         app()
     except CampaignError as error:
         sys.stdout.flush()
-        sys.stderr.write(f"merian-campaign: {error}\n")
+        sys.stderr.write(f"merian-campaign: {redact(str(error))}\n")
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "lsst":

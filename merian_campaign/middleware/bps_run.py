@@ -15,6 +15,7 @@ from pathlib import Path
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.safe_python import SAFE_PATH, without_relative
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.preflight import refusal_in
@@ -47,9 +48,10 @@ def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     """Return the environment of a submission's processes.
 
     Console scripts of this environment come first on the PATH: Parsl looks its own ones up there. No Python
-    imports from the folder that it is started in.
+    imports from the folder that it is started in. The database's password is in a file that it names.
     """
     made = dict(base)
+    hide_passwords(made)
     folder = str(Path(sys.executable).parent)
     entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
     made["PATH"] = os.pathsep.join([folder, *entries])

@@ -5,6 +5,7 @@ Every method may be repeated: a driver that takes over from a dead one goes thro
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +116,8 @@ class SubmissionWork:
 
     def _command(self) -> list[str]:
         if not self._warm:
-            return [bps_run.program("bps"), "--long-log", "submit", self.paths.yaml]
+            bps = [sys.executable, "-P", "-m", "merian_campaign.wms.record"]
+            return [*bps, "--long-log", "submit", self.paths.yaml]
         target = self._target
         return bps_run.own(
             "submit", self.paths.directory,

@@ -16,6 +16,7 @@ from typing import Any
 
 from merian_campaign.domain.runs import PREFLIGHT_FAILED
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.wms.record import keep_secrets
 from merian_campaign.wms.spawn import fork_supervisor
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.zygote import preload
@@ -65,6 +66,7 @@ def submit(
 
     from merian_campaign.wms.service import CampaignParslService  # noqa: PLC0415
 
+    keep_secrets()
     CliLog.initLog(longlog=False)
     CliLog.setLogLevels([(None, "WARNING"), ("lsst", "INFO")])
     _execute.on_graph = on_graph
