@@ -16,6 +16,7 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
+from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.work import read_outcome
@@ -36,10 +37,12 @@ class LocalDrivers:
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
         self._trusted: tuple[str, ...] = ()
+        self._shared = False
 
-    def trust(self, groups: Sequence[str]) -> None:
-        """Name the groups whose members may write what is read here from now on."""
-        self._trusted = tuple(groups)
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+        """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
+        self._trusted = tuple(trusted)
+        self._shared = shared or is_shared(repository)
 
     def _believe(self, directory: str, path: str) -> None:
         """Refuse a file of a submission that others may have written; one that is not there is no matter."""
@@ -74,8 +77,11 @@ class LocalDrivers:
             return
         if paths.stack not in files:
             Path(paths.stack).unlink(missing_ok=True)
-        for path, text in files.items():
-            write_if_changed(Path(path), text)
+        with shared_with_group(self._shared):
+            for path, text in files.items():
+                write_if_changed(Path(path), text)
+        # Now that the folders are there: better at once than when hours of work are to be read.
+        require_submission(directory, trusted=self._trusted)
 
     def command(self, submission: SubmissionView) -> tuple[str, ...]:
         """Return the command that drives a submission, in its stack if it has one.
@@ -97,12 +103,13 @@ class LocalDrivers:
         paths = SubmissionPaths(directory=submission.directory)
         marker = f"{submission.directory}#driver{submission.epoch}"
         environ = bps_run.environment({**self._environ, **environment}, marker=marker)
-        return processes.start_detached(
-            self.command(submission),
-            directory=Path(submission.directory),
-            log=Path(paths.driver_log),
-            environment=environ,
-        )
+        with shared_with_group(self._shared):
+            return processes.start_detached(
+                self.command(submission),
+                directory=Path(submission.directory),
+                log=Path(paths.driver_log),
+                environment=environ,
+            )
 
     def predicted(self, directory: str) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down."""

@@ -211,7 +211,9 @@ class Tick:
         return progressed, snapshot
 
     def _mind(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Mind:
-        self.drivers.trust(settings.site.trusted_groups)
+        self.drivers.settle_in(
+            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
+        )
         outlook: Outlook = look_out(
             snapshot,
             store=self.store,
