@@ -5,7 +5,6 @@ BPS writes all of ``os.environ`` into ``*.env.info.yaml``, for anybody to read.
 """
 
 import os
-import sys
 from pathlib import Path
 
 import yaml
@@ -42,10 +41,9 @@ def keep_secrets() -> None:
 def main() -> None:
     """Be ``bps``, with the arguments in ``sys.argv``."""
     keep_secrets()
-    from lsst.ctrl.bps.cli.bps import main as bps  # noqa: PLC0415
+    from lsst.ctrl.bps.cli.bps import cli  # noqa: PLC0415
 
-    sys.argv[0] = "bps"
-    bps()
+    cli(prog_name="bps")
 
 
 if __name__ == "__main__":
