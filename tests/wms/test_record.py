@@ -26,8 +26,8 @@ def test_secrets_are_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
         "DSN": "host=db password=s3cret user=ana",
     }  # fmt: skip
     subprocess.run(
-        [sys.executable, "-c", WRITE, str(tmp_path)], env={**os.environ, **secret, "KEPT": "yes"}, umask=0o077,
-        check=True,
+        [sys.executable, "-c", WRITE, str(tmp_path)],
+        env={**os.environ, **secret, "KEPT": "yes"}, umask=0o077, check=True,
     )  # fmt: skip
     for number in range(3):
         file = tmp_path / f"{number}.env.info.yaml"
