@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, CampaignError
 
 if TYPE_CHECKING:
     from merian_campaign.domain.importing import StackReport
@@ -119,6 +119,7 @@ class Context:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             around=self.around,
+            trusted_by=_trusted_by,
         )
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
@@ -241,7 +242,6 @@ class Context:
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
         from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
-        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
         from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
@@ -261,7 +261,7 @@ class Context:
                 target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
                 warm=spec.wms == "campaign",
                 environ=self.environ,
-                trusted=read_site(spec.site).trusted_groups,
+                trusted=_trusted_by(spec),
             )
 
         result = drive(
@@ -295,6 +295,16 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         tell(text.rstrip("\n"))
         command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
         return subprocess.run(command, check=False).returncode
+
+
+def _trusted_by(spec: CampaignSpec) -> Sequence[str]:
+    """Return the groups that a campaign's site trusts; none when its file cannot be read."""
+    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+
+    try:
+        return read_site(spec.site).trusted_groups
+    except (CampaignError, OSError):
+        return ()
 
 
 def _changes_allowed(spec: CampaignSpec) -> bool:

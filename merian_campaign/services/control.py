@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from merian_campaign.domain.errors import BadInputError
@@ -11,6 +11,7 @@ from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
+from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.outlook import look_at
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.settings import Surroundings
@@ -40,12 +41,21 @@ class Cancelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """Orders of a person to one campaign."""
+    """Orders of a person to one campaign.
+
+    Parameters
+    ----------
+    store, drivers, scheduler, around
+        The world.
+    trusted_by : callable
+        Returns the groups whose members may write a campaign's submissions; never fails.
+    """
 
     store: Store
     drivers: Drivers
     scheduler: Scheduler
     around: Surroundings
+    trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
     def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
         """Let a group be submitted again, its caps forgotten; if asked, under other versions of the stack."""
@@ -108,7 +118,14 @@ class Control:
             groups = self.store.snapshot(name).groups if group is None else (self._group(name, group),)
             live = [entry.live for entry in groups if entry.live is not None]
             stopped = sum(self._cancel(entry) for entry in groups)
-            jobs, trouble = self._cancel_jobs(live)
+            spec = CampaignSpec.model_validate(find_campaign(self.store, name).spec)
+            self.drivers.settle_in(
+                trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
+            )
+            try:
+                jobs, trouble = self._cancel_jobs(live)
+            except UntrustedError as error:
+                jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
         return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
 
     def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from cli_help import Cli, rows
 from merian_campaign.host.home import HOME_VARIABLE
 from merian_campaign.store import embedded
 
-PASSWORD = f"s3cret-{secrets.token_hex(8)}"
+PASSWORD = "s3cret-5f1c9e7ab3"
 STEP = """
 steps:
   - name: look

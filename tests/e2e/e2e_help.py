@@ -93,7 +93,7 @@ class Installation:
 
 @contextmanager
 def watching(installation: Installation, word: str) -> Iterator[set[str]]:
-    """Collect command lines of an installation's processes that hold a word, in them or in the environment."""
+    """Collect the command lines of processes that hold a word, in them or in their environment."""
     found: set[str] = set()
     ended = threading.Event()
 
