@@ -122,8 +122,6 @@ def _wait_until_gone(look: Callable[[], list[str]], *, seconds: float = 60.0) ->
 def new_installation(**extra: str) -> Iterator[Installation]:
     """Give an installation with a database of its own, stopped and checked for orphans at the end."""
     root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
-    # The embedded server has an account of its own when the tests run as root.
-    root.chmod(0o711)
     made = Installation(root=root, extra=extra)
     try:
         yield made
