@@ -100,8 +100,8 @@ def _doubt(found: os.stat_result, *, trusted: frozenset[str]) -> str:
         name = _group_name(group)
         if name not in trusted:
             return (
-                f"the group {name} may write it; `chmod g-w` it, or name the group in the site file "
-                "(trusted_groups:) if all its members may run commands as you"
+                f"the group {name} may write it; `chmod g-w` it (umask 022 keeps new ones closed), or name "
+                "the group in the site file (trusted_groups:) if all its members may run commands as you"
             )
     return ""
 
