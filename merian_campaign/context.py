@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
@@ -121,6 +121,7 @@ class Context:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             around=self.around,
+            trusted_by=_trusted_by,
         )
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
@@ -267,6 +268,7 @@ class Context:
                 target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
                 warm=spec.wms == "campaign",
                 environ=self.environ,
+                trusted=_trusted_by(spec),
             )
 
         result = drive(
@@ -300,6 +302,16 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         tell(text.rstrip("\n"))
         command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
         return subprocess.run(command, check=False).returncode
+
+
+def _trusted_by(spec: CampaignSpec) -> Sequence[str]:
+    """Return the groups that a campaign's site trusts; none when its file cannot be read."""
+    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+
+    try:
+        return read_site(spec.site).trusted_groups
+    except (CampaignError, OSError):
+        return ()
 
 
 def _changes_allowed(spec: CampaignSpec) -> bool:

@@ -97,6 +97,7 @@ def _clear(context: Context, directory: Path) -> None:
 
 def _show_end(context: Context, status: Status, directory: Path) -> None:
     """Print the board, the failures with their verdicts, and where to look further."""
+    from merian_campaign.store.connection import redacted  # noqa: PLC0415
     from merian_campaign.store.server import database_url  # noqa: PLC0415
 
     show(status_view(status, width=console().width))
@@ -105,7 +106,7 @@ def _show_end(context: Context, status: Status, directory: Path) -> None:
         show(line("Quanta that did not succeed at once, and how they ended:", "bold"))
         show(failures_view(rows))
     show(line("Look further", "bold"))
-    say(shown(("psql", database_url(context.environ))))
+    say(shown(("psql", redacted(database_url(context.environ)))))
     say(_SQL)
     say(f"submit YAMLs, logs   {directory / 'submissions' / NAME}")
     say(f"butler repository    {directory / 'repo'}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import typer
 
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.text import clean, one_line, redact
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,7 +69,7 @@ def say_fields(*fields: object) -> None:
 
 def note(text: str) -> None:
     """Print one line beside the result."""
-    sys.stderr.write(_inert(text) + "\n")
+    sys.stderr.write(_inert(redact(text)) + "\n")
     sys.stderr.flush()
 
 

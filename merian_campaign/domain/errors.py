@@ -1,7 +1,7 @@
 """Errors that a person can act on, each with the exit code the command line returns.
 
 The codes follow ``sysexits.h`` where it has one: 65 bad data, 69 service unavailable, 75 try again
-later, 78 configuration; 2 is what command-line parsers use for bad usage.
+later, 77 no permission, 78 configuration; 2 is what command-line parsers use for bad usage.
 """
 
 from __future__ import annotations

@@ -98,6 +98,7 @@ def read_site(file: str) -> SiteProfile:
                 stack=options.stack,
                 status_seconds=_seconds(section.get("status_seconds")),
                 memory_mb=_whole(section.get("memory_mb")),
+                trusted_groups=options.trusted_groups,
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"

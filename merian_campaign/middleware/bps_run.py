@@ -15,7 +15,10 @@ from pathlib import Path
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.domain.text import one_line
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.regular_files import read_tail
+from merian_campaign.host.safe_python import SAFE_PATH, without_relative
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.preflight import refusal_in
 from merian_campaign.wms import zipfix
@@ -40,25 +43,32 @@ def program(name: str) -> str:
 def own(*words: str) -> list[str]:
     """Return a command line of this package for this very Python, whatever else the PATH has of that name."""
     beside = Path(sys.executable).parent / "merian-campaign"
-    return [str(beside), *words] if beside.exists() else [sys.executable, "-m", "merian_campaign", *words]
+    return (
+        [str(beside), *words] if beside.exists() else [sys.executable, "-P", "-m", "merian_campaign", *words]
+    )
 
 
 def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     """Return the environment of a submission's processes.
 
-    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there.
+    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there. No Python
+    imports from the folder that it is started in. The database's password is in a file that it names.
     """
     made = dict(base)
+    hide_passwords(made)
     folder = str(Path(sys.executable).parent)
     entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
     made["PATH"] = os.pathsep.join([folder, *entries])
     made[processes.MARKER] = marker
     made.setdefault("OMP_NUM_THREADS", "1")
+    made[SAFE_PATH] = "1"
+    paths = without_relative(made.pop("PYTHONPATH", ""))
     if zipfix.is_broken_at_start():
         # For the programs of the middleware that start a Python of their own.
         compat = str(Path(zipfix.__file__).parent / "compat")
-        paths = [entry for entry in made.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != compat]
-        made["PYTHONPATH"] = os.pathsep.join([compat, *paths])
+        paths = [compat, *(entry for entry in paths if entry != compat)]
+    if paths:
+        made["PYTHONPATH"] = os.pathsep.join(paths)
     return made
 
 
@@ -96,7 +106,7 @@ def submit(
     tend : callable
         Called a few times a second; `False` asks the run to stop.
     """
-    with Path(paths.driver_log).open("ab") as log:
+    with appending(paths.driver_log) as log:
         process = subprocess.Popen(
             list(command),
             cwd=paths.directory,
@@ -196,7 +206,7 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
         "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
         "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,
     )  # fmt: skip
-    with Path(paths.driver_log).open("ab") as log:
+    with appending(paths.driver_log) as log:
         done = subprocess.run(
             command,
             cwd=paths.directory,

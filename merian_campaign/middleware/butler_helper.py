@@ -21,6 +21,7 @@ from merian_campaign.domain import journal as journal_format
 from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 from merian_campaign.domain.text import clean
+from merian_campaign.host.atomic_files import write_lines
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
 from merian_campaign.middleware import exception_bases
 
@@ -32,14 +33,14 @@ _TYPE_CHARACTERS = 250
 def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
     """Write JSON lines atomically; return how many."""
     number = 0
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
+
+    def counted() -> Iterator[str]:
+        nonlocal number
         for line in lines:
-            stream.write(json.dumps(line) + "\n")
             number += 1
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+            yield json.dumps(line)
+
+    write_lines(Path(path), counted())
     return number
 
 

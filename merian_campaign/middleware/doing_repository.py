@@ -19,9 +19,9 @@ from merian_campaign.domain.spec.actions import (
     WriteCuratedCalibrations,
 )
 from merian_campaign.files.bounded_yaml import read_data
+from merian_campaign.host.modes import group_umask
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing, few, reading, run_command
 
-_GROUP_UMASK = 0o002
 _HALF_MADE = re.compile(r"butler\.yaml|gen3\.sqlite3(-\w+)?")
 
 
@@ -65,7 +65,7 @@ class Creating(Doing[Create]):
             sys.stderr.write(f"{folder}: an earlier creation was cut short; its remains are removed\n")
             for entry in list(folder.iterdir()):
                 entry.unlink()
-        umask = _GROUP_UMASK if self.given.group_writable else -1
+        umask = group_umask() if self.given.group_writable else -1
         for command in self.given.commands(repository=self.repository):
             run_command(command, umask=umask)
         database = folder / "gen3.sqlite3"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,6 +25,8 @@ from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
+from merian_campaign.host.modes import is_shared, shared_with_group
+from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import MEDIUM, read_lines
 from merian_campaign.middleware import bps_run, fitness, processes
 from merian_campaign.middleware.work import read_outcome
@@ -31,6 +34,9 @@ from merian_campaign.middleware.work import read_outcome
 
 class LocalDrivers:
     """Drivers as processes on this host.
+
+    What lies in a submission is read, and run, when nobody else can have written it: else the methods raise
+    `~merian_campaign.host.ownership.UntrustedError`.
 
     Parameters
     ----------
@@ -40,13 +46,25 @@ class LocalDrivers:
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        self._trusted: tuple[str, ...] = ()
+        self._shared = False
+
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+        """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
+        self._trusted = tuple(trusted)
+        self._shared = shared or is_shared(repository)
+
+    def _believe(self, directory: str, path: str) -> None:
+        """Refuse a file of a submission that others may have written; one that is not there is no matter."""
+        if os.path.lexists(path):
+            require_submission(directory, path, trusted=self._trusted)
 
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
 
         On this host the process itself is looked at; of another host only the lease can be judged.
         """
-        if read_outcome(submission.directory) is not None:
+        if self.outcome(submission.directory) is not None:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
@@ -55,17 +73,34 @@ class LocalDrivers:
         return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
-        """Write a submission's files, unless its work was begun: then they stay as they were."""
+        """Write a submission's files, unless its work was begun: then they stay as they were.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may write the folder, or have written in it.
+        """
         paths = SubmissionPaths(directory=directory)
+        require_submission(directory, trusted=self._trusted)
         if Path(paths.started).exists():
             return
         if paths.stack not in files:
             Path(paths.stack).unlink(missing_ok=True)
-        for path, text in files.items():
-            write_if_changed(Path(path), text)
+        with shared_with_group(self._shared):
+            for path, text in files.items():
+                write_if_changed(Path(path), text)
+        # Now that the folders are there: better at once than when hours of work are to be read.
+        require_submission(directory, trusted=self._trusted)
 
     def command(self, submission: SubmissionView) -> tuple[str, ...]:
-        """Return the command that drives a submission, in its stack if it has one."""
+        """Return the command that drives a submission, in its stack if it has one.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what it would run or rest on.
+        """
+        require_submission(submission.directory, trusted=self._trusted)
         words = ("drive", str(submission.id), "--epoch", str(submission.epoch))
         paths = SubmissionPaths(directory=submission.directory)
         if Path(paths.stack).is_file():
@@ -77,12 +112,13 @@ class LocalDrivers:
         paths = SubmissionPaths(directory=submission.directory)
         marker = f"{submission.directory}#driver{submission.epoch}"
         environ = bps_run.environment({**self._environ, **environment}, marker=marker)
-        return processes.start_detached(
-            self.command(submission),
-            directory=Path(submission.directory),
-            log=Path(paths.driver_log),
-            environment=environ,
-        )
+        with shared_with_group(self._shared):
+            return processes.start_detached(
+                self.command(submission),
+                directory=Path(submission.directory),
+                log=Path(paths.driver_log),
+                environment=environ,
+            )
 
     def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down.
@@ -99,27 +135,31 @@ class LocalDrivers:
         DamagedFileError
             Raised if what is there is no file of lines.
         """
+        self._believe(directory, SubmissionPaths(directory=directory).predicted)
         lines = read_lines(SubmissionPaths(directory=directory).predicted, follow=False)
         return parse_predicted(lines, wrong=LineReport() if wrong is None else wrong)
 
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
+        self._believe(directory, SubmissionPaths(directory=directory).harvest)
         lines = read_lines(SubmissionPaths(directory=directory).harvest, follow=False)
         return parse_harvest(lines, wrong=LineReport() if wrong is None else wrong)
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
-        return journal.parse_lines(
-            "\n".join(read_lines(SubmissionPaths(directory=directory).journal, follow=False))
-        )
+        self._believe(directory, SubmissionPaths(directory=directory).journal)
+        lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
+        return journal.parse_lines("\n".join(lines))
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""
         file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
+        self._believe(directory, str(file))
         return parse_block_lines("\n".join(read_lines(file, limit=MEDIUM, follow=False)))
 
     def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
+        self._believe(directory, SubmissionPaths(directory=directory).outcome)
         return read_outcome(directory)
 
     def unfit(self, *, stack: Stack, folder: str) -> str:

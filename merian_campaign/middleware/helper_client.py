@@ -6,12 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host.atomic_files import appending
 from merian_campaign.middleware import processes
 
 
@@ -59,9 +59,9 @@ class ButlerHelper:
         """Start the process without waiting for it, so that its imports run beside other work."""
         if self._process is not None:
             return
-        with Path(self._log).open("ab") as log:
+        with appending(self._log) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "merian_campaign.middleware.butler_helper"],
+                [sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -96,7 +96,7 @@ class ButlerRegistry:
 def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
     """Give the command of the child, in a stack if there is one."""
     if not stack.sets_up:
-        yield (sys.executable, "-m", "merian_campaign.middleware.butler_helper")
+        yield (sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper")
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stack.sh"

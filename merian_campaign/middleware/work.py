@@ -6,7 +6,8 @@ Every method may be repeated: a driver that takes over from a dead one goes thro
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.versions import Versions
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
+from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
@@ -38,12 +40,22 @@ class SubmissionWork:
         Whether our WMS service runs it, stages included.
     environ : `~collections.abc.Mapping`
         The driver's environment.
+    trusted : `~collections.abc.Sequence` [`str`], optional
+        Groups whose members may write the submission.
     """
 
     def __init__(
-        self, *, directory: str, epoch: int, target: Target, warm: bool, environ: Mapping[str, str]
+        self,
+        *,
+        directory: str,
+        epoch: int,
+        target: Target,
+        warm: bool,
+        environ: Mapping[str, str],
+        trusted: Sequence[str] = (),
     ) -> None:
         self.paths = SubmissionPaths(directory=directory)
+        self._trusted = tuple(trusted)
         self._epoch = epoch
         self._target = target
         self._warm = warm
@@ -67,7 +79,14 @@ class SubmissionWork:
         return Path(self.paths.started).exists()
 
     def ended(self) -> bool:
-        """Say whether a driver has written how it ended: then all is done."""
+        """Say whether a driver has written how it ended: then all is done.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what lies in the submission.
+        """
+        require_submission(self.paths.directory, trusted=self._trusted)
         return read_outcome(self.paths.directory) is not None
 
     def mark_started(self) -> None:
@@ -99,7 +118,8 @@ class SubmissionWork:
 
     def _command(self) -> list[str]:
         if not self._warm:
-            return [bps_run.program("bps"), "--long-log", "submit", self.paths.yaml]
+            bps = [sys.executable, "-P", "-m", "merian_campaign.wms.record"]
+            return [*bps, "--long-log", "submit", self.paths.yaml]
         target = self._target
         return bps_run.own(
             "submit", self.paths.directory,
@@ -120,6 +140,7 @@ class SubmissionWork:
         error : `str` or `None`
             Why it could not be done; `None` too when there is no graph and so nothing to collect.
         """
+        require_submission(self.paths.directory, trusted=self._trusted)
         if bps_run.find_graph(self.paths) is None or Path(self.paths.collected).exists():
             return None
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,8 +13,10 @@ from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.pauses import due
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, Verdict
 from merian_campaign.domain.trouble import alone
+from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.outlook import look_at
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.settings import Surroundings
@@ -51,12 +53,21 @@ class Cancelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """Orders of a person to one campaign."""
+    """Orders of a person to one campaign.
+
+    Parameters
+    ----------
+    store, drivers, scheduler, around
+        The world.
+    trusted_by : callable
+        Returns the groups whose members may write a campaign's submissions; never fails.
+    """
 
     store: Store
     drivers: Drivers
     scheduler: Scheduler
     around: Surroundings
+    trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
     def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
         """Return the groups that ``words`` mean for ``verb``: retry, accept or cancel; nothing is done.
@@ -148,7 +159,14 @@ class Control:
             found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
             live = [entry.live for entry in found if entry.live is not None]
             stopped = sum(self._cancel(entry) for entry in found)
-            jobs, trouble = self._cancel_jobs(live)
+            spec = applied_spec(find_campaign(self.store, name))
+            self.drivers.settle_in(
+                trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
+            )
+            try:
+                jobs, trouble = self._cancel_jobs(live)
+            except UntrustedError as error:
+                jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
         return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
 
     def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:

@@ -325,6 +325,19 @@ class Work(Protocol):
 class Drivers(Protocol):
     """Driver processes as a tick sees them, and the files they leave."""
 
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+        """Say for which campaign the other methods are called from now on.
+
+        Parameters
+        ----------
+        trusted : sequence of `str`
+            Groups whose members may write what is read here.
+        repository : `str`
+            Its butler repository: where the group may write that, it may write what is made here.
+        shared : `bool`
+            Whether the group may in any case.
+        """
+
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver."""
 

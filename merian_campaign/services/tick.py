@@ -248,6 +248,9 @@ class Tick:
         )
 
     def _mind(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Mind:
+        self.drivers.settle_in(
+            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
+        )
         outlook: Outlook = look_out(
             snapshot,
             store=self.store,

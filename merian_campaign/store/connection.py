@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
+from merian_campaign.domain.credentials import WrongUrlError, read_url
 from merian_campaign.domain.errors import BadInputError, RefusedRowsError, UnavailableError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.text import one_line, redact
 from merian_campaign.store import storable
 
 if TYPE_CHECKING:
@@ -42,26 +42,23 @@ def libpq_url(url: str) -> str:
     BadInputError
         Raised if it is not a PostgreSQL URL.
     """
-    if not _SCHEME.match(url):
+    try:
+        read_url(url)
+    except WrongUrlError as error:
         raise BadInputError(
-            f"{redacted(url)!r} is not a PostgreSQL URL; write postgresql://USER@HOST/DATABASE "
-            "in MERIAN_CAMPAIGN_DATABASE_URL"
-        )
+            f"what MERIAN_CAMPAIGN_DATABASE_URL says {error}; write postgresql://USER@HOST/DATABASE, and the "
+            "password into ~/.pgpass"
+        ) from None
     return _SCHEME.sub(r"\1://", url)
 
 
 def redacted(url: str) -> str:
     """Return the URL without its password, fit for messages and logs."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
+        found = read_url(url)
+    except WrongUrlError:
         return "(a URL that cannot be read)"
-    user, at, server = parts.netloc.rpartition("@")
-    hidden = [
-        (name, value) for name, value in parse_qsl(parts.query) if name not in {"password", "sslpassword"}
-    ]
-    query = "?" + urlencode(hidden, safe="/", quote_via=quote) if hidden else ""
-    return f"{parts.scheme}://{user.partition(':')[0]}{at}{server}{parts.path}{query}"
+    return redact(found.url)
 
 
 def open_connection(url: str, *, application: str = "merian-campaign") -> Connection:
@@ -80,9 +77,14 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
         Raised if the server cannot be reached or refuses the connection.
     """
     storable.register()
+    libpq_url(url)
+    found = read_url(url)
     with translated(url):
-        connection = psycopg2.connect(
-            libpq_url(url),
+        # The password apart: a URL that libpq cannot read stands in its message.
+        secret: dict[str, Any] = {} if found.password is None else {"password": found.password}
+        connection: Connection = psycopg2.connect(
+            libpq_url(found.url),
+            **secret,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
             application_name=application,
             # A holder of a lock whose machine is gone must not hold it for hours.
@@ -156,7 +158,7 @@ def unavailable(url: str, error: BaseException) -> UnavailableError:
     """
     said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
-    said = re.sub(r' in URI: ".*', "", said)
+    said = redact(re.sub(r' in URI: ".*', "", said))
     return UnavailableError(
         f"the tracking database at {redacted(url)} does not answer: {said}. "
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "

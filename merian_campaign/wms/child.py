@@ -21,6 +21,7 @@ from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
 from merian_campaign.domain.journal import EXCEPTION_BASES
+from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.exceptions import watch_exceptions
@@ -137,9 +138,8 @@ def _redirect(order: Order) -> None:
     os.dup2(null, 0)
     for path in {order.stdout, order.stderr}:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    out = os.open(order.stdout, flags, 0o666)
-    err = out if order.stderr == order.stdout else os.open(order.stderr, flags, 0o666)
+    out = open_append(order.stdout)
+    err = out if order.stderr == order.stdout else open_append(order.stderr)
     os.dup2(out, 1)
     os.dup2(err, 2)
     for descriptor in {null, out, err}:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from merian_campaign.domain.journal import Record, format_line, format_time, parse_lines
+from merian_campaign.host.atomic_files import open_append
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 
@@ -42,6 +43,8 @@ class Journal:
         ------
         OSError
             The file cannot be written.
+        DamagedFileError
+            What lies there is no regular file.
         """
         now = format_time(datetime.now(UTC))
         self._append(format_line(r if r.t else replace(r, t=now)) for r in records)
@@ -61,7 +64,7 @@ class Journal:
 
     def _append(self, lines: Iterable[str]) -> None:
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = open_append(self.path)
         chunk = b""
         for line in lines:
             data = line.encode()

@@ -21,6 +21,7 @@ from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_lo
 from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import Event, QuantumState, Record, Verdict, fold
+from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal import Journal
@@ -197,7 +198,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
     def _run_stage(self, job: ParslJob, commands: list[str], *, traced: bool = False) -> None:
         for path in (job.stdout, job.stderr):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text("")
+            os.close(open_append(path, empty=True))
         self._note(job, verdict=None)
         verdict, code = Verdict.FAILED, None
         try:

@@ -18,8 +18,6 @@ from survey_help import Survey, make_survey
 def home() -> Iterator[Path]:
     """A home directory whose embedded server is stopped at the end."""
     place = Path(tempfile.mkdtemp(prefix="merian-cli-")).resolve()
-    # Others may pass through: run as root, the server has an account of its own.
-    place.chmod(0o711)
     try:
         yield place
     finally:

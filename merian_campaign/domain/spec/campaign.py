@@ -187,6 +187,14 @@ class CampaignSpec(Strict):
                 return step
         raise KeyError(name)
 
+    @property
+    def group_writable(self) -> bool:
+        """Whether it makes a repository that all of a group may write."""
+        return any(
+            isinstance(step, ActionStep) and step.action == "create" and step.arguments.get("group_writable")
+            for step in self.steps
+        )
+
     def output_of(self, step: BpsStep) -> str:
         """Return the chain that collects a step's outputs."""
         return step.output or f"{self.collections.output}/{step.name}"

@@ -64,6 +64,14 @@ class SiteOptions(Strict):
         BeforeValidator(_tuple),
         Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
     ] = ()
+    trusted_groups: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*$")], ...],
+        BeforeValidator(_tuple),
+        Field(
+            description="Unix groups whose members may write the campaigns' work directories, and so run "
+            "commands as whoever ticks."
+        ),
+    ] = ()
     stack: Annotated[
         Stack | None, Field(description="The LSST environment there; a campaign's own stack: goes before it.")
     ] = None

@@ -22,6 +22,7 @@ from merian_campaign.domain.blocks import BlockEvent, BlockLine
 from merian_campaign.domain.sbatch import directive
 from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.slurm_states import FORGOTTEN, Fate, Stage, meaning_of
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.slurm import (
     BusyError,
@@ -255,7 +256,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             *asked.directives,
         ]
         body = self.launcher(command, tasks_per_node, asked.nodes, str(self.script_dir))
-        script.write_text("\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
+        write_atomically(script, "\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
         return script
 
     # Looking ------------------------------------------------------------------------------------------

@@ -266,7 +266,10 @@ class Slurm(CampaignSite):
 
     def _prelude(self, cores: int | None) -> str:
         """Return bash that begins a block: our marks, the driver's paths and umask, the site's text."""
-        names = [DRIVER_MARK, SUBMISSION_MARK, "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", FILE_VARIABLE]
+        names = [
+            *(DRIVER_MARK, SUBMISSION_MARK, FILE_VARIABLE),
+            *("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "LD_LIBRARY_PATH"),
+        ]
         known = {name: os.environ[name] for name in names if name in os.environ}
         exports = [f"export {name}={shlex.quote(value)}" for name, value in known.items()]
         exports += [f"umask {_umask():04o}", *self._stack_again()]

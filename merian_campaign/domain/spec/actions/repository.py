@@ -44,7 +44,12 @@ class Create(Action):
         Field(description="YAML with registry.db, for one on PostgreSQL; empty or left out: SQLite."),
     ] = None
     group_writable: Annotated[
-        bool, Field(description="All of the group may write: chmod ug+rw,g+s and umask 2.")
+        bool,
+        Field(
+            description="All of the group may write, submissions too: chmod ug+rw,g+s, and a umask that "
+            "leaves the group its bits. A group that is not the user's own has to be one of the site's "
+            "trusted_groups."
+        ),
     ] = False
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
