@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from merian_campaign.cli import completion
 from merian_campaign.cli.options import GroupName, Name, Reason
 from merian_campaign.cli.output import note, say
 from merian_campaign.context import Context
@@ -53,7 +54,10 @@ def cancel(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="STEP/KEY; without it, the whole campaign.", metavar="[GROUP]", show_default=False
+            help="STEP/KEY; without it, the whole campaign.",
+            metavar="[GROUP]",
+            show_default=False,
+            autocompletion=completion.groups,
         ),
     ] = None,
 ) -> None:

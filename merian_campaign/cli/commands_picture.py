@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,10 +13,13 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_registry import Campaign, campaign_spec
-from merian_campaign.cli.options import StepOption
+from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.options import Campaign, StepOption
 from merian_campaign.cli.output import note
 from merian_campaign.context import Context
+from merian_campaign.domain.text import one_line
+
+_ORTHO = re.compile(r"""splines\s*=\s*"?ortho"?""")
 
 
 class Format(StrEnum):
@@ -45,17 +49,36 @@ def graph(
             f"--format {form}: Graphviz's `dot` is not there; install it, or use mermaid or dot"
         )
     text = _campaign(campaign, form) if step is None else _pipeline(campaign, step, form)
-    if form in {Format.SVG, Format.PDF}:
-        content = subprocess.run(
-            ["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=True
-        ).stdout
-    else:
-        content = text.encode()
+    content = _drawn(text, form) if form in {Format.SVG, Format.PDF} else text.encode()
     if output is None:
         sys.stdout.buffer.write(content)
         return
     Path(output).write_bytes(content)
     note(f"{output}: written")
+
+
+def _drawn(text: str, form: Format) -> bytes:
+    """Return what Graphviz makes of a graph.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it makes nothing of it.
+    """
+    from merian_campaign.domain.errors import BadInputError
+
+    # Graphviz gives up on some large graphs with edges at right angles, which is how pipelines are drawn.
+    tries = dict.fromkeys((text, _ORTHO.sub("splines=polyline", text), _ORTHO.sub("splines=line", text)))
+    said = ""
+    for number, graph in enumerate(tries):
+        done = subprocess.run(["dot", f"-T{form}"], input=graph.encode(), capture_output=True, check=False)
+        if done.returncode == 0 and done.stdout:
+            if number:
+                note("Graphviz could not draw edges at right angles; they are drawn straight")
+            return done.stdout
+        said = said or done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+    first = one_line(said.partition("\n")[0])
+    raise BadInputError(f"Graphviz's `dot` drew nothing: {first}; --format dot writes what it was given")
 
 
 def _campaign(campaign: str, form: Format) -> str:

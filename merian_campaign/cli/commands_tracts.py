@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_registry import Campaign, campaign_spec
-from merian_campaign.cli.options import AsJson
+from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_json
 from merian_campaign.context import Context
 
