@@ -35,8 +35,8 @@ def options(
         list[str] | None,
         typer.Option(
             "--log-level",
-            help=f"What is logged: {', '.join(logs.LEVELS)}; of {' and '.join(logs.ROOTS)}, of one LOGGER, "
-            "or of all (.=LEVEL). Repeatable.",
+            help=f"What is logged of {' and '.join(logs.ROOTS)}, of a LOGGER, or of all (.=LEVEL): "
+            "ERROR, WARNING, INFO, VERBOSE, DEBUG ... Repeatable.",
             metavar="[LOGGER=]LEVEL",
             show_default=False,
         ),

@@ -20,7 +20,9 @@ def _silent(names: Callable[[typer.Context], list[str]]) -> Callable[[typer.Cont
 
 def _campaign(ctx: typer.Context) -> str:
     """Return what the command line names before: a campaign, or a campaign file."""
-    return str(next((ctx.params[key] for key in ("name", "campaign", "file") if ctx.params.get(key)), ""))
+    # An option whose value is just being written keeps arguments from being assigned to their names.
+    named = [ctx.params[key] for key in ("name", "campaign", "file") if ctx.params.get(key)]
+    return str(next(iter([*named, *ctx.args]), ""))
 
 
 def _campaigns(_: typer.Context) -> list[str]:

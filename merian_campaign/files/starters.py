@@ -67,16 +67,17 @@ def write_starter(kind: str, file: str, *, environ: Mapping[str, str]) -> tuple[
     text = re.sub(rf"^(  output: \S+/runs/){_NAME}$", rf"\g<1>{name}", text, count=1, flags=re.MULTILINE)
     for variable in yaml.safe_load(text)["variables"]:
         if environ.get(variable):
-            value = json.dumps(environ[variable])
-            text = re.sub(
-                rf"^  {variable}: .*$",
-                lambda _, line=f"  {variable}: {value}": line,
-                text,
-                flags=re.MULTILINE,
-            )
+            text = _with_default(text, variable, environ[variable])
     with path.open("x", encoding="utf-8") as handle:
         handle.write(text)
     return path, write_if_changed(beside, json.dumps(schema, indent=1) + "\n")
+
+
+def _with_default(text: str, variable: str, value: str) -> str:
+    """Return a campaign file with another default of a variable."""
+    head, _, rest = text.partition(f"\n  {variable}: ")
+    # What JSON writes as a text, YAML reads as the same.
+    return f"{head}\n  {variable}: {json.dumps(value)}\n{rest.partition('\n')[2]}"
 
 
 def _replaceable(path: Path, *, title: str) -> bool:
