@@ -189,8 +189,8 @@ def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
 def _path(value: Any, base: Path, *, shipped: str | None = None) -> Any:  # noqa: ANN401 - any YAML value
     if not isinstance(value, str) or "://" in value or not value:
         return value
-    if shipped is not None:
-        return str(named_file(str(_home(value)), base, folder=shipped))
+    if shipped is not None and "/" not in value:
+        return str(named_file(value, base, folder=shipped))
     return str((base / _home(value)).resolve())
 
 

@@ -48,13 +48,12 @@ def shipped_names(folder: str) -> tuple[str, ...]:
 
 
 def named_file(value: str, base: Path, *, folder: str) -> Path:
-    """Return the file that a campaign file names.
+    """Return the file of a bare name: in the campaign file's folder, else what comes with the package.
 
     Parameters
     ----------
     value : `str`
-        A path, relative ones from ``base``; or a bare name, which means what comes with the package where
-        no such file lies in ``base``.
+        A name without ``/``.
     base : `~pathlib.Path`
         Folder of the campaign file.
     folder : `str`
@@ -62,6 +61,4 @@ def named_file(value: str, base: Path, *, folder: str) -> Path:
     """
     beside = base / value
     ours = PACKAGE / "shipped" / folder / value
-    if value == Path(value).name and not beside.exists() and ours.is_file():
-        return ours.resolve()
-    return beside.resolve()
+    return (ours if ours.is_file() and not beside.exists() else beside).resolve()
