@@ -25,8 +25,8 @@ from merian_campaign.domain.errors import CampaignError
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
-A campaign file says what to reduce; `apply` records it, `run` (or `tick` from cron) does it and retries
-what failed, `status` and `failures` say how it stands.
+A campaign file says what to reduce, and `init` writes a first one; `apply` records it, `run` (or `tick` \
+from cron) does it and retries what failed, `status` and `failures` say how it stands.
 """
 
 EXIT_UNAVAILABLE = 69

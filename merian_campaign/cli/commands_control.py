@@ -55,7 +55,7 @@ def cancel(
         str | None,
         typer.Argument(
             help="STEP/KEY; without it, the whole campaign.",
-            metavar="[GROUP]",
+            metavar="GROUP",
             show_default=False,
             autocompletion=completion.groups,
         ),

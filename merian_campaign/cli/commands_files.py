@@ -24,7 +24,7 @@ class Starter(StrEnum):
 
 def init(
     file: Annotated[
-        str, typer.Argument(help="File to write, NAME.yaml; the campaign is called NAME.", metavar="[FILE]")
+        str, typer.Argument(help="File to write, NAME.yaml; the campaign is called NAME.", metavar="FILE")
     ] = "campaign.yaml",
     starter: Annotated[
         Starter,

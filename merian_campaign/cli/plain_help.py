@@ -12,6 +12,8 @@ from typer.core import TyperCommand, TyperGroup
 def _plain(param: Any, ctx: Any) -> None:  # noqa: ANN401 - typer brings a click of its own
     """Set what the help shows as the type of a parameter, where a command did not say it itself."""
     if param.param_type_name == "argument":
+        if param.metavar is None and param.nargs == 1:
+            param.metavar = param.name.upper()
         # Typer shows the type of an argument whatever its metavar is.
         param.display_type_rich = lambda ctx: None  # noqa: ARG005 - as typer calls it
         return
