@@ -33,8 +33,9 @@ def init(
 ) -> None:
     """Write a first campaign file, with a remark at what to change; nothing is overwritten.
 
-    Beside it goes the JSON Schema by which editors complete and check it. What the environment has of the
-    file's variables (REPO, SITE; DEMO_DIR) is written into it.
+    Beside it goes the JSON Schema by which editors complete and check it.
+
+    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it.
     """
     from merian_campaign.files.starters import write_starter
 
