@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 from typing import Any
@@ -19,22 +20,36 @@ from merian_campaign.cli import (
     commands_run,
     commands_stack,
     commands_system,
+    commands_top,
     commands_tracts,
     commands_transfer,
     output,
 )
+from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.text import one_line, redact
 from merian_campaign.domain.trouble import words_of
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
-A campaign file says what to reduce; `apply` records it, `run` (or `tick` from cron) does it and retries
-what failed, `status` and `failures` say how it stands.
+A campaign file says what to reduce, and `init` writes a first one; `apply` records it, `run` (or `tick` \
+from cron) does it and retries what failed, `status` and `failures` say how it stands.
 """
 
 EXIT_UNAVAILABLE = 69
 """The middleware cannot be imported, or there is no memory (``sysexits.h``)."""
+
+_MIDDLEWARE = (
+    "the LSST middleware, which is not there; run it inside the stack of the campaign, which "
+    "`merian-campaign stack FILE|NAME` shows, or, without one: pip install 'merian-campaign[middleware]'"
+)
+_MISSING = {
+    "lsst": _MIDDLEWARE,
+    "parsl": _MIDDLEWARE,
+    "psycopg2": "psycopg2, which is not there; install it as this environment installs things (conda install "
+    "psycopg2), or: pip install 'merian-campaign[binary]'",
+}
+"""Packages that are no requirements, and what to do without them."""
 
 EXIT_INPUT_OUTPUT = 74
 """A file or folder cannot be read or written (``sysexits.h``)."""
@@ -42,13 +57,16 @@ EXIT_INPUT_OUTPUT = 74
 EXIT_INTERRUPTED = 130
 """Ctrl-C."""
 
-app = typer.Typer(
+_LOG = logging.getLogger("merian_campaign")
+
+app = PlainTyper(
     name="merian-campaign",
     help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+commands_top.register(app)
 commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
@@ -108,13 +126,11 @@ def _failed(error: Exception) -> int:
     """Print why a command ended; of what nobody foresaw, the traceback."""
     match error:
         case CampaignError():
+            _LOG.info("ends with exit status %d: %s", error.exit_code, redact(str(error)))
             output.complain(str(error))
             return error.exit_code
-        case ModuleNotFoundError() if (error.name or "").partition(".")[0] == "lsst":
-            output.complain(
-                f"this command needs the LSST middleware ({error.name} is not there); run it "
-                "inside the stack of the campaign, which `merian-campaign stack FILE|NAME` shows"
-            )
+        case ModuleNotFoundError() if needed := _MISSING.get((error.name or "").partition(".")[0]):
+            output.complain(f"this command needs {needed}")
             return EXIT_UNAVAILABLE
         case OSError():
             output.complain(words_of(error))

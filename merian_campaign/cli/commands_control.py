@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from merian_campaign.cli import completion
 from merian_campaign.cli.options import GroupNames, Name, Reason, VerdictOption, Yes
 from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.context import Context
@@ -99,6 +100,7 @@ def cancel(
             help="STEP/KEY, STEP, or patterns of them; without any, the whole campaign.",
             metavar="[GROUP]...",
             show_default=False,
+            autocompletion=completion.groups,
         ),
     ] = None,
     yes: Yes = False,

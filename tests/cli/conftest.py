@@ -28,7 +28,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def url(home: Path) -> str:
     """URL of the embedded database."""
-    return run_program("db", "url", home=home).stdout.strip()
+    return run_program("db", "url", "--libpq", home=home).stdout.strip()
 
 
 @pytest.fixture

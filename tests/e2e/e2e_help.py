@@ -63,7 +63,7 @@ class Installation:
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Query the tracking database."""
-        url = self.run("db", "url").stdout.strip()
+        url = self.run("db", "url", "--libpq").stdout.strip()
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()

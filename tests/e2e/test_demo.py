@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None
     assert done.stdout == ""
     assert reduced.query(sql) == rows
     assert file_times(reduced.demo) == files
+
+
+def test_what_the_demo_ends_with_can_be_pasted_into_a_shell(reduced: Installation, tmp_path: Path) -> None:
+    text = (reduced.root / "demo.out").read_text()
+    lines = text.rstrip().partition("Look further\n")[2].splitlines()
+    assert len(lines) == 6
+    done = subprocess.run(
+        ["bash", "-e"], input="\n".join(lines), cwd=tmp_path, env=reduced.environ | {"PAGER": "cat"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for piece in ("step3/tract9814", "DECam/runs/demo", "night20210318", "out_of_memory", "mine.yaml"):
+        assert piece in done.stdout
+    # The campaign that the last line wrote is fit for this repository.
+    checked = reduced.run("validate", str(tmp_path / "mine.yaml"))
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_the_demo_ends_with_board_verdicts_sql_and_places(reduced: Installation) -> None:

@@ -307,6 +307,37 @@ def test_a_name_means_a_site_of_ones_own_first(survey: Survey) -> None:
     assert survey.load(environment).spec.site == f"{own}/local.yaml"
 
 
+def test_what_comes_with_the_package_needs_no_path(survey: Survey) -> None:
+    shipped = Path(__file__).parents[2]
+    survey.edit("[base.yaml]", "[base.yaml, resources.yaml]")
+    survey.edit("rules.yaml", "failure-rules.yaml")
+    survey.edit("site: local", "site: tiger")
+    survey.edit("after: [step1]", "after: [step1]\n    include: [clustering.yaml]")
+    spec = survey.load().spec
+    # What lies beside the file goes before it.
+    assert spec.include == (f"{survey.folder}/base.yaml", f"{shipped}/bps_configs/resources.yaml")
+    assert spec.failure_rules == f"{shipped}/campaign/failure-rules.yaml"
+    assert spec.site == f"{shipped}/site/tiger.yaml"
+    step = spec.steps[1]
+    assert isinstance(step, BpsStep)
+    assert step.include == (f"{shipped}/bps_configs/clustering.yaml",)
+    (survey.folder / "base.yaml").unlink()
+    assert survey.load().spec.include[0] == f"{shipped}/bps_configs/base.yaml"
+
+
+def test_a_path_is_never_taken_for_a_name(survey: Survey) -> None:
+    survey.edit("[base.yaml]", "[./resources.yaml]")
+    assert "resources.yaml does not exist" in survey.complaint()[0]
+
+
+def test_a_campaign_file_knows_where_the_package_lies(survey: Survey) -> None:
+    package = Path(__file__).parents[2] / "merian_campaign"
+    survey.edit("pipe.yaml#step1", "${MERIAN_CAMPAIGN_PACKAGE}/demo/pipelines/DRP-Merian.yaml#step1")
+    step = survey.load({"MERIAN_CAMPAIGN_PACKAGE": "/nowhere"}).spec.steps[0]
+    assert isinstance(step, BpsStep)
+    assert step.pipeline == f"{package}/demo/pipelines/DRP-Merian.yaml#step1"
+
+
 def test_a_file_is_the_same_however_it_is_named(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:
     (survey.folder / "other").mkdir()
     monkeypatch.chdir(survey.folder / "other")
