@@ -6,11 +6,14 @@ import json
 import subprocess
 from collections.abc import Iterator
 
+import psycopg2
 import pytest
 from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import Context
-from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 
 @pytest.fixture
@@ -75,3 +78,47 @@ def test_one_group_that_is_named_needs_no_yes(cli: Cli) -> None:
     assert states(cli) == {
         "step1/all": "cancelled", "step3/tract9813": "done", "step3/tract9814": "cancelled",
     }  # fmt: skip
+
+
+def test_a_campaign_that_this_release_does_not_understand(
+    cli: Cli, context: Context, sql: psycopg2.extensions.connection
+) -> None:
+    """It is told what to do; it can be cancelled; and it is no concern of other campaigns."""
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "UPDATE revision SET spec = spec || '{\"butler\": 7}' WHERE campaign_id ="
+            " (SELECT id FROM campaign WHERE name = %s)",
+            [cli.name],
+        )
+    for order in (context.tick.run, context.tick.plan):
+        with pytest.raises(
+            BadInputError, match=r"revision 1: as it was applied, .*: butler: .*apply it again"
+        ):
+            order(cli.name)
+    assert cli.name in {campaign.name for campaign in context.store.campaigns()}
+    assert context.control.cancel(cli.name).submissions == 0
+    assert set(states(cli).values()) == {"cancelled"}
+
+
+def test_who_waits_for_the_next_try_need_not_wait(
+    cli: Cli, context: Context, sql: psycopg2.extensions.connection
+) -> None:
+    group = context.store.snapshot(cli.name).groups[0]
+    context.store.move_group(
+        group_id=group.id, state=GroupState.READY, reason="", actor="t", now=context.clock()
+    )
+    made = context.store.prepare_submission(
+        group_id=group.id, number=1, run_collection=cli.name, repository="/repo", directory=f"/x/{cli.name}",
+        remedy=Remedy(), reason="first", actor="t", now=context.clock(),
+    )  # fmt: skip
+    context.store.harvest(
+        submission_id=made.id, quanta=(), outcome=SubmissionOutcome.FAILED, actor="t", now=context.clock(),
+        reason="OSError: No space left on device",
+    )  # fmt: skip
+    context.tick.run(cli.name)
+    waiting = context.store.snapshot(cli.name).group(group.id)
+    assert (waiting.state, "next try at" in waiting.reason) == (GroupState.READY, True)
+    assert "step1/all: ready" in cli("retry", cli.name, "step1").fine()
+    with sql.cursor() as cursor:
+        cursor.execute('SELECT attempts_from FROM "group" WHERE id = %s', [group.id])
+        assert cursor.fetchone() == (1,)
