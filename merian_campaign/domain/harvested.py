@@ -96,6 +96,11 @@ class LineReport:
         if len(self._words) < _MOST_TOLD:
             self._words.append(words)
 
+    def join(self, other: LineReport) -> None:
+        """Add what another report says."""
+        self.number += other.number
+        self._words += other._words[: _MOST_TOLD - len(self._words)]
+
     def __str__(self) -> str:
         more = self.number - len(self._words)
         return "; ".join([*self._words, *([f"and {more} lines more"] if more else [])])

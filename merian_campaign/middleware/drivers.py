@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
@@ -27,9 +28,13 @@ from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
-from merian_campaign.host.regular_files import MEDIUM, read_lines
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
 from merian_campaign.middleware import bps_run, fitness, processes
 from merian_campaign.middleware.work import read_outcome
+
+
+class _LineParser[Q](Protocol):
+    def __call__(self, lines: Iterable[str | bytes], *, wrong: LineReport | None) -> tuple[Q, ...]: ...
 
 
 class LocalDrivers:
@@ -133,17 +138,25 @@ class LocalDrivers:
         Raises
         ------
         DamagedFileError
-            Raised if what is there is no file of lines.
+            Raised if what is there is no file of lines, or none of its lines can be taken.
         """
-        self._believe(directory, SubmissionPaths(directory=directory).predicted)
-        lines = read_lines(SubmissionPaths(directory=directory).predicted, follow=False)
-        return parse_predicted(lines, wrong=LineReport() if wrong is None else wrong)
+        return self._quanta(directory, SubmissionPaths(directory=directory).predicted, parse_predicted, wrong)
 
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
-        self._believe(directory, SubmissionPaths(directory=directory).harvest)
-        lines = read_lines(SubmissionPaths(directory=directory).harvest, follow=False)
-        return parse_harvest(lines, wrong=LineReport() if wrong is None else wrong)
+        return self._quanta(directory, SubmissionPaths(directory=directory).harvest, parse_harvest, wrong)
+
+    def _quanta[Q](
+        self, directory: str, path: str, parse: _LineParser[Q], wrong: LineReport | None
+    ) -> tuple[Q, ...]:
+        self._believe(directory, path)
+        found = LineReport()
+        quanta = parse(read_lines(path, follow=False), wrong=found)
+        if found.number and not quanta:
+            raise DamagedFileError(path, str(found))
+        if wrong is not None:
+            wrong.join(found)
+        return quanta
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
