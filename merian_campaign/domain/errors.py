@@ -15,6 +15,7 @@ MOST_PROBLEMS: Final = 50
 """Problems of a file that are shown; more are counted. A file of something else altogether has a million."""
 
 _LONGEST_MESSAGE: Final = 1000
+_LONGEST_SAID: Final = 100_000
 
 
 class CampaignError(Exception):
@@ -23,10 +24,13 @@ class CampaignError(Exception):
     Parameters
     ----------
     message : `str`
-        What was found, where, and what to do.
+        What was found, where, and what to do. Names and values in it come from outside: it is made inert.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(clean(message, limit=_LONGEST_SAID))
 
 
 class BadInputError(CampaignError):

@@ -34,12 +34,13 @@ __all__ = [
     "wrong_value",
 ]
 
-MOST_BYTES: Final = 8 << 20
-"""Bytes of a YAML file. The largest that a person writes, a list of 100,000 exposures, has one; longer lists
-of ids lie in files of their own."""
+MOST_BYTES: Final = 4 << 20
+"""Bytes of a YAML file. One with a list of 40,000 exposures has less than half of a million; longer lists of
+ids lie in files of their own."""
 
-MOST_VALUES: Final = 200_000
-"""Values of a document, aliases counted as often as they are used: about 200 MB while it is read."""
+MOST_VALUES: Final = 50_000
+"""Values of a document, aliases counted as often as they are used: less than a second of reading, less than
+100 MB. A campaign file of a data release has some 500."""
 
 DEEPEST: Final = 32
 """Levels of a document; a campaign file has six. PyYAML's composer recurses in C and crashes at 20,000."""
@@ -197,6 +198,7 @@ class _Count:
     open: list[_Collection] = field(default_factory=list)
     anchors: dict[str, int] = field(default_factory=dict)
     pending: set[str] = field(default_factory=set)
+    total: int = 0
 
     def begin(self, anchor: str | None, line: int) -> None:
         """Begin a list or mapping."""
@@ -205,21 +207,23 @@ class _Count:
         if anchor is not None:
             self.pending.add(anchor)
         self.open.append(_Collection(anchor))
+        self.total += 1
 
-    def end(self, line: int) -> None:
+    def end(self) -> None:
         """End it."""
         done = self.open.pop()
         if done.anchor is not None:
             self.anchors[done.anchor] = done.values
             self.pending.discard(done.anchor)
-        self.add(done.values, line)
+        if self.open:  # counted already
+            self.open[-1].values += done.values
 
     def add(self, number: int, line: int) -> None:
         """Count values of the list or mapping around them."""
-        if not self.open:
-            return
-        self.open[-1].values += number
-        if sum(each.values for each in self.open) > MOST_VALUES:
+        if self.open:
+            self.open[-1].values += number
+        self.total += number
+        if self.total > MOST_VALUES:
             raise WrongYamlError(f"more than {MOST_VALUES} values, those behind aliases included", line)
 
     def alias(self, name: str, line: int) -> None:
@@ -242,7 +246,7 @@ def _check(text: str) -> None:
             case yaml.SequenceStartEvent() | yaml.MappingStartEvent():
                 count.begin(event.anchor, line)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                count.end(line)
+                count.end()
                 continue
             case yaml.ScalarEvent():
                 _check_scalar(event, line)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig
 from lsst.daf.butler import Config
@@ -141,6 +141,7 @@ def in_bash(command: str) -> list[str]:
     return done.stdout.split("\0")[:-1]
 
 
+@settings(max_examples=40)
 @given(document=documents())
 def test_bps_and_bash_read_what_the_model_says(folder: Path, document: dict[str, Any]) -> None:
     spec = accepted(document)
@@ -193,6 +194,7 @@ def test_most_of_the_documents_are_accepted() -> None:
     """The property above is about something: these are typical ones."""
     taken = []
 
+    @settings(max_examples=20)
     @given(document=documents())
     def count(document: dict[str, Any]) -> None:
         taken.append(accepted(document) is not None)
