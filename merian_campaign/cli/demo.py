@@ -13,6 +13,7 @@ from merian_campaign.cli.output import console, note, show
 from merian_campaign.context import Context
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.text import redact
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view
 
@@ -97,7 +98,6 @@ def _clear(context: Context, directory: Path) -> None:
 
 def _show_end(context: Context, status: Status, directory: Path) -> None:
     """Print the board, the failures with their verdicts, and where to look further."""
-    from merian_campaign.store.connection import redacted  # noqa: PLC0415
     from merian_campaign.store.server import database_url  # noqa: PLC0415
 
     screen = console()
@@ -107,7 +107,7 @@ def _show_end(context: Context, status: Status, directory: Path) -> None:
         screen.print("Quanta that did not succeed at once, and how they ended:", style="bold")
         show(failures_view(rows))
     screen.print("Look further", style="bold")
-    screen.print(f'psql "{redacted(database_url(context.environ))}"', markup=False, soft_wrap=True)
+    screen.print(f'psql "{redact(database_url(context.environ))}"', markup=False, soft_wrap=True)
     screen.print(escape(_SQL), soft_wrap=True)
     screen.print(f"submit YAMLs, logs   {directory / 'submissions' / NAME}", markup=False, soft_wrap=True)
     screen.print(f"butler repository    {directory / 'repo'}", markup=False, soft_wrap=True)
