@@ -70,7 +70,10 @@ def redacted(url: str) -> str:
         found = read_url(url)
     except WrongUrlError:
         return "(a URL that cannot be read)"
-    return redact(found.url)
+    # Where its password is kept says nothing of the database.
+    place, _, query = found.url.partition("?")
+    kept = [pair for pair in query.split("&") if pair and not pair.startswith("passfile=")]
+    return redact(place + (f"?{'&'.join(kept)}" if kept else ""))
 
 
 def open_connection(url: str, *, application: str = "merian-campaign") -> Connection:

@@ -470,9 +470,7 @@ LEFT_BEHIND = (
 )
 """Files that programs leave behind, where others may write."""
 
-UNHARDENED = frozenset(
-    {"journal", "blocks", "predicted", "harvest", "findings", "versions", "lease", "ledger"}
-)
+UNHARDENED: frozenset[str] = frozenset()
 """Kinds whose readers do not hold yet; the soak leaves them out. None may be added."""
 
 TARGETS = {target.name: target for target in (*WRITTEN, *LEFT_BEHIND)}
