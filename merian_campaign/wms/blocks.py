@@ -13,6 +13,8 @@ from merian_campaign.domain.blocks import (
 )
 from merian_campaign.domain.journal import format_time
 from merian_campaign.domain.slurm import comment_of
+from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import MEDIUM, read_lines
 
 __all__ = ["BlockBook"]
 
@@ -42,7 +44,7 @@ class BlockBook:
             The file cannot be written; then nothing must be submitted.
         """
         text = format_block_line(replace(line, t=format_time(datetime.now(UTC))))
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_append(self._path)
         try:
             os.write(fd, text.encode())
             os.fsync(fd)
@@ -51,7 +53,4 @@ class BlockBook:
 
     def read(self) -> tuple[BlockLine, ...]:
         """Return the lines so far; none when there never was a Slurm job."""
-        try:
-            return parse_block_lines(self._path.read_text(errors="replace"))
-        except FileNotFoundError:
-            return ()
+        return parse_block_lines("\n".join(read_lines(self._path, limit=MEDIUM)))
