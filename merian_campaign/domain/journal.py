@@ -241,12 +241,18 @@ def parse_lines(text: str) -> tuple[Record, ...]:
         In the order of the file.
     """
     whole = text[: text.rfind("\n") + 1]
-    found = (_to_record(last_object(line, start=_START)) for line in whole.split("\n"))
+    found = (
+        _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED)
+        for line in whole.split("\n")
+    )
     return tuple(record for record in found if record is not None)
 
 
-def _to_record(values: object) -> Record | None:
-    """Return a record from a decoded object; values of the wrong type or out of range read as unknown."""
+def _to_record(values: object, *, small: bool) -> Record | None:
+    """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
+
+    What is in it is clean; the evidence of a ``small`` line needs no other bound.
+    """
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         return None
     quanta = values.get("quanta")
@@ -264,7 +270,7 @@ def _to_record(values: object) -> Record | None:
         exit=_status(values.get("exit")),
         signal=_status(values.get("signal")),
         verdict=_text(values.get("verdict")),
-        evidence=_bounded(evidence) if isinstance(evidence, dict) else {},
+        evidence=(evidence if small else _bounded(evidence)) if isinstance(evidence, dict) else {},
         peak_mb=_number(values.get("peak_mb")),
         requested_mb=_number(values.get("requested_mb")),
         cpu_s=_number(values.get("cpu_s")),

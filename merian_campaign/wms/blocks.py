@@ -14,6 +14,7 @@ from merian_campaign.domain.blocks import (
 from merian_campaign.domain.journal import format_time
 from merian_campaign.domain.slurm import comment_of
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import MEDIUM, read_lines
 
 __all__ = ["BlockBook"]
 
@@ -52,7 +53,4 @@ class BlockBook:
 
     def read(self) -> tuple[BlockLine, ...]:
         """Return the lines so far; none when there never was a Slurm job."""
-        try:
-            return parse_block_lines(self._path.read_text(errors="replace"))
-        except FileNotFoundError:
-            return ()
+        return parse_block_lines("\n".join(read_lines(self._path, limit=MEDIUM)))
