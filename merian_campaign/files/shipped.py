@@ -6,9 +6,11 @@ copy there is; a wheel and an sdist hold the files themselves. Nothing else know
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.files.paths import absolute, is_file
 
 PACKAGE = Path(__file__).resolve().parents[1]
 """Folder of the installed package; `${MERIAN_CAMPAIGN_PACKAGE}` in campaign files."""
@@ -59,6 +61,5 @@ def named_file(value: str, base: Path, *, folder: str) -> Path:
     folder : `str`
         As `shipped` has it.
     """
-    beside = base / value
     ours = PACKAGE / "shipped" / folder / value
-    return (ours if ours.is_file() and not beside.exists() else beside).resolve()
+    return Path(absolute(str(ours) if is_file(ours) and not os.path.lexists(base / value) else value, base))

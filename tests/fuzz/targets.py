@@ -339,7 +339,7 @@ LEFT_BEHIND = (
                 {
                     "uuid": QUANTUM,
                     "task": "isr",
-                    "data_id": "{visit: 1}",
+                    "data_id": "visit=1",
                     "dimensions": {"visit": 1, "band": "g"},
                     "after": [QUANTUM],
                 }
@@ -355,7 +355,7 @@ LEFT_BEHIND = (
                 {
                     "uuid": QUANTUM,
                     "task": "isr",
-                    "data_id": "{visit: 1}",
+                    "data_id": "visit=1",
                     "dimensions": {"visit": 1},
                     "status": "failed",
                     "caveats": "",
@@ -384,10 +384,10 @@ LEFT_BEHIND = (
                 {
                     "version": 1,
                     "epoch": 1,
-                    "exit_status": 10,
+                    "end": "ran",
                     "reason": "",
-                    "graph": "built",
-                    "collected": True,
+                    "exit_code": 10,
+                    "needs_person": False,
                 }
             ),
         ),
@@ -449,8 +449,8 @@ LEFT_BEHIND = (
                     "incomplete": [],
                     "skymaps": {},
                     "versions": {"a": "1"},
-                    "butler_file": {"path": "export.yaml", "size": 1, "sha256": "0"},
-                    "files": [{"path": "f/a.fits", "size": 3, "sha256": "0"}],
+                    "butler_file": {"path": "export.yaml", "size": 1, "sha256": "0" * 64},
+                    "files": [{"path": "f/a.fits", "size": 3, "sha256": "0" * 64}],
                 }
             ),
         ),
