@@ -24,13 +24,13 @@ _NIGHTS = re.compile(r"\s*[0-9]+\s*-\s*[0-9]{8}\s*")
 class Everything(Strict):
     """One group that takes all the step's query selects."""
 
-    kind: Literal["everything"] = "everything"
+    kind: Annotated[Literal["everything"], Field(description="Which rule it is.")] = "everything"
 
 
 class ByTract(Strict):
     """One group a tract; the campaign's tracts unless the step lists its own."""
 
-    kind: Literal["tract"] = "tract"
+    kind: Annotated[Literal["tract"], Field(description="Which rule it is.")] = "tract"
     tracts: Annotated[Integers | None, Field(description="Tracts and ranges; default: the campaign's.")] = (
         None
     )
@@ -39,7 +39,7 @@ class ByTract(Strict):
 class Discover(Strict):
     """Tracts that the campaign's visits overlap, once those are defined."""
 
-    discover: Literal[True] = True
+    discover: Annotated[Literal[True], Field(description="Always true.")] = True
     min_visits: Annotated[int, Field(ge=1, description="Tracts with fewer visits are left out.")] = 1
 
 
@@ -92,7 +92,7 @@ def _as_date(text: str) -> date:
 class ByDayObs(Strict):
     """One group an observing night."""
 
-    kind: Literal["day_obs"] = "day_obs"
+    kind: Annotated[Literal["day_obs"], Field(description="Which rule it is.")] = "day_obs"
     nights: Annotated[
         tuple[int, ...],
         BeforeValidator(_days),
@@ -103,7 +103,7 @@ class ByDayObs(Strict):
 class Chunks(Strict):
     """Groups of at most ``size`` exposures or visits, in ascending order of their ids."""
 
-    kind: Literal["exposure", "visit"]
+    kind: Annotated[Literal["exposure", "visit"], Field(description="What is cut into chunks.")]
     ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
     size: Annotated[int, Field(ge=1, description="Largest number of ids in one group.")]
 
@@ -111,9 +111,11 @@ class Chunks(Strict):
 class Lists(Strict):
     """Groups with names, each an explicit list of ids of one dimension."""
 
-    kind: Literal["lists"] = "lists"
-    dimension: Literal["exposure", "visit", "tract", "day_obs"]
-    lists: Annotated[Mapping[Name, Integers], Field(min_length=1)]
+    kind: Annotated[Literal["lists"], Field(description="Which rule it is.")] = "lists"
+    dimension: Annotated[
+        Literal["exposure", "visit", "tract", "day_obs"], Field(description="What the lists are of.")
+    ]
+    lists: Annotated[Mapping[Name, Integers], Field(min_length=1, description="Ids and ranges by name.")]
 
     @model_validator(mode="after")
     def _check(self) -> Lists:

@@ -13,9 +13,9 @@ from merian_campaign.domain.spec.stack import Stack
 class DriverOptions(Strict):
     """What a driver's Slurm job asks for; what is left out is the cluster's default."""
 
-    partition: str | None = None
-    account: str | None = None
-    qos: str | None = None
+    partition: Annotated[str | None, Field(description="As in Slurm.")] = None
+    account: Annotated[str | None, Field(description="As in Slurm.")] = None
+    qos: Annotated[str | None, Field(description="As in Slurm.")] = None
     time: Annotated[
         Walltime, Field(description='Quoted "D-HH:MM:SS"; longer than a submission takes, queues included.')
     ] = "1-00:00:00"
@@ -36,12 +36,12 @@ class Larger(Strict):
     """Blocks to fall back on when a task's request does not fit the site's own; what is left out stays."""
 
     mem_per_node: Annotated[int, Field(ge=1, description="GB a node.")]
-    partition: str | None = None
-    cores_per_node: Annotated[int | None, Field(ge=1)] = None
-    walltime: Walltime | None = None
-    qos: str | None = None
-    constraint: str | None = None
-    max_blocks: Annotated[int | None, Field(ge=1)] = None
+    partition: Annotated[str | None, Field(description="As in Slurm.")] = None
+    cores_per_node: Annotated[int | None, Field(ge=1, description="Cores, and workers, a node.")] = None
+    walltime: Annotated[Walltime | None, Field(description='Of a block, quoted "HH:MM:SS".')] = None
+    qos: Annotated[str | None, Field(description="As in Slurm.")] = None
+    constraint: Annotated[str | None, Field(description="As in Slurm.")] = None
+    max_blocks: Annotated[int | None, Field(ge=1, description="Blocks at once.")] = None
 
 
 def _tuple(value: object) -> object:
@@ -55,7 +55,9 @@ class SiteOptions(Strict):
         Literal["process", "slurm"],
         Field(description="process: on the host of the tick; slurm: a job of its own."),
     ] = "process"
-    driver_options: DriverOptions = DriverOptions()
+    driver_options: Annotated[
+        DriverOptions, Field(description="With driver: slurm, what its job asks for.")
+    ] = DriverOptions()
     larger: Annotated[
         tuple[Larger, ...],
         BeforeValidator(_tuple),

@@ -63,7 +63,10 @@ class Resources(Strict):
 
     memory: Annotated[int | None, Field(ge=1, description="requestMemory, MiB.")] = None
     memory_max: Annotated[int | None, Field(ge=1, description="requestMemoryMax, MiB.")] = None
-    memory_multiplier: Annotated[float | None, Field(gt=1, strict=False, allow_inf_nan=False)] = None
+    memory_multiplier: Annotated[
+        float | None,
+        Field(gt=1, strict=False, allow_inf_nan=False, description="Instead of the afterburner's."),
+    ] = None
     cpus: Annotated[int | None, Field(ge=1, description="requestCpus.")] = None
     walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
 
@@ -73,7 +76,10 @@ class Afterburner(Strict):
 
     max_attempts: Annotated[int, Field(ge=1, description="Charged attempts a quantum may have.")] = 3
     max_submissions: Annotated[int, Field(ge=1, description="Submissions a group may have.")] = 6
-    memory_multiplier: Annotated[float, Field(gt=1, strict=False, allow_inf_nan=False)] = 2.0
+    memory_multiplier: Annotated[
+        float,
+        Field(gt=1, strict=False, allow_inf_nan=False, description="Of the request, at each memory failure."),
+    ] = 2.0
     memory_max: Annotated[int, Field(ge=1, description="Largest request, MiB.")] = 491_520
     workers: Annotated[
         int | None,
@@ -82,9 +88,13 @@ class Afterburner(Strict):
 
 
 class _StepBase(Strict):
-    name: Name
-    description: str = ""
-    after: Annotated[tuple[After, ...], BeforeValidator(_after)] = ()
+    name: Annotated[Name, Field(description="Unique in the file; part of collections and folders.")]
+    description: Annotated[str, Field(description="For people.")] = ""
+    after: Annotated[
+        tuple[After, ...],
+        BeforeValidator(_after),
+        Field(description="Steps that have to be done before, by name or with conditions."),
+    ] = ()
     priority: Annotated[
         int, Field(ge=0, le=10_000, description="Of groups that are ready, those of higher ones start first.")
     ] = 0
@@ -102,7 +112,7 @@ class BpsStep(_StepBase):
     select: Annotated[Select, Field(description="Exposures by what the registry knows; added to where.")] = (
         Select()
     )
-    group_by: Grouping = Everything()
+    group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
         tuple[str, ...] | None,
         BeforeValidator(_tuple),
