@@ -1,13 +1,14 @@
 """Writes into the documentation what the program knows of itself: models, commands, tables, states.
 
-A page holds ``<!-- generated: NAME -->`` where the text of `GENERATED[NAME]` belongs. It is put there when Sphinx
-reads the page, so nothing that is generated lies in the repository.
+A page holds ``<!-- generated: NAME -->`` where the text of `GENERATED[NAME]` belongs. It is put there when
+Sphinx reads the page, so nothing that is generated lies in the repository.
 """
 
 from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +55,7 @@ _TITLES = {
     "FailureRules": "The file of rules",
     "FailureRule": "A rule",
 }
-"""In which order models appear, and under which heading; a model that is new comes last, under its own name."""
+"""In which order models appear, and under which heading; a new model comes last, under its own name."""
 
 
 # -- models --------------------------------------------------------------------------------------------
@@ -150,21 +151,17 @@ def _words(field: Mapping[str, Any]) -> str:
 
 
 def _plain(field: Mapping[str, Any]) -> str:
-    match field.get("type"):
-        case "integer":
-            return f"whole number{_range(field)}"
-        case "number":
-            return f"number{_range(field)}"
-        case "boolean":
-            return "`true`, `false`"
-        case "array":
-            return f"list of {_words(field.get('items', {}))}"
-        case "object":
-            inner = next(iter(field.get("patternProperties", {}).values()), field.get("additionalProperties"))
-            return f"mapping of names to {_words(inner)}" if isinstance(inner, dict) and inner else "mapping"
-        case "string":
-            return "name" if "A-Za-z" in field.get("pattern", "") else "text"
-    return "any"
+    kind = field.get("type")
+    if kind in {"integer", "number"}:
+        return f"{'whole number' if kind == 'integer' else 'number'}{_range(field)}"
+    if kind == "array":
+        return f"list of {_words(field.get('items', {}))}"
+    if kind == "object":
+        inner = next(iter(field.get("patternProperties", {}).values()), field.get("additionalProperties"))
+        return f"mapping of names to {_words(inner)}" if isinstance(inner, dict) and inner else "mapping"
+    if kind == "string":
+        return "name" if "A-Za-z" in field.get("pattern", "") else "text"
+    return "`true`, `false`" if kind == "boolean" else "any"
 
 
 def _link(name: str) -> str:
@@ -203,16 +200,32 @@ def commands() -> Iterator[tuple[str, Any]]:
         if inner is None:
             yield name, command
         else:
-            yield from ((f"{name} {below}", inner[below]) for below in sorted(inner) if not inner[below].hidden)
+            yield from (
+                (f"{name} {below}", inner[below]) for below in sorted(inner) if not inner[below].hidden
+            )
 
 
 def _command(words: str, command: Any) -> str:  # noqa: ANN401 - the parser's own class
-    shown = [entry for entry in command.params if not getattr(entry, "hidden", False) and entry.name != "help"]
+    shown = [
+        entry for entry in command.params if not getattr(entry, "hidden", False) and entry.name != "help"
+    ]
     arguments = [entry for entry in shown if entry.param_type_name == "argument"]
     options = [entry for entry in shown if entry.param_type_name == "option"]
-    usage = " ".join([f"merian-campaign {words}", *map(_metavar, arguments), *(["[OPTIONS]"] if options else [])])
+    usage = " ".join(
+        [f"merian-campaign {words}", *map(_metavar, arguments), *(["[OPTIONS]"] if options else [])]
+    )
     help_text = inspect.cleandoc(command.help or "")
-    lines = [f"(command-{words.replace(' ', '-')})=", f"## {words}", "", "```text", usage, "```", "", help_text, ""]
+    lines = [
+        f"(command-{words.replace(' ', '-')})=",
+        f"## {words}",
+        "",
+        "```text",
+        usage,
+        "```",
+        "",
+        help_text,
+        "",
+    ]
     if arguments or options:
         lines += ["| Argument, option | Meaning |", "|---|---|"]
     lines += [_row(f"`{_metavar(entry)}`", _meaning(entry)) for entry in arguments]
@@ -266,7 +279,9 @@ def view_reference() -> str:
 def table_reference() -> str:
     """Return the tables with their columns."""
     rows = [
-        _row(f"`{table.name}`", f"{table.comment}.", ", ".join(f"`{column.name}`" for column in table.columns))
+        _row(
+            f"`{table.name}`", f"{table.comment}.", ", ".join(f"`{column.name}`" for column in table.columns)
+        )
         for table in schema.metadata.sorted_tables
     ]
     return "\n".join(["| Table | One row | Columns |", "|---|---|---|", *rows, ""])
@@ -280,8 +295,12 @@ def _members(kind: type[StrEnum]) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(kind))
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
     found: dict[str, str] = {}
-    for before, node in zip(body, body[1:], strict=False):
-        if isinstance(before, ast.Assign) and isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+    for before, node in itertools.pairwise(body):
+        if (
+            isinstance(before, ast.Assign)
+            and isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+        ):
             found[str(ast.literal_eval(before.value))] = str(node.value.value)
     return found
 
