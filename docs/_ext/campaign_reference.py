@@ -64,7 +64,7 @@ _TITLES = {
 def campaign_reference() -> str:
     """Return the reference of campaign files."""
     found = campaign_schema()
-    return _models({"campaign": found, **found["$defs"]})
+    return _models({"campaign": found, **found["$defs"]}, level=2)
 
 
 def action_reference() -> str:
@@ -72,7 +72,7 @@ def action_reference() -> str:
     parts = []
     for name, model in sorted(ACTIONS.items()):
         entry = model.model_json_schema()
-        parts.append(_model(entry, heading=f"`{name}`", anchor=f"action-{name}"))
+        parts.append(_model(entry, heading=f"### `{name}`", anchor=f"action-{name}"))
     return "\n".join(parts)
 
 
@@ -80,22 +80,21 @@ def site_reference() -> str:
     """Return the reference of the manager's own keys in site files."""
     found = SiteOptions.model_json_schema()
     others = {name: entry for name, entry in found["$defs"].items() if name != "Stack"}
-    return _models({"SiteOptions": found, **others})
+    return _models({"SiteOptions": found, **others}, level=2)
 
 
 def rules_reference() -> str:
     """Return the reference of files of failure rules."""
     found = FailureRules.model_json_schema()
     others = {name: entry for name, entry in found["$defs"].items() if name != "Verdict"}
-    return _models({"FailureRules": found, **others})
+    return _models({"FailureRules": found, **others}, level=3)
 
 
-def _models(found: Mapping[str, dict[str, Any]]) -> str:
+def _models(found: Mapping[str, dict[str, Any]], *, level: int) -> str:
     order = [name for name in _TITLES if name in found]
     order += sorted(name for name in found if name not in _TITLES)
-    return "\n".join(
-        _model(found[name], heading=_TITLES.get(name, f"`{name}`"), anchor=_anchor(name)) for name in order
-    )
+    headings = {name: f"{'#' * level} {_TITLES.get(name, f'`{name}`')}" for name in order}
+    return "\n".join(_model(found[name], heading=headings[name], anchor=_anchor(name)) for name in order)
 
 
 def _anchor(name: str) -> str:
@@ -104,7 +103,7 @@ def _anchor(name: str) -> str:
 
 def _model(entry: dict[str, Any], *, heading: str, anchor: str) -> str:
     required = set(entry.get("required", ()))
-    lines = [f"({anchor})=", f"### {heading}", "", _prose(entry.get("description", "")), ""]
+    lines = [f"({anchor})=", heading, "", _prose(entry.get("description", "")), ""]
     if entry.get("properties"):
         lines += ["| Key | Value | Default | Meaning |", "|---|---|---|---|"]
     for name, field in entry.get("properties", {}).items():
