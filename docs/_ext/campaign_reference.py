@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -339,11 +340,27 @@ def _conditions(rule: FailureRule) -> str:
 # -- Sphinx --------------------------------------------------------------------------------------------
 
 
-def top_level_page(name: str, *, instead: str) -> str:
-    """Return what includes a page that lies beside the docs, or other words while it is not there."""
-    if not (ROOT / name).is_file():
-        return instead
-    return f"```{{include}} ../{name}\n:relative-docs: docs/\n:relative-images:\n```\n"
+PAGES = {
+    "architecture": "ARCHITECTURE.md",
+    "changelog": "CHANGELOG.md",
+    "contributing": "CONTRIBUTING.md",
+    "security": "SECURITY.md",
+    "test-cluster": "tests/slurm/README.md",
+}
+"""Pages that lie where those look for them who have the checkout before them."""
+
+_ABSENT = "# {title}\n\nNothing is said here yet.\n"
+
+
+def checkout_page(name: str) -> str:
+    """Return a page of the checkout, with its links as they are among the pages of the documentation."""
+    file = ROOT / PAGES[name]
+    if not file.is_file():
+        return _ABSENT.format(title=name.capitalize())
+    text = file.read_text(encoding="utf-8").replace("](docs/", "](")
+    for page, path in PAGES.items():
+        text = re.sub(rf"\]\({re.escape(path)}([)#])", rf"]({page}.md\1", text)
+    return text
 
 
 GENERATED: dict[str, Callable[[], str]] = {
@@ -352,14 +369,12 @@ GENERATED: dict[str, Callable[[], str]] = {
     "campaign": campaign_reference,
     "commands": command_reference,
     "rules": rules_reference,
-    "security": lambda: top_level_page(
-        "SECURITY.md", instead="# Security\n\nWhat is trusted, and what is not, will be described here.\n"
-    ),
     "site": site_reference,
     "states": states_reference,
     "tables": table_reference,
     "verdicts": verdict_reference,
     "view": view_reference,
+    **{name: partial(checkout_page, name) for name in PAGES},
 }
 
 
@@ -399,8 +414,15 @@ def _inner(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any 
 def setup(sphinx: Any) -> dict[str, Any]:  # noqa: ANN401 - Sphinx need not be there for the tests
     """Register the extension."""
 
-    def read(_app: Any, _page: str, source: list[str]) -> None:  # noqa: ANN401
+    def read(app: Any, page: str, source: list[str]) -> None:  # noqa: ANN401
         source[0] = fill(source[0])
+        if page in PAGES:
+            app.env.note_dependency(str(ROOT / PAGES[page]))
+
+    def outdated(_app: Any, env: Any, *_changes: Any) -> list[str]:  # noqa: ANN401
+        """Return the pages whose text depends on the program, which Sphinx does not watch."""
+        return [page for page in env.found_docs if _MARK.search(Path(env.doc2path(page)).read_text("utf-8"))]
 
     sphinx.connect("source-read", read)
+    sphinx.connect("env-get-outdated", outdated)
     return {"version": "1", "parallel_read_safe": True}
