@@ -19,7 +19,7 @@ PYTHON ?= $(shell \
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm slurm-up slurm-down lint docs bench soak clean lock
+.PHONY: help demo test test-slurm slurm-up slurm-down lint docs bench soak dist dist-test clean lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,16 @@ bench: $(BIN)/.installed  ## ratios measured side by side; writes build/bench.js
 
 soak: $(BIN)/.installed  ## long tests: kills at random moments, campaigns compared
 	$(BIN)/python -m pytest -m soak
+
+dist: $(BIN)/.installed  ## build sdist and wheel into build/dist
+	@rm -rf $(BUILD)/dist && mkdir -p $(BUILD)/dist
+	@$(BIN)/python -c 'from setuptools import build_meta; build_meta.build_sdist("$(BUILD)/dist")' >/dev/null
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir $(BUILD)/dist $(BUILD)/dist/*.tar.gz
+	@ls $(BUILD)/dist/*
+
+dist-test: $(BIN)/.installed  ## wheel and sdist, installed from the index on each Python there is; the demo from there
+	$(BIN)/python -m pytest -m "soak or not soak" tests/product
 
 lock: $(BIN)/.installed  ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable --disable-pip-version-check | grep -v '^merian-campaign' > requirements.lock

@@ -13,7 +13,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, CampaignError
+from merian_campaign.domain.shell import shown
+from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.importing import StackReport
@@ -79,7 +81,7 @@ class Context:
         return Surroundings(
             root=str(home_directory(self.environ) / "submissions"),
             quantum_wrapper=quantum_wrapper(),
-            actor=f"{getpass.getuser()}@{host}",
+            actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
             clock=self.clock,
@@ -119,6 +121,7 @@ class Context:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             around=self.around,
+            trusted_by=_trusted_by,
         )
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
@@ -160,12 +163,12 @@ class Context:
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
-        from merian_campaign.domain.spec import CampaignSpec  # noqa: PLC0415
+        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
             return settings_of(self.load(file_or_name).spec).stack
-        return settings_of(CampaignSpec.model_validate(find_campaign(self.store, file_or_name).spec)).stack
+        return settings_of(applied_spec(find_campaign(self.store, file_or_name))).stack
 
     def apply(
         self, file: str, *, move: bool = False, wms: str | None = None, site: str | None = None
@@ -218,21 +221,25 @@ class Context:
         BadInputError
             Raised with what to do.
         """
+        from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
+        from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         try:
-            text = Path(campaign.file).read_text(encoding="utf-8")
-        except OSError as error:
+            text = read_text(campaign.file, limit=MOST_BYTES)
+        except (FileNotFoundError, DamagedFileError) as error:
+            why = error.found if isinstance(error, DamagedFileError) else error.strerror
             raise BadInputError(
-                f"{campaign.file}: the file of campaign {name!r} cannot be read ({error.strerror}); put it "
-                "back, `apply --move` it from where it is now, or say --as-applied"
+                f"{campaign.file}: the file of campaign {name!r} cannot be read ({why}); put it back, "
+                "`apply --move` it from where it is now, or say --as-applied"
             ) from None
         if not same_text(campaign, text):
+            apply = shown(("merian-campaign", "apply", campaign.file))
             raise BadInputError(
                 f"{campaign.file}: edited since it was applied as revision {campaign.revision}; run "
-                f"`merian-campaign apply {campaign.file}`, or say --as-applied to go on with that revision"
+                f"`{apply}`, or say --as-applied to go on with that revision"
             )
 
     def drive(self, *, submission_id: int, expected_epoch: int, no_stack: str | None = None) -> bool:
@@ -240,7 +247,8 @@ class Context:
 
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
-        from merian_campaign.domain.spec import BpsStep, CampaignSpec  # noqa: PLC0415
+        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
         from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
@@ -249,7 +257,7 @@ class Context:
         from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
         def make_work(claim: Claim) -> Work:
-            spec = CampaignSpec.model_validate(claim.campaign.spec)
+            spec = applied_spec(claim.campaign)
             step = spec.step(claim.group.step)
             chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.
@@ -260,6 +268,7 @@ class Context:
                 target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
                 warm=spec.wms == "campaign",
                 environ=self.environ,
+                trusted=_trusted_by(spec),
             )
 
         result = drive(
@@ -293,6 +302,16 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         tell(text.rstrip("\n"))
         command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
         return subprocess.run(command, check=False).returncode
+
+
+def _trusted_by(spec: CampaignSpec) -> Sequence[str]:
+    """Return the groups that a campaign's site trusts; none when its file cannot be read."""
+    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+
+    try:
+        return read_site(spec.site).trusted_groups
+    except (CampaignError, OSError):
+        return ()
 
 
 def _changes_allowed(spec: CampaignSpec) -> bool:

@@ -12,20 +12,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
 PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 ACCOUNT = "postgres"
+PASSWORD = "s3cret/of#the?server%@home"
+"""Nothing else contains it, escaped or not, and a URL has to escape it."""
 REQUIRED = "MERIAN_POSTGRESQL_REQUIRED"
 """Set where the server can be installed: its tests may not be skipped there."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Registry:
-    """A server with an empty database, and the two files with which a butler is created on it."""
+    """A server with an empty database, and the two files with which a butler is created on it.
+
+    ``tracking`` is the URL of another empty database on it, password included.
+    """
 
     address: str
+    tracking: str
     seed: Path
     passwords: Path
 
@@ -51,7 +58,7 @@ def private_registry(files: Path) -> Iterator[Registry]:
         port = int(probe.getsockname()[1])
     programs = PROGRAMS[-1].parent
     password = folder / "password"
-    password.write_text("secret\n")
+    password.write_text(f"{PASSWORD}\n")
     shutil.chown(password, ACCOUNT)
 
     def run(*words: str) -> None:
@@ -68,20 +75,23 @@ def private_registry(files: Path) -> Iterator[Registry]:
     run(f"{programs}/pg_ctl", "-D", data, "-w", "-t", "120", "-l", f"{folder}/log", "-o", options, "start")
     try:
         psql = (f"{programs}/psql", "-q", "-h", str(folder), "-p", str(port), "-U", ACCOUNT)
-        run(*psql, "-c", "CREATE USER merian PASSWORD 'secret'", "-c", "CREATE DATABASE merian OWNER merian")
+        run(*psql, "-c", f"CREATE USER merian PASSWORD '{PASSWORD}'")
+        run(*psql, "-c", "CREATE DATABASE merian OWNER merian", "-c", "CREATE DATABASE tracking OWNER merian")
         run(*psql, "-d", "merian", "-c", "CREATE EXTENSION btree_gist")
-        yield _files(files, address=f"127.0.0.1:{port}/merian")
+        yield _files(files, server=f"127.0.0.1:{port}")
     finally:
         run(f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _files(folder: Path, *, address: str) -> Registry:
+def _files(folder: Path, *, server: str) -> Registry:
+    address = f"{server}/merian"
+    tracking = f"postgresql://merian:{quote(PASSWORD, safe='')}@{server}/tracking"
     passwords = folder / "db-auth.yaml"
-    passwords.write_text(f"- {{url: 'postgresql://{address}', username: merian, password: secret}}\n")
+    passwords.write_text(f"- {{url: 'postgresql://{address}', username: merian, password: '{PASSWORD}'}}\n")
     passwords.chmod(0o600)
     seed = folder / "seed.yaml"
     seed.write_text(
         f"datastore: {{root: <butlerRoot>}}\nregistry: {{db: 'postgresql+psycopg2://{address}'}}\n"
     )
-    return Registry(address=address, seed=seed, passwords=passwords)
+    return Registry(address=address, tracking=tracking, seed=seed, passwords=passwords)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import traceback
+from typing import Any
 
 import typer
 
@@ -17,30 +20,53 @@ from merian_campaign.cli import (
     commands_run,
     commands_stack,
     commands_system,
+    commands_top,
     commands_tracts,
     commands_transfer,
+    output,
 )
+from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.text import one_line, redact
+from merian_campaign.domain.trouble import words_of
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
-A campaign file says what to reduce; `apply` records it, `run` (or `tick` from cron) does it and retries
-what failed, `status` and `failures` say how it stands.
+A campaign file says what to reduce, and `init` writes a first one; `apply` records it, `run` (or `tick` \
+from cron) does it and retries what failed, `status` and `failures` say how it stands.
 """
 
 EXIT_UNAVAILABLE = 69
-"""The middleware cannot be imported (``sysexits.h``)."""
+"""The middleware cannot be imported, or there is no memory (``sysexits.h``)."""
+
+_MIDDLEWARE = (
+    "the LSST middleware, which is not there; run it inside the stack of the campaign, which "
+    "`merian-campaign stack FILE|NAME` shows, or, without one: pip install 'merian-campaign[middleware]'"
+)
+_MISSING = {
+    "lsst": _MIDDLEWARE,
+    "parsl": _MIDDLEWARE,
+    "psycopg2": "psycopg2, which is not there; install it as this environment installs things (conda install "
+    "psycopg2), or: pip install 'merian-campaign[binary]'",
+}
+"""Packages that are no requirements, and what to do without them."""
 
 EXIT_INPUT_OUTPUT = 74
 """A file or folder cannot be read or written (``sysexits.h``)."""
 
-app = typer.Typer(
+EXIT_INTERRUPTED = 130
+"""Ctrl-C."""
+
+_LOG = logging.getLogger("merian_campaign")
+
+app = PlainTyper(
     name="merian-campaign",
     help=_HELP,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+commands_top.register(app)
 commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
@@ -55,32 +81,65 @@ commands_stack.register(app)
 commands_system.register(app)
 
 
+_Usage: type[Exception] = typer.BadParameter.__mro__[2]
+"""``ClickException``, of whatever copy of click this typer uses."""
+
+
 def main() -> None:
     """Run the command line; errors that a person can act on are printed without a traceback."""
+    output.prepare()
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        app()
-    except CampaignError as error:
-        sys.stdout.flush()
-        sys.stderr.write(f"merian-campaign: {error}\n")
-        sys.exit(error.exit_code)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "lsst":
-            raise
-        sys.stderr.write(
-            f"merian-campaign: this command needs the LSST middleware ({error.name} is not there); run it "
-            "inside the stack of the campaign, which `merian-campaign stack FILE|NAME` shows\n"
-        )
-        sys.exit(EXIT_UNAVAILABLE)
+        # Not standalone: what typer itself prints of wrong words would act on the terminal.
+        return app(standalone_mode=False) or 0
+    except _Usage as error:
+        return _wrong_usage(error)
+    except typer.Abort:
+        output.note("Aborted.")
+        return 1
     except KeyboardInterrupt:
-        sys.exit(130)
+        return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe went away (`| head`): not an error.
-        sys.stderr.close()
-        sys.exit(0)
-    except OSError as error:
-        what = error.strerror or str(error)
-        sys.stderr.write(f"merian-campaign: {f'{error.filename}: ' if error.filename else ''}{what}\n")
-        sys.exit(EXIT_INPUT_OUTPUT)
+        # `| head`: not an error.
+        output.reader_gone()
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last place where it can be made inert
+        return _failed(error)
+
+
+def _wrong_usage(error: Any) -> int:  # noqa: ANN401 - see _Usage
+    """Print how a command is used, and what was wrong with the words given; as click does."""
+    context = error.ctx if hasattr(error, "ctx") else None
+    message = error.format_message()
+    if context is not None and message:
+        output.note(context.get_usage())
+        output.note(f"Try '{context.command_path} {context.help_option_names[0]}' for help.\n")
+    if message:
+        output.note(f"Error: {one_line(message)}")
+    return int(error.exit_code)
+
+
+def _failed(error: Exception) -> int:
+    """Print why a command ended; of what nobody foresaw, the traceback."""
+    match error:
+        case CampaignError():
+            _LOG.info("ends with exit status %d: %s", error.exit_code, redact(str(error)))
+            output.complain(str(error))
+            return error.exit_code
+        case ModuleNotFoundError() if needed := _MISSING.get((error.name or "").partition(".")[0]):
+            output.complain(f"this command needs {needed}")
+            return EXIT_UNAVAILABLE
+        case OSError():
+            output.complain(words_of(error))
+            return EXIT_INPUT_OUTPUT
+        case MemoryError():
+            output.complain(words_of(error))
+            return EXIT_UNAVAILABLE
+    output.note("".join(traceback.format_exception(error)))
+    return 1
 
 
 if __name__ == "__main__":

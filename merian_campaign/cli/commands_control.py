@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from merian_campaign.cli.options import GroupName, Name, Reason
-from merian_campaign.cli.output import note, say
+from merian_campaign.cli import completion
+from merian_campaign.cli.options import GroupNames, Name, Reason, VerdictOption, Yes
+from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.context import Context
+from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.text import clean
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.choosing import Choice
+    from merian_campaign.services.control import Control
 
 EXIT_TRY_AGAIN = 75
 """`cancel` could not reach Slurm; the same command works later."""
@@ -16,7 +23,8 @@ EXIT_TRY_AGAIN = 75
 
 def retry(
     name: Name,
-    group: GroupName,
+    groups: GroupNames,
+    verdict: VerdictOption = None,
     reason: Reason = "retried by hand",
     allow_stack_change: Annotated[
         bool,
@@ -24,16 +32,52 @@ def retry(
             "--allow-stack-change", help="Under other versions of the LSST stack than before, from now on."
         ),
     ] = False,
+    yes: Yes = False,
 ) -> None:
-    """Let a group be submitted again, its caps on attempts forgotten."""
-    found = Context().control.retry(name, group=group, reason=reason, allow_stack_change=allow_stack_change)
-    say(f"{found.step}/{found.key}: ready; the next tick submits it")
+    """Let groups be submitted again, their caps on attempts forgotten; all that are meant, or none.
+
+    A step or a pattern means its groups that need review or were cancelled. How many they are is shown and a
+    yes asked for, except for one group that is named. One that waits for its next try is tried at once.
+    """
+    control = Context().control
+    chosen = _chosen(control, name, groups, verb="retry", verdict=verdict, yes=yes)
+    found = control.retry_all(
+        name, groups=chosen.names, reason=clean(reason), allow_stack_change=allow_stack_change
+    )
+    what = "it" if len(found) == 1 else "them"
+    say(f"{_subject(chosen)}: ready; the next tick submits {what}")
 
 
-def accept(name: Name, group: GroupName, reason: Reason = "accepted by hand") -> None:
-    """Take a group as it is, so that what comes after it is released."""
-    found = Context().control.accept(name, group=group, reason=reason)
-    say(f"{found.step}/{found.key}: done (accepted with {found.counts.open} quanta open)")
+def accept(
+    name: Name,
+    groups: GroupNames,
+    verdict: VerdictOption = None,
+    reason: Reason = "accepted by hand",
+    yes: Yes = False,
+) -> None:
+    """Take groups as they are, so that what comes after them is released; all that are meant, or none.
+
+    A step or a pattern means its groups that need review. How many they are is shown and a yes asked for,
+    except for one group that is named.
+    """
+    control = Context().control
+    chosen = _chosen(control, name, groups, verb="accept", verdict=verdict, yes=yes)
+    found = control.accept_all(name, groups=chosen.names, reason=clean(reason))
+    say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
+
+
+def _chosen(
+    control: Control, name: str, words: list[str], *, verb: str, verdict: Verdict | None, yes: bool
+) -> Choice:
+    """Return the groups that are meant, after a yes where it is not one that was named."""
+    found = control.choose(name, words, verb=verb, verdict=verdict)
+    if not found.exact and not yes:
+        confirm(f"{verb.capitalize()} {found.in_words()}?")
+    return found
+
+
+def _subject(chosen: Choice) -> str:
+    return chosen.names[0] if len(chosen.names) == 1 else f"{len(chosen.names)} groups"
 
 
 def pause(name: Name) -> None:
@@ -50,19 +94,30 @@ def resume(name: Name) -> None:
 
 def cancel(
     name: Name,
-    group: Annotated[
-        str | None,
+    groups: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="STEP/KEY; without it, the whole campaign.", metavar="[GROUP]", show_default=False
+            help="STEP/KEY, STEP, or patterns of them; without any, the whole campaign.",
+            metavar="[GROUP]...",
+            show_default=False,
+            autocompletion=completion.groups,
         ),
     ] = None,
+    yes: Yes = False,
 ) -> None:
-    """Stop a group's submission, or the whole campaign; what was done is kept and harvested.
+    """Stop groups' submissions, or the whole campaign; what was done is kept and harvested.
 
+    A step or a pattern means its groups that are not over. How many they are is shown and a yes asked for,
+    except for one group that is named, and for the whole campaign.
     Drivers stop within seconds and take their Slurm jobs along; jobs without a driver are cancelled here.
     """
-    done = Context().control.cancel(name, group=group)
-    what = f"campaign {name}" if group is None else group
+    control = Context().control
+    what = f"campaign {name}"
+    names: tuple[str, ...] = ()
+    if groups:
+        chosen = _chosen(control, name, groups, verb="cancel", verdict=None, yes=yes)
+        what, names = _subject(chosen), chosen.names
+    done = control.cancel(name, groups=names)
     number = done.submissions
     say(f"{what}: cancelled; {number} running submission{'' if number == 1 else 's'} asked to stop")
     if done.trouble:
@@ -74,11 +129,11 @@ def cancel(
 
 def forget(
     name: Name,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Delete a campaign from the tracking database; the butler and all files stay as they are."""
     if not yes:
-        typer.confirm(f"Delete all tracking of campaign {name!r}?", abort=True)
+        confirm(f"Delete all tracking of campaign {name!r}?")
     Context().control.forget(name)
     say(f"campaign {name}: forgotten")
 

@@ -1,7 +1,9 @@
-"""Commands on campaign files: validate, render, apply, schema."""
+"""Commands on campaign files: init, validate, render, apply, schema."""
 
 from __future__ import annotations
 
+import shlex
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +12,38 @@ import typer
 from merian_campaign.cli.options import File, SiteOption, WmsOption
 from merian_campaign.cli.output import note, say, show_json
 from merian_campaign.context import Context
+
+
+class Starter(StrEnum):
+    """What a first campaign file is made for; `campaign/starters` has one of each."""
+
+    DEMO = "demo"
+    MERIAN = "merian"
+    HSC = "hsc"
+
+
+def init(
+    file: Annotated[
+        str, typer.Argument(help="File to write, NAME.yaml; the campaign is called NAME.", metavar="FILE")
+    ] = "campaign.yaml",
+    starter: Annotated[
+        Starter,
+        typer.Option("--from", help="Data it is for: those of the demo, DECam's for Merian, or HSC's."),
+    ] = Starter.MERIAN,
+) -> None:
+    """Write a first campaign file, with a remark at what to change; nothing is overwritten.
+
+    Beside it goes the JSON Schema by which editors complete and check it.
+
+    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it.
+    """
+    from merian_campaign.files.starters import write_starter
+
+    path, new_schema = write_starter(starter.value, file, environ=Context().environ)
+    say(str(path))
+    if new_schema:
+        note(f"{path.with_name('campaign.schema.json')}: written, for editors")
+    note(f"edit it, then: merian-campaign validate {shlex.quote(str(path))}")
 
 
 def validate(file: File) -> None:
@@ -78,5 +112,5 @@ def schema() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (validate, render, apply, schema):
+    for command in (init, validate, render, apply, schema):
         app.command()(command)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsJson, Name
-from merian_campaign.cli.output import console, note, say, show, show_json
+from merian_campaign.cli.output import confirm, console, note, say, show, show_json
 from merian_campaign.context import Context
 
 _SECONDS = 60.0
@@ -20,22 +20,22 @@ _SECONDS = 60.0
 @contextmanager
 def progress() -> Iterator[Callable[[str], None]]:
     """Give what shows one line of progress on a terminal, replaced by the next; elsewhere one a minute."""
-    from rich.text import Text
+    from merian_campaign.reports.cells import line
 
     screen = console(stderr=True)
     if not screen.is_terminal:
         said = time.monotonic()
 
-        def now_and_then(line: str) -> None:
+        def now_and_then(words: str) -> None:
             nonlocal said
             if time.monotonic() - said >= _SECONDS:
                 said = time.monotonic()
-                note(line)
+                note(words)
 
         yield now_and_then
         return
     with screen.status("") as status:
-        yield lambda line: status.update(Text(line, no_wrap=True, overflow="ellipsis"))
+        yield lambda words: status.update(line(words, fit=True))
 
 
 def collections(
@@ -92,7 +92,7 @@ def clean(
             raise BadInputError(
                 "nothing was removed: there is no terminal to ask on; say --yes, or --dry-run to only look"
             )
-        typer.confirm("Remove all of these?", abort=True)
+        confirm("Remove all of these?")
     with progress() as tell:
         done = Context().housekeeping(tell=tell).clean(name, shown=plan)
     if as_json:

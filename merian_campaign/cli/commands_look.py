@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
-from merian_campaign.cli.output import console, note, say, show, show_json
+from merian_campaign.cli.output import console, note, say, say_fields, show, show_json
 from merian_campaign.context import Context
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.records import FailureRow
+from merian_campaign.domain.shell import shown
+from merian_campaign.domain.text import one_line
+from merian_campaign.files.logs import read_log
+
+_LONGEST_LOG = 16 << 20
+"""Bytes of a log that are shown: its end."""
 
 
 def list_campaigns(as_json: AsJson = False) -> None:
@@ -22,7 +28,7 @@ def list_campaigns(as_json: AsJson = False) -> None:
         show_json([{name: getattr(campaign, name) for name in names} for campaign in campaigns])
         return
     for campaign in campaigns:
-        say(f"{campaign.name}\t{campaign.state}\trevision {campaign.revision}\t{campaign.file}")
+        say_fields(campaign.name, campaign.state, f"revision {campaign.revision}", campaign.file)
 
 
 def status(name: Name, step: StepOption = None, tract: TractOption = None, as_json: AsJson = False) -> None:
@@ -86,8 +92,8 @@ def blocks(
 
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
+    from merian_campaign.domain.applied import applied_spec
     from merian_campaign.domain.plan import reasons
-    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.reports.group import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
 
@@ -95,7 +101,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     campaign = find_campaign(store, name)
     snapshot = store.snapshot(name)
     found = find_group(snapshot, group)
-    why = reasons(CampaignSpec.model_validate(campaign.spec), snapshot).get(found.id)
+    why = reasons(applied_spec(campaign), snapshot).get(found.id)
     found = found if why is None else replace(found, reason=why)
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
@@ -125,18 +131,26 @@ def log(
         which = "no failed quantum" if not chosen else f"{len(chosen)} failed quanta"
         what = f"no quantum {quantum} that failed" if quantum is not None else which
         raise BadInputError(
-            f"campaign {name!r} has {what}; take an id from `merian-campaign failures {name}`"
+            f"campaign {name!r} has {what}; take an id from `{shown(('merian-campaign', 'failures', name))}`"
         )
     file = chosen[0].log_path
-    if file is None or not Path(file).is_file():
-        raise BadInputError(
-            f"quantum {chosen[0].quantum_id} left no log ({chosen[0].evidence or 'it did not run'})"
-        )
+    if not file:
+        raise BadInputError(_no_log(chosen[0]))
     if path:
         say(file)
         return
-    note(file)
-    say(Path(file).read_text(encoding="utf-8", errors="replace").rstrip("\n"))
+    try:
+        text, left_out = read_log(file, size=_LONGEST_LOG)
+    except FileNotFoundError:
+        raise BadInputError(f"{_no_log(chosen[0])}: {file} is not there") from None
+    note(one_line(file, limit=4000))
+    if left_out:
+        note(f"its first {left_out} bytes are left out; --path says where it lies")
+    say(text)
+
+
+def _no_log(row: FailureRow) -> str:
+    return f"quantum {row.quantum_id} left no log ({one_line(row.evidence) or 'it did not run'})"
 
 
 def register(app: typer.Typer) -> None:

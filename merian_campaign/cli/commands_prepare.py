@@ -10,13 +10,14 @@ import typer
 from merian_campaign.cli.options import File, StepOption
 from merian_campaign.cli.output import say
 from merian_campaign.context import Context
+from merian_campaign.domain.text import one_line
 
 
 def commands(file: File, step: StepOption = None) -> None:
     """Print a campaign as the butler and pipetask commands it stands for. Nothing is run."""
     from merian_campaign.domain.commands import campaign_commands
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.domain.spec.actions.base import shown
+    from merian_campaign.domain.shell import shown
     from merian_campaign.domain.stack import commands as stack_commands
 
     context = Context()
@@ -28,7 +29,7 @@ def commands(file: File, step: StepOption = None) -> None:
     for line in [*stack_commands(stack), *stack.prelude.splitlines()] if step is None else ():
         say(line)
     for group in campaign_commands(spec, step=step):
-        say(f"# {group.step}/{group.group}")
+        say(one_line(f"# {group.step}/{group.group}"))
         for words in group.commands:
             say(shown(words))
 

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from merian_campaign.cli.options import AsJson
+from merian_campaign.cli import completion
+from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_json
 from merian_campaign.context import Context
 
 if TYPE_CHECKING:
     from merian_campaign.domain.spec import CampaignSpec
-
-Campaign = Annotated[
-    str, typer.Argument(help="Campaign file, or name of an applied campaign.", show_default=False)
-]
 
 PATIENCE = 2.0
 """Seconds of silence before progress is told."""
@@ -61,7 +58,15 @@ class _Slowly:
 
 def select(
     campaign: Campaign,
-    step: Annotated[str, typer.Argument(help="Step whose exposures to list.", show_default=False)],
+    step: Annotated[
+        str,
+        typer.Argument(
+            help="Step whose exposures to list.",
+            metavar="STEP",
+            show_default=False,
+            autocompletion=completion.steps,
+        ),
+    ],
     nights: Annotated[bool, typer.Option("--nights", help="Nights instead of exposures.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -98,14 +103,14 @@ def select(
 
 def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
     """Return the campaign of a file, or of a name, and whether it was named."""
-    from merian_campaign.domain.spec import CampaignSpec
+    from merian_campaign.domain.applied import applied_spec
 
     context = Context()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
         return context.load(campaign).spec, False
     from merian_campaign.services.control import find_campaign
 
-    return CampaignSpec.model_validate(find_campaign(context.store, campaign).spec), True
+    return applied_spec(find_campaign(context.store, campaign)), True
 
 
 def register(app: typer.Typer) -> None:

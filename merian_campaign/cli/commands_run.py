@@ -9,9 +9,12 @@ import typer
 from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_json
 from merian_campaign.context import Context
+from merian_campaign.domain.text import one_line
 
 EXIT_NEEDS_REVIEW = 3
 """`run` ended because only a person can move the campaign on."""
+
+_LONGEST = 2000
 
 
 def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> None:
@@ -26,7 +29,7 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
         show_json(plan_json(found))
         return
     for line in plan_lines(found):
-        say(line)
+        say(one_line(line, limit=_LONGEST))
 
 
 def tick(
@@ -39,16 +42,22 @@ def tick(
         ),
     ] = False,
 ) -> None:
-    """Do one pass: harvest what ended, decide, start what may start. For cron."""
+    """Do one pass: harvest what ended, decide, start what may start. For cron.
+
+    Exit status: 0, also when groups were set aside for a person; 69 or 74 when nothing could be started from
+    here, or the machine ran out of something: what was waits, and the next tick goes on.
+    """
     context = Context()
     if not as_applied:
         context.check_unedited(name)
     report = context.tick.run(name, look_anew=look)
     for action in report.actions:
-        say(action)
+        say(one_line(action, limit=_LONGEST))
     for line in report.notes:
         note(line)
     note(f"campaign {name}: {len(report.actions)} actions, {report.live} submissions under way")
+    if report.trouble is not None:
+        raise report.trouble
 
 
 def run(
@@ -58,6 +67,7 @@ def run(
 ) -> None:
     """Tick until nothing can move, showing progress; Ctrl-C leaves what runs running.
 
+    What the machine runs out of (disk, processes, the database) is waited for, in growing pauses.
     Exit status: 0 when every group is done, 3 when some need a person.
     """
     from merian_campaign.cli.live import follow

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson
 from merian_campaign.cli.output import note, say, show, show_json
 from merian_campaign.context import Context, check_stack, run_in_stack
@@ -19,8 +20,9 @@ def stack(
         str | None,
         typer.Argument(
             help="Campaign file or name: its stack is set up first. Without it, this very environment.",
-            metavar="[FILE|NAME]",
+            metavar="FILE|NAME",
             show_default=False,
+            autocompletion=completion.campaigns_and_files,
         ),
     ] = None,
     as_json: AsJson = False,

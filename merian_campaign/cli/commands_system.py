@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from merian_campaign.cli.options import SiteOption, WmsOption
-from merian_campaign.cli.output import note, say
+from merian_campaign.cli.output import flush, note, say
+from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import Context, exclusive, submit_warm
 
-db = typer.Typer(help="The tracking database.", no_args_is_help=True)
+db = PlainTyper(help="The tracking database.", no_args_is_help=True)
 
 
 @db.command()
-def url() -> None:
-    """Print the database's URL (for psql, pandas, Grafana); starts the embedded server if need be."""
+def url(
+    libpq: Annotated[bool, typer.Option("--libpq", help="As psql and psycopg2 take it.")] = False,
+) -> None:
+    """Print the database's URL, as SQLAlchemy and pandas take it; starts the embedded server if need be."""
+    from merian_campaign.store.connection import libpq_url, sqlalchemy_url
     from merian_campaign.store.server import database_url
 
-    say(database_url())
+    found = database_url()
+    say(libpq_url(found) if libpq else sqlalchemy_url(found))
 
 
 @db.command()
@@ -79,7 +83,7 @@ def run_exclusive(
     repository: Annotated[str, typer.Option(help="Butler repository.")],
 ) -> None:
     """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
-    sys.stdout.flush()
+    flush()
     raise typer.Exit(exclusive(repository=repository, command=command))
 
 

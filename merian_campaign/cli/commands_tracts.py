@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_registry import Campaign, campaign_spec
-from merian_campaign.cli.options import AsJson
+from merian_campaign.cli import completion
+from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_json
 from merian_campaign.context import Context
 
@@ -18,7 +19,12 @@ def tracts(
     min_visits: Annotated[int, typer.Option(help="Leave out tracts with fewer visits.", min=1)] = 1,
     step: Annotated[
         str | None,
-        typer.Option("--step", help="Visits and detectors that reach this step.", show_default=False),
+        typer.Option(
+            "--step",
+            help="Visits and detectors that reach this step.",
+            show_default=False,
+            autocompletion=completion.steps,
+        ),
     ] = None,
     collection: Annotated[
         list[str] | None,

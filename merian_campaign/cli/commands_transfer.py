@@ -10,7 +10,7 @@ import typer
 
 from merian_campaign.cli.commands_housekeeping import progress
 from merian_campaign.cli.options import AsJson, Name
-from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.cli.output import note, say, say_fields, show_json
 from merian_campaign.context import Context
 
 
@@ -84,7 +84,7 @@ def export(
         )
         return
     for dataset_type, number in manifest.dataset_types.items():
-        say(f"{dataset_type}\t{number}")
+        say_fields(dataset_type, number)
     what = f"{done.copied} copied now" if done.changed else "all there already"
     dropped = f", {done.dropped} removed that are not wanted any more" if done.dropped else ""
     note(f"{folder}: {len(manifest.files)} files, {size / 1e6:.1f} MB ({what}{dropped})")

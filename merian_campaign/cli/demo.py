@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
-from rich.markup import escape
-
 from merian_campaign.cli.live import follow, read_status
-from merian_campaign.cli.output import console, note, show
+from merian_campaign.cli.output import console, note, say, show
 from merian_campaign.context import Context
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, UnavailableError
+from merian_campaign.domain.shell import quoted
 from merian_campaign.domain.states import GroupState
+from merian_campaign.reports.cells import line
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view
 
@@ -21,25 +22,28 @@ _FAULTS = ("FAULT_MEMORY", "FAULT_ONCE", "FAULT_SIGNAL", "FAULT_ALGORITHM")
 _MARK = ".merian-campaign-demo"
 
 _SQL = (
-    "SELECT step, tract, task, state, attempts, verdict, requested_mb, log_path\n"
-    "  FROM quantum_status WHERE campaign = 'demo' AND (state <> 'succeeded' OR attempts > 1);"
+    "SELECT step, tract, task, state, attempts, verdict, requested_mb, log_path FROM quantum_status "
+    "WHERE campaign = 'demo' AND (state <> 'succeeded' OR attempts > 1)"
 )
 
 
 def campaign_file() -> Path:
-    """Return the demo's campaign file.
+    """Return the demo's campaign file, which comes with the package."""
+    from merian_campaign.files.shipped import CAMPAIGNS, shipped  # noqa: PLC0415
 
-    Raises
-    ------
-    BadInputError
-        Raised outside a checkout: the file lies beside the package, not in it.
-    """
-    path = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
-    if not path.is_file():
-        raise BadInputError(
-            f"{path}: the demo runs from a checkout of merian-campaign; clone it and `make demo`"
+    return shipped(CAMPAIGNS, "demo.yaml")
+
+
+def _require_middleware() -> None:
+    """Refuse before anything is made where quanta could not run."""
+    from merian_campaign.domain.importing import Wanted  # noqa: PLC0415
+    from merian_campaign.middleware.importable import look  # noqa: PLC0415
+
+    if not look(Wanted(name="lsst-ctrl-bps-parsl", versions="")).where:
+        raise UnavailableError(
+            "the demo needs the LSST middleware, which is not there: pip install "
+            "'merian-campaign[middleware,embedded]', or set a stack up"
         )
-    return path
 
 
 def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site: str | None) -> int:
@@ -61,6 +65,7 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     code : `int`
         0 when everything that can finish has finished.
     """
+    _require_middleware()
     file = campaign_file()
     environ = {**os.environ, "DEMO_DIR": str(directory)}
     if not faults:
@@ -97,18 +102,56 @@ def _clear(context: Context, directory: Path) -> None:
 
 def _show_end(context: Context, status: Status, directory: Path) -> None:
     """Print the board, the failures with their verdicts, and where to look further."""
-    from merian_campaign.store.server import database_url  # noqa: PLC0415
-
-    screen = console()
-    show(status_view(status, width=screen.width))
+    show(status_view(status, width=console().width))
     rows = context.reader.failures(NAME, recovered=True)
     if rows:
-        screen.print("Quanta that did not succeed at once, and how they ended:", style="bold")
+        show(line("Quanta that did not succeed at once, and how they ended:", "bold"))
         show(failures_view(rows))
-    screen.print("Look further", style="bold")
-    screen.print(f'psql "{database_url(context.environ)}"', markup=False, soft_wrap=True)
-    screen.print(escape(_SQL), soft_wrap=True)
-    screen.print(f"submit YAMLs, logs   {directory / 'submissions' / NAME}", markup=False, soft_wrap=True)
-    screen.print(f"butler repository    {directory / 'repo'}", markup=False, soft_wrap=True)
-    screen.print(f"commands             merian-campaign status|failures|plan|log {NAME}", markup=False)
-    screen.print(f"                     merian-campaign show {NAME} step3/tract9814", markup=False)
+    show(line("Look further", "bold"))
+    for words in closing_lines(directory):
+        say(words)
+
+
+def closing_lines(directory: Path) -> list[str]:
+    """Return commands that show what the demo left, each a line to be pasted into a shell.
+
+    Parameters
+    ----------
+    directory : `pathlib.Path`
+        Where the demo lives.
+    """
+    own, butler = _program("merian-campaign"), _program("butler")
+    files = quoted(str(directory / "submissions" / NAME))
+    repository = quoted(str(directory / "repo"))
+    lines = [
+        (f"{own} status {NAME}", "also failures, plan, log, blocks, graph"),
+        (f"{own} show {NAME} step3/tract9814", "one group: submissions, attempts, events"),
+        (f"ls {files}/step1/*", "submit YAMLs and logs"),
+        (f"{butler} query-collections {repository}", "the butler repository"),
+    ]
+    psql = _psql()
+    if psql:
+        lines.append((f'{psql} "$({own} db url --libpq)" -c "{_SQL}"', "the tracking database"))
+    where = "" if directory == Path.cwd() / "build" / "demo" else f"DEMO_DIR={quoted(str(directory))} "
+    lines.append((f"{where}{own} init --from demo mine.yaml", "a campaign of your own on this repository"))
+    return [f"{command}   # {what}" for command, what in lines]
+
+
+def _program(name: str) -> str:
+    """Return how a program of this environment is called from here: by its name, if that finds it."""
+    beside = Path(sys.executable).with_name(name)
+    found = shutil.which(name)
+    if not beside.exists() or (found and Path(found).absolute() == beside.absolute()):
+        return name
+    here = Path.cwd()
+    return quoted(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+
+
+def _psql() -> str:
+    """Return how psql is called: that of the machine, else that of the embedded server; empty for none."""
+    from merian_campaign.store.embedded import bundled  # noqa: PLC0415
+
+    if shutil.which("psql"):
+        return "psql"
+    path = bundled("psql")
+    return "" if path is None else quoted(str(path))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.text import Text
 
-from merian_campaign.cli.output import console
+from merian_campaign.cli.output import console, note
 from merian_campaign.context import Context
-from merian_campaign.domain.errors import BusyError
+from merian_campaign.domain.errors import BusyError, UnavailableError
+from merian_campaign.domain.text import one_line
+from merian_campaign.domain.trouble import is_of_the_machine, words_of
+from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.status import Status, steps_table
 
 _SHOWN_ACTIONS = 6
+_LONGEST_WAIT = 300.0
+_LONGEST = 2000
 
 
 def read_status(context: Context, name: str) -> Status:
@@ -42,17 +47,30 @@ def follow(context: Context, name: str, *, interval: float) -> str:
     recent: list[str] = []
     said: tuple[str, ...] = ()
     live = Live(console=screen, auto_refresh=False, transient=False) if screen.is_terminal else None
+
+    def tell(words: str) -> None:
+        _tell(recent, words, live=live is not None)
+
     with live if live is not None else nullcontext():
+        patience = Patience(interval=interval)
         while True:
-            idle, notes = _tick(
-                context, name, tell=lambda line: _tell(screen, recent, line, live=live is not None)
-            )
-            for line in notes:
+            try:
+                idle, notes = _tick(context, name, tell=tell)
+                status = read_status(context, name)
+            except (UnavailableError, OSError, MemoryError) as trouble:
+                idle, notes = False, (f"waiting: {patience.with_(trouble)}",)
+                # With connections of its own: those there were may be of a server that is gone.
+                context = replace(context)
+            else:
+                patience.regained()
+            for words in notes:
                 # Once, not at every tick for as long as it lasts.
-                if line not in said:
-                    _tell(screen, recent, line, live=live is not None)
+                if words not in said:
+                    tell(words)
             said = notes
-            status = read_status(context, name)
+            if patience.lost:
+                time.sleep(patience.seconds)
+                continue
             if live is not None:
                 live.update(_view(status, recent, seconds=time.monotonic() - began), refresh=True)
             if idle:
@@ -69,21 +87,60 @@ def _tick(context: Context, name: str, *, tell: Callable[[str], None]) -> tuple[
         return False, ()
     for action in report.actions:
         tell(action)
+    if report.trouble is not None:
+        for words in report.notes:
+            tell(words)
+        raise report.trouble
     return report.idle, report.notes
 
 
-def _tell(screen: Console, recent: list[str], line: str, *, live: bool) -> None:
-    stamped = f"{time.strftime('%H:%M:%S')} {line}"
+class Patience:
+    """How long to wait for what is not there: longer each time, once it was there at all.
+
+    Parameters
+    ----------
+    interval : `float`
+        Seconds to wait first.
+    """
+
+    def __init__(self, *, interval: float) -> None:
+        self._interval = interval
+        self._began = False
+        self.lost = False
+        self.seconds = interval
+
+    def with_(self, trouble: Exception) -> str:
+        """Return in words what is waited for.
+
+        Raises
+        ------
+        Exception
+            Raises it if it is not of the machine, or if nothing has ever gone well: then a person is there.
+        """
+        if not self._began or not is_of_the_machine(trouble):
+            raise trouble
+        self.seconds = min(_LONGEST_WAIT, 2 * self.seconds) if self.lost else self._interval
+        self.lost = True
+        return words_of(trouble)
+
+    def regained(self) -> None:
+        """Note that all went well."""
+        self._began, self.lost = True, False
+
+
+def _tell(recent: list[str], words: str, *, live: bool) -> None:
+    words = one_line(words, limit=_LONGEST)
+    stamped = f"{time.strftime('%H:%M:%S')} {words}"
     if live:
-        if not recent or recent[-1][9:] != line:
+        if not recent or recent[-1][9:] != words:
             recent.append(stamped)
         del recent[:-_SHOWN_ACTIONS]
     else:
-        screen.print(stamped, soft_wrap=True, markup=False)
+        note(stamped)
 
 
 def _view(status: Status, recent: list[str], *, seconds: float) -> RenderableType:
     minutes, rest = divmod(int(seconds), 60)
-    head = Text.assemble(("campaign ", "dim"), (status.campaign, "bold"), (f"  {minutes}:{rest:02d}", "dim"))
-    lines = [Text(line, style="dim", overflow="ellipsis", no_wrap=True) for line in recent]
+    head = joined(("campaign ", "dim"), (status.campaign, "bold"), (f"  {minutes}:{rest:02d}", "dim"))
+    lines = [line(words, "dim", fit=True) for words in recent]
     return Group(head, steps_table(status.rows), *lines)

@@ -6,13 +6,61 @@ from typing import Annotated
 
 import typer
 
-File = Annotated[str, typer.Argument(help="Campaign file (YAML).", show_default=False)]
-Name = Annotated[str, typer.Argument(help="Name of an applied campaign.", show_default=False)]
-GroupName = Annotated[
-    str, typer.Argument(help="STEP/KEY, or STEP when it has one group.", metavar="GROUP", show_default=False)
+from merian_campaign.cli import completion
+from merian_campaign.domain.states import Verdict
+
+File = Annotated[
+    str,
+    typer.Argument(
+        help="Campaign file (YAML).", metavar="FILE", show_default=False, autocompletion=completion.files
+    ),
 ]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="Name of an applied campaign.",
+        metavar="NAME",
+        show_default=False,
+        autocompletion=completion.campaigns,
+    ),
+]
+Campaign = Annotated[
+    str,
+    typer.Argument(
+        help="Campaign file, or name of an applied campaign.",
+        metavar="FILE|NAME",
+        show_default=False,
+        autocompletion=completion.campaigns_and_files,
+    ),
+]
+GroupName = Annotated[
+    str,
+    typer.Argument(
+        help="STEP/KEY, or STEP when it has one group.",
+        metavar="GROUP",
+        show_default=False,
+        autocompletion=completion.groups,
+    ),
+]
+GroupNames = Annotated[
+    list[str],
+    typer.Argument(
+        help="STEP/KEY, STEP, or patterns of them ('step3/*'); several may be given.",
+        metavar="GROUP...",
+        show_default=False,
+        autocompletion=completion.groups,
+    ),
+]
+VerdictOption = Annotated[
+    Verdict | None,
+    typer.Option("--verdict", help="Only groups with a quantum that failed for this.", show_default=False),
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-StepOption = Annotated[str | None, typer.Option("--step", help="Only this step.", show_default=False)]
+StepOption = Annotated[
+    str | None,
+    typer.Option("--step", help="Only this step.", show_default=False, autocompletion=completion.steps),
+]
 TractOption = Annotated[int | None, typer.Option("--tract", help="Only this tract.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.", show_default=False)]
 AsApplied = Annotated[
@@ -26,7 +74,8 @@ SiteOption = Annotated[
     str | None,
     typer.Option(
         "--site",
-        help="Site, instead of what the file says: a file, or a name (in MERIAN_CAMPAIGN_SITE_PATH, site).",
+        help="Site, instead of what the file says: a file, or a name (in MERIAN_CAMPAIGN_SITE_PATH, site, "
+        "or one that comes with merian-campaign).",
         show_default=False,
     ),
 ]

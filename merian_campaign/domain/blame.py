@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.journal import Event, QuantumProgress, QuantumState, Record
-from merian_campaign.domain.slurm import Fate, SlurmJob, describe
+from merian_campaign.domain.slurm import SlurmJob, describe
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.states import Verdict
 
 _VERDICTS = {

@@ -27,22 +27,20 @@ from datetime import datetime
 from enum import StrEnum
 
 from merian_campaign.domain.lines import last_object, moment_of
+from merian_campaign.domain.text import one_line
 
 __all__ = [
     "BLOCKS_NAME",
-    "STATES",
     "VERSION",
     "Block",
     "BlockEvent",
     "BlockLine",
-    "block_comment",
     "block_ids",
     "block_name",
     "fold_blocks",
     "format_block_line",
     "in_doubt",
     "parse_block_lines",
-    "whole_state",
 ]
 
 BLOCKS_NAME = "blocks.jsonl"
@@ -51,35 +49,8 @@ BLOCKS_NAME = "blocks.jsonl"
 VERSION = 1
 """Version written by this release; later versions may add fields and events but not change these."""
 
-STATES = (
-    "BOOT_FAIL",
-    "CANCELLED",
-    "COMPLETED",
-    "COMPLETING",
-    "CONFIGURING",
-    "DEADLINE",
-    "FAILED",
-    "NODE_FAIL",
-    "OUT_OF_MEMORY",
-    "PENDING",
-    "PREEMPTED",
-    "REQUEUED",
-    "REQUEUE_FED",
-    "REQUEUE_HOLD",
-    "RESIZING",
-    "RESV_DEL_HOLD",
-    "REVOKED",
-    "RUNNING",
-    "SIGNALING",
-    "SPECIAL_EXIT",
-    "STAGE_OUT",
-    "STOPPED",
-    "SUSPENDED",
-    "TIMEOUT",
-)
-"""The states Slurm knows; `whole_state` completes a truncated one."""
-
 _NAME_LENGTH = 40
+_LONGEST = 4096  # a path
 
 
 class BlockEvent(StrEnum):
@@ -164,24 +135,6 @@ def block_name(readable: str, submit: str) -> str:
     return f"{safe}-{hashlib.sha256(submit.encode()).hexdigest()[:8]}"
 
 
-def block_comment(submit: str) -> str:
-    """Return the comment of a submission's Slurm jobs."""
-    return f"merian-campaign:{submit}"
-
-
-def whole_state(word: str) -> str:
-    """Return Slurm's state in full from a word of ``sacct`` or ``squeue``.
-
-    ``OUT_OF_ME+`` and ``CANCELLED by 1000`` become ``OUT_OF_MEMORY`` and ``CANCELLED``; what is not known, or
-    could be several, comes back as it is.
-    """
-    first = word.strip().split(" ")[0].upper()
-    if not first.endswith("+"):
-        return first
-    known = [state for state in STATES if state.startswith(first[:-1])]
-    return known[0] if len(known) == 1 else first
-
-
 def format_block_line(line: BlockLine) -> str:
     """Return a line of the file, with its end; the time must be in it already."""
     names = ("v", "t", "event", "name", "comment", "slurm_job", "state", "reason", "text")
@@ -209,9 +162,14 @@ def _to_line(values: object) -> BlockLine | None:
     if not isinstance(event, str):
         return None
     names = ("t", "name", "comment", "slurm_job", "state", "reason", "text")
-    texts = {name: str(values.get(name) or "") for name in names}
+    texts = {name: _text(values.get(name)) for name in names}
     version = values.get("v")
     return BlockLine(event=event, v=version if isinstance(version, int) else VERSION, **texts)
+
+
+def _text(value: object) -> str:
+    """Return a field on one line; an id may have been written as a number."""
+    return one_line(str(value), limit=_LONGEST) if isinstance(value, str | int) and value else ""
 
 
 def fold_blocks(lines: Iterable[BlockLine]) -> dict[str, Block]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 from merian_campaign.domain import plan, remedy, share
 from merian_campaign.domain.decisions import (
@@ -19,6 +20,7 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    SetAside,
     Situation,
     Submit,
     Wait,
@@ -27,14 +29,16 @@ from merian_campaign.domain.fit import most_share, refused
 from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.judge import judge
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.pauses import pauses
+from merian_campaign.domain.moments import is_recent
+from merian_campaign.domain.pauses import pauses, successor_waits
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionState
+from merian_campaign.domain.trouble import Broken, alone
 
-MAX_EPOCHS = 6
-"""Drivers a submission may use up before it is given up."""
+MAX_EPOCHS = 9
+"""Drivers a submission may use up before it is given up; with the pauses between them, in 2 h 42 min."""
 
 
 def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[Decision, ...]:
@@ -53,7 +57,8 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     -------
     decisions : `tuple`
         Empty when nothing can be done. Unfinished submissions come first, new ones last, each in its turn,
-        as far as the campaign's limits allow.
+        as far as the campaign's limits allow. A group that cannot be decided about is set aside and hurts
+        no other.
     """
     ready: list[GroupView] = []
     steps = {step.name for step in spec.steps}
@@ -61,28 +66,45 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     gates = Gates(spec=spec, snapshot=current)
     decisions: list[Decision] = list(_new_groups(spec, current))
     in_force = {group.id for group in current.groups}
+    stopped = snapshot.campaign.state is CampaignState.CANCELLED
     for group in snapshot.groups:
         # Groups that were taken out of the file are kept for the record; what runs of them is followed.
         if group.step not in steps or (group.live is None and group.id not in in_force):
             continue
-        if group.live is not None:
-            decision = _driver_decision(group, group.live, situation)
-            if decision is not None:
-                decisions.append(decision)
-        elif snapshot.campaign.state is not CampaignState.CANCELLED or group.state is GroupState.RUNNING:
-            move = _group_move(spec, gates, group, situation)
-            if move is not None:
-                decisions.append(move)
-            elif group.state is GroupState.READY and not pauses(spec, group, now=situation.now):
-                ready.append(group)
+        if group.live is None and stopped and group.state is not GroupState.RUNNING:
+            continue
+        decision = alone(partial(_decide_one, spec, gates, group, situation))
+        if isinstance(decision, Broken):
+            decisions.append(_set_aside(group, decision))
+        elif isinstance(decision, GroupView):
+            ready.append(decision)
+        elif decision is not None:
+            decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
         decisions.extend(_starts(spec, snapshot, share.in_turn(spec, ready), situation))
     return tuple(decisions)
 
 
+def _decide_one(
+    spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation
+) -> Decision | GroupView | None:
+    """Return what to do about one group, or the group itself if it may be submitted."""
+    if group.live is not None:
+        return _driver_decision(group, group.live, situation)
+    move = _group_move(spec, gates, group, situation)
+    if move is not None:
+        return move
+    startable = group.state is GroupState.READY and not pauses(spec, group, now=situation.now)
+    return group if startable else None
+
+
+def _set_aside(group: GroupView, broken: Broken) -> SetAside:
+    return SetAside(group=group, reason=f"nothing can be decided about it: {broken.reason}")
+
+
 def _starts(
     spec: CampaignSpec, snapshot: Snapshot, ready: Iterable[GroupView], situation: Situation
-) -> Iterator[Submit | MoveGroup | Wait]:
+) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
     room = share.room(spec, snapshot, site=situation.site, others=situation.others)
     silent = situation.no_submission or situation.no_jobs
@@ -90,15 +112,11 @@ def _starts(
         if silent or room.submissions <= 0:
             yield Wait(group=group, reason=silent or share.why_not(spec, room, share.Share()))
             continue
-        wanted = _wanted(spec, group, situation)
-        most = most_share(
-            group,
-            spec=spec,
-            remedy=wanted.remedy,
-            requests=situation.requests.get(group.step),
-            site=situation.site,
-        )
-        why = share.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+        found = alone(partial(_submission, spec, group, situation))
+        if isinstance(found, Broken):
+            yield _set_aside(group, found)
+            continue
+        wanted, most, why = found
         given = room.share(most)
         if why:
             yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
@@ -111,7 +129,24 @@ def _starts(
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
 
 
+def _submission(
+    spec: CampaignSpec, group: GroupView, situation: Situation
+) -> tuple[Submit, share.Share, str]:
+    """Return a group's next submission, the most it can use, and why it can never run, if so."""
+    wanted = _wanted(spec, group, situation)
+    most = most_share(
+        group,
+        spec=spec,
+        remedy=wanted.remedy,
+        requests=situation.requests.get(group.step),
+        site=situation.site,
+    )
+    return wanted, most, share.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+
+
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
+    if submission.id in situation.damaged:
+        return SetAside(group=group, reason=situation.damaged[submission.id])
     liveness = situation.drivers[submission.id]
     if liveness is Liveness.ENDED:
         return Harvest(group=group, submission=submission)
@@ -135,10 +170,9 @@ def _without_driver(group: GroupView, submission: SubmissionView, situation: Sit
         return GiveUp(
             group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
         )
-    launched = submission.launched_at
-    if launched is not None and situation.now - launched < situation.grace:
+    if is_recent(submission.launched_at, within=situation.grace, now=situation.now):
         return None
-    if situation.no_jobs:
+    if situation.no_jobs or successor_waits(submission, now=situation.now):
         return None
     return _launch(group, submission, words)
 

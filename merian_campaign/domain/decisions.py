@@ -37,6 +37,8 @@ class Situation:
         UTC.
     words : `~collections.abc.Mapping`
         By submission id, what the scheduler says of the driver's job.
+    damaged : `~collections.abc.Mapping`
+        By submission id, why what is known of it cannot be read; its driver need not be among ``drivers``.
     site : `SiteProfile` or `None`
         Where it runs; needed with ``cluster`` only.
     cluster : `Cluster` or `None`
@@ -56,6 +58,7 @@ class Situation:
     workers: int
     now: datetime
     words: Mapping[int, str] = field(default_factory=dict)
+    damaged: Mapping[int, str] = field(default_factory=dict)
     site: SiteProfile | None = None
     cluster: Cluster | None = None
     no_submission: str = ""
@@ -127,6 +130,14 @@ class GiveUp:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """Ask a person about a group that cannot be gone on with; what runs of it is ended, and not read."""
+
+    group: GroupView
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallOff:
     """Finish a submission that was cancelled before any driver began it."""
 
@@ -143,4 +154,6 @@ class Follow:
     submission: SubmissionView
 
 
-type Decision = AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | CallOff | Follow
+type Decision = (
+    AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | SetAside | CallOff | Follow
+)

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.slurm import COMMENT_PREFIX, Fate, Sight, SlurmJob, belongs, describe
+from merian_campaign.domain.moments import holds, is_recent
+from merian_campaign.domain.sbatch import directive
+from merian_campaign.domain.slurm import Sight, SlurmJob, belongs, comment_of, describe
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 
@@ -30,11 +33,6 @@ def driver_job_name(*, readable: str, directory: str, epoch: int) -> str:
     """Return the name of a driver's Slurm job: readable, unique to its directory and epoch."""
     digest = hashlib.sha256(directory.encode()).hexdigest()[:10]
     return f"{_ODD.sub('_', readable)[:_READABLE]}-{digest}-driver{epoch}"
-
-
-def comment_of(directory: str) -> str:
-    """Return the comment of a submission's driver jobs."""
-    return COMMENT_PREFIX + directory
 
 
 def script(
@@ -78,7 +76,7 @@ def script(
         # Should two be submitted after all, they run one after the other, and the second finds nothing to do.
         "dependency": "singleton",
     }
-    lines = [f"#SBATCH --{key}={_quoted(value)}" for key, value in asked.items() if value is not None]
+    lines = [directive(key, value) for key, value in asked.items() if value is not None]
     lines += [line for line in options.scheduler_options.splitlines() if line.strip()]
     return "\n".join(
         [
@@ -96,11 +94,6 @@ def script(
     )
 
 
-def _quoted(value: object) -> str:
-    text = str(value)
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"' if re.search(r"\s", text) else text
-
-
 @dataclass(frozen=True, kw_only=True)
 class Seen:
     """What was seen of a submission's driver, and in words what that rests on."""
@@ -110,7 +103,7 @@ class Seen:
 
 
 def of_submission(
-    jobs: Iterable[SlurmJob], *, submission: SubmissionView, blocks: Iterable[str]
+    jobs: Iterable[SlurmJob], *, submission: SubmissionView, blocks: Iterable[str], now: datetime
 ) -> tuple[tuple[SlurmJob, str], ...]:
     """Return a submission's jobs among many, each with its role: ``driver`` or ``block``."""
     names = frozenset(blocks)
@@ -118,15 +111,21 @@ def of_submission(
     stem = submission.driver_job.rstrip("0123456789")
     found = []
     for job in jobs:
-        if _is_of_now(job, submission) and belongs(job, directory=submission.directory, names=names | own):
+        if _is_of_now(job, submission, now=now) and belongs(
+            job, directory=submission.directory, names=names | own
+        ):
             is_driver = bool(stem) and job.name.rstrip("0123456789") == stem
             found.append((job, "driver" if is_driver else "block"))
     return tuple(found)
 
 
-def _is_of_now(job: SlurmJob, submission: SubmissionView) -> bool:
-    """Tell a submission's jobs from those of an earlier one that had the same directory, and so the names."""
-    return job.submitted is None or job.submitted >= submission.created_at - _CLOCKS_DIFFER
+def _is_of_now(job: SlurmJob, submission: SubmissionView, *, now: datetime) -> bool:
+    """Tell a submission's jobs from those of an earlier one that had the same directory, and so the names.
+
+    One that was made at a moment to come, by a clock that was ahead, cannot be told: then the name counts.
+    """
+    created = submission.created_at - _CLOCKS_DIFFER
+    return job.submitted is None or job.submitted >= created or created > now
 
 
 def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
@@ -137,13 +136,21 @@ def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
     if sight.unreachable:
         return Seen(liveness=Liveness.UNSEEN, words=f"Slurm does not answer: {sight.unreachable}")
     launched = submission.launched_at
-    if launched is not None and sight.at < launched:
+    # A moment to come was written by a clock that was ahead: Slurm was asked since.
+    if launched is not None and sight.at < launched <= now:
         return Seen(liveness=Liveness.UNSEEN, words="started since Slurm was last asked")
-    jobs = [job for job in sight.jobs if job.name == submission.driver_job and _is_of_now(job, submission)]
+    jobs = [
+        job
+        for job in sight.jobs
+        if job.name == submission.driver_job and _is_of_now(job, submission, now=now)
+    ]
     alive = [job for job in jobs if job.alive]
+    unsure = [job for job in jobs if not job.alive and not job.over]
     claimed = submission.driver is not None and launched is None
     if alive:
         return Seen(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
+    if unsure:
+        return Seen(liveness=Liveness.UNSEEN, words=describe(unsure[0]))
     ended = sorted(jobs, key=lambda job: int(job.job_id))
     words = describe(ended[-1]) if ended else "Slurm does not know its job"
     return Seen(liveness=_gone(submission, ended=ended, claimed=claimed, now=now), words=words)
@@ -154,12 +161,11 @@ def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: boo
     if not claimed:
         return Liveness.HOPELESS if len(ended) >= MAX_FAILED_JOBS else Liveness.UNCLAIMED
     if not ended:
-        lease = submission.lease_expires_at
         # Purged from the queue, not in the accounting yet: its last sign of life still counts.
-        return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
+        return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
     last = ended[-1]
     # It ended well, so it has written its outcome: that is on its way to this host. Unless it was requeued:
     # then it only found that its first run had claimed the submission.
     well = last.fate is Fate.COMPLETED and not last.restarts
-    recent = last.ended is not None and now - last.ended < OUTCOME_GRACE
+    recent = is_recent(last.ended, within=OUTCOME_GRACE, now=now)
     return Liveness.ALIVE if well and recent else Liveness.DEAD

@@ -1,12 +1,21 @@
 """Errors that a person can act on, each with the exit code the command line returns.
 
 The codes follow ``sysexits.h`` where it has one: 65 bad data, 69 service unavailable, 75 try again
-later, 78 configuration; 2 is what command-line parsers use for bad usage.
+later, 77 no permission, 78 configuration; 2 is what command-line parsers use for bad usage.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+from merian_campaign.domain.text import clean, one_line
+
+MOST_PROBLEMS: Final = 50
+"""Problems of a file that are shown; more are counted. A file of something else altogether has a million."""
+
+_LONGEST_MESSAGE: Final = 1000
+_LONGEST_SAID: Final = 100_000
 
 
 class CampaignError(Exception):
@@ -15,10 +24,13 @@ class CampaignError(Exception):
     Parameters
     ----------
     message : `str`
-        What was found, where, and what to do.
+        What was found, where, and what to do. Names and values in it come from outside: it is made inert.
     """
 
     exit_code = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(clean(message, limit=_LONGEST_SAID))
 
 
 class BadInputError(CampaignError):
@@ -31,6 +43,12 @@ class UnavailableError(CampaignError):
     """A service the command needs (database, butler, scheduler) does not answer."""
 
     exit_code = 69
+
+
+class RefusedRowsError(CampaignError):
+    """The tracking database does not take what a group left behind: values it cannot hold, or that clash."""
+
+    exit_code = 65
 
 
 class BusyError(CampaignError):
@@ -68,19 +86,28 @@ class Problem:
 
     def __str__(self) -> str:
         """One line: file, line, field, message."""
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{where}: {self.field}: {self.message}" if self.field else f"{where}: {self.message}"
+        name = clean(self.file, limit=4000)
+        where = name if self.line is None else f"{name}:{self.line}"
+        message = one_line(self.message, limit=_LONGEST_MESSAGE)
+        field = one_line(self.field)
+        return f"{where}: {field}: {message}" if field else f"{where}: {message}"
 
 
 class BadFileError(BadInputError):
-    """A file with one or more problems; all of them are listed at once.
+    """A file with one or more problems; they are listed at once, up to `MOST_PROBLEMS`.
 
     Parameters
     ----------
     problems : `tuple` [`Problem`, ...]
         In file order.
+    unseen : `int`, optional
+        How many more there are.
     """
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
+    def __init__(self, problems: tuple[Problem, ...], *, unseen: int = 0) -> None:
+        lines = [str(problem) for problem in problems[:MOST_PROBLEMS]]
+        more = unseen + len(problems) - len(lines)
+        if more:
+            lines.append(f"{clean(problems[0].file, limit=4000)}: and {more} more problems")
+        super().__init__("\n".join(lines))
+        self.problems = problems[:MOST_PROBLEMS]

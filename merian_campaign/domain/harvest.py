@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blame import Blame, Lost, blame, last_starts, lost_starts, of_block
@@ -20,7 +20,9 @@ from merian_campaign.domain.rules import Evidence, FailureRule, judge
 from merian_campaign.domain.slurm import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.domain.text import one_line
 
+_LONGEST_WORDS = 2000
 _SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
 
 _AT_LIMIT = 0.95
@@ -43,6 +45,9 @@ class Context:
         Whether its driver died.
     blocks : `~collections.abc.Mapping`
         Its blocks by Slurm job id, as far as they are known.
+    bases : `~collections.abc.Mapping`
+        What is known of exceptions by class: names of bases by the type's name; `conclude` adds what the
+        journal has.
     """
 
     rules: tuple[FailureRule, ...]
@@ -50,6 +55,7 @@ class Context:
     remedy: Remedy
     driver_lost: bool
     blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
+    bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +122,7 @@ def conclude(
         The submission.
     """
     lines = tuple(records)
+    context = replace(context, bases={**context.bases, **journal.exception_bases(lines)})
     seen = journal.fold(lines)
     journalled = bool(seen)
     found = {entry.uuid: entry for entry in raw}
@@ -154,8 +161,9 @@ def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, jour
     has_log = raw is not None and any(entry.exception_type or entry.started for entry in raw.attempts)
     if has_log or _process_failed(raw, seen):
         return QuantumState.FAILED
-    if not journalled and raw is not None and raw.status == "FAILED":
-        # A run without a journal: the provenance graph's word is all there is.
+    if not journalled and raw is not None and raw.status == "FAILED" and raw.log is not None:
+        # A run without a journal: that its job wrote a log is all there is to show that it ran. The graph
+        # calls failed too what never began: its workflow was not built, its initialization failed.
         return QuantumState.FAILED
     return QuantumState.UNKNOWN
 
@@ -278,11 +286,10 @@ def _attempt(
         evidence = _evidence(entry, raw, seen.progress, context=context, ended=ended, block=shared)
         judgement = judge(evidence, rules=context.rules)
     started = raw.started
-    finished = None if started is None or raw.seconds is None else started + timedelta(seconds=raw.seconds)
+    finished = _moved(started, raw.seconds)
     if record is not None and finished is None and ended:
         finished = record.time
-        if finished is not None and record.wall_s is not None:
-            started = started or finished - timedelta(seconds=record.wall_s)
+        started = started or _moved(finished, None if record.wall_s is None else -record.wall_s)
     return Attempt(
         try_number=number,
         state=state,
@@ -299,14 +306,30 @@ def _attempt(
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
         charged=True if judgement is None else judgement.charged,
+        exception_bases=_bases(raw, context),
     )
+
+
+def _bases(raw: RawAttempt, context: Context) -> tuple[str, ...]:
+    """Return what an attempt's exception is by class; the word of the process that raised it comes first."""
+    return context.bases.get(raw.exception_type or "", raw.exception_bases)
+
+
+def _moved(moment: datetime | None, seconds: float | None) -> datetime | None:
+    """Return a moment so many seconds later, if there is one."""
+    if moment is None or seconds is None:
+        return None
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def _lost(entry: Predicted, gone: Lost, *, number: int, context: Context) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")
-    found = None if job is None or job.alive else of_block(job, record=gone.last, start=start)
+    found = None if job is None or not job.over else of_block(job, record=gone.last, start=start)
     return Attempt(
         try_number=number,
         state=QuantumState.FAILED,
@@ -344,7 +367,8 @@ def _guard_words(record: journal.Record) -> str:
         return f"reached {reached:.0f} MB, over the limit of {limit:.0f} MB"
     if record.verdict == "out_of_memory":
         return _killed_words(record, reached=reached)
-    return ", ".join(f"{name} {value}" for name, value in evidence.items())
+    told = {name: value for name, value in evidence.items() if name != journal.EXCEPTION_BASES}
+    return one_line(", ".join(f"{name} {value}" for name, value in told.items()), limit=_LONGEST_WORDS)
 
 
 def _killed_words(record: journal.Record, *, reached: object) -> str:
@@ -379,6 +403,7 @@ def _evidence(
         task=entry.task,
         exception_type=raw.exception_type,
         exception_message=raw.exception_message,
+        exception_bases=_bases(raw, context),
         exit_code=None if record is None else record.exit,
         signal=None if record is None else record.signal,
         journal_verdict=guard,

@@ -77,7 +77,7 @@ class Usage:
 
 def usage(row: JobRow, *, now: datetime) -> Usage:
     """Return how a stored job spent its time."""
-    over = row.ended or (now if row.fate == "alive" else None)
+    over = row.ended or (now if row.fate in {"alive", "unsure"} else None)
     # A job that never ran has, in the accounting, a start that is its end.
     ran = None if row.started is None or over is None else max(0.0, (over - row.started).total_seconds())
     until = row.started or over

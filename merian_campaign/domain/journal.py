@@ -15,8 +15,8 @@ Fields of a line (``null`` or absent when unknown):
 ``quanta``                UUIDs of the quanta of the job, strings
 ``host``                  host of the process that the line is about
 ``pid``, ``pid_start``    that process, and its start time (field 22 of ``/proc/PID/stat``, clock ticks)
-``exit``, ``signal``      ``ended`` only: exit status, or the signal that ended it; the other is null
-``verdict``               ``ended`` only: see `Verdict`
+``exit``, ``signal``      ``ended`` and ``stage``: exit status, or the signal that ended it; the other is null
+``verdict``               ``ended`` and ``stage``: see `Verdict`
 ``evidence``              object; what the verdict rests on
 ``peak_mb``               peak resident memory of the whole process tree, MiB
 ``requested_mb``          ``requestMemory``, MiB
@@ -27,20 +27,25 @@ Fields of a line (``null`` or absent when unknown):
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.lines import last_object, moment_of
+from merian_campaign.domain.text import clean
 
 __all__ = [
+    "EXCEPTION_BASES",
     "VERSION",
     "Event",
     "QuantumProgress",
     "QuantumState",
     "Record",
     "Verdict",
+    "exception_bases",
     "fold",
     "format_line",
     "format_time",
@@ -51,7 +56,15 @@ __all__ = [
 VERSION = 1
 """Version written by this release; later versions may add fields and events but not change these."""
 
+EXCEPTION_BASES = "exception_bases"
+"""Key of the evidence under which the classes of exceptions are: names of bases by the name of the type."""
+
 _START = '{"v":'
+_INT32 = 2**31
+_LONGEST_NAME = 1000
+_LONGEST_EVIDENCE = 4000
+_LONGEST_NESTED = 64_000
+_MOST_EVIDENCE = 50
 
 
 class Event(StrEnum):
@@ -71,6 +84,10 @@ class Event(StrEnum):
 
     HELD = "held"
     """The job was not run because a quantum of it is on the hold list; counts as failed."""
+
+    STAGE = "stage"
+    """A part of the submission itself (initialization, ingest) began, or ended if there is a verdict; it has
+    no quanta."""
 
     CLOSED = "closed"
     """The driver ended in good order.  Nothing of this submission runs any more."""
@@ -192,18 +209,18 @@ def format_line(record: Record) -> str:
     values["quanta"] = list(record.quanta)
     for name in ("host", "pid", "pid_start"):
         values[name] = getattr(record, name)
-    if record.event == Event.ENDED:
+    if record.event == Event.ENDED or (record.event == Event.STAGE and record.verdict is not None):
         values.update(
             exit=record.exit,
             signal=record.signal,
             verdict=record.verdict,
-            evidence=dict(record.evidence),
+            evidence=_bounded(record.evidence),
         )
     elif record.evidence:
-        values["evidence"] = dict(record.evidence)
+        values["evidence"] = _bounded(record.evidence)
     for name in ("peak_mb", "requested_mb", "cpu_s", "wall_s", "slurm_job", "slurm_node"):
         value = getattr(record, name)
-        if value is not None:
+        if value is not None and (isinstance(value, str) or math.isfinite(value)):
             values[name] = value
     return json.dumps(values, separators=(",", ":"), default=str) + "\n"
 
@@ -224,12 +241,18 @@ def parse_lines(text: str) -> tuple[Record, ...]:
         In the order of the file.
     """
     whole = text[: text.rfind("\n") + 1]
-    found = (_to_record(last_object(line, start=_START)) for line in whole.split("\n"))
+    found = (
+        _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED)
+        for line in whole.split("\n")
+    )
     return tuple(record for record in found if record is not None)
 
 
-def _to_record(values: object) -> Record | None:
-    """Return a record from a decoded object; values of the wrong type read as unknown."""
+def _to_record(values: object, *, small: bool) -> Record | None:
+    """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
+
+    What is in it is clean; the evidence of a ``small`` line needs no other bound.
+    """
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         return None
     quanta = values.get("quanta")
@@ -240,14 +263,14 @@ def _to_record(values: object) -> Record | None:
         v=_whole(values.get("v")) or VERSION,
         job=_text(values.get("job")) or "",
         label=_text(values.get("label")) or "",
-        quanta=tuple(str(item) for item in quanta) if isinstance(quanta, list) else (),
+        quanta=tuple(item for item in quanta if isinstance(item, str)) if isinstance(quanta, list) else (),
         host=_text(values.get("host")) or "",
         pid=_whole(values.get("pid")),
         pid_start=_whole(values.get("pid_start")),
-        exit=_whole(values.get("exit")),
-        signal=_whole(values.get("signal")),
+        exit=_status(values.get("exit")),
+        signal=_status(values.get("signal")),
         verdict=_text(values.get("verdict")),
-        evidence=evidence if isinstance(evidence, dict) else {},
+        evidence=(evidence if small else _bounded(evidence)) if isinstance(evidence, dict) else {},
         peak_mb=_number(values.get("peak_mb")),
         requested_mb=_number(values.get("requested_mb")),
         cpu_s=_number(values.get("cpu_s")),
@@ -258,15 +281,48 @@ def _to_record(values: object) -> Record | None:
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return value[:_LONGEST_NAME] if isinstance(value, str) else None
 
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+def _status(value: object) -> int | None:
+    found = _whole(value)
+    return found if found is not None and abs(found) < _INT32 else None
+
+
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if 0 <= value < _INT32 else None
+
+
+def _bounded(evidence: Mapping[str, object]) -> dict[str, object]:
+    """Return evidence of a size that does no harm, with numbers that JSON knows."""
+    found: dict[str, object] = {}
+    for name, value in list(evidence.items())[:_MOST_EVIDENCE]:
+        if isinstance(value, str):
+            found[name] = clean(value, limit=_LONGEST_EVIDENCE)
+            continue
+        try:
+            checked = json_values.cleaned(value)
+        except json_values.WrongValueError:
+            checked = clean(str(value), limit=_LONGEST_EVIDENCE)
+        found[name] = checked if _size(checked) <= _LONGEST_NESTED else "left out: too large"
+    return found
+
+
+def _size(value: object) -> int:
+    match value:
+        case dict():
+            return sum(len(name) + _size(item) for name, item in value.items())
+        case list():
+            return sum(map(_size, value))
+        case str():
+            return len(value)
+    return 8
 
 
 def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
@@ -299,6 +355,24 @@ def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
         for quantum in record.quanta:
             folded[quantum] = _advance(folded.get(quantum), quantum=quantum, state=state, record=record)
     return folded
+
+
+def exception_bases(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+    """Return what exceptions are by class, as far as the processes that raised them noted it.
+
+    Returns
+    -------
+    bases
+        Full names of a class and its bases, nearest first, by the full name of the class.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    for record in records:
+        noted = record.evidence.get(EXCEPTION_BASES)
+        if isinstance(noted, dict):
+            for name, bases in noted.items():
+                if isinstance(bases, list):
+                    found.setdefault(name, tuple(base for base in bases if isinstance(base, str)))
+    return found
 
 
 def is_open(records: Iterable[Record]) -> Record | None:

@@ -13,6 +13,8 @@ __all__ = ["DEEPEST", "LARGEST", "WrongValueError", "cleaned", "loads", "number"
 DEEPEST: Final = 32
 """Levels of objects and lists that are read; ours have at most six."""
 
+_LONGEST_KEY: Final = 200
+
 LARGEST: Final = 2**63 - 1
 """Integers beyond it fit neither PostgreSQL's ``bigint`` nor anything we count."""
 
@@ -51,7 +53,8 @@ def cleaned(value: object, *, deep: int = DEEPEST) -> object:
     """
     match value:
         case str():
-            return clean(value, limit=LONGEST)
+            # Most texts are short and plain, and files of ours have millions.
+            return value if len(value) <= LONGEST and value.isprintable() else clean(value, limit=LONGEST)
         case bool() | None:
             return value
         case int() | float():
@@ -60,11 +63,16 @@ def cleaned(value: object, *, deep: int = DEEPEST) -> object:
             return value
         case _ if deep <= 0:
             raise WrongValueError(f"more than {DEEPEST} levels of brackets")
-        case Mapping():
-            return {clean(str(key), limit=200): cleaned(item, deep=deep - 1) for key, item in value.items()}
+        case dict() | Mapping():
+            return {_key(key): cleaned(item, deep=deep - 1) for key, item in value.items()}
         case list() | tuple():
             return [cleaned(item, deep=deep - 1) for item in value]
     raise WrongValueError(f"a value of type {type(value).__name__}")
+
+
+def _key(key: object) -> str:
+    plain = isinstance(key, str) and len(key) <= _LONGEST_KEY and key.isprintable()
+    return key if isinstance(key, str) and plain else clean(str(key), limit=_LONGEST_KEY)
 
 
 def text(values: Mapping[str, object], key: str, *, default: str | None = None) -> str:

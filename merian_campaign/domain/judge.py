@@ -6,7 +6,7 @@ from datetime import UTC
 
 from merian_campaign.domain import remedy
 from merian_campaign.domain.decisions import MoveGroup, Situation
-from merian_campaign.domain.pauses import due, recent
+from merian_campaign.domain.pauses import MAX_STARVED, due, recent, starved, starved_tries
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
@@ -28,7 +28,7 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
     if isinstance(step, ActionStep):
         return _judge_action(spec, group, step, last)
     if last.outcome is SubmissionOutcome.FAILED:
-        return _judge_failed_start(group, last)
+        return _judge_failed_start(spec, group, last)
     if last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0:
         target = GroupState.NEEDS_REVIEW if step.if_empty == "needs_review" else GroupState.DONE
         return move(target, f"nothing to do: {last.reason}")
@@ -40,21 +40,35 @@ def judge(spec: CampaignSpec, group: GroupView, situation: Situation) -> MoveGro
 def _judge_action(spec: CampaignSpec, group: GroupView, step: ActionStep, last: SubmissionView) -> MoveGroup:
     if last.outcome is SubmissionOutcome.SUCCEEDED:
         return MoveGroup(group=group, state=GroupState.DONE, reason=last.reason)
-    if not last.needs_person and len(recent(group)) < step.max_submissions:
-        moment = due(spec, group)
-        when = "" if moment is None else f"; next try at {moment.astimezone(UTC):%H:%M} UTC"
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"try again: {last.reason}{when}")
+    # Tries that failed because the machine had run out of something are not the action's.
+    own = [entry for entry in recent(group) if not starved(entry)]
+    if not last.needs_person and (_is_starved(group) or len(own) < step.max_submissions):
+        reason = f"try again: {last.reason}{_when(spec, group)}"
+        return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
 
 
-def _judge_failed_start(group: GroupView, last: SubmissionView) -> MoveGroup:
+def _is_starved(group: GroupView) -> bool:
+    """Say whether a group may be tried again because what the machine had run out of may have come back."""
+    return 0 < starved_tries(group) < MAX_STARVED
+
+
+def _when(spec: CampaignSpec, group: GroupView) -> str:
+    moment = due(spec, group)
+    return "" if moment is None else f"; next try at {moment.astimezone(UTC):%H:%M} UTC"
+
+
+def _judge_failed_start(spec: CampaignSpec, group: GroupView, last: SubmissionView) -> MoveGroup:
     if last.needs_person:
         return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
+    if _is_starved(group):
+        reason = f"could not run, try again: {last.reason}{_when(spec, group)}"
+        return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     failed = 0
     for entry in reversed(recent(group)):
         if entry.outcome is not SubmissionOutcome.FAILED:
             break
-        failed += 1
+        failed += not starved(entry) or starved(last)
     if failed < MAX_FAILED_STARTS:
         return MoveGroup(
             group=group, state=GroupState.READY, reason=f"could not run, try again: {last.reason}"
@@ -74,7 +88,8 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     used = len(recent(group))
     if may_retry and used < policy.max_submissions:
         why = remedy.describe_failures(ahead.retryable) or last.reason
-        return MoveGroup(group=group, state=GroupState.READY, reason=f"afterburner: {why}")
+        reason = f"afterburner: {why}{_when(spec, group)}"
+        return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     lost = group.counts.open
     if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
         return MoveGroup(

@@ -12,6 +12,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
+from merian_campaign.domain.moments import is_recent
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.render import data_query
@@ -212,7 +213,7 @@ def look_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked: bo
         for group in snapshot.groups
         if group.selection.dimension in {"exposure", "day_obs", "visit"}
     )
-    if waits and now - seen.seen_at >= LOOK_AGAIN and not seen.covers(named):
+    if waits and not is_recent(seen.seen_at, within=LOOK_AGAIN, now=now) and not seen.covers(named):
         return current
     return None
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from merian_campaign.domain.text import clean
+
 _PASSING = re.compile(
     r"database is locked|OperationalError|connection (was )?(reset|refused|timed out|closed)"
     r"|could not connect|could not (receive|send) data|server closed the connection"
@@ -49,6 +51,7 @@ def needs_person(text: str, *, checked: bool) -> bool:
         Whether a check of ours refused it, rather than a command that failed: what a check finds wrong stays
         wrong, unless it could not look.
     """
+    text = clean(text)  # not all that a command may have printed on one line
     if _CERTAIN.search(text):
         return True
     if _PASSING.search(text):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ from dataclasses import dataclass
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.text import one_line
+
+_ODD_IN_KEY = re.compile("[^A-Za-z0-9]")
+_ODD_IN_MERMAID = re.compile(r"[^\w .,:()+/*=-]")
 
 _COLOURS = {
     GroupState.NEEDS_REVIEW: "#f4b6b6",
@@ -97,15 +102,33 @@ def _colour(states: Mapping[GroupState, int]) -> str:
 
 
 def _key(name: str) -> str:
-    """Return a name as both languages take it for an identifier; ``end`` alone is a word of Mermaid's."""
-    return "s_" + name.replace("-", "_d_")
+    """Return a name as both languages take it for an identifier, no two names the same one.
+
+    ``end`` alone is a word of Mermaid's.
+    """
+    return "s_" + _ODD_IN_KEY.sub(_key_character, name)
+
+
+def _key_character(found: re.Match[str]) -> str:
+    return {"_": "__", "-": "_d_"}.get(found[0], f"_u{ord(found[0]):x}_")
+
+
+def _in_mermaid(text: str) -> str:
+    """Return text as it can stand in a quoted label: what Mermaid or HTML would read is a character code."""
+    return _ODD_IN_MERMAID.sub(lambda found: f"#{ord(found[0])};", one_line(text))
+
+
+def _in_dot(text: str) -> str:
+    """Return text as it can stand in a quoted string of Graphviz; labels know HTML's character codes."""
+    inert = one_line(text).replace("&", "&amp;")
+    return inert.replace("\\", "\\\\").replace('"', '\\"')
 
 
 def mermaid(picture: tuple[Node, ...]) -> str:
     """Return a Mermaid flowchart."""
     lines = ["flowchart TD"]
     for node in picture:
-        label = "<br/>".join((node.name, *node.lines))
+        label = "<br/>".join(_in_mermaid(text) for text in (node.name, *node.lines))
         left, right = ("([", "])") if node.action else ("[", "]")
         lines.append(f'    {_key(node.name)}{left}"{label}"{right}')
     lines += [f"    {_key(before)} --> {_key(node.name)}" for node in picture for before in node.after]
@@ -115,9 +138,12 @@ def mermaid(picture: tuple[Node, ...]) -> str:
 
 def dot(picture: tuple[Node, ...], *, name: str) -> str:
     """Return a Graphviz digraph."""
-    lines = [f'digraph "{name}" {{', '    node [fontname="sans-serif", style="filled", fillcolor="white"];']
+    lines = [
+        f'digraph "{_in_dot(name)}" {{',
+        '    node [fontname="sans-serif", style="filled", fillcolor="white"];',
+    ]
     for node in picture:
-        label = "\\n".join((node.name, *node.lines))
+        label = "\\n".join(_in_dot(text) for text in (node.name, *node.lines))
         shape = "ellipse" if node.action else "box"
         fill = f', fillcolor="{node.colour}"' if node.colour else ""
         lines.append(f'    {_key(node.name)} [label="{label}", shape={shape}{fill}];')

@@ -72,6 +72,8 @@ class Attempt:
         Where it ran, the log to read, the quantum's UUID in that graph.
     charged : `bool`
         Whether it counts against the quantum's budget of attempts.
+    exception_bases : `tuple` [`str`, ...]
+        Full names of the exception's class and its bases, nearest first; empty when they are not known.
     """
 
     try_number: int
@@ -90,6 +92,7 @@ class Attempt:
     log_path: str | None = None
     uuid: str | None = None
     charged: bool = True
+    exception_bases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

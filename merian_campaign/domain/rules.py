@@ -1,28 +1,28 @@
 """Failure rules: from the evidence of a failed attempt to a verdict.
 
-Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones). The first rule that matches
-wins. What no rule matches is `Verdict.UNKNOWN`, and unknown never gets more memory.
+Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones); their patterns are of RE2
+(`~merian_campaign.domain.patterns`). The first rule that matches wins. What no rule matches is
+`Verdict.UNKNOWN`, and unknown never gets more memory.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from merian_campaign.domain import patterns
 from merian_campaign.domain.blame import Blame
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
 
 def _pattern(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    wrong = patterns.problem(text)
+    if wrong:
+        raise ValueError(f"{text!r} is not a regular expression of RE2: {wrong}")
     return text
 
 
@@ -36,6 +36,10 @@ class FailureRule(Strict):
     exception: Annotated[Pattern | None, Field(description="Anywhere in the exception's full type name.")] = (
         None
     )
+    bases: Annotated[
+        Pattern | None,
+        Field(description="Anywhere in the name of the exception's class or a base of it."),
+    ] = None
     message: Annotated[Pattern | None, Field(description="Anywhere in the exception's message.")] = None
     exit_code: Annotated[int | None, Field(description="Of the process.")] = None
     signal: Annotated[int | None, Field(description="Number of the signal that ended the process.")] = None
@@ -44,10 +48,9 @@ class FailureRule(Strict):
 
     @model_validator(mode="after")
     def _some_condition(self) -> FailureRule:
-        if all(
-            value is None for value in (self.task, self.exception, self.message, self.exit_code, self.signal)
-        ):
-            raise ValueError("a rule needs at least one of task, exception, message, exit_code, signal")
+        conditions = (self.task, self.exception, self.bases, self.message, self.exit_code, self.signal)
+        if all(value is None for value in conditions):
+            raise ValueError("a rule needs one of task, exception, bases, message, exit_code, signal")
         return self
 
 
@@ -71,6 +74,8 @@ class Evidence:
         Task label.
     exception_type, exception_message : `str` or `None`
         From the quantum's log.
+    exception_bases : `tuple` [`str`, ...]
+        Full names of the exception's class and its bases, nearest first; empty when they are not known.
     exit_code, signal : `int` or `None`
         Of the process.
     journal_verdict : `str` or `None`
@@ -89,6 +94,7 @@ class Evidence:
     task: str
     exception_type: str | None = None
     exception_message: str | None = None
+    exception_bases: tuple[str, ...] = ()
     exit_code: int | None = None
     signal: int | None = None
     journal_verdict: str | None = None
@@ -99,17 +105,25 @@ class Evidence:
     block: Blame | None = None
 
 
+# ``lsst.pipe.base`` documents of these that "retries will not address" them: AlgorithmError is one of the
+# RepeatableQuantumErrors. NoWorkFound and UnprocessableDataError are no failures; of an
+# AnnotatedPartialOutputsError the middleware reports the cause, whose class counts.
+_REPEATABLE = "the task says that a retry cannot help"
+
 BUILT_IN = (
     FailureRule(
-        exception=r"AlgorithmError|RepeatableQuantumError",
+        bases=r"^lsst\.pipe\.base\.(?:_status\.)?(?:AlgorithmError|RepeatableQuantumError)$",
         verdict=Verdict.ALGORITHM,
-        note="the task says that a retry cannot help",
+        note=_REPEATABLE,
     ),
     FailureRule(exit_code=20, verdict=Verdict.ALGORITHM, note="exit code 20: repeatable quantum error"),
     FailureRule(
-        exception=r"InvalidQuantumError", verdict=Verdict.CONFIGURATION, note="the quantum itself is wrong"
+        bases=r"^lsst\.pipe\.base\.(?:_status\.)?InvalidQuantumError$",
+        verdict=Verdict.CONFIGURATION,
+        note="the quantum itself is wrong",
     ),
     FailureRule(exit_code=21, verdict=Verdict.CONFIGURATION, note="exit code 21: invalid quantum"),
+    FailureRule(bases=r"^MemoryError$", verdict=Verdict.OUT_OF_MEMORY, note="an allocation was refused"),
     FailureRule(
         exception=r"MemoryError|ArrayMemoryError|bad_alloc|BadAlloc",
         verdict=Verdict.OUT_OF_MEMORY,
@@ -139,6 +153,16 @@ BUILT_IN = (
 )
 """Rules that always apply, after the campaign's own."""
 
+_BY_NAME = (
+    FailureRule(
+        exception=r"AlgorithmError|RepeatableQuantumError", verdict=Verdict.ALGORITHM, note=_REPEATABLE
+    ),
+    FailureRule(
+        exception=r"InvalidQuantumError", verdict=Verdict.CONFIGURATION, note="the quantum itself is wrong"
+    ),
+)
+"""Rules for exceptions of which nothing but the name is known; they come before the others."""
+
 _ENDING_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM})
 
 
@@ -153,8 +177,9 @@ class Judgement:
 
 def _matches(rule: FailureRule, evidence: Evidence) -> bool:
     return (
-        (rule.task is None or re.fullmatch(rule.task, evidence.task) is not None)
+        (rule.task is None or patterns.whole(rule.task, evidence.task))
         and _found(rule.exception, evidence.exception_type)
+        and (rule.bases is None or any(_found(rule.bases, base) for base in evidence.exception_bases))
         and _found(rule.message, evidence.exception_message)
         and (rule.exit_code is None or rule.exit_code == evidence.exit_code)
         and (rule.signal is None or rule.signal == evidence.signal)
@@ -163,7 +188,7 @@ def _matches(rule: FailureRule, evidence: Evidence) -> bool:
 
 def _found(pattern: str | None, text: str | None) -> bool:
     """Say whether a condition holds; what is not known matches no pattern, not even an empty one."""
-    return pattern is None or (text is not None and re.search(pattern, text) is not None)
+    return pattern is None or (text is not None and patterns.found_in(pattern, text))
 
 
 def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgement:
@@ -178,7 +203,8 @@ def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgeme
         return Judgement(verdict=block.verdict, evidence=block.evidence, charged=block.charged)
     if guard is not None:
         return guard
-    for rule in (*rules, *BUILT_IN):
+    by_name = () if evidence.exception_bases else _BY_NAME
+    for rule in (*rules, *by_name, *BUILT_IN):
         if _matches(rule, evidence):
             found = _short(evidence.exception_type) or _ending(evidence)
             return Judgement(
@@ -233,4 +259,6 @@ def _unknown(evidence: Evidence) -> str:
         return f"{_short(evidence.exception_type)}: no rule matches"
     if evidence.signal is not None:
         return f"{_ending(evidence)}, no sign of memory or time limits"
+    if evidence.exit_code == 0:
+        return "exit code 0, and no outputs"
     return f"{_ending(evidence)}, and no log"

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from merian_campaign.domain import json_values
+from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.states import SubmissionOutcome
+from merian_campaign.domain.text import clean
 
 INFRASTRUCTURE_FAILED = 11
 """Exit status of our WMS service when initialization, ingest, workers or Slurm failed."""
@@ -63,19 +66,31 @@ def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
         "version": 1,
         "epoch": epoch,
         "end": result.end.value,
-        "reason": result.reason,
+        "reason": clean(result.reason),
         "exit_code": result.exit_code,
         "needs_person": result.needs_person,
     }
 
 
 def from_json(value: Mapping[str, Any]) -> RunResult:
-    """Read a driver's outcome file; the inverse of `to_json`."""
+    """Read a driver's outcome file; the inverse of `to_json`.
+
+    Raises
+    ------
+    WrongValueError
+        Raised if it is not what drivers write.
+    """
+    end = json_values.text(value, "end")
+    if end not in RunEnd:
+        raise WrongValueError(f"end: expected one of {', '.join(RunEnd)}, found {end!r}")
+    needs_person = value.get("needs_person", False)
+    if not isinstance(needs_person, bool):
+        raise WrongValueError(f"needs_person: expected true or false, found {type(needs_person).__name__}")
     return RunResult(
-        end=RunEnd(value["end"]),
-        reason=value["reason"],
-        exit_code=value["exit_code"],
-        needs_person=value.get("needs_person", False),
+        end=RunEnd(end),
+        reason=clean(json_values.text(value, "reason")),
+        exit_code=json_values.whole(value, "exit_code"),
+        needs_person=needs_person,
     )
 
 

@@ -39,6 +39,8 @@ class SiteProfile:
         How often Slurm may be asked by one that ticks all the time.
     memory_mb : `int` or `None`
         Memory a node shares out, MiB, where its file says so.
+    trusted_groups : `tuple` [`str`, ...]
+        Unix groups whose members may write the campaigns' work directories.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SiteProfile:
     stack: Stack | None = None
     status_seconds: float = 30.0
     memory_mb: int | None = None
+    trusted_groups: tuple[str, ...] = ()
 
     @property
     def on_slurm(self) -> bool:

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from enum import StrEnum
 
-from merian_campaign.domain.blocks import whole_state
+from merian_campaign.domain.slurm_states import Fate, Stage, meaning_of, state_word
+from merian_campaign.domain.text import clean
 
 SQUEUE_FORMAT = "%A|%T|%r|%N|%V|%S|%e|%j|%k"
 """What is asked of ``squeue --format``; names and comments come last, for they are free text."""
@@ -20,49 +20,10 @@ SQUEUE_FORMAT = "%A|%T|%r|%N|%V|%S|%e|%j|%k"
 SACCT_FIELDS = "JobIDRaw,State,Reason,NodeList,Submit,Start,End,ExitCode,JobName,Comment"
 """What is asked of ``sacct --format --parsable2``."""
 
+_LONGEST = 4096  # a path
+
 COMMENT_PREFIX = "merian-campaign:"
 """Beginning of the comment of every Slurm job of a campaign; a directory follows."""
-
-
-class Fate(StrEnum):
-    """How a Slurm job ended, if it has."""
-
-    ALIVE = "alive"
-    """It waits, runs, or ends just now."""
-    COMPLETED = "completed"
-    """Its script ended well."""
-    OUT_OF_MEMORY = "out_of_memory"
-    """Slurm or the kernel ended it, or a step of it, for its memory."""
-    WALLTIME = "walltime"
-    """Its time limit was up."""
-    NODE_LOST = "node_lost"
-    """A node of it failed."""
-    PREEMPTED = "preempted"
-    """It had to make room for a job of higher priority."""
-    CANCELLED = "cancelled"
-    """A person, an administrator or its own driver cancelled it."""
-    FAILED = "failed"
-    """Its script failed."""
-    UNKNOWN = "unknown"
-    """Slurm does not say."""
-
-
-_FATES = {
-    "BOOT_FAIL": Fate.NODE_LOST,
-    "CANCELLED": Fate.CANCELLED,
-    "COMPLETED": Fate.COMPLETED,
-    "DEADLINE": Fate.WALLTIME,
-    "FAILED": Fate.FAILED,
-    "LAUNCH_FAILED": Fate.NODE_LOST,
-    "NODE_FAIL": Fate.NODE_LOST,
-    "OUT_OF_MEMORY": Fate.OUT_OF_MEMORY,
-    "PREEMPTED": Fate.PREEMPTED,
-    "RECONFIG_FAIL": Fate.NODE_LOST,
-    "REVOKED": Fate.UNKNOWN,
-    "SPECIAL_EXIT": Fate.FAILED,
-    "TIMEOUT": Fate.WALLTIME,
-    "": Fate.UNKNOWN,
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +67,17 @@ class SlurmJob:
     @property
     def fate(self) -> Fate:
         """How it ended."""
-        return _FATES.get(self.state, Fate.ALIVE)
+        return meaning_of(self.state).fate
 
     @property
     def alive(self) -> bool:
-        """Whether it is not over."""
+        """Whether it surely is not over."""
         return self.fate is Fate.ALIVE
+
+    @property
+    def over(self) -> bool:
+        """Whether it surely is over; what is neither alive nor over must be asked about again."""
+        return meaning_of(self.state).over
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,31 +119,6 @@ class Watch:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What ``sbatch`` answered: an id, a refusal for good or for now, or nothing to rely on.
-
-    The others are empty. After ``unsure`` the job may exist or not: only a look at the queue, by its name,
-    tells.
-    """
-
-    job_id: str = ""
-    refused: str = ""
-    deferred: str = ""
-    unsure: str = ""
-
-
-def state_word(text: str) -> tuple[str, str]:
-    """Return Slurm's word for a state, whole, and the user id of who cancelled the job.
-
-    Takes ``OUT_OF_ME+`` (cut to a column), ``CANCELLED by 1000`` and lists of flags.
-    """
-    word, _, rest = text.strip().partition(" ")
-    by = rest.removeprefix("by ").strip() if rest.startswith("by ") else ""
-    whole = whole_state(word.split(",")[0])
-    return ("" if whole.endswith("+") else whole), by
-
-
 def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).replace(tzinfo=UTC)
@@ -193,20 +134,20 @@ def _job(fields: list[str], *, tail: str) -> SlurmJob:
     """Return a job from the fields that both commands share and from ``name|comment``."""
     job_id, state, reason, nodes, submitted, started, ended = fields
     word, by = state_word(state)
+    meaning = meaning_of(word)
     name, _, comment = tail.partition("|")
-    over = word in _FATES
     return SlurmJob(
         job_id=job_id,
-        name=name,
-        comment=_word(comment),
+        name=clean(name, limit=_LONGEST),
+        comment=clean(_word(comment), limit=_LONGEST),
         state=word,
         reason=_word(reason),
         cancelled_by=by,
         nodes=_word(nodes),
         submitted=_time(submitted),
         # Of a job that waits or runs, squeue gives the times that are expected.
-        started=None if word in {"PENDING", "CONFIGURING"} else _time(started),
-        ended=_time(ended) if over else None,
+        started=None if meaning.stage is Stage.WAITING else _time(started),
+        ended=_time(ended) if meaning.over else None,
     )
 
 
@@ -240,7 +181,7 @@ def parse_sacct(text: str) -> tuple[SlurmJob, ...]:
             job = _job(fields[:7], tail=fields[8])
             signal = int(number) if number.isdigit() and int(number) else None
             found.append(
-                replace(job, exit_code=int(code) if code.isdigit() and not job.alive else None, signal=signal)
+                replace(job, exit_code=int(code) if code.isdigit() and job.over else None, signal=signal)
             )
     return tuple(_starved(job) if job.job_id in hungry else job for job in latest(found))
 
@@ -259,7 +200,7 @@ def latest(jobs: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
     for same in by_job.values():
         # A resized job has a line for each size; the one that has not ended, or ended last, is the job.
         kept = [job for job in same if job.state != "RESIZING"] or same
-        last = max(kept, key=lambda job: (job.alive, job.submitted or zero, job.started or zero))
+        last = max(kept, key=lambda job: (not job.over, job.submitted or zero, job.started or zero))
         chosen.append(replace(last, restarts=len(kept) - 1))
     return tuple(chosen)
 
@@ -274,11 +215,17 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
     for job in accounting:
         key = (job.job_id, job.name)
         queued = merged.get(key)
-        if queued is None or (not queued.alive and not job.alive):
+        said_by_queue = queued is not None and queued.fate is not Fate.UNSURE
+        if not said_by_queue or queued is None or (queued.over and job.over):
             merged[key] = replace(job, comment=job.comment or (queued.comment if queued else ""))
         else:
             merged[key] = replace(queued, restarts=max(queued.restarts, job.restarts))
     return tuple(merged.values())
+
+
+def comment_of(directory: str) -> str:
+    """Return the comment of the Slurm jobs of a submission, drivers and blocks."""
+    return COMMENT_PREFIX + directory
 
 
 def belongs(job: SlurmJob, *, directory: str, names: Iterable[str]) -> bool:
@@ -298,6 +245,7 @@ _WORDS = {
     Fate.CANCELLED: "was cancelled",
     Fate.FAILED: "failed",
     Fate.UNKNOWN: "is not known to Slurm any more",
+    Fate.UNSURE: "is in a state that is not known here",
 }
 
 
@@ -317,48 +265,3 @@ def describe(job: SlurmJob) -> str:
         ended = f" to {job.ended:%H:%M:%S}" if job.ended else ""
         details.append(f"{job.started:%Y-%m-%d %H:%M:%S}{ended} UTC")
     return f"Slurm job {job.job_id} {what} ({', '.join(filter(None, details))})"
-
-
-class Refusal(StrEnum):
-    """What it means that ``sbatch`` failed."""
-
-    FINAL = "final"
-    """Slurm will never take a job like this: account, partition, limits on its size."""
-    FOR_NOW = "for_now"
-    """No job came of it, and the same one may be taken later: too many are in the queue, or a partition is
-    closed."""
-    UNSURE = "unsure"
-    """No answer, or none that says anything: a job may have come of it."""
-
-
-_UNSURE = (
-    "unable to contact", "connection refused", "connection reset", "communication connection failure",
-    "timed out", "zero bytes were transmitted", "transport endpoint is not connected", "no route to host",
-    "resource temporarily unavailable", "backup controller", "in standby mode", "unable to establish",
-    "protocol authentication error", "slurmctld", "cannot allocate memory", "try again",
-)  # fmt: skip
-_FOR_NOW = (
-    # AssocMaxSubmitJobLimit, AssocGrpSubmitJobsLimit, QOSMaxSubmitJobPerUserLimit ...
-    "submitjob", "maxjobcount", "max job count", "temporarily unable to accept job",
-    "partition not available (inactive or drain)",
-)  # fmt: skip
-
-
-def refusal_of(text: str) -> Refusal:
-    """Return what a failed ``sbatch`` with these words means.
-
-    Several lines may say several things. No answer to the last of its tries decides before a refusal of an
-    earlier one, and the name of a limit before the general words after it.
-    """
-    words = text.lower()
-    if not words.strip():
-        return Refusal.UNSURE
-    if any(phrase in words for phrase in _UNSURE):
-        return Refusal.UNSURE
-    return Refusal.FOR_NOW if any(phrase in words for phrase in _FOR_NOW) else Refusal.FINAL
-
-
-def sbatch_words(text: str) -> str:
-    """Return what ``sbatch`` said, on one line, without its own prefix."""
-    lines = [line.strip().removeprefix("sbatch: ").removeprefix("error: ") for line in text.splitlines()]
-    return "; ".join(dict.fromkeys(line for line in lines if line))[:600] or "sbatch said nothing"

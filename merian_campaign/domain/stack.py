@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 
+from merian_campaign.domain.shell import quoted, shown
 from merian_campaign.domain.spec.stack import Stack, setup_words
 
 FILE_VARIABLE = "MERIAN_CAMPAIGN_STACK"
@@ -44,13 +45,13 @@ def commands(stack: Stack) -> tuple[str, ...]:
     """Return what a person would type to set a stack up, free text left out."""
     lines = []
     if stack.environment is not None:
-        lines.append(f"export LSST_CONDA_ENV_NAME={shlex.quote(stack.environment)}")
+        lines.append(f"export LSST_CONDA_ENV_NAME={quoted(stack.environment)}")
     elif stack.load is not None:
         lines.append("unset LSST_CONDA_ENV_NAME")
     if stack.load is not None:
-        lines.append(f"source {shlex.quote(stack.load)}")
-    lines += [shlex.join(["setup", *setup_words(line)]) for line in stack.setup]
-    lines += [shlex.join(["setup", "-j", "-r", folder]) for folder in stack.packages]
+        lines.append(shown(("source", stack.load)))
+    lines += [shown(("setup", *setup_words(line))) for line in stack.setup]
+    lines += [shown(("setup", "-j", "-r", folder)) for folder in stack.packages]
     return tuple(lines)
 
 

@@ -103,8 +103,12 @@ class Verdict(StrEnum):
 
 
 GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
-    GroupState.WAITING: frozenset({GroupState.READY, GroupState.BLOCKED, GroupState.CANCELLED}),
-    GroupState.BLOCKED: frozenset({GroupState.WAITING, GroupState.READY, GroupState.CANCELLED}),
+    GroupState.WAITING: frozenset(
+        {GroupState.READY, GroupState.BLOCKED, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
+    ),
+    GroupState.BLOCKED: frozenset(
+        {GroupState.WAITING, GroupState.READY, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
+    ),
     GroupState.READY: frozenset(
         {GroupState.RUNNING, GroupState.WAITING, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
     ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["LONGEST", "clean", "one_line"]
+__all__ = ["LONGEST", "clean", "one_line", "redact"]
 
 LONGEST: Final = 20_000
 """Characters of one text that are kept; beginning and end say more than the middle."""
@@ -20,9 +20,30 @@ _ACTIVE = re.compile(
     "\ufff9-\ufffb\U000e0000-\U000e007f]"
 )
 
+# Bounded repetitions: what is searched may be long, and was made by others. A password may hold whatever a
+# person did not escape, so it ends at the last @.
+_IN_URL = re.compile(
+    r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://[^\s:@/?#\[]{0,128}):(?!\*\*\*@)[^\s@]{1,512}(?:@\S{0,512})?@"
+)
+_NAMED = re.compile(
+    r"((?:pass(?:word|wd|phrase)[\"']?\s{0,3}[=:]|(?:secret|token)[\"']?=)\s{0,3})(?!\*\*\*)"
+    r"('(?:[^'\\]|\\.){0,512}'|\"(?:[^\"\\]|\\.){0,512}\"|[^\s&;,]{1,512})",
+    re.IGNORECASE,
+)
+
+
+def redact(text: str) -> str:
+    """Return text without the passwords in it: of URLs (``user:password@``) and of ``password=...``.
+
+    Redacting it again changes nothing.
+    """
+    return _NAMED.sub(r"\1***", _IN_URL.sub(r"\1:***@", text))
+
 
 def clean(text: str, *, limit: int = LONGEST) -> str:
     r"""Return text of which nothing acts: control characters and surrogates are spelled out, e.g. ``\x1b``.
+
+    Passwords in it are left out, as by `redact`.
 
     Parameters
     ----------
@@ -36,8 +57,10 @@ def clean(text: str, *, limit: int = LONGEST) -> str:
     cleaned : `str`
         Encodes as UTF-8. Cleaning it again changes nothing.
     """
+    if len(text) <= limit and text.isprintable():
+        return text  # nearly all there is; nothing active is printable
     # Bounded first: what is spelled out grows.
-    short = text if len(text) <= limit else _without_middle(text, limit)
+    short = redact(text if len(text) <= limit else _without_middle(text, limit))
     return _ACTIVE.sub(_spelled, short.replace("\r\n", "\n"))
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import Snapshot
@@ -13,6 +15,7 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.text import one_line
 
 FINAL_TYPES = ("objectTable*", "deepCoadd", "deepCoadd_calexp")
 """Dataset types that are final, as the survey's notes transfer them."""
@@ -98,12 +101,26 @@ class Selected:
         return sum(file.size for file in self.files)
 
 
+def inside(path: str) -> str:
+    """Return a path that leads to a place inside a folder, whatever the folder; with ``/``.
+
+    Raises
+    ------
+    ValueError
+        Raised if it is absolute, leads out, is written in more ways than one, or cannot be a path.
+    """
+    parts = path.split("/")
+    if not path or any(part in {"", ".", ".."} for part in parts) or "\0" in path:
+        raise ValueError(f"{one_line(path)!r} is no path inside the export")
+    return path
+
+
 class FileEntry(Strict):
     """A file of an export: path relative to the manifest, bytes, SHA-256 in hexadecimal."""
 
-    path: str
-    size: int
-    sha256: str
+    path: Annotated[str, AfterValidator(inside)]
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class Manifest(Strict):
@@ -125,6 +142,14 @@ class Manifest(Strict):
     versions: dict[str, str]
     butler_file: FileEntry
     files: list[FileEntry]
+
+    @model_validator(mode="after")
+    def _check(self) -> Manifest:
+        if self.butler_file.path != BUTLER_FILE:
+            raise ValueError(f"butler_file: found {one_line(self.butler_file.path)!r}, it is {BUTLER_FILE}")
+        if any(file.path in {BUTLER_FILE, MANIFEST} for file in self.files):
+            raise ValueError(f"files: {BUTLER_FILE} and {MANIFEST} are no files of datasets")
+        return self
 
 
 def wish(

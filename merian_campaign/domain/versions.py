@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 
 PIXELS = ("astropy", "galsim", "healpy", "numpy", "pyarrow", "pyerfa", "scipy")
 """Packages outside the stack that have a say in what comes out."""
 
 _SHOWN_CHANGES = 4
+_LONGEST_TAGS = 1000
 _TAG = re.compile(r"\b[wdv]_?[0-9]+[_.0-9a-z]*\b")
 
 
@@ -59,7 +61,7 @@ def counted(versions: Versions) -> Mapping[str, str]:
 def sha_of(versions: Versions) -> str:
     """Return a short digest of the versions that count; equal for equal ones."""
     text = "".join(f"{name} {version}\n" for name, version in sorted(counted(versions).items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def to_json(versions: Versions) -> dict[str, Any]:
@@ -139,14 +141,14 @@ def binding(group: GroupView, *, number: int) -> SubmissionView | None:
 
 def refusal(*, campaign: str, group: GroupView, earlier: SubmissionView, changes: str) -> str:
     """Return why a submission under other versions does not run, and what to do."""
-    name = f"{group.step}/{group.key}"
+    words = ("merian-campaign", "retry", campaign, f"{group.step}/{group.key}", "--allow-stack-change")
     return (
         f"the stack changed since submission {earlier.number}: {changes}; run it with the old "
-        f"one, or allow it with `merian-campaign retry {campaign} {name} --allow-stack-change`"
+        f"one, or allow it with `{shown(words)}`"
     )
 
 
 def tag_of(words: str) -> str:
     """Return the release tag among the tags of an eups version, e.g. ``w_2022_26``; empty for none."""
-    found = _TAG.findall(words)
+    found = _TAG.findall(words[:_LONGEST_TAGS])
     return found[0] if found else ""

@@ -2,30 +2,58 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule, FailureRules
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, brief
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
 from merian_campaign.files.complaints import bad_file
+from merian_campaign.files.paths import absolute, is_file
 from merian_campaign.files.stack_files import absolute_stack
-from merian_campaign.files.yaml_lines import read_document
+from merian_campaign.files.yaml_lines import Document, Key, read_document
 
 _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
 _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
 _OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
+
+MOST_FILES: Final = 200
+"""BPS files that one step's submission reads, those that they include among them."""
+
+_Whole = Annotated[int | None, Field(le=MOST_CORES)]
+
+
+class _Section(Strict):
+    """What is read of a site's own section, as far as it must not be odd."""
+
+    name: Annotated[str, Field(max_length=64, pattern=SITE_PATTERN), AfterValidator(own_name)]
+    site_class: Annotated[str, Field(alias="class", max_length=200, pattern=r"^[A-Za-z_][A-Za-z0-9_.]*$")] = (
+        ""
+    )
+    partition: SlurmName | None = None
+    account: SlurmName | None = None
+    qos: SlurmName | None = None
+    constraint: SlurmFeatures | None = None
+    nodes: _Whole = None
+    max_blocks: _Whole = None
+    mem_per_node: Annotated[float | None, Field(strict=False, ge=0, le=MOST_MEMORY // 1024)] = None
+    memory_mb: Annotated[int | None, Field(le=MOST_MEMORY)] = None
+
+
+_SECTION_KEYS = frozenset(field.alias or name for name, field in _Section.model_fields.items()) - {"name"}
 
 
 def read_site(file: str) -> SiteProfile:
@@ -44,6 +72,8 @@ def read_site(file: str) -> SiteProfile:
         raise BadInputError(
             f"{file}: a site file needs computeSite: NAME and its section site: {{NAME: ...}}"
         )
+    section: Any = sites[name]
+    _check_section(document, name, section)
     own = {key: data[key] for key in SiteOptions.model_fields if key in data}
     if "stack" in own:
         own["stack"] = absolute_stack(own["stack"], Path(file).parent)
@@ -53,8 +83,7 @@ def read_site(file: str) -> SiteProfile:
         models = (SiteOptions, DriverOptions, Larger, Stack)
         known = [name for model in models for name in model.model_fields]
         raise bad_file(document, error.errors(), known=known) from None
-    section: Any = sites[name]
-    site_class = str(section.get("class", ""))
+    site_class = section.get("class", "")
     for key in _WORKER_KEYS:
         if type(section.get(key)) is int and section[key] > 0:
             return SiteProfile(
@@ -69,10 +98,31 @@ def read_site(file: str) -> SiteProfile:
                 stack=options.stack,
                 status_seconds=_seconds(section.get("status_seconds")),
                 memory_mb=_whole(section.get("memory_mb")),
+                trusted_groups=options.trusted_groups,
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"
     )
+
+
+def _check_section(document: Document, name: str, section: Mapping[str, Any]) -> None:
+    """Refuse a site whose values do not get through BPS, Slurm's directives and a shell as they are.
+
+    Raises
+    ------
+    BadFileError
+        Raised with all that is wrong.
+    """
+    try:
+        _Section.model_validate({"name": name, **{key: section[key] for key in _SECTION_KEYS & set(section)}})
+    except ValidationError as error:
+        problems = []
+        for found in bad_file(document, error.errors(), known=[]).problems:
+            key = found.field or str(error.errors()[0]["loc"][0])
+            path: tuple[Key, ...] = ("computeSite",) if key == "name" else ("site", name, key)
+            line = document.line_of(path)
+            problems.append(replace(found, line=line, field=".".join(map(str, path))))
+        raise BadFileError(tuple(problems)) from None
 
 
 def _blocks(section: Mapping[str, Any]) -> Blocks:
@@ -96,7 +146,7 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
 
 def _megabytes(value: object) -> int | None:
     """Return GB, parts allowed, in MiB; `None` for what is no number."""
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     return round(value * 1024)
 
@@ -130,14 +180,15 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
     by_task: dict[str, int] = {}
     maximum: dict[str, int] = {}
     for data in _merged((*spec.include, *step.include, spec.site)):
-        if isinstance(data.get("requestMemory"), int):
-            default = data["requestMemory"]
+        default = _request(data.get("requestMemory")) or default
         tasks = data.get("pipetask")
         for label, section in tasks.items() if isinstance(tasks, dict) else ():
-            if isinstance(section, dict) and isinstance(section.get("requestMemory"), int):
-                by_task[label] = section["requestMemory"]
-            if isinstance(section, dict) and isinstance(section.get("requestMemoryMax"), int):
-                maximum[label] = section["requestMemoryMax"]
+            if not isinstance(section, dict):
+                continue
+            if (memory := _request(section.get("requestMemory"))) is not None:
+                by_task[label] = memory
+            if (most := _request(section.get("requestMemoryMax"))) is not None:
+                maximum[label] = most
     for label, resources in step.resources.items():
         if resources.memory is not None:
             by_task[label] = resources.memory
@@ -146,19 +197,37 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
     return RequestTable(default_mb=default, by_task=by_task, maximum_mb=maximum)
 
 
-def _merged(files: Iterable[str], *, inside: tuple[str, ...] = ()) -> Iterable[Mapping[str, Any]]:
+def _request(value: object) -> int | None:
+    """Return a request of memory, MiB; what is none is left to BPS."""
+    return value if type(value) is int and 0 < value <= MOST_MEMORY else None
+
+
+def _merged(
+    files: Iterable[str], *, inside: tuple[str, ...] = (), seen: list[str] | None = None
+) -> Iterable[Mapping[str, Any]]:
     """Yield the content of BPS files in the order in which later ones win, includes first."""
+    seen = [] if seen is None else seen
     for file in files:
+        seen.append(file)
+        if len(seen) > MOST_FILES:
+            raise BadInputError(f"{seen[0]}: includeConfigs: more than {MOST_FILES} files are included")
         if file in inside:
             circle = " -> ".join((*inside[inside.index(file) :], file))
             raise BadInputError(f"{inside[-1]}: includeConfigs: the includes go in a circle: {circle}")
-        if inside and not Path(file).is_file():
+        if inside and not is_file(Path(file)):
             raise BadInputError(f"{inside[-1]}: includeConfigs: {file} does not exist")
         data: Mapping[str, Any] = read_document(Path(file)).data
         included = data.get("includeConfigs")
         if included:
             entries = included if isinstance(included, list) else [included]
             base = Path(file).parent
-            paths = (str((base / os.path.expandvars(str(entry))).resolve()) for entry in entries)
-            yield from _merged(paths, inside=(*inside, file))
+            paths = (_included(entry, base, file) for entry in entries)
+            yield from _merged(paths, inside=(*inside, file), seen=seen)
         yield data
+
+
+def _included(entry: object, base: Path, file: str) -> str:
+    """Return the path of an included file, as BPS finds it."""
+    if not isinstance(entry, str):
+        raise BadInputError(f"{file}: includeConfigs: found {brief(entry)}; write the path of a BPS file")
+    return absolute(os.path.expandvars(entry), base)

@@ -15,8 +15,11 @@ from pydantic import ValidationError
 from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted
 from merian_campaign.files.id_lists import read_id_lists
+from merian_campaign.files.paths import absolute, home, is_file, why_no_file
+from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 
@@ -70,7 +73,7 @@ def load_campaign(
     # Without "..": the same file is the same campaign, from whatever folder it is named.
     path = Path(os.path.abspath(file))  # noqa: PTH100 - links stay: paths are relative to where the file is named
     document = read_document(path, shown=file)
-    surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent)}
+    surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent), PACKAGE_VARIABLE: str(PACKAGE)}
     given = {"wms": wms, "site": site}
     chosen = {key: value for key, value in given.items() if value is not None}
     resolved = _absolute(
@@ -87,7 +90,8 @@ def load_campaign(
 def _values(document: Document, environment: Mapping[str, str]) -> Mapping[str, str]:
     """Return what ``${NAME}`` stands for: the environment first, then the file's own defaults.
 
-    Defaults may use the environment and ``CAMPAIGN_DIR``, the campaign file's folder, but not each other.
+    Defaults may use the environment, ``CAMPAIGN_DIR``, the campaign file's folder, and
+    ``MERIAN_CAMPAIGN_PACKAGE``, that of this package, but not each other.
     """
     given = document.data.get("variables")
     defaults = {str(k): str(v) for k, v in given.items()} if isinstance(given, dict) else {}
@@ -109,7 +113,12 @@ def _expand(document: Document, surroundings: Mapping[str, str]) -> dict[str, An
             Problem(file=document.file, line=line, field=field, message=message)
             for message in _wrong_text(data, path, values=values, surroundings=surroundings)
         )
-        return _VARIABLE.sub(lambda match: values.get(match[1], ""), data)
+        made = _VARIABLE.sub(lambda match: values.get(match[1], ""), data)
+        # What the environment gives comes from outside, too.
+        message = wrong_value(made) if len(made) <= LONGEST_TEXT else f"{len(made)} characters, expanded"
+        if message:
+            problems.append(Problem(file=document.file, line=line, field=field, message=message))
+        return made
 
     def expand(data: Data, path: tuple[Key, ...]) -> Any:  # noqa: ANN401 - any YAML value
         if isinstance(data, dict):
@@ -132,8 +141,6 @@ def _wrong_text(
     data: str, path: tuple[Key, ...], *, values: Mapping[str, str], surroundings: Mapping[str, str]
 ) -> Iterator[str]:
     """Yield what is wrong with a text before its variables are expanded."""
-    if "\0" in data:
-        yield "it holds a NUL character, which no database or command takes"
     for name in _VARIABLE.findall(data):
         if name not in values:
             yield f"${{{name}}} is not set; export it, or give it a default under variables:"
@@ -147,15 +154,16 @@ def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, 
     What is not a path, or not where one belongs, is left for the model to refuse.
     """
     made = {
-        key: _path(value, base) if key in {"butler", "failure_rules", "work_dir"} else value
-        for key, value in data.items()
+        key: _path(value, base) if key in {"butler", "work_dir"} else value for key, value in data.items()
     }
+    if "failure_rules" in made:
+        made["failure_rules"] = _path(made["failure_rules"], base, shipped=CAMPAIGNS)
     if "stack" in made:
         made["stack"] = absolute_stack(made["stack"], base)
     if isinstance(made.get("site"), str):
         made["site"] = site_file(made["site"], base, own_sites=own_sites)
     if isinstance(made.get("include"), list):
-        made["include"] = [_path(entry, base) for entry in made["include"]]
+        made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
     if isinstance(made.get("steps"), list):
         made["steps"] = [
             _absolute_step(step, base) if isinstance(step, dict) else step for step in made["steps"]
@@ -169,7 +177,7 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
         file, hash_mark, subset = made["pipeline"].partition("#")
         made["pipeline"] = f"{_path(file, base)}{hash_mark}{subset}"
     if isinstance(made.get("include"), list):
-        made["include"] = [_path(entry, base) for entry in made["include"]]
+        made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
     action = made.get("action")
     if isinstance(made.get("arguments"), dict) and isinstance(action, str) and action in ACTIONS:
         made["arguments"] = {
@@ -183,17 +191,12 @@ def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
     return [_path(entry, base) for entry in value] if isinstance(value, list) else _path(value, base)
 
 
-def _path(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
+def _path(value: Any, base: Path, *, shipped: str | None = None) -> Any:  # noqa: ANN401 - any YAML value
     if not isinstance(value, str) or "://" in value or not value:
         return value
-    return str((base / _home(value)).resolve())
-
-
-def _home(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+    if shipped is not None and "/" not in value:
+        return str(named_file(value, base, folder=shipped))
+    return absolute(value, base)
 
 
 def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
@@ -204,18 +207,20 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
     site : `str`
         A path, taken as it is, or a name.
     base : `~pathlib.Path`
-        Folder of the campaign file; a name means ``site/NAME.yaml`` there or beside it.
+        Folder of the campaign file; a name means ``site/NAME.yaml`` there or beside it, else the site of
+        that name that comes with the package.
     own_sites : `str`, optional
         Folders with a colon between two, in which ``NAME.yaml`` is looked for first.
     """
     if site.endswith((".yaml", ".yml")) or "/" in site:
-        return str((base / _home(site)).resolve())
-    own = (_home(folder) for folder in own_sites.split(os.pathsep) if folder)
+        return absolute(site, base)
+    own = (home(folder) for folder in own_sites.split(os.pathsep) if folder)
     for folder in (*own, base / "site", base.parent / "site"):
         candidate = folder / f"{site}.yaml"
-        if candidate.is_file():
-            return str(candidate.resolve())
-    return str((base.parent / "site" / f"{site}.yaml").resolve())
+        if is_file(candidate):
+            return absolute(str(candidate), base)
+    ours = named_file(f"{site}.yaml", base / "site", folder=SITES)
+    return str(ours) if is_file(ours) else absolute(f"site/{site}.yaml", base.parent)
 
 
 def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:
@@ -232,17 +237,16 @@ def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]
     problems: list[Problem] = []
 
     def check(path: str, where: tuple[Key, ...], what: str) -> None:
-        if "://" in path or Path(path).is_file():
+        if "://" in path or is_file(Path(path)):
             return
         line = document.line_of(where)
         field = dotted(where, document.data)
-        problems.append(
-            Problem(file=document.file, line=line, field=field, message=f"{what} {path} does not exist")
-        )
+        message = f"{what} {path} {why_no_file(Path(path))}"
+        problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
     makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
     configuration = Path(spec.butler) if spec.butler.endswith(".yaml") else Path(spec.butler) / "butler.yaml"
-    if "://" not in spec.butler and not makes_it and not configuration.is_file():
+    if "://" not in spec.butler and not makes_it and not is_file(configuration):
         message = (
             f"there is no butler repository at {spec.butler}; correct the path, `butler create` it, or begin "
             "with a step whose action is create"

@@ -10,12 +10,15 @@ from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
-from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
 from merian_campaign.domain.spec.base import NAME_PATTERN
+from merian_campaign.domain.spec.words import ADVICE
+from merian_campaign.domain.text import one_line
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
-_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action): (.*)$", re.DOTALL)
+_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL)
+_LONGEST_VALUE = 200
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
@@ -39,13 +42,13 @@ _ADVICE = {
 }
 _PATTERNS = {
     NAME_PATTERN: "write a name of letters, digits, _ and single inner -, beginning with a letter",
-    r"^[^\s,]+$": "a collection's name holds neither blanks nor commas",
+    **ADVICE,
 }
 _UNSAID = {"extra_forbidden", "missing", "union_tag_not_found", "too_short", "string_too_short"}
 
 
 def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]) -> BadFileError:
-    """Return the error that lists all problems, in the order of the file.
+    """Return the error that lists the problems, in the order of the file; of very many only the first.
 
     Parameters
     ----------
@@ -56,8 +59,15 @@ def bad_file(document: Document, errors: list[ErrorDetails], *, known: list[str]
     known : `list` [`str`]
         Keys to suggest for misspelt ones.
     """
-    found = {str(problem): problem for problem in (_problem(document, entry, known) for entry in errors)}
-    return BadFileError(tuple(sorted(found.values(), key=lambda problem: problem.line or 0)))
+
+    def line(error: ErrorDetails) -> int:
+        return document.line_of(_real_path(document.data, error["loc"])[0]) or 0
+
+    # Twice as many as are shown: some of them say the same.
+    looked_at = sorted(errors, key=line)[: 2 * MOST_PROBLEMS]
+    found = {str(problem): problem for problem in (_problem(document, entry, known) for entry in looked_at)}
+    problems = tuple(sorted(found.values(), key=lambda problem: problem.line or 0))
+    return BadFileError(problems, unseen=len(errors) - len(looked_at))
 
 
 def dotted(path: tuple[Key, ...], data: Data = None) -> str:
@@ -71,7 +81,8 @@ def dotted(path: tuple[Key, ...], data: Data = None) -> str:
             text += f"[{name if isinstance(name, str) else part}]"
         else:
             here = here.get(part) if isinstance(here, dict) else None
-            text += f".{part}" if text else part
+            # A key may be a number to YAML, or nothing.
+            text += f".{part}" if text else str(part)
     return text
 
 
@@ -91,7 +102,10 @@ def _problem(document: Document, error: ErrorDetails, known: list[str]) -> Probl
     if not path:
         path = tuple(error["loc"][:1])  # an option of the command line, not in the file
     return Problem(
-        file=document.file, line=document.line_of(path), field=dotted(path, document.data), message=message
+        file=document.file,
+        line=document.line_of(path),
+        field=one_line(dotted(path, document.data), limit=_LONGEST_VALUE),
+        message=message,
     )
 
 
@@ -109,10 +123,21 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
     value = error.get("input")
     if kind in _UNSAID or isinstance(value, dict | list | tuple):
         return advice
-    return f"nothing is given; {advice}" if value is None else f"found {value!r}; {advice}"
+    return f"nothing is given; {advice}" if value is None else f"found {_shown(value)}; {advice}"
+
+
+def _shown(value: object) -> str:
+    try:
+        return (
+            repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
+        )
+    except ValueError:  # Python does not write numbers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _similar(key: str, known: list[str]) -> str:
+    if len(key) > _LONGEST_VALUE:
+        return "; `merian-campaign schema` lists the keys"
     if key in known:
         return " here, it belongs elsewhere; `merian-campaign schema` lists the keys"
     close = get_close_matches(key, known, n=1)

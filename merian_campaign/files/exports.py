@@ -13,7 +13,7 @@ import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO
@@ -21,8 +21,11 @@ from typing import IO
 from pydantic import ValidationError
 
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.domain.transfer import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile
-from merian_campaign.host.atomic_files import write_if_changed
+from merian_campaign.domain.text import one_line
+from merian_campaign.domain.transfer import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile, inside
+from merian_campaign.host.atomic_files import appending, write_if_changed
+from merian_campaign.host.inside import folder_inside, open_inside
+from merian_campaign.host.regular_files import DamagedFileError
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -58,7 +61,7 @@ def locked(folder: Path) -> Iterator[None]:
         Raised if another process exports into it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / _LOCK).open("w") as stream:
+    with appending(folder / _LOCK) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -74,9 +77,8 @@ def claim(folder: Path, *, campaign: str, repository: str) -> dict[str, Copied]:
     BadInputError
         Raised if the folder holds anything else.
     """
-    ledger = folder / _LEDGER
     owner = {"campaign": campaign, "repository": repository}
-    lines = ledger.read_bytes().splitlines() if ledger.exists() else []
+    lines = _read(folder, _LEDGER).splitlines() if os.path.lexists(folder / _LEDGER) else []
     if not lines:
         others = sorted(entry.name for entry in folder.iterdir() if entry.name not in {_LEDGER, _LOCK})
         if others:
@@ -85,7 +87,10 @@ def claim(folder: Path, *, campaign: str, repository: str) -> dict[str, Copied]:
             )
         _append(folder, owner)
         return {}
-    found = json.loads(lines[0])
+    try:
+        found = dict(json.loads(lines[0]))
+    except (ValueError, TypeError):
+        raise BadInputError(f"{folder / _LEDGER}: is no ledger of an export; give another folder") from None
     if found != owner:
         raise BadInputError(
             f"{folder}: holds an export of campaign {found.get('campaign')!r} from "
@@ -95,34 +100,47 @@ def claim(folder: Path, *, campaign: str, repository: str) -> dict[str, Copied]:
     for line in lines[1:]:
         try:
             entry = Copied(**json.loads(line))
-        except (ValueError, TypeError):
+            inside(entry.path)
+        except (ValueError, TypeError, AttributeError):
             continue  # the process was killed while it wrote the line
         copied[entry.path] = entry
     return copied
 
 
 def _append(folder: Path, value: Mapping[str, object]) -> None:
-    with (folder / _LEDGER).open("ab") as stream:
-        # A line that was cut short stays a line of its own.
-        start = b"\n" if stream.tell() and not _ends_well(folder / _LEDGER) else b""
+    # A line that was cut short stays a line of its own.
+    with appending(folder / _LEDGER) as stream:
+        start = b"" if _ends_well(folder) else b"\n"
         stream.write(start + json.dumps(value).encode() + b"\n")
 
 
-def _ends_well(path: Path) -> bool:
-    with path.open("rb") as stream:
+def _ends_well(folder: Path) -> bool:
+    with os.fdopen(open_inside(folder, _LEDGER), "rb") as stream:
+        if not stream.seek(0, os.SEEK_END):
+            return True
         stream.seek(-1, os.SEEK_END)
         return stream.read(1) == b"\n"
 
 
-def sha256_of(path: Path) -> str:
-    """Return a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _read(folder: Path, path: str) -> bytes:
+    with os.fdopen(open_inside(folder, path), "rb") as stream:
+        return stream.read()
 
 
-def is_whole(path: Path, *, size: int, sha256: str) -> bool:
-    """Say whether a file is there with this size and checksum."""
-    return path.is_file() and path.stat().st_size == size and sha256_of(path) == sha256
+def fault(folder: Path, entry: FileEntry | Copied) -> str:
+    """Say in words how a file differs from what is on record of it; empty when it does not."""
+    try:
+        with os.fdopen(open_inside(folder, entry.path), "rb") as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size != entry.size:
+                return f"has {size} bytes instead of {entry.size}"
+            if hashlib.file_digest(stream, "sha256").hexdigest() != entry.sha256:
+                return "its checksum differs from the manifest's"
+    except FileNotFoundError:
+        return "is not there"
+    except DamagedFileError as error:
+        return error.found
+    return ""
 
 
 def missing(
@@ -134,7 +152,7 @@ def missing(
         tell(f"checking what is there: {number} of {len(wanted)} files")
         entry = copied.get(file.path)
         same = entry is not None and (entry.dataset, entry.size) == (file.dataset, file.size)
-        if entry is None or not same or not is_whole(folder / file.path, size=file.size, sha256=entry.sha256):
+        if entry is None or not same or fault(folder, entry):
             found.append(file)
     return found
 
@@ -172,38 +190,47 @@ def copy(folder: Path, files: Sequence[SourceFile], *, open_file: OpenFile, tell
     copied: dict[str, Copied] = {}
     for number, file in enumerate(files, start=1):
         tell(f"copying {number} of {len(files)} files, {done / 1e9:.3f} of {total / 1e9:.3f} GB: {file.path}")
-        entry = _copy(folder / file.path, file, open_file=open_file)
+        entry = _copy(folder_inside(folder, file.path), file, open_file=open_file)
         _append(folder, asdict(entry))
         copied[file.path] = entry
         done += file.size
     return copied
 
 
-def _copy(target: Path, file: SourceFile, *, open_file: OpenFile) -> Copied:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _copy(place: Path, file: SourceFile, *, open_file: OpenFile) -> Copied:
+    target = place / file.path.rpartition("/")[2]
     part = target.with_name(target.name + _PART)
-    digest, size = hashlib.sha256(), 0
+    part.unlink(missing_ok=True)
     try:
-        with open_file(file.uri) as source, part.open("wb") as stream:
-            while chunk := source.read(_CHUNK):
-                digest.update(chunk)
-                stream.write(chunk)
-                size += len(chunk)
-            stream.flush()
-            os.fsync(stream.fileno())
+        with open_file(file.uri) as source, part.open("xb") as stream:
+            size, sha256 = pour(source, stream)
     except FileNotFoundError:
         raise BadInputError(f"{file.uri}: the file of a registered dataset is not there") from None
     if size != file.size:
         raise BadInputError(f"{file.uri}: has {size} bytes instead of {file.size}; is it being written?")
     part.replace(target)
-    return Copied(path=file.path, dataset=file.dataset, size=size, sha256=digest.hexdigest())
+    return Copied(path=file.path, dataset=file.dataset, size=size, sha256=sha256)
+
+
+def pour(source: IO[bytes], target: IO[bytes]) -> tuple[int, str]:
+    """Copy all of a stream to disk; return its bytes and SHA-256."""
+    digest, size = hashlib.sha256(), 0
+    while chunk := source.read(_CHUNK):
+        digest.update(chunk)
+        target.write(chunk)
+        size += len(chunk)
+    target.flush()
+    os.fsync(target.fileno())
+    return size, digest.hexdigest()
 
 
 def drop(folder: Path, copied: Iterable[str], wanted: Iterable[str]) -> int:
     """Remove what an earlier export copied and this one does not want; return how many files."""
     gone = set(copied) - set(wanted)
     for path in gone:
-        (folder / path).unlink(missing_ok=True)
+        with suppress(FileNotFoundError, DamagedFileError):
+            os.close(open_inside(folder, path))  # what a link leads to is not ours
+            (folder / path).unlink(missing_ok=True)
     return len(gone)
 
 
@@ -224,7 +251,8 @@ def open_again(folder: Path) -> None:
 
 def entry_of(folder: Path, path: str) -> FileEntry:
     """Return what a manifest says of a file."""
-    return FileEntry(path=path, size=(folder / path).stat().st_size, sha256=sha256_of(folder / path))
+    content = _read(folder, path)
+    return FileEntry(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 def listed(copied: Copied) -> FileEntry:
@@ -255,50 +283,23 @@ def read_manifest(folder: Path) -> Manifest:
     """
     file = folder / MANIFEST
     try:
-        return Manifest.model_validate_json(file.read_bytes())
+        return Manifest.model_validate_json(_read(folder, MANIFEST))
     except FileNotFoundError:
         what = "the export was not finished; run it again" if (folder / _LEDGER).exists() else "no export"
         raise BadInputError(f"{file}: there is no such file ({what})") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise BadInputError(f"{file}: {place}: {first['msg']}; is it a manifest of this version?") from None
+        said = one_line(f"{place}: {first['msg']}")
+        raise BadInputError(f"{file}: {said}; is it a manifest of this version?") from None
 
 
-def verify(folder: Path, entries: Sequence[FileEntry], *, tell: Tell) -> None:
-    """Compare files with their checksums.
-
-    Raises
-    ------
-    BadInputError
-        Raised with every file that is missing or damaged (the first few of many).
-    """
-    wrong = []
-    for number, entry in enumerate(entries, start=1):
-        tell(f"verifying checksums: {number} of {len(entries)} files")
-        path = folder / entry.path
-        if not path.is_file():
-            wrong.append(f"{path}: is not there")
-        elif path.stat().st_size != entry.size:
-            wrong.append(f"{path}: has {path.stat().st_size} bytes instead of {entry.size}")
-        elif sha256_of(path) != entry.sha256:
-            wrong.append(f"{path}: its checksum differs from the manifest's")
-    if wrong:
-        more = f"\n  and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else ""
-        raise BadInputError(
-            "nothing was imported, for the export is damaged; transfer these files again:\n  "
-            + "\n  ".join(wrong[:_SHOWN])
-            + more
-        )
-
-
-# -- archives --------------------------------------------------------------------------------------
 def pack(folder: Path, archive: Path, manifest: Manifest, *, tell: Tell) -> bool:
     """Write an export into a tar file, whole, unless it is that already; return whether it was written.
 
     The manifest comes first in it.
     """
-    text = (folder / MANIFEST).read_bytes()
+    text = _read(folder, MANIFEST)
     if archive.is_file() and _first_member(archive) == text:
         return False
     entries = [manifest.butler_file, *manifest.files]
@@ -306,13 +307,19 @@ def pack(folder: Path, archive: Path, manifest: Manifest, *, tell: Tell) -> bool
     archive.parent.mkdir(parents=True, exist_ok=True)
     part = archive.with_name(archive.name + _PART)
     compressed = archive.suffix in {".gz", ".tgz"}
-    with tarfile.open(part, "w:gz" if compressed else "w") as tar:
-        tar.add(folder / MANIFEST, arcname=MANIFEST)
+    part.unlink(missing_ok=True)
+    with tarfile.open(part, "x:gz" if compressed else "x", dereference=True) as tar:
+        _add(tar, folder, MANIFEST)
         for number, entry in enumerate(entries, start=1):
             tell(f"packing {number} of {len(entries)} files: {entry.path}")
-            tar.add(folder / entry.path, arcname=entry.path, recursive=False)
+            _add(tar, folder, entry.path)
     part.replace(archive)
     return True
+
+
+def _add(tar: tarfile.TarFile, folder: Path, path: str) -> None:
+    with os.fdopen(open_inside(folder, path), "rb") as stream:
+        tar.addfile(tar.gettarinfo(arcname=path, fileobj=stream), stream)
 
 
 def _first_member(archive: Path) -> bytes:
@@ -323,39 +330,3 @@ def _first_member(archive: Path) -> bytes:
             return stream.read() if stream is not None else b""
     except tarfile.TarError:
         return b""
-
-
-@contextmanager
-def unpacked(source: Path, *, tell: Tell) -> Iterator[Path]:
-    """Give the folder of an export: the source itself, or what is in an archive.
-
-    An archive is unpacked beside itself; that folder is removed at the end, and found again after a kill.
-
-    Raises
-    ------
-    BadInputError
-        Raised if it is neither.
-    """
-    if source.is_dir():
-        yield source
-        return
-    if not source.is_file() or not tarfile.is_tarfile(source):
-        raise BadInputError(f"{source}: is neither the folder of an export nor its archive")
-    folder = source.with_name(f".{source.name}.unpacked")
-    try:
-        _unpack(source, folder, tell=tell)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _unpack(source: Path, folder: Path, *, tell: Tell) -> None:
-    try:
-        with tarfile.open(source) as tar:
-            members = tar.getmembers()
-            require_space(folder, sum(member.size for member in members), what="unpacking")
-            for number, member in enumerate(members, start=1):
-                tell(f"unpacking {number} of {len(members)} files: {member.name}")
-                tar.extract(member, folder, filter="data")
-    except (tarfile.TarError, EOFError) as error:
-        raise BadInputError(f"{source}: the archive is damaged ({error}); transfer it again") from None

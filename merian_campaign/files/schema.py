@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.domain.spec.actions import ACTIONS, Action
 
+_VARIABLE = r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"
 _FILE = {
     "type": "object",
     "properties": {"file": {"type": "string", "description": "File of ids and ranges."}},
@@ -20,17 +21,41 @@ def campaign_schema() -> dict[str, Any]:
     schema = CampaignSpec.model_json_schema(mode="validation")
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "merian-campaign campaign file"
+    _let_variables_stand(schema)
     _accept_shorthands(schema)
     action = schema["$defs"]["ActionStep"]
     action["properties"]["action"]["enum"] = sorted(ACTIONS)
     action["allOf"] = [
         {
             "if": {"properties": {"action": {"const": name}}},
-            "then": {"properties": {"arguments": model.model_json_schema()}},
+            "then": {"properties": {"arguments": _arguments(model)}},
         }
         for name, model in sorted(ACTIONS.items())
     ]
     return schema
+
+
+def _arguments(model: type[Action]) -> dict[str, Any]:
+    arguments = model.model_json_schema()
+    _let_variables_stand(arguments)
+    return arguments
+
+
+def _let_variables_stand(node: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Let text that must be of some form hold ``${NAME}`` instead, which is expanded before it is checked."""
+    if isinstance(node, list):
+        for value in node:
+            _let_variables_stand(value)
+    elif isinstance(node, dict):
+        if node.get("type") == "string" and "pattern" in node:
+            moved = {
+                key: node.pop(key) for key in ("type", "pattern", "minLength", "maxLength") if key in node
+            }
+            node["anyOf"] = [moved, {"type": "string", "pattern": _VARIABLE}]
+            return
+        for key, value in node.items():
+            if key not in {"propertyNames", "patternProperties"}:
+                _let_variables_stand(value)
 
 
 def _accept_shorthands(schema: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.site import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack, in_force
+from merian_campaign.files.paths import absolute, is_file, is_folder
 from merian_campaign.files.yaml_lines import Key, read_document
 
 
@@ -19,20 +20,13 @@ def absolute_stack(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML va
         return value
     made = dict(value)
     if isinstance(made.get("load"), str):
-        made["load"] = _path(made["load"], base)
+        made["load"] = absolute(made["load"], base)
     packages = made.get("packages")
     if isinstance(packages, str):
-        made["packages"] = _path(packages, base)
+        made["packages"] = absolute(packages, base)
     elif isinstance(packages, list):
-        made["packages"] = [_path(entry, base) if isinstance(entry, str) else entry for entry in packages]
+        made["packages"] = [absolute(entry, base) if isinstance(entry, str) else entry for entry in packages]
     return made
-
-
-def _path(text: str, base: Path) -> str:
-    try:
-        return str((base / Path(text).expanduser()).resolve())
-    except RuntimeError:
-        return text
 
 
 def check_stack_files(spec: CampaignSpec, *, path: Path, shown: str, site: SiteProfile) -> None:
@@ -77,17 +71,17 @@ def check_stack_files(spec: CampaignSpec, *, path: Path, shown: str, site: SiteP
 
 
 def _missing(stack: Stack, *, here: bool) -> Iterator[tuple[tuple[Key, ...], str]]:
-    if stack.load is not None and _can_be_judged(stack.load, here=here) and not Path(stack.load).is_file():
+    if stack.load is not None and _can_be_judged(stack.load, here=here) and not is_file(Path(stack.load)):
         yield ("stack", "load"), f"there is no {stack.load} on this host, where drivers would start"
     for index, folder in enumerate(stack.packages):
         if not _can_be_judged(folder, here=here):
             continue
-        if not Path(folder).is_dir():
+        if not is_folder(Path(folder)):
             yield ("stack", "packages", index), f"there is no folder {folder} on this host"
-        elif not (Path(folder) / "ups").is_dir():
+        elif not is_folder(Path(folder) / "ups"):
             message = f"{folder} is no package of the stack: it has no folder ups, by which eups sets it up"
             yield ("stack", "packages", index), message
 
 
 def _can_be_judged(path: str, *, here: bool) -> bool:
-    return here or Path(path).parent.is_dir()
+    return here or is_folder(Path(path).parent)

@@ -5,15 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import cast
 
 import yaml
 
-from merian_campaign.domain.errors import BadFileError, BadInputError, Problem
+from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.text import clean
+from merian_campaign.files.bounded_yaml import (
+    LONGEST_KEY,
+    WrongYamlError,
+    compose,
+    construct,
+    read_yaml_text,
+    wrong_value,
+)
 
 type Key = str | int
 type Data = bool | int | float | str | date | list[Data] | dict[str, Data] | None
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,16 +67,11 @@ def read_document(path: Path, *, shown: str | None = None) -> Document:
     Raises
     ------
     BadInputError
-        Raised if the file cannot be read or parsed, or holds a key twice.
+        Raised if the file cannot be read or parsed, is beyond a bound of
+        `~merian_campaign.files.bounded_yaml`, holds a key twice, or a value that nothing here can take.
     """
     name = shown or str(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise BadInputError(f"{name}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{name}: cannot be read: {error}") from None
-    return parse_document(text, file=name)
+    return parse_document(read_yaml_text(path, shown=name), file=name)
 
 
 def parse_document(text: str, *, file: str) -> Document:
@@ -79,25 +83,33 @@ def parse_document(text: str, *, file: str) -> Document:
     lines: dict[tuple[Key, ...], int] = {}
     problems: list[Problem] = []
     try:
-        node = yaml.compose(text, Loader=_Loader)
+        node = compose(text)
         if not isinstance(node, yaml.MappingNode):
             raise refused("the file must be a mapping of keys to values", 1)
         _walk(node, (), lines, problems, file)
         if problems:
             raise BadFileError(tuple(problems))
-        data = yaml.load(text, Loader=_Loader)  # noqa: S506 - a safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = None if mark is None else mark.line + 1
-        raise refused(f"not readable as YAML: {error.problem}", line) from None
-    except RecursionError:
-        raise refused(
-            "not readable as YAML: nested too deeply, or an alias inside what it stands for"
-        ) from None
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: 2021-02-30 looks like a date to YAML, and !!int may stand before anything.
-        raise refused(f"not readable as YAML: {' '.join(str(error).split())}") from None
-    return Document(file=file, text=text, data=data, lines=lines)
+        data = cast(dict[str, Data], construct(node))
+    except WrongYamlError as error:
+        raise refused(f"not readable as YAML: {error.message}", error.line) from None
+    document = Document(file=file, text=text, data=data, lines=lines)
+    _check_values(data, (), document, problems)
+    if problems:
+        raise BadFileError(tuple(problems))
+    return document
+
+
+def _check_values(value: Data, path: tuple[Key, ...], document: Document, problems: list[Problem]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_values(inner, (*path, key), document, problems)
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            _check_values(inner, (*path, index), document, problems)
+    elif message := wrong_value(value):
+        field = ".".join(map(str, path))
+        line = document.line_of(path)
+        problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
 
 def _walk(
@@ -113,15 +125,25 @@ def _walk(
             _walk(item, (*path, index), lines, problems, file)
     elif isinstance(node, yaml.MappingNode):
         for key_node, value in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # no key: that is said when values are made of it
             key = str(key_node.value)
             here = (*path, key)
+            line = key_node.start_mark.line + 1
+            message = _wrong_key(key)
             if here in lines:
-                first = lines[here]
-                line = key_node.start_mark.line + 1
-                message = f"the key is given twice (first on line {first}); keep one"
-                problems.append(
-                    Problem(file=file, line=line, field=".".join(map(str, here)), message=message)
-                )
+                message = f"the key is given twice (first on line {lines[here]}); keep one"
+            if message:
+                field = ".".join(map(str, here if len(key) <= LONGEST_KEY else path))
+                problems.append(Problem(file=file, line=line, field=field, message=message))
                 continue
-            lines[here] = key_node.start_mark.line + 1
+            lines[here] = line
             _walk(value, here, lines, problems, file)
+
+
+def _wrong_key(key: str) -> str:
+    if len(key) > LONGEST_KEY:
+        return f"a key of {len(key)} characters; {LONGEST_KEY} are read"
+    if clean(key) != key or "\n" in key:
+        return f"a key holds letters, digits and marks, not {brief(key)}"
+    return ""

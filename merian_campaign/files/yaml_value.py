@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.files.bounded_yaml import WrongYamlError, compose, construct, read_yaml_text
 from merian_campaign.host.atomic_files import write_atomically
 
 
@@ -35,10 +36,7 @@ def replace_in_file(path: Path, *, key: str, value: str, shown: str) -> bool:
         Raised if the value cannot be told exactly from the rest; the file is as it was.
     """
     target = path.resolve()
-    try:
-        text = target.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{shown}: cannot be read: {error}") from None
+    text = read_yaml_text(target, shown=shown)
     try:
         changed = replaced(text, key=key, value=value)
     except ValueError as error:
@@ -60,9 +58,10 @@ def replaced(text: str, *, key: str, value: str) -> str:
         Raised if that cannot be done exactly, with the reason.
     """
     try:
+        before = _loaded(text)
+        # PyYAML's own composer, whose marks are exact to the character: the text is small and shallow.
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-        before = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError):
+    except (WrongYamlError, yaml.YAMLError):
         raise ValueError("the file is not readable as YAML") from None
     if not isinstance(root, yaml.MappingNode) or root.flow_style:
         raise ValueError("the file is not one mapping with a key a line")
@@ -94,9 +93,14 @@ def _end(node: yaml.Node) -> int:
 def _check(before: object, made: str, *, key: str, value: str) -> None:
     """Make sure that the new text says what it should, and nothing else has changed."""
     try:
-        after = yaml.safe_load(made)
-    except (yaml.YAMLError, ValueError):
+        after = _loaded(made)
+    except WrongYamlError:
         after = None
     assert isinstance(before, dict)
-    if after != {**before, key: yaml.safe_load(value)}:
+    if after != {**before, key: _loaded(value)}:
         raise ValueError("its value cannot be told exactly from the rest of the file")
+
+
+def _loaded(text: str) -> object:
+    root = compose(text)
+    return None if root is None else construct(root)

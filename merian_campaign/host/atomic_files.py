@@ -7,12 +7,13 @@ import json
 import os
 import secrets
 import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from merian_campaign.host.regular_files import DamagedFileError, read_bytes
 
-__all__ = ["open_append", "write_atomically", "write_if_changed", "write_json"]
+__all__ = ["appending", "open_append", "write_atomically", "write_if_changed", "write_json", "write_lines"]
 
 
 def write_if_changed(path: Path, text: str) -> bool:
@@ -25,7 +26,7 @@ def write_if_changed(path: Path, text: str) -> bool:
     return True
 
 
-def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o666, durable: bool = True) -> None:
     """Replace a file in one step; a reader sees the old or the new text, never half of it.
 
     Parameters
@@ -36,20 +37,33 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666) -> None:
         Its content.
     mode : `int`, optional
         Its mode, less the umask.
+    durable : `bool`, optional
+        Whether to wait until it is on disk.
 
     Raises
     ------
     OSError
         Raised if it cannot be written, e.g. on a full disk; then nothing is left behind.
     """
+    _write((text,), path=path, mode=mode, durable=durable)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Replace a file by lines as they are made, in one step, as `write_atomically` does."""
+    _write((f"{line}\n" for line in lines), path=path, mode=0o666, durable=True)
+
+
+def _write(texts: Iterable[str], *, path: Path, mode: int, durable: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
-            stream.write(text)
+            for text in texts:
+                stream.write(text)
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
@@ -63,8 +77,17 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
     write_atomically(path, json.dumps(value, indent=1) + "\n")
 
 
-def open_append(path: Path | str, *, mode: int = 0o666) -> int:
+def open_append(path: Path | str, *, mode: int = 0o666, empty: bool = False) -> int:
     """Open a log for appending, made if need be; return its descriptor.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path` or `str`
+        The log.
+    mode : `int`, optional
+        Its mode, less the umask, if it is made.
+    empty : `bool`, optional
+        Whether to begin it anew.
 
     Raises
     ------
@@ -80,4 +103,13 @@ def open_append(path: Path | str, *, mode: int = 0o666) -> int:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise DamagedFileError(path, "expected a regular file to append to")
+    if empty:
+        os.ftruncate(descriptor, 0)
     return descriptor
+
+
+@contextlib.contextmanager
+def appending(path: Path | str) -> Iterator[IO[bytes]]:
+    """Give a log for appending, unbuffered; errors as of `open_append`."""
+    with os.fdopen(open_append(path), "ab", buffering=0) as stream:
+        yield stream

@@ -14,6 +14,7 @@ from typing import Any, Final
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.text import one_line
+from merian_campaign.domain.trouble import is_of_the_machine
 
 __all__ = [
     "LARGE",
@@ -76,6 +77,8 @@ def open_regular(path: Path | str, *, limit: int, follow: bool = True) -> int:
         Raised if there is none.
     DamagedFileError
         Raised if it is no regular file, cannot be opened, or is too large.
+    OSError
+        Raised for what the file system or the host cannot do now: no descriptors, an input/output error.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -83,6 +86,8 @@ def open_regular(path: Path | str, *, limit: int, follow: bool = True) -> int:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        if is_of_the_machine(error):
+            raise
         raise DamagedFileError(path, getattr(error, "strerror", None) or str(error)) from None
     try:
         found = os.fstat(descriptor)
@@ -102,6 +107,9 @@ def read_bytes(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> 
         try:
             content = stream.read(limit + 1)
         except OSError as error:
+            if is_of_the_machine(error):
+                error.filename = error.filename or str(path)
+                raise
             raise DamagedFileError(path, error.strerror or str(error)) from None
     if len(content) > limit:
         raise DamagedFileError(path, f"grew beyond the {limit} bytes that it may have")
@@ -116,21 +124,38 @@ def read_text(path: Path | str, *, limit: int = SMALL, follow: bool = True, erro
         raise DamagedFileError(path, f"not UTF-8 at byte {error.start}") from None
 
 
-def read_lines(path: Path | str, *, limit: int = LARGE) -> list[str]:
+def read_lines(path: Path | str, *, limit: int = LARGE, follow: bool = True) -> list[str]:
     """Return the lines of a file that programs append to, broken bytes replaced; none when there is no file.
+
+    The last one is what stands after the last newline, as of `str.split`.
 
     Raises
     ------
     DamagedFileError
-        Raised as by `open_regular`.
+        Raised as by `open_regular`, and if a line has more than `MEDIUM` bytes: what is read stays in bounds
+        whatever size a hole gives the file.
     """
     try:
-        return read_text(path, limit=limit, errors="replace").split("\n")
+        descriptor = open_regular(path, limit=limit, follow=follow)
     except FileNotFoundError:
         return []
+    lines: list[str] = []
+    with os.fdopen(descriptor, "rb") as stream:
+        try:
+            while line := stream.readline(MEDIUM + 1):
+                if len(line) > MEDIUM:
+                    raise DamagedFileError(path, f"line {len(lines) + 1} has more than {MEDIUM} bytes")
+                lines.append(line.decode("utf-8", "replace"))
+        except OSError as error:
+            if is_of_the_machine(error):
+                error.filename = error.filename or str(path)
+                raise
+            raise DamagedFileError(path, error.strerror or str(error)) from None
+    ended = not lines or lines[-1].endswith("\n")
+    return [*(line.removesuffix("\n") for line in lines), *([""] if ended else [])]
 
 
-def read_json(path: Path | str, *, limit: int = SMALL) -> object:
+def read_json(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> object:
     """Return what a JSON file holds, cleaned as by `~merian_campaign.domain.json_values.loads`.
 
     `None` when there is no file.
@@ -141,14 +166,14 @@ def read_json(path: Path | str, *, limit: int = SMALL) -> object:
         Raised as by `open_regular`, and if it holds no JSON that can be taken.
     """
     try:
-        return json_values.loads(read_bytes(path, limit=limit))
+        return json_values.loads(read_bytes(path, limit=limit, follow=follow))
     except FileNotFoundError:
         return None
     except json_values.WrongValueError as error:
         raise DamagedFileError(path, str(error)) from None
 
 
-def read_json_object(path: Path | str, *, limit: int = SMALL) -> dict[str, Any] | None:
+def read_json_object(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> dict[str, Any] | None:
     """Return the object that a JSON file holds; `None` when there is no file.
 
     Raises
@@ -156,7 +181,7 @@ def read_json_object(path: Path | str, *, limit: int = SMALL) -> dict[str, Any] 
     DamagedFileError
         Raised as by `read_json`, and if it holds something else.
     """
-    found = read_json(path, limit=limit)
+    found = read_json(path, limit=limit, follow=follow)
     if found is None and not Path(path).exists():
         return None
     if not isinstance(found, dict):
@@ -168,7 +193,7 @@ def read_tail(path: Path | str, *, size: int = 65536) -> str:
     """Return the end of a log, at most ``size`` bytes; empty when there is none or it is no regular file."""
     try:
         descriptor = open_regular(path, limit=1 << 62)
-    except (FileNotFoundError, DamagedFileError):
+    except (OSError, DamagedFileError):
         return ""
     with os.fdopen(descriptor, "rb") as stream:
         try:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import ACTIONS
-from merian_campaign.domain.spec.actions.base import shown
+from merian_campaign.host.modes import group_umask, is_shared
 from merian_campaign.middleware import doing_collections, doing_data, doing_repository
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing
 
@@ -78,7 +77,5 @@ def share_with_group(repository: str) -> None:
     repository : `str`
         Butler repository: its folder, or its configuration file there.
     """
-    path = Path(repository)
-    folder = path.parent if path.is_file() else path
-    if folder.is_dir() and folder.stat().st_mode & stat.S_IWGRP:
-        os.umask(0o002)
+    if is_shared(repository):
+        os.umask(group_umask())

@@ -14,12 +14,19 @@ from pathlib import Path
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.domain.text import one_line
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.home import hide_passwords
+from merian_campaign.host.regular_files import read_tail
+from merian_campaign.host.safe_python import SAFE_PATH, without_relative
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.preflight import refusal_in
 from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
 _ERROR_LINE = re.compile(r"(?:^|\s)(?:[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)")
+_CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")
+_EDGE = re.compile(r"\('([^'\n]{1,200})', '([^'\n]{1,200})'\)")
 _POLL_SECONDS = 0.3
 _STOP_SECONDS = 15.0
 
@@ -36,25 +43,32 @@ def program(name: str) -> str:
 def own(*words: str) -> list[str]:
     """Return a command line of this package for this very Python, whatever else the PATH has of that name."""
     beside = Path(sys.executable).parent / "merian-campaign"
-    return [str(beside), *words] if beside.exists() else [sys.executable, "-m", "merian_campaign", *words]
+    return (
+        [str(beside), *words] if beside.exists() else [sys.executable, "-P", "-m", "merian_campaign", *words]
+    )
 
 
 def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     """Return the environment of a submission's processes.
 
-    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there.
+    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there. No Python
+    imports from the folder that it is started in. The database's password is in a file that it names.
     """
     made = dict(base)
+    hide_passwords(made)
     folder = str(Path(sys.executable).parent)
     entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
     made["PATH"] = os.pathsep.join([folder, *entries])
     made[processes.MARKER] = marker
     made.setdefault("OMP_NUM_THREADS", "1")
+    made[SAFE_PATH] = "1"
+    paths = without_relative(made.pop("PYTHONPATH", ""))
     if zipfix.is_broken_at_start():
         # For the programs of the middleware that start a Python of their own.
         compat = str(Path(zipfix.__file__).parent / "compat")
-        paths = [entry for entry in made.get("PYTHONPATH", "").split(os.pathsep) if entry and entry != compat]
-        made["PYTHONPATH"] = os.pathsep.join([compat, *paths])
+        paths = [compat, *(entry for entry in paths if entry != compat)]
+    if paths:
+        made["PYTHONPATH"] = os.pathsep.join(paths)
     return made
 
 
@@ -92,7 +106,7 @@ def submit(
     tend : callable
         Called a few times a second; `False` asks the run to stop.
     """
-    with Path(paths.driver_log).open("ab") as log:
+    with appending(paths.driver_log) as log:
         process = subprocess.Popen(
             list(command),
             cwd=paths.directory,
@@ -120,7 +134,7 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
         return RunResult(end=RunEnd.RAN, reason="", exit_code=exit_code)
     if exit_code == PREFLIGHT_FAILED:
         return refused(refusal_in(paths), exit_code=exit_code)
-    output = _text(Path(paths.bps) / "quantumGraphGeneration.out")
+    output = read_tail(Path(paths.bps) / "quantumGraphGeneration.out")
     if _EMPTY_GRAPH in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
     if exit_code < 0:
@@ -130,27 +144,41 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
             end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
         )
     if find_graph(paths) is None:
-        why = last_error(output) or last_error(_text(Path(paths.driver_log)))
+        why = last_error(output) or last_error(read_tail(paths.driver_log))
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )
-    why = last_error(_text(Path(paths.driver_log)))
-    return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {why}", exit_code=exit_code)
+    return _failed(read_tail(paths.driver_log), exit_code=exit_code)
+
+
+def _failed(said: str, *, exit_code: int) -> RunResult:
+    """Return how a run ended that had its graph and failed after that, by its log."""
+    cycle = cluster_cycle(said)
+    if cycle:
+        return RunResult(end=RunEnd.FAILED, reason=cycle, exit_code=exit_code, needs_person=True)
+    return RunResult(end=RunEnd.FAILED, reason=f"bps submit failed: {last_error(said)}", exit_code=exit_code)
+
+
+def cluster_cycle(text: str) -> str:
+    """Return in words which clusters of a submission wait for each other, by the log of ``bps submit``.
+
+    Empty when it does not say so. BPS names the edges of the cycle it has found, e.g.
+    ``[('a', 'b'), ('b', 'a')]``, and the exception after that names nothing.
+    """
+    found = _CYCLE.findall(text)
+    if not found:
+        return ""
+    names = [first for first, _ in _EDGE.findall(found[-1])]
+    way = " -> ".join([*names, *names[:1]]) or found[-1]
+    return (
+        f"{one_line(way)}: these clusters (or tasks) wait for each other, so that no workflow can be built; "
+        "put a task into one of the clusters of the BPS configuration, or take one out"
+    )
 
 
 def refused(why: str, *, exit_code: int | None = None) -> RunResult:
     """Return how a submission ended whose preflight found an error."""
     return RunResult(end=RunEnd.FAILED, reason=f"{PREFLIGHT}{why}", exit_code=exit_code, needs_person=True)
-
-
-def _text(path: Path, *, tail: int = 65536) -> str:
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, stream.tell() - tail))
-            return stream.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def last_error(text: str) -> str:
@@ -178,7 +206,7 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
         "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
         "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,
     )  # fmt: skip
-    with Path(paths.driver_log).open("ab") as log:
+    with appending(paths.driver_log) as log:
         done = subprocess.run(
             command,
             cwd=paths.directory,
@@ -188,4 +216,4 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
             env=dict(environ),
             check=False,
         )
-    return None if done.returncode == 0 else last_error(_text(Path(paths.driver_log)))
+    return None if done.returncode == 0 else last_error(read_tail(paths.driver_log))

@@ -8,6 +8,7 @@ standard error. It never talks to the tracking database.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -16,24 +17,30 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import journal as journal_format
 from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
+from merian_campaign.domain.text import clean
+from merian_campaign.host.atomic_files import write_lines
+from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
+from merian_campaign.middleware import exception_bases
 
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
 _HEAD = 65536
+_TYPE_CHARACTERS = 250
 
 
 def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
     """Write JSON lines atomically; return how many."""
     number = 0
-    temporary = Path(f"{path}.{os.getpid()}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
+
+    def counted() -> Iterator[str]:
+        nonlocal number
         for line in lines:
-            stream.write(json.dumps(line) + "\n")
             number += 1
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
+            yield json.dumps(line)
+
+    write_lines(Path(path), counted())
     return number
 
 
@@ -67,8 +74,11 @@ def predicted(*, graph: str, out: str) -> dict[str, Any]:
     return {"quanta": _write_lines(out, lines())}
 
 
-def harvest(*, provenance: str, logs: str, out: str) -> dict[str, Any]:
-    """Write the quanta of a provenance graph with their attempts and log files."""
+def harvest(*, provenance: str, logs: str, out: str, journal: str = "") -> dict[str, Any]:
+    """Write the quanta of a provenance graph with their attempts and log files.
+
+    What their exceptions are by class is looked up here where the journal, if any, does not say.
+    """
     from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraphReader  # noqa: PLC0415
 
     paths = log_files(logs)
@@ -76,6 +86,13 @@ def harvest(*, provenance: str, logs: str, out: str) -> dict[str, Any]:
         reader.read_quanta()
         found = reader.graph
         nodes = found.quantum_only_xgraph.nodes
+        raised = {
+            clean(attempt.exception.type_name, limit=_TYPE_CHARACTERS)
+            for quantum_id in nodes
+            for attempt in nodes[quantum_id]["attempts"]
+            if attempt.exception
+        }
+        bases = exception_bases.look_up(raised - noted_in(journal))
 
         def lines() -> Iterator[Mapping[str, Any]]:
             for task, quanta in found.quanta_by_task.items():
@@ -85,7 +102,7 @@ def harvest(*, provenance: str, logs: str, out: str) -> dict[str, Any]:
                         **_identity(task, data_id, quantum_id),
                         "status": info["status"].name,
                         "caveats": _caveats(info["caveats"]),
-                        "attempts": [_attempt(attempt) for attempt in info["attempts"]],
+                        "attempts": [_attempt(attempt, bases) for attempt in info["attempts"]],
                         "log": paths.get(str(quantum_id)),
                     }
 
@@ -96,27 +113,48 @@ def _caveats(caveats: Any) -> str:  # noqa: ANN401 - lsst type
     return caveats.concise() if caveats else ""
 
 
-def _attempt(attempt: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst type
+def _attempt(attempt: Any, bases: Mapping[str, list[str]]) -> dict[str, Any]:  # noqa: ANN401 - lsst type
+    """Return an attempt as plain values; what a task wrote into its exception is made inert here."""
     usage = attempt.resource_usage
     exception = attempt.exception
+    kind = clean(exception.type_name, limit=_TYPE_CHARACTERS) if exception else None
     return {
         "status": attempt.status.name,
-        "exception_type": exception.type_name if exception else None,
-        "exception_message": exception.message if exception else None,
-        "peak_mb": round(usage.memory / 2**20) if usage else None,
+        "exception_type": kind,
+        "exception_message": clean(exception.message) if exception else None,
+        "exception_bases": bases.get(kind or "", []),
+        "peak_mb": _whole(usage.memory / 2**20) if usage else None,
         "started": usage.start.isoformat() if usage else None,
-        "seconds": usage.total_time if usage else None,
+        "seconds": usage.total_time if usage and math.isfinite(usage.total_time) else None,
     }
+
+
+def _whole(value: float) -> int | None:
+    return round(value) if math.isfinite(value) else None
+
+
+def noted_in(path: str) -> set[str]:
+    """Return the types of exceptions of which a journal says what they are by class."""
+    try:
+        lines = read_lines(path) if path else []
+    except DamagedFileError:
+        return set()
+    return set(journal_format.exception_bases(journal_format.parse_lines("\n".join(lines))))
 
 
 def log_files(folder: str) -> dict[str, str]:
     """Return the log of each quantum by UUID: from the command at its head, which names its quanta."""
     found: dict[str, str] = {}
     for path in Path(folder).rglob("*.stderr"):
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
+        try:
+            with os.fdopen(open_regular(path, limit=1 << 62), "rb") as stream:
+                head = stream.read(_HEAD)
+        except (FileNotFoundError, DamagedFileError):
+            continue  # no log of ours
         match = _NODE_IDS.search(head)
-        names = match[1].decode().strip("'\"").split(",") if match else [path.name.split("_")[0]]
+        names = (
+            match[1].decode(errors="replace").strip("'\"").split(",") if match else [path.name.split("_")[0]]
+        )
         found.update(dict.fromkeys(names, str(path)))
     return found
 
@@ -183,7 +221,7 @@ def serve(requests: Iterator[str], reply: Callable[[str], None]) -> None:
             answer = {"ok": True, **command(**request)}
         except Exception as error:  # noqa: BLE001 - the parent decides what an error means
             traceback.print_exc()
-            text = f"{type(error).__name__}: {error}"
+            text = clean(f"{type(error).__name__}: {error}")
             hopeless = getattr(error, "needs_person", mending.needs_person(text, checked=False))
             answer = {"ok": False, "error": text, "needs_person": hopeless}
         reply(json.dumps(answer))

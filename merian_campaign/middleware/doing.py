@@ -14,13 +14,14 @@ import sys
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn
 
 from merian_campaign.domain import mending
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
-from merian_campaign.domain.spec.actions.base import Command, shown
+from merian_campaign.domain.spec.actions.base import Command
 from merian_campaign.middleware import bps_run, processes
 
 _TAIL = 400
@@ -124,7 +125,7 @@ class Doing[GivenAction: Action]:
         return found
 
 
-def run_command(command: Command, *, umask: int = -1) -> str:
+def run_command(command: Command, *, umask: int = -1, environ: Mapping[str, str] | None = None) -> str:
     """Run a command line; its output goes to standard error as it comes.
 
     Parameters
@@ -133,6 +134,8 @@ def run_command(command: Command, *, umask: int = -1) -> str:
         Words; no shell reads them.
     umask : `int`, optional
         For the files it makes.
+    environ : `~collections.abc.Mapping`, optional
+        Its environment, if that is not this process's.
 
     Returns
     -------
@@ -149,7 +152,10 @@ def run_command(command: Command, *, umask: int = -1) -> str:
     sys.stderr.flush()
     tail: deque[str] = deque(maxlen=_TAIL)
     try:
-        output, wait = (_fork if _is_our_butler(command) else _start)(command, umask)
+        if _is_our_butler(command):
+            output, wait = _fork(command, umask)
+        else:
+            output, wait = _start(command, umask, environ)
     except OSError as error:
         words = f"{command[0]} cannot be started ({error.strerror})"
         raise CommandError(command=text, words=words, output="") from None
@@ -165,7 +171,9 @@ def run_command(command: Command, *, umask: int = -1) -> str:
     return "\n".join(tail)
 
 
-def _start(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
+def _start(
+    command: Command, umask: int, environ: Mapping[str, str] | None
+) -> tuple[IO[str], Callable[[], int]]:
     """Start a command; return its output and what waits for its exit code."""
     process = subprocess.Popen(
         list(command),
@@ -175,6 +183,7 @@ def _start(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
         text=True,
         errors="replace",
         umask=umask,
+        env=environ,
         preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
     )
     assert process.stdout is not None

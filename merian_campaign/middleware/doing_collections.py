@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import CertifyCalibrations, CollectionChain
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing, few, reading
 
@@ -100,9 +101,9 @@ class Chaining(Doing[CollectionChain]):
             known = set(butler.collections.query("*", flatten_chains=False))
         missing = [child for child in self.given.children if child not in known]
         if missing:
+            query = shown(("butler", "query-collections", self.repository))
             raise ActionError(
-                f"children: the repository has no collection {few(missing)}; `butler query-collections "
-                f"{self.repository}` lists what it has"
+                f"children: the repository has no collection {few(missing)}; `{query}` lists what it has"
             )
 
     def seen(self) -> str | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import glob
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain import mending
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import (
     DefineVisits,
     IngestRaws,
@@ -16,8 +18,8 @@ from merian_campaign.domain.spec.actions import (
     RunCommand,
     TransferDatasets,
 )
-from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.files.refcat_table import list_shards, write_table
+from merian_campaign.host.safe_python import SAFE_PATH
 from merian_campaign.middleware.doing import (
     ActionError,
     CommandError,
@@ -289,10 +291,17 @@ class Running(Doing[RunCommand]):
             return None
         words = given.filled(given.unless, repository=self.repository)
         try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(
+                words, stdin=subprocess.DEVNULL, capture_output=True, check=False, env=_as_typed()
+            )
         except OSError as error:
             raise ActionError(f"unless: {words[0]} cannot be started ({error.strerror})") from None
         return f"`{shown(words)}` says so" if done.returncode == 0 else None
+
+    def run(self) -> None:
+        """Run the command as it would run in a terminal."""
+        for command in self.given.commands(repository=self.repository):
+            run_command(command, environ=_as_typed())
 
     def after(self) -> str:
         """Look again, where there is something to look at."""
@@ -303,3 +312,8 @@ class Running(Doing[RunCommand]):
             what = self.given.creates or shown(self.given.unless or ())
             raise ActionError(f"the command ended well, but `{what}` does not show it")
         return found
+
+
+def _as_typed() -> dict[str, str]:
+    """Return an environment in which a script of a person's finds the modules that lie beside it."""
+    return {name: value for name, value in os.environ.items() if name != SAFE_PATH}

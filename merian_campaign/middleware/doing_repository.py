@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.shell import quoted
 from merian_campaign.domain.spec.actions import (
     CheckFilters,
     Create,
@@ -16,9 +18,10 @@ from merian_campaign.domain.spec.actions import (
     RegisterSkymap,
     WriteCuratedCalibrations,
 )
+from merian_campaign.files.bounded_yaml import read_data
+from merian_campaign.host.modes import group_umask
 from merian_campaign.middleware.doing import ActionError, CommandError, Doing, few, reading, run_command
 
-_GROUP_UMASK = 0o002
 _HALF_MADE = re.compile(r"butler\.yaml|gen3\.sqlite3(-\w+)?")
 
 
@@ -62,7 +65,7 @@ class Creating(Doing[Create]):
             sys.stderr.write(f"{folder}: an earlier creation was cut short; its remains are removed\n")
             for entry in list(folder.iterdir()):
                 entry.unlink()
-        umask = _GROUP_UMASK if self.given.group_writable else -1
+        umask = group_umask() if self.given.group_writable else -1
         for command in self.given.commands(repository=self.repository):
             run_command(command, umask=umask)
         database = folder / "gen3.sqlite3"
@@ -71,12 +74,10 @@ class Creating(Doing[Create]):
 
 
 def _registry_url(path: Path) -> str:
-    import yaml  # noqa: PLC0415 - comes with the butler
-
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ActionError(f"seed_config: {path} is not readable as YAML: {error}") from None
+        content = read_data(path)
+    except BadInputError as error:
+        raise ActionError(f"seed_config: {error}") from None
     registry = content.get("registry") if isinstance(content, dict) else None
     url = registry.get("db") if isinstance(registry, dict) else None
     if not isinstance(url, str):
@@ -107,7 +108,7 @@ def check_credentials(environ: Any) -> None:  # noqa: ANN401 - any mapping of te
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise ActionError(
-            f"{path} has mode {mode:04o}, others may read the password in it; `chmod 600 {path}`"
+            f"{path} has mode {mode:04o}, others may read the password in it; `chmod 600 {quoted(str(path))}`"
         )
 
 

@@ -2,25 +2,46 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
-from merian_campaign.domain.harvested import Predicted, RawQuantum, parse_harvest, parse_predicted
+from merian_campaign.domain.harvested import (
+    LineReport,
+    Predicted,
+    RawQuantum,
+    parse_harvest,
+    parse_predicted,
+)
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.moments import holds
 from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.atomic_files import write_if_changed
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.host.modes import is_shared, shared_with_group
+from merian_campaign.host.ownership import require_submission
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.middleware import bps_run, fitness, processes
 from merian_campaign.middleware.work import read_outcome
+
+
+class _LineParser[Q](Protocol):
+    def __call__(self, lines: Iterable[str | bytes], *, wrong: LineReport | None) -> tuple[Q, ...]: ...
 
 
 class LocalDrivers:
     """Drivers as processes on this host.
+
+    What lies in a submission is read, and run, when nobody else can have written it: else the methods raise
+    `~merian_campaign.host.ownership.UntrustedError`.
 
     Parameters
     ----------
@@ -30,33 +51,61 @@ class LocalDrivers:
 
     def __init__(self, *, environ: Mapping[str, str]) -> None:
         self._environ = dict(environ)
+        self._trusted: tuple[str, ...] = ()
+        self._shared = False
+
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+        """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
+        self._trusted = tuple(trusted)
+        self._shared = shared or is_shared(repository)
+
+    def _believe(self, directory: str, path: str) -> None:
+        """Refuse a file of a submission that others may have written; one that is not there is no matter."""
+        if os.path.lexists(path):
+            require_submission(directory, path, trusted=self._trusted)
 
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
 
         On this host the process itself is looked at; of another host only the lease can be judged.
         """
-        if read_outcome(submission.directory) is not None:
+        if self.outcome(submission.directory) is not None:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
         if submission.driver.host == processes.this_host():
             return Liveness.ALIVE if processes.is_alive(submission.driver) else Liveness.DEAD
-        lease = submission.lease_expires_at
-        return Liveness.ALIVE if lease is not None and lease > now else Liveness.DEAD
+        return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
-        """Write a submission's files, unless its work was begun: then they stay as they were."""
+        """Write a submission's files, unless its work was begun: then they stay as they were.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may write the folder, or have written in it.
+        """
         paths = SubmissionPaths(directory=directory)
+        require_submission(directory, trusted=self._trusted)
         if Path(paths.started).exists():
             return
         if paths.stack not in files:
             Path(paths.stack).unlink(missing_ok=True)
-        for path, text in files.items():
-            write_if_changed(Path(path), text)
+        with shared_with_group(self._shared):
+            for path, text in files.items():
+                write_if_changed(Path(path), text)
+        # Now that the folders are there: better at once than when hours of work are to be read.
+        require_submission(directory, trusted=self._trusted)
 
     def command(self, submission: SubmissionView) -> tuple[str, ...]:
-        """Return the command that drives a submission, in its stack if it has one."""
+        """Return the command that drives a submission, in its stack if it has one.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what it would run or rest on.
+        """
+        require_submission(submission.directory, trusted=self._trusted)
         words = ("drive", str(submission.id), "--epoch", str(submission.epoch))
         paths = SubmissionPaths(directory=submission.directory)
         if Path(paths.stack).is_file():
@@ -68,42 +117,67 @@ class LocalDrivers:
         paths = SubmissionPaths(directory=submission.directory)
         marker = f"{submission.directory}#driver{submission.epoch}"
         environ = bps_run.environment({**self._environ, **environment}, marker=marker)
-        return processes.start_detached(
-            self.command(submission),
-            directory=Path(submission.directory),
-            log=Path(paths.driver_log),
-            environment=environ,
-        )
+        with shared_with_group(self._shared):
+            return processes.start_detached(
+                self.command(submission),
+                directory=Path(submission.directory),
+                log=Path(paths.driver_log),
+                environment=environ,
+            )
 
-    def predicted(self, directory: str) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as they were written down."""
-        return parse_predicted(_lines(SubmissionPaths(directory=directory).predicted))
+    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as they were written down.
 
-    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
-        """Return the quanta of a submission's provenance graph; none when there is none."""
-        return parse_harvest(_lines(SubmissionPaths(directory=directory).harvest))
+        Parameters
+        ----------
+        directory : `str`
+            The submission's.
+        wrong : `LineReport`, optional
+            Where to say which lines cannot be taken; they are left out in any case.
+
+        Raises
+        ------
+        DamagedFileError
+            Raised if what is there is no file of lines, or none of its lines can be taken.
+        """
+        return self._quanta(directory, SubmissionPaths(directory=directory).predicted, parse_predicted, wrong)
+
+    def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
+        return self._quanta(directory, SubmissionPaths(directory=directory).harvest, parse_harvest, wrong)
+
+    def _quanta[Q](
+        self, directory: str, path: str, parse: _LineParser[Q], wrong: LineReport | None
+    ) -> tuple[Q, ...]:
+        self._believe(directory, path)
+        found = LineReport()
+        quanta = parse(read_lines(path, follow=False), wrong=found)
+        if found.number and not quanta:
+            raise DamagedFileError(path, str(found))
+        if wrong is not None:
+            wrong.join(found)
+        return quanta
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
-        """Return a submission's journal; empty while there is none."""
-        try:
-            text = Path(SubmissionPaths(directory=directory).journal).read_text(
-                encoding="utf-8", errors="replace"
-            )
-        except OSError:
-            return ()
-        return journal.parse_lines(text)
+        """Return a submission's journal, empty while there is none; errors as of `predicted`."""
+        self._believe(directory, SubmissionPaths(directory=directory).journal)
+        lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
+        return journal.parse_lines("\n".join(lines))
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
-        """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
+        """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""
         file = Path(SubmissionPaths(directory=directory).bps) / BLOCKS_NAME
-        try:
-            return parse_block_lines(file.read_text(encoding="utf-8", errors="replace"))
-        except OSError:
-            return ()
+        self._believe(directory, str(file))
+        return parse_block_lines("\n".join(read_lines(file, limit=MEDIUM, follow=False)))
 
-    def outcome(self, directory: str) -> Mapping[str, object] | None:
+    def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
+        self._believe(directory, SubmissionPaths(directory=directory).outcome)
         return read_outcome(directory)
+
+    def unfit(self, *, stack: Stack, folder: str) -> str:
+        """Return in words why no driver could run from here, with what to do; empty when one can."""
+        return fitness.unfit(stack=stack, folder=folder, environ=self._environ)
 
 
 def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]:
@@ -120,10 +194,3 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
     """
     script = str(Path(__file__).with_name("in_stack.sh"))
     return ("/bin/bash", script, file, output, sys.executable, *words)
-
-
-def _lines(path: str) -> list[str]:
-    try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []

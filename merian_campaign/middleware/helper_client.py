@@ -6,11 +6,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host.atomic_files import appending
 from merian_campaign.middleware import processes
 
 
@@ -58,9 +59,9 @@ class ButlerHelper:
         """Start the process without waiting for it, so that its imports run beside other work."""
         if self._process is not None:
             return
-        with Path(self._log).open("ab") as log:
+        with appending(self._log) as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "merian_campaign.middleware.butler_helper"],
+                [sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -97,9 +98,14 @@ class ButlerHelper:
         line = self._process.stdout.readline()
         if not line:
             raise HelperError(f"the butler helper died; see {self._log}")
-        answer: dict[str, Any] = json.loads(line)
-        if not answer.pop("ok"):
-            raise HelperError(str(answer["error"]), needs_person=bool(answer.get("needs_person")))
+        try:
+            answer = json_values.loads(line)
+        except json_values.WrongValueError as error:
+            raise HelperError(f"the butler helper gave no answer that can be read: {error}") from None
+        if not isinstance(answer, dict):
+            raise HelperError("the butler helper gave no answer that can be read: no object")
+        if not answer.pop("ok", False):
+            raise HelperError(str(answer.get("error")), needs_person=bool(answer.get("needs_person")))
         return answer
 
     def close(self) -> None:

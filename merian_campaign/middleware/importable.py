@@ -80,7 +80,7 @@ def _required_by(name: str) -> list[Wanted]:
 
 def look(wanted: Wanted) -> Found:
     """Look one requirement up without importing it."""
-    where = _folder(wanted.module) or _place(wanted)
+    where = folder_of(wanted.module) or _place(wanted)
     if not where:
         return Found(wanted=wanted, error=f"no module named {wanted.module}")
     own = versions.module_version(wanted.module) if wanted.of_stack else ""
@@ -91,7 +91,7 @@ def look(wanted: Wanted) -> Found:
 def try_import(wanted: Wanted) -> Found:
     """Look one requirement up and import it: what lies there may still not load."""
     found = look(wanted)
-    if not _folder(wanted.module):
+    if not folder_of(wanted.module):
         return found
     try:
         with warnings.catch_warnings():
@@ -104,7 +104,7 @@ def try_import(wanted: Wanted) -> Found:
     return Found(wanted=wanted, version=version, where=found.where)
 
 
-def _folder(module: str) -> str:
+def folder_of(module: str) -> str:
     """Return the folder a module would come from, without importing the packages around it."""
     if "." not in module:
         spec = importlib.util.find_spec(module)

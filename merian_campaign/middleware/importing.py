@@ -6,6 +6,7 @@ the repository has already are seen, and skipped.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from merian_campaign.domain.errors import BadInputError, CampaignError, UnavailableError
 from merian_campaign.domain.transfer import BUTLER_FILE, Manifest, merged_chain
+from merian_campaign.host.inside import open_inside
 from merian_campaign.middleware.actions import share_with_group
 from merian_campaign.middleware.housekeeping import first_line
 
@@ -93,7 +95,7 @@ class ButlerImport:
 
         tell(f"reading {folder / BUTLER_FILE}")
         try:
-            with (folder / BUTLER_FILE).open(encoding="utf-8") as stream:
+            with os.fdopen(open_inside(folder, BUTLER_FILE), encoding="utf-8") as stream:
                 self._found = YamlRepoImportBackend(stream, self._butler)
         except Exception as error:
             written_with = ", ".join(f"{name} {text}" for name, text in manifest.versions.items())

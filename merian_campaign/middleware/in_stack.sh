@@ -32,6 +32,9 @@ merian_said() {
     esac
 }
 
+# No Python below imports from the folder that it is started in.
+merian_safe=PYTHONSAFEPATH=1
+
 exec 3>&1 4>&2
 merian_why=""
 merian_failed() {
@@ -40,7 +43,7 @@ merian_failed() {
     exec 1>&3 2>&4 3>&- 4>&-
     cat "$merian_output"
     [ -n "$merian_why" ] || merian_why=$(merian_said)
-    exec env "${merian_unsets[@]}" "${merian_settings[@]}" \
+    exec env "${merian_unsets[@]}" "${merian_settings[@]}" "$merian_safe" \
         "$merian_own_python" -m merian_campaign "${merian_words[@]}" --no-stack "$merian_why"
 }
 trap merian_failed EXIT
@@ -49,6 +52,7 @@ trap merian_failed EXIT
 source "$merian_file" >"$merian_output" 2>&1
 [ $? = 0 ] || exit 1
 set +eu
+export "$merian_safe"
 merian_python=$(command -v python || command -v python3) || { merian_why="there is no python in it"; exit 1; }
 "$merian_python" -m merian_campaign.middleware.importable >>"$merian_output" 2>&1 || {
     merian_why="$(tail -n 1 "$merian_output") (seen by $merian_python; \`merian-campaign stack\` says more)"

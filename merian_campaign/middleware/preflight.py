@@ -107,4 +107,4 @@ def _become_check(paths: SubmissionPaths) -> NoReturn:
 def refusal_in(paths: SubmissionPaths) -> str:
     """Return why a submission's preflight refused it; empty when it did not."""
     content = read_json_object(Path(paths.findings))
-    return "" if content is None else str(content["refused"])
+    return "" if content is None else str(content.get("refused", ""))

@@ -8,7 +8,9 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.preflight.facts import FolderFacts, HostFacts
+from merian_campaign.files.bounded_yaml import read_data
 from merian_campaign.middleware.doing import ActionError
 from merian_campaign.middleware.doing_repository import check_credentials
 from merian_campaign.wms import node
@@ -77,12 +79,10 @@ def _unwritable(folder: Path) -> str:
 
 def _credentials(repository: str, environ: Mapping[str, str]) -> str:
     """Return what is wrong with the file of passwords of a repository on PostgreSQL."""
-    import yaml  # noqa: PLC0415 - comes with the butler
-
     file = Path(repository) if repository.endswith(".yaml") else Path(repository) / "butler.yaml"
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
+        content = read_data(file)
+    except BadInputError:
         return ""  # that is the butler's to say
     registry = content.get("registry") if isinstance(content, dict) else None
     url = str(registry.get("db", "")) if isinstance(registry, dict) else ""

@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 
 from merian_campaign.domain.snapshot import ProcessIdentity
+from merian_campaign.host.atomic_files import appending
 
 MARKER = "MERIAN_CAMPAIGN_SUBMISSION"
 """Environment variable of all processes of a submission: ``<directory>#<role><epoch>``."""
@@ -58,7 +59,7 @@ def start_detached(
 ) -> int:
     """Start a process in a session of its own that outlives this one; return its pid."""
     directory.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with appending(log) as output:
         process = subprocess.Popen(
             list(command),
             cwd=directory,

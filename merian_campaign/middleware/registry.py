@@ -13,10 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.looking import Look, LookFailed, Question
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack import prelude
+from merian_campaign.domain.text import one_line
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.drivers import in_stack
 
@@ -83,18 +85,18 @@ class ButlerRegistry:
             return LookFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
         try:
             # Before it, there is what the set-up of a stack had to say.
-            answer = json.loads(done.stdout.splitlines()[-1])
-        except (IndexError, ValueError):
+            return _read(json_values.loads(done.stdout.splitlines()[-1]))
+        except (IndexError, KeyError, TypeError, ValueError):
             said = [line for line in done.stderr.splitlines() if line.strip()]
-            return LookFailed(reason=f"the butler's process died: {said[-1] if said else done.returncode}")
-        return _read(answer)
+            words = one_line(said[-1]) if said else done.returncode
+            return LookFailed(reason=f"the butler's process died: {words}")
 
 
 @contextmanager
 def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
     """Give the command of the child, in a stack if there is one."""
     if not stack.sets_up:
-        yield (sys.executable, "-m", "merian_campaign.middleware.butler_helper")
+        yield (sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper")
         return
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "stack.sh"
@@ -102,7 +104,7 @@ def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
         yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
 
 
-def _read(answer: Mapping[str, Any]) -> Look | LookFailed:
+def _read(answer: Any) -> Look | LookFailed:  # noqa: ANN401 - any JSON value; what it is not, raises
     if not answer["ok"]:
         reason = str(answer["error"]).removeprefix("ActionError: ")
         return LookFailed(reason=reason, lasting=reason.startswith(_LASTING))

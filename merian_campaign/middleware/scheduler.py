@@ -6,31 +6,24 @@ error: nothing is concluded from it.
 
 from __future__ import annotations
 
-import os
 import pwd
-import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from merian_campaign.domain import slurm
 from merian_campaign.domain.cluster import Asked, Cluster, parse_cluster, test_options
-from merian_campaign.domain.slurm import Answer, Refusal, Sight, SlurmJob, Watch
+from merian_campaign.domain.sbatch import Answer, Refusal, refusal_of, sbatch_words
+from merian_campaign.domain.slurm import Sight, SlurmJob, Watch
 from merian_campaign.host.atomic_files import write_atomically
+from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError
 from merian_campaign.middleware import bps_run, processes
 
-_SECONDS = 60.0
 _GONE_SECONDS = 30.0
 _POLL_SECONDS = 0.3
 _EARLIER = timedelta(days=1)  # clocks differ, and sacct takes local midnights
-_NO_ACCOUNTING = "accounting storage is disabled"
-_MOST_NAMES = 60_000  # characters on a command line
-
-
-class SchedulerError(Exception):
-    """A scheduler command did not answer; the text says why."""
 
 
 class SlurmScheduler:
@@ -47,11 +40,12 @@ class SlurmScheduler:
     """
 
     def __init__(
-        self, *, environ: Mapping[str, str], clock: Callable[[], datetime], seconds: float = _SECONDS
+        self, *, environ: Mapping[str, str], clock: Callable[[], datetime], seconds: float = SECONDS
     ) -> None:
         self._environ = dict(environ)
         self._clock = clock
-        self._seconds = seconds
+        # Dies with this process: an sbatch that nobody waits for could get through much later.
+        self._client = SlurmClient(environ=environ, seconds=seconds, before=processes.die_with_parent)
         self._last: tuple[float, Sight] | None = None
         self._full: tuple[float, str] | None = None
 
@@ -74,49 +68,31 @@ class SlurmScheduler:
     def _look(self, watch: Watch) -> Sight:
         at = self._clock()
         try:
-            queue = self._queue()
+            queue = self._client.queue()
+            # Of what the queue has no sure word, the accounting is asked too.
             alive = {job.job_id for job in queue if job.alive}
             names = {job.name for job in queue if job.alive}
             missing = (watch.names - names) | {
                 name for job_id, name in watch.jobs.items() if job_id not in alive
             }
             ended = self._accounting(missing, since=watch.since or at) if missing else ()
-        except SchedulerError as error:
+        except UnreachableError as error:
             return Sight(at=at, unreachable=str(error))
         return Sight(at=at, jobs=slurm.merge(queue, ended))
 
-    def _queue(self) -> tuple[SlurmJob, ...]:
-        text = self._run(
-            "squeue", "--noheader", "--states=all", f"--user={_me()}", f"--format={slurm.SQUEUE_FORMAT}"
-        )
-        return slurm.parse_squeue(text)
-
     def _accounting(self, names: Iterable[str], *, since: datetime) -> tuple[SlurmJob, ...]:
-        listed = ",".join(sorted(names))
-        # Sorted out afterwards, when there are too many for a command line.
-        narrowed = [f"--name={listed}"] if len(listed) < _MOST_NAMES else []
-        start = (since - _EARLIER).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        try:
-            text = self._run(
-                "sacct", "--noheader", "--parsable2", "--duplicates", f"--user={_me()}",
-                f"--starttime={start}", f"--format={slurm.SACCT_FIELDS}", *narrowed,
-            )  # fmt: skip
-        except SchedulerError as error:
-            if _NO_ACCOUNTING in str(error).lower():
-                return ()
-            raise
-        return tuple(_named(job) for job in slurm.parse_sacct(text))
+        return tuple(map(_named, self._client.accounting(names=names, since=since - _EARLIER)))
 
     def cluster(self) -> Cluster | str:
         """Return what the cluster allows, or in words why it does not say; one command."""
         asked = "show partition\nshow node\nquit\n"
         try:
-            done = self._call(["scontrol", "--oneliner"], text=asked, environ=self._environ)
-        except SchedulerError as error:
+            done = self._client.call(["scontrol", "--oneliner"], text=asked)
+        except UnreachableError as error:
             return str(error)
         found = parse_cluster(done.stdout)
         # Asked through its standard input, it ends well whatever the answers were.
-        return found if found.partitions else f"scontrol: {slurm.sbatch_words(done.stderr)}"
+        return found if found.partitions else f"scontrol: {sbatch_words(done.stderr, who='scontrol')}"
 
     def would_refuse(self, asked: Asked) -> str:
         """Return in words why Slurm would refuse a job for good: account, QOS and limits included.
@@ -125,12 +101,12 @@ class SlurmScheduler:
         """
         command = ["sbatch", "--test-only", "--job-name=merian-campaign-test", *test_options(asked)]
         try:
-            done = self._call([*command, "--wrap=true"], environ=self._environ)
-        except SchedulerError:
+            done = self._client.call([*command, "--wrap=true"])
+        except UnreachableError:
             return ""
-        if done.returncode == 0 or slurm.refusal_of(done.stderr) is not Refusal.FINAL:
+        if done.returncode == 0 or refusal_of(done.stderr) is not Refusal.FINAL:
             return ""
-        words = slurm.sbatch_words(done.stderr).removeprefix("allocation failure: ")
+        words = sbatch_words(done.stderr).removeprefix("allocation failure: ")
         return f"{asked.what} would be refused: {words} ({' '.join(test_options(asked))})"
 
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
@@ -151,21 +127,10 @@ class SlurmScheduler:
         where.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(where, script)
         environ = bps_run.environment({**self._environ, **environment}, marker=marker)
-        try:
-            # Dies with this process: an sbatch that nobody waits for could get through much later.
-            done = self._call(["sbatch", "--parsable", path], environ=environ)
-        except SchedulerError as error:
-            return Answer(unsure=str(error))
-        if done.returncode == 0 and (job_id := done.stdout.strip().partition(";")[0]).isdigit():
-            return Answer(job_id=job_id)
-        words = slurm.sbatch_words(done.stderr or done.stdout)
-        match slurm.refusal_of(done.stderr):
-            case Refusal.FINAL:
-                return Answer(refused=words)
-            case Refusal.FOR_NOW:
-                self._full = time.monotonic(), words
-                return Answer(deferred=words)
-        return Answer(unsure=words)
+        answer = self._client.submit(path, environ=environ)
+        if answer.deferred:
+            self._full = time.monotonic(), answer.deferred
+        return answer
 
     def full(self, *, fresh_seconds: float) -> str:
         """Return what ``sbatch`` said when it last took no more jobs for now, if that is not older."""
@@ -179,48 +144,15 @@ class SlurmScheduler:
             return ""
         self._last = None
         try:
-            self._run("scancel", *job_ids)
+            self._client.cancel(ids=job_ids)
             deadline = time.monotonic() + _GONE_SECONDS
-            while left := [job.job_id for job in self._queue() if job.alive and job.job_id in job_ids]:
+            while left := [job.job_id for job in self._client.queue(ids=job_ids) if not job.over]:
                 if time.monotonic() > deadline:
                     return f"still in the queue: {', '.join(left)}"
                 time.sleep(_POLL_SECONDS)
-        except SchedulerError as error:
+        except UnreachableError as error:
             return str(error)
         return ""
-
-    def _run(self, *command: str, text: str | None = None) -> str:
-        done = self._call(list(command), text=text, environ=self._environ)
-        if done.returncode != 0:
-            raise SchedulerError(f"{command[0]}: {slurm.sbatch_words(done.stderr)}")
-        return done.stdout
-
-    def _call(
-        self, command: list[str], *, environ: Mapping[str, str], text: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        own = {**environ, "TZ": "UTC", "SLURM_TIME_FORMAT": "standard"} if command[0] != "sbatch" else environ
-        try:
-            return subprocess.run(
-                command,
-                input=text if text is not None else "",
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env=dict(own),
-                timeout=self._seconds,
-                check=False,
-                preexec_fn=processes.die_with_parent,
-            )
-        except FileNotFoundError:
-            raise SchedulerError(f"there is no {command[0]} on this host") from None
-        except subprocess.TimeoutExpired:
-            raise SchedulerError(f"{command[0]} has not answered within {self._seconds:g} s") from None
-        except OSError as error:
-            raise SchedulerError(f"{command[0]}: {error.strerror}") from None
-
-
-def _me() -> str:
-    return str(os.getuid())
 
 
 def _named(job: SlurmJob) -> SlurmJob:

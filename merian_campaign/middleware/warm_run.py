@@ -69,7 +69,7 @@ def _collect(
 
     _write_predicted(paths)
     logs = str(Path(paths.bps) / "logs")
-    butler_helper.harvest(provenance=paths.provenance, logs=logs, out=paths.harvest)
+    butler_helper.harvest(provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal)
     with exclusive(target.repository):
         butler_helper.prepend(repository=target.repository, chain=target.chain, run=target.run)
     write_json(Path(paths.collected), {"version": 1, "chain": target.chain, "run": target.run})

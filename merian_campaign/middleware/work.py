@@ -5,15 +5,20 @@ Every method may be repeated: a driver that takes over from a dead one goes thro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.journal import Event, parse_lines
+from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.versions import Versions
-from merian_campaign.host.atomic_files import write_atomically, write_json
-from merian_campaign.host.regular_files import read_json_object
+from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
+from merian_campaign.host.ownership import require_submission
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.warm_run import Target
@@ -35,12 +40,22 @@ class SubmissionWork:
         Whether our WMS service runs it, stages included.
     environ : `~collections.abc.Mapping`
         The driver's environment.
+    trusted : `~collections.abc.Sequence` [`str`], optional
+        Groups whose members may write the submission.
     """
 
     def __init__(
-        self, *, directory: str, epoch: int, target: Target, warm: bool, environ: Mapping[str, str]
+        self,
+        *,
+        directory: str,
+        epoch: int,
+        target: Target,
+        warm: bool,
+        environ: Mapping[str, str],
+        trusted: Sequence[str] = (),
     ) -> None:
         self.paths = SubmissionPaths(directory=directory)
+        self._trusted = tuple(trusted)
         self._epoch = epoch
         self._target = target
         self._warm = warm
@@ -64,7 +79,14 @@ class SubmissionWork:
         return Path(self.paths.started).exists()
 
     def ended(self) -> bool:
-        """Say whether a driver has written how it ended: then all is done."""
+        """Say whether a driver has written how it ended: then all is done.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what lies in the submission.
+        """
+        require_submission(self.paths.directory, trusted=self._trusted)
         return read_outcome(self.paths.directory) is not None
 
     def mark_started(self) -> None:
@@ -91,13 +113,13 @@ class SubmissionWork:
         try:
             return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
         except HelperError as error:
-            with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-                log.write(f"preflight: note: it failed: {error}\n")
+            self._log(f"preflight: note: it failed: {error}")
             return ""
 
     def _command(self) -> list[str]:
         if not self._warm:
-            return [bps_run.program("bps"), "--long-log", "submit", self.paths.yaml]
+            bps = [sys.executable, "-P", "-m", "merian_campaign.wms.record"]
+            return [*bps, "--long-log", "submit", self.paths.yaml]
         target = self._target
         return bps_run.own(
             "submit", self.paths.directory,
@@ -118,6 +140,7 @@ class SubmissionWork:
         error : `str` or `None`
             Why it could not be done; `None` too when there is no graph and so nothing to collect.
         """
+        require_submission(self.paths.directory, trusted=self._trusted)
         if bps_run.find_graph(self.paths) is None or Path(self.paths.collected).exists():
             return None
         try:
@@ -130,14 +153,18 @@ class SubmissionWork:
                 if error is not None:
                     return f"ingest failed: {error}"
             logs = str(Path(self.paths.bps) / "logs")
-            self._helper.ask("harvest", provenance=self.paths.provenance, logs=logs, out=self.paths.harvest)
+            paths = self.paths
+            self._helper.ask(
+                "harvest", provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal
+            )
         except HelperError as error:
             return str(error)
         return None
 
     def ran(self) -> bool:
         """Say whether any quantum was started."""
-        return Path(self.paths.journal).exists()
+        lines = "\n".join(read_lines(self.paths.journal))
+        return any(record.event == Event.STARTED for record in parse_lines(lines))
 
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""
@@ -160,11 +187,14 @@ class SubmissionWork:
         except HelperError as error:
             reason = str(error).removeprefix("ActionError: ")
             return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
-        with Path(self.paths.driver_log).open("a", encoding="utf-8") as log:
-            log.write(f"{answer['command']}\n{answer['found']}\n")
+        self._log(f"{answer['command']}\n{answer['found']}")
         return RunResult(
             end=RunEnd.RAN, reason=answer["found"] if not answer["changed"] else answer["command"]
         )
+
+    def _log(self, text: str) -> None:
+        with os.fdopen(open_append(self.paths.driver_log), "a", encoding="utf-8", errors="replace") as log:
+            log.write(text + "\n")
 
     def write_outcome(self, value: Mapping[str, Any]) -> None:
         """Write how the driver ended, once and whole."""
@@ -175,6 +205,18 @@ class SubmissionWork:
         self._helper.close()
 
 
-def read_outcome(directory: str) -> Mapping[str, Any] | None:
-    """Return a submission's outcome file; `None` while there is none."""
-    return read_json_object(SubmissionPaths(directory=directory).outcome)
+def read_outcome(directory: str) -> RunResult | None:
+    """Return what a submission's outcome file says; `None` while there is none.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised if it is not what a driver writes.
+    """
+    path = SubmissionPaths(directory=directory).outcome
+    # Through no link: what some of them lead to fails as a failing disk does, which is no group's fault.
+    found = read_json_object(path, follow=False)
+    try:
+        return None if found is None else from_json(found)
+    except WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None

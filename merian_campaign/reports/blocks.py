@@ -12,6 +12,7 @@ from rich.table import Table
 
 from merian_campaign.domain.idle import Usage, usage
 from merian_campaign.domain.records import JobRow
+from merian_campaign.reports.cells import line
 
 _CAPTION = "A run gives its blocks back by cancelling them: they end as cancelled by its own user."
 
@@ -51,10 +52,10 @@ def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> Table:
         table.add_column(name, justify="right", footer=clock(sums[key]), no_wrap=True)
     for row, used in zip(rows, found, strict=True):
         table.add_row(
-            f"{row.step}/{row.group} {row.submission}",
-            row.job_id if row.role == "block" else f"{row.role} {row.job_id}",
-            _state(row),
-            row.nodes,
+            line(f"{row.step}/{row.group} {row.submission}"),
+            line(row.job_id if row.role == "block" else f"{row.role} {row.job_id}"),
+            line(_state(row)),
+            line(row.nodes),
             clock(used.queued),
             clock(used.ran),
             clock(used.idle),
@@ -66,7 +67,7 @@ def _state(row: JobRow) -> str:
     text = row.slurm_state.lower().replace("_", " ") or "unknown"
     if row.cancelled_by:
         text += f" by {row.cancelled_by}"
-    if row.fate in {"failed", "alive"} and row.reason:
+    if row.fate in {"failed", "alive", "unsure"} and row.reason:
         text += f" ({row.reason})"
     return text
 

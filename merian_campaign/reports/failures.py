@@ -11,11 +11,13 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.records import AttemptRow, FailureRow, RecordedEvent
+from merian_campaign.domain.text import one_line
+from merian_campaign.reports.cells import joined, line
 
 _INDENT = 9
+_SAID = 160
 
 
 def failures_json(campaign: str, rows: Sequence[FailureRow]) -> dict[str, Any]:
@@ -37,21 +39,19 @@ def failures_view(rows: Sequence[FailureRow]) -> RenderableType:
     parts: list[RenderableType] = []
     for group in dict.fromkeys((row.step, row.group) for row in rows):
         here = [row for row in rows if (row.step, row.group) == group]
-        parts.append(Text(f"{group[0]}/{group[1]}", style="bold"))
+        parts.append(line(f"{group[0]}/{group[1]}", "bold"))
         parts.extend(_failure(row) for row in here if row.state != "blocked")
         blocked = Counter(row.task for row in here if row.state == "blocked")
         if blocked:
             names = ", ".join(f"{task} x{number}" if number > 1 else task for task, number in blocked.items())
-            parts.append(
-                Padding(Text(f"{blocked.total()} blocked behind: {names}", style="yellow"), (0, 0, 0, 2))
-            )
+            parts.append(Padding(line(f"{blocked.total()} blocked behind: {names}", "yellow"), (0, 0, 0, 2)))
     return Group(*parts)
 
 
 def _failure(row: FailureRow) -> RenderableType:
     style = {"failed": "bold red", "succeeded": "green"}.get(row.state, "")
     tries = f"{row.attempts} {'try' if row.attempts == 1 else 'tries'}"
-    head = Text.assemble(
+    head = joined(
         (f"  {row.quantum_id:>6} ", "dim"),
         (row.task, "bold"),
         f" {short_data_id(row.data_id)}  ",
@@ -61,7 +61,7 @@ def _failure(row: FailureRow) -> RenderableType:
     reason = why(row)
     if not reason:
         return head
-    return Group(head, Padding(Text(reason), (0, 0, 0, _INDENT), expand=False))
+    return Group(head, Padding(line(reason), (0, 0, 0, _INDENT), expand=False))
 
 
 def why(row: FailureRow | AttemptRow) -> str:
@@ -71,11 +71,16 @@ def why(row: FailureRow | AttemptRow) -> str:
     text = (
         f"{row.verdict.replace('_', ' ')}: {row.evidence}" if row.evidence else row.verdict.replace("_", " ")
     )
-    if row.exception_message:
-        text += f" «{row.exception_message.strip().splitlines()[0][:160]}»"
+    said = one_line(_first_line(row.exception_message or ""), limit=_SAID)
+    if said:
+        text += f" «{said}»"
     if row.verdict == "out_of_memory" and row.requested_mb and "asked for" not in text:
         text += f" (asked for {row.requested_mb} MB)"
     return text
+
+
+def _first_line(message: str) -> str:
+    return next((found for found in message.splitlines() if found.strip()), "")
 
 
 def attempts_table(rows: Sequence[AttemptRow]) -> Table:
@@ -90,13 +95,13 @@ def attempts_table(rows: Sequence[AttemptRow]) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for row in rows:
         table.add_row(
-            f"{row.task} {short_data_id(row.data_id)}",
+            line(f"{row.task} {short_data_id(row.data_id)}"),
             str(row.submission),
             str(row.try_number),
-            row.state,
+            line(row.state),
             str(row.requested_mb or ""),
             str(row.peak_mb or ""),
-            why(row),
+            line(why(row)),
         )
     return table
 
@@ -109,5 +114,6 @@ def events_table(rows: Sequence[RecordedEvent]) -> Table:
     table.add_column("from, to, why", overflow="fold", ratio=1)
     for row in reversed(rows):
         move = f"{row.from_state or ''} → {row.to_state}" if row.to_state else ""
-        table.add_row(f"{row.at:%m-%d %H:%M:%S}", row.kind, row.actor, f"{move} {row.reason}".strip())
+        when = f"{row.at:%m-%d %H:%M:%S}"
+        table.add_row(when, line(row.kind), line(row.actor), line(f"{move} {row.reason}"))
     return table

@@ -9,13 +9,16 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.records import AttemptRow, RecordedEvent
 from merian_campaign.domain.remedy import describe_remedy
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.text import one_line
+from merian_campaign.reports.cells import line, paragraph
 from merian_campaign.reports.failures import attempts_table, events_table
+
+_LONGEST = 2000
 
 
 def group_json(
@@ -56,10 +59,8 @@ def group_view(
 ) -> RenderableType:
     """Return a group for people."""
     parts: list[RenderableType] = [
-        Text(
-            f"{group.step}/{group.key}: {group.state.value.replace('_', ' ')} ({group.reason})", style="bold"
-        ),
-        Text(f"{group.counts.succeeded} of {group.counts.expected} quanta succeeded"),
+        line(f"{group.step}/{group.key}: {group.state.value.replace('_', ' ')} ({group.reason})", "bold"),
+        line(f"{group.counts.succeeded} of {group.counts.expected} quanta succeeded"),
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("no.", "state", "RUN collection"):
@@ -68,9 +69,13 @@ def group_view(
     for entry in group.submissions:
         remedy = describe_remedy(entry.remedy)
         stack = f"stack: {entry.versions_short}" if entry.versions_short else ""
-        details = [text for text in (entry.reason, remedy, stack, entry.directory) if text]
+        details = [
+            one_line(text, limit=_LONGEST) for text in (entry.reason, remedy, stack, entry.directory) if text
+        ]
         state = entry.state.value if entry.outcome is None else entry.outcome.value
-        table.add_row(str(entry.number), state, entry.run_collection, "\n".join(details))
+        table.add_row(
+            str(entry.number), line(state), line(entry.run_collection), paragraph("\n".join(details))
+        )
     parts.append(table)
     if attempts:
         parts.append(attempts_table(attempts))

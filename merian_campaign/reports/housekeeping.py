@@ -9,10 +9,10 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.cleaning import CleaningPlan, Kind, Removal
 from merian_campaign.domain.inventory import Row
+from merian_campaign.reports.cells import joined, line
 
 _KINDS = {"RUN": "run", "CHAINED": "chain", "CALIBRATION": "calib", "TAGGED": "tagged", "": ""}
 _WIDE = 100
@@ -75,16 +75,16 @@ def collections_view(rows: Sequence[Row], *, width: int) -> RenderableType:
         while above and not name.startswith(f"{above[-1]}/"):
             above.pop()
         cells = [
-            "  " * len(above) + name.removeprefix(f"{above[-1]}/" if above else ""),
-            _KINDS.get(row.facts.kind, row.facts.kind),
-            _made_by(row, inside=bool(above)),
-            _ended(row, wide=wide),
-            _number(row),
+            joined("  " * len(above), name.removeprefix(f"{above[-1]}/" if above else "")),
+            line(_KINDS.get(row.facts.kind, row.facts.kind)),
+            line(_made_by(row, inside=bool(above))),
+            line(_ended(row, wide=wide)),
+            line(_number(row)),
         ]
         table.add_row(*cells, *([size_words(row.facts.size)] if sizes else []))
         if row.facts.kind == "CHAINED":
             above.append(name)
-    notes = [Text(f"{row.facts.name}: {row.origin.note}") for row in rows if _is_long(row.origin.note)]
+    notes = [line(f"{row.facts.name}: {row.origin.note}") for row in rows if _is_long(row.origin.note)]
     return Group(table, *notes)
 
 
@@ -152,9 +152,9 @@ def cleaning_view(plan: CleaningPlan) -> RenderableType:
         table.add_column("why", overflow="fold")
         for removal in plan.removals:
             reason = f"{removal.kind}: {removal.reason}"
-            table.add_row(removal.facts.run, _what(removal), size_words(removal.size), reason)
+            table.add_row(line(removal.facts.run), _what(removal), size_words(removal.size), line(reason))
         parts.append(table)
-    parts += [Text(f"stays: {entry.run}: {entry.reason}", style="dim") for entry in plan.kept]
+    parts += [line(f"stays: {entry.run}: {entry.reason}", "dim") for entry in plan.kept]
     return Group(*parts)
 
 

@@ -14,6 +14,7 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    SetAside,
     Submit,
     Wait,
 )
@@ -41,6 +42,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - on
             return f"harvest submission {submission.number}", "its driver has ended"
         case GiveUp(submission=submission, reason=reason):
             return f"give up submission {submission.number}", reason
+        case SetAside(reason=reason):
+            return "becomes needs review", reason
         case CallOff(submission=submission, reason=reason):
             return f"call off submission {submission.number}", reason
         case Follow(submission=submission):

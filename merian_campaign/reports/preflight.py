@@ -7,11 +7,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.preflight import Finding
+from merian_campaign.reports.cells import line, paragraph
 
 
 def preflight_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
@@ -26,11 +26,9 @@ def preflight_view(found: Sequence[Finding]) -> RenderableType:
     table.add_column("where", overflow="fold", max_width=26)
     table.add_column("what, and what to do", ratio=1, overflow="fold")
     for finding in found:
-        grave = Text("error", style="bold red") if finding.fatal else Text("note", style="yellow")
-        said = Text(finding.message)
-        if finding.fix:
-            said.append(f"\n-> {finding.fix}", style="dim")
-        table.add_row(grave, Text(finding.place), said)
+        grave = line("error", "bold red") if finding.fatal else line("note", "yellow")
+        said = [paragraph(finding.message), *([paragraph(f"-> {finding.fix}", "dim")] if finding.fix else [])]
+        table.add_row(grave, line(finding.place), Group(*said))
     return table
 
 

@@ -7,10 +7,10 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain import versions
 from merian_campaign.domain.importing import StackReport
+from merian_campaign.reports.cells import joined, line
 
 _STYLES = {"ok": "green", "untested": "yellow", "optional": "dim", "missing": "bold red", "unfit": "bold red"}
 _MEANINGS = (
@@ -47,12 +47,14 @@ def stack_view(report: StackReport) -> RenderableType:
     shown = [entry for entry in report.found if entry.wanted.direct or entry.verdict != "ok"]
     places = list(dict.fromkeys(entry.where for entry in shown if entry.where))
     for entry in shown:
-        verdict = Text(entry.verdict, style=_STYLES[entry.verdict])
+        verdict = line(entry.verdict, _STYLES[entry.verdict])
         where = f"({places.index(entry.where) + 1})" if entry.where else entry.error
-        table.add_row(entry.wanted.name, entry.wanted.versions, entry.version, verdict, where)
+        wanted = entry.wanted
+        table.add_row(line(wanted.name), line(wanted.versions), line(entry.version), verdict, line(where))
     lines = [f"({number}) {place}" for number, place in enumerate(places, start=1)]
     lines += [f"{name}: {path}" for name, path in report.programs if path]
-    head = Text.assemble(("stack ", "dim"), (report.short, "bold"), ("\npython ", "dim"), report.python)
+    head = joined(("stack ", "dim"), (report.short, "bold"))
+    python = joined(("python ", "dim"), report.python)
     unusual = {entry.verdict for entry in shown} & {"untested", "optional"}
-    words = Text("\n".join([*lines, *([_MEANINGS] if unusual else [])]), style="dim", overflow="fold")
-    return Group(head, table, words)
+    words = [line(text, "dim") for text in (*lines, *([_MEANINGS] if unusual else []))]
+    return Group(head, python, table, *words)

@@ -9,11 +9,12 @@ from typing import Any
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.text import one_line
+from merian_campaign.reports.cells import joined, line
 
 _STYLES = {
     "waiting": "dim",
@@ -35,6 +36,12 @@ _MARKS = {
 }
 _BLOCKED_SHOWN = 5
 """Blocked groups that are listed: what blocks them needs a person, they themselves do not."""
+
+_MARKS_ALONE, _NUMBERS, _WORDS = range(3)
+"""How much a cell of the table of the tracts says."""
+
+_PADDING = 3
+"""Columns between two columns of a table."""
 
 _COUNTED = ("expected", "succeeded", "failed", "blocked", "unknown", "pending")
 
@@ -105,7 +112,7 @@ def status_json(status: Status) -> dict[str, Any]:
 
 def status_view(status: Status, *, width: int) -> RenderableType:
     """Return the board: steps with their quanta, tracts by step, and what needs a person."""
-    headline = Text.assemble(
+    headline = joined(
         ("campaign ", "dim"),
         (status.campaign, "bold"),
         ("  state ", "dim"),
@@ -113,7 +120,7 @@ def status_view(status: Status, *, width: int) -> RenderableType:
     )
     parts: list[RenderableType] = [headline, steps_table(status.rows)]
     if any(row.tract is not None for row in status.rows):
-        parts.append(tracts_table(status.rows))
+        parts.append(tracts_table(status.rows, width=width))
     attention = attention_list(status.rows, width=width)
     if attention is not None:
         parts.append(attention)
@@ -138,12 +145,12 @@ def steps_table(rows: Sequence[BoardRow]) -> Table:
         counts = total(here)
         finished = sum(1 for row in here if row.state == GroupState.DONE.value)
         table.add_row(
-            step,
+            line(step),
             f"{finished}/{len(here)}",
             _states(here),
             f"{counts.succeeded}/{counts.expected}" if counts.expected else "",
-            Text(_number(counts.failed), style="red"),
-            Text(_number(counts.blocked), style="yellow"),
+            line(_number(counts.failed), "red"),
+            line(_number(counts.blocked), "yellow"),
             _number(_not_ended(counts)),
             str(sum(row.submissions for row in here)),
         )
@@ -158,38 +165,59 @@ def _number(value: int) -> str:
     return str(value) if value else ""
 
 
-def _states(rows: Sequence[BoardRow]) -> Text:
-    text = Text()
+def _states(rows: Sequence[BoardRow]) -> RenderableType:
+    parts: list[tuple[str, str]] = []
     for state in dict.fromkeys(sorted((row.state for row in rows), key=list(_STYLES).index)):
         number = sum(1 for row in rows if row.state == state)
-        if text:
-            text.append("  ")
+        if parts:
+            parts.append(("  ", ""))
         label = state.replace("_", " ") if number == len(rows) else f"{number} {state.replace('_', ' ')}"
-        text.append(f"{_MARKS[state]} {label}", style=_STYLES[state])
-    return text
+        parts.append((f"{_MARKS[state]} {label}", _STYLES[state]))
+    return joined(*parts)
 
 
-def tracts_table(rows: Sequence[BoardRow]) -> Table:
-    """Return one line a tract, one column a step that goes by tract: succeeded of expected quanta."""
-    by_tract = [row for row in rows if row.tract is not None]
-    steps = list(dict.fromkeys(row.step for row in by_tract))
+def tracts_table(rows: Sequence[BoardRow], *, width: int) -> Table:
+    """Return one line a tract, one column a step that goes by tract: succeeded of expected quanta.
+
+    Where it is too wide, the cells say less: without the words of the states, then by their marks alone,
+    which the table of the steps explains.
+    """
+    by_tract = {(row.tract, row.step): row for row in rows if row.tract is not None}
+    steps = list(dict.fromkeys(step for _, step in by_tract))
+    detail = next(
+        (
+            detail
+            for detail in (_WORDS, _NUMBERS)
+            if _columns(steps, by_tract.values(), detail=detail) <= width
+        ),
+        _MARKS_ALONE,
+    )
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("tract", justify="right")
+    table.add_column("tract", justify="right", no_wrap=True, min_width=5)
     for step in steps:
-        table.add_column(step, justify="left", no_wrap=True)
-    for tract in sorted({row.tract for row in by_tract if row.tract is not None}):
-        cells = []
+        table.add_column(line(step), justify="left", no_wrap=detail != _MARKS_ALONE, overflow="fold")
+    for tract in sorted({tract for tract, _ in by_tract if tract is not None}):
+        cells: list[RenderableType] = []
         for step in steps:
-            found = [row for row in by_tract if row.tract == tract and row.step == step]
-            cells.append(_cell(found[0]) if found else Text(""))
+            row = by_tract.get((tract, step))
+            cells.append("" if row is None else line(_cell(row, detail=detail), _STYLES[row.state]))
         table.add_row(str(tract), *cells)
     return table
 
 
-def _cell(row: BoardRow) -> Text:
+def _columns(steps: Sequence[str], rows: Iterable[BoardRow], *, detail: int) -> int:
+    """Return how many columns of a terminal the table of the tracts takes."""
+    widest = {step: len(step) for step in steps}
+    for row in rows:
+        widest[row.step] = max(widest[row.step], len(_cell(row, detail=detail)))
+    return len("tract") + 1 + sum(_PADDING + found for found in widest.values())
+
+
+def _cell(row: BoardRow, *, detail: int) -> str:
     counts = row.counts
-    numbers = f" {counts.succeeded}/{counts.expected}" if counts.expected else ""
-    return Text(f"{_MARKS[row.state]} {row.state.replace('_', ' ')}{numbers}", style=_STYLES[row.state])
+    numbers = f" {counts.succeeded}/{counts.expected}" if counts.expected and detail >= _NUMBERS else ""
+    words = f" {row.state.replace('_', ' ')}" if detail >= _WORDS else ""
+    return f"{_MARKS[row.state]}{words}{numbers}"
 
 
 def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | None:
@@ -202,8 +230,8 @@ def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | 
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in (*asking, *blocked[:_BLOCKED_SHOWN]):
-        name = Text(f"{_MARKS[row.state]} {row.step}/{row.group}", style=_STYLES[row.state])
-        table.add_row(name, row.reason)
+        name = line(f"{_MARKS[row.state]} {row.step}/{row.group}", _STYLES[row.state])
+        table.add_row(name, line(one_line(row.reason)))  # `show` has all of it
     if len(blocked) > _BLOCKED_SHOWN:
         table.add_row("", f"and {len(blocked) - _BLOCKED_SHOWN} more blocked groups")
     return table

@@ -8,6 +8,7 @@ from rich import box
 from rich.table import Table
 
 from merian_campaign.domain.coverage import Coverage
+from merian_campaign.reports.cells import line
 
 
 def tracts_json(coverage: Coverage) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def tracts_table(coverage: Coverage) -> Table:
     bands = sorted({band for row in coverage.tracts for band in row.bands})
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("tract", "visits", "detectors", *bands):
-        table.add_column(name, justify="right")
+        table.add_column(line(name), justify="right")
     for row in coverage.tracts:
         covered = (f"{100 * row.bands.get(band, 0.0):.0f}%" for band in bands)
         table.add_row(str(row.tract), str(row.visits), str(row.detectors), *covered)

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from merian_campaign.domain.applied import applied_spec
+from merian_campaign.domain.choosing import Choice, choose
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.pauses import due
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
+from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, Verdict
+from merian_campaign.domain.trouble import alone
+from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.outlook import look_at
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.settings import Surroundings
 
 _NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.READY, GroupState.RUNNING})
 """States in which the next tick decides: there is nothing yet for a person to retry or accept."""
+
+_STATES_OF: Mapping[str, frozenset[GroupState]] = {
+    "retry": frozenset({GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
+    "accept": frozenset({GroupState.NEEDS_REVIEW}),
+    "cancel": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
+}
+"""Which groups a step or a pattern means to a verb; one that is done is only retried by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,40 +53,75 @@ class Cancelled:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """Orders of a person to one campaign."""
+    """Orders of a person to one campaign.
+
+    Parameters
+    ----------
+    store, drivers, scheduler, around
+        The world.
+    trusted_by : callable
+        Returns the groups whose members may write a campaign's submissions; never fails.
+    """
 
     store: Store
     drivers: Drivers
     scheduler: Scheduler
     around: Surroundings
+    trusted_by: Callable[[CampaignSpec], Sequence[str]]
+
+    def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
+        """Return the groups that ``words`` mean for ``verb``: retry, accept or cancel; nothing is done.
+
+        Raises
+        ------
+        BadInputError
+            Raised if a word means nothing, or nothing to which the verb applies.
+        """
+        find_campaign(self.store, name)
+        return choose(self.store.snapshot(name), words, states=_STATES_OF[verb], verdict=verdict)
 
     def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
-        """Let a group be submitted again, its caps forgotten; if asked, under other versions of the stack."""
+        """Let a group be submitted again; see `retry_all`."""
+        (found,) = self.retry_all(name, groups=[group], reason=reason, allow_stack_change=allow_stack_change)
+        return found
+
+    def retry_all(
+        self, name: str, *, groups: Sequence[str], reason: str, allow_stack_change: bool = False
+    ) -> tuple[GroupView, ...]:
+        """Let groups be submitted again, their caps forgotten; if asked, under other versions of the stack.
+
+        All of them are looked at first: if one cannot be retried, none is.
+        """
         with self.store.campaign_lock(name):
-            found = self._group(name, group)
-            self._may_move(found, GroupState.READY, "retry")
-            self.store.retry_group(
-                group_id=found.id,
-                reason=f"{reason}; the stack may differ from now on" if allow_stack_change else reason,
-                actor=self.around.actor,
-                now=self.around.clock(),
-                allow_stack_change=allow_stack_change,
-            )
+            found = self._groups(name, groups, GroupState.READY, "retry")
+            for entry in found:
+                self.store.retry_group(
+                    group_id=entry.id,
+                    reason=f"{reason}; the stack may differ from now on" if allow_stack_change else reason,
+                    actor=self.around.actor,
+                    now=self.around.clock(),
+                    allow_stack_change=allow_stack_change,
+                )
         return found
 
     def accept(self, name: str, *, group: str, reason: str) -> GroupView:
-        """Take a group as it is: what comes after it is released."""
+        """Take a group as it is; see `accept_all`."""
+        (found,) = self.accept_all(name, groups=[group], reason=reason)
+        return found
+
+    def accept_all(self, name: str, *, groups: Sequence[str], reason: str) -> tuple[GroupView, ...]:
+        """Take groups as they are: what comes after them is released. All of them, or none."""
         with self.store.campaign_lock(name):
-            found = self._group(name, group)
-            self._may_move(found, GroupState.DONE, "accept")
-            self.store.move_group(
-                group_id=found.id,
-                state=GroupState.DONE,
-                reason=f"accepted: {reason}",
-                actor=self.around.actor,
-                now=self.around.clock(),
-                accepted=True,
-            )
+            found = self._groups(name, groups, GroupState.DONE, "accept")
+            for entry in found:
+                self.store.move_group(
+                    group_id=entry.id,
+                    state=GroupState.DONE,
+                    reason=f"accepted: {reason}",
+                    actor=self.around.actor,
+                    now=self.around.clock(),
+                    accepted=True,
+                )
         return found
 
     def pause(self, name: str) -> CampaignView:
@@ -95,20 +143,30 @@ class Control:
                     )
         return campaign
 
-    def cancel(self, name: str, *, group: str | None = None) -> Cancelled:
-        """Stop a group, or everything.
+    def cancel(self, name: str, *, group: str | None = None, groups: Sequence[str] = ()) -> Cancelled:
+        """Stop a group, several, or everything.
 
         A living driver stops by itself within seconds and takes its blocks along. Slurm jobs without one
         (drivers still in the queue, blocks whose driver is gone) are found by name and comment and
         cancelled here.
         """
-        if group is None:
+        named = [group] if group is not None else list(groups)
+        if not named:
             self._set_state(name, CampaignState.CANCELLED, "cancel")
+        find_campaign(self.store, name)
         with self.store.campaign_lock(name):
-            groups = self.store.snapshot(name).groups if group is None else (self._group(name, group),)
-            live = [entry.live for entry in groups if entry.live is not None]
-            stopped = sum(self._cancel(entry) for entry in groups)
-            jobs, trouble = self._cancel_jobs(live)
+            snapshot = self.store.snapshot(name)
+            found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
+            live = [entry.live for entry in found if entry.live is not None]
+            stopped = sum(self._cancel(entry) for entry in found)
+            spec = applied_spec(find_campaign(self.store, name))
+            self.drivers.settle_in(
+                trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
+            )
+            try:
+                jobs, trouble = self._cancel_jobs(live)
+            except UntrustedError as error:
+                jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
         return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
 
     def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:
@@ -117,10 +175,11 @@ class Control:
             return (), f"Slurm does not answer ({outlook.unreachable}); cancel again when it does"
         orphans: list[str] = []
         for submission in live:
-            jobs = [(job, role) for job, role in outlook.jobs(submission) if job.alive]
+            jobs = [(job, role) for job, role in outlook.jobs(submission) if not job.over]
             driving = any(role == "driver" and job.started is not None for job, role in jobs)
             if not submission.driver_job and jobs:
-                driving = self.drivers.liveness(submission, now=self.around.clock()) is Liveness.ALIVE
+                seen = alone(partial(self.drivers.liveness, submission, now=self.around.clock()))
+                driving = seen is Liveness.ALIVE
             orphans += [] if driving else [job.job_id for job, _ in jobs]
         return tuple(orphans), self.scheduler.cancel(orphans)
 
@@ -156,9 +215,18 @@ class Control:
         self.store.set_campaign_state(name=name, state=state, event=event, now=self.around.clock())
         return campaign
 
-    def _group(self, name: str, group: str) -> GroupView:
+    def _groups(
+        self, name: str, groups: Sequence[str], target: GroupState, verb: str
+    ) -> tuple[GroupView, ...]:
+        """Return groups by name, all of which a person may move."""
         find_campaign(self.store, name)
-        return find_group(self.store.snapshot(name), group)
+        snapshot = self.store.snapshot(name)
+        found = tuple(find_group(snapshot, each) for each in groups)
+        for entry in found:
+            if verb == "retry" and _waits_for_its_time(snapshot, entry):
+                continue  # a person need not wait for the next try
+            self._may_move(entry, target, verb)
+        return found
 
     @staticmethod
     def _may_move(group: GroupView, target: GroupState, verb: str) -> None:
@@ -168,6 +236,13 @@ class Control:
             )
         if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS:
             raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
+
+
+def _waits_for_its_time(snapshot: Snapshot, group: GroupView) -> bool:
+    """Say whether a group is ready and waits for nothing but the pause after a failure."""
+    if group.state is not GroupState.READY or group.live is not None:
+        return False
+    return due(applied_spec(snapshot.campaign), group) is not None
 
 
 def find_campaign(store: Store, name: str) -> CampaignView:
@@ -203,7 +278,7 @@ def find_group(snapshot: Snapshot, group: str) -> GroupView:
     here = [entry.key for entry in snapshot.groups if entry.step == step]
     if here:
         raise BadInputError(f"step {step!r} has no group {key!r}; it has {', '.join(here[:8])}")
-    spec = CampaignSpec.model_validate(snapshot.campaign.spec)
+    spec = applied_spec(snapshot.campaign)
     if any(entry.name == step and spec.discovers(entry) for entry in spec.steps):
         raise BadInputError(
             f"step {step!r} has no groups yet: its tracts are discovered once visits are defined"

@@ -15,16 +15,19 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from merian_campaign.domain import runs, stack
+from merian_campaign.domain.applied import applied_spec
+from merian_campaign.domain.moments import LEASE
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.snapshot import ProcessIdentity
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
+from merian_campaign.domain.trouble import failure_words
 from merian_campaign.services.ports import Store, Work
 from merian_campaign.services.stack_guard import StackGuard
 
 _LOG = logging.getLogger(__name__)
 
-LEASE_SECONDS = 180.0
+LEASE_SECONDS = LEASE.total_seconds()
 """How long a driver counts as alive after its last sign of life, for hosts that cannot look at it."""
 
 BEAT_SECONDS = 5.0
@@ -148,7 +151,7 @@ def drive(
         else:
             result = RunResult(end=RunEnd.FAILED, reason=stack.failure(no_stack), needs_person=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, a person must read it in the outcome
-        result = RunResult(end=RunEnd.FAILED, reason=f"the driver failed: {type(error).__name__}: {error}")
+        result = RunResult(end=RunEnd.FAILED, reason=f"the driver failed: {failure_words(error)}")
     finally:
         heart.stop()
         work.close()
@@ -160,7 +163,7 @@ def _work(
     *, store: Store, claim: Claim, work: Work, go_on: Callable[[], bool], guard: StackGuard
 ) -> RunResult:
     work.reap()
-    spec = CampaignSpec.model_validate(claim.campaign.spec)
+    spec = applied_spec(claim.campaign)
     step = spec.step(claim.group.step)
     if isinstance(step, ActionStep):
         if claim.submission.cancel_requested:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain import harvest, render, runs
 from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import comment_of, driver_job_name, script
+from merian_campaign.domain.driver_jobs import driver_job_name, script
+from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.fit import known_requests
+from merian_campaign.domain.harvested import LineReport
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group import group_check
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack import prelude
-from merian_campaign.domain.states import QuantumState
+from merian_campaign.domain.states import GROUP_MOVES, GroupState, QuantumState, SubmissionOutcome
+from merian_campaign.domain.trouble import Broken, alone
 from merian_campaign.services.hold import hold_file
 from merian_campaign.services.outlook import Outlook, refused_words
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -29,7 +33,7 @@ from merian_campaign.services.settings import CampaignSettings, Surroundings
 
 
 class Hand:
-    """Carries out decisions, one at a time.
+    """Carries out decisions, one at a time; what goes wrong in one group hurts no other.
 
     Parameters
     ----------
@@ -48,6 +52,12 @@ class Hand:
         Quantum rows that live progress changed.
     no_jobs : `str`
         Why Slurm took no more drivers' jobs for now, in words: none is submitted after that.
+    trouble : `Exception` or `None`
+        What is wrong with this machine, for which nothing can be started; nothing is after that.
+    notes : `list` [`str`]
+        What went wrong that cannot be put on record.
+    aside : `list` [`str`]
+        The groups that were set aside, with their reasons.
     """
 
     def __init__(
@@ -72,23 +82,102 @@ class Hand:
         self._outlook = outlook
         self.progressed = 0
         self.no_jobs = ""
+        self.trouble: Exception | None = None
+        self.notes: list[str] = []
+        self.aside: list[str] = []
+        self._fit: bool | None = None
 
-    def act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
-        """Carry out a decision; return it in words, or nothing when it was only looking."""
+    def act(self, decision: Decision) -> str:
+        """Carry out a decision; return it in words, or nothing when it was only looking.
+
+        Raises
+        ------
+        Exception
+            Raised for what is no fault of the group at hand, e.g. a database that does not answer.
+        """
+        if isinstance(decision, core.Submit | core.Launch):
+            return self._start(decision)
+        done = alone(partial(self._act, decision))
+        return done if isinstance(done, str) else self._broken(decision, done)
+
+    def _start(self, decision: core.Submit | core.Launch) -> str:
+        """Start something if this machine can; what it has run out of stops the starting, not the tick."""
+        if self.no_jobs or self.trouble is not None or not self._is_fit():
+            return ""
+        try:
+            done = alone(partial(self._act, decision))
+        except OSError as error:
+            self.trouble = error
+            return ""
+        return done if isinstance(done, str) else self._broken(decision, done)
+
+    def _is_fit(self) -> bool:
+        """Look once whether a driver could run at all where this process runs."""
+        if self._fit is None:
+            folder = self._spec.work_dir or self._around.root
+            why = self._drivers.unfit(stack=self._settings.stack, folder=folder)
+            self._fit = not why
+            self.trouble = UnavailableError(f"nothing was started: {why}") if why else self.trouble
+        return self._fit
+
+    def _broken(self, decision: Decision, broken: Broken) -> str:
+        """Set a group aside for which a decision could not be carried out."""
+        if isinstance(decision, core.AddGroups):
+            self.notes.append(f"{decision.step}: its groups cannot be added: {broken.reason}")
+            return ""
+        group = self._afresh(decision.group)
+        reason = broken.reason
+        if group.live is not None and group.live.directory not in reason:
+            reason = f"{reason}; its files are in {group.live.directory}"
+        aside = alone(partial(self._set_aside, group, reason))
+        if isinstance(aside, str):
+            return aside
+        self.notes.append(f"{_name(group)}: it cannot even be set aside: {aside.reason}")
+        return ""
+
+    def _afresh(self, group: GroupView) -> GroupView:
+        """Return a group as it is now: a submission may have been prepared since it was read."""
+        return self._store.snapshot(self._spec.campaign).group(group.id)
+
+    def _set_aside(self, group: GroupView, reason: str) -> str:
+        """End what runs of a group, without reading anything of it, and ask a person.
+
+        A driver that is alive finds its submission finished when it next renews its lease, and ends itself
+        with all that it started.
+        """
+        if group.live is not None:
+            jobs = alone(partial(self._alive, group.live))
+            self._scheduler.cancel(() if isinstance(jobs, Broken) else jobs)
+            self._store.harvest(
+                submission_id=group.live.id,
+                quanta=(),
+                outcome=SubmissionOutcome.FAILED,
+                reason=reason,
+                actor=self._around.actor,
+                now=self._around.clock(),
+                needs_person=True,
+            )
+        if GroupState.NEEDS_REVIEW in GROUP_MOVES[group.state]:
+            self._move(group, GroupState.NEEDS_REVIEW, reason)
+        self.aside.append(f"{_name(group)}: {reason}")
+        return f"{_name(group)}: {GroupState.NEEDS_REVIEW} ({reason})"
+
+    def _move(self, group: GroupView, state: GroupState, reason: str) -> str:
+        self._store.move_group(
+            group_id=group.id,
+            state=state,
+            reason=reason,
+            actor=self._around.actor,
+            now=self._around.clock(),
+        )
+        return f"{_name(group)}: {state} ({reason})"
+
+    def _act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
         match decision:
             case core.AddGroups(step=step, groups=groups, reason=reason):
                 return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
-                self._store.move_group(
-                    group_id=group.id,
-                    state=state,
-                    reason=reason,
-                    actor=self._around.actor,
-                    now=self._around.clock(),
-                )
-                return f"{_name(group)}: {state} ({reason})"
-            case core.Submit() | core.Launch() if self.no_jobs:
-                return ""
+                return self._move(group, state, reason)
             case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
                 return self._submit(group, number=number, remedy=remedy, reason=reason)
             case core.Launch(group=group, submission=submission, reason=reason):
@@ -104,6 +193,8 @@ class Hand:
             case core.GiveUp(group=group, submission=submission, reason=reason):
                 self._scheduler.cancel(self._alive(submission))
                 return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+            case core.SetAside(group=group, reason=reason):
+                return self._set_aside(group, reason)
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
 
@@ -169,7 +260,11 @@ class Hand:
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._around.clock())
-        self._drivers.launch(submission=submission, environment=self._spec.environment)
+        try:
+            self._drivers.launch(submission=submission, environment=self._spec.environment)
+        except OSError:
+            self._store.not_launched(submission_id=submission.id)  # there is none to be waited for
+            raise
         return words
 
     def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
@@ -248,7 +343,7 @@ class Hand:
         return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
-        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if job.alive)
+        return tuple(job.job_id for job, _ in self._outlook.jobs(submission) if not job.over)
 
     def _follow(self, submission: SubmissionView) -> None:
         predicted = self._drivers.predicted(submission.directory)
@@ -267,7 +362,7 @@ class Hand:
     def _harvest(self, group: GroupView, submission: SubmissionView) -> str:
         outcome = self._drivers.outcome(submission.directory)
         assert outcome is not None
-        return self._finish(group, submission, runs.from_json(outcome))
+        return self._finish(group, submission, outcome)
 
     def _finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
         step = self._spec.step(group.step)
@@ -275,10 +370,11 @@ class Hand:
         now = self._around.clock()
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
+        wrong = LineReport()
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             quanta = harvest.conclude(
-                self._drivers.harvested(submission.directory),
-                predicted=self._drivers.predicted(submission.directory),
+                self._drivers.harvested(submission.directory, wrong=wrong),
+                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
                 records=journal,
                 context=harvest.Context(
                     rules=self._settings.rules,
@@ -288,19 +384,22 @@ class Hand:
                     blocks=self._outlook.blocks(submission),
                 ),
             )
-        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta)
+        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
+        reason = result.reason or _tally(quanta)
+        if wrong.number:
+            reason = f"{reason}; damaged: {wrong}"
         self._store.harvest(
             submission_id=submission.id,
             quanta=quanta,
             outcome=outcome,
-            reason=result.reason or _tally(quanta),
+            reason=reason,
             actor=self._around.actor,
             now=now,
             jobs=self._outlook.records(submission, journal=journal, now=now, final=True),
             needs_person=result.needs_person,
         )
-        return f"{_name(group)}: submission {submission.number} {outcome} ({result.reason or _tally(quanta)})"
+        return f"{_name(group)}: submission {submission.number} {outcome} ({reason})"
 
     def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
         """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""

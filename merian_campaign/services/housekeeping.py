@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.cleaning import REMOVED, REMOVING, CleaningPlan, Kind, Removal, RunFacts, World
 from merian_campaign.domain.housekeeping import agreed, check, named_collections, own_runs, plan_cleaning
 from merian_campaign.domain.inventory import CollectionFacts, Row, listing, origins
@@ -136,7 +137,7 @@ class Housekeeping:
         )
 
     def _spec(self, name: str) -> CampaignSpec:
-        return CampaignSpec.model_validate(find_campaign(self.store, name).spec)
+        return applied_spec(find_campaign(self.store, name))
 
     def _plan(self, spec: CampaignSpec, snapshot: Snapshot, *, files: bool) -> tuple[CleaningPlan, World]:
         runs = [

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from merian_campaign.domain import looking, plan
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.trouble import Broken, alone
 from merian_campaign.services.ports import Registry, Store
 from merian_campaign.services.settings import Surroundings
 
@@ -53,13 +55,19 @@ def look(
     if basis is None:
         return Seen(snapshot=snapshot)
     question = looking.question(spec, current.groups)
-    found = registry.look(question, repository=spec.butler, environment=spec.environment, stack=stack)
-    if isinstance(found, looking.LookFailed):
+    ask = partial(registry.look, question, repository=spec.butler, environment=spec.environment, stack=stack)
+    found = alone(ask)
+    if isinstance(found, looking.LookFailed | Broken):
         note = f"overlaps of visits and tracts cannot be seen: {found.reason}; nothing was decided on them"
-        return Seen(snapshot=snapshot, note=note, waits=not found.lasting)
+        lasting = isinstance(found, Broken) or found.lasting
+        return Seen(snapshot=snapshot, note=note, waits=not lasting)
     now = around.clock()
     overlaps = looking.overlaps_of(spec, found, basis=basis, now=now)
-    store.record_overlaps(campaign_id=snapshot.campaign.id, overlaps=overlaps, actor=around.actor, now=now)
+    record = partial(store.record_overlaps, campaign_id=snapshot.campaign.id, overlaps=overlaps)
+    done = alone(partial(record, actor=around.actor, now=now))
+    if isinstance(done, Broken):
+        note = f"overlaps of visits and tracts cannot be put on record: {done.reason}"
+        return Seen(snapshot=snapshot, note=note)
     news = snapshot.overlaps is None or snapshot.overlaps.exposures != overlaps.exposures
     return Seen(
         snapshot=store.snapshot(snapshot.campaign.name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
@@ -12,6 +13,7 @@ from merian_campaign.domain.driver_jobs import Seen, look
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.trouble import Broken, alone
 from merian_campaign.services.outlook import Outlook
 from merian_campaign.services.ports import Drivers, Scheduler
 from merian_campaign.services.settings import CampaignSettings, Surroundings
@@ -92,10 +94,13 @@ class Mind:
     def _situation(self, snapshot: Snapshot) -> Situation:
         now = self._around.clock()
         live = [group.live for group in snapshot.groups if group.live is not None]
-        seen = {submission.id: self._look(submission, now=now) for submission in live}
+        found = {submission.id: alone(partial(self._look, submission, now=now)) for submission in live}
+        seen = {key: value for key, value in found.items() if not isinstance(value, Broken)}
+        damaged = {key: value.reason for key, value in found.items() if isinstance(value, Broken)}
         return Situation(
             drivers={key: value.liveness for key, value in seen.items()},
             words={key: value.words for key, value in seen.items() if value.words},
+            damaged={**self.outlook.damaged, **damaged},
             requests=self.settings.requests,
             workers=self.settings.site.workers,
             now=now,

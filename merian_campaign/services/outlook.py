@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 
 from merian_campaign.domain import driver_jobs, idle
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
 from merian_campaign.domain.journal import Record
 from merian_campaign.domain.records import JobRecord, JobRole, OpenJobs
-from merian_campaign.domain.slurm import Fate, Sight, SlurmJob, Watch, describe, sbatch_words
+from merian_campaign.domain.sbatch import sbatch_words
+from merian_campaign.domain.slurm import Sight, SlurmJob, Watch, describe
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.trouble import Broken, alone
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 
 FORGOTTEN = timedelta(minutes=10)
@@ -34,11 +38,14 @@ class Outlook:
         What the submissions wrote down of their blocks, by submission id.
     pending : `tuple` [`OpenJobs`, ...]
         Jobs of finished submissions that had not ended when last seen.
+    damaged : `~collections.abc.Mapping`
+        By submission id, why what it wrote down cannot be read.
     """
 
     sight: Sight | None = None
     lines: Mapping[int, tuple[BlockLine, ...]] = field(default_factory=dict)
     pending: tuple[OpenJobs, ...] = ()
+    damaged: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def unreachable(self) -> str:
@@ -50,7 +57,9 @@ class Outlook:
         if self.sight is None:
             return ()
         names = _block_names(self.lines.get(submission.id, ()))
-        return driver_jobs.of_submission(self.sight.jobs, submission=submission, blocks=names)
+        return driver_jobs.of_submission(
+            self.sight.jobs, submission=submission, blocks=names, now=self.sight.at
+        )
 
     def blocks(self, submission: SubmissionView) -> Mapping[str, SlurmJob]:
         """Return a submission's blocks by job id: from the scheduler, else as its driver last saw them."""
@@ -69,7 +78,7 @@ class Outlook:
         if self.sight is None or self.sight.unreachable:
             return None
         own = {job.job_id for submission in live for job, _ in self.jobs(submission)}
-        return sum(job.alive and job.job_id not in own for job in self.sight.jobs)
+        return sum(not job.over and job.job_id not in own for job in self.sight.jobs)
 
     def deferred(self, snapshot: Snapshot) -> tuple[str, ...]:
         """Return in words which submissions Slurm took no block of when last asked, and why."""
@@ -173,7 +182,7 @@ def look_out(
         Whether it matters how many jobs of the user the queue holds, whatever they belong to.
     """
     live = [group.live for group in snapshot.groups if group.live is not None]
-    lines = {submission.id: drivers.block_lines(submission.directory) for submission in live}
+    lines, damaged = _read_lines(live, drivers)
     relevant = [entry for entry in live if entry.driver_job or lines[entry.id]]
     was_there = on_slurm or any(entry.driver_job for group in snapshot.groups for entry in group.submissions)
     finished = {entry.id for group in snapshot.groups for entry in group.submissions} - {
@@ -184,20 +193,38 @@ def look_out(
         found = store.open_jobs(snapshot.campaign.name)
         pending = tuple(entry for entry in found if entry.submission_id in finished)
     if not relevant and not pending and not count:
-        return Outlook(lines=lines)
-    ended = frozenset(entry.id for entry in relevant if drivers.outcome(entry.directory) is not None)
+        return Outlook(lines=lines, damaged=damaged)
+    # What cannot be read counts as ended: then it is looked at afresh.
+    ended = frozenset(
+        entry.id for entry in relevant if alone(partial(drivers.outcome, entry.directory)) is not None
+    )
     watch = _watch(relevant, lines=lines, pending=pending, ended=ended)
     sight = scheduler.look(watch, fresh_seconds=0.0 if ended else fresh_seconds)
-    return Outlook(sight=sight, lines=lines, pending=pending)
+    return Outlook(sight=sight, lines=lines, pending=pending, damaged=damaged)
+
+
+def _read_lines(
+    live: Iterable[SubmissionView], drivers: Drivers
+) -> tuple[dict[int, tuple[BlockLine, ...]], dict[int, str]]:
+    """Return what submissions wrote down of their blocks, and why that of some cannot be read."""
+    lines: dict[int, tuple[BlockLine, ...]] = {}
+    damaged: dict[int, str] = {}
+    for submission in live:
+        found = alone(partial(drivers.block_lines, submission.directory))
+        if isinstance(found, Broken):
+            damaged[submission.id] = found.reason
+        lines[submission.id] = () if isinstance(found, Broken) else found
+    return lines, damaged
 
 
 def look_at(live: Sequence[SubmissionView], *, drivers: Drivers, scheduler: Scheduler) -> Outlook:
     """Ask the scheduler about some submissions; nothing is asked when none of them has anything there."""
-    lines = {submission.id: drivers.block_lines(submission.directory) for submission in live}
+    lines, damaged = _read_lines(live, drivers)
     relevant = [entry for entry in live if entry.driver_job or lines[entry.id]]
     if not relevant:
-        return Outlook(lines=lines)
-    return Outlook(sight=scheduler.look(_watch(relevant, lines=lines, pending=())), lines=lines)
+        return Outlook(lines=lines, damaged=damaged)
+    sight = scheduler.look(_watch(relevant, lines=lines, pending=()))
+    return Outlook(sight=sight, lines=lines, damaged=damaged)
 
 
 def _watch(
@@ -216,7 +243,7 @@ def _watch(
         moments.append(submission.created_at)
         for job_id, block in fold_blocks(lines[submission.id]).items():
             job = SlurmJob(job_id=job_id, name=block.name, state=block.state or "PENDING")
-            if block.name and (job.alive or submission.id in ended):
+            if block.name and (not job.over or submission.id in ended):
                 jobs[job_id] = block.name
     for entry in pending:
         for record in entry.jobs:
@@ -227,10 +254,21 @@ def _watch(
 
 @dataclass(frozen=True, kw_only=True)
 class Left:
-    """What is left in Slurm of submissions that are over: how many jobs, and those that must be cancelled."""
+    """What is left in Slurm of submissions that are over.
+
+    Parameters
+    ----------
+    alive : `int`
+        Jobs that have not ended.
+    leaked : `tuple` [`str`, ...]
+        Those that must be cancelled.
+    trouble : `tuple` [`str`, ...]
+        What could not be put on record, in words.
+    """
 
     alive: int = 0
     leaked: tuple[str, ...] = ()
+    trouble: tuple[str, ...] = ()
 
 
 def settle(outlook: Outlook, *, store: Store, now: datetime) -> Left:
@@ -241,18 +279,23 @@ def settle(outlook: Outlook, *, store: Store, now: datetime) -> Left:
     shown = {(job.job_id, job.name): job for job in sight.jobs}
     alive = 0
     leaked: list[str] = []
+    trouble: list[str] = []
     for entry in outlook.pending:
         seen = []
         for record in entry.jobs:
             job = shown.get((record.job.job_id, record.job.name))
             since = record.job.started or record.job.submitted
-            if job is None and (since is None or now - since > FORGOTTEN):
+            # A moment to come was written by a clock that was ahead: as good as none.
+            if job is None and (since is None or abs(now - since) > FORGOTTEN):
                 job = SlurmJob(job_id=record.job.job_id, name=record.job.name, state="")
-            if job is None or job.alive:
+            if job is None or not job.over:
                 alive += 1
             if job is not None:
                 seen.append(JobRecord(job=job, role=record.role))
                 # Its driver cancels a block when the work is done; this one it has left behind.
                 leaked += [job.job_id] if record.role == "block" and job.state in _WOULD_STAY else []
-        store.record_jobs(submission_id=entry.submission_id, jobs=seen, now=now)
-    return Left(alive=alive, leaked=tuple(leaked))
+        put = partial(store.record_jobs, submission_id=entry.submission_id, jobs=seen, now=now)
+        done = alone(put)
+        if isinstance(done, Broken):
+            trouble.append(f"{entry.directory}: its Slurm jobs cannot be put on record: {done.reason}")
+    return Left(alive=alive, leaked=tuple(leaked), trouble=tuple(trouble))

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Asked, Cluster
-from merian_campaign.domain.harvested import Predicted, RawQuantum
+from merian_campaign.domain.harvested import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.looking import Look, LookFailed, Question
 from merian_campaign.domain.overlaps import Overlaps
@@ -28,7 +28,8 @@ from merian_campaign.domain.records import (
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.slurm import Answer, Sight, Watch
+from merian_campaign.domain.sbatch import Answer
+from merian_campaign.domain.slurm import Sight, Watch
 from merian_campaign.domain.snapshot import (
     CampaignView,
     ProcessIdentity,
@@ -324,11 +325,30 @@ class Work(Protocol):
 class Drivers(Protocol):
     """Driver processes as a tick sees them, and the files they leave."""
 
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+        """Say for which campaign the other methods are called from now on.
+
+        Parameters
+        ----------
+        trusted : sequence of `str`
+            Groups whose members may write what is read here.
+        repository : `str`
+            Its butler repository: where the group may write that, it may write what is made here.
+        shared : `bool`
+            Whether the group may in any case.
+        """
+
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver."""
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun."""
+
+    def unfit(self, *, stack: Stack, folder: str) -> str:
+        """Return in words why no driver could run from here, with what to do; empty when one can.
+
+        ``folder`` is where all submissions lie. Quick: nothing is imported for it.
+        """
 
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver that outlives this process; return its pid."""
@@ -339,16 +359,16 @@ class Drivers(Protocol):
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
 
-    def predicted(self, directory: str) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as they were written down."""
+    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as written down; say what is damaged."""
 
-    def harvested(self, directory: str) -> tuple[RawQuantum, ...]:
-        """Return the quanta of a submission's provenance graph; none when there is none."""
+    def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
+        """Return the quanta of a submission's provenance graph, if any; say what of it is damaged."""
 
     def records(self, directory: str) -> tuple[journal.Record, ...]:
         """Return a submission's journal; empty while there is none."""
 
-    def outcome(self, directory: str) -> Mapping[str, Any] | None:
+    def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
 
 

@@ -7,8 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.cluster import Asked, driver_asked
-from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.preflight import Facts, Finding, Look, Settings, findings, looks
 from merian_campaign.domain.preflight.collisions import directory_of, next_submissions
 from merian_campaign.domain.preflight.facts import (
@@ -131,8 +132,8 @@ class Preflight:
 def _spec(campaign: CampaignView) -> CampaignSpec | None:
     """Return a campaign as applied; `None` for one of an earlier release that this one cannot read."""
     try:
-        return CampaignSpec.model_validate(campaign.spec)
-    except ValueError:
+        return applied_spec(campaign)
+    except BadInputError:
         return None
 
 

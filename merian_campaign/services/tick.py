@@ -6,16 +6,20 @@ the next tick finds out what became of it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.decisions import Decision
+from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.looking import look_due
 from merian_campaign.domain.pauses import next_try
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.trouble import failure_words, words_of
 from merian_campaign.services.hand import Hand
 from merian_campaign.services.looking import look
 from merian_campaign.services.mind import Mind
@@ -25,6 +29,9 @@ from merian_campaign.services.settings import CampaignSettings, Surroundings
 
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
+
+_MOST_WORDS = 4000
+"""Characters of what went wrong that are kept of a tick; the events of the groups have all of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,8 @@ class TickReport:
         Quantum rows that live progress changed.
     notes : `tuple` [`str`, ...]
         What was seen besides, e.g. that Slurm does not answer.
+    trouble : `Exception` or `None`
+        What is wrong with this machine, for which nothing more was started.
     waiting : `bool`
         Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on, or
         something is tried again later.
@@ -50,12 +59,13 @@ class TickReport:
     live: int
     progressed: int
     notes: tuple[str, ...] = ()
+    trouble: Exception | None = None
     waiting: bool = False
 
     @property
     def idle(self) -> bool:
         """Whether nothing is under way and nothing was done: only a person can move it on."""
-        return not self.actions and self.live == 0 and not self.waiting
+        return not self.actions and self.live == 0 and not self.waiting and self.trouble is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +120,7 @@ class Tick:
     def plan(self, name: str) -> Plan:
         """Return what the next tick would do first, without doing anything."""
         snapshot = self.store.snapshot(name)
-        spec = CampaignSpec.model_validate(snapshot.campaign.spec)
+        spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
         return Plan(
             decisions=self._mind(snapshot, spec, settings).decide(snapshot),
@@ -139,7 +149,7 @@ class Tick:
 
     def _run(self, name: str, *, look_anew: bool) -> TickReport:
         snapshot = self.store.snapshot(name)
-        spec = CampaignSpec.model_validate(snapshot.campaign.spec)
+        spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
         tick_id = self.store.tick_started(
             campaign_id=snapshot.campaign.id,
@@ -148,69 +158,99 @@ class Tick:
             now=self.around.clock(),
         )
         done: list[str] = []
-        error: str | None = None
         try:
-            seen = look(
-                snapshot,
-                spec,
-                store=self.store,
-                registry=self.registry,
-                around=self.around,
-                stack=settings.stack,
-                asked=look_anew,
-            )
-            done += [seen.action] if seen.action else []
-            snapshot = seen.snapshot
-            mind = self._mind(snapshot, spec, settings)
-            progressed, snapshot = self._passes(mind, snapshot, done)
-            left = settle(mind.outlook, store=self.store, now=self.around.clock())
-            trouble = self.scheduler.cancel(left.leaked)
-            done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
-            self._note_scheduler(snapshot, mind)
+            report, aside = self._pass(snapshot, spec, settings, done, look_anew=look_anew)
         except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
+            # Whatever it was, it is what has to be told, not that the database does not take a note of it.
+            with contextlib.suppress(CampaignError):
+                self._ended(tick_id, actions=len(done), error=failure_words(failure))
             raise
-        finally:
-            self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=len(done), error=error)
-        return TickReport(
+        told = [words_of(report.trouble)] if report.trouble is not None else []
+        self._ended(tick_id, actions=len(done), error="; ".join([*told, *aside])[:_MOST_WORDS] or None)
+        return report
+
+    def _ended(self, tick_id: int, *, actions: int, error: str | None) -> None:
+        self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=actions, error=error)
+
+    def _pass(
+        self,
+        snapshot: Snapshot,
+        spec: CampaignSpec,
+        settings: CampaignSettings,
+        done: list[str],
+        *,
+        look_anew: bool,
+    ) -> tuple[TickReport, list[str]]:
+        """Look, decide and act; return the report, and the groups that were set aside, with their reasons."""
+        seen = look(
+            snapshot,
+            spec,
+            store=self.store,
+            registry=self.registry,
+            around=self.around,
+            stack=settings.stack,
+            asked=look_anew,
+        )
+        done += [seen.action] if seen.action else []
+        mind = self._mind(seen.snapshot, spec, settings)
+        hand = self._hand(seen.snapshot, mind)
+        snapshot = self._passes(mind, hand, seen.snapshot, done)
+        left = settle(mind.outlook, store=self.store, now=self.around.clock())
+        trouble = self.scheduler.cancel(left.leaked)
+        done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
+        self._note_scheduler(snapshot, mind)
+        number = len(hand.aside)
+        were = "group was" if number == 1 else "groups were"
+        aside = f"{number} {were} set aside for a person, the others go on" if number else ""
+        report = TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
-            progressed=progressed,
-            notes=(*filter(None, [seen.note]), *_notes(mind, snapshot, trouble=trouble)),
+            progressed=hand.progressed,
+            notes=(
+                *filter(None, [seen.note, aside]),
+                *dict.fromkeys(hand.notes),
+                *left.trouble,
+                *_notes(mind, snapshot, trouble=trouble),
+            ),
+            trouble=hand.trouble,
             waiting=left.alive > 0
             or bool(mind.waits or mind.held)
             or seen.waits
             or self._pauses(spec, snapshot),
         )
+        return report, hand.aside
 
     def _pauses(self, spec: CampaignSpec, snapshot: Snapshot) -> bool:
         """Say whether a group waits for nothing but the time of its next try."""
         return next_try(spec, snapshot, now=self.around.clock()) is not None
 
-    def _passes(self, mind: Mind, snapshot: Snapshot, done: list[str]) -> tuple[int, Snapshot]:
-        """Decide and act until nothing more follows; return changed quantum rows and the last snapshot."""
-        progressed = 0
+    def _passes(self, mind: Mind, hand: Hand, snapshot: Snapshot, done: list[str]) -> Snapshot:
+        """Decide and act until nothing more follows; return the last snapshot."""
         for _ in range(MAX_PASSES):
-            hand = Hand(
-                store=self.store,
-                drivers=self.drivers,
-                scheduler=self.scheduler,
-                around=self.around,
-                campaign_id=snapshot.campaign.id,
-                spec=mind.spec,
-                settings=mind.settings,
-                outlook=mind.outlook,
-            )
             acted = [word for word in map(hand.act, mind.decide(snapshot)) if word]
-            progressed += hand.progressed
             mind.no_jobs = mind.no_jobs or hand.no_jobs
             done += acted
             if not acted:
                 break
             snapshot = self.store.snapshot(snapshot.campaign.name)
-        return progressed, snapshot
+        return snapshot
+
+    def _hand(self, snapshot: Snapshot, mind: Mind) -> Hand:
+        return Hand(
+            store=self.store,
+            drivers=self.drivers,
+            scheduler=self.scheduler,
+            around=self.around,
+            campaign_id=snapshot.campaign.id,
+            spec=mind.spec,
+            settings=mind.settings,
+            outlook=mind.outlook,
+        )
 
     def _mind(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Mind:
+        self.drivers.settle_in(
+            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
+        )
         outlook: Outlook = look_out(
             snapshot,
             store=self.store,

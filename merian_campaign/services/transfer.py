@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
+from merian_campaign.domain.applied import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.transfer import BUTLER_FILE, Manifest, Selected, Wish, wish
-from merian_campaign.files import exports
+from merian_campaign.domain.transfer import BUTLER_FILE, FileEntry, Manifest, Selected, Wish, wish
+from merian_campaign.files import exports, received
 from merian_campaign.services.control import find_campaign
 from merian_campaign.services.ports import Store
 from merian_campaign.services.settings import Surroundings
@@ -141,7 +143,7 @@ class Export:
             Tar file to pack it into.
         """
         campaign = find_campaign(self.store, name)
-        spec = CampaignSpec.model_validate(campaign.spec)
+        spec = applied_spec(campaign)
         wanted = wish(spec, self.store.snapshot(name), types=types, tracts=tracts, where=where)
         if archive is not None and archive.resolve().is_relative_to(folder.resolve()):
             raise BadInputError(f"{archive}: the archive cannot lie in the folder that goes into it")
@@ -172,6 +174,7 @@ class Export:
         dropped = exports.drop(folder, extra, ())
         self.tell(f"writing {BUTLER_FILE}")
         part = folder / f".{BUTLER_FILE}.part"
+        part.unlink(missing_ok=True)  # it could be a link
         source.write(part)
         exports.place_butler_file(folder, part)
         manifest = Manifest(
@@ -235,18 +238,37 @@ def import_export(
             f"{place}: --transfer {transfer} would point into what is unpacked for the import only; "
             "unpack it (tar -xf), or use copy or move"
         )
-    with exports.unpacked(place, tell=tell) as folder:
+    with received.unpacked(place, tell=tell) as folder:
         manifest = exports.read_manifest(folder)
-        exports.verify(folder, [manifest.butler_file], tell=tell)
+        received.verify(folder, [manifest.butler_file], tell=tell)
         name = chain or manifest.chain
         with open_destination() as destination:
             missing = set(destination.look(folder, manifest, chain=name, tell=tell))
             needed = [entry for entry in manifest.files if entry.path in missing]
-            exports.verify(folder, needed, tell=tell)
+            received.verify(folder, needed, tell=tell)
             root = destination.root()
             if transfer == "copy" and root is not None:
                 exports.require_space(root, sum(entry.size for entry in needed), what="the import")
-            datasets = destination.load(folder, transfer=transfer, skip=skip, tell=tell)
+            with _unchanging(folder, needed, transfer=transfer, root=root, tell=tell) as (files, how):
+                datasets = destination.load(files, transfer=how, skip=skip, tell=tell)
             chained = destination.put_chain(name, manifest.runs)
     known = sum(manifest.dataset_types.values()) - datasets
     return Imported(datasets=datasets, known=known, chain=name, chained=chained)
+
+
+@contextmanager
+def _unchanging(
+    folder: Path, needed: Sequence[FileEntry], *, transfer: str, root: Path | None, tell: Tell
+) -> Iterator[tuple[Path, str]]:
+    """Give the folder from which files are taken over, and how: nobody else may exchange them meanwhile."""
+    others = received.shared(folder, needed)
+    if not others or transfer in LINKS:
+        yield folder, transfer
+    elif transfer == "move":
+        raise BadInputError(
+            f"--transfer move: {others}; or use copy, which takes nothing but the files of the manifest"
+        )
+    else:
+        beside = root if root is not None else Path(tempfile.gettempdir())
+        with received.taken_over(folder, needed, beside=beside, tell=tell) as copied:
+            yield copied, "move"

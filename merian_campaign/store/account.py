@@ -8,14 +8,22 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host.ownership import require, user_name
 
 ACCOUNT = "pgserver"
+
+COPIES: Final = Path("/var/lib/merian-campaign")
+"""Where root keeps copies of PostgreSQL for the account, where it cannot get at the installed one."""
 
 
 class RunAs(TypedDict, total=False):
@@ -34,63 +42,84 @@ def run_as() -> RunAs:
     return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
 
 
-def hand_over(path: Path) -> None:
-    """Give a directory to the server's account."""
-    if os.geteuid() == 0:
-        entry = _entry()
-        os.chown(path, entry.pw_uid, entry.pw_gid)
+def owner() -> tuple[int | None, int]:
+    """Return user and group of the server's account; `None` for this process's own."""
+    if os.geteuid() != 0:
+        return None, -1
+    entry = _entry()
+    return entry.pw_uid, entry.pw_gid
 
 
-def private_directory(path: Path) -> None:
-    """Make a directory that only the server's account can enter, or check that it is one.
+def clients() -> tuple[str, ...]:
+    """Return the accounts that may connect: this process's, and root, which can become any."""
+    return tuple(dict.fromkeys((user_name(os.geteuid()), "root")))
+
+
+@contextmanager
+def reachable(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name a folder so that the server's account reaches it, whatever the folders above it allow.
+
+    Their modes are nobody's to change, and a private one above is what keeps others out. An open descriptor
+    leads past them.
+
+    Yields
+    ------
+    name : `str`
+        The folder.
+    descriptors : `tuple` [`int`, ...]
+        To be passed on to the program that is given the name.
+    """
+    if os.geteuid() != 0:
+        yield str(folder), ()
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)
+
+
+def programs(installed: Path) -> Path:
+    """Return where the server's account finds PostgreSQL: as installed, or a copy if it cannot get there.
 
     Raises
     ------
-    UnavailableError
-        Raised if it exists and somebody else owns it: under ``/tmp`` anybody could have made it.
+    OSError
+        Raised if a copy is needed and cannot be made.
     """
-    owner = _entry().pw_uid if os.geteuid() == 0 else os.geteuid()
+    if os.geteuid() != 0 or _open_to_all(installed):
+        return installed
+    made = installed.stat()
+    place = COPIES / f"{installed.name}-{made.st_dev:x}-{made.st_ino:x}-{made.st_mtime_ns:x}"
+    if place.is_dir():
+        require(COPIES, place)
+        return place
+    COPIES.mkdir(mode=0o755, parents=True, exist_ok=True)
+    require(COPIES)
+    half_made = Path(tempfile.mkdtemp(dir=COPIES, prefix=".making-"))
     try:
-        path.mkdir(mode=0o700)
-        hand_over(path)
-    except FileExistsError:
-        found = path.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
-            raise UnavailableError(
-                f"{path} is needed for the socket of the embedded database, but is not a private "
-                "directory of the account it runs under; remove it"
-            ) from None
+        shutil.copytree(installed, half_made, symlinks=True, dirs_exist_ok=True)
+        for path in (half_made, *half_made.rglob("*")):
+            if not path.is_symlink():
+                runs = path.stat().st_mode & stat.S_IXUSR
+                path.chmod(0o755 if runs else 0o644)
+        half_made.rename(place)
+    except OSError:
+        if not place.is_dir():  # else another process was faster
+            raise
+    finally:
+        shutil.rmtree(half_made, ignore_errors=True)
+    return place
 
 
-def open_way(*paths: Path) -> None:
-    """Let the server's account reach paths, when it is not this process's own.
-
-    Adds to the directories above them no more than the right to pass through.
-    """
-    if os.geteuid() != 0:
-        return
-    for path in paths:
-        for parent in path.parents:
-            _add(parent, stat.S_IXOTH)
-    for path in paths:
-        if (path / "bin" / "postgres").exists() and not _reachable(path / "bin" / "postgres"):
-            # Installed under a strict umask.
-            for folder, _, files in os.walk(path):
-                _add(Path(folder), stat.S_IXOTH | stat.S_IROTH)
-                for name in files:
-                    mode = (Path(folder) / name).stat().st_mode
-                    _add(Path(folder) / name, stat.S_IROTH | (stat.S_IXOTH if mode & stat.S_IXUSR else 0))
-
-
-def _reachable(program: Path) -> bool:
+def _open_to_all(installed: Path) -> bool:
+    """Say whether anybody can run what is installed in a folder."""
+    program = installed / "bin" / "postgres"
+    if not all(folder.stat().st_mode & stat.S_IXOTH for folder in program.parents):
+        return False
     wanted = stat.S_IROTH | stat.S_IXOTH
-    return all(path.stat().st_mode & wanted == wanted for path in (program, program.parent))
-
-
-def _add(path: Path, bits: int) -> None:
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & bits != bits:
-        path.chmod(mode | bits)
+    folders = (installed, installed / "bin", installed / "lib", installed / "share")
+    return all(path.stat().st_mode & wanted == wanted for path in (program, *folders) if path.exists())
 
 
 def _entry() -> pwd.struct_passwd:

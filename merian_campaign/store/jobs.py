@@ -10,7 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, tex
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from merian_campaign.domain.records import Event, JobRecord, OpenJobs
-from merian_campaign.domain.slurm import Fate, SlurmJob
+from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.store import events, schema
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.database import Database
@@ -20,6 +21,9 @@ _SEEN = (
     "role", "name", "slurm_state", "fate", "reason", "cancelled_by", "exit_code", "signal", "nodes",
     "submitted", "started", "ended", "restarts", "busy_seconds",
 )  # fmt: skip
+_NOT_OVER = (Fate.ALIVE.value, Fate.UNSURE.value)
+"""Fates of jobs that are asked about again."""
+
 _KEPT = {"nodes", "reason", "cancelled_by"}
 """Text that a later look, at a queue that no longer says it, does not empty."""
 
@@ -49,7 +53,7 @@ def _upsert(values: list[dict[str, object]], *, now: datetime) -> Insert:
         index_elements=[_JOB.c.submission_id, _JOB.c.job_id],
         set_={**into, "updated_at": now},
         # What has ended stays as it ended, whatever a cache still believes.
-        where=changed & ((_JOB.c.fate == Fate.ALIVE) | (new.excluded.fate != Fate.ALIVE)),
+        where=changed & (_JOB.c.fate.in_(_NOT_OVER) | new.excluded.fate.not_in(_NOT_OVER)),
     )
 
 
@@ -99,7 +103,7 @@ def _open(campaign_id: int) -> Select[tuple[object, ...]]:
         )
         .join(schema.submission, schema.submission.c.id == _JOB.c.submission_id)
         .join(schema.group, schema.group.c.id == schema.submission.c.group_id)
-        .where(schema.group.c.campaign_id == campaign_id, _JOB.c.fate == Fate.ALIVE)
+        .where(schema.group.c.campaign_id == campaign_id, _JOB.c.fate.in_(_NOT_OVER))
         .order_by(_JOB.c.id)
     )
 
@@ -113,7 +117,7 @@ class Jobs(Database):
             return put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
 
     def open_jobs(self, name: str) -> tuple[OpenJobs, ...]:
-        """Return the Slurm jobs of a campaign that were alive when last seen, by submission."""
+        """Return the Slurm jobs of a campaign that were not over when last seen, by submission."""
         with self._reading() as connection:
             campaign = require_campaign(connection, name)
             found: dict[int, OpenJobs] = {}

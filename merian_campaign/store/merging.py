@@ -2,7 +2,7 @@
 
 Which facts win
     A later submission's over an earlier one's, but a quantum that succeeded stays so. One exception: what
-    a submission's live progress called a success, its own (first) harvest may call a failure, because the
+    a submission's live progress called a success, its own (first) harvest may call anything else, because the
     provenance graph is to be trusted more than the journal.
 How it ran
     Verdict, exception, memory, times, host and log are those of the last attempt, which may be older than
@@ -23,7 +23,7 @@ from merian_campaign.store.staging import ATTEMPT_COLUMNS
 # In each: old is what is there, excluded what the submission shows.
 _TAKE_STATE = """(CASE WHEN old.state = 'succeeded'
         THEN old.state_submission_id = excluded.state_submission_id
-             AND (excluded.state = 'succeeded' OR (%(correcting)s AND excluded.state = 'failed'))
+             AND (excluded.state = 'succeeded' OR %(correcting)s)
         ELSE excluded.state_submission_id >= old.state_submission_id END)"""
 _TAKE_ATTEMPT = f"""(excluded.submission_id IS NOT NULL
         AND (old.submission_id IS NULL OR excluded.submission_id >= old.submission_id)
@@ -100,8 +100,8 @@ SET {", ".join(f"{name} = excluded.{name}" for name in (*_ROW, "recorded_at"))}
 WHERE ({_list(_ROW, "old.")}) IS DISTINCT FROM ({_list(_ROW, "excluded.")})
 """  # noqa: S608  (built from constants of this module)
 
-# What live progress had under way and the harvest says nothing of (e.g. a quantum that was held back): it
-# is again what its last attempt made of it. Nothing is running in a submission that is over.
+# What live progress had under way, or called a success, and the harvest says nothing of (e.g. a quantum that
+# was held back): it is again what its last attempt made of it. Nothing runs in a submission that is over.
 SETTLE = """
 UPDATE quantum AS q
 SET state = CASE WHEN q.submission_id IS NULL THEN 'unknown' ELSE (
@@ -109,8 +109,9 @@ SET state = CASE WHEN q.submission_id IS NULL THEN 'unknown' ELSE (
         ORDER BY a.submission_id DESC, a.try DESC LIMIT 1
     ) END,
     updated_at = %(now)s
-WHERE q.group_id = %(group_id)s AND q.state <> 'succeeded' AND q.state_submission_id = %(submission_id)s
-  AND (q.state = 'running' OR (q.state IN ('pending', 'unknown') AND q.submission_id IS NOT NULL))
+WHERE q.group_id = %(group_id)s AND q.state_submission_id = %(submission_id)s
+  AND (q.state = 'running' OR (q.state IN ('pending', 'unknown') AND q.submission_id IS NOT NULL)
+       OR (q.state = 'succeeded' AND q.submission_id IS DISTINCT FROM %(submission_id)s))
   AND NOT EXISTS (SELECT 1 FROM stage_quantum AS s WHERE s.task = q.task AND s.data_id = q.data_id)
 """
 

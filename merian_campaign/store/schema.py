@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from merian_campaign.domain.records import JobRole
-from merian_campaign.domain.slurm import Fate
+from merian_campaign.domain.slurm_states import Fate
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -217,7 +217,7 @@ slurm_job = Table(
     _one_of("role", JobRole),
     _one_of("fate", Fate),
     UniqueConstraint("submission_id", "job_id"),
-    Index("ix_slurm_job_alive", "submission_id", postgresql_where=text("fate = 'alive'")),
+    Index("ix_slurm_job_alive", "submission_id", postgresql_where=text("fate IN ('alive', 'unsure')")),
     comment="A Slurm job of a submission, driver or block, as last seen; times are UTC",
 )
 
@@ -247,6 +247,7 @@ quantum = Table(
     Column("submission_id", BigInteger),
     Column("first_try_submission_id", BigInteger),
     Column("updated_at", _TIME, nullable=False),
+    _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     UniqueConstraint("group_id", "task", "data_id"),
@@ -265,6 +266,8 @@ quantum_attempt = Table(
     Column("uuid", Text),
     Column("charged", Boolean, nullable=False),
     Column("recorded_at", _TIME, nullable=False),
+    # Full names, nearest first, a blank between them.
+    _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     comment="Every attempt that was not a success at first try; never overwritten by a later one",

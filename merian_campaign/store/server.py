@@ -10,26 +10,21 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
+from merian_campaign.host.home import DEFAULT_HOME, HOME_VARIABLE, URL_VARIABLE, home_directory
 from merian_campaign.store import embedded
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.version import schema_version
 
-URL_VARIABLE = "MERIAN_CAMPAIGN_DATABASE_URL"
-HOME_VARIABLE = "MERIAN_CAMPAIGN_HOME"
-DEFAULT_HOME = "~/.merian-campaign"
-
-
-def home_directory(environ: Mapping[str, str] | None = None) -> Path:
-    """Return the directory in which the embedded server lives, absolute.
-
-    Parameters
-    ----------
-    environ : `~collections.abc.Mapping`, optional
-        Environment to read; the process's own by default.
-    """
-    environ = os.environ if environ is None else environ
-    # Resolved: the server's socket is found by the path, which must be the same in every process.
-    return Path(environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve()
+__all__ = [
+    "DEFAULT_HOME",
+    "HOME_VARIABLE",
+    "URL_VARIABLE",
+    "database_url",
+    "home_directory",
+    "is_there",
+    "prepared_url",
+    "stop",
+]
 
 
 def database_url(environ: Mapping[str, str] | None = None) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, Attempt, DataIdValue, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.store.storable import storable
 
 MESSAGE_CHARACTERS = 2000
 """Longer exception messages are cut: the log has them in full."""
@@ -29,6 +30,7 @@ ATTEMPT_COLUMNS = (
     "ended",
     "host",
     "log_path",
+    "exception_bases",
 )
 """Columns of an attempt that a quantum also has, for its last attempt."""
 
@@ -40,18 +42,18 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
     try integer, attempt_state text,
     verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
     signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
-    host text, log_path text, uuid text, charged boolean
+    host text, log_path text, exception_bases text, uuid text, charged boolean
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
     task text, data_id text, try integer, attempt_state text,
     verdict text, evidence text, exception_type text, exception_message text, exit_code integer,
     signal integer, peak_mb integer, requested_mb integer, started double precision, ended double precision,
-    host text, log_path text, uuid text, charged boolean
+    host text, log_path text, exception_bases text, uuid text, charged boolean
 ) ON COMMIT DELETE ROWS
 """
 
 _NULL = "\\N"
-_NO_ATTEMPT = "\t".join([_NULL] * 3 + [""] + [_NULL] * 12)
+_NO_ATTEMPT = "\t".join([_NULL] * 3 + [""] + [_NULL] * 10 + [""] + [_NULL] * 2)
 
 
 def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (a psycopg2 connection)
@@ -108,24 +110,19 @@ def text(value: str | None) -> str:
     Parameters
     ----------
     value : `str` or `None`
-        `None` is NULL. NUL bytes, which PostgreSQL cannot hold, are dropped.
+        `None` is NULL. What PostgreSQL cannot hold is spelled out.
     """
     if value is None:
         return _NULL
     if value.isprintable() and "\\" not in value:
         return value
     return (
-        value.replace("\x00", "")
-        .replace("\\", "\\\\")
-        .replace("\t", "\\t")
-        .replace("\n", "\\n")
-        .replace("\r", "\\r")
+        storable(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
     )
 
 
 def _file(lines: list[str]) -> io.BytesIO:
-    # File names need not be UTF-8: Python carries the odd bytes as lone surrogates.
-    return io.BytesIO("".join(lines).encode("utf-8", "replace"))
+    return io.BytesIO("".join(lines).encode("utf-8"))
 
 
 def _succeeded(quantum: Quantum) -> bool:
@@ -173,7 +170,8 @@ def _attempt_fields(attempt: Attempt) -> str:
         f"{_NULL if peak is None else peak}\t{_NULL if requested is None else requested}\t"
         f"{_NULL if started is None else started.timestamp()}\t"
         f"{_NULL if ended is None else ended.timestamp()}\t"
-        f"{text(attempt.host)}\t{text(attempt.log_path)}\t{text(attempt.uuid)}\t"
+        f"{text(attempt.host)}\t{text(attempt.log_path)}\t"
+        f"{text(' '.join(attempt.exception_bases))}\t{text(attempt.uuid)}\t"
         f"{'t' if attempt.charged else 'f'}"
     )
 

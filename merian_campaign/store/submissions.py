@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
+from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
 from merian_campaign.domain.records import Claim, Event
 from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, SubmissionState
@@ -87,7 +86,7 @@ class Submissions(Database):
                     connection, row, to_state=SubmissionState.PREPARED, actor=actor, reason=reason, at=now
                 )
                 return submission_view(row)
-        except IntegrityError as error:
+        except RefusedRowsError as error:
             raise _refusal(error, number=number, run_collection=run_collection) from error
 
     def launching(self, *, submission_id: int, now: datetime, driver_job: str = "") -> None:
@@ -247,8 +246,8 @@ def _record(
     events.record(connection, event, at=at)
 
 
-def _refusal(error: IntegrityError, *, number: int, run_collection: str) -> CampaignError:
-    diagnostics = getattr(error.orig, "diag", None)
+def _refusal(error: RefusedRowsError, *, number: int, run_collection: str) -> CampaignError:
+    diagnostics = getattr(getattr(error.__cause__, "orig", None), "diag", None)
     constraint = getattr(diagnostics, "constraint_name", None)
     if constraint in {"uq_submission_unfinished", "uq_submission_group_id_number"}:
         return BusyError(
@@ -259,4 +258,4 @@ def _refusal(error: IntegrityError, *, number: int, run_collection: str) -> Camp
             f"the RUN collection {run_collection} already belongs to another submission in that "
             "repository; give the campaign a name or output of its own"
         )
-    raise error
+    return error

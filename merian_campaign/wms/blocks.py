@@ -8,11 +8,13 @@ from pathlib import Path
 from merian_campaign.domain.blocks import (
     BLOCKS_NAME,
     BlockLine,
-    block_comment,
     format_block_line,
     parse_block_lines,
 )
 from merian_campaign.domain.journal import format_time
+from merian_campaign.domain.slurm import comment_of
+from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import MEDIUM, read_lines
 
 __all__ = ["BlockBook"]
 
@@ -31,7 +33,7 @@ class BlockBook:
     def __init__(self, submit: Path, *, name: str = "") -> None:
         self._path = submit / BLOCKS_NAME
         self.name = name
-        self.comment = block_comment(str(submit))
+        self.comment = comment_of(str(submit))
 
     def write(self, line: BlockLine) -> None:
         """Append a line with the present time and be sure that it is on disk.
@@ -42,7 +44,7 @@ class BlockBook:
             The file cannot be written; then nothing must be submitted.
         """
         text = format_block_line(replace(line, t=format_time(datetime.now(UTC))))
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = open_append(self._path)
         try:
             os.write(fd, text.encode())
             os.fsync(fd)
@@ -51,7 +53,4 @@ class BlockBook:
 
     def read(self) -> tuple[BlockLine, ...]:
         """Return the lines so far; none when there never was a Slurm job."""
-        try:
-            return parse_block_lines(self._path.read_text(errors="replace"))
-        except FileNotFoundError:
-            return ()
+        return parse_block_lines("\n".join(read_lines(self._path, limit=MEDIUM)))

@@ -1,5 +1,6 @@
 """Judging jobs whose node or block went away: by Slurm's word and the guard's last look."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merian_campaign.domain.journal import Event, Record, Verdict, parse_lines
+from merian_campaign.host.regular_files import LARGE, DamagedFileError, open_regular, read_tail
 from merian_campaign.wms.guard import Finding
 from merian_campaign.wms.journal import JOURNAL_NAME
 from merian_campaign.wms.samples import NodeSample, culprit, read_samples
@@ -85,7 +87,10 @@ class _OpenStarts:
 
     def find(self, job: str) -> Record | None:
         """Return the start of a job that nobody saw ending."""
-        with suppress(OSError), self._path.open("rb") as stream:
+        with (
+            suppress(OSError, DamagedFileError),
+            os.fdopen(open_regular(self._path, limit=LARGE), "rb") as stream,
+        ):
             stream.seek(self._offset)
             data = stream.read()
             whole = data[: data.rfind(b"\n") + 1]
@@ -170,9 +175,4 @@ class Casualties:
 
 
 def _tail(path: Path | None) -> str:
-    if path is not None:
-        with suppress(OSError), path.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - _TAIL))
-            return stream.read().decode(errors="replace")
-    return ""
+    return "" if path is None else read_tail(path, size=_TAIL)

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.process import Identity, alive
 
 __all__ = ["Groups", "Leaf", "Place", "join", "locate", "sweep"]
@@ -179,8 +181,8 @@ class Groups:
                 said = f"memory is limited by control groups below {groups.place.path}"
             except (OSError, ValueError) as error:
                 said = f"memory is guarded by sampling only: {error}"
-        with suppress(OSError), log.open("a") as stream:
-            stream.write(f"{said}\n")
+        with suppress(OSError, DamagedFileError), appending(log) as stream:
+            stream.write(f"{said}\n".encode())
         return groups
 
     def make(self, number: int, *, memory_mb: float) -> Leaf:

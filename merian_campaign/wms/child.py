@@ -20,8 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NoReturn
 
+from merian_campaign.domain.journal import EXCEPTION_BASES
+from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
+from merian_campaign.wms.exceptions import watch_exceptions
 from merian_campaign.wms.process import die_with_parent
 from merian_campaign.wms.reuse import Clock, Prepared
 
@@ -135,9 +138,8 @@ def _redirect(order: Order) -> None:
     os.dup2(null, 0)
     for path in {order.stdout, order.stderr}:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-    out = os.open(order.stdout, flags, 0o666)
-    err = out if order.stderr == order.stdout else os.open(order.stderr, flags, 0o666)
+    out = open_append(order.stdout)
+    err = out if order.stderr == order.stdout else open_append(order.stderr)
     os.dup2(out, 1)
     os.dup2(err, 2)
     for descriptor in {null, out, err}:
@@ -164,7 +166,9 @@ def _run(words: tuple[str, ...], *, prepared: Prepared | None, report: int) -> i
     clock = Clock()
     _fresh_randomness()
     call = read_run_qbb(words)
+    raised: dict[str, list[str]] = {}
     if call is not None:
+        raised = watch_exceptions()
         if os.environ.get(PARTS_SWITCH):
             _instrument(clock)
         if prepared is not None and prepared.fits(graph=call.graph, repository=call.repository):
@@ -187,7 +191,8 @@ def _run(words: tuple[str, ...], *, prepared: Prepared | None, report: int) -> i
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
         atexit._run_exitfuncs()  # noqa: SLF001 - no public name
     parts = {name: round(value, 4) for name, value in clock.parts.items()}
-    _send(report, {"parts": parts, "children": _has_children()})
+    told = {EXCEPTION_BASES: raised} if raised else {}
+    _send(report, {"parts": parts, "children": _has_children(), **told})
     return code
 
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from merian_campaign.host.local_sockets import is_ours
+
 __all__ = ["Client", "Clients"]
 
 
@@ -63,6 +65,9 @@ class Clients:
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
+        if not is_ours(connection):
+            connection.close()
+            return
         client = Client(connection=connection)
         self._open[connection.fileno()] = client
         self._selector.register(connection, selectors.EVENT_READ, lambda: self._hear(client))

@@ -90,6 +90,12 @@ class Driver:
         with suppress(OSError):
             self._renew_once()
 
+    def note_stage(self, record: Record) -> None:
+        """Write a line about a stage of the submission into the journal, as far as that can be done."""
+        who = self.identity
+        with suppress(OSError):
+            self.journal.write(replace(record, host=who.host, pid=who.pid, pid_start=who.pid_start))
+
     def close(self, *, reason: str) -> None:
         """Close the journal and the lease; nothing of the submission may run any more.
 

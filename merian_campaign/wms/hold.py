@@ -5,11 +5,13 @@ A quantum is held when its task is named and every required dimension of its dat
 In a cluster the other quanta are run, except those that depend on a held one.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from merian_campaign.domain import json_values
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 
 __all__ = ["HeldQuantum", "held_quanta", "read_hold_list", "within_cluster"]
 
@@ -32,21 +34,25 @@ def read_hold_list(path: Path) -> tuple[HeldQuantum, ...]:
 
     Raises
     ------
-    OSError
-        The file cannot be read.
-    ValueError
-        It is not a list of objects with ``task`` and ``data_id``.
+    FileNotFoundError
+        There is no such file.
+    DamagedFileError
+        It is no regular file, or not a list of objects with ``task`` and ``data_id``.
     """
-    entries = json.loads(path.read_text())
     try:
-        return tuple(
-            HeldQuantum(
-                task=entry["task"], data_id={name: str(value) for name, value in entry["data_id"].items()}
-            )
-            for entry in entries
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is not a hold list: each entry needs task and data_id") from error
+        entries = json_values.loads(read_bytes(path, limit=MEDIUM))
+    except json_values.WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None
+    if not isinstance(entries, list):
+        raise DamagedFileError(path, f"expected a list, found {type(entries).__name__}")
+    return tuple(_held(path, number, entry) for number, entry in enumerate(entries, start=1))
+
+
+def _held(path: Path, number: int, entry: object) -> HeldQuantum:
+    match entry:
+        case {"task": str(task), "data_id": dict(data_id)}:
+            return HeldQuantum(task=task, data_id={name: str(value) for name, value in data_id.items()})
+    raise DamagedFileError(path, f"entry {number} is no held quantum: task and data_id are needed")
 
 
 def held_quanta(graph: str, hold: Iterable[HeldQuantum]) -> tuple[frozenset[str], dict[str, set[str]]]:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from merian_campaign.domain.journal import Record, format_line, format_time, parse_lines
+from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import read_lines
 
 __all__ = ["JOURNAL_NAME", "Journal"]
 
@@ -40,18 +42,21 @@ class Journal:
 
         Raises
         ------
-        OSError
-            The file cannot be written.
+        OSError, DamagedFileError
+            The file cannot be written, or is a link or no regular file.
         """
         now = format_time(datetime.now(UTC))
         self._append(format_line(r if r.t else replace(r, t=now)) for r in records)
 
     def read(self) -> tuple[Record, ...]:
-        """Return all records so far; none when there is no journal yet."""
-        try:
-            return parse_lines(self.path.read_text(errors="replace"))
-        except FileNotFoundError:
-            return ()
+        """Return all records so far; none when there is no journal yet.
+
+        Raises
+        ------
+        DamagedFileError
+            What is there is no regular file.
+        """
+        return parse_lines("\n".join(read_lines(self.path)))
 
     def close(self) -> None:
         """Release the file; a later write opens it again."""
@@ -61,7 +66,7 @@ class Journal:
 
     def _append(self, lines: Iterable[str]) -> None:
         if self._fd is None:
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._fd = open_append(self.path)
         chunk = b""
         for line in lines:
             data = line.encode()

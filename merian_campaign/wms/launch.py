@@ -15,7 +15,8 @@ def main(arguments: list[str]) -> int:
     """Run the program; return its exit status."""
     path, log, stdin, *words = arguments
     if stdin != "-":
-        with os.fdopen(os.open(stdin, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(stdin, flags, 0o600), "wb") as stream:
             stream.write(sys.stdin.buffer.read())
     request = {
         "kind": "run",

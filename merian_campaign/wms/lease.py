@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.process import Identity, alive
 
 __all__ = ["LEASE_NAME", "DriverState", "Lease", "Watch", "read_lease", "write_lease"]
@@ -62,9 +63,7 @@ def write_lease(path: Path, lease: Lease) -> None:
     OSError
         The folder is gone or full.
     """
-    fresh = path.with_name(f".{path.name}.{lease.pid}")
-    fresh.write_text(json.dumps(asdict(lease)))
-    fresh.replace(path)
+    write_atomically(path, json.dumps(asdict(lease)), durable=False)
 
 
 def read_lease(path: Path) -> Lease | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.journal import Event
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.cgroup import sweep
 from merian_campaign.wms.child import JOB_MARK
 from merian_campaign.wms.jobs import Job
@@ -53,8 +55,8 @@ def register(submit: Path, *, role: str, identity: Identity, cgroup: str = "") -
     ``cgroup`` is the control group below which it makes leaves for its jobs.
     """
     values = {"role": role, **asdict(identity), **({"cgroup": cgroup} if cgroup else {})}
-    with suppress(OSError), (submit / PROCESSES_NAME).open("a") as stream:
-        stream.write(json.dumps(values) + "\n")
+    with suppress(OSError, DamagedFileError), appending(submit / PROCESSES_NAME) as stream:
+        stream.write(f"{json.dumps(values)}\n".encode())
 
 
 def kill_job(job: Job) -> None:

@@ -1,22 +1,57 @@
-"""What ``bps report`` and ``bps status`` show, from the journal and the prepared workflow alone."""
+"""What ``bps report`` and ``bps status`` show, from the journal and the prepared workflow alone.
+
+A submission has succeeded when all its jobs have and its outputs were ingested, which is what its final job
+does; it was deleted when somebody stopped it; all else has failed.
+"""
 
 import pickle
 import socket
 from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import click
 from lsst.ctrl.bps import WmsJobReport, WmsRunReport, WmsStates
 from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
 from merian_campaign.domain.journal import Event, Record, Verdict
+from merian_campaign.domain.text import one_line
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
+from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.wms.launcher import LOCAL_JOBS
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
 from merian_campaign.wms.process import alive
-from merian_campaign.wms.workflow import CampaignWorkflow
+from merian_campaign.wms.workflow import FINISHED, STOPPED, CampaignWorkflow
 
-__all__ = ["job_states", "run_report"]
+__all__ = ["NoSubmissionError", "job_states", "overall", "run_report", "stage_states"]
 
-_LOCAL = frozenset({"pipetaskInit"})
+_NOT_BEGUN = frozenset({WmsStates.UNREADY, WmsStates.READY, WmsStates.PENDING})
+_LARGEST = 16 * MEDIUM  # a workflow of a million jobs
+
+
+class NoSubmissionError(click.ClickException):
+    """A directory that is no submission of this service; ``bps`` says so in one line.
+
+    Parameters
+    ----------
+    submit
+        The directory.
+    why
+        What is missing or wrong, in words.
+    """
+
+    def __init__(self, submit: Path | str, why: str) -> None:
+        super().__init__(f"{one_line(str(submit), limit=4000)} is no submit directory: {one_line(why)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """How a submission stands as a whole."""
+
+    living: bool
+    cancelled: bool
 
 
 def run_report(submit: Path) -> WmsRunReport:
@@ -29,15 +64,35 @@ def run_report(submit: Path) -> WmsRunReport:
 
     Raises
     ------
-    OSError, pickle.UnpicklingError
+    NoSubmissionError
         There is no prepared workflow there, or it is damaged.
     """
     workflow = _read_workflow(submit)
-    records = Journal(submit / JOURNAL_NAME).read()
-    living = _driver_lives(submit)
-    parents = {name: set(before) - _LOCAL for name, before in workflow.parents.items() if name not in _LOCAL}
-    states = job_states(parents=parents, records=records, living=living)
-    labels = {name: workflow.jobs[name].generic.label for name in parents}
+    try:
+        records = Journal(submit / JOURNAL_NAME).read()
+    except (OSError, DamagedFileError) as error:
+        raise NoSubmissionError(submit, str(error)) from None
+    run = _Run(living=_driver_lives(submit), cancelled=_was_cancelled(submit, records))
+    final = workflow.final.name if workflow.final is not None else ""
+    first = [name for name in workflow.jobs if name in LOCAL_JOBS]
+    parents = {
+        name: set(before) - LOCAL_JOBS for name, before in workflow.parents.items() if name not in LOCAL_JOBS
+    }
+    payload = job_states(parents=parents, records=records, living=run.living)
+    stages = stage_states(
+        first=first,
+        final=final,
+        records=records,
+        payload=payload,
+        living=run.living,
+        cancelled=run.cancelled,
+    )
+    if any(stages[name] is WmsStates.FAILED for name in first):
+        payload = {n: WmsStates.PRUNED if s in _NOT_BEGUN else s for n, s in payload.items()}
+    states = {**{name: stages[name] for name in first}, **payload}
+    if final:
+        states[final] = stages[final]
+    labels = {name: workflow.jobs[name].generic.label for name in parents} | {name: name for name in stages}
     jobs = [
         WmsJobReport(wms_id=name, name=name, label=labels[name], state=state)
         for name, state in states.items()
@@ -59,7 +114,7 @@ def run_report(submit: Path) -> WmsRunReport:
         operator=str(config["operator"]),
         site=str(config["computeSite"]),
         run_summary=";".join(f"{label}:{sum(found.values())}" for label, found in by_label.items()),
-        state=_overall(counts, living=living),
+        state=overall(states.values(), living=run.living, cancelled=run.cancelled),
         jobs=jobs,
         total_number_jobs=len(jobs),
         job_state_counts={state: counts.get(state, 0) for state in WmsStates},
@@ -68,6 +123,82 @@ def run_report(submit: Path) -> WmsRunReport:
         },
         exit_code_summary=_exit_codes(records, states=states),
     )
+
+
+def overall(states: Iterable[WmsStates], *, living: bool, cancelled: bool) -> WmsStates:
+    """Return the state of a submission from those of its jobs, its own stages included.
+
+    Parameters
+    ----------
+    states
+        Of its jobs.
+    living
+        Whether its driver is alive.
+    cancelled
+        Whether somebody stopped it.
+    """
+    if living:
+        return WmsStates.RUNNING
+    if all(state is WmsStates.SUCCEEDED for state in states):
+        return WmsStates.SUCCEEDED
+    return WmsStates.DELETED if cancelled else WmsStates.FAILED
+
+
+def stage_states(
+    *,
+    first: Iterable[str],
+    final: str,
+    records: tuple[Record, ...],
+    payload: Mapping[str, WmsStates],
+    living: bool,
+    cancelled: bool,
+) -> dict[str, WmsStates]:
+    """Return the states of a submission's own stages.
+
+    Parameters
+    ----------
+    first
+        Names of those before its jobs.
+    final
+        Name of the one after them; empty for none.
+    records
+        The journal. One of an earlier release tells of stages only that all was well, by its last line.
+    payload
+        States of its jobs.
+    living, cancelled
+        As of `overall`.
+    """
+    last = {record.job: record for record in records if record.event == Event.STAGE}
+    begun = any(state not in _NOT_BEGUN for state in payload.values())
+    closed = [record for record in records if record.event == Event.CLOSED]
+    well = bool(closed) and not last and closed[-1].evidence.get("reason") == FINISHED
+
+    def state_of(name: str, otherwise: WmsStates) -> WmsStates:
+        record = last.get(name)
+        if record is None:
+            return otherwise
+        if record.verdict is None and living:
+            return WmsStates.RUNNING
+        if record.verdict == Verdict.OK:
+            return WmsStates.SUCCEEDED
+        stopped = record.verdict == Verdict.CANCELLED or (record.verdict is None and cancelled)
+        return WmsStates.DELETED if stopped else WmsStates.FAILED
+
+    found = {
+        name: state_of(name, WmsStates.SUCCEEDED if begun or well else WmsStates.READY) for name in first
+    }
+    if final:
+        failed = any(state is WmsStates.FAILED for state in found.values())
+        waiting = WmsStates.PRUNED if failed else WmsStates.UNREADY
+        found[final] = state_of(final, WmsStates.SUCCEEDED if well else waiting)
+    return found
+
+
+def _was_cancelled(submit: Path, records: tuple[Record, ...]) -> bool:
+    if (submit / CANCEL_NAME).exists():
+        return True
+    ends = [record for record in records if record.event in {Event.OPENED, Event.CLOSED}]
+    return bool(ends) and str(ends[-1].evidence.get("reason", "")).startswith(STOPPED)
 
 
 def job_states(
@@ -126,21 +257,11 @@ def _state_after(record: Record, *, living: bool) -> WmsStates | None:
     return events.get(Event(record.event)) if record.event in set(Event) else None
 
 
-def _overall(counts: Counter[WmsStates], *, living: bool) -> WmsStates:
-    if living:
-        return WmsStates.RUNNING
-    if set(counts) <= {WmsStates.SUCCEEDED}:
-        return WmsStates.SUCCEEDED
-    open_states = (WmsStates.READY, WmsStates.UNREADY, WmsStates.PENDING, WmsStates.DELETED)
-    if any(counts.get(state) for state in open_states):
-        return WmsStates.DELETED  # stopped or killed before its end
-    return WmsStates.FAILED
-
-
-def _exit_codes(records: tuple[Record, ...], *, states: dict[str, WmsStates]) -> dict[str, list[int]]:
+def _exit_codes(records: tuple[Record, ...], *, states: Mapping[str, WmsStates]) -> dict[str, list[int]]:
     codes: dict[str, tuple[str, int]] = {}
     for record in records:
-        if record.event == Event.ENDED and states.get(record.job) is WmsStates.FAILED:
+        ended = record.event == Event.ENDED or (record.event == Event.STAGE and record.verdict is not None)
+        if ended and states.get(record.job) is WmsStates.FAILED:
             signalled = 128 + record.signal if record.signal is not None else 0
             codes[record.job] = (record.label, record.exit if record.exit is not None else signalled)
     summary: dict[str, list[int]] = {}
@@ -157,7 +278,19 @@ def _driver_lives(submit: Path) -> bool:
 
 
 def _read_workflow(submit: Path) -> CampaignWorkflow:
-    with Path(get_workflow_filename(str(submit))).open("rb") as stream:
-        workflow = pickle.load(stream)  # noqa: S301 - written by BPS into the user's own submit directory
-    assert isinstance(workflow, CampaignWorkflow)
+    if not submit.is_dir():
+        raise NoSubmissionError(submit, "there is no such directory")
+    path = Path(get_workflow_filename(str(submit)))
+    try:
+        content = read_bytes(path, limit=_LARGEST)
+    except FileNotFoundError:
+        raise NoSubmissionError(submit, f"it has no {path.name}, which `bps prepare` writes") from None
+    except DamagedFileError as error:
+        raise NoSubmissionError(submit, str(error)) from None
+    try:
+        workflow = pickle.loads(content)  # noqa: S301 - written by BPS into the user's own submit directory
+    except Exception as error:  # noqa: BLE001 - damaged pickles raise anything
+        raise NoSubmissionError(submit, f"{path.name} is damaged: {type(error).__name__}: {error}") from None
+    if not isinstance(workflow, CampaignWorkflow):
+        raise NoSubmissionError(submit, f"{path.name} is of another service: {type(workflow).__name__}")
     return workflow

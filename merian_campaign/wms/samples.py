@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.process import Identity
 
 __all__ = ["SAMPLES_NAME", "Holding", "NodeSample", "SamplesFile", "culprit", "read_samples"]
@@ -83,10 +84,7 @@ class SamplesFile:
             return
         self._empty = not sample.jobs
         with suppress(OSError):
-            self._path.parent.mkdir(exist_ok=True)
-            fresh = self._path.with_suffix(".new")
-            fresh.write_text(json.dumps(asdict(sample)))
-            fresh.replace(self._path)
+            write_atomically(self._path, json.dumps(asdict(sample)), durable=False)
 
     def remove(self) -> None:
         """Take the file away: nothing was lost with this supervisor."""

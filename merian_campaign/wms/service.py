@@ -21,7 +21,7 @@ from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
 from merian_campaign.wms.outcome import WorkerGoneError
 from merian_campaign.wms.process import alive
 from merian_campaign.wms.reaping import reap
-from merian_campaign.wms.report import run_report
+from merian_campaign.wms.report import NoSubmissionError, run_report
 from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 from merian_campaign.wms.workflow import CampaignWorkflow, StageError, StoppedError
 from merian_campaign.wms.zipfix import mend
@@ -126,9 +126,15 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         is_global: bool = False,  # noqa: FBT001, FBT002
         return_exit_codes: bool = False,  # noqa: FBT001, FBT002
     ) -> tuple[list[WmsRunReport], str]:
-        """Return the state of a submission from its journal."""
+        """Return the state of a submission from its journal.
+
+        Raises
+        ------
+        NoSubmissionError
+            The directory is no submission's; `bps` says so in one line and exits with status 1.
+        """
         del user, hist, pass_thru, is_global, return_exit_codes
-        if not wms_workflow_id or not Path(wms_workflow_id).is_dir():
+        if not wms_workflow_id:
             return [], "give the submit directory as --id"
         return [run_report(Path(wms_workflow_id))], ""
 
@@ -140,10 +146,11 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
     ) -> tuple[WmsStates, str]:
         """Return the state of a submission as a whole."""
         del hist, is_global
-        if not Path(wms_workflow_id).is_dir():
-            return WmsStates.UNKNOWN, f"{wms_workflow_id} is not a submit directory"
-        state = run_report(Path(wms_workflow_id)).state
-        return state or WmsStates.UNKNOWN, ""
+        try:
+            state = run_report(Path(wms_workflow_id)).state
+        except NoSubmissionError as error:
+            return WmsStates.UNKNOWN, error.message
+        return WmsStates.UNKNOWN if state is None else state, ""
 
     def cancel(self, wms_id: str, pass_thru: str | None = None) -> tuple[bool, str]:
         """Stop a submission and wait until nothing of it runs.

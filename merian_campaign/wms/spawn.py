@@ -20,6 +20,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.local_sockets import is_ours
+from merian_campaign.host.ownership import UntrustedError, private_folder
 from merian_campaign.wms.outcome import WorkerGoneError
 from merian_campaign.wms.process import Identity, start_time, threads
 from merian_campaign.wms.settings import NodeSettings
@@ -35,13 +38,11 @@ def socket_path(key: str) -> Path:
 
     Raises
     ------
-    PermissionError
-        The folder exists and belongs to somebody else.
+    UntrustedError
+        The folder exists and belongs to somebody else, or others may enter it.
     """
     folder = Path(tempfile.gettempdir()) / f"merian-campaign-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():
-        raise PermissionError(f"{folder} belongs to somebody else")
+    private_folder(folder)
     return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.sock"
 
 
@@ -61,6 +62,9 @@ def _dial(path: Path) -> socket.socket | None:
     except OSError:
         connection.close()
         return None
+    if not is_ours(connection):
+        connection.close()
+        raise UntrustedError(path, "somebody else listens there")
     return connection
 
 
@@ -132,14 +136,21 @@ def connect(settings: NodeSettings, *, seconds: float = 60.0) -> socket.socket:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    with path.with_suffix(".lock").open("a") as lock:
+    with appending(path.with_suffix(".lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
 def _start_program(settings: NodeSettings, *, path: Path, owner: Identity) -> subprocess.Popen[bytes]:
     """Start the supervisor as a program; with a prefix, in the environment that the prefix makes."""
-    words = ["-m", "merian_campaign.wms.spawn", str(path), settings.to_json(), json.dumps(asdict(owner))]
+    words = [
+        "-P",
+        "-m",
+        "merian_campaign.wms.spawn",
+        str(path),
+        settings.to_json(),
+        json.dumps(asdict(owner)),
+    ]
     if settings.prefix:
         command = f"{settings.prefix}\nexec python {shlex.join(words)}"
         call = ["/bin/bash", "-c", command]
@@ -148,7 +159,7 @@ def _start_program(settings: NodeSettings, *, path: Path, owner: Identity) -> su
     # The prefix may lead to another Python that does not know where this package lives.
     known = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(known)} if settings.prefix else None
-    with settings.log_path().open("ab") as log:
+    with appending(settings.log_path()) as log:
         return subprocess.Popen(
             call, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
         )

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.journal import Verdict
+from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.local_sockets import is_ours
 from merian_campaign.wms.app import ask
 from merian_campaign.wms.command import plain_words, split_exclusive
 from merian_campaign.wms.outcome import WorkerGoneError
@@ -118,14 +120,16 @@ class Stages:
         except OSError as error:
             connection.close()
             raise WorkerGoneError(f"the preloaded process is gone: {error}") from error
+        if not is_ours(connection):
+            connection.close()
+            raise WorkerGoneError(f"somebody else listens at {self.socket}")
         return connection
 
 
 def _run_cold(command: str, *, stdout: str, stderr: str, trace: str) -> int:
     """Run a command as upstream does."""
-    with Path(stdout).open("ab") as out, Path(stderr).open("ab") as err:
+    with appending(stdout) as out, appending(stderr) as err:
         err.write(trace.encode())
-        err.flush()
         done = subprocess.run(  # noqa: S602 - the command is BPS's, and upstream runs it so
             command,
             shell=True,

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.runs import PREFLIGHT_FAILED
+from merian_campaign.host.atomic_files import open_append
+from merian_campaign.wms.record import keep_secrets
 from merian_campaign.wms.spawn import fork_supervisor
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.zygote import preload
@@ -64,6 +66,7 @@ def submit(
 
     from merian_campaign.wms.service import CampaignParslService  # noqa: PLC0415
 
+    keep_secrets()
     CliLog.initLog(longlog=False)
     CliLog.setLogLevels([(None, "WARNING"), ("lsst", "INFO")])
     _execute.on_graph = on_graph
@@ -122,7 +125,8 @@ class _Execute:
         del write_buffering
         self.last = self
         self.output = Path(filename)
-        self.output.write_text(f"{command}\n\n\n")
+        with os.fdopen(open_append(self.output, empty=True), "w") as stream:
+            stream.write(f"{command}\n\n\n")
         code = current().run(command, stdout=filename, stderr=filename, name=self.output.stem)
         from lsst.ctrl.bps.pre_transform import _LOG  # noqa: PLC0415 - loaded already
 

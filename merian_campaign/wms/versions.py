@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.versions import PIXELS, Versions, change_words, from_json, tag_of, to_json
+from merian_campaign.host.atomic_files import write_json
 
 __all__ = ["FILE_NAME", "keep", "mismatch", "module_version", "take"]
 
@@ -25,7 +26,7 @@ FILE_NAME = "versions.json"
 
 _OTHERS = (*PIXELS, "parsl", "pydantic", "sqlalchemy")
 _VERSION = re.compile(
-    r"""^\s*(?:__version__|version|VERSION)\s*(?::[^=]+)?=\s*['"]([^'"]+)['"]""", re.MULTILINE
+    r"""^[ \t]*(?:__version__|version|VERSION)[ \t]*(?::[^=\n]+)?=[ \t]*['"]([^'"\n]+)['"]""", re.MULTILINE
 )
 _CODE = {".py", ".yaml", ".cfg"}
 _LOCAL = "LOCAL:"
@@ -57,9 +58,7 @@ def take(environ: Mapping[str, str] | None = None) -> Versions:
 def keep(path: Path, versions: Versions) -> dict[str, Any]:
     """Write versions to a file, whole or not at all; return its content."""
     content = to_json(versions)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_json(path, content)
     return content
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +20,8 @@ from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
 from parsl.executors.errors import BadStateException
 
-from merian_campaign.domain.journal import QuantumState, fold
+from merian_campaign.domain.journal import Event, QuantumState, Record, Verdict, fold
+from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal import Journal
@@ -32,9 +33,16 @@ from merian_campaign.wms.sites.trouble import fail_all
 from merian_campaign.wms.slurm import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
 
-__all__ = ["CampaignWorkflow", "StageError", "StoppedError"]
+__all__ = ["FINISHED", "STOPPED", "CampaignWorkflow", "StageError", "StoppedError"]
+
+FINISHED = "finished"
+"""The reason in the journal's last line when all went well, ingest included."""
+
+STOPPED = "stopped by"
+"""How that reason begins when somebody stopped the submission."""
 
 _DRAIN_SECONDS = 5.0
+_BY_SIGNAL = 128
 
 
 class StoppedError(RuntimeError):
@@ -47,7 +55,7 @@ class StoppedError(RuntimeError):
     """
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
+        super().__init__(f"{STOPPED} {signal.Signals(number).name}")
         self.number = number
 
 
@@ -55,6 +63,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
     """Parsl workflow with outcomes; constructed by BPS as upstream's."""
 
     site: CampaignSite
+    _note_stage: Callable[[Record], None] | None = None
 
     @cached_property
     def submit(self) -> Path:
@@ -85,6 +94,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         spare = current().pids
         driver = Driver(submit=self.submit, on_cancel=stop.cancel, spare=spare)
         driver.open()
+        self._note_stage = driver.note_stage
         reason = "failed"
         try:
             with stop.signals():
@@ -93,7 +103,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
                 stop.check()
                 tally = self._run_payload(driver, stop)
                 self.finalize_jobs()
-            reason = "finished"
+            reason = FINISHED
         except StoppedError as stopped:
             reason = str(stopped)
             raise
@@ -188,14 +198,45 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
     def _run_stage(self, job: ParslJob, commands: list[str], *, traced: bool = False) -> None:
         for path in (job.stdout, job.stderr):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text("")
+            os.close(open_append(path, empty=True))
+        self._note(job, verdict=None)
+        verdict, code = Verdict.FAILED, None
+        try:
+            code = self._run_commands(job, commands, traced=traced)
+            verdict = Verdict.OK if code == 0 else Verdict.FAILED
+        except StoppedError:
+            verdict = Verdict.CANCELLED
+            raise
+        finally:
+            self._note(job, verdict=verdict, code=code)
+        if code != 0:
+            raise StageError(f"{job.name} failed with exit status {code}; see {job.stderr}")
+        job.done = True
+
+    def _run_commands(self, job: ParslJob, commands: list[str], *, traced: bool) -> int:
+        """Run commands of a stage until one fails; return the last exit status."""
         for command in commands:
             # The script has "set -x": its trace is the command line on record.
             trace = f"+ {command.strip()}\n" if traced else ""
             code = current().run(command, stdout=job.stdout, stderr=job.stderr, name=job.name, trace=trace)
             if code != 0:
-                raise StageError(f"{job.name} failed with exit status {code}; see {job.stderr}")
-        job.done = True
+                return code
+        return 0
+
+    def _note(self, job: ParslJob, *, verdict: Verdict | None, code: int | None = None) -> None:
+        """Write into the journal that a stage began, or how it ended."""
+        if self._note_stage is not None:
+            signalled = code is not None and code > _BY_SIGNAL
+            self._note_stage(
+                Record(
+                    event=Event.STAGE,
+                    job=job.name,
+                    label=job.name,
+                    verdict=verdict,
+                    exit=None if signalled else code,
+                    signal=code - _BY_SIGNAL if code is not None and signalled else None,
+                )
+            )
 
 
 class _Stop:

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from merian_campaign.domain import json_values
 from merian_campaign.wms.child import Order, become
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.process import die_with_parent, start_time, threads, watch_orphans
@@ -220,8 +221,8 @@ def _collect(descriptor: int) -> dict[str, Any]:
     """Read what a child said about itself, if it lived to say it."""
     try:
         text = os.read(descriptor, 64 * 1024)
-        values = json.loads(text) if text else {}
-    except (OSError, ValueError):
+        values = json_values.loads(text) if text else {}
+    except (OSError, json_values.WrongValueError):  # the task ran in that process and may write anything
         values = {}
     finally:
         os.close(descriptor)

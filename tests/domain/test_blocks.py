@@ -10,7 +10,6 @@ from merian_campaign.domain.blocks import (
     format_block_line,
     in_doubt,
     parse_block_lines,
-    whole_state,
 )
 
 T = "2026-11-23T00:00:0{}.000000Z"
@@ -56,14 +55,6 @@ def test_torn_old_and_later_lines_are_read() -> None:
     assert block_ids(lines) == ("3", "4")
     assert [line.event for line in lines] == ["submitted", "submitted", "frozen"]
     assert fold_blocks(lines)["3"] == Block(slurm_job="3")
-
-
-def test_states_are_completed_where_slurm_cut_them() -> None:
-    assert whole_state("OUT_OF_ME+") == "OUT_OF_MEMORY"
-    assert whole_state("CANCELLED by 1000") == "CANCELLED"
-    assert whole_state("CANCELLED+") == "CANCELLED"
-    assert whole_state("RUNNING ") == "RUNNING"
-    assert whole_state("COMPLE+") == "COMPLE+"
 
 
 def test_a_name_is_unique_to_its_submit_directory_and_safe() -> None:

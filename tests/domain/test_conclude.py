@@ -8,13 +8,15 @@ import pytest
 
 from merian_campaign.domain.harvest import Context, conclude, progress
 from merian_campaign.domain.harvested import (
+    LineReport,
     Predicted,
     RawAttempt,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
-from merian_campaign.domain.journal import Event, Record
+from merian_campaign.domain.journal import EXCEPTION_BASES, Event, Record
+from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule
@@ -231,6 +233,94 @@ def test_requests_come_from_the_journal_the_remedy_or_the_table() -> None:
     assert [found[u].attempts[0].requested_mb for u in "abcd"] == [4096, 3000, 2048, 5000]
 
 
+# -- every ending ----------------------------------------------------------------------------------------
+
+
+BASES = {"case.Alg": ["case.Alg", "lsst.pipe.base.AlgorithmError", "lsst.pipe.base.RepeatableQuantumError"]}
+NOTHING = attempt(
+    started=None, seconds=None
+)  # what the graph has of a quantum that left neither log nor outputs
+
+
+def raised(kind: str, **changes: object) -> RawAttempt:
+    return attempt(exception_type=kind, exception_message="why", **changes)
+
+
+def lost(word: str, *attempts: RawAttempt, **changes: object) -> list[RawQuantum]:
+    return [raw("a", word, *attempts, **changes)]
+
+
+WELL = attempt("SUCCESSFUL")
+BAD = {"exit": 1, "verdict": "failed"}
+HELD = [record(Event.HELD, "a")]
+OPEN = [record(Event.OPENED)]
+
+
+@pytest.mark.parametrize(
+    ("raws", "records", "expected", "after"),
+    [
+        # It worked; there was no work (NoWorkFound, UnprocessableDataError, adjustQuantum); partial outputs
+        # that the run was told to take.
+        (lost("SUCCESSFUL", WELL), ran("a"), ("succeeded", [None]), "unknown"),
+        (lost("SUCCESSFUL", WELL, caveats="*N"), ran("a"), ("succeeded", [None]), "unknown"),
+        (lost("SUCCESSFUL", WELL, caveats="*D"), ran("a"), ("succeeded", [None]), "unknown"),
+        (lost("SUCCESSFUL", WELL, caveats="+P"), ran("a"), ("succeeded", [None]), "unknown"),
+        (lost("ABORTED_SUCCESS", WELL), died("a"), ("succeeded", [None]), "unknown"),
+        # An AlgorithmError by whatever name, also as the cause of an AnnotatedPartialOutputsError.
+        (
+            lost("FAILED", raised("case.Alg")),
+            ran("a", evidence={EXCEPTION_BASES: BASES}, **BAD),
+            ("failed", ["algorithm"]),
+            "blocked",
+        ),
+        (
+            lost("FAILED", raised("case.Alg", exception_bases=tuple(BASES["case.Alg"]))),
+            [],
+            ("failed", ["algorithm"]),
+            "blocked",
+        ),
+        (lost("FAILED", raised("case.Alg")), ran("a", **BAD), ("failed", ["unknown"]), "blocked"),
+        # A signal; an exit of 0 that left nothing; one that is not.
+        (lost("FAILED", NOTHING), died("a", signal=11), ("failed", ["unknown"]), "blocked"),
+        (lost("FAILED", NOTHING), ran("a"), ("failed", ["unknown"]), "blocked"),
+        (lost("FAILED", NOTHING), ran("a", **BAD), ("failed", ["unknown"]), "blocked"),
+        # What never ran is no attempt: nothing was built, the initialization failed, it was held back.
+        (lost("FAILED", NOTHING, log=None), [], ("unknown", []), "unknown"),
+        (lost("FAILED", NOTHING, log=None), OPEN, ("unknown", []), "unknown"),
+        (lost("FAILED", NOTHING, log=None), [record(Event.LAUNCHED, "a")], ("unknown", []), "unknown"),
+        (lost("FAILED", NOTHING, log=None), HELD, None, "blocked"),
+        ([], [], ("unknown", []), "unknown"),
+        (lost("BLOCKED"), [], ("blocked", []), "blocked"),
+        # It ran for nothing: what it needs was never made, and the graph's word counts.
+        (lost("BLOCKED"), ran("a"), ("blocked", []), "blocked"),
+    ],
+)  # fmt: skip
+def test_every_ending(
+    raws: list[RawQuantum],
+    records: list[Record],
+    expected: tuple[str, list[str | None]] | None,
+    after: str,
+) -> None:
+    graph = (predicted("a"), predicted("b", "a"))
+    found = concluded(raws, records, graph=graph)
+    assert found["b"].state.value == after
+    assert found["b"].attempts == ()
+    if expected is None:
+        assert "a" not in found
+        return
+    quantum = found["a"]
+    verdicts = [each.verdict.value if each.verdict else None for each in quantum.attempts]
+    assert (quantum.state.value, verdicts) == expected
+    assert (quantum.state is S.SUCCEEDED) <= bool(quantum.attempts)
+
+
+def test_the_bases_of_an_exception_are_kept_with_its_attempt() -> None:
+    records = ran("a", evidence={EXCEPTION_BASES: BASES}, **BAD)
+    (only,) = concluded(lost("FAILED", raised("case.Alg")), records, graph=(predicted("a"),))["a"].attempts
+    assert only.exception_bases == tuple(BASES["case.Alg"])
+    assert only.evidence == "Alg: the task says that a retry cannot help"
+
+
 # -- jobs of several quanta ----------------------------------------------------------------------------
 
 
@@ -366,24 +456,111 @@ def test_progress_speaks_of_every_predicted_quantum_and_of_no_other() -> None:
 # -- files ---------------------------------------------------------------------------------------------
 
 
+ONE, TWO = "01a213ff-7782-715c-9502-b31cc764182d", "01a213ff-7781-74e3-a025-8e7b0e4b981b"
+PLANNED = {"uuid": ONE, "task": "isr", "data_id": "tract=1", "dimensions": {"tract": 1}, "after": [TWO]}
+TRIED = {
+    "status": "FAILED", "exception_type": "X", "exception_message": "y",
+    "exception_bases": ["X", "Exception"],
+    "peak_mb": 7, "started": "2026-11-22T15:00:00+00:00", "seconds": 60.0,
+}  # fmt: skip
+FOUND = {
+    "uuid": ONE, "task": "isr", "data_id": "detector=1", "dimensions": {"detector": 1, "band": "N540"},
+    "status": "FAILED", "caveats": "", "attempts": [TRIED], "log": None,
+}  # fmt: skip
+
+
 def test_lines_of_a_predicted_graph() -> None:
-    entry = {"uuid": "a", "task": "isr", "data_id": "x=1", "dimensions": {"x": 1}, "after": ["b"]}
-    (found,) = parse_predicted([json.dumps(entry)])
-    assert found == Predicted(uuid="a", task="isr", data_id="x=1", dimensions={"x": 1}, after=("b",))
+    (found,) = parse_predicted([json.dumps(PLANNED), ""])
+    assert found == Predicted(uuid=ONE, task="isr", data_id="tract=1", dimensions={"tract": 1}, after=(TWO,))
 
 
 def test_lines_of_a_provenance_graph() -> None:
-    tried = {
-        "status": "FAILED", "exception_type": "X", "exception_message": "y", "peak_mb": 7,
-        "started": "2026-11-22T15:00:00+00:00", "seconds": 60.0,
-    }  # fmt: skip
-    never = tried | {"started": None, "seconds": None}
-    entry = {
-        "uuid": "a", "task": "isr", "data_id": "detector=a", "dimensions": {"detector": 1, "band": "N540"},
-        "status": "FAILED", "caveats": "", "attempts": [tried, never], "log": None,
-    }  # fmt: skip
-    (found,) = parse_harvest([json.dumps(entry)])
-    full = attempt(exception_type="X", exception_message="y", peak_mb=7)
+    never = {name: None for name in TRIED if name != "exception_bases"} | {"status": "FAILED"}
+    (found,) = parse_harvest([json.dumps(FOUND | {"attempts": [TRIED, never]})])
+    full = attempt(exception_type="X", exception_message="y", exception_bases=("X", "Exception"), peak_mb=7)
     assert found.attempts[0] == full
     assert found.attempts[1].started is None
     assert found.log is None
+
+
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "no JSON"),
+        ("[1]", "a quantum: expected an object, found list"),
+        (DEEP, "brackets"),
+        (PLANNED | {"uuid": 5}, "uuid: '5' is no UUID"),
+        (PLANNED | {"uuid": f"{ONE}\n"}, "is no UUID"),
+        (PLANNED | {"after": None}, "after: expected a list, found NoneType"),
+        (PLANNED | {"after": [[]]}, "after: '[]' is no UUID"),
+        (PLANNED | {"task": None}, "task: expected text, found nothing"),
+        (PLANNED | {"task": "x" * 9999}, "task: 9999 characters"),
+        (PLANNED | {"data_id": "detector"}, "'detector' is no data ID"),
+        (PLANNED | {"data_id": "x=" + "1" * 5000}, "is no data ID"),
+        (PLANNED | {"dimensions": []}, "dimensions: expected an object, found list"),
+        (PLANNED | {"dimensions": {"tract": 2**31}}, "dimensions: 'tract' cannot be '2147483648'"),
+        (PLANNED | {"dimensions": {"tract": "1"}}, "dimensions: 'tract' cannot be '1'"),
+        (PLANNED | {"dimensions": {"tract": True}}, "dimensions: 'tract' cannot be 'True'"),
+        (PLANNED | {"dimensions": {"visit": 10**30}}, "63 bits"),
+        (PLANNED | {"dimensions": {"band": None}}, "dimensions: 'band' cannot be 'None'"),
+    ],
+)
+def test_a_wrong_line_is_told_with_file_line_and_field(line: object, words: str) -> None:
+    text = line if isinstance(line, str) else json.dumps(line)
+    with pytest.raises(WrongValueError, match=r"predicted\.jsonl, line 2: ") as caught:
+        parse_predicted([json.dumps(PLANNED), text])
+    assert words in str(caught.value)
+    report = LineReport()
+    assert len(parse_predicted([text, json.dumps(PLANNED)], wrong=report)) == 1
+    assert report.number == 1
+    assert words in str(report)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"attempts": [5]}, "attempts: expected an object, found int"),
+        ({"attempts": [TRIED] * 1001}, "attempts: 1001"),
+        ({"status": 3}, "status: expected text"),
+        ({"log": []}, "log: expected text"),
+        ({"attempts": [TRIED | {"started": "tomorrow"}]}, "started: 'tomorrow' is no moment"),
+        ({"attempts": [TRIED | {"started": "9999-12-31T23:59:59-23:00"}]}, "is no moment"),
+        ({"attempts": [TRIED | {"started": 5}]}, "started: expected text"),
+        ({"attempts": [TRIED | {"peak_mb": 2**40}]}, "peak_mb: 1099511627776 is out of range"),
+        ({"attempts": [TRIED | {"peak_mb": "much"}]}, "peak_mb: expected a whole number"),
+        ({"attempts": [TRIED | {"seconds": []}]}, "seconds: expected a number"),
+        ({"attempts": [TRIED | {"seconds": float("nan")}]}, "NaN is no number"),
+    ],
+)
+def test_a_wrong_line_of_a_harvest_is_told(change: dict[str, object], words: str) -> None:
+    with pytest.raises(WrongValueError, match=r"harvest\.jsonl, line 1: ") as caught:
+        parse_harvest([json.dumps(FOUND | change)])
+    assert words in str(caught.value)
+
+
+def test_a_damaged_line_costs_its_own_quantum_alone() -> None:
+    good = [json.dumps(FOUND | {"uuid": uuid, "status": "SUCCESSFUL"}) for uuid in (ONE, TWO)]
+    report = LineReport()
+    raws = parse_harvest([good[0], good[1][:50]], wrong=report)
+    graph = tuple(predicted(uuid) for uuid in (ONE, TWO))
+    found = concluded(list(raws), [*ran(ONE), *ran(TWO)], graph=graph)
+    assert list(states(found).values()) == ["succeeded", "unknown"]
+    for _ in range(9):
+        report.add("another")
+    assert str(report).endswith("and 7 lines more")
+
+
+def test_text_from_outside_is_inert_and_what_is_out_of_range_is_left_out() -> None:
+    nasty = "no\x00 luck \x1b[31m \ud800 \u202e" + "x" * 50_000
+    (found,) = parse_harvest(
+        [json.dumps(FOUND | {"attempts": [TRIED | {"exception_message": nasty, "seconds": 9e18}]})]
+    )
+    message = found.attempts[0].exception_message
+    assert message is not None
+    assert message.isprintable()
+    assert len(message) < 30_000
+    (quantum,) = concluded([found], [], graph=()).values()
+    assert quantum.attempts[0].ended is None

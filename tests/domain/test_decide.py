@@ -234,7 +234,7 @@ def test_a_submission_that_uses_up_its_drivers_is_given_up(state: SubmissionStat
     assert isinstance(only(live(before, Liveness.DEAD)), Launch)
     found = only(live(submission(state=state, epoch=MAX_EPOCHS), Liveness.DEAD))
     assert isinstance(found, GiveUp)
-    assert found.reason == "6 drivers died on it"
+    assert found.reason == "9 drivers died on it"
 
 
 def test_a_group_with_a_live_submission_is_not_judged() -> None:

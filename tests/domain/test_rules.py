@@ -54,6 +54,34 @@ def test_verdicts(changes: dict[str, object], verdict: Verdict) -> None:
     assert found.charged is (verdict is not Verdict.NODE_LOST)
 
 
+ALGORITHM = (
+    "m.Alg",
+    "lsst.pipe.base.AlgorithmError",
+    "lsst.pipe.base.RepeatableQuantumError",
+    "RuntimeError",
+)
+
+
+@pytest.mark.parametrize(
+    ("bases", "verdict"),
+    [
+        (ALGORITHM, Verdict.ALGORITHM),
+        (("m.Alg", "lsst.pipe.base._status.AlgorithmError"), Verdict.ALGORITHM),
+        (("m.Alg", "lsst.pipe.base.RepeatableQuantumError", "RuntimeError"), Verdict.ALGORITHM),
+        (("m.Alg", "lsst.pipe.base.InvalidQuantumError"), Verdict.CONFIGURATION),
+        (("m.Alg", "MemoryError", "Exception"), Verdict.OUT_OF_MEMORY),
+        # What is known by class is not judged by name.
+        (("m.Alg", "RuntimeError"), Verdict.UNKNOWN),
+        (("m.Alg", "other.AlgorithmError"), Verdict.UNKNOWN),
+        (("m.Alg", "lsst.pipe.base.AlgorithmErrors"), Verdict.UNKNOWN),
+    ],
+)
+def test_an_exception_is_judged_by_its_class(bases: tuple[str, ...], verdict: Verdict) -> None:
+    assert judge(evidence(exception_type="m.Alg", exception_bases=bases)).verdict is verdict
+    named = judge(evidence(exception_type="m.NoAlgorithmError", exception_bases=bases))
+    assert named.verdict is verdict
+
+
 @pytest.mark.parametrize("signal", [9, 15])
 def test_what_was_ended_after_its_driver_died_is_not_charged(signal: int) -> None:
     found = judge(evidence(signal=signal, started=True, ended=True, driver_lost=True))
@@ -115,6 +143,9 @@ def test_the_campaigns_rules_come_before_the_built_in_ones_and_the_first_wins() 
         ({"exception": "Value"}, {"exception_type": "a.ValueError"}, True),
         ({"exception": "^Value"}, {"exception_type": "a.ValueError"}, False),
         ({"exception": ".*"}, {"exit_code": 1}, False),
+        ({"bases": r"\.AlgorithmError$"}, {"exception_type": "m.Alg", "exception_bases": ALGORITHM}, True),
+        ({"bases": r"^m\.Other$"}, {"exception_type": "m.Alg", "exception_bases": ALGORITHM}, False),
+        ({"bases": ".*"}, {"exception_type": "m.Alg"}, False),
         ({"message": "x*"}, {"exit_code": 1}, False),
         ({"message": "(?i)NO LUCK"}, {"exception_message": "there is no luck"}, True),
         ({"exit_code": 0}, {}, False),

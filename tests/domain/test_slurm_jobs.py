@@ -4,19 +4,16 @@ from datetime import UTC, datetime
 
 import pytest
 
+from merian_campaign.domain.sbatch import Refusal, directive, refusal_of, sbatch_words
 from merian_campaign.domain.slurm import (
-    Fate,
-    Refusal,
     SlurmJob,
     belongs,
     describe,
     merge,
     parse_sacct,
     parse_squeue,
-    refusal_of,
-    sbatch_words,
-    state_word,
 )
+from merian_campaign.domain.slurm_states import Fate, state_word
 
 T0, T1, T2 = "2026-11-22T15:00:00", "2026-11-22T15:01:00", "2026-11-22T15:09:00"
 
@@ -71,7 +68,9 @@ def test_every_state_has_a_meaning(word: str, fate: Fate) -> None:
 
 
 def test_words_that_could_be_several_states_mean_nothing() -> None:
-    assert state_word("RE+") == ("", "")
+    assert state_word("RE+") == ("RE+", "")
+    (job,) = parse_sacct(accounted(state="RE+"))
+    assert (job.fate, job.alive, job.over) == (Fate.UNSURE, False, False)
     assert state_word("cancelled by 7") == ("CANCELLED", "7")
 
 
@@ -197,3 +196,24 @@ def test_what_sbatch_said() -> None:
     text = "sbatch: error: invalid partition specified: xx\nsbatch: error: Batch job submission failed\n"
     assert sbatch_words(text) == "invalid partition specified: xx; Batch job submission failed"
     assert sbatch_words("") == "sbatch said nothing"
+
+
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("night", "#SBATCH --comment=night"),
+        (4, "#SBATCH --comment=4"),
+        ("/a b/c", '#SBATCH --comment="/a b/c"'),
+        ('say "no"', '#SBATCH --comment="say \\"no\\""'),
+        ("back\\slash", '#SBATCH --comment="back\\\\slash"'),
+        ("a#b", '#SBATCH --comment="a#b"'),
+    ],
+)
+def test_values_of_batch_scripts_are_quoted_where_they_must_be(value: object, line: str) -> None:
+    assert directive("comment", value) == line
+
+
+@pytest.mark.parametrize("value", ["a\nrm -rf /", "a\rb"])
+def test_a_value_of_two_lines_is_refused(value: str) -> None:
+    with pytest.raises(ValueError, match="a value of one line"):
+        directive("comment", value)

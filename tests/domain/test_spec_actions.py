@@ -8,8 +8,8 @@ import pytest
 from domain_help import action, campaign
 from pydantic import ValidationError
 
+from merian_campaign.domain.shell import ShellPattern, shown
 from merian_campaign.domain.spec.actions import ACTIONS
-from merian_campaign.domain.spec.actions.base import shown
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_every_action_has_command_lines_and_only_known_paths() -> None:
     ]
     assert lines["register-instrument"] == ["butler register-instrument /repo a.B --update"]
     assert lines["register-skymap"] == ["butler register-skymap /repo -C /c.py -c name=rings -c x=1"]
-    options = "--register-dataset-types -t link --collections refcats -d gaia* --limit 0"
+    options = "--register-dataset-types -t link --collections refcats -d 'gaia*' --limit 0"
     assert lines["transfer-datasets"] == [f"butler transfer-datasets {options} /other /repo"]
     assert lines["write-curated-calibrations"] == ["butler write-curated-calibrations /repo a.B v1"]
 
@@ -77,7 +77,8 @@ def test_every_action_has_command_lines_and_only_known_paths() -> None:
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        ("/raw/*/[a-c]?.fz", "/raw/*/[a-c]?.fz"),
+        (ShellPattern("/raw/*/[a-c]?.fz"), "/raw/*/[a-c]?.fz"),
+        ("gaia*", "'gaia*'"),
         ("instrument = 'DECam'", "\"instrument = 'DECam'\""),
         ("it's $HOME", "'it'\"'\"'s $HOME'"),
         ("a b", "'a b'"),

@@ -14,8 +14,8 @@ from merian_campaign.domain.states import (
 
 # Written down once more, by hand: a move that appears or disappears is a decision, not an accident.
 GROUP = {
-    "waiting": {"ready", "blocked", "cancelled"},
-    "blocked": {"waiting", "ready", "cancelled"},
+    "waiting": {"ready", "blocked", "needs_review", "cancelled"},
+    "blocked": {"waiting", "ready", "needs_review", "cancelled"},
     "ready": {"running", "waiting", "cancelled", "needs_review"},
     "running": {"ready", "done", "needs_review", "cancelled"},
     "needs_review": {"ready", "done", "cancelled"},

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merian_campaign.domain import json_values
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.text import clean, one_line, redact
 
-ANYTHING = st.text(alphabet=st.characters(), max_size=300) | st.text(
-    alphabet="\x00\x07\x1b\r\n\t\x7f\x85\u202e\u2066\udc80\ufeff[]/b ", max_size=60
+SECRETS = st.text(alphabet=":/@?#%*= '\"\\passwordtoken\n", max_size=80)
+ANYTHING = (
+    SECRETS
+    | st.text(alphabet=st.characters(), max_size=300)
+    | st.text(alphabet="\x00\x07\x1b\r\n\t\x7f\x85\u202e\u2066\udc80\ufeff[]/b ", max_size=60)
 )
 
 
@@ -79,3 +82,41 @@ def test_fields_of_wrong_types_are_named() -> None:
         json_values.whole({"exit_code": True}, "exit_code")
     with pytest.raises(json_values.WrongValueError, match="mb: expected a number, found str"):
         json_values.number({"mb": "1"}, "mb")
+
+
+@given(SECRETS)
+def test_redacting_again_changes_nothing(text: str) -> None:
+    for found in (redact(text), redact(f"postgresql://ana:{text}@host/db"), redact(f"password={text}")):
+        assert redact(found) == found
+
+
+@pytest.mark.parametrize("secret", ["s3cret", "s/cr", "s#cr", "s?cr", "s@cr", "s%cr", "s:cr", "a@b/c#d?e%f"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgresql://ana:{}@host:5432/db",
+        "postgresql+psycopg2://ana:{}@/db?host=/tmp",
+        "cannot reach postgresql://:{}@host/db: it is off",
+        "host=db password={} user=ana",
+        "host=db password = '{} more' user=ana",
+        "https://example.org/?user=ana&password={}&x=1",
+        '{{"password": "{}"}}',
+    ],
+)
+def test_no_password_is_left(text: str, secret: str) -> None:
+    found = redact(text.format(secret))
+    assert secret not in found
+    assert not any(piece in found for piece in ("s3cret", "cr@", "c#d", "more"))
+    assert "***" in found
+    assert clean(text.format(secret)) == clean(found)
+
+
+def test_what_is_no_password_stays() -> None:
+    for text in (
+        "postgresql://ana@host:5432/db?host=/a@b",
+        "http://[::1]:80/x@y",
+        "unexpected token: NAME at line 3",
+        "FATAL: password authentication failed for user ana",
+        "git@github.com:owner/name, a://b c:d@e",
+    ):
+        assert redact(text) == text

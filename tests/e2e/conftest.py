@@ -7,8 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from e2e_help import Installation, new_installation
+from e2e_help import Installation, new_installation, watching
 from postgresql_help import need_server, private_registry
+
+SIGN = "s3cret"
+"""What the password of the server begins with, and nothing else."""
 
 
 @pytest.fixture(scope="session")
@@ -19,9 +22,15 @@ def installation() -> Iterator[Installation]:
 
 
 def _reduce(installation: Installation) -> Path:
-    done = installation.run("demo", "--dir", str(installation.demo))
+    with watching(installation, SIGN) as holding:
+        done = installation.run("demo", "--dir", str(installation.demo))
     assert done.returncode == 0, done.stdout + done.stderr
     (installation.root / "demo.out").write_text(done.stdout, encoding="utf-8")
+    (installation.root / "demo.err").write_text(done.stderr, encoding="utf-8")
+    # It was given the password itself.
+    (installation.root / "holding").write_text(
+        "\n".join(line for line in holding if "merian-campaign demo" not in line), encoding="utf-8"
+    )
     return installation.demo
 
 
@@ -44,6 +53,10 @@ def reduced(request: pytest.FixtureRequest) -> Iterator[Installation]:
         registry = stack.enter_context(private_registry(folder))
         # This process opens the repository too.
         stack.enter_context(pytest.MonkeyPatch.context()).setenv("LSST_DB_AUTH", str(registry.passwords))
-        made = stack.enter_context(new_installation(SEED_CONFIG=str(registry.seed)))
+        made = stack.enter_context(
+            new_installation(SEED_CONFIG=str(registry.seed), MERIAN_CAMPAIGN_DATABASE_URL=registry.tracking)
+        )
+        done = made.run("db", "upgrade")
+        assert done.returncode == 0, done.stderr
         assert not (_reduce(made) / "repo" / "gen3.sqlite3").exists()
         yield made

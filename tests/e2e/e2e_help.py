@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -62,7 +63,7 @@ class Installation:
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Query the tracking database."""
-        url = self.run("db", "url").stdout.strip()
+        url = self.run("db", "url", "--libpq").stdout.strip()
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
@@ -71,8 +72,8 @@ class Installation:
         """Return the same installation with more environment variables."""
         return Installation(root=self.root, extra={**self.extra, **extra})
 
-    def processes(self) -> list[str]:
-        """Return the command lines of all processes that were started for this installation."""
+    def processes(self, *, holding: str = "") -> list[str]:
+        """Return the command lines of all processes of this installation, or those that hold a word."""
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or int(entry.name) == os.getpid():
@@ -84,9 +85,29 @@ class Installation:
                 here = (entry / "cwd").readlink().is_relative_to(self.root)
             except OSError:
                 continue
-            if (here or f"{self.root}/".encode() in variables) and command:
+            ours = here or f"{self.root}/".encode() in variables
+            if ours and command and (holding in command or holding.encode() in variables):
                 found.append(command)
         return found
+
+
+@contextmanager
+def watching(installation: Installation, word: str) -> Iterator[set[str]]:
+    """Collect the command lines of processes that hold a word, in them or in their environment."""
+    found: set[str] = set()
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(0.2):  # between two looks at all processes
+            found.update(installation.processes(holding=word))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _wait_until_gone(look: Callable[[], list[str]], *, seconds: float = 60.0) -> list[str]:
@@ -101,8 +122,6 @@ def _wait_until_gone(look: Callable[[], list[str]], *, seconds: float = 60.0) ->
 def new_installation(**extra: str) -> Iterator[Installation]:
     """Give an installation with a database of its own, stopped and checked for orphans at the end."""
     root = Path(tempfile.mkdtemp(prefix="merian-e2e-")).resolve()
-    # The embedded server has an account of its own when the tests run as root.
-    root.chmod(0o711)
     made = Installation(root=root, extra=extra)
     try:
         yield made

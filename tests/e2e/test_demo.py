@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -130,6 +131,22 @@ def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None
     assert file_times(reduced.demo) == files
 
 
+def test_what_the_demo_ends_with_can_be_pasted_into_a_shell(reduced: Installation, tmp_path: Path) -> None:
+    text = (reduced.root / "demo.out").read_text()
+    lines = text.rstrip().partition("Look further\n")[2].splitlines()
+    assert len(lines) == 6
+    done = subprocess.run(
+        ["bash", "-e"], input="\n".join(lines), cwd=tmp_path, env=reduced.environ | {"PAGER": "cat"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for piece in ("step3/tract9814", "DECam/runs/demo", "night20210318", "| algorithm |", "mine.yaml"):
+        assert piece in done.stdout
+    # The campaign that the last line wrote is fit for this repository.
+    checked = reduced.run("validate", str(tmp_path / "mine.yaml"))
+    assert checked.returncode == 0, checked.stderr
+
+
 def test_the_demo_ends_with_board_verdicts_sql_and_places(reduced: Installation) -> None:
     text = (reduced.root / "demo.out").read_text()
     for piece in (
@@ -142,3 +159,19 @@ def test_the_demo_ends_with_board_verdicts_sql_and_places(reduced: Installation)
         str(reduced.demo),
     ):
         assert piece in text
+
+
+def test_the_password_of_the_server_is_nowhere(reduced: Installation) -> None:
+    if "MERIAN_CAMPAIGN_DATABASE_URL" not in reduced.extra:
+        pytest.skip("the embedded server has none")
+    assert (reduced.root / "holding").read_text() == ""
+    files = [path for path in reduced.root.rglob("*") if path.is_file()]
+    records = [path for path in files if path.name.endswith(".env.info.yaml")]
+    assert records
+    assert "passfile" in records[0].read_text()
+    holding = [path for path in files if b"s3cret" in path.read_bytes()]
+    assert [path.parent for path in holding] == [reduced.root / "home" / "passfiles"]
+    tables = reduced.query("SELECT relname FROM pg_stat_user_tables")
+    rows = str([reduced.query(f'SELECT t::text FROM "{table}" t') for (table,) in tables])
+    assert "step3" in rows
+    assert "s3cret" not in rows

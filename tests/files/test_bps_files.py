@@ -75,12 +75,17 @@ def test_rules_in_the_order_of_the_file(survey: Survey) -> None:
     [
         ("rules: 5", 1, "rules: found 5; write a list"),
         ("rulez: []", 1, "rulez: no such key; did you mean 'rules'?"),
-        ("rules:\n  - verdict: transient", 2, "rules[0]: a rule needs at least one of task, exception"),
+        ("rules:\n  - verdict: transient", 2, "rules[0]: a rule needs one of task, exception"),
         ("rules:\n  - {exception: x}", 2, "rules[0].verdict: missing; it must be given"),
         (
             "rules:\n  - exception: (\n    verdict: unknown",
             2,
             "rules[0].exception: '(' is not a regular expression",
+        ),
+        (
+            'rules:\n  - message: "(?!x)"\n    verdict: unknown',
+            2,
+            "it cannot look ahead; write a rule for the exception and put it first",
         ),
         (
             "rules:\n  - exception: x\n    verdict: transeint",

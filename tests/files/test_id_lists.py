@@ -48,7 +48,7 @@ def test_named_lists_may_be_files_and_what_is_in_them_is_put_on_record(survey: S
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot be read (No such file or directory)"),
+        (None, "cannot be read (there is no such file)"),
         ("", "holds no ids"),
         ("970612\nbias 3\n", "found 'bias'; write integers"),
         ("5-3", "runs backwards"),

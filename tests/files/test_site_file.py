@@ -84,3 +84,12 @@ def test_mistakes_are_told_with_file_and_field(tmp_path: Path, text: str, field:
     assert str(tmp_path / "x.yaml") in complaint
     assert field in complaint
     assert words in complaint
+
+
+def test_a_site_names_the_groups_it_trusts(tmp_path: Path) -> None:
+    assert read(tmp_path, SITE).trusted_groups == ()
+    assert read(tmp_path, f"trusted_groups: [merian, astro.data]\n{SITE}").trusted_groups == (
+        "merian", "astro.data",
+    )  # fmt: skip
+    with pytest.raises(BadInputError, match=r"x\.yaml:1: trusted_groups"):
+        read(tmp_path, f"trusted_groups: ['a b']\n{SITE}")

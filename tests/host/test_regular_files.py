@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 from pathlib import Path
 
 import pytest
 
+from merian_campaign.domain.trouble import words_of
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_if_changed
 from merian_campaign.host.regular_files import (
     DamagedFileError,
     read_bytes,
     read_json,
     read_json_object,
+    read_lines,
     read_tail,
 )
 
@@ -92,3 +95,32 @@ def test_nothing_is_left_of_what_finds_no_room(tmp_path: Path) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_descriptors_is_no_damage(tmp_path: Path) -> None:
+    """What the host has run out of is no fault of the file, and is told as what it is."""
+    (tmp_path / "sound").write_text("{}")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            read_bytes(tmp_path / "sound")
+        tail = read_tail(tmp_path / "sound")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert (caught.value.errno, tail) == (errno.EMFILE, "")
+    assert str(tmp_path / "sound") in words_of(caught.value)
+
+
+def test_lines_are_bounded_whatever_size_a_hole_gives_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_bytes(b"one\ntwo\xff\r\nthree")
+    assert read_lines(path) == ["one", "two\ufffd\r", "three"]
+    path.write_text("one\n")
+    assert read_lines(path) == ["one", ""]
+    path.write_text("")
+    assert read_lines(path) == [""]
+    os.truncate(path, 3 << 30)
+    with pytest.raises(DamagedFileError, match="line 1 has more than"):
+        read_lines(path)
+    assert read_lines(tmp_path / "none") == []

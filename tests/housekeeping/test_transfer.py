@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tarfile
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from another_user import NOBODY
 from click.testing import CliRunner
 from house_help import FINAL, SKYMAP, TRACTS, VISITS, House, chain, put, put_tract, register
 from lsst.daf.butler import Butler
@@ -18,7 +20,9 @@ from lsst.daf.butler.cli.butler import cli as butler_cli
 
 from merian_campaign.context import Context
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.files import exports
+from merian_campaign.files import exports, received
+from merian_campaign.host.ownership import UntrustedError
+from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.middleware.importing import ButlerImport
 from merian_campaign.services.transfer import Exported, Imported, import_export
 
@@ -130,7 +134,7 @@ def test_an_export_that_is_killed_goes_on_where_it_was(house: House, tmp_path: P
     before = content(folder)[str(copied)]
     assert export(house, folder).copied == 1
     assert content(folder)[str(copied)] == before
-    exports.verify(folder, exports.read_manifest(folder).files, tell=lambda _: None)
+    received.verify(folder, exports.read_manifest(folder).files, tell=lambda _: None)
     assert not list(folder.rglob("*.part"))
 
 
@@ -248,3 +252,132 @@ def test_folders_that_hold_something_else_are_left_alone(house: House, tmp_path:
     with pytest.raises(BadInputError, match="refuses"):
         export(house, tmp_path / "none", where="tract ===")
     assert (folder / "thesis.tex").read_text() == "mine"
+
+
+# -- what a neighbour may have put there -----------------------------------------------------------
+def change_manifest(folder: Path, **changes: Any) -> None:
+    file = folder / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+
+
+def test_only_files_inside_an_export_are_read(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    secret = tmp_path / "secret"
+    manifest = exports.read_manifest(folder).model_dump()
+    first, *others = manifest["files"]
+    file = folder / first["path"]
+    secret.write_bytes(file.read_bytes())
+    for path in ("../secret", str(secret), "runs/../../secret", "./x", "", "a//b", "a\0b"):
+        for change in ({"files": [first | {"path": path}, *others]}, {"butler_file": first | {"path": path}}):
+            change_manifest(folder, **(manifest | change))
+            with pytest.raises(BadInputError, match="is no path inside the export"):
+                bring(folder, there, transfer="move")
+    change_manifest(folder, **(manifest | {"butler_file": first}))
+    with pytest.raises(BadInputError, match=r"butler_file: found .*, it is export\.yaml"):
+        bring(folder, there)
+    change_manifest(folder, **manifest)
+    file.unlink()
+    file.symlink_to(secret)
+    with pytest.raises(BadInputError, match="is a link"):
+        bring(folder, there, transfer="move")
+    file.unlink()
+    (tmp_path / "elsewhere").mkdir()
+    secret.rename(tmp_path / "elsewhere" / file.name)
+    file.parent.rmdir()
+    file.parent.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BadInputError, match="is no folder, or a link to one"):
+        bring(folder, there, transfer="move")
+    assert (tmp_path / "elsewhere" / file.name).exists()
+    with Butler.from_config(str(there)) as butler:
+        assert not list(butler.collections.query("*"))
+
+
+def test_a_second_name_of_a_file_of_another_user_is_refused(house: House, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give folders away")
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    file = folder / exports.read_manifest(folder).files[0].path
+    os.link(file, tmp_path / "mine")
+    assert bring(folder, there).datasets == 2  # names of one's own are fine
+    os.chown(folder, NOBODY, NOBODY)
+    (tmp_path / "other").mkdir()
+    with pytest.raises(BadInputError, match="another name of a file that belongs to somebody else"):
+        bring(folder, empty(tmp_path / "other"))
+
+
+def test_an_export_that_others_may_write_is_copied_first_and_never_moved(
+    house: House, tmp_path: Path
+) -> None:
+    fill(house)
+    folder, there = tmp_path / "export", empty(tmp_path)
+    export(house, folder)
+    folder.chmod(0o777)
+    with pytest.raises(BadInputError, match=r"--transfer move: .*everybody may write it.*; or use copy"):
+        bring(folder, there, transfer="move")
+    before = content(folder)
+    assert bring(folder, there).datasets == 2
+    assert content(folder) == before
+    assert found(there, f"runs/{house.name}").keys() == set(TRACTS)
+    assert not list(there.glob(".merian-import*"))
+
+
+@pytest.mark.parametrize("kind", ["symlink", "hardlink", "outside", "device"])
+def test_an_archive_holds_files_and_folders_only(house: House, tmp_path: Path, kind: str) -> None:
+    fill(house)
+    archive = tmp_path / "tables.tar"
+    export(house, tmp_path / "export", archive=archive)
+    member = tarfile.TarInfo("../planted" if kind == "outside" else "planted")
+    member.linkname = "export.yaml" if kind == "hardlink" else "/etc/passwd"
+    kinds = {"symlink": tarfile.SYMTYPE, "hardlink": tarfile.LNKTYPE, "device": tarfile.CHRTYPE}
+    member.type = kinds.get(kind, tarfile.REGTYPE)
+    with tarfile.open(archive, "a") as tar:
+        tar.addfile(member)
+    with pytest.raises(BadInputError, match=r"neither a file nor a folder|no path inside the export"):
+        bring(archive, empty(tmp_path))
+    assert not list(tmp_path.glob(".tables*"))
+    assert not (tmp_path / "planted").exists()
+
+
+def test_a_planted_folder_to_unpack_into_is_refused(house: House, tmp_path: Path) -> None:
+    fill(house)
+    archive, there = tmp_path / "tables.tar", empty(tmp_path)
+    export(house, tmp_path / "export", archive=archive)
+    (tmp_path / "victim").mkdir()
+    (tmp_path / ".tables.tar.unpacked").symlink_to(tmp_path / "victim")
+    with pytest.raises(UntrustedError, match="must be a private folder"):
+        bring(archive, there)
+    assert not list((tmp_path / "victim").iterdir())
+
+
+def test_an_export_follows_no_link_that_lies_in_its_folder(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder = tmp_path / "export"
+    export(house, folder)
+    victim = tmp_path / "victim"
+    victim.write_text("mine\n")
+    ledger = folder / ".export.jsonl"
+    outside = {"path": "../victim", "dataset": "x", "size": 5, "sha256": "0" * 64}
+    with ledger.open("a") as stream:
+        stream.write(json.dumps(outside) + "\n")
+    export(house, folder)
+    (folder / ".export.yaml.part").symlink_to(victim)
+    export(house, folder)
+    assert victim.read_text() == "mine\n"
+    lines = ledger.read_bytes()
+    ledger.unlink()
+    ledger.symlink_to(victim)
+    with pytest.raises(DamagedFileError, match="is a link"):
+        export(house, folder)
+    ledger.unlink()
+    ledger.write_bytes(lines)
+    shutil.rmtree(folder / "runs")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "runs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedFileError, match="is a link, and must be a folder"):
+        export(house, folder)
+    assert victim.read_text() == "mine\n"
+    assert not list((tmp_path / "elsewhere").iterdir())

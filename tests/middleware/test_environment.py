@@ -37,7 +37,7 @@ def test_what_was_on_the_pythonpath_stays() -> None:
     assert len(paths) == (2 if is_broken_at_start() else 1)
 
 
-@pytest.mark.parametrize(("mode", "mask"), [(0o2775, 0o002), (0o755, 0o027)])
+@pytest.mark.parametrize(("mode", "mask"), [(0o2775, 0o007), (0o755, 0o027)])
 @pytest.mark.parametrize("name", ["", "butler.yaml"])
 def test_what_the_group_may_write_is_made_for_the_group(
     tmp_path: Path, mode: int, mask: int, name: str

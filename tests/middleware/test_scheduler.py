@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.cluster import Asked
-from merian_campaign.domain.slurm import Answer, Watch
+from merian_campaign.domain.sbatch import Answer
+from merian_campaign.domain.slurm import Watch
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)

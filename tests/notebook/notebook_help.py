@@ -11,8 +11,8 @@ import yaml
 
 from merian_campaign.context import Context
 from merian_campaign.domain.commands import campaign_commands
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.spec.actions.base import shown
 from merian_campaign.services.rendering import render_all
 
 CAMPAIGNS = Path(__file__).resolve().parents[2] / "campaign"

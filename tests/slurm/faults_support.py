@@ -112,7 +112,7 @@ def going(toy: Toy, name: str) -> Going:
 
 def query(toy: Toy, sql: str, **values: object) -> list[dict[str, Any]]:
     """Ask the tracking database, as a user with psql would."""
-    url = toy.run("db", "url").stdout.strip()
+    url = toy.run("db", "url", "--libpq").stdout.strip()
     with (
         closing(psycopg2.connect(url)) as connection,
         connection.cursor(cursor_factory=RealDictCursor) as cursor,

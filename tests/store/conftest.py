@@ -24,8 +24,6 @@ _NUMBERS = itertools.count()
 def home() -> Iterator[Path]:
     """A home directory with a running embedded server."""
     place = Path(tempfile.mkdtemp(prefix="merian-store-")).resolve()
-    # Others may pass through: run as root, the server has an account of its own.
-    place.chmod(0o711)
     try:
         with closing(open_connection(embedded.ensure_running(place))) as connection:
             connection.autocommit = True

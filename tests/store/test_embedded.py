@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
+import stat
 import subprocess
 import sys
 import tempfile
@@ -13,11 +16,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
+import psycopg2
 import pytest
+from another_user import as_nobody
 from store_help import rows
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.store import embedded, server
+from merian_campaign.host.ownership import UntrustedError
+from merian_campaign.store import account, embedded, server
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.version import KNOWN
 
@@ -135,3 +141,117 @@ def test_nobody_else_can_enter(deep: Path) -> None:
     with closing(open_connection(embedded.url(deep))) as connection:
         assert rows(connection, "SHOW listen_addresses") == [("",)]
         assert rows(connection, "SHOW fsync") == [("on",)]
+
+
+def join(sockets: Path) -> None:
+    psycopg2.connect(host=str(sockets), port=5432, user="merian", dbname="merian", connect_timeout=5).close()
+
+
+def test_the_folders_above_a_home_keep_their_modes(deep: Path) -> None:
+    embedded.ensure_running(deep)
+    assert stat.S_IMODE(deep.stat().st_mode) == 0o700
+    above = [path for path in deep.parents if path.name.startswith("merian-closed-")]
+    assert [stat.S_IMODE(path.stat().st_mode) for path in above] == [0o700]
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o077])
+def test_a_home_is_private_whatever_the_umask(closed: Path, umask: int) -> None:
+    home = closed / f"umask {umask:o}"
+    before = os.umask(umask)
+    try:
+        embedded.ensure_running(home)
+    finally:
+        os.umask(before)
+        embedded.stop(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert stat.S_IMODE(embedded.data_directory(home).stat().st_mode) == 0o700
+
+
+def test_another_user_cannot_join_even_through_an_open_folder() -> None:
+    with tempfile.TemporaryDirectory(prefix="merian-open-") as name:
+        home = Path(name).resolve() / "home"
+        embedded.ensure_running(home)
+        try:
+            for folder in (home.parent, home, embedded.data_directory(home)):
+                folder.chmod(0o777)
+            (embedded.data_directory(home) / ".s.PGSQL.5432").chmod(0o777)
+            assert "Peer authentication failed" in as_nobody(lambda: join(embedded.data_directory(home)))
+            assert not embedded.answers(home)
+            with pytest.raises(UntrustedError, match="everybody may write it"):
+                embedded.ensure_running(home)
+        finally:
+            home.parent.chmod(0o700)
+            home.chmod(0o700)
+            embedded.data_directory(home).chmod(0o700)
+            assert embedded.stop(home)
+
+
+def test_a_home_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give folders away")
+    home = tmp_path / "home"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    with pytest.raises(UntrustedError, match="home: belongs to nobody"):
+        embedded.ensure_running(home)
+    os.chown(home, 0, 0)
+    (home / "thesis.tex").write_text("mine")
+    home.chmod(0o777)
+    with pytest.raises(UntrustedError, match="everybody may write it"):
+        embedded.ensure_running(home)
+    assert stat.S_IMODE(home.stat().st_mode) == 0o777
+
+
+def test_a_planted_folder_for_its_socket_is_never_connected_to(closed: Path) -> None:
+    """The pid file says that the server is up (it survives a power cut), the folder is another's."""
+    home = closed.joinpath(*["a name too long for the path of a socket"] * 4)
+    data, sockets = embedded.data_directory(home), embedded.socket_directory(home)
+    data.mkdir(parents=True, mode=0o700)
+    (data / "postmaster.pid").write_text("1\n" * 7 + "ready\n")
+    sockets.mkdir(mode=0o700)
+    try:
+        with socket.socket(socket.AF_UNIX) as planted:
+            planted.bind(str(sockets / ".s.PGSQL.5432"))
+            planted.listen()
+            sockets.chmod(0o755)
+            assert not embedded.answers(home)
+            planted.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                planted.accept()
+    finally:
+        shutil.rmtree(sockets)
+
+
+def test_programs_in_a_private_place_are_copied_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("everybody else runs the server as themselves")
+    with tempfile.TemporaryDirectory(prefix="merian-open-") as name:
+        monkeypatch.setattr(account, "COPIES", Path(name) / "copies")
+        Path(name).chmod(0o711)
+        installed = tmp_path / "pginstall18"
+        (installed / "bin").mkdir(parents=True)
+        shutil.copy(sys.executable, installed / "bin" / "postgres")
+        (installed / "bin" / "postgres").chmod(0o700)
+        place = account.programs(installed)
+        assert place != installed
+        assert account.programs(installed) == place
+        assert stat.S_IMODE((place / "bin" / "postgres").stat().st_mode) == 0o755
+        assert stat.S_IMODE(installed.parent.stat().st_mode) == 0o700
+        assert stat.S_IMODE((installed / "bin" / "postgres").stat().st_mode) == 0o700
+        (Path(name) / "copies").chmod(0o777)
+        with pytest.raises(UntrustedError, match="everybody may write it"):
+            account.programs(installed)
+
+
+def test_a_home_made_with_trust_is_closed_when_it_starts_again(closed: Path) -> None:
+    home = closed / "older"
+    embedded.ensure_running(home)
+    embedded.stop(home)
+    rules = embedded.data_directory(home) / "pg_hba.conf"
+    rules.write_text("local all all trust\n")
+    try:
+        with closing(open_connection(embedded.ensure_running(home))) as connection:
+            found = rows(connection, "SELECT type, auth_method FROM pg_hba_file_rules")
+        assert found == [("local", "peer")]
+    finally:
+        embedded.stop(home)

@@ -149,6 +149,38 @@ def test_harvest_may_correct_the_progress_of_its_own_submission(
     assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "transient")]
 
 
+@pytest.mark.parametrize("state", [state for state in QuantumState if state is not QuantumState.SUCCEEDED])
+def test_a_harvest_may_correct_a_live_success_to_anything(
+    given: Given, first: int, sql: Connection, state: QuantumState
+) -> None:
+    live = [quantum(patch, state=QuantumState.SUCCEEDED) for patch in (1, 2)]
+    given.store.record_progress(submission_id=first, quanta=live, now=at(2))
+    counts = given.harvested(first, quantum(1, state=state), quantum(2, worked()))
+    assert rows(sql, NUMBERS) == [(1, state.value, 0, 0, 0), (2, "succeeded", 1, 1, 0)]
+    assert (counts.succeeded, counts.of(state)) == (1, 1)
+    assert_rollup_is_right(sql)
+
+
+def test_a_live_success_that_the_harvest_does_not_know_is_none(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    given.harvested(first, quantum(1, failed()), quantum(2, worked()))
+    second = given.again(group, 2)
+    live = [quantum(patch, state=QuantumState.SUCCEEDED) for patch in (1, 2, 3)]
+    given.store.record_progress(submission_id=second, quanta=live, now=at(12))
+    given.harvested(second)
+    assert rows(sql, NUMBERS) == [(1, "failed", 1, 1, 0), (2, "succeeded", 1, 1, 0), (3, "unknown", 0, 0, 0)]
+    assert_rollup_is_right(sql)
+
+
+def test_the_bases_of_exceptions_are_kept(given: Given, first: int, sql: Connection) -> None:
+    given.harvested(first, quantum(1, failed(exception_bases=("a.Alg", "a.Error"))), quantum(2, worked()))
+    assert rows(sql, "SELECT patch, exception_bases FROM quantum ORDER BY 1") == [
+        (1, "a.Alg a.Error"), (2, ""),
+    ]  # fmt: skip
+    assert rows(sql, "SELECT exception_bases FROM quantum_attempt") == [("a.Alg a.Error",)]
+
+
 def test_progress(given: Given, first: int, sql: Connection) -> None:
     def progress(*quanta: Quantum) -> int:
         return given.store.record_progress(submission_id=first, quanta=quanta, now=at(3))
@@ -175,7 +207,7 @@ def test_nothing_of_a_quantum_is_lost(given: Given, first: int, sql: Connection)
         quantum(1, failed(exception_message=nasty, evidence="\\N", host="a\tb", signal=9, exit_code=None)),
         quantum(2, failed(exception_message="", log_path=None, started=at(0).replace(microsecond=123457))),
     )
-    kept = nasty[:2000].replace("\x00", "").replace("\udcff", "?")
+    kept = nasty[:2000].replace("\x00", "\\x00").replace("\udcff", "\\udcff")
     found = rows(
         sql, "SELECT exception_message, evidence, host, signal, exit_code FROM quantum WHERE patch = 1"
     )

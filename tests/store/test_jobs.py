@@ -82,7 +82,7 @@ def test_words_that_slurm_may_yet_invent_are_kept(given: Given) -> None:
     submission = given.prepared(group).id
     job = replace(record("POWERING_UP_AGAIN"))
     given.store.record_jobs(submission_id=submission, jobs=[job], now=at(1))
-    assert [(row.slurm_state, row.fate) for row in stored(given)] == [("POWERING_UP_AGAIN", "alive")]
+    assert [(row.slurm_state, row.fate) for row in stored(given)] == [("POWERING_UP_AGAIN", "unsure")]
 
 
 def test_the_name_of_a_drivers_job_is_committed_before_it_is_submitted(given: Given) -> None:

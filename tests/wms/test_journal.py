@@ -123,3 +123,30 @@ def test_the_shell_wrapper_writes_the_same_format(tmp_path: Path) -> None:
     ]
     assert records[-1].requested_mb == 512
     assert all(r.pid_start and r.host for r in records)
+
+
+def test_what_is_too_much_or_no_number_is_left_out_by_reader_and_writer() -> None:
+    nested: dict[str, object] = {}
+    for _ in range(40):
+        nested = {"deeper": nested}
+    evidence = {
+        "ratio": float("nan"), "far": float("inf"), "huge": 10**40, "words": "x" * 50_000,
+        "nested": nested, "odd": {1, 2}, "active": "\x1b[31m\x00\ud800",
+    }  # fmt: skip
+    record = Record(
+        event=Event.ENDED, job="j", quanta=("q",), verdict="failed", evidence=evidence, peak_mb=float("inf")
+    )
+    line = format_line(record)
+    assert len(line) < 10_000
+    (found,) = parse_lines(line)
+    assert found.peak_mb is None
+    assert found.evidence["active"] == r"\x1b[31m\x00\ud800"
+    assert set(found.evidence) == set(evidence)
+    wild = '"exit":99999999999,"peak_mb":1e18,"wall_s":-5,"t":"9999-12-31T23:59:59-14:00"'
+    (found,) = parse_lines(f'{{"v":1,"event":"ended",{wild}}}\n')
+    assert (found.exit, found.peak_mb, found.wall_s, found.time) == (None, None, None, None)
+
+
+def test_lines_that_are_no_journals_are_dropped_at_once() -> None:
+    text = "\n".join(['{"v":' * 300_000, "[" * 300_000, '{"v":1,"event":NaN}', "x" * 10_000_000, ""])
+    assert parse_lines(text) == ()

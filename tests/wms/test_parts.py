@@ -9,6 +9,7 @@ import pytest
 from lsst.ctrl.bps import BpsConfig
 
 from merian_campaign.domain.journal import Verdict
+from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.admission import Claim, Room, admissible
 from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_exclusive
 from merian_campaign.wms.execution import topological
@@ -190,9 +191,16 @@ def test_hold_list(tmp_path: Path) -> None:
     assert entry.matches(task="isr", required={"detector": 3})
     assert not entry.matches(task="isr", required={"detector": 4})
     assert not entry.matches(task="isr", required={"detector": 3, "visit": 1})
-    path.write_text('[{"task": "isr"}]')
-    with pytest.raises(ValueError, match="not a hold list"):
-        read_hold_list(path)
+    for text, words in (
+        ('[{"task": "isr"}]', "entry 1 is no held quantum"),
+        ('[{"task": "isr", "data_id": {}}, 5]', "entry 2 is no held quantum"),
+        ("{}", "expected a list, found dict"),
+        ("[" * 100_000, "brackets"),
+        ("{", "no JSON"),
+    ):
+        path.write_text(text)
+        with pytest.raises(DamagedFileError, match=rf"hold\.json: .*{words}"):
+            read_hold_list(path)
     out, left = within_cluster("abcd", held=frozenset("a"), edges={"a": {"b", "x"}, "b": {"c"}})
     assert (out, left) == (("a", "b", "c"), ("d",))
 

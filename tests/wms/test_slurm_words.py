@@ -7,55 +7,110 @@ import time
 from pathlib import Path
 
 import pytest
+from parsl.launchers import SimpleLauncher
 
 from merian_campaign.domain.journal import Event, Record, Verdict
+from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.casualty import BlockView, Casualties, speaks_of_memory
 from merian_campaign.wms.ending import drain_moment
 from merian_campaign.wms.journal import Journal
 from merian_campaign.wms.process import Identity, own_identity
 from merian_campaign.wms.samples import Holding, NodeSample, SamplesFile, culprit
+from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
 from merian_campaign.wms.slurm import (
     BusyError,
     RefusedBySlurmError,
     UnreachableError,
-    read_accounting,
-    read_queue,
-    refusal,
+    accounting,
+    queue,
+    submit_script,
 )
+
+
+def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> None:
+    """Put commands of Slurm's names on the PATH."""
+    for name, script in scripts.items():
+        (folder / name).write_text(f"#!/bin/bash\n{script}\n")
+        (folder / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.defpath}")
 
 
 @pytest.mark.parametrize(
     ("words", "meaning"),
     [
-        (
-            "Invalid account or account/partition combination specified",
-            RefusedBySlurmError,
-        ),
+        ("Invalid account or account/partition combination specified", RefusedBySlurmError),
         ("Batch job submission failed: Requested time limit is invalid", RefusedBySlurmError),
-        (
-            "Unable to contact slurm controller (connect failure)",
-            UnreachableError,
-        ),
+        ("Unable to contact slurm controller (connect failure)", UnreachableError),
         ("Batch job submission failed: Socket timed out on send/recv operation", UnreachableError),
         ("QOSMaxSubmitJobPerUserLimit; Job violates accounting/QOS policy (job submit limit)", BusyError),
     ],
 )
-def test_what_sbatch_says(words: str, meaning: type[RuntimeError]) -> None:
-    assert refusal(f"sbatch: error: {words}") is meaning
+def test_what_sbatch_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: str, meaning: type[RuntimeError]
+) -> None:
+    commands(tmp_path, monkeypatch, sbatch=f"echo 'sbatch: error: {words}' >&2; exit 1")
+    with pytest.raises(meaning) as caught:
+        submit_script(tmp_path / "script", timeout=60)
+    assert str(caught.value) == words
 
 
-def test_answers_are_read_whatever_they_look_like() -> None:
-    seen = {job.slurm_job: job for job in read_queue("7|RUNNING|None\n 8|PENDING|(Priority)\nbroken\n\n")}
-    assert (seen["7"].state, seen["7"].reason, seen["7"].live) == ("RUNNING", "", True)
-    assert seen["8"].live
-    told = {
-        job.slurm_job: job.state
-        for job in read_accounting(
-            "7|RESIZING|mine\n7|OUT_OF_ME+|mine\n8|CANCELLED by 1000|mine\n9|FAILED|another's\n10||mine\n",
-            name="mine",
+def line(job: str, state: str, reason: str = "None", *, name: str = "mine") -> str:
+    times = "2026-11-22T15:00:00|2026-11-22T15:01:00|N/A"
+    return f"{job}|{state}|{reason}|n1|{times}|{name}|(null)"
+
+
+def test_answers_are_read_whatever_they_look_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "queue").write_text(
+        "\n".join(
+            [line("7", "RUNNING"), line("8", "PENDING", "(Priority)"), line("9", "NEW"), "broken", "", ""]
         )
-    }
-    assert told == {"7": "OUT_OF_MEMORY", "8": "CANCELLED"}
+    )
+    times = "2026-11-22T15:00:00|2026-11-22T15:01:00|Unknown|0:0"
+    told = [("7", "RESIZING", "mine"), ("7", "OUT_OF_ME+", "mine"), ("8", "CANCELLED by 1000", "mine")]
+    told += [("9", "FAILED", "another's"), ("10", "", "mine")]
+    (tmp_path / "told").write_text(
+        "".join(f"{job}|{state}|None|n1|{times}|{name}|\n" for job, state, name in told)
+    )
+    commands(tmp_path, monkeypatch, squeue=f"cat {tmp_path}/queue", sacct=f"cat {tmp_path}/told")
+    seen = queue("mine", timeout=60)
+    assert (seen["7"].state, seen["7"].reason, seen["7"].alive) == ("RUNNING", "", True)
+    assert seen["8"].alive
+    assert (seen["9"].alive, seen["9"].over) == (False, False)
+    known = accounting(["7", "8", "9", "10"], name="mine", timeout=60)
+    assert {job: each.state for job, each in known.items()} == {
+        "7": "OUT_OF_MEMORY", "8": "CANCELLED", "10": "",
+    }  # fmt: skip
+    commands(tmp_path, monkeypatch, squeue="exit 1", sacct="exit 1")
+    with pytest.raises(UnreachableError, match="squeue said nothing"):
+        queue("mine", timeout=60)
+    assert accounting(["7"], name="mine", timeout=60) == {}
+
+
+def test_a_block_in_a_state_that_is_not_known_is_asked_about_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = tmp_path / "word"
+    commands(
+        tmp_path, monkeypatch, sbatch="echo 7", sacct="exit 1",
+        squeue=f'echo "7|$(cat {word})|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"',
+    )  # fmt: skip
+    provider = CampaignSlurmProvider(
+        book=BlockBook(tmp_path, name="mine"),
+        request=BlockRequest(directives=(), prelude="", nodes=1, cores_per_node=1, walltime="01:00:00"),
+        scaling=Scaling(init_blocks=1, min_blocks=0, max_blocks=1, parallelism=1.0, poll_seconds=0.0),
+        cmd_timeout=60,
+        launcher=SimpleLauncher(),
+    )
+    provider.script_dir = str(tmp_path)
+    assert provider.submit("true", 1) == "7"
+    seen = []
+    for state in ("PENDING", "BRAND_NEW", "RUNNING", "UPDATE_DB", "COMPLETED"):
+        word.write_text(state)
+        (status,) = provider.status(["7"])
+        seen.append(status.state.name)
+    assert seen == ["PENDING", "PENDING", "RUNNING", "RUNNING", "COMPLETED"]
+    told = [each.state for each in BlockBook(tmp_path).read() if each.event == "state"]
+    assert told == ["PENDING", "BRAND_NEW", "RUNNING", "UPDATE_DB", "COMPLETED"]
 
 
 def test_slurms_ways_to_speak_of_memory() -> None:

@@ -59,6 +59,9 @@ def test_a_stop_takes_seconds_and_leaves_nothing(repo: Path, folder: Path, way: 
         support.wait_for(lambda: gone(submission), seconds=20, what="every process to be gone")
     records = submission.records()
     assert is_open(records) is None
+    if way == "cancel":
+        options = ("--wms-service-class", support.OURS, "--id", str(submission.submit))
+        assert support.run("bps", "status", *options, cwd=folder).returncode == 16  # DELETED
     assert {r.verdict for r in submission.ended()} <= {"cancelled", "ok"}
     assert len([r for r in submission.ended() if r.verdict == "cancelled"]) == 2
 

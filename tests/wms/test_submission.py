@@ -101,8 +101,11 @@ def _reports(submission: support.Submission) -> None:
     assert report.returncode == 0, report.stderr
     row = next(line for line in report.stdout.splitlines() if line.strip().startswith("TOTAL"))
     numbers = [int(word) for word in re.findall(r"\d+", row)]
-    assert numbers[-1] == 21
-    assert numbers.count(7) == 3  # as many succeeded, failed, and were pruned
+    assert numbers[-1] == 23
+    assert sorted(numbers[:-1])[-3:] == [7, 7, 9]  # failed, pruned, and succeeded with its own two stages
+    for stage in ("pipetaskInit", "finalJob"):
+        row = next(line for line in report.stdout.splitlines() if line.strip().startswith(stage))
+        assert sorted(int(word) for word in re.findall(r"\d+", row))[-2:] == [1, 1]
     status = support.run("bps", "status", *options, cwd=submission.folder)
     assert status.returncode == 19  # FAILED
 

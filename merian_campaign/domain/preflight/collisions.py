@@ -10,6 +10,7 @@ from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, Finding, Tracking
 from merian_campaign.domain.preflight.inputs import few
 from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.shell import quoted
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState
 
@@ -53,7 +54,8 @@ def run_finding(place: str, *, run: str, collections: Mapping[str, CollectionFac
         Finding(
             place=place,
             message=f"the collection {run}, which the submission would make, is there already",
-            fix=f"remove it if it is of no use (`butler remove-runs REPO {run}`), or give another output:",
+            fix=f"remove it if it is of no use (`butler remove-runs REPO {quoted(run)}`), "
+            "or give another output:",
         )
     ]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from merian_campaign.domain.text import one_line
 
 NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*$"
 """Names of campaigns, steps and lists: letters, digits, ``_``, single inner ``-``.
@@ -15,10 +17,26 @@ NAME_PATTERN = r"^[A-Za-z][A-Za-z0-9_]*(-[A-Za-z0-9_]+)*$"
 They become parts of collection names, paths, Slurm job names and Python-style BPS variables.
 """
 
+MOST_IDS: Final = 1_000_000
+"""Ids, nights and tracts that the lists of a campaign hold together, each list counted by itself.
+
+A survey of ten years has some two million visits, a campaign a part of them. Each id is a number in a data
+query and in a row of the tracking database: a hundred million are a mistake, and no memory holds them."""
+
+LARGEST_ID: Final = 2**63 - 1
+"""Ids are 64-bit integers in the butler's registry and in the tracking database."""
+
+MOST_MEMORY: Final = 1 << 30
+"""MiB that may be asked for: a thousand terabytes, more than any node has."""
+
+MOST_CORES: Final = 100_000
+"""Cores, nodes, workers, blocks or submissions that may be asked for."""
+
 _NUMBER = re.compile(r"\s*([0-9]+)\s*")
 _RANGE = re.compile(r"\s*([0-9]+)\s*-\s*([0-9]+)\s*")
-_WALLTIME = re.compile(r"([0-9]+-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]")
-_MAX_RANGE = 1_000_000
+_WALLTIME = re.compile(r"([0-9]{1,4}-)?[0-9]{1,3}:[0-5][0-9]:[0-5][0-9]")
+_LONGEST = 60
+_ALLOWED = 'write integers and "first-last" ranges'
 
 
 class Strict(BaseModel):
@@ -27,12 +45,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def brief(value: object) -> str:
+    """Return a value as it is shown in a complaint: quoted, inert, short."""
+    return repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
+
+
 def _walltime(value: object) -> str:
     if isinstance(value, int):
         text = f"found the number {value}: YAML 1.1 reads an unquoted time such as 10:00:00 as base-60 digits"
         raise ValueError(f'{text}; put it in quotes, e.g. "10:00:00"')  # noqa: TRY004 - pydantic reports ValueError
     if not isinstance(value, str) or not _WALLTIME.fullmatch(value):
-        raise ValueError(f'found {value!r}; write a quoted "HH:MM:SS" or "D-HH:MM:SS"')
+        raise ValueError(f'found {brief(value)}; write a quoted "HH:MM:SS" or "D-HH:MM:SS"')
     return value
 
 
@@ -61,29 +84,50 @@ def expand_ranges(value: object) -> tuple[int, ...]:
     ValueError
         Raised if something is neither, a range runs backwards, or a value occurs twice.
     """
-    entries = value if isinstance(value, list | tuple) else [value]
-    found: list[int] = []
-    for entry in entries:
-        if isinstance(entry, bool) or not isinstance(entry, int | str):
-            raise ValueError(f'found {entry!r}; write integers and "first-last" ranges')  # noqa: TRY004
-        if isinstance(entry, int):
-            if entry < 0:
-                raise ValueError(f"found {entry}; ids are never negative")
-            found.append(entry)
-            continue
-        match = _RANGE.fullmatch(entry) or _NUMBER.fullmatch(entry)
-        if match is None:
-            raise ValueError(f'found {entry!r}; write integers and "first-last" ranges')
-        first, last = int(match[1]), int(match[match.lastindex or 1])
-        if last < first:
-            raise ValueError(f"the range {entry!r} runs backwards")
-        if last - first > _MAX_RANGE:
-            raise ValueError(f"the range {entry!r} has more than {_MAX_RANGE} values")
-        found.extend(range(first, last + 1))
-    twice = sorted(number for number, times in Counter(found).items() if times > 1)
+    ranges = sorted(map(_bounds, value if isinstance(value, list | tuple) else [value]))
+    if sum(last - first + 1 for first, last in ranges) > MOST_IDS:
+        raise ValueError(f"more than {MOST_IDS} values in one list")
+    twice = [max(first, second) for (first, last), (second, _) in pairwise(ranges) if second <= last]
     if twice:
         raise ValueError(f"duplicate values: {', '.join(map(str, twice[:10]))}; name each once")
-    return tuple(sorted(found))
+    return tuple(number for first, last in ranges for number in range(first, last + 1))
+
+
+def _bounds(entry: object) -> tuple[int, int]:
+    """Return the first and the last id of an integer or a range."""
+    if isinstance(entry, int) and not isinstance(entry, bool):
+        first = last = entry
+        if entry < 0:
+            raise ValueError(f"found {brief(entry)}; ids are never negative")
+    else:
+        match = None
+        if isinstance(entry, str) and len(entry) <= _LONGEST:
+            match = _RANGE.fullmatch(entry) or _NUMBER.fullmatch(entry)
+        if match is None:
+            raise ValueError(f"found {brief(entry)}; {_ALLOWED}")
+        first, last = int(match[1]), int(match[match.lastindex or 1])
+    if last > LARGEST_ID:
+        raise ValueError(f"found {brief(entry)}; the largest id is {LARGEST_ID}, that of 64 bits")
+    if last < first:
+        raise ValueError(f"the range {entry!r} runs backwards")
+    return first, last
+
+
+def count_ids(value: object) -> int:
+    """Return how many ids a list of integers and ranges stands for, without expanding it.
+
+    What is neither counts nothing or one: the model refuses it.
+    """
+    if isinstance(value, range):
+        return len(value)
+    number = 0
+    for entry in value if isinstance(value, list | tuple) else [value]:
+        match = _RANGE.fullmatch(entry) if isinstance(entry, str) and len(entry) <= _LONGEST else None
+        if match is None:
+            number += isinstance(entry, int | str)
+        else:
+            number += max(0, int(match[2]) - int(match[1]) + 1)
+    return number
 
 
 def as_ranges(values: Iterable[int]) -> tuple[str, ...]:

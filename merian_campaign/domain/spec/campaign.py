@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Name, Strict
-from merian_campaign.domain.spec.grouping import ByTract, Discover, Tracts, dimension_of
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Name, Strict, count_ids
+from merian_campaign.domain.spec.grouping import (
+    ByDayObs,
+    ByTract,
+    Chunks,
+    Discover,
+    Lists,
+    Tracts,
+    calendar_days,
+    dimension_of,
+    longest_key,
+)
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.steps import (
     ActionStep,
@@ -19,27 +29,54 @@ from merian_campaign.domain.spec.steps import (
     _tuple,
     effective_scope,
 )
+from merian_campaign.domain.spec.words import (
+    LONGEST_COLLECTION,
+    Collection,
+    FreePath,
+    InstrumentName,
+    PlainPath,
+    SkymapName,
+    VariableName,
+)
+
+MOST_STEPS: Final = 500
+"""Steps of a campaign; the pipelines of a data release have some twenty."""
+
+MOST_GROUPS: Final = 200_000
+"""Groups of a campaign, all steps together: ten steps on all tracts of a ring sky map."""
+
+_LONGEST_VALUE: Final = 32_000
+_LONGEST_ENVIRONMENT: Final = 256_000
+# Of so many inputs it is looked whether they are misspelt names of steps.
+_COMPARED: Final = 200
 
 
 class Collections(Strict):
     """Where outputs go and what every step reads."""
 
-    output: Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$", description="Prefix of all outputs.")]
+    output: Annotated[Collection, Field(description="Prefix of all outputs.")]
     inputs: Annotated[
-        tuple[str, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
+        tuple[Collection, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
     ] = ()
 
 
 class Limits(Strict):
     """How much of the campaign may be under way at once."""
 
-    submissions: Annotated[int, Field(ge=1, description="Unfinished submissions at any moment.")] = 2
+    submissions: Annotated[
+        int, Field(ge=1, le=MOST_CORES, description="Unfinished submissions at any moment.")
+    ] = 2
     blocks: Annotated[
-        int | None, Field(ge=1, description="Blocks of all its submissions together, at any moment.")
+        int | None,
+        Field(ge=1, le=MOST_CORES, description="Blocks of all its submissions together, at any moment."),
     ] = None
     jobs: Annotated[
         int | None,
-        Field(ge=1, description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it."),
+        Field(
+            ge=1,
+            le=MOST_CORES,
+            description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it.",
+        ),
     ] = None
     nice: Annotated[
         int | None,
@@ -47,15 +84,34 @@ class Limits(Strict):
     ] = None
 
 
+def _steps(value: object) -> object:
+    found = _tuple(value)
+    if isinstance(found, tuple) and len(found) > MOST_STEPS:
+        raise ValueError(f"found {len(found)} steps; a campaign has at most {MOST_STEPS}")
+    return found
+
+
+def _values(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Refuse values that no process can be given, or that end a line where they are listed."""
+    for name, value in environment.items():
+        if {"\0", "\n", "\r"} & set(value):
+            raise ValueError(f"{name}: found a line break or NUL; write the value on one line")
+        if len(value.encode("utf-8", "replace")) > _LONGEST_VALUE:
+            raise ValueError(f"{name}: longer than {_LONGEST_VALUE} bytes; programs take no such environment")
+    if sum(len(name) + len(value) for name, value in environment.items()) > _LONGEST_ENVIRONMENT:
+        raise ValueError(f"longer than {_LONGEST_ENVIRONMENT} bytes altogether; no program takes that")
+    return environment
+
+
 class CampaignSpec(Strict):
     """A campaign: repository, collections, site, and the steps in order."""
 
     campaign: Annotated[Name, Field(description="Unique name of the campaign.")]
     description: Annotated[str, Field(description="For people.")] = ""
-    butler: Annotated[str, Field(min_length=1, description="Butler repository.")]
-    instrument: Annotated[str, Field(min_length=1, description="Short name, e.g. DECam.")]
-    skymap: Annotated[str | None, Field(description="Sky map of the tract steps.")] = None
-    site: Annotated[str, Field(min_length=1, description="Site name (site/NAME.yaml) or a path.")]
+    butler: Annotated[PlainPath, Field(description="Butler repository.")]
+    instrument: Annotated[InstrumentName, Field(description="Short name, e.g. DECam.")]
+    skymap: Annotated[SkymapName | None, Field(description="Sky map of the tract steps.")] = None
+    site: Annotated[PlainPath, Field(description="Site name (site/NAME.yaml) or a path.")]
     wms: Annotated[
         Literal["stock", "campaign"],
         Field(description="stock: lsst.ctrl.bps.parsl.ParslService; campaign: our own service on Parsl."),
@@ -65,17 +121,23 @@ class CampaignSpec(Strict):
     ] = None
     collections: Annotated[Collections, Field(description="Outputs, and what every step reads.")]
     include: Annotated[
-        tuple[str, ...], BeforeValidator(_tuple), Field(description="BPS files every submission includes.")
+        tuple[PlainPath, ...],
+        BeforeValidator(_tuple),
+        Field(description="BPS files every submission includes."),
     ] = ()
     failure_rules: Annotated[
-        str | None, Field(description="File of failure rules, before the built-in ones.")
+        FreePath | None, Field(description="File of failure rules, before the built-in ones.")
     ] = None
     variables: Annotated[
         Mapping[str, str], Field(description="Defaults of ${NAME} variables that the environment may set.")
     ] = {}
-    environment: Annotated[Mapping[str, str], Field(description="Set for every driver and worker.")] = {}
+    environment: Annotated[
+        Mapping[VariableName, str],
+        AfterValidator(_values),
+        Field(description="Set for every driver and worker."),
+    ] = {}
     work_dir: Annotated[
-        str | None,
+        PlainPath | None,
         Field(description="Folder of submit files and logs, on a file system all nodes see."),
     ] = None
     tracts: Annotated[
@@ -88,7 +150,17 @@ class CampaignSpec(Strict):
         Literal["none", "address_space"],
         Field(description="address_space: hold each BPS job to its request by ulimit -v (stock service)."),
     ] = "none"
-    steps: Annotated[tuple[Step, ...], BeforeValidator(_tuple), Field(min_length=1, description="In order.")]
+    steps: Annotated[
+        tuple[Step, ...],
+        BeforeValidator(_steps),
+        Field(min_length=1, max_length=MOST_STEPS, description="In order."),
+    ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_size(cls, value: object) -> object:
+        check_ids(value)
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -119,6 +191,14 @@ class CampaignSpec(Strict):
                 return step
         raise KeyError(name)
 
+    @property
+    def group_writable(self) -> bool:
+        """Whether it makes a repository that all of a group may write."""
+        return any(
+            isinstance(step, ActionStep) and step.action == "create" and step.arguments.get("group_writable")
+            for step in self.steps
+        )
+
     def output_of(self, step: BpsStep) -> str:
         """Return the chain that collects a step's outputs."""
         return step.output or f"{self.collections.output}/{step.name}"
@@ -126,6 +206,45 @@ class CampaignSpec(Strict):
     def afterburner_of(self, step: BpsStep) -> Afterburner:
         """Return the retry policy of a step."""
         return step.afterburner or self.afterburner
+
+
+def check_ids(document: object) -> None:
+    """Refuse a document whose lists of ids hold more than `MOST_IDS`, before they are expanded.
+
+    Raises
+    ------
+    ValueError
+        Raised with how many there are.
+    """
+    if not isinstance(document, Mapping):
+        return
+    steps = document.get("steps")
+    number = count_ids(document.get("tracts", ()))
+    for step in steps if isinstance(steps, list | tuple) else ():
+        if not isinstance(step, Mapping):
+            continue
+        number += sum(map(count_ids, _id_lists(step)))
+        if number > MOST_IDS:
+            raise ValueError(
+                f"steps[{step.get('name')}]: with this step the campaign lists more than {MOST_IDS} ids, "
+                "nights and tracts; cut it into several campaigns"
+            )
+    if number > MOST_IDS:
+        raise ValueError(f"tracts: more than {MOST_IDS}; cut the campaign into several")
+
+
+def _id_lists(step: Mapping[str, object]) -> Iterator[object]:
+    """Yield what lists ids in a step as it is written."""
+    grouping, select = step.get("group_by"), step.get("select")
+    if isinstance(grouping, Mapping):
+        yield from (grouping[key] for key in ("ids", "tracts") if key in grouping)
+        lists = grouping.get("lists")
+        yield from lists.values() if isinstance(lists, Mapping) else ()
+        if "nights" in grouping:
+            yield calendar_days(grouping["nights"])
+    if isinstance(select, Mapping):
+        keys = ("exposures", "exclude_exposures", "exclude_detectors")
+        yield from (select[key] for key in keys if key in select)
 
 
 def check_names(spec: CampaignSpec) -> None:
@@ -145,6 +264,7 @@ def _closest(name: str, names: list[str]) -> str:
 def check_gates(spec: CampaignSpec) -> None:
     """Refuse gates on steps that do not exist, and cycles."""
     names = [step.name for step in spec.steps]
+    unknown: set[str] = set()
     for step in spec.steps:
         for gate in step.after:
             if gate.step not in names:
@@ -153,7 +273,10 @@ def check_gates(spec: CampaignSpec) -> None:
                 )
         if isinstance(step, BpsStep):
             for entry in step.inputs or ():
-                if "/" not in entry and entry not in names and _closest(entry, names).startswith("; did"):
+                if "/" in entry or entry in names or entry in unknown or len(unknown) > _COMPARED:
+                    continue
+                unknown.add(entry)
+                if _closest(entry, names).startswith("; did"):
                     raise ValueError(
                         f"steps[{step.name}].inputs: {entry!r} is neither a step nor a collection with a /"
                         f"{_closest(entry, names)}"
@@ -202,6 +325,33 @@ def check_groups(spec: CampaignSpec) -> None:
             )
         if dimension_of(grouping) == "tract" and spec.skymap is None:
             raise ValueError(f"steps[{step.name}].group_by: tract needs the campaign's skymap:")
+    _check_number_of_groups(spec)
+
+
+def _check_number_of_groups(spec: CampaignSpec) -> None:
+    number = 0
+    for step in spec.steps:
+        number += _number_of_groups(spec, step)
+        if number > MOST_GROUPS:
+            raise ValueError(
+                f"steps[{step.name}].group_by: with this step the campaign has {number} groups, more than "
+                f"{MOST_GROUPS}; make the groups larger, or cut it into several campaigns"
+            )
+
+
+def _number_of_groups(spec: CampaignSpec, step: BpsStep | ActionStep) -> int:
+    if isinstance(step, ActionStep):
+        return 1
+    match step.group_by:
+        case ByTract(tracts=tracts):
+            return len(spec.listed_tracts if tracts is None else tracts)
+        case ByDayObs(nights=nights):
+            return len(nights)
+        case Lists(lists=lists):
+            return len(lists)
+        case Chunks(ids=ids, size=size):
+            return -(-len(ids) // size)
+    return 1
 
 
 def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:
@@ -215,7 +365,7 @@ def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:
 
 
 def check_outputs(spec: CampaignSpec) -> None:
-    """Refuse two steps that write into one chain."""
+    """Refuse two steps that write into one chain, and RUN collections of too long names."""
     owner: dict[str, str] = {}
     for step in spec.steps:
         if not isinstance(step, BpsStep):
@@ -226,6 +376,14 @@ def check_outputs(spec: CampaignSpec) -> None:
                 f"steps[{step.name}].output: {output!r} is already the output of {owner[output]!r}"
             )
         owner[output] = step.name
+        number = spec.afterburner_of(step).max_submissions
+        longest = f"{output}/{longest_key(step.group_by, tracts=spec.listed_tracts)}/{number:03d}"
+        if len(longest) > LONGEST_COLLECTION:
+            raise ValueError(
+                f"steps[{step.name}].output: it would have a collection {longest} of {len(longest)} "
+                f"characters; {LONGEST_COLLECTION} fit into the names of the butler's files: shorten the "
+                "output, or the names of the step or its groups"
+            )
 
 
 def steps_before(spec: CampaignSpec, name: str) -> tuple[str, ...]:

@@ -10,15 +10,36 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from merian_campaign.domain.snapshot import Selection
-from merian_campaign.domain.spec.base import Integers, Name, Strict, expand_ranges
+from merian_campaign.domain.spec.base import (
+    MOST_IDS,
+    Integers,
+    Name,
+    Strict,
+    brief,
+    expand_ranges,
+)
 
 _NIGHT = re.compile(r"[0-9]{8}")
-_NIGHTS = re.compile(r"\s*[0-9]+\s*-\s*[0-9]{8}\s*")
+_NIGHTS = re.compile(r"\s*[0-9]{1,19}\s*-\s*[0-9]{8}\s*")
+
+
+MOST_NIGHTS: Final = 36_525
+"""Nights that one step may list."""
+
+
+_LARGEST_TRACT: Final = 2**31 - 1
+
+
+def _in_32_bits(values: tuple[int, ...]) -> tuple[int, ...]:
+    """Refuse what does not fit the columns of tracts and nights in the tracking database."""
+    if values and values[-1] > _LARGEST_TRACT:
+        raise ValueError(f"found {values[-1]}; the largest tract is {_LARGEST_TRACT}, that of 32 bits")
+    return values
 
 
 class Everything(Strict):
@@ -31,24 +52,28 @@ class ByTract(Strict):
     """One group a tract; the campaign's tracts unless the step lists its own."""
 
     kind: Annotated[Literal["tract"], Field(description="Which rule it is.")] = "tract"
-    tracts: Annotated[Integers | None, Field(description="Tracts and ranges; default: the campaign's.")] = (
-        None
-    )
+    tracts: Annotated[
+        Integers | None,
+        AfterValidator(lambda values: values if values is None else _in_32_bits(values)),
+        Field(description="Tracts and ranges; default: the campaign's."),
+    ] = None
 
 
 class Discover(Strict):
     """Tracts that the campaign's visits overlap, once those are defined."""
 
     discover: Annotated[Literal[True], Field(description="Always true.")] = True
-    min_visits: Annotated[int, Field(ge=1, description="Tracts with fewer visits are left out.")] = 1
+    min_visits: Annotated[
+        int, Field(ge=1, le=MOST_IDS, description="Tracts with fewer visits are left out.")
+    ] = 1
 
 
 def _tracts(value: object) -> object:
     if value == "discover":
         return Discover()
     if isinstance(value, str) and value.strip().isalpha():
-        raise ValueError(f'found {value!r}; write integers and "first-last" ranges, or discover')
-    return value if isinstance(value, dict | Discover) else expand_ranges(value)
+        raise ValueError(f'found {brief(value)}; write integers and "first-last" ranges, or discover')
+    return value if isinstance(value, dict | Discover) else _in_32_bits(expand_ranges(value))
 
 
 def _tracts_tag(value: object) -> str:
@@ -67,16 +92,37 @@ def _days(value: object) -> tuple[int, ...]:
     """Expand nights written as YYYYMMDD; a range runs over calendar days."""
     found: list[int] = []
     for entry in value if isinstance(value, list | tuple) else [value]:
-        range_of_nights = _NIGHTS.fullmatch(str(entry))
-        first, dash, last = str(entry).partition("-") if range_of_nights else (str(entry), "", "")
-        days = [_as_date(first)]
-        end = _as_date(last) if dash else days[0]
-        if end < days[0]:
-            raise ValueError(f"the range {entry!r} runs backwards")
-        while days[-1] < end:
-            days.append(days[-1] + timedelta(days=1))
-        found.extend(int(day.strftime("%Y%m%d")) for day in days)
+        start, end = _nights_of(entry)
+        number = (end - start).days + 1
+        if len(found) + number > MOST_NIGHTS:
+            raise ValueError(f"{brief(entry)}: more than {MOST_NIGHTS} nights, a hundred years")
+        days = (start + timedelta(days=day) for day in range(number))
+        found.extend(day.year * 10_000 + day.month * 100 + day.day for day in days)
     return expand_ranges(found)
+
+
+def _nights_of(entry: object) -> tuple[date, date]:
+    """Return the first and the last night of an entry."""
+    text = str(entry) if isinstance(entry, str | int) else repr(entry)
+    range_of_nights = _NIGHTS.fullmatch(text)
+    first, dash, last = text.partition("-") if range_of_nights else (text, "", "")
+    start = _as_date(first)
+    end = _as_date(last) if dash else start
+    if end < start:
+        raise ValueError(f"the range {entry!r} runs backwards")
+    return start, end
+
+
+def calendar_days(value: object) -> range:
+    """Return as many numbers as nights are listed; entries that are none count nothing."""
+    number = 0
+    for entry in value if isinstance(value, list | tuple) else [value]:
+        try:
+            start, end = _nights_of(entry)
+        except ValueError:
+            continue
+        number += (end - start).days + 1
+    return range(number)
 
 
 def _as_date(text: str) -> date:
@@ -86,7 +132,7 @@ def _as_date(text: str) -> date:
             raise ValueError
         return date(int(text[:4]), int(text[4:6]), int(text[6:]))
     except ValueError:
-        raise ValueError(f"found {text!r}; write a night as YYYYMMDD, e.g. 20210318") from None
+        raise ValueError(f"found {brief(text)}; write a night as YYYYMMDD, e.g. 20210318") from None
 
 
 class ByDayObs(Strict):
@@ -105,7 +151,7 @@ class Chunks(Strict):
 
     kind: Annotated[Literal["exposure", "visit"], Field(description="What is cut into chunks.")]
     ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
-    size: Annotated[int, Field(ge=1, description="Largest number of ids in one group.")]
+    size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")]
 
 
 class Lists(Strict):
@@ -123,6 +169,8 @@ class Lists(Strict):
         for name, values in self.lists.items():
             if not values:
                 raise ValueError(f"the list {name!r} is empty; give it ids or remove it")
+            if self.dimension in {"tract", "day_obs"}:
+                _in_32_bits(values)
             for value in values:
                 if value in owner:
                     raise ValueError(f"{self.dimension} {value} is in both {owner[value]!r} and {name!r}")
@@ -135,7 +183,7 @@ def _shorthand(value: object) -> object:
     if isinstance(value, str):
         if value not in {"everything", "tract"}:
             raise ValueError(
-                f"found {value!r}; write everything, tract, or a mapping with kind: "
+                f"found {brief(value)}; write everything, tract, or a mapping with kind: "
                 "tract, day_obs, exposure, visit or lists"
             )
         return {"kind": value}
@@ -223,6 +271,23 @@ def chunk_key(kind: str, values: tuple[int, ...]) -> str:
         return f"{kind}{values[0]}"
     digest = hashlib.sha256(",".join(map(str, values)).encode()).hexdigest()[:6]
     return f"{kind}{values[0]}to{values[-1]}x{digest}"
+
+
+def longest_key(
+    grouping: Everything | ByTract | ByDayObs | Chunks | Lists, *, tracts: tuple[int, ...]
+) -> str:
+    """Return a key as long as the longest that the groups of a grouping can have."""
+    match grouping:
+        case ByTract(tracts=own):
+            return f"tract{max(tracts if own is None else own, default=0)}"
+        case ByDayObs(nights=nights):
+            return f"night{nights[-1]}"
+        case Lists(lists=lists):
+            return max(lists, key=len)
+        case Chunks(kind=kind, ids=ids, size=size):
+            last = ids[-1]
+            return chunk_key(kind, (last,) if size == 1 or len(ids) == 1 else (last, last))
+    return "all"
 
 
 def where_clause(selection: Selection) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from merian_campaign.domain.spec.base import Integers, Strict
+from merian_campaign.domain.spec.base import LARGEST_ID, Integers, Strict, brief
+from merian_campaign.domain.spec.words import changed_in_quotes
 
-_NIGHTS = re.compile(r"\s*(\d{8})\s*(?:-\s*(\d{8})\s*)?")
-_FORBIDDEN = re.compile(r"['\"{}\n]")
+_NIGHTS = re.compile(r"\s*([0-9]{8})\s*(?:-\s*([0-9]{8})\s*)?")
 
 
 def _ranges(value: object) -> tuple[tuple[int, int], ...]:
@@ -18,11 +18,11 @@ def _ranges(value: object) -> tuple[tuple[int, int], ...]:
     found = []
     for entry in value if isinstance(value, list | tuple) else [value]:
         if isinstance(entry, list | tuple) and len(entry) == 2:  # noqa: PLR2004 - read back from the store
-            found.append((int(entry[0]), int(entry[1])))
+            found.append((_stored(entry[0]), _stored(entry[1])))
             continue
-        match = _NIGHTS.fullmatch(str(entry))
+        match = _NIGHTS.fullmatch(str(entry)) if isinstance(entry, str | int) else None
         if match is None:
-            raise ValueError(f'found {entry!r}; write nights as YYYYMMDD and ranges "20210318-20210401"')
+            raise ValueError(f'found {brief(entry)}; write nights as YYYYMMDD and ranges "20210318-20210401"')
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first:
             raise ValueError(f"the range {entry!r} runs backwards")
@@ -30,13 +30,22 @@ def _ranges(value: object) -> tuple[tuple[int, int], ...]:
     return tuple(sorted(found))
 
 
+def _stored(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_ID:
+        raise ValueError(f"found {brief(value)}; write nights as YYYYMMDD")
+    return value
+
+
 def _names(value: object) -> object:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: str) -> str:
-    if _FORBIDDEN.search(value):
-        raise ValueError(f"found {value!r}; quotes, braces and line breaks cannot be put into a data query")
+    if "'" in value or changed_in_quotes(value) is not None:
+        raise ValueError(
+            f"found {brief(value)}; quotes, braces, $, backslashes, backquotes, <ENV: and line breaks cannot "
+            "be put into a data query"
+        )
     return value
 
 

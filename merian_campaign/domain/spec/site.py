@@ -6,21 +6,24 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Strict, Walltime
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.spec.words import SlurmFeatures, SlurmName
 
 
 class DriverOptions(Strict):
     """What a driver's Slurm job asks for; what is left out is the cluster's default."""
 
-    partition: Annotated[str | None, Field(description="As in Slurm.")] = None
-    account: Annotated[str | None, Field(description="As in Slurm.")] = None
-    qos: Annotated[str | None, Field(description="As in Slurm.")] = None
+    partition: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    account: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    qos: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
     time: Annotated[
         Walltime, Field(description='Quoted "D-HH:MM:SS"; longer than a submission takes, queues included.')
     ] = "1-00:00:00"
-    mem_mb: Annotated[int | None, Field(ge=1, description="Memory of the driver, MiB.")] = 4096
-    cpus: Annotated[int | None, Field(ge=1, description="Cores of the driver.")] = 1
+    mem_mb: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="Memory of the driver, MiB.")] = (
+        4096
+    )
+    cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="Cores of the driver.")] = 1
     scheduler_options: Annotated[str, Field(description="More #SBATCH lines.")] = ""
     prelude: Annotated[str, Field(description="Bash text before the driver starts.")] = ""
 
@@ -28,20 +31,22 @@ class DriverOptions(Strict):
     def _check(self) -> DriverOptions:
         for line in self.scheduler_options.splitlines():
             if line.strip() and not line.startswith("#SBATCH "):
-                raise ValueError(f"scheduler_options: found {line!r}; every line begins with #SBATCH")
+                raise ValueError(f"scheduler_options: found {brief(line)}; every line begins with #SBATCH")
         return self
 
 
 class Larger(Strict):
     """Blocks to fall back on when a task's request does not fit the site's own; what is left out stays."""
 
-    mem_per_node: Annotated[int, Field(ge=1, description="GB a node.")]
-    partition: Annotated[str | None, Field(description="As in Slurm.")] = None
-    cores_per_node: Annotated[int | None, Field(ge=1, description="Cores, and workers, a node.")] = None
+    mem_per_node: Annotated[int, Field(ge=1, le=MOST_MEMORY // 1024, description="GB a node.")]
+    partition: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    cores_per_node: Annotated[
+        int | None, Field(ge=1, le=MOST_CORES, description="Cores, and workers, a node.")
+    ] = None
     walltime: Annotated[Walltime | None, Field(description='Of a block, quoted "HH:MM:SS".')] = None
-    qos: Annotated[str | None, Field(description="As in Slurm.")] = None
-    constraint: Annotated[str | None, Field(description="As in Slurm.")] = None
-    max_blocks: Annotated[int | None, Field(ge=1, description="Blocks at once.")] = None
+    qos: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    constraint: Annotated[SlurmFeatures | None, Field(description="As in Slurm.")] = None
+    max_blocks: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="Blocks at once.")] = None
 
 
 def _tuple(value: object) -> object:
@@ -62,6 +67,14 @@ class SiteOptions(Strict):
         tuple[Larger, ...],
         BeforeValidator(_tuple),
         Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
+    ] = ()
+    trusted_groups: Annotated[
+        tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*$")], ...],
+        BeforeValidator(_tuple),
+        Field(
+            description="Unix groups whose members may write the campaigns' work directories, and so run "
+            "commands as whoever ticks."
+        ),
     ] = ()
     stack: Annotated[
         Stack | None, Field(description="The LSST environment there; a campaign's own stack: goes before it.")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.spec.base import Strict, brief
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~ -]+")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_.+-]+")
@@ -50,7 +50,7 @@ class Stack(Strict):
         for line in self.setup:
             if not line.strip() or not _PLAIN.fullmatch(line):
                 raise ValueError(
-                    f"setup: found {line!r}; write what follows `setup`, e.g. lsst_distrib -t w_2022_26 "
+                    f"setup: found {brief(line)}; write what follows `setup`, e.g. lsst_distrib -t w_2022_26 "
                     "(anything else belongs into prelude:)"
                 )
         if self.environment is not None and not _ENVIRONMENT.fullmatch(self.environment):
@@ -59,7 +59,7 @@ class Stack(Strict):
             )
         for name, text in (("load", self.load or ""), ("prelude", self.prelude), *_named(self.packages)):
             if "\0" in text or (name != "prelude" and "\n" in text):
-                raise ValueError(f"{name}: found {text!r}, which no shell takes")
+                raise ValueError(f"{name}: found {brief(text)}, which no shell takes")
         return self
 
     @property

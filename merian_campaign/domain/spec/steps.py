@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
 from merian_campaign.domain.spec.actions import ACTIONS
-from merian_campaign.domain.spec.base import Name, Strict, Walltime
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
 from merian_campaign.domain.spec.selecting import Select
+from merian_campaign.domain.spec.words import (
+    Collection,
+    Label,
+    Pipeline,
+    PlainPath,
+    changed_in_quotes,
+    replaced_by_bps,
+)
 
 Scope = Literal["exposure", "visit", "global", "tract", "instrument"]
 
@@ -27,6 +35,12 @@ SCOPES: Mapping[str, Scope] = {
     "step3": "tract",
 }
 """What a selection may constrain, for the subset names of drp_pipe's DRP-Merian pipeline."""
+
+MOST_TRIES: Final = 1000
+"""Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
+
+MOST_NAMED: Final = 500
+"""Steps or collections that one step may name."""
 
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _SPATIAL = re.compile(r"(?<![\w.])(tract|patch)(?![\w])", re.IGNORECASE)
@@ -47,7 +61,7 @@ def _after(value: object) -> object:
 class After(Strict):
     """A gate: what has to be done before this step's groups are released."""
 
-    step: Annotated[str, Field(description="Name of an earlier step.")]
+    step: Annotated[str, Field(max_length=64, description="Name of an earlier step.")]
     match: Annotated[
         Literal["auto", "all"],
         Field(description="auto: the groups whose tracts, nights or visits overlap; all: every group."),
@@ -61,29 +75,45 @@ class After(Strict):
 class Resources(Strict):
     """Requests of one task; the same meaning as the BPS keys in camel case."""
 
-    memory: Annotated[int | None, Field(ge=1, description="requestMemory, MiB.")] = None
-    memory_max: Annotated[int | None, Field(ge=1, description="requestMemoryMax, MiB.")] = None
+    memory: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="requestMemory, MiB.")] = None
+    memory_max: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="requestMemoryMax, MiB.")] = (
+        None
+    )
     memory_multiplier: Annotated[
         float | None,
-        Field(gt=1, strict=False, allow_inf_nan=False, description="Instead of the afterburner's."),
+        Field(gt=1, le=1000, strict=False, allow_inf_nan=False, description="Instead of the afterburner's."),
     ] = None
-    cpus: Annotated[int | None, Field(ge=1, description="requestCpus.")] = None
+    cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="requestCpus.")] = None
     walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
 
 
 class Afterburner(Strict):
     """What may be retried, how often, and with how much more memory."""
 
-    max_attempts: Annotated[int, Field(ge=1, description="Charged attempts a quantum may have.")] = 3
-    max_submissions: Annotated[int, Field(ge=1, description="Submissions a group may have.")] = 6
+    max_attempts: Annotated[
+        int, Field(ge=1, le=MOST_TRIES, description="Charged attempts a quantum may have.")
+    ] = 3
+    max_submissions: Annotated[
+        int, Field(ge=1, le=MOST_TRIES, description="Submissions a group may have.")
+    ] = 6
     memory_multiplier: Annotated[
         float,
-        Field(gt=1, strict=False, allow_inf_nan=False, description="Of the request, at each memory failure."),
+        Field(
+            gt=1,
+            le=1000,
+            strict=False,
+            allow_inf_nan=False,
+            description="Of the request, at each memory failure.",
+        ),
     ] = 2.0
-    memory_max: Annotated[int, Field(ge=1, description="Largest request, MiB.")] = 491_520
+    memory_max: Annotated[int, Field(ge=1, le=MOST_MEMORY, description="Largest request, MiB.")] = 491_520
     workers: Annotated[
         int | None,
-        Field(ge=1, description="Workers a node when memory failed; default: the site's, divided alike."),
+        Field(
+            ge=1,
+            le=MOST_CORES,
+            description="Workers a node when memory failed; default: the site's, divided alike.",
+        ),
     ] = None
 
 
@@ -93,7 +123,10 @@ class _StepBase(Strict):
     after: Annotated[
         tuple[After, ...],
         BeforeValidator(_after),
-        Field(description="Steps that have to be done before, by name or with conditions."),
+        Field(
+            max_length=MOST_NAMED,
+            description="Steps that have to be done before, by name or with conditions.",
+        ),
     ] = ()
     priority: Annotated[
         int, Field(ge=0, le=10_000, description="Of groups that are ready, those of higher ones start first.")
@@ -103,7 +136,7 @@ class _StepBase(Strict):
 class BpsStep(_StepBase):
     """A pipeline subset run through BPS."""
 
-    pipeline: Annotated[str, Field(min_length=1, description="Pipeline file or URI, with #subset.")]
+    pipeline: Annotated[Pipeline, Field(description="Pipeline file or URI, with #subset.")]
     scope: Annotated[
         Scope | None,
         Field(description="What a selection may constrain; known for the subsets step0 ... step3."),
@@ -114,22 +147,23 @@ class BpsStep(_StepBase):
     )
     group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
-        tuple[str, ...] | None,
+        tuple[Collection, ...] | None,
         BeforeValidator(_tuple),
         Field(
-            description="Input collections or step names, instead of: all steps before it, campaign inputs."
+            max_length=MOST_NAMED,
+            description="Input collections or step names, instead of: all steps before it, campaign inputs.",
         ),
     ] = None
-    output: Annotated[str | None, Field(description="Chain for the step's outputs.")] = None
+    output: Annotated[Collection | None, Field(description="Chain for the step's outputs.")] = None
     config: Annotated[
         tuple[str, ...],
         BeforeValidator(_tuple),
         Field(description="Overrides as pipetask -c label:field=value."),
     ] = ()
     include: Annotated[
-        tuple[str, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
+        tuple[PlainPath, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
     ] = ()
-    resources: Annotated[Mapping[str, Resources], Field(description="By task label.")] = {}
+    resources: Annotated[Mapping[Label, Resources], Field(description="By task label.")] = {}
     afterburner: Annotated[Afterburner | None, Field(description="Instead of the campaign's.")] = None
     loss_budget: Annotated[
         float, Field(ge=0, lt=1, strict=False, description="Fraction of quanta that may be lost for good.")
@@ -163,16 +197,14 @@ class BpsStep(_StepBase):
         for entry in self.config:
             if not _CONFIG.fullmatch(entry):
                 raise ValueError(
-                    f"config: found {entry!r}; write label:field=value, with one = only, as pipetask wants it"
+                    f"config: found {brief(entry)}; write label:field=value, with one = only, as pipetask "
+                    "wants it"
                 )
-        if "pipeline" in self.model_fields_set and re.search(r"\s", self.pipeline):
-            raise ValueError(f"pipeline: found {self.pipeline!r}; a pipeline URI holds no white space")
-        if "{" in self.where or any("{" in entry for entry in self.config):
-            raise ValueError("where and config: braces are BPS's own marks for variables; leave them out")
-        if '"' in self.where or "\n" in self.where.strip():
-            raise ValueError(
-                "where: write it on one line, with single quotes inside (BPS puts double ones around)"
-            )
+            if (odd := replaced_by_bps(entry)) is not None:
+                raise ValueError(
+                    f"config: found {odd!r}: braces, $ and <ENV: are BPS's own marks; leave them out"
+                )
+        check_where(self.where)
         check_selection(self)
         return self
 
@@ -180,6 +212,35 @@ class BpsStep(_StepBase):
 def effective_scope(step: BpsStep) -> Scope:
     """Return the step's scope: its own, or that of its well-known subset."""
     return step.scope or SCOPES[step.subset]
+
+
+def check_where(where: str) -> None:
+    """Refuse a data query that BPS would not hand on as it is, or that reaches beyond its own parentheses.
+
+    Raises
+    ------
+    ValueError
+        Raised with what was found and what to write instead.
+    """
+    text = where.strip()
+    if '"' in text or "\n" in text:
+        raise ValueError(
+            "where: write it on one line, with single quotes inside (BPS puts double ones around)"
+        )
+    if (odd := changed_in_quotes(text)) is not None:
+        raise ValueError(
+            f"where: found {odd!r}: braces, $, <ENV:, backslashes and backquotes are marks of BPS or of the "
+            "shell; leave them out"
+        )
+    if text.count("'") % 2:
+        raise ValueError("where: a single quote without its partner")
+    depth = 0
+    for mark in re.findall(r"[()]", _QUOTED.sub("", text)):
+        depth += 1 if mark == "(" else -1
+        if depth < 0:
+            break
+    if depth:
+        raise ValueError("where: a parenthesis without its partner")
 
 
 def check_selection(step: BpsStep) -> None:
@@ -236,9 +297,9 @@ def check_selection(step: BpsStep) -> None:
 class ActionStep(_StepBase):
     """A butler action: one command that changes the repository, seen there before it is repeated."""
 
-    action: Annotated[str, Field(description="Name of the action.")]
+    action: Annotated[str, Field(max_length=64, description="Name of the action.")]
     arguments: Annotated[Mapping[str, Any], Field(description="The action's own arguments.")] = {}
-    max_submissions: Annotated[int, Field(ge=1, description="How often it may be tried.")] = 3
+    max_submissions: Annotated[int, Field(ge=1, le=MOST_TRIES, description="How often it may be tried.")] = 3
 
     @property
     def kind(self) -> Literal["action"]:

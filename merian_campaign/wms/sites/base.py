@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["LOST_WORKER", "POOL_COMMAND", "CampaignSite", "retry_cost"]
 
 POOL_COMMAND = DEFAULT_LAUNCH_CMD.replace(
-    "process_worker_pool.py", f"{sys.executable} -m merian_campaign.wms.pool", 1
+    "process_worker_pool.py", f"{sys.executable} -P -m merian_campaign.wms.pool", 1
 )
 """Parsl's command for a worker pool, with a pool that imports Parsl once instead of once a worker."""
 

@@ -19,14 +19,17 @@ from parsl.launchers.base import Launcher
 from parsl.providers.cluster_provider import ClusterProvider
 
 from merian_campaign.domain.blocks import BlockEvent, BlockLine
+from merian_campaign.domain.sbatch import directive
+from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_states import FORGOTTEN, Fate, Stage, meaning_of
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.slurm import (
     BusyError,
     RefusedBySlurmError,
-    Seen,
     UnreachableError,
     accounting,
-    cancel_all,
+    client,
     queue,
     submit_script,
 )
@@ -37,23 +40,27 @@ _LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
 _GRACE = 120.0  # seconds in which the accounting may not know yet how a job ended
 _AFTER_REFUSAL = 60.0  # seconds until a refused block is asked for again, if there are others
 _LOOK_AGAIN = 5.0  # seconds a look at the queue answers questions about lost workers
-_STATES: Mapping[str, JobState] = {
-    **dict.fromkeys(("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD"), JobState.PENDING),
-    **dict.fromkeys(("SPECIAL_EXIT", "RESV_DEL_HOLD"), JobState.PENDING),
-    **dict.fromkeys(("RUNNING", "SIGNALING", "STAGE_OUT", "RESIZING", "STOPPED"), JobState.RUNNING),
-    "SUSPENDED": JobState.HELD,
+_STAGES: Mapping[Stage, JobState] = {
+    Stage.WAITING: JobState.PENDING,
+    Stage.RUNNING: JobState.RUNNING,
+    Stage.SUSPENDED: JobState.HELD,
     # Its processes are being ended; a successor may be asked for.
-    "COMPLETING": JobState.COMPLETED,
-    "COMPLETED": JobState.COMPLETED,
-    "CANCELLED": JobState.CANCELLED,
+    Stage.ENDING: JobState.COMPLETED,
+}
+_FATES: Mapping[Fate, JobState] = {
+    Fate.COMPLETED: JobState.COMPLETED,
+    # Slurm does not hold it, and nobody told how it ended.
+    Fate.UNKNOWN: JobState.COMPLETED,
+    Fate.CANCELLED: JobState.CANCELLED,
     # None of these says anything against the next block.
-    **dict.fromkeys(("TIMEOUT", "DEADLINE", "PREEMPTED"), JobState.TIMEOUT),
+    **dict.fromkeys((Fate.WALLTIME, Fate.PREEMPTED), JobState.TIMEOUT),
 }
 
 
-def parsl_state(state: str) -> JobState:
-    """Return what Parsl calls a state of Slurm's; a word that is not known is a failure."""
-    return _STATES.get(state, JobState.FAILED)
+def parsl_state(state: str) -> JobState | None:
+    """Return what Parsl calls a state of Slurm's; None of a word that says nothing: then ask again."""
+    meaning = meaning_of(state)
+    return _FATES.get(meaning.fate, JobState.FAILED) if meaning.over else _STAGES.get(meaning.stage)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -138,7 +145,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
         self._lock = threading.RLock()
         self._submitted: dict[str, float] = {}
         self._released: set[str] = set()
-        self._seen: dict[str, Seen] = {}
+        self._seen: dict[str, SlurmJob] = {}
         self._looked = 0.0
         self._silent = False
         self._in_doubt = False
@@ -201,7 +208,8 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
     def _find_lost(self, error: UnreachableError) -> str:
         """Return the job that came of an ``sbatch`` without an answer; raise when there is none."""
         with suppress(UnreachableError):
-            found = [s.slurm_job for s in queue(self._book.name, timeout=self.cmd_timeout).values() if s.live]
+            seen = queue(self._book.name, timeout=self.cmd_timeout)
+            found = [job.job_id for job in seen.values() if not job.over]
             unknown = [job for job in found if job not in self.resources]
             if unknown:
                 return unknown[-1]
@@ -217,9 +225,9 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             return
         try:
             seen = queue(self._book.name, timeout=self.cmd_timeout)
-            unknown = [s.slurm_job for s in seen.values() if s.live and s.slurm_job not in self.resources]
+            unknown = [j.job_id for j in seen.values() if not j.over and j.job_id not in self.resources]
             if unknown:
-                cancel_all(names=(), ids=unknown, timeout=self.cmd_timeout)
+                client(timeout=self.cmd_timeout).cancel(ids=unknown)
         except UnreachableError as error:
             self._wait_before_next(error)
             raise
@@ -238,17 +246,17 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
         script = Path(self.script_dir).absolute() / f"{job_name}.{time.time():.3f}"
         asked = self._request
         directives = [
-            f"#SBATCH --job-name={self._book.name}",
-            f"#SBATCH --comment={_quoted(self._book.comment)}",
-            f"#SBATCH --output={_quoted(f'{script}.out')}",
-            "#SBATCH --open-mode=append",
-            f"#SBATCH --nodes={asked.nodes}",
-            f"#SBATCH --ntasks-per-node={tasks_per_node}",
-            f"#SBATCH --time={asked.walltime}",
+            directive("job-name", self._book.name),
+            directive("comment", self._book.comment),
+            directive("output", f"{script}.out"),
+            directive("open-mode", "append"),
+            directive("nodes", asked.nodes),
+            directive("ntasks-per-node", tasks_per_node),
+            directive("time", asked.walltime),
             *asked.directives,
         ]
         body = self.launcher(command, tasks_per_node, asked.nodes, str(self.script_dir))
-        script.write_text("\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
+        write_atomically(script, "\n".join(["#!/bin/bash", *directives, "", asked.prelude, "", body, ""]))
         return script
 
     # Looking ------------------------------------------------------------------------------------------
@@ -285,25 +293,26 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             ended = [j for j in self.resources if j not in seen and not self._known_end(j)]
             if ended:
                 known = accounting(ended, name=self._book.name, timeout=self.cmd_timeout)
-                seen |= {job: found for job, found in known.items() if not found.live}
+                seen |= {job: found for job, found in known.items() if found.over}
             for job in self.resources:
                 self._believe(job, seen.get(job))
 
     def _known_end(self, job: str) -> bool:
-        return job in self._seen and not self._seen[job].live
+        return job in self._seen and self._seen[job].over
 
-    def _believe(self, job: str, seen: Seen | None) -> None:
+    def _believe(self, job: str, seen: SlurmJob | None) -> None:
         if seen is None and not self._known_end(job):
             # Slurm answers and does not hold it: it has ended; how, the accounting may say a little later.
             self._set(job, JobState.COMPLETED)
             if time.monotonic() - self._submitted[job] < _GRACE:
                 return
-            seen = Seen(slurm_job=job, state="UNKNOWN")
+            seen = SlurmJob(job_id=job, name=self._book.name, state=FORGOTTEN)
         seen = seen or self._seen[job]
-        if seen != self._seen.get(job):
+        before = self._seen.get(job)
+        if before is None or (seen.state, seen.reason) != (before.state, before.reason):
             self._note(BlockEvent.STATE, slurm_job=job, state=seen.state, reason=seen.reason)
         self._seen[job] = seen
-        self._set(job, JobState.COMPLETED if seen.state == "UNKNOWN" else parsl_state(seen.state))
+        self._set(job, parsl_state(seen.state) or self.resources[job]["status"].state)
 
     def _set(self, job: str, state: JobState) -> None:
         # Always a new object: Parsl writes its own conclusions into the one it was given.
@@ -327,7 +336,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             return []
         with self._lock:
             try:
-                cancel_all(names=(), ids=job_ids, timeout=self.cmd_timeout)
+                client(timeout=self.cmd_timeout).cancel(ids=job_ids)
             except UnreachableError as error:
                 self._say_silent(error)
                 return [False] * len(job_ids)
@@ -338,9 +347,3 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
 
     def _note(self, event: BlockEvent, **values: Any) -> None:  # noqa: ANN401 - fields of a line
         self._book.write(BlockLine(event=event, name=self._book.name, **values))
-
-
-def _quoted(text: str) -> str:
-    """Quote a value for an ``#SBATCH`` line; ``%`` would name a part of the job in a path."""
-    safe = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{safe}"' if any(c in safe for c in ' \\"') else safe

@@ -19,6 +19,7 @@ from psutil import net_if_addrs
 
 from merian_campaign.domain.blocks import block_name
 from merian_campaign.domain.cluster import slurm_seconds
+from merian_campaign.domain.sbatch import directive
 from merian_campaign.domain.stack import FILE_VARIABLE
 from merian_campaign.wms.blocks import BlockBook
 from merian_campaign.wms.casualty import BlockView
@@ -258,14 +259,17 @@ class Slurm(CampaignSite):
         return (
             # A new block is asked for in place of a lost one; a requeued one would run beside it.
             "#SBATCH --no-requeue",
-            *(f"#SBATCH --{name}={value}" for name, value in valued.items() if value is not None),
+            *(directive(name, value) for name, value in valued.items() if value is not None),
             *exclusive,
             *self.value("scheduler_options", str, "").splitlines(),
         )
 
     def _prelude(self, cores: int | None) -> str:
         """Return bash that begins a block: our marks, the driver's paths and umask, the site's text."""
-        names = [DRIVER_MARK, SUBMISSION_MARK, "PATH", "PYTHONPATH", "LD_LIBRARY_PATH", FILE_VARIABLE]
+        names = [
+            *(DRIVER_MARK, SUBMISSION_MARK, FILE_VARIABLE),
+            *("PATH", "PYTHONPATH", "PYTHONSAFEPATH", "LD_LIBRARY_PATH"),
+        ]
         known = {name: os.environ[name] for name in names if name in os.environ}
         exports = [f"export {name}={shlex.quote(value)}" for name, value in known.items()]
         exports += [f"umask {_umask():04o}", *self._stack_again()]

@@ -14,6 +14,9 @@ from typing import Any
 from parsl.executors.errors import BadStateException
 from parsl.jobs.states import JobState, JobStatus
 
+from merian_campaign.domain.text import clean
+from merian_campaign.host.regular_files import read_tail
+
 __all__ = ["BlocksFailedError", "SubmissionRefusedError", "blocks_in_trouble", "fail_all"]
 
 _LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
@@ -87,6 +90,4 @@ def _forget_attempts(executor: Any) -> None:  # noqa: ANN401 - Parsl's executor
 
 
 def _tail(path: Path) -> str:
-    with suppress(OSError):
-        return path.read_text(errors="replace")[-_TAIL:].strip() or "nothing"
-    return "nothing that can be read"
+    return clean(read_tail(path, size=_TAIL)).strip() or "nothing"

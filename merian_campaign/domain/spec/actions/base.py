@@ -1,36 +1,20 @@
-"""What all butler actions share: strict arguments, and the command lines that a person would type."""
+"""What all butler actions share: strict arguments, and command lines as lists of words."""
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.spec.words import Collection, inert
 
-Collection = Annotated[str, Field(min_length=1, pattern=r"^[^\s,]+$")]
-Text = Annotated[str, Field(min_length=1)]
+__all__ = ["Action", "Collection", "Command", "Text", "Words", "listed"]
+
+Text = Annotated[str, Field(min_length=1), AfterValidator(inert)]
 Words = tuple[Text, ...]
 
 Command = tuple[str, ...]
-
-
-_PATTERN = re.compile(r"[\w@%+=:,./*?#\[\]~-]+")
-_SPECIAL = re.compile(r'["$`\\!]')
-
-
-def shown(command: Command) -> str:
-    """Return a command line as a person types it: glob patterns are left for the shell to expand."""
-    return " ".join(_quoted(word) for word in command)
-
-
-def _quoted(word: str) -> str:
-    if _PATTERN.fullmatch(word):
-        return word
-    # Data queries are full of single quotes.
-    return f'"{word}"' if "'" in word and not _SPECIAL.search(word) else shlex.quote(word)
 
 
 def listed(value: object) -> object:

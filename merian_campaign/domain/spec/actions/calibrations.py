@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command
+from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.spec.words import DatasetTypeName
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -23,7 +25,7 @@ class CertifyCalibrations(Action):
 
     input: Annotated[Collection, Field(description="Collection that holds the calibrations.")]
     output: Annotated[Collection, Field(description="CALIBRATION collection to certify into.")]
-    dataset_type: Annotated[str, Field(min_length=1, description="e.g. bias, flat.")]
+    dataset_type: Annotated[DatasetTypeName, Field(description="e.g. bias, flat.")]
     begin: Annotated[str, Field(description="Begin of validity, ISO 8601 in TAI, e.g. 2021-01-01T00:00:00.")]
     end: Annotated[str, Field(description="End of validity, ISO 8601 in TAI.")]
 
@@ -33,11 +35,11 @@ class CertifyCalibrations(Action):
         if isinstance(value, datetime):
             value = value.isoformat()
         if not isinstance(value, str):
-            raise ValueError(f"found {value!r}; write an ISO time in quotes")  # noqa: TRY004
+            raise ValueError(f"found {brief(value)}; write an ISO time in quotes")  # noqa: TRY004
         try:
             datetime.fromisoformat(value)
         except ValueError:
-            raise ValueError(f"found {value!r}; write an ISO time, e.g. 2021-01-01T00:00:00") from None
+            raise ValueError(f"found {brief(value)}; write an ISO time, e.g. 2021-01-01T00:00:00") from None
         return value
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:

@@ -6,8 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
+from merian_campaign.domain.shell import ShellPattern
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command, Text, Words, listed
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS
+from merian_campaign.domain.spec.words import VARIABLE_PATTERN, DatasetTypeName
 
 Transfer = Annotated[
     Literal["auto", "link", "symlink", "hardlink", "copy", "relsymlink", "direct"],
@@ -21,13 +24,15 @@ class ReferenceCatalogue(Action):
 
     PATHS: ClassVar[tuple[str, ...]] = ("shards", "table")
 
-    name: Annotated[Text, Field(description="Dataset type, e.g. gaia_dr2_20200414.")]
+    name: Annotated[DatasetTypeName, Field(description="Dataset type, e.g. gaia_dr2_20200414.")]
     shards: Annotated[Text, Field(description="Folder of shards, files named by trixel: 147456.fits.")]
     table: Annotated[Text, Field(description="The table of files to write (.ecsv).")]
     collection: Annotated[Collection, Field(description="RUN to ingest into.")] = "refcats/gen2"
-    storage_class: Annotated[Text, Field(description="Of the dataset type.")] = "SimpleCatalog"
+    storage_class: Annotated[
+        str, Field(max_length=64, pattern=VARIABLE_PATTERN, description="Of the dataset type.")
+    ] = "SimpleCatalog"
     dimension: Annotated[
-        str, Field(pattern=r"^(htm|healpix)[0-9]+$", description="Pixels that its files are named by.")
+        str, Field(pattern=r"^(htm|healpix)[0-9]{1,2}$", description="Pixels that its files are named by.")
     ] = "htm7"
     transfer: Transfer = "link"
 
@@ -79,12 +84,15 @@ class IngestRaws(Action):
     run: Annotated[
         Collection | None, Field(description="RUN they go to; default: the instrument's, e.g. DECam/raw/all.")
     ] = None
-    processes: Annotated[int, Field(ge=1, description="Processes that read headers.")] = 1
-    allow_failures: Annotated[int, Field(ge=0, description="So many files may be unreadable.")] = 0
+    processes: Annotated[int, Field(ge=1, le=MOST_CORES, description="Processes that read headers.")] = 1
+    allow_failures: Annotated[
+        int, Field(ge=0, le=MOST_IDS, description="So many files may be unreadable.")
+    ] = 0
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
         """Return the command line, patterns as they are."""
-        return (self.command(repository=repository, files=self.files),)
+        patterns = tuple(ShellPattern(pattern) for pattern in self.files)
+        return (self.command(repository=repository, files=patterns),)
 
     def command(self, *, repository: str, files: tuple[str, ...]) -> Command:
         """Return the command line for these files."""

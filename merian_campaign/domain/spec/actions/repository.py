@@ -8,6 +8,8 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from merian_campaign.domain.spec.actions.base import Action, Command, Text, Words, listed
+from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.spec.words import SkymapName
 
 _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -15,7 +17,7 @@ _CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 def _class_name(value: str) -> str:
     if not _CLASS.fullmatch(value):
         raise ValueError(
-            f"found {value!r}; write the class's full name, e.g. lsst.obs.decam.DarkEnergyCamera"
+            f"found {brief(value)}; write the class's full name, e.g. lsst.obs.decam.DarkEnergyCamera"
         )
     return value
 
@@ -42,7 +44,12 @@ class Create(Action):
         Field(description="YAML with registry.db, for one on PostgreSQL; empty or left out: SQLite."),
     ] = None
     group_writable: Annotated[
-        bool, Field(description="All of the group may write: chmod ug+rw,g+s and umask 2.")
+        bool,
+        Field(
+            description="All of the group may write, submissions too: chmod ug+rw,g+s, and a umask that "
+            "leaves the group its bits. A group that is not the user's own has to be one of the site's "
+            "trusted_groups."
+        ),
     ] = False
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
@@ -83,7 +90,7 @@ class RegisterSkymap(Action):
 
     PATHS: ClassVar[tuple[str, ...]] = ("config_file",)
 
-    name: Annotated[Text, Field(description="Name of the sky map, e.g. decam_rings_v1.")]
+    name: Annotated[SkymapName, Field(description="Name of the sky map, e.g. decam_rings_v1.")]
     config_file: Annotated[Text | None, Field(description="Configuration file, as -C.")] = None
     config: Annotated[
         Words, BeforeValidator(listed), Field(description="Overrides as field=value, as -c.")

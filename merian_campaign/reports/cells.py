@@ -1,0 +1,57 @@
+"""Text for tables and reports: the one way from a text that may come from outside to what rich renders.
+
+`rich` reads markup in plain strings and lets control characters of a `~rich.text.Text` through; here neither
+happens. The linter refuses `rich.text.Text` everywhere else (``banned-api`` in ``pyproject.toml``), and the
+console of `merian_campaign.cli.output` cleans what it writes once more.
+"""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from merian_campaign.domain.text import clean, one_line
+
+__all__ = ["joined", "line", "paragraph"]
+
+_LONGEST_LINE = 2000
+_LONGEST_PARAGRAPH = 20_000
+_TAB = 4
+
+
+def line(text: str, style: str = "", *, fit: bool = False) -> Text:
+    """Return text as one line of inert words.
+
+    Parameters
+    ----------
+    text : `str`
+        From anywhere. Newlines, tabs and runs of blanks become one blank.
+    style : `str`, optional
+        Ours, e.g. ``bold red``.
+    fit : `bool`, optional
+        Whether what does not fit the width is cut with an ellipsis rather than folded.
+    """
+    return _made(one_line(text, limit=_LONGEST_LINE), style, fit=fit)
+
+
+def paragraph(text: str, style: str = "") -> Text:
+    """Return text of several lines, inert; tabs are expanded."""
+    lines = clean(text, limit=_LONGEST_PARAGRAPH).expandtabs(_TAB).split("\n")
+    return _made("\n".join(found.rstrip() for found in lines).strip("\n"), style)
+
+
+def joined(*parts: str | tuple[str, str]) -> Text:
+    """Return pieces, each with its style or without, as one line; blanks at their ends stay."""
+    whole = Text()
+    for part in parts:
+        text, style = (part, "") if isinstance(part, str) else part
+        # Blanks between pieces are ours and stay; white space inside a piece is made one blank each.
+        ahead = text[: len(text) - len(text.lstrip(" "))]
+        behind = text[len(text.rstrip(" ")) :] if text.strip(" ") else ""
+        whole.append(f"{ahead}{one_line(text, limit=_LONGEST_LINE)}{behind}", style)
+    return whole
+
+
+def _made(text: str, style: str, *, fit: bool = False) -> Text:
+    if fit:
+        return Text(text, style=style, overflow="ellipsis", no_wrap=True)
+    return Text(text, style=style)

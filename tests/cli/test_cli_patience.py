@@ -1,0 +1,40 @@
+"""What `run` waits for, and how long."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from merian_campaign.cli.live import Patience
+from merian_campaign.domain.errors import BadInputError, UnavailableError
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/work/x")
+
+
+def test_what_was_never_there_is_not_waited_for() -> None:
+    with pytest.raises(OSError, match="No space left"):
+        Patience(interval=2).with_(FULL)
+
+
+def test_what_ran_out_is_waited_for_longer_each_time() -> None:
+    patience = Patience(interval=2)
+    patience.regained()
+    waits = []
+    for _ in range(12):
+        assert patience.with_(FULL).startswith("/work/x: No space left on device; free space")
+        waits.append(patience.seconds)
+    assert waits[:4] == [2, 4, 8, 16]
+    assert waits[-1] == 300
+    patience.regained()
+    assert not patience.lost
+    assert patience.with_(UnavailableError("the database does not answer")) == "the database does not answer"
+    assert patience.seconds == 2
+
+
+def test_other_errors_are_not_waited_for() -> None:
+    patience = Patience(interval=2)
+    patience.regained()
+    for error in (BadInputError("no such campaign"), BrokenPipeError(errno.EPIPE, "Broken pipe")):
+        with pytest.raises(type(error)):
+            patience.with_(error)
