@@ -19,7 +19,7 @@ PYTHON ?= $(shell \
 	done)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slurm slurm-up slurm-down lint bench soak dist dist-test clean lock
+.PHONY: help demo test test-slurm slurm-up slurm-down lint docs bench soak dist dist-test clean lock
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,12 @@ slurm-up: $(BIN)/.installed  ## start a Slurm cluster on this machine, to play w
 slurm-down: $(BIN)/.installed  ## end it; nothing stays behind
 	@$(SLURM) down
 
-lint: $(BIN)/.installed  ## ruff, mypy --strict, import-linter contracts
+docs: $(BIN)/.installed  ## the documentation as web pages, in build/docs
+	@mkdir -p $(BUILD)
+	$(BIN)/sphinx-build -q -W --keep-going -n -d $(BUILD)/docs-pages docs $(BUILD)/docs
+	@echo "$(BUILD)/docs/index.html"
+
+lint: $(BIN)/.installed docs  ## ruff, mypy --strict, import-linter contracts, the documentation without a warning
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

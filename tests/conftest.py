@@ -25,6 +25,7 @@ SHARED = {
     "tests/e2e/test_same_outputs.py": "demo",
     "tests/demo/test_chain.py": "demo",
     "tests/demo/test_faults.py": "demo",
+    "tests/docs/": "docs",
 }
 """Tests that share what takes long to make (a cluster, a finished demo), and so a worker, by their path."""
 

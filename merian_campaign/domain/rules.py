@@ -41,8 +41,8 @@ class FailureRule(Strict):
         Field(description="Anywhere in the name of the exception's class or a base of it."),
     ] = None
     message: Annotated[Pattern | None, Field(description="Anywhere in the exception's message.")] = None
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Annotated[int | None, Field(description="Of the process.")] = None
+    signal: Annotated[int | None, Field(description="Number of the signal that ended the process.")] = None
     verdict: Annotated[Verdict, Field(strict=False, description="What it means.")]
     note: Annotated[str, Field(description="For the person who reads the verdict.")] = ""
 
@@ -58,7 +58,9 @@ class FailureRules(Strict):
     """A file of rules."""
 
     rules: Annotated[
-        tuple[FailureRule, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+        tuple[FailureRule, ...],
+        BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+        Field(description="The first that matches wins."),
     ]
 
 

@@ -167,11 +167,6 @@ def test_the_view_others_build_on(given: Given, sql: Connection) -> None:
     assert comments == [(30, 30)]
 
 
-def test_the_readme_explains_every_column() -> None:
-    readme = (Path(room.__file__).parent / "README.md").read_text()
-    assert [name for name in VIEW if f"`{name}`" not in readme] == []
-
-
 @pytest.mark.parametrize("table", list(schema.metadata.tables))
 def test_states_are_checked(url: str, table: str) -> None:
     """Every column with a state or verdict refuses words that are none."""

@@ -20,7 +20,7 @@ TIGER = Path(__file__).parents[2] / "site" / "tiger.yaml"
 UPSTREAM = "lsst.ctrl.bps.parsl.sites.princeton.Tiger"
 OPTION = re.compile(r"^#SBATCH --([a-z-]+)(?:=(.*))?$", re.MULTILINE)
 OF_ONES_OWN = {"job-name", "comment", "output", "error", "open-mode", "no-requeue"}
-"""Names and places; what happens to a block that is requeued (see the README of the package)."""
+"""Names and places; what happens to a block that is requeued (see docs/wms.md)."""
 
 
 @pytest.fixture

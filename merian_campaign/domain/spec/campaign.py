@@ -107,7 +107,7 @@ class CampaignSpec(Strict):
     """A campaign: repository, collections, site, and the steps in order."""
 
     campaign: Annotated[Name, Field(description="Unique name of the campaign.")]
-    description: str = ""
+    description: Annotated[str, Field(description="For people.")] = ""
     butler: Annotated[PlainPath, Field(description="Butler repository.")]
     instrument: Annotated[InstrumentName, Field(description="Short name, e.g. DECam.")]
     skymap: Annotated[SkymapName | None, Field(description="Sky map of the tract steps.")] = None
@@ -119,7 +119,7 @@ class CampaignSpec(Strict):
     stack: Annotated[
         Stack | None, Field(description="The LSST environment; key by key before the site's own.")
     ] = None
-    collections: Collections
+    collections: Annotated[Collections, Field(description="Outputs, and what every step reads.")]
     include: Annotated[
         tuple[PlainPath, ...],
         BeforeValidator(_tuple),
@@ -144,13 +144,17 @@ class CampaignSpec(Strict):
         Tracts,
         Field(description='Tracts and "first-last" ranges; or discover: those that the visits overlap.'),
     ] = ()
-    limits: Limits = Limits()
-    afterburner: Afterburner = Afterburner()
+    limits: Annotated[Limits, Field(description="How much may be under way at once.")] = Limits()
+    afterburner: Annotated[Afterburner, Field(description="What is retried, and how.")] = Afterburner()
     memory_guard: Annotated[
         Literal["none", "address_space"],
         Field(description="address_space: hold each BPS job to its request by ulimit -v (stock service)."),
     ] = "none"
-    steps: Annotated[tuple[Step, ...], BeforeValidator(_steps), Field(min_length=1, max_length=MOST_STEPS)]
+    steps: Annotated[
+        tuple[Step, ...],
+        BeforeValidator(_steps),
+        Field(min_length=1, max_length=MOST_STEPS, description="In order."),
+    ]
 
     @model_validator(mode="before")
     @classmethod

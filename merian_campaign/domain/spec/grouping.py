@@ -45,13 +45,13 @@ def _in_32_bits(values: tuple[int, ...]) -> tuple[int, ...]:
 class Everything(Strict):
     """One group that takes all the step's query selects."""
 
-    kind: Literal["everything"] = "everything"
+    kind: Annotated[Literal["everything"], Field(description="Which rule it is.")] = "everything"
 
 
 class ByTract(Strict):
     """One group a tract; the campaign's tracts unless the step lists its own."""
 
-    kind: Literal["tract"] = "tract"
+    kind: Annotated[Literal["tract"], Field(description="Which rule it is.")] = "tract"
     tracts: Annotated[
         Integers | None,
         AfterValidator(lambda values: values if values is None else _in_32_bits(values)),
@@ -62,7 +62,7 @@ class ByTract(Strict):
 class Discover(Strict):
     """Tracts that the campaign's visits overlap, once those are defined."""
 
-    discover: Literal[True] = True
+    discover: Annotated[Literal[True], Field(description="Always true.")] = True
     min_visits: Annotated[
         int, Field(ge=1, le=MOST_IDS, description="Tracts with fewer visits are left out.")
     ] = 1
@@ -138,7 +138,7 @@ def _as_date(text: str) -> date:
 class ByDayObs(Strict):
     """One group an observing night."""
 
-    kind: Literal["day_obs"] = "day_obs"
+    kind: Annotated[Literal["day_obs"], Field(description="Which rule it is.")] = "day_obs"
     nights: Annotated[
         tuple[int, ...],
         BeforeValidator(_days),
@@ -149,7 +149,7 @@ class ByDayObs(Strict):
 class Chunks(Strict):
     """Groups of at most ``size`` exposures or visits, in ascending order of their ids."""
 
-    kind: Literal["exposure", "visit"]
+    kind: Annotated[Literal["exposure", "visit"], Field(description="What is cut into chunks.")]
     ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
     size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")]
 
@@ -157,9 +157,11 @@ class Chunks(Strict):
 class Lists(Strict):
     """Groups with names, each an explicit list of ids of one dimension."""
 
-    kind: Literal["lists"] = "lists"
-    dimension: Literal["exposure", "visit", "tract", "day_obs"]
-    lists: Annotated[Mapping[Name, Integers], Field(min_length=1)]
+    kind: Annotated[Literal["lists"], Field(description="Which rule it is.")] = "lists"
+    dimension: Annotated[
+        Literal["exposure", "visit", "tract", "day_obs"], Field(description="What the lists are of.")
+    ]
+    lists: Annotated[Mapping[Name, Integers], Field(min_length=1, description="Ids and ranges by name.")]
 
     @model_validator(mode="after")
     def _check(self) -> Lists:

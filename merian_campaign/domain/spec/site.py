@@ -14,9 +14,9 @@ from merian_campaign.domain.spec.words import SlurmFeatures, SlurmName
 class DriverOptions(Strict):
     """What a driver's Slurm job asks for; what is left out is the cluster's default."""
 
-    partition: SlurmName | None = None
-    account: SlurmName | None = None
-    qos: SlurmName | None = None
+    partition: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    account: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    qos: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
     time: Annotated[
         Walltime, Field(description='Quoted "D-HH:MM:SS"; longer than a submission takes, queues included.')
     ] = "1-00:00:00"
@@ -39,12 +39,14 @@ class Larger(Strict):
     """Blocks to fall back on when a task's request does not fit the site's own; what is left out stays."""
 
     mem_per_node: Annotated[int, Field(ge=1, le=MOST_MEMORY // 1024, description="GB a node.")]
-    partition: SlurmName | None = None
-    cores_per_node: Annotated[int | None, Field(ge=1, le=MOST_CORES)] = None
-    walltime: Walltime | None = None
-    qos: SlurmName | None = None
-    constraint: SlurmFeatures | None = None
-    max_blocks: Annotated[int | None, Field(ge=1, le=MOST_CORES)] = None
+    partition: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    cores_per_node: Annotated[
+        int | None, Field(ge=1, le=MOST_CORES, description="Cores, and workers, a node.")
+    ] = None
+    walltime: Annotated[Walltime | None, Field(description='Of a block, quoted "HH:MM:SS".')] = None
+    qos: Annotated[SlurmName | None, Field(description="As in Slurm.")] = None
+    constraint: Annotated[SlurmFeatures | None, Field(description="As in Slurm.")] = None
+    max_blocks: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="Blocks at once.")] = None
 
 
 def _tuple(value: object) -> object:
@@ -58,7 +60,9 @@ class SiteOptions(Strict):
         Literal["process", "slurm"],
         Field(description="process: on the host of the tick; slurm: a job of its own."),
     ] = "process"
-    driver_options: DriverOptions = DriverOptions()
+    driver_options: Annotated[
+        DriverOptions, Field(description="With driver: slurm, what its job asks for.")
+    ] = DriverOptions()
     larger: Annotated[
         tuple[Larger, ...],
         BeforeValidator(_tuple),

@@ -79,7 +79,10 @@ class Resources(Strict):
     memory_max: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="requestMemoryMax, MiB.")] = (
         None
     )
-    memory_multiplier: Annotated[float | None, Field(gt=1, le=1000, strict=False, allow_inf_nan=False)] = None
+    memory_multiplier: Annotated[
+        float | None,
+        Field(gt=1, le=1000, strict=False, allow_inf_nan=False, description="Instead of the afterburner's."),
+    ] = None
     cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="requestCpus.")] = None
     walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
 
@@ -93,7 +96,16 @@ class Afterburner(Strict):
     max_submissions: Annotated[
         int, Field(ge=1, le=MOST_TRIES, description="Submissions a group may have.")
     ] = 6
-    memory_multiplier: Annotated[float, Field(gt=1, le=1000, strict=False, allow_inf_nan=False)] = 2.0
+    memory_multiplier: Annotated[
+        float,
+        Field(
+            gt=1,
+            le=1000,
+            strict=False,
+            allow_inf_nan=False,
+            description="Of the request, at each memory failure.",
+        ),
+    ] = 2.0
     memory_max: Annotated[int, Field(ge=1, le=MOST_MEMORY, description="Largest request, MiB.")] = 491_520
     workers: Annotated[
         int | None,
@@ -106,9 +118,16 @@ class Afterburner(Strict):
 
 
 class _StepBase(Strict):
-    name: Name
-    description: str = ""
-    after: Annotated[tuple[After, ...], BeforeValidator(_after), Field(max_length=MOST_NAMED)] = ()
+    name: Annotated[Name, Field(description="Unique in the file; part of collections and folders.")]
+    description: Annotated[str, Field(description="For people.")] = ""
+    after: Annotated[
+        tuple[After, ...],
+        BeforeValidator(_after),
+        Field(
+            max_length=MOST_NAMED,
+            description="Steps that have to be done before, by name or with conditions.",
+        ),
+    ] = ()
     priority: Annotated[
         int, Field(ge=0, le=10_000, description="Of groups that are ready, those of higher ones start first.")
     ] = 0
@@ -126,7 +145,7 @@ class BpsStep(_StepBase):
     select: Annotated[Select, Field(description="Exposures by what the registry knows; added to where.")] = (
         Select()
     )
-    group_by: Grouping = Everything()
+    group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
         tuple[Collection, ...] | None,
         BeforeValidator(_tuple),

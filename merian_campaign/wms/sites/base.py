@@ -72,7 +72,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
 
     Notes
     -----
-    Keys of every site are documented in the README of this package.
+    Keys of every site are documented in ``docs/wms.md``.
     """
 
     label = "campaign"

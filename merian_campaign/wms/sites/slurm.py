@@ -102,7 +102,7 @@ class StepLauncher(Launcher):  # type: ignore[misc]
 
 
 class Slurm(CampaignSite):
-    """Workers in Slurm jobs; the keys are in the README of this package."""
+    """Workers in Slurm jobs; the keys are in ``docs/wms.md``."""
 
     label = "slurm"
     strategy_seconds = 1.0

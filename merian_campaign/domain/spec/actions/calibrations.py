@@ -55,8 +55,11 @@ class CertifyCalibrations(Action):
 class CollectionChain(Action):
     """``butler collection-chain``: define a CHAINED collection."""
 
-    parent: Collection
-    children: Annotated[tuple[Collection, ...], Field(min_length=1, strict=False)]
+    parent: Annotated[Collection, Field(description="The chain to define.")]
+    children: Annotated[
+        tuple[Collection, ...],
+        Field(min_length=1, strict=False, description="What it shows, searched in this order."),
+    ]
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
         """Return the command line."""

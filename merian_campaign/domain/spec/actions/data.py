@@ -28,8 +28,12 @@ class ReferenceCatalogue(Action):
     shards: Annotated[Text, Field(description="Folder of shards, files named by trixel: 147456.fits.")]
     table: Annotated[Text, Field(description="The table of files to write (.ecsv).")]
     collection: Annotated[Collection, Field(description="RUN to ingest into.")] = "refcats/gen2"
-    storage_class: Annotated[str, Field(max_length=64, pattern=VARIABLE_PATTERN)] = "SimpleCatalog"
-    dimension: Annotated[str, Field(pattern=r"^(htm|healpix)[0-9]{1,2}$")] = "htm7"
+    storage_class: Annotated[
+        str, Field(max_length=64, pattern=VARIABLE_PATTERN, description="Of the dataset type.")
+    ] = "SimpleCatalog"
+    dimension: Annotated[
+        str, Field(pattern=r"^(htm|healpix)[0-9]{1,2}$", description="Pixels that its files are named by.")
+    ] = "htm7"
     transfer: Transfer = "link"
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:
@@ -50,7 +54,9 @@ class TransferDatasets(Action):
     PATHS: ClassVar[tuple[str, ...]] = ("source",)
 
     source: Annotated[Text, Field(description="The other repository.")]
-    collections: Annotated[tuple[Collection, ...], BeforeValidator(listed), Field(min_length=1)]
+    collections: Annotated[
+        tuple[Collection, ...], BeforeValidator(listed), Field(min_length=1, description="Of the other one.")
+    ]
     dataset_types: Annotated[Words, BeforeValidator(listed), Field(description="Default: all.")] = ()
     transfer: Transfer = "link"
 

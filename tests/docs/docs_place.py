@@ -1,0 +1,102 @@
+"""A reader's folder: the files of the checkout, a repository, and the demo's campaign, one failed quantum."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = Path(sys.executable).with_name("merian-campaign")
+GROUP = ("step3", "tract9814")
+
+_FAILED = """
+    WITH one AS (
+        SELECT g.id FROM "group" AS g JOIN campaign AS c ON c.id = g.campaign_id
+        WHERE c.name = 'demo' AND g.step = %(step)s AND g.key = %(key)s
+    ), sent AS (
+        INSERT INTO submission (group_id, number, state, outcome, directory, remedy, created_at, finished_at)
+        SELECT id, 1, 'finished', 'partial', %(folder)s, '{"memory_mb": {}, "workers": null}', now(), now()
+        FROM one RETURNING id, group_id
+    )
+    INSERT INTO quantum (group_id, task, data_id, tract, patch, state, attempts, charged_attempts, verdict,
+                         evidence, log_path, state_submission_id, submission_id, updated_at)
+    SELECT group_id, 'deblend', 'patch=1, tract=9814', 9814, 1, 'failed', 1, 1, 'algorithm',
+           'the task says that a retry cannot help', %(log)s, id, id, now() FROM sent
+"""
+_AS_IT_WAS = """
+    UPDATE campaign SET state = 'paused' WHERE name = 'demo';
+    UPDATE "group" SET state = 'needs_review', accepted = false WHERE step = 'step3' AND key = 'tract9814';
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where commands of the documentation are typed."""
+
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("MERIAN_CAMPAIGN")}
+        return {
+            **kept,
+            "PATH": f"{PROGRAM.parent}{os.pathsep}{kept['PATH']}",
+            "MERIAN_CAMPAIGN_HOME": str(self.folder / "home"),
+            "DEMO_DIR": str(self.folder / "build" / "demo"),
+        }
+
+    def type(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run the console script here."""
+        return subprocess.run(
+            [str(PROGRAM), *words],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def sql(self, statement: str, values: dict[str, str] | None = None) -> list[tuple[object, ...]]:
+        """Run statements in the tracking database; return the rows of the last one."""
+        with closing(psycopg2.connect(self.url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    @property
+    def url(self) -> str:
+        file = self.folder / "url"
+        if not file.exists():
+            done = self.type("db", "url")
+            assert done.returncode == 0, done.stderr
+            file.write_text(done.stdout.strip().replace("postgresql+psycopg2://", "postgresql://"))
+        return file.read_text()
+
+    def fill(self) -> None:
+        """Make the repository, apply the campaign, put one failed quantum on record."""
+        from merian_campaign.demo.repository import create_repository  # noqa: PLC0415 - imports lsst
+
+        create_repository(self.folder / "build" / "demo")
+        done = self.type("apply", "campaign/demo.yaml")
+        assert done.returncode == 0, done.stderr
+        log = self.folder / "deblend.log"
+        log.write_text("InjectedAlgorithmError\n")
+        step, key = GROUP
+        self.sql(_FAILED, {"step": step, "key": key, "folder": str(self.folder), "log": str(log)})
+        self.as_it_was()
+
+    def as_it_was(self) -> None:
+        """Undo what commands on the campaign have done; it is paused, so that none starts anything."""
+        self.sql(_AS_IT_WAS)
+
+
+def make_place(folder: Path) -> Place:
+    for name in ("campaign", "bps_configs", "site", "merian_campaign"):
+        (folder / name).symlink_to(ROOT / name)
+    return Place(folder)
