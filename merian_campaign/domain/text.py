@@ -58,7 +58,7 @@ def clean(text: str, *, limit: int = LONGEST) -> str:
         Encodes as UTF-8. Cleaning it again changes nothing.
     """
     if len(text) <= limit and text.isprintable():
-        return text  # nearly all there is; nothing active is printable
+        return redact(text)  # nearly all there is; nothing active is printable
     # Bounded first: what is spelled out grows.
     short = redact(text if len(text) <= limit else _without_middle(text, limit))
     return _ACTIVE.sub(_spelled, short.replace("\r\n", "\n"))
