@@ -20,9 +20,9 @@ def main() -> None:
         from merian_campaign.cli import app  # noqa: PLC0415 - may not be possible
     except ModuleNotFoundError as missing:
         from merian_campaign.domain.text import clean  # noqa: PLC0415
-        from merian_campaign.middleware import importable  # noqa: PLC0415
+        from merian_campaign.middleware import import_check  # noqa: PLC0415
 
-        sys.exit(importable.main() or clean(f"merian-campaign: {missing}"))
+        sys.exit(import_check.main() or clean(f"merian-campaign: {missing}"))
     app.main()
 
 

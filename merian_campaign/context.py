@@ -18,9 +18,9 @@ from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.importing import StackReport
     from merian_campaign.domain.preflight import Finding
     from merian_campaign.domain.records import Claim
+    from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.housekeeping import Housekeeping
-    from merian_campaign.services.ports import Store, Work
-    from merian_campaign.services.settings import CampaignSettings, Surroundings
+    from merian_campaign.services.ports import Store, SubmissionRunner
+    from merian_campaign.services.runtime import CampaignSettings, Runtime
     from merian_campaign.services.tick import Tick
     from merian_campaign.services.transfer import Export
-    from merian_campaign.store.read import Reader
+    from merian_campaign.store.reader import Reader
 
 
 def _now() -> datetime:
@@ -45,7 +45,7 @@ def quantum_wrapper() -> str:
 
 
 @dataclass(frozen=True)
-class Context:
+class CommandContext:
     """What a command works with; everything heavy is made when it is first asked for.
 
     Parameters
@@ -72,13 +72,13 @@ class Context:
         return open_reader()
 
     @cached_property
-    def around(self) -> Surroundings:
+    def runtime(self) -> Runtime:
         """Where things lie and who asks."""
-        from merian_campaign.services.settings import Surroundings  # noqa: PLC0415
+        from merian_campaign.services.runtime import Runtime  # noqa: PLC0415
         from merian_campaign.store.server import home_directory  # noqa: PLC0415
 
         host = os.uname().nodename
-        return Surroundings(
+        return Runtime(
             root=str(home_directory(self.environ) / "submissions"),
             quantum_wrapper=quantum_wrapper(),
             actor=one_line(f"{getpass.getuser()}@{host}"),
@@ -99,7 +99,7 @@ class Context:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             registry=ButlerRegistry(environ=self.environ),
-            around=self.around,
+            runtime=self.runtime,
             settings_of=settings_of,
         )
 
@@ -120,13 +120,13 @@ class Context:
             store=self.store,
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
-            around=self.around,
+            runtime=self.runtime,
             trusted_by=_trusted_by,
         )
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
         """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""
-        from merian_campaign.middleware.housekeeping import ButlerHousekeeping  # noqa: PLC0415
+        from merian_campaign.middleware.butler_collections import ButlerHousekeeping  # noqa: PLC0415
         from merian_campaign.services.housekeeping import Housekeeping  # noqa: PLC0415
         from merian_campaign.store.locks import repository_key  # noqa: PLC0415
 
@@ -134,20 +134,20 @@ class Context:
             store=self.store,
             collections_of=ButlerHousekeeping,
             same_place=lambda one, other: repository_key(one) == repository_key(other),
-            around=self.around,
+            runtime=self.runtime,
             tell=tell,
         )
 
     def export(self, *, tell: Callable[[str], None]) -> Export:
         """Return what exports campaigns; ``tell`` is told how far it is."""
-        from merian_campaign.middleware.exporting import ButlerExport, versions  # noqa: PLC0415
+        from merian_campaign.middleware.butler_export import ButlerExport, versions  # noqa: PLC0415
         from merian_campaign.services.transfer import Export  # noqa: PLC0415
 
         return Export(
             store=self.store,
             open_source=ButlerExport.opened,
             versions=versions,
-            around=self.around,
+            runtime=self.runtime,
             tell=tell,
         )
 
@@ -163,7 +163,7 @@ class Context:
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
-        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
@@ -179,7 +179,7 @@ class Context:
         loaded = self.load(file, wms=wms, site=site)
         return apply_campaign(
             store=self.store,
-            around=self.around,
+            runtime=self.runtime,
             spec=loaded.spec,
             file=str(loaded.path),
             text=loaded.text,
@@ -189,16 +189,16 @@ class Context:
 
     def preflight(self, spec: CampaignSpec, *, progress: Callable[[str], None]) -> tuple[Finding, ...]:
         """Look for what would make a campaign's submissions fail; nothing is made or changed."""
-        from merian_campaign.middleware.inquiry import Inquiry  # noqa: PLC0415
-        from merian_campaign.middleware.premises import host_facts  # noqa: PLC0415
+        from merian_campaign.middleware.butler_queries import ButlerQueries  # noqa: PLC0415
+        from merian_campaign.middleware.host_facts import host_facts  # noqa: PLC0415
         from merian_campaign.services.preflight import Preflight  # noqa: PLC0415
 
         look = Preflight(
             open_store=self._store_if_any,
-            inquire=Inquiry.of,
+            inquire=ButlerQueries.of,
             look_at_host=partial(host_facts, environ=self.environ),
             scheduler=self.scheduler,
-            root=self.around.root,
+            root=self.runtime.root,
             progress=progress,
         )
         return look.run(spec, settings_of(spec))
@@ -247,22 +247,22 @@ class Context:
 
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
-        from merian_campaign.domain.applied import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
-        from merian_campaign.middleware.actions import share_with_group  # noqa: PLC0415
+        from merian_campaign.middleware.actions.perform import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.processes import identity  # noqa: PLC0415
-        from merian_campaign.middleware.warm_run import Target  # noqa: PLC0415
-        from merian_campaign.middleware.work import SubmissionWork  # noqa: PLC0415
-        from merian_campaign.services.drive import drive  # noqa: PLC0415
+        from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
+        from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
+        from merian_campaign.services.driver_loop import drive  # noqa: PLC0415
         from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
-        def make_work(claim: Claim) -> Work:
+        def make_work(claim: Claim) -> SubmissionRunner:
             spec = applied_spec(claim.campaign)
             step = spec.step(claim.group.step)
             chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.
             share_with_group(spec.butler)
-            return SubmissionWork(
+            return SubmissionRun(
                 directory=claim.submission.directory,
                 epoch=claim.epoch,
                 target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
@@ -285,14 +285,14 @@ class Context:
 
 def check_stack() -> StackReport:
     """Return what this Python has of all that is needed."""
-    from merian_campaign.middleware.importable import report  # noqa: PLC0415
+    from merian_campaign.middleware.import_check import report  # noqa: PLC0415
 
     return report()
 
 
 def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], None]) -> int:
     """Run a command of this package in a stack; return its exit code. ``tell`` is told how it is set up."""
-    from merian_campaign.domain.stack import prelude  # noqa: PLC0415
+    from merian_campaign.domain.stack_setup import prelude  # noqa: PLC0415
     from merian_campaign.middleware.drivers import in_stack  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
@@ -325,13 +325,13 @@ def _changes_allowed(spec: CampaignSpec) -> bool:
 def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
     """Run a submission's rendered file through our WMS service, stages warm; return its exit code."""
     from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
-    from merian_campaign.middleware import warm_run  # noqa: PLC0415
+    from merian_campaign.middleware import submit_in_process  # noqa: PLC0415
     from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server import prepared_url  # noqa: PLC0415
 
-    return warm_run.submit_warm(
+    return submit_in_process.submit_warm(
         SubmissionPaths(directory=directory),
-        target=warm_run.Target(repository=repository, run=run, chain=chain),
+        target=submit_in_process.Target(repository=repository, run=run, chain=chain),
         exclusive=lambda name: repository_lock(prepared_url(), name),
     )
 
@@ -341,7 +341,7 @@ def settings_of(spec: CampaignSpec) -> CampaignSettings:
     from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
     from merian_campaign.domain.spec.stack import in_force  # noqa: PLC0415
     from merian_campaign.files.bps_files import read_requests, read_rules, read_site  # noqa: PLC0415
-    from merian_campaign.services.settings import CampaignSettings  # noqa: PLC0415
+    from merian_campaign.services.runtime import CampaignSettings  # noqa: PLC0415
 
     site = read_site(spec.site)
     return CampaignSettings(

@@ -10,11 +10,11 @@ from typing import Any
 import typer
 
 from merian_campaign.cli import (
+    commands_collections,
     commands_control,
     commands_files,
-    commands_housekeeping,
-    commands_look,
-    commands_picture,
+    commands_graph,
+    commands_inspect,
     commands_prepare,
     commands_registry,
     commands_run,
@@ -27,8 +27,8 @@ from merian_campaign.cli import (
 )
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.fault_attribution import words_of
 from merian_campaign.domain.text import one_line, redact
-from merian_campaign.domain.trouble import words_of
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
@@ -70,12 +70,12 @@ commands_top.register(app)
 commands_files.register(app)
 commands_prepare.register(app)
 commands_registry.register(app)
-commands_picture.register(app)
+commands_graph.register(app)
 commands_tracts.register(app)
 commands_run.register(app)
-commands_look.register(app)
+commands_inspect.register(app)
 commands_control.register(app)
-commands_housekeeping.register(app)
+commands_collections.register(app)
 commands_transfer.register(app)
 commands_stack.register(app)
 commands_system.register(app)

@@ -9,12 +9,12 @@ import typer
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import GroupNames, Name, Reason, VerdictOption, Yes
 from merian_campaign.cli.output import confirm, note, say
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.states import Verdict
 from merian_campaign.domain.text import clean
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.choosing import Choice
+    from merian_campaign.domain.group_selection import Choice
     from merian_campaign.services.control import Control
 
 EXIT_TRY_AGAIN = 75
@@ -39,7 +39,7 @@ def retry(
     A step or a pattern means its groups that need review or were cancelled. How many they are is shown and a
     yes asked for, except for one group that is named. One that waits for its next try is tried at once.
     """
-    control = Context().control
+    control = CommandContext().control
     chosen = _chosen(control, name, groups, verb="retry", verdict=verdict, yes=yes)
     found = control.retry_all(
         name, groups=chosen.names, reason=clean(reason), allow_stack_change=allow_stack_change
@@ -60,7 +60,7 @@ def accept(
     A step or a pattern means its groups that need review. How many they are is shown and a yes asked for,
     except for one group that is named.
     """
-    control = Context().control
+    control = CommandContext().control
     chosen = _chosen(control, name, groups, verb="accept", verdict=verdict, yes=yes)
     found = control.accept_all(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
@@ -82,13 +82,13 @@ def _subject(chosen: Choice) -> str:
 
 def pause(name: Name) -> None:
     """Start nothing new; what runs goes on and is followed."""
-    Context().control.pause(name)
+    CommandContext().control.pause(name)
     say(f"campaign {name}: paused")
 
 
 def resume(name: Name) -> None:
     """Go on after `pause` or `cancel`."""
-    Context().control.resume(name)
+    CommandContext().control.resume(name)
     say(f"campaign {name}: active")
 
 
@@ -111,7 +111,7 @@ def cancel(
     except for one group that is named, and for the whole campaign.
     Drivers stop within seconds and take their Slurm jobs along; jobs without a driver are cancelled here.
     """
-    control = Context().control
+    control = CommandContext().control
     what = f"campaign {name}"
     names: tuple[str, ...] = ()
     if groups:
@@ -134,7 +134,7 @@ def forget(
     """Delete a campaign from the tracking database; the butler and all files stay as they are."""
     if not yes:
         confirm(f"Delete all tracking of campaign {name!r}?")
-    Context().control.forget(name)
+    CommandContext().control.forget(name)
     say(f"campaign {name}: forgotten")
 
 

@@ -11,7 +11,7 @@ import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption
 from merian_campaign.cli.output import note, say, show_json
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 
 
 class Starter(StrEnum):
@@ -39,7 +39,7 @@ def init(
     """
     from merian_campaign.files.starters import write_starter
 
-    path, new_schema = write_starter(starter.value, file, environ=Context().environ)
+    path, new_schema = write_starter(starter.value, file, environ=CommandContext().environ)
     say(str(path))
     if new_schema:
         note(f"{path.with_name('campaign.schema.json')}: written, for editors")
@@ -50,7 +50,7 @@ def validate(file: File) -> None:
     """Check a campaign file and every file it names; say what it would run."""
     from merian_campaign.domain.plan import plan_groups
 
-    loaded = Context().load(file)
+    loaded = CommandContext().load(file)
     wanted = plan_groups(loaded.spec).wanted
     for step in loaded.spec.steps:
         if loaded.spec.discovers(step):
@@ -73,12 +73,12 @@ def render(
     """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
     from merian_campaign.services.rendering import render_all
 
-    context = Context()
+    context = CommandContext()
     loaded = context.load(file, wms=wms, site=site)
     written, same = render_all(
         spec=loaded.spec,
         output=Path(output).absolute(),
-        around=context.around,
+        runtime=context.runtime,
         settings=context.settings(loaded.spec),
     )
     for path in written:
@@ -96,7 +96,7 @@ def apply(
     site: SiteOption = None,
 ) -> None:
     """Record a campaign file: create the campaign, or give it a new revision and new groups."""
-    done = Context().apply(file, move=move, wms=wms, site=site)
+    done = CommandContext().apply(file, move=move, wms=wms, site=site)
     what = f"revision {done.campaign.revision}" if done.changed else "nothing changed"
     say(f"campaign {done.campaign.name}: {what}, {len(done.plan.wanted)} groups ({done.new_groups} new)")
     for group in done.plan.orphaned:

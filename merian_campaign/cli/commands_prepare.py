@@ -9,18 +9,18 @@ import typer
 
 from merian_campaign.cli.options import File, StepOption
 from merian_campaign.cli.output import say
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.text import one_line
 
 
 def commands(file: File, step: StepOption = None) -> None:
     """Print a campaign as the butler and pipetask commands it stands for. Nothing is run."""
-    from merian_campaign.domain.commands import campaign_commands
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.shell import shown
-    from merian_campaign.domain.stack import commands as stack_commands
+    from merian_campaign.domain.stack_setup import commands as stack_commands
+    from merian_campaign.domain.typed_commands import campaign_commands
 
-    context = Context()
+    context = CommandContext()
     spec = context.load(file).spec
     names = [entry.name for entry in spec.steps]
     if step is not None and step not in names:

@@ -11,7 +11,7 @@ import typer
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_json
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 
 if TYPE_CHECKING:
     from merian_campaign.domain.spec import CampaignSpec
@@ -35,7 +35,7 @@ def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
     from merian_campaign.reports.preflight import preflight_json, preflight_view, summary
 
     spec, _ = campaign_spec(campaign)
-    found = Context().preflight(spec, progress=_Slowly())
+    found = CommandContext().preflight(spec, progress=_Slowly())
     if as_json:
         show_json(preflight_json(found))
     elif found:
@@ -77,7 +77,7 @@ def select(
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.domain.spec.base import as_ranges
     from merian_campaign.domain.spec.steps import effective_scope
-    from merian_campaign.middleware.selecting import select as ask
+    from merian_campaign.middleware.exposure_selection import select as ask
 
     spec, _ = campaign_spec(campaign)
     found = next((entry for entry in spec.steps if entry.name == step), None)
@@ -103,9 +103,9 @@ def select(
 
 def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
     """Return the campaign of a file, or of a name, and whether it was named."""
-    from merian_campaign.domain.applied import applied_spec
+    from merian_campaign.domain.applied_spec import applied_spec
 
-    context = Context()
+    context = CommandContext()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
         return context.load(campaign).spec, False
     from merian_campaign.services.control import find_campaign

@@ -8,7 +8,7 @@ import typer
 
 from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_json
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.text import one_line
 
 EXIT_NEEDS_REVIEW = 3
@@ -21,7 +21,7 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
     """Say what the next tick would do, and why; nothing is done."""
     from merian_campaign.reports.plan import plan_json, plan_lines
 
-    context = Context()
+    context = CommandContext()
     if not as_applied:
         context.check_unedited(name)
     found = context.tick.plan(name)
@@ -47,7 +47,7 @@ def tick(
     Exit status: 0, also when groups were set aside for a person; 69 or 74 when nothing could be started from
     here, or the machine ran out of something: what was waits, and the next tick goes on.
     """
-    context = Context()
+    context = CommandContext()
     if not as_applied:
         context.check_unedited(name)
     report = context.tick.run(name, look_anew=look)
@@ -72,7 +72,7 @@ def run(
     """
     from merian_campaign.cli.live import follow
 
-    context = Context()
+    context = CommandContext()
     if not as_applied:
         context.check_unedited(name)
     state = follow(context, name, interval=interval)

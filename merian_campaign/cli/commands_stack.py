@@ -9,7 +9,7 @@ import typer
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson
 from merian_campaign.cli.output import note, say, show, show_json
-from merian_campaign.context import Context, check_stack, run_in_stack
+from merian_campaign.context import CommandContext, check_stack, run_in_stack
 
 EXIT_MISSING = 1
 """Something that merian-campaign needs is not there."""
@@ -35,12 +35,12 @@ def stack(
     from merian_campaign.reports.stack import stack_json, stack_view
 
     if no_stack is not None:
-        from merian_campaign.domain.stack import failure
+        from merian_campaign.domain.stack_setup import failure
 
         note(failure(no_stack).removesuffix("; see driver.log"))
         raise typer.Exit(EXIT_MISSING)
     if campaign is not None:
-        wanted = Context().campaign_stack(campaign)
+        wanted = CommandContext().campaign_stack(campaign)
         if wanted.sets_up:
             words = ["stack", "--json"] if as_json else ["stack"]
             raise typer.Exit(run_in_stack(wanted, words=words, tell=note))

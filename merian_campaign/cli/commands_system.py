@@ -11,7 +11,7 @@ import typer
 from merian_campaign.cli.options import SiteOption, WmsOption
 from merian_campaign.cli.output import flush, note, say
 from merian_campaign.cli.plain_help import PlainTyper
-from merian_campaign.context import Context, exclusive, submit_warm
+from merian_campaign.context import CommandContext, exclusive, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
 
@@ -64,7 +64,7 @@ def drive(
     ] = None,
 ) -> None:
     """Drive one submission to its end (started by ticks)."""
-    if not Context().drive(submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
+    if not CommandContext().drive(submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
         note("another driver has this submission, or it is finished")
 
 
@@ -111,7 +111,7 @@ def butler_helper(no_stack: Annotated[str | None, typer.Option(hidden=True)] = N
     if no_stack is None:
         helper.main()
         return
-    from merian_campaign.domain.stack import failure
+    from merian_campaign.domain.stack_setup import failure
 
     say(json.dumps({"ok": False, "error": failure(no_stack).removesuffix("; see driver.log")}))
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli import logs
+from merian_campaign.cli import log_options
 from merian_campaign.cli.output import say
 
 _LOG = logging.getLogger("merian_campaign")
@@ -35,7 +35,7 @@ def options(
         list[str] | None,
         typer.Option(
             "--log-level",
-            help=f"What is logged of {' and '.join(logs.ROOTS)}, of a LOGGER, or of all (.=LEVEL): "
+            help=f"What is logged of {' and '.join(log_options.ROOTS)}, of a LOGGER, or of all (.=LEVEL): "
             "ERROR, WARNING, INFO, VERBOSE, DEBUG ... Repeatable.",
             metavar="[LOGGER=]LEVEL",
             show_default=False,
@@ -54,7 +54,7 @@ def options(
     log_tty: Annotated[bool, typer.Option(help="Log to standard error.")] = True,
 ) -> None:
     """Print versions, set logging up; the help is the application's own."""
-    logs.begin(levels=log_level or (), files=log_file or (), long=long_log, tty=log_tty)
+    log_options.begin(levels=log_level or (), files=log_file or (), long=long_log, tty=log_tty)
     _LOG.info("begins: %s", shlex.join(["merian-campaign", *sys.argv[1:]]))
 
 

@@ -11,7 +11,7 @@ from merian_campaign.cli import completion
 from merian_campaign.cli.commands_registry import campaign_spec
 from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_json
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 
 
 def tracts(
@@ -47,7 +47,7 @@ def tracts(
     from merian_campaign.domain.coverage import campaigns_own, coverage_question, tracts_text
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.files.yaml_value import replace_in_file
-    from merian_campaign.middleware.coverage import cover
+    from merian_campaign.middleware.tract_coverage import cover
     from merian_campaign.reports.tracts import tracts_json, tracts_table
 
     spec, named = campaign_spec(campaign)
@@ -76,7 +76,7 @@ def tracts(
 def _file_of(name: str) -> str:
     from merian_campaign.services.control import find_campaign
 
-    return find_campaign(Context().store, name).file
+    return find_campaign(CommandContext().store, name).file
 
 
 def register(app: typer.Typer) -> None:

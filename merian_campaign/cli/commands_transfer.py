@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_housekeeping import progress
+from merian_campaign.cli.commands_collections import progress
 from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import note, say, say_fields, show_json
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 
 
 class Transfer(StrEnum):
@@ -61,7 +61,7 @@ def export(
     """
     wanted = tuple(part.strip() for part in types.split(",") if part.strip())
     with progress() as tell:
-        done = Context().export(tell=tell).run(
+        done = CommandContext().export(tell=tell).run(
             name, folder=folder, types=wanted, tracts=tuple(tract or ()), where=where, archive=archive
         )  # fmt: skip
     manifest = done.manifest
@@ -117,7 +117,7 @@ def import_(
 
     What the repository has already is skipped: run twice, it has one effect.
     """
-    from merian_campaign.middleware.importing import ButlerImport
+    from merian_campaign.middleware.butler_import import ButlerImport
     from merian_campaign.services.transfer import import_export
 
     with progress() as tell:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from merian_campaign.cli.live import follow, read_status
 from merian_campaign.cli.output import console, note, say, show
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.shell import quoted
 from merian_campaign.domain.states import GroupState
@@ -36,10 +36,10 @@ def campaign_file() -> Path:
 
 def _require_middleware() -> None:
     """Refuse before anything is made where quanta could not run."""
-    from merian_campaign.domain.importing import Wanted  # noqa: PLC0415
-    from merian_campaign.middleware.importable import look  # noqa: PLC0415
+    from merian_campaign.domain.requirements import Requirement  # noqa: PLC0415
+    from merian_campaign.middleware.import_check import look  # noqa: PLC0415
 
-    if not look(Wanted(name="lsst-ctrl-bps-parsl", versions="")).where:
+    if not look(Requirement(name="lsst-ctrl-bps-parsl", versions="")).where:
         raise UnavailableError(
             "the demo needs the LSST middleware, which is not there: pip install "
             "'merian-campaign[middleware,embedded]', or set a stack up"
@@ -70,7 +70,7 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     environ = {**os.environ, "DEMO_DIR": str(directory)}
     if not faults:
         environ.update(dict.fromkeys(_FAULTS, "none"))
-    context = Context(environ=environ)
+    context = CommandContext(environ=environ)
     if not keep:
         _clear(context, directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     return 1 if stuck or (failed and not faults) or (faults and len(failed) != 1) else 0
 
 
-def _clear(context: Context, directory: Path) -> None:
+def _clear(context: CommandContext, directory: Path) -> None:
     """Remove an earlier demo: its tracking, then its folder, which must be one that a demo made."""
     if context.store.campaign(NAME) is not None:
         context.control.cancel(NAME)
@@ -100,7 +100,7 @@ def _clear(context: Context, directory: Path) -> None:
         shutil.rmtree(directory)
 
 
-def _show_end(context: Context, status: Status, directory: Path) -> None:
+def _show_end(context: CommandContext, status: Status, directory: Path) -> None:
     """Print the board, the failures with their verdicts, and where to look further."""
     show(status_view(status, width=console().width))
     rows = context.reader.failures(NAME, recovered=True)

@@ -11,10 +11,10 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 
 from merian_campaign.cli.output import console, note
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BusyError, UnavailableError
+from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
 from merian_campaign.domain.text import one_line
-from merian_campaign.domain.trouble import is_of_the_machine, words_of
 from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.status import Status, steps_table
 
@@ -23,19 +23,19 @@ _LONGEST_WAIT = 300.0
 _LONGEST = 2000
 
 
-def read_status(context: Context, name: str) -> Status:
+def read_status(context: CommandContext, name: str) -> Status:
     """Return a campaign's status from the fast reader."""
     return Status(
         campaign=name, campaign_state=context.reader.campaign_state(name), rows=context.reader.board(name)
     )
 
 
-def follow(context: Context, name: str, *, interval: float) -> str:
+def follow(context: CommandContext, name: str, *, interval: float) -> str:
     """Tick until nothing can move; return the campaign's derived state.
 
     Parameters
     ----------
-    context : `Context`
+    context : `CommandContext`
         The command's context.
     name : `str`
         Campaign.
@@ -78,7 +78,7 @@ def follow(context: Context, name: str, *, interval: float) -> str:
             time.sleep(interval)
 
 
-def _tick(context: Context, name: str, *, tell: Callable[[str], None]) -> tuple[bool, tuple[str, ...]]:
+def _tick(context: CommandContext, name: str, *, tell: Callable[[str], None]) -> tuple[bool, tuple[str, ...]]:
     """Do one tick; return whether nothing can move any more, and what was seen besides."""
     try:
         report = context.tick.run(name)

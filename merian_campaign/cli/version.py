@@ -5,20 +5,20 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from merian_campaign.domain.importing import PACKAGE, Wanted
+from merian_campaign.domain.requirements import PACKAGE, Requirement
 
 _BESIDE = ("parsl", "lsst-ctrl-bps", "lsst-ctrl-bps-parsl", "lsst-pipe-base", "lsst-daf-butler")
 
 
 def lines() -> list[str]:
     """Return a line a package: this one, Python, and what reductions run on; nothing is imported."""
-    from merian_campaign.middleware.importable import look  # noqa: PLC0415 - keeps --help fast
+    from merian_campaign.middleware.import_check import look  # noqa: PLC0415 - keeps --help fast
 
     try:
         own = metadata.version(PACKAGE)
     except metadata.PackageNotFoundError:
         own = "not installed"
-    found = [look(Wanted(name=name, versions="")) for name in _BESIDE]
+    found = [look(Requirement(name=name, versions="")) for name in _BESIDE]
     there = [f"{entry.wanted.name} {entry.version or '(version unknown)'}" for entry in found if entry.where]
     lost = [entry.wanted.name for entry in found if not entry.where]
     missing = [f"not there: {', '.join(lost)}"] if lost else []

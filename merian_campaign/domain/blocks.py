@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from merian_campaign.domain.lines import last_object, moment_of
+from merian_campaign.domain.jsonl import last_object, moment_of
 from merian_campaign.domain.text import one_line
 
 __all__ = [

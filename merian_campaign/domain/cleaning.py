@@ -15,7 +15,7 @@ REMOVED = "removed"
 """State in the record of events: it is gone."""
 
 
-class Kind(StrEnum):
+class RunKind(StrEnum):
     """Why something may go."""
 
     SUPERSEDED = "superseded"
@@ -79,7 +79,7 @@ class RunFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class World:
+class CleaningFacts:
     """What else is going on in the same repository.
 
     Parameters
@@ -109,7 +109,7 @@ class Removal:
 
     Parameters
     ----------
-    kind : `Kind`
+    kind : `RunKind`
         Why, in one word.
     reason : `str`
         Why, in words.
@@ -121,7 +121,7 @@ class Removal:
         What was found.
     """
 
-    kind: Kind
+    kind: RunKind
     reason: str
     submission_id: int
     step: str
@@ -137,11 +137,11 @@ class Removal:
     @property
     def size(self) -> int:
         """What it frees, bytes."""
-        return self.facts.stray_size if self.kind is Kind.STRAY_FILES else self.facts.size
+        return self.facts.stray_size if self.kind is RunKind.STRAY_FILES else self.facts.size
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class KeptRun:
     """Something that would go, were it not for the reason given."""
 
     step: str
@@ -161,7 +161,7 @@ class CleaningPlan:
     """What may go and what has to stay, in the order of steps."""
 
     removals: tuple[Removal, ...]
-    kept: tuple[Kept, ...] = ()
+    kept: tuple[KeptRun, ...] = ()
 
     @property
     def size(self) -> int:

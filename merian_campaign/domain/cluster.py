@@ -71,7 +71,7 @@ class Cluster:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class ResourceRequest:
     """What a Slurm job would ask for; ``None`` leaves it to the cluster.
 
     Parameters
@@ -137,7 +137,7 @@ def _partition(line: Mapping[str, str], nodes: Iterable[Mapping[str, str]]) -> P
     )
 
 
-def refusal(asked: Asked, cluster: Cluster) -> str:
+def refusal(asked: ResourceRequest, cluster: Cluster) -> str:
     """Say why no partition can ever run a job; empty when one can."""
     if not cluster.partitions:
         return ""
@@ -161,7 +161,7 @@ def _count(problems: list[str]) -> int:
     return len(problems)
 
 
-def _problems(asked: Asked, partition: Partition) -> list[str]:
+def _problems(asked: ResourceRequest, partition: Partition) -> list[str]:
     where = f"partition {partition.name!r}"
     found = []
     if asked.seconds and partition.max_seconds is not None and asked.seconds > partition.max_seconds:
@@ -216,9 +216,9 @@ class Blocks:
     shared_mb: int | None = None
     max_blocks: int = 1
 
-    def asked(self, *, where: str) -> Asked:
+    def asked(self, *, where: str) -> ResourceRequest:
         """Return what a block asks of the cluster."""
-        return Asked(
+        return ResourceRequest(
             what="a block",
             where=where,
             partition=self.partition,
@@ -232,7 +232,7 @@ class Blocks:
         )
 
 
-def test_options(asked: Asked) -> tuple[str, ...]:
+def test_options(asked: ResourceRequest) -> tuple[str, ...]:
     """Return the options of ``sbatch`` for a job that asks for this."""
     given = {
         "partition": asked.partition,
@@ -246,9 +246,9 @@ def test_options(asked: Asked) -> tuple[str, ...]:
     return (*options, f"--nodes={asked.nodes}", "--ntasks-per-node=1")
 
 
-def driver_asked(options: DriverOptions, *, where: str) -> Asked:
+def driver_asked(options: DriverOptions, *, where: str) -> ResourceRequest:
     """Return what a driver's job asks of the cluster."""
-    return Asked(
+    return ResourceRequest(
         what="the driver's job",
         where=where,
         partition=options.partition,

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.looking import cut_of, question, reaching
+from merian_campaign.domain.overlap_refresh import cut_of, question, reaching
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import as_ranges

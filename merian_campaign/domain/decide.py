@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from merian_campaign.domain import plan, remedy, share
+from merian_campaign.domain import plan, remedy, throttle
+from merian_campaign.domain.backoff import pauses, successor_waits
+from merian_campaign.domain.clock_skew import is_recent
 from merian_campaign.domain.decisions import (
     AddGroups,
     CallOff,
@@ -25,17 +27,15 @@ from merian_campaign.domain.decisions import (
     Submit,
     Wait,
 )
-from merian_campaign.domain.fit import most_share, refused
+from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.gates import Gates
-from merian_campaign.domain.judge import judge
+from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.moments import is_recent
-from merian_campaign.domain.pauses import pauses, successor_waits
 from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.resource_fit import most_share, refused
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionState
-from merian_campaign.domain.trouble import Broken, alone
 
 MAX_EPOCHS = 9
 """Drivers a submission may use up before it is given up; with the pauses between them, in 2 h 42 min."""
@@ -81,7 +81,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         elif decision is not None:
             decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
-        decisions.extend(_starts(spec, snapshot, share.in_turn(spec, ready), situation))
+        decisions.extend(_starts(spec, snapshot, throttle.in_turn(spec, ready), situation))
     return tuple(decisions)
 
 
@@ -106,11 +106,11 @@ def _starts(
     spec: CampaignSpec, snapshot: Snapshot, ready: Iterable[GroupView], situation: Situation
 ) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
-    room = share.room(spec, snapshot, site=situation.site, others=situation.others)
+    room = throttle.room(spec, snapshot, site=situation.site, others=situation.others)
     silent = situation.no_submission or situation.no_jobs
     for group in ready:
         if silent or room.submissions <= 0:
-            yield Wait(group=group, reason=silent or share.why_not(spec, room, share.Share()))
+            yield Wait(group=group, reason=silent or throttle.why_not(spec, room, throttle.Allotment()))
             continue
         found = alone(partial(_submission, spec, group, situation))
         if isinstance(found, Broken):
@@ -121,17 +121,17 @@ def _starts(
         if why:
             yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
         elif given is None:
-            yield Wait(group=group, reason=share.why_not(spec, room, most))
+            yield Wait(group=group, reason=throttle.why_not(spec, room, most))
         else:
             room = room.less(given)
-            limited = share.limited(spec, wanted.remedy, given)
+            limited = throttle.limited(spec, wanted.remedy, given)
             fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
 
 
 def _submission(
     spec: CampaignSpec, group: GroupView, situation: Situation
-) -> tuple[Submit, share.Share, str]:
+) -> tuple[Submit, throttle.Allotment, str]:
     """Return a group's next submission, the most it can use, and why it can never run, if so."""
     wanted = _wanted(spec, group, situation)
     most = most_share(
@@ -141,7 +141,7 @@ def _submission(
         requests=situation.requests.get(group.step),
         site=situation.site,
     )
-    return wanted, most, share.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+    return wanted, most, throttle.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -207,7 +207,7 @@ def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
 
 def _group_move(spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation) -> MoveGroup | None:
     if group.state is GroupState.RUNNING:
-        return judge(spec, group, situation)
+        return group_outcome(spec, group, situation)
     if group.state in {GroupState.WAITING, GroupState.BLOCKED, GroupState.READY}:
         found = plan.judge_needs(gates.needs(group))
         target = found.state

@@ -10,7 +10,7 @@ from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState
 

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from merian_campaign.domain.clock_skew import holds, is_recent
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.moments import holds, is_recent
 from merian_campaign.domain.sbatch import directive
-from merian_campaign.domain.slurm import Sight, SlurmJob, belongs, comment_of, describe
-from merian_campaign.domain.slurm_states import Fate
+from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob, belongs, comment_of, describe
+from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 
@@ -95,7 +95,7 @@ def script(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class DriverStatus:
     """What was seen of a submission's driver, and in words what that rests on."""
 
     liveness: Liveness
@@ -128,17 +128,17 @@ def _is_of_now(job: SlurmJob, submission: SubmissionView, *, now: datetime) -> b
     return job.submitted is None or job.submitted >= created or created > now
 
 
-def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
+def look(submission: SubmissionView, *, sight: QueueSnapshot, now: datetime) -> DriverStatus:
     """Say what is known of a submission whose driver is a Slurm job and has left no outcome.
 
     A scheduler that does not answer decides nothing; a job in the queue is alive however long it waits.
     """
     if sight.unreachable:
-        return Seen(liveness=Liveness.UNSEEN, words=f"Slurm does not answer: {sight.unreachable}")
+        return DriverStatus(liveness=Liveness.UNSEEN, words=f"Slurm does not answer: {sight.unreachable}")
     launched = submission.launched_at
     # A moment to come was written by a clock that was ahead: Slurm was asked since.
     if launched is not None and sight.at < launched <= now:
-        return Seen(liveness=Liveness.UNSEEN, words="started since Slurm was last asked")
+        return DriverStatus(liveness=Liveness.UNSEEN, words="started since Slurm was last asked")
     jobs = [
         job
         for job in sight.jobs
@@ -148,12 +148,12 @@ def look(submission: SubmissionView, *, sight: Sight, now: datetime) -> Seen:
     unsure = [job for job in jobs if not job.alive and not job.over]
     claimed = submission.driver is not None and launched is None
     if alive:
-        return Seen(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
+        return DriverStatus(liveness=Liveness.ALIVE if claimed else Liveness.QUEUED, words=describe(alive[0]))
     if unsure:
-        return Seen(liveness=Liveness.UNSEEN, words=describe(unsure[0]))
+        return DriverStatus(liveness=Liveness.UNSEEN, words=describe(unsure[0]))
     ended = sorted(jobs, key=lambda job: int(job.job_id))
     words = describe(ended[-1]) if ended else "Slurm does not know its job"
-    return Seen(liveness=_gone(submission, ended=ended, claimed=claimed, now=now), words=words)
+    return DriverStatus(liveness=_gone(submission, ended=ended, claimed=claimed, now=now), words=words)
 
 
 def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: bool, now: datetime) -> Liveness:
@@ -166,6 +166,6 @@ def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: boo
     last = ended[-1]
     # It ended well, so it has written its outcome: that is on its way to this host. Unless it was requeued:
     # then it only found that its first run had claimed the submission.
-    well = last.fate is Fate.COMPLETED and not last.restarts
+    well = last.fate is JobEnd.COMPLETED and not last.restarts
     recent = is_recent(last.ended, within=OUTCOME_GRACE, now=now)
     return Liveness.ALIVE if well and recent else Liveness.DEAD

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.blame import Blame, Lost, blame, last_starts, lost_starts, of_block
-from merian_campaign.domain.harvested import Predicted, RawAttempt, RawQuantum
+from merian_campaign.domain.block_verdict import BlockVerdict, Lost, blame, last_starts, lost_starts, of_block
+from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
 from merian_campaign.domain.quanta import Attempt, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
@@ -30,7 +30,7 @@ _AT_LIMIT = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Context:
+class HarvestContext:
     """What is known of the submission as a whole.
 
     Parameters
@@ -63,11 +63,11 @@ class _Seen:
     """What the journal has of one quantum: last state, last start, and starts that came to nothing."""
 
     progress: journal.QuantumProgress | None = None
-    start: journal.Record | None = None
+    start: journal.JournalRecord | None = None
     lost: tuple[Lost, ...] = ()
 
 
-def progress(predicted: Iterable[Predicted], records: Iterable[journal.Record]) -> tuple[Quantum, ...]:
+def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRecord]) -> tuple[Quantum, ...]:
     """Return live states while a submission runs, from the journal alone.
 
     A quantum of a job that held several is not called failed before the harvest: the job's status
@@ -89,13 +89,13 @@ def _live_state(seen: journal.QuantumProgress | None) -> QuantumState:
     if seen is None:
         return QuantumState.PENDING
     match seen.state:
-        case journal.QuantumState.RUNNING:
+        case journal.JournalState.RUNNING:
             return QuantumState.RUNNING
-        case journal.QuantumState.OK:
+        case journal.JournalState.OK:
             return QuantumState.SUCCEEDED
-        case journal.QuantumState.FAILED | journal.QuantumState.HELD:
+        case journal.JournalState.FAILED | journal.JournalState.HELD:
             return QuantumState.UNKNOWN if seen.shared else QuantumState.FAILED
-        case journal.QuantumState.LOST:
+        case journal.JournalState.LOST:
             return QuantumState.UNKNOWN
         case _:
             return QuantumState.PENDING
@@ -105,8 +105,8 @@ def conclude(
     raw: Iterable[RawQuantum],
     *,
     predicted: Iterable[Predicted],
-    records: Iterable[journal.Record],
-    context: Context,
+    records: Iterable[journal.JournalRecord],
+    context: HarvestContext,
 ) -> tuple[Quantum, ...]:
     """Return the final state of every predicted quantum of a submission.
 
@@ -118,7 +118,7 @@ def conclude(
         From the predicted graph.
     records : iterable of `journal.Record`
         The whole journal.
-    context : `Context`
+    context : `HarvestContext`
         The submission.
     """
     lines = tuple(records)
@@ -137,7 +137,7 @@ def conclude(
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
     _block(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
-    held = {uuid for uuid, entry in seen.items() if entry.state is journal.QuantumState.HELD}
+    held = {uuid for uuid, entry in seen.items() if entry.state is journal.JournalState.HELD}
     starts, lost = last_starts(lines), lost_starts(lines)
     return tuple(
         _quantum(
@@ -180,12 +180,12 @@ def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None
         return True
     if seen.shared:
         return False
-    if seen.state is journal.QuantumState.OK:
+    if seen.state is journal.JournalState.OK:
         return raw is not None and raw.status == "FAILED"
-    return seen.starts > 0 or seen.state is journal.QuantumState.HELD
+    return seen.starts > 0 or seen.state is journal.JournalState.HELD
 
 
-def _refused(record: journal.Record | None) -> bool:
+def _refused(record: journal.JournalRecord | None) -> bool:
     """Say whether the job was refused because no node can ever run it."""
     return record is not None and "refused" in record.evidence
 
@@ -210,7 +210,7 @@ def _quantum(
     seen: _Seen,
     *,
     state: QuantumState,
-    context: Context,
+    context: HarvestContext,
 ) -> Quantum:
     attempts: tuple[Attempt, ...] = ()
     if state in {QuantumState.SUCCEEDED, QuantumState.FAILED}:
@@ -231,7 +231,7 @@ def _attempts(
     seen: _Seen,
     *,
     state: QuantumState,
-    context: Context,
+    context: HarvestContext,
 ) -> tuple[Attempt, ...]:
     """Join the provenance's attempts with what the journal knows of the last one."""
     found = list(raw.attempts) if raw is not None else []
@@ -276,10 +276,10 @@ def _attempt(
     *,
     number: int,
     state: QuantumState,
-    context: Context,
+    context: HarvestContext,
 ) -> Attempt:
     record = None if seen.progress is None else seen.progress.record
-    ended = record is not None and record.event in {journal.Event.ENDED, journal.Event.HELD}
+    ended = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
     judgement = None
     if state is QuantumState.FAILED:
         shared = blame(seen.progress, start=seen.start, blocks=context.blocks)
@@ -310,7 +310,7 @@ def _attempt(
     )
 
 
-def _bases(raw: RawAttempt, context: Context) -> tuple[str, ...]:
+def _bases(raw: RawAttempt, context: HarvestContext) -> tuple[str, ...]:
     """Return what an attempt's exception is by class; the word of the process that raised it comes first."""
     return context.bases.get(raw.exception_type or "", raw.exception_bases)
 
@@ -325,7 +325,7 @@ def _moved(moment: datetime | None, seconds: float | None) -> datetime | None:
         return None
 
 
-def _lost(entry: Predicted, gone: Lost, *, number: int, context: Context) -> Attempt:
+def _lost(entry: Predicted, gone: Lost, *, number: int, context: HarvestContext) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")
@@ -347,19 +347,19 @@ def _lost(entry: Predicted, gone: Lost, *, number: int, context: Context) -> Att
     )
 
 
-def _peak(raw: RawAttempt, record: journal.Record | None) -> int | None:
+def _peak(raw: RawAttempt, record: journal.JournalRecord | None) -> int | None:
     if record is not None and record.peak_mb is not None:
         return round(record.peak_mb)
     return raw.peak_mb
 
 
-def _requested(task: str, record: journal.Record | None, context: Context) -> int:
+def _requested(task: str, record: journal.JournalRecord | None, context: HarvestContext) -> int:
     if record is not None and record.requested_mb:
         return round(record.requested_mb)
     return context.requests.request(task, context.remedy)
 
 
-def _guard_words(record: journal.Record) -> str:
+def _guard_words(record: journal.JournalRecord) -> str:
     """Say what the guard measured; its own keys in a sentence, others as they are."""
     evidence = record.evidence
     reached, limit = evidence.get("reached_mb"), evidence.get("limit_mb")
@@ -371,7 +371,7 @@ def _guard_words(record: journal.Record) -> str:
     return one_line(", ".join(f"{name} {value}" for name, value in told.items()), limit=_LONGEST_WORDS)
 
 
-def _killed_words(record: journal.Record, *, reached: object) -> str:
+def _killed_words(record: journal.JournalRecord, *, reached: object) -> str:
     """Say who ended a job for its memory when that was not at the job's own limit."""
     words = "Slurm" if record.evidence.get("ended_by") == "slurm" else "the kernel"
     words += " ended it for its memory"
@@ -390,9 +390,9 @@ def _evidence(
     raw: RawAttempt,
     seen: journal.QuantumProgress | None,
     *,
-    context: Context,
+    context: HarvestContext,
     ended: bool,
-    block: Blame | None,
+    block: BlockVerdict | None,
 ) -> Evidence:
     record = None if seen is None else seen.record
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from merian_campaign.domain.cleaning import REMOVED, CleaningPlan
-from merian_campaign.domain.housekeeping import own_runs
+from merian_campaign.domain.cleaning_policy import own_runs
 from merian_campaign.domain.naming import group_output
 from merian_campaign.domain.render import input_collections
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
@@ -16,7 +16,7 @@ from merian_campaign.domain.spec.actions import ACTIONS, CertifyCalibrations, Co
 
 
 @dataclass(frozen=True, kw_only=True)
-class CollectionFacts:
+class CollectionSummary:
     """What a repository says about a collection.
 
     Parameters
@@ -66,11 +66,11 @@ class Origin:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class CollectionRow:
     """A collection as it is listed."""
 
     origin: Origin
-    facts: CollectionFacts
+    facts: CollectionSummary
 
 
 def origins(spec: CampaignSpec, snapshot: Snapshot) -> tuple[Origin, ...]:
@@ -125,12 +125,12 @@ def _of(group: GroupView, submission: SubmissionView) -> Origin:
 
 def listing(
     found: tuple[Origin, ...],
-    facts: Mapping[str, CollectionFacts],
+    facts: Mapping[str, CollectionSummary],
     *,
     snapshot: Snapshot,
     plan: CleaningPlan,
     cleaning: Mapping[int, str],
-) -> tuple[Row, ...]:
+) -> tuple[CollectionRow, ...]:
     """Return the collections that exist, each with what is to be known of it.
 
     Parameters
@@ -157,13 +157,13 @@ def listing(
     for origin in found:
         there = facts.get(origin.name)
         if there is None and origin.name in gone:
-            there, note = CollectionFacts(name=origin.name, kind=""), "removed"
+            there, note = CollectionSummary(name=origin.name, kind=""), "removed"
         elif there is None:
             continue
         else:
             note = notes.get(origin.name, "" if there.kind else "not registered")
         rows.append(
-            Row(
+            CollectionRow(
                 origin=Origin(
                     name=origin.name,
                     made_by=origin.made_by,

@@ -10,13 +10,13 @@ Fields of a line (``null`` or absent when unknown):
 ========================  ==============================================================================
 ``v``                     format version, 1
 ``t``                     ISO 8601 UTC with microseconds, e.g. ``2026-11-22T15:04:05.123456Z``
-``event``                 see `Event`
+``event``                 see `JournalEvent`
 ``job``, ``label``        BPS job name and job label
 ``quanta``                UUIDs of the quanta of the job, strings
 ``host``                  host of the process that the line is about
 ``pid``, ``pid_start``    that process, and its start time (field 22 of ``/proc/PID/stat``, clock ticks)
 ``exit``, ``signal``      ``ended`` and ``stage``: exit status, or the signal that ended it; the other is null
-``verdict``               ``ended`` and ``stage``: see `Verdict`
+``verdict``               ``ended`` and ``stage``: see `JobVerdict`
 ``evidence``              object; what the verdict rests on
 ``peak_mb``               peak resident memory of the whole process tree, MiB
 ``requested_mb``          ``requestMemory``, MiB
@@ -34,17 +34,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from merian_campaign.domain import json_values
-from merian_campaign.domain.lines import last_object, moment_of
+from merian_campaign.domain.jsonl import last_object, moment_of
 from merian_campaign.domain.text import clean
 
 __all__ = [
     "EXCEPTION_BASES",
     "VERSION",
-    "Event",
+    "JobVerdict",
+    "JournalEvent",
+    "JournalRecord",
+    "JournalState",
     "QuantumProgress",
-    "QuantumState",
-    "Record",
-    "Verdict",
     "exception_bases",
     "fold",
     "format_line",
@@ -67,7 +67,7 @@ _LONGEST_NESTED = 64_000
 _MOST_EVIDENCE = 50
 
 
-class Event(StrEnum):
+class JournalEvent(StrEnum):
     """What happened."""
 
     OPENED = "opened"
@@ -93,7 +93,7 @@ class Event(StrEnum):
     """The driver ended in good order.  Nothing of this submission runs any more."""
 
 
-class Verdict(StrEnum):
+class JobVerdict(StrEnum):
     """How a job ended."""
 
     OK = "ok"
@@ -115,7 +115,7 @@ class Verdict(StrEnum):
     """Ended because the submission was stopped."""
 
 
-class QuantumState(StrEnum):
+class JournalState(StrEnum):
     """Last known state of one quantum, as far as the journal tells."""
 
     LAUNCHED = "launched"
@@ -138,11 +138,11 @@ class QuantumState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class JournalRecord:
     """One line of a journal; the module docstring defines the fields.
 
     ``event`` and ``verdict`` are plain strings so that lines of a later version survive reading;
-    compare them with `Event` and `Verdict`.
+    compare them with `JournalEvent` and `JobVerdict`.
     """
 
     event: str
@@ -186,14 +186,14 @@ class QuantumProgress:
     shared
         The job held several quanta: a failure is the job's, and this quantum itself may have succeeded.
     record
-        The line that set ``state`` (for `QuantumState.LOST`, the one that started it).
+        The line that set ``state`` (for `JournalState.LOST`, the one that started it).
     """
 
     quantum: str
-    state: QuantumState
+    state: JournalState
     starts: int
     shared: bool
-    record: Record
+    record: JournalRecord
 
 
 def format_time(moment: datetime) -> str:
@@ -201,7 +201,7 @@ def format_time(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def format_line(record: Record) -> str:
+def format_line(record: JournalRecord) -> str:
     """Return a record as one line, newline included; fields that say nothing are left out."""
     values: dict[str, object] = {"v": record.v, "t": record.t, "event": record.event}
     for name in ("job", "label"):
@@ -209,7 +209,9 @@ def format_line(record: Record) -> str:
     values["quanta"] = list(record.quanta)
     for name in ("host", "pid", "pid_start"):
         values[name] = getattr(record, name)
-    if record.event == Event.ENDED or (record.event == Event.STAGE and record.verdict is not None):
+    if record.event == JournalEvent.ENDED or (
+        record.event == JournalEvent.STAGE and record.verdict is not None
+    ):
         values.update(
             exit=record.exit,
             signal=record.signal,
@@ -225,7 +227,7 @@ def format_line(record: Record) -> str:
     return json.dumps(values, separators=(",", ":"), default=str) + "\n"
 
 
-def parse_lines(text: str) -> tuple[Record, ...]:
+def parse_lines(text: str) -> tuple[JournalRecord, ...]:
     """Read the text of a journal, or the part of it that was appended since the last look.
 
     Parameters
@@ -248,7 +250,7 @@ def parse_lines(text: str) -> tuple[Record, ...]:
     return tuple(record for record in found if record is not None)
 
 
-def _to_record(values: object, *, small: bool) -> Record | None:
+def _to_record(values: object, *, small: bool) -> JournalRecord | None:
     """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
 
     What is in it is clean; the evidence of a ``small`` line needs no other bound.
@@ -257,7 +259,7 @@ def _to_record(values: object, *, small: bool) -> Record | None:
         return None
     quanta = values.get("quanta")
     evidence = values.get("evidence")
-    return Record(
+    return JournalRecord(
         event=values["event"],
         t=_text(values.get("t")) or "",
         v=_whole(values.get("v")) or VERSION,
@@ -325,12 +327,12 @@ def _size(value: object) -> int:
     return 8
 
 
-def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
+def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
     """Return the last known state of every quantum that a journal mentions.
 
     A success is final: a job that is started again after it (a resumed submission) only finds its
     outputs there.  An ``opened`` or ``closed`` line turns whatever was still running into
-    `QuantumState.LOST`, because a driver opens a journal only when no other driver of it is left.
+    `JournalState.LOST`, because a driver opens a journal only when no other driver of it is left.
 
     Parameters
     ----------
@@ -344,10 +346,10 @@ def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
     """
     folded: dict[str, QuantumProgress] = {}
     for record in records:
-        if record.event in (Event.OPENED, Event.CLOSED):
+        if record.event in (JournalEvent.OPENED, JournalEvent.CLOSED):
             for quantum, progress in folded.items():
-                if progress.state is QuantumState.RUNNING:
-                    folded[quantum] = _moved(progress, QuantumState.LOST, progress.record)
+                if progress.state is JournalState.RUNNING:
+                    folded[quantum] = _moved(progress, JournalState.LOST, progress.record)
             continue
         state = _state_after(record)
         if state is None:
@@ -357,7 +359,7 @@ def fold(records: Iterable[Record]) -> dict[str, QuantumProgress]:
     return folded
 
 
-def exception_bases(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
+def exception_bases(records: Iterable[JournalRecord]) -> dict[str, tuple[str, ...]]:
     """Return what exceptions are by class, as far as the processes that raised them noted it.
 
     Returns
@@ -375,48 +377,48 @@ def exception_bases(records: Iterable[Record]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def is_open(records: Iterable[Record]) -> Record | None:
+def is_open(records: Iterable[JournalRecord]) -> JournalRecord | None:
     """Return the ``opened`` line of a driver that has not closed the journal, or None.
 
     The line names the driver's host, pid and start time, so that a caller can tell a driver that is
     alive from one that was killed.
     """
-    opened: Record | None = None
+    opened: JournalRecord | None = None
     for record in records:
-        if record.event == Event.OPENED:
+        if record.event == JournalEvent.OPENED:
             opened = record
-        elif record.event == Event.CLOSED:
+        elif record.event == JournalEvent.CLOSED:
             opened = None
     return opened
 
 
-def _state_after(record: Record) -> QuantumState | None:
+def _state_after(record: JournalRecord) -> JournalState | None:
     match record.event:
-        case Event.LAUNCHED:
-            return QuantumState.LAUNCHED
-        case Event.STARTED:
-            return QuantumState.RUNNING
-        case Event.ENDED:
-            return QuantumState.OK if record.verdict == Verdict.OK else QuantumState.FAILED
-        case Event.HELD:
-            return QuantumState.HELD
+        case JournalEvent.LAUNCHED:
+            return JournalState.LAUNCHED
+        case JournalEvent.STARTED:
+            return JournalState.RUNNING
+        case JournalEvent.ENDED:
+            return JournalState.OK if record.verdict == JobVerdict.OK else JournalState.FAILED
+        case JournalEvent.HELD:
+            return JournalState.HELD
         case _:
             return None
 
 
 def _advance(
-    before: QuantumProgress | None, *, quantum: str, state: QuantumState, record: Record
+    before: QuantumProgress | None, *, quantum: str, state: JournalState, record: JournalRecord
 ) -> QuantumProgress:
-    starts = (before.starts if before else 0) + (state is QuantumState.RUNNING)
+    starts = (before.starts if before else 0) + (state is JournalState.RUNNING)
     after = QuantumProgress(
         quantum=quantum, state=state, starts=starts, shared=len(record.quanta) > 1, record=record
     )
-    if before is not None and before.state is QuantumState.OK:
-        return _moved(after, QuantumState.OK, before.record)
+    if before is not None and before.state is JournalState.OK:
+        return _moved(after, JournalState.OK, before.record)
     return after
 
 
-def _moved(progress: QuantumProgress, state: QuantumState, record: Record) -> QuantumProgress:
+def _moved(progress: QuantumProgress, state: JournalState, record: JournalRecord) -> QuantumProgress:
     return QuantumProgress(
         quantum=progress.quantum,
         state=state,

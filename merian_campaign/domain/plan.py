@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from merian_campaign.domain.gates import Gates, Need, Needs
-from merian_campaign.domain.looking import settled, tracts_of
+from merian_campaign.domain.overlap_refresh import settled, tracts_of
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
@@ -101,7 +101,7 @@ def discovered_groups(spec: CampaignSpec, snapshot: Snapshot) -> tuple[NewGroup,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Readiness:
+class GroupReadiness:
     """Whether a group may start, and in words what it waits for."""
 
     state: GroupState
@@ -115,7 +115,7 @@ def in_force(spec: CampaignSpec, snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, groups=kept)
 
 
-def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> Readiness:
+def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> GroupReadiness:
     """Return WAITING, BLOCKED or READY for a group that has not started; see `Gates` for many groups."""
     return judge_needs(Gates(spec=spec, snapshot=snapshot).needs(group))
 
@@ -130,7 +130,7 @@ def reasons(spec: CampaignSpec, snapshot: Snapshot) -> Mapping[int, str]:
     }
 
 
-def judge_needs(needs: Needs) -> Readiness:
+def judge_needs(needs: Needs) -> GroupReadiness:
     """Return WAITING, BLOCKED or READY from what a group needs, with the reason in words."""
     waiting: dict[str, list[Need]] = {}
     blocked: dict[str, list[Need]] = {}
@@ -144,11 +144,11 @@ def judge_needs(needs: Needs) -> Readiness:
         else:
             waiting.setdefault(need.of, []).append(need)
     if blocked:
-        return Readiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
+        return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
     if waiting or needs.undiscovered:
         parts = ([f"waits for {_in_words(waiting)}"] if waiting else []) + list(needs.undiscovered)
-        return Readiness(state=GroupState.WAITING, reason="; ".join(parts))
-    return Readiness(state=GroupState.READY, reason="all it needs is done")
+        return GroupReadiness(state=GroupState.WAITING, reason="; ".join(parts))
+    return GroupReadiness(state=GroupState.READY, reason="all it needs is done")
 
 
 _STUCK = frozenset({GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED})

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, SubmissionView
 
 

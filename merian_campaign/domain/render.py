@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
-from merian_campaign.domain.share import nice_of
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import walltime_seconds
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import where_clause
 from merian_campaign.domain.spec.steps import ActionStep, Resources, effective_scope
-from merian_campaign.domain.yaml_text import YamlValue, dump
+from merian_campaign.domain.throttle import nice_of
+from merian_campaign.domain.yaml_writer import YamlValue, dump
 
 _OR = re.compile(r"\bOR\b", re.IGNORECASE)
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain import patterns
-from merian_campaign.domain.blame import Blame
+from merian_campaign.domain.block_verdict import BlockVerdict
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
@@ -87,7 +87,7 @@ class Evidence:
         Whether the journal saw it start and end.
     driver_lost : `bool`
         Whether the submission's driver died.
-    block : `Blame` or `None`
+    block : `BlockVerdict` or `None`
         What the fate of its block (a Slurm job) means for it.
     """
 
@@ -102,7 +102,7 @@ class Evidence:
     started: bool = False
     ended: bool = False
     driver_lost: bool = False
-    block: Blame | None = None
+    block: BlockVerdict | None = None
 
 
 # ``lsst.pipe.base`` documents of these that "retries will not address" them: AlgorithmError is one of the

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from merian_campaign.domain.text import clean
 
-__all__ = ["Answer", "Refusal", "answer_of", "directive", "refusal_of", "sbatch_words"]
+__all__ = ["SbatchRefusal", "SubmitResult", "answer_of", "directive", "refusal_of", "sbatch_words"]
 
 
 def directive(name: str, value: object) -> str:
@@ -28,7 +28,7 @@ def directive(name: str, value: object) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class SubmitResult:
     """What ``sbatch`` answered: an id, a refusal for good or for now, or nothing to rely on.
 
     The others are empty. After ``unsure`` the job may exist or not: only a look at the queue, by its name,
@@ -41,7 +41,7 @@ class Answer:
     unsure: str = ""
 
 
-class Refusal(StrEnum):
+class SbatchRefusal(StrEnum):
     """What it means that ``sbatch`` failed."""
 
     FINAL = "final"
@@ -66,7 +66,7 @@ _FOR_NOW = (
 )  # fmt: skip
 
 
-def refusal_of(text: str) -> Refusal:
+def refusal_of(text: str) -> SbatchRefusal:
     """Return what a failed ``sbatch`` with these words means.
 
     Several lines may say several things. No answer to the last of its tries decides before a refusal of an
@@ -74,10 +74,10 @@ def refusal_of(text: str) -> Refusal:
     """
     words = text.lower()
     if not words.strip():
-        return Refusal.UNSURE
+        return SbatchRefusal.UNSURE
     if any(phrase in words for phrase in _UNSURE):
-        return Refusal.UNSURE
-    return Refusal.FOR_NOW if any(phrase in words for phrase in _FOR_NOW) else Refusal.FINAL
+        return SbatchRefusal.UNSURE
+    return SbatchRefusal.FOR_NOW if any(phrase in words for phrase in _FOR_NOW) else SbatchRefusal.FINAL
 
 
 def sbatch_words(text: str, *, who: str = "sbatch") -> str:
@@ -88,16 +88,16 @@ def sbatch_words(text: str, *, who: str = "sbatch") -> str:
     return "; ".join(dict.fromkeys(line for line in lines if line))[:600] or f"{who} said nothing"
 
 
-def answer_of(*, status: int, output: str, errors: str) -> Answer:
+def answer_of(*, status: int, output: str, errors: str) -> SubmitResult:
     """Return what ``sbatch --parsable`` answered, from its exit status and what it printed."""
     lines = output.strip().splitlines()
     job_id = lines[-1].partition(";")[0].strip() if lines else ""
     if status == 0 and job_id.isdigit():
-        return Answer(job_id=job_id)
+        return SubmitResult(job_id=job_id)
     words = sbatch_words(errors or output)
     match refusal_of(errors):
-        case Refusal.FINAL:
-            return Answer(refused=words)
-        case Refusal.FOR_NOW:
-            return Answer(deferred=words)
-    return Answer(unsure=words)
+        case SbatchRefusal.FINAL:
+            return SubmitResult(refused=words)
+        case SbatchRefusal.FOR_NOW:
+            return SubmitResult(deferred=words)
+    return SubmitResult(unsure=words)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-__all__ = ["FORGOTTEN", "STATES", "Fate", "Meaning", "Stage", "meaning_of", "state_word", "whole_state"]
+__all__ = ["FORGOTTEN", "STATES", "JobEnd", "Meaning", "Stage", "meaning_of", "state_word", "whole_state"]
 
 FORGOTTEN: Final = "UNKNOWN"
 """Our own word for a job that Slurm does not hold any more and whose end nobody told."""
@@ -34,7 +34,7 @@ class Stage(StrEnum):
     """The word does not say."""
 
 
-class Fate(StrEnum):
+class JobEnd(StrEnum):
     """How a Slurm job ended, if it has."""
 
     ALIVE = "alive"
@@ -64,7 +64,7 @@ class Meaning:
     """What a state means."""
 
     stage: Stage
-    fate: Fate
+    fate: JobEnd
 
     @property
     def over(self) -> bool:
@@ -73,40 +73,40 @@ class Meaning:
 
 
 def _alive(stage: Stage) -> Meaning:
-    return Meaning(stage=stage, fate=Fate.ALIVE)
+    return Meaning(stage=stage, fate=JobEnd.ALIVE)
 
 
-def _over(fate: Fate) -> Meaning:
+def _over(fate: JobEnd) -> Meaning:
     return Meaning(stage=Stage.OVER, fate=fate)
 
 
-_UNSURE: Final = Meaning(stage=Stage.UNSURE, fate=Fate.UNSURE)
+_UNSURE: Final = Meaning(stage=Stage.UNSURE, fate=JobEnd.UNSURE)
 
 STATES: Final[Mapping[str, Meaning]] = {
-    "BOOT_FAIL": _over(Fate.NODE_LOST),
-    "CANCELLED": _over(Fate.CANCELLED),
-    "COMPLETED": _over(Fate.COMPLETED),
+    "BOOT_FAIL": _over(JobEnd.NODE_LOST),
+    "CANCELLED": _over(JobEnd.CANCELLED),
+    "COMPLETED": _over(JobEnd.COMPLETED),
     "COMPLETING": _alive(Stage.ENDING),
     "CONFIGURING": _alive(Stage.WAITING),
-    "DEADLINE": _over(Fate.WALLTIME),
+    "DEADLINE": _over(JobEnd.WALLTIME),
     # Requeued with priority after its node failed.
     "EXPEDITING": _alive(Stage.WAITING),
-    "FAILED": _over(Fate.FAILED),
-    "LAUNCH_FAILED": _over(Fate.NODE_LOST),
-    "NODE_FAIL": _over(Fate.NODE_LOST),
-    "OUT_OF_MEMORY": _over(Fate.OUT_OF_MEMORY),
+    "FAILED": _over(JobEnd.FAILED),
+    "LAUNCH_FAILED": _over(JobEnd.NODE_LOST),
+    "NODE_FAIL": _over(JobEnd.NODE_LOST),
+    "OUT_OF_MEMORY": _over(JobEnd.OUT_OF_MEMORY),
     "PENDING": _alive(Stage.WAITING),
     # It has been given nodes that must be switched on first.
     "POWER_UP_NODE": _alive(Stage.WAITING),
-    "PREEMPTED": _over(Fate.PREEMPTED),
-    "RECONFIG_FAIL": _over(Fate.NODE_LOST),
+    "PREEMPTED": _over(JobEnd.PREEMPTED),
+    "RECONFIG_FAIL": _over(JobEnd.NODE_LOST),
     "REQUEUED": _alive(Stage.WAITING),
     "REQUEUE_FED": _alive(Stage.WAITING),
     "REQUEUE_HOLD": _alive(Stage.WAITING),
     "RESIZING": _alive(Stage.RUNNING),
     "RESV_DEL_HOLD": _alive(Stage.WAITING),
     # Another cluster of the federation runs it.
-    "REVOKED": _over(Fate.UNKNOWN),
+    "REVOKED": _over(JobEnd.UNKNOWN),
     "RUNNING": _alive(Stage.RUNNING),
     "SIGNALING": _alive(Stage.RUNNING),
     # Requeued and held by the site's epilog; a person may release it.
@@ -115,11 +115,11 @@ STATES: Final[Mapping[str, Meaning]] = {
     # Its processes are stopped, its nodes are kept.
     "STOPPED": _alive(Stage.RUNNING),
     "SUSPENDED": _alive(Stage.SUSPENDED),
-    "TIMEOUT": _over(Fate.WALLTIME),
+    "TIMEOUT": _over(JobEnd.WALLTIME),
     # Slurm writes to its database; what of the job, it does not say.
     "UPDATE_DB": _UNSURE,
-    FORGOTTEN: _over(Fate.UNKNOWN),
-    "": _over(Fate.UNKNOWN),
+    FORGOTTEN: _over(JobEnd.UNKNOWN),
+    "": _over(JobEnd.UNKNOWN),
 }
 """Every state that Slurm documents, and our own words for none."""
 

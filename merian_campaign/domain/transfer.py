@@ -28,7 +28,7 @@ BUTLER_FILE = "export.yaml"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class ExportRequest:
     """What is to be exported.
 
     Parameters
@@ -75,7 +75,7 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Selected:
+class SelectedDatasets:
     """What the repository has of a wish.
 
     Parameters
@@ -154,7 +154,7 @@ class Manifest(Strict):
 
 def wish(
     spec: CampaignSpec, snapshot: Snapshot, *, types: Sequence[str], tracts: Sequence[int], where: str
-) -> Wish:
+) -> ExportRequest:
     """Return what to export of a campaign.
 
     Parameters
@@ -188,7 +188,7 @@ def wish(
             raise BadInputError(f"campaign {spec.campaign!r} has no sky map, so --tract means nothing")
         listed = ", ".join(map(str, sorted(set(tracts))))
         terms.insert(0, f"skymap = '{spec.skymap}' AND tract IN ({listed})")
-    return Wish(
+    return ExportRequest(
         chains=tuple(spec.output_of(step) for step in searched),
         types=tuple(types) or FINAL_TYPES,
         where=" AND ".join(terms),

@@ -15,7 +15,7 @@ from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule, FailureRules
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, brief
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions

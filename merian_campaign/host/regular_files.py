@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.fault_attribution import is_of_the_machine
 from merian_campaign.domain.text import one_line
-from merian_campaign.domain.trouble import is_of_the_machine
 
 __all__ = [
     "LARGE",

@@ -1,7 +1,8 @@
 """Slurm's commands, run on this host with a time limit: the one place that calls them.
 
 No answer is never taken for an answer: `UnreachableError` decides nothing. What the answers mean is said by
-`merian_campaign.domain.slurm`, `~merian_campaign.domain.slurm_states` and `~merian_campaign.domain.sbatch`.
+`~merian_campaign.domain.slurm_jobs`, `~merian_campaign.domain.slurm_states` and
+`~merian_campaign.domain.sbatch`.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from merian_campaign.domain.sbatch import Answer, answer_of, sbatch_words
-from merian_campaign.domain.slurm import (
+from merian_campaign.domain.sbatch import SubmitResult, answer_of, sbatch_words
+from merian_campaign.domain.slurm_jobs import (
     SACCT_FIELDS,
     SQUEUE_FORMAT,
     SlurmJob,
@@ -117,7 +118,7 @@ class SlurmClient:
                 return ()
             raise
 
-    def submit(self, script: str, *, environ: Mapping[str, str] | None = None) -> Answer:
+    def submit(self, script: str, *, environ: Mapping[str, str] | None = None) -> SubmitResult:
         """Submit a batch script that is in a file.
 
         Parameters
@@ -130,7 +131,7 @@ class SlurmClient:
         try:
             done = self.call(["sbatch", "--parsable", script], environ=environ)
         except UnreachableError as error:
-            return Answer(unsure=str(error))
+            return SubmitResult(unsure=str(error))
         return answer_of(status=done.returncode, output=done.stdout, errors=done.stderr)
 
     def cancel(self, *, ids: Collection[str] = (), names: Iterable[str] = ()) -> None:

@@ -20,7 +20,7 @@ from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.host.safe_python import SAFE_PATH, without_relative
 from merian_campaign.middleware import processes
-from merian_campaign.middleware.preflight import refusal_in
+from merian_campaign.middleware.driver_preflight import refusal_in
 from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"

@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import error_classes
 from merian_campaign.domain import journal as journal_format
-from merian_campaign.domain import mending
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 from merian_campaign.domain.text import clean
 from merian_campaign.host.atomic_files import write_lines
@@ -181,15 +181,15 @@ def prepend(*, repository: str, chain: str, run: str) -> dict[str, Any]:
 
 def action(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Do a butler action, unless the repository shows that it is done."""
-    from merian_campaign.middleware import actions  # noqa: PLC0415 - only action steps need it
+    from merian_campaign.middleware.actions import perform  # noqa: PLC0415 - only action steps need it
 
-    actions.share_with_group(repository)
-    return actions.perform(name=name, repository=repository, arguments=arguments)
+    perform.share_with_group(repository)
+    return perform.perform(name=name, repository=repository, arguments=arguments)
 
 
 def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     """Ask a registry for exposures, their visits, and the tracts that those overlap."""
-    from merian_campaign.middleware import overlaps as asking  # noqa: PLC0415 - only ticks need it
+    from merian_campaign.middleware import registry_overlaps as asking  # noqa: PLC0415 - only ticks need it
 
     return asking.look(**question)
 
@@ -197,7 +197,7 @@ def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
 def preflight(*, directory: str) -> dict[str, Any]:
     """Look at what a submission reads and writes, before its graph is built."""
     from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
-    from merian_campaign.middleware.preflight import check  # noqa: PLC0415
+    from merian_campaign.middleware.driver_preflight import check  # noqa: PLC0415
 
     return {"refused": check(SubmissionPaths(directory=directory))}
 
@@ -222,7 +222,7 @@ def serve(requests: Iterator[str], reply: Callable[[str], None]) -> None:
         except Exception as error:  # noqa: BLE001 - the parent decides what an error means
             traceback.print_exc()
             text = clean(f"{type(error).__name__}: {error}")
-            hopeless = getattr(error, "needs_person", mending.needs_person(text, checked=False))
+            hopeless = getattr(error, "needs_person", error_classes.needs_person(text, checked=False))
             answer = {"ok": False, "error": text, "needs_person": hopeless}
         reply(json.dumps(answer))
 

@@ -11,16 +11,16 @@ from typing import Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
-from merian_campaign.domain.harvested import (
+from merian_campaign.domain.clock_skew import holds
+from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.provenance import (
     LineReport,
     Predicted,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.moments import holds
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
@@ -29,8 +29,8 @@ from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
-from merian_campaign.middleware import bps_run, fitness, processes
-from merian_campaign.middleware.work import read_outcome
+from merian_campaign.middleware import bps_run, environment_check, processes
+from merian_campaign.middleware.submission_run import read_outcome
 
 
 class _LineParser[Q](Protocol):
@@ -158,7 +158,7 @@ class LocalDrivers:
             wrong.join(found)
         return quanta
 
-    def records(self, directory: str) -> tuple[journal.Record, ...]:
+    def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
         self._believe(directory, SubmissionPaths(directory=directory).journal)
         lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
@@ -177,7 +177,7 @@ class LocalDrivers:
 
     def unfit(self, *, stack: Stack, folder: str) -> str:
         """Return in words why no driver could run from here, with what to do; empty when one can."""
-        return fitness.unfit(stack=stack, folder=folder, environ=self._environ)
+        return environment_check.unfit(stack=stack, folder=folder, environ=self._environ)
 
 
 def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ source "$merian_file" >"$merian_output" 2>&1
 set +eu
 export "$merian_safe"
 merian_python=$(command -v python || command -v python3) || { merian_why="there is no python in it"; exit 1; }
-"$merian_python" -m merian_campaign.middleware.importable >>"$merian_output" 2>&1 || {
+"$merian_python" -m merian_campaign.middleware.import_check >>"$merian_output" 2>&1 || {
     merian_why="$(tail -n 1 "$merian_output") (seen by $merian_python; \`merian-campaign stack\` says more)"
     exit 1
 }

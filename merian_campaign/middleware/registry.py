@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain import json_values
-from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack import prelude
+from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
 from merian_campaign.middleware import bps_run, processes
 from merian_campaign.middleware.drivers import in_stack
@@ -42,18 +42,18 @@ class ButlerRegistry:
     def __init__(self, *, environ: Mapping[str, str], seconds: float = _SECONDS) -> None:
         self._environ = dict(environ)
         self._seconds = seconds
-        self._failed: tuple[float, str, LookFailed] | None = None
+        self._failed: tuple[float, str, OverlapRefreshFailed] | None = None
 
     def look(
-        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
-    ) -> Look | LookFailed:
+        self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> OverlapRefresh | OverlapRefreshFailed:
         """Return which exposures there are and which tracts they overlap, as seen from inside a stack.
 
         A failure is given as an answer again for a minute: who follows a campaign ticks every second.
         """
         configuration = Path(repository) if repository.endswith(".yaml") else Path(repository) / "butler.yaml"
         if "://" not in repository and not configuration.is_file():
-            return LookFailed(reason=f"there is no butler repository at {repository}", lasting=True)
+            return OverlapRefreshFailed(reason=f"there is no butler repository at {repository}", lasting=True)
         request = {"do": "overlaps", "repository": repository, **asdict(question)}
         text = json.dumps(request)
         if self._failed is not None and self._failed[1] == text:
@@ -61,10 +61,12 @@ class ButlerRegistry:
             if time.monotonic() - at < _AGAIN_SECONDS:
                 return failure
         answer = self._ask(text, environment, stack)
-        self._failed = (time.monotonic(), text, answer) if isinstance(answer, LookFailed) else None
+        self._failed = (time.monotonic(), text, answer) if isinstance(answer, OverlapRefreshFailed) else None
         return answer
 
-    def _ask(self, request: str, environment: Mapping[str, str], stack: Stack) -> Look | LookFailed:
+    def _ask(
+        self, request: str, environment: Mapping[str, str], stack: Stack
+    ) -> OverlapRefresh | OverlapRefreshFailed:
         environ = bps_run.environment({**self._environ, **environment}, marker="")
         try:
             with _command(stack) as command:
@@ -80,16 +82,16 @@ class ButlerRegistry:
                     preexec_fn=processes.die_with_parent,
                 )
         except subprocess.TimeoutExpired:
-            return LookFailed(reason=f"the butler did not answer within {self._seconds:.0f} s")
+            return OverlapRefreshFailed(reason=f"the butler did not answer within {self._seconds:.0f} s")
         except OSError as error:
-            return LookFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
+            return OverlapRefreshFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
         try:
             # Before it, there is what the set-up of a stack had to say.
             return _read(json_values.loads(done.stdout.splitlines()[-1]))
         except (IndexError, KeyError, TypeError, ValueError):
             said = [line for line in done.stderr.splitlines() if line.strip()]
             words = one_line(said[-1]) if said else done.returncode
-            return LookFailed(reason=f"the butler's process died: {words}")
+            return OverlapRefreshFailed(reason=f"the butler's process died: {words}")
 
 
 @contextmanager
@@ -104,13 +106,13 @@ def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
         yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
 
 
-def _read(answer: Any) -> Look | LookFailed:  # noqa: ANN401 - any JSON value; what it is not, raises
+def _read(answer: Any) -> OverlapRefresh | OverlapRefreshFailed:  # noqa: ANN401 - any JSON value; what it is not, raises
     if not answer["ok"]:
         reason = str(answer["error"]).removeprefix("ActionError: ")
-        return LookFailed(reason=reason, lasting=reason.startswith(_LASTING))
+        return OverlapRefreshFailed(reason=reason, lasting=reason.startswith(_LASTING))
     if "failed" in answer:
-        return LookFailed(reason=str(answer["failed"]), lasting=True)
-    return Look(
+        return OverlapRefreshFailed(reason=str(answer["failed"]), lasting=True)
+    return OverlapRefresh(
         exposures=tuple(
             SkyExposure(
                 exposure=exposure,

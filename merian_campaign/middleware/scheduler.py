@@ -13,10 +13,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from merian_campaign.domain import slurm
-from merian_campaign.domain.cluster import Asked, Cluster, parse_cluster, test_options
-from merian_campaign.domain.sbatch import Answer, Refusal, refusal_of, sbatch_words
-from merian_campaign.domain.slurm import Sight, SlurmJob, Watch
+from merian_campaign.domain import slurm_jobs
+from merian_campaign.domain.cluster import Cluster, ResourceRequest, parse_cluster, test_options
+from merian_campaign.domain.sbatch import SbatchRefusal, SubmitResult, refusal_of, sbatch_words
+from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError
 from merian_campaign.middleware import bps_run, processes
@@ -46,15 +46,15 @@ class SlurmScheduler:
         self._clock = clock
         # Dies with this process: an sbatch that nobody waits for could get through much later.
         self._client = SlurmClient(environ=environ, seconds=seconds, before=processes.die_with_parent)
-        self._last: tuple[float, Sight] | None = None
+        self._last: tuple[float, QueueSnapshot] | None = None
         self._full: tuple[float, str] | None = None
 
-    def look(self, watch: Watch, *, fresh_seconds: float = 0.0) -> Sight:
+    def look(self, watch: JobQuery, *, fresh_seconds: float = 0.0) -> QueueSnapshot:
         """Look at this user's jobs in the queue, and in the accounting at those that are not there any more.
 
         Parameters
         ----------
-        watch : `Watch`
+        watch : `JobQuery`
             What is expected.
         fresh_seconds : `float`
             An answer that is not older may be given again; of use to those that ask every second.
@@ -65,7 +65,7 @@ class SlurmScheduler:
         self._last = time.monotonic(), sight
         return sight
 
-    def _look(self, watch: Watch) -> Sight:
+    def _look(self, watch: JobQuery) -> QueueSnapshot:
         at = self._clock()
         try:
             queue = self._client.queue()
@@ -77,8 +77,8 @@ class SlurmScheduler:
             }
             ended = self._accounting(missing, since=watch.since or at) if missing else ()
         except UnreachableError as error:
-            return Sight(at=at, unreachable=str(error))
-        return Sight(at=at, jobs=slurm.merge(queue, ended))
+            return QueueSnapshot(at=at, unreachable=str(error))
+        return QueueSnapshot(at=at, jobs=slurm_jobs.merge(queue, ended))
 
     def _accounting(self, names: Iterable[str], *, since: datetime) -> tuple[SlurmJob, ...]:
         return tuple(map(_named, self._client.accounting(names=names, since=since - _EARLIER)))
@@ -94,7 +94,7 @@ class SlurmScheduler:
         # Asked through its standard input, it ends well whatever the answers were.
         return found if found.partitions else f"scontrol: {sbatch_words(done.stderr, who='scontrol')}"
 
-    def would_refuse(self, asked: Asked) -> str:
+    def would_refuse(self, asked: ResourceRequest) -> str:
         """Return in words why Slurm would refuse a job for good: account, QOS and limits included.
 
         Nothing is submitted; a command that does not answer is no refusal.
@@ -104,12 +104,12 @@ class SlurmScheduler:
             done = self._client.call([*command, "--wrap=true"])
         except UnreachableError:
             return ""
-        if done.returncode == 0 or refusal_of(done.stderr) is not Refusal.FINAL:
+        if done.returncode == 0 or refusal_of(done.stderr) is not SbatchRefusal.FINAL:
             return ""
         words = sbatch_words(done.stderr).removeprefix("allocation failure: ")
         return f"{asked.what} would be refused: {words} ({' '.join(test_options(asked))})"
 
-    def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
+    def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> SubmitResult:
         """Write a batch script and submit it.
 
         Parameters

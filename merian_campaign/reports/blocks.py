@@ -10,7 +10,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from merian_campaign.domain.idle import Usage, usage
+from merian_campaign.domain.block_usage import BlockUsage, usage
 from merian_campaign.domain.records import JobRow
 from merian_campaign.reports.cells import line
 
@@ -30,7 +30,7 @@ def blocks_json(campaign: str, rows: Sequence[JobRow], *, now: datetime) -> dict
     }
 
 
-def _sums(found: Sequence[Usage]) -> dict[str, float]:
+def _sums(found: Sequence[BlockUsage]) -> dict[str, float]:
     return {
         "number": len(found),
         "queued_seconds": sum(used.queued or 0.0 for used in found),

@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain import versions
-from merian_campaign.domain.importing import StackReport
+from merian_campaign.domain import stack_versions
+from merian_campaign.domain.requirements import StackReport
 from merian_campaign.reports.cells import joined, line
 
 _STYLES = {"ok": "green", "untested": "yellow", "optional": "dim", "missing": "bold red", "unfit": "bold red"}
@@ -22,7 +22,7 @@ def stack_json(report: StackReport) -> dict[str, Any]:
     """Return the documented JSON form of a report."""
     return {
         "python": report.python,
-        "versions": versions.to_json(report.versions),
+        "versions": stack_versions.to_json(report.versions),
         "requirements": [
             {
                 "name": entry.wanted.name,

@@ -15,7 +15,7 @@ from merian_campaign.domain.snapshot import CampaignView, GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
 from merian_campaign.services.ports import Store
-from merian_campaign.services.settings import Surroundings
+from merian_campaign.services.runtime import Runtime
 
 _HALF = 32
 
@@ -49,7 +49,7 @@ def _same_file(known: str, file: str) -> bool:
 def apply_campaign(
     *,
     store: Store,
-    around: Surroundings,
+    runtime: Runtime,
     spec: CampaignSpec,
     file: str,
     text: str,
@@ -84,8 +84,8 @@ def apply_campaign(
             spec=resolved,
             groups=plan.wanted,
             dropped=tuple(group.id for group in plan.dropped),
-            actor=around.actor,
-            now=around.clock(),
+            actor=runtime.actor,
+            now=runtime.clock(),
         )
     return Applied(
         campaign=applied,

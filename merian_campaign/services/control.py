@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from merian_campaign.domain.applied import applied_spec
-from merian_campaign.domain.choosing import Choice, choose
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.backoff import due
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.fault_attribution import alone
+from merian_campaign.domain.group_selection import Choice, choose
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.pauses import due
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, Verdict
-from merian_campaign.domain.trouble import alone
 from merian_campaign.host.ownership import UntrustedError
-from merian_campaign.services.outlook import look_at
 from merian_campaign.services.ports import Drivers, Scheduler, Store
-from merian_campaign.services.settings import Surroundings
+from merian_campaign.services.runtime import Runtime
+from merian_campaign.services.slurm_view import look_at
 
 _NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.READY, GroupState.RUNNING})
 """States in which the next tick decides: there is nothing yet for a person to retry or accept."""
@@ -57,7 +57,7 @@ class Control:
 
     Parameters
     ----------
-    store, drivers, scheduler, around
+    store, drivers, scheduler, runtime
         The world.
     trusted_by : callable
         Returns the groups whose members may write a campaign's submissions; never fails.
@@ -66,7 +66,7 @@ class Control:
     store: Store
     drivers: Drivers
     scheduler: Scheduler
-    around: Surroundings
+    runtime: Runtime
     trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
     def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
@@ -98,8 +98,8 @@ class Control:
                 self.store.retry_group(
                     group_id=entry.id,
                     reason=f"{reason}; the stack may differ from now on" if allow_stack_change else reason,
-                    actor=self.around.actor,
-                    now=self.around.clock(),
+                    actor=self.runtime.actor,
+                    now=self.runtime.clock(),
                     allow_stack_change=allow_stack_change,
                 )
         return found
@@ -118,8 +118,8 @@ class Control:
                     group_id=entry.id,
                     state=GroupState.DONE,
                     reason=f"accepted: {reason}",
-                    actor=self.around.actor,
-                    now=self.around.clock(),
+                    actor=self.runtime.actor,
+                    now=self.runtime.clock(),
                     accepted=True,
                 )
         return found
@@ -138,8 +138,8 @@ class Control:
                         group_id=group.id,
                         state=GroupState.WAITING,
                         reason="resumed",
-                        actor=self.around.actor,
-                        now=self.around.clock(),
+                        actor=self.runtime.actor,
+                        now=self.runtime.clock(),
                     )
         return campaign
 
@@ -170,15 +170,15 @@ class Control:
         return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
 
     def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:
-        outlook = look_at(live, drivers=self.drivers, scheduler=self.scheduler)
-        if outlook.unreachable:
-            return (), f"Slurm does not answer ({outlook.unreachable}); cancel again when it does"
+        slurm_view = look_at(live, drivers=self.drivers, scheduler=self.scheduler)
+        if slurm_view.unreachable:
+            return (), f"Slurm does not answer ({slurm_view.unreachable}); cancel again when it does"
         orphans: list[str] = []
         for submission in live:
-            jobs = [(job, role) for job, role in outlook.jobs(submission) if not job.over]
+            jobs = [(job, role) for job, role in slurm_view.jobs(submission) if not job.over]
             driving = any(role == "driver" and job.started is not None for job, role in jobs)
             if not submission.driver_job and jobs:
-                seen = alone(partial(self.drivers.liveness, submission, now=self.around.clock()))
+                seen = alone(partial(self.drivers.liveness, submission, now=self.runtime.clock()))
                 driving = seen is Liveness.ALIVE
             orphans += [] if driving else [job.job_id for job, _ in jobs]
         return tuple(orphans), self.scheduler.cancel(orphans)
@@ -195,24 +195,24 @@ class Control:
             self.store.forget(name)
 
     def _cancel(self, group: GroupView) -> int:
-        now = self.around.clock()
+        now = self.runtime.clock()
         if group.live is not None:
-            self.store.request_cancel(submission_id=group.live.id, actor=self.around.actor, now=now)
+            self.store.request_cancel(submission_id=group.live.id, actor=self.runtime.actor, now=now)
             return 1
         if GroupState.CANCELLED in GROUP_MOVES[group.state]:
             self.store.move_group(
                 group_id=group.id,
                 state=GroupState.CANCELLED,
                 reason="cancelled",
-                actor=self.around.actor,
+                actor=self.runtime.actor,
                 now=now,
             )
         return 0
 
     def _set_state(self, name: str, state: CampaignState, kind: str) -> CampaignView:
         campaign = find_campaign(self.store, name)
-        event = Event(kind=kind, actor=self.around.actor, from_state=campaign.state, to_state=state)
-        self.store.set_campaign_state(name=name, state=state, event=event, now=self.around.clock())
+        event = Event(kind=kind, actor=self.runtime.actor, from_state=campaign.state, to_state=state)
+        self.store.set_campaign_state(name=name, state=state, event=event, now=self.runtime.clock())
         return campaign
 
     def _groups(

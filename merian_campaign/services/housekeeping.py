@@ -6,28 +6,38 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from merian_campaign.domain.applied import applied_spec
-from merian_campaign.domain.cleaning import REMOVED, REMOVING, CleaningPlan, Kind, Removal, RunFacts, World
-from merian_campaign.domain.housekeeping import agreed, check, named_collections, own_runs, plan_cleaning
-from merian_campaign.domain.inventory import CollectionFacts, Row, listing, origins
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.cleaning import (
+    REMOVED,
+    REMOVING,
+    CleaningFacts,
+    CleaningPlan,
+    Removal,
+    RunFacts,
+    RunKind,
+)
+from merian_campaign.domain.cleaning_policy import agreed, check, named_collections, own_runs, plan_cleaning
+from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, listing, origins
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.services.control import find_campaign
 from merian_campaign.services.ports import Store
-from merian_campaign.services.settings import Surroundings
+from merian_campaign.services.runtime import Runtime
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
 
 
-class Collections(Protocol):
+class ButlerCollections(Protocol):
     """The collections of a butler repository."""
 
     def runs(self, names: Sequence[str], *, files: bool, tell: Tell) -> Mapping[str, RunFacts]:
         """Return what there is of RUN collections."""
 
-    def collections(self, names: Iterable[str], *, sizes: bool, tell: Tell) -> Mapping[str, CollectionFacts]:
+    def collections(
+        self, names: Iterable[str], *, sizes: bool, tell: Tell
+    ) -> Mapping[str, CollectionSummary]:
         """Return what there is of collections of any type."""
 
     def unchain(self, run: str) -> None:
@@ -52,19 +62,19 @@ class Housekeeping:
         Gives the collections of a butler repository.
     same_place : callable
         Says whether two texts name one repository.
-    around : `Surroundings`
+    runtime : `Runtime`
         Who asks, and when.
     tell : callable
         Told how far it is.
     """
 
     store: Store
-    collections_of: Callable[[str], Collections]
+    collections_of: Callable[[str], ButlerCollections]
     same_place: Callable[[str, str], bool]
-    around: Surroundings
+    runtime: Runtime
     tell: Tell
 
-    def listing(self, name: str, *, sizes: bool) -> tuple[Row, ...]:
+    def listing(self, name: str, *, sizes: bool) -> tuple[CollectionRow, ...]:
         """Return the collections of a campaign that exist.
 
         Parameters
@@ -111,9 +121,9 @@ class Housekeeping:
                 self._remove(removal, collections)
         return plan
 
-    def _remove(self, removal: Removal, collections: Collections) -> None:
+    def _remove(self, removal: Removal, collections: ButlerCollections) -> None:
         run = removal.facts.run
-        if removal.kind is Kind.STRAY_FILES:
+        if removal.kind is RunKind.STRAY_FILES:
             self._record(removal, "tidying", f"{run}: stray files ({removal.facts.strays})")
             number = collections.remove_files(run)
             self._record(removal, "tidied", f"{run}: stray files removed ({number})")
@@ -123,7 +133,7 @@ class Housekeeping:
         )
         # The chains first: a RUN that a chain names cannot be removed, and must not be half there.
         collections.unchain(run)
-        collections.remove_run(run, again=removal.kind is Kind.UNFINISHED)
+        collections.remove_run(run, again=removal.kind is RunKind.UNFINISHED)
         collections.remove_files(run)
         self._record(removal, REMOVED, f"{run}: removed")
 
@@ -132,14 +142,16 @@ class Housekeeping:
             submission_id=removal.submission_id,
             state=state,
             reason=reason,
-            actor=self.around.actor,
-            now=self.around.clock(),
+            actor=self.runtime.actor,
+            now=self.runtime.clock(),
         )
 
     def _spec(self, name: str) -> CampaignSpec:
         return applied_spec(find_campaign(self.store, name))
 
-    def _plan(self, spec: CampaignSpec, snapshot: Snapshot, *, files: bool) -> tuple[CleaningPlan, World]:
+    def _plan(
+        self, spec: CampaignSpec, snapshot: Snapshot, *, files: bool
+    ) -> tuple[CleaningPlan, CleaningFacts]:
         runs = [
             submission.run_collection
             for _, submission in own_runs(snapshot)
@@ -149,7 +161,7 @@ class Housekeeping:
         world = self._world(spec, snapshot)
         return plan_cleaning(snapshot, facts, world), world
 
-    def _world(self, spec: CampaignSpec, snapshot: Snapshot) -> World:
+    def _world(self, spec: CampaignSpec, snapshot: Snapshot) -> CleaningFacts:
         """Return what all campaigns on the repository do and name."""
         inputs: set[str] = set()
         foreign: set[str] = set()
@@ -168,7 +180,7 @@ class Housekeeping:
             if not own:
                 foreign |= {submission.run_collection for _, submission in own_runs(other)}
         with_jobs = {entry.submission_id for entry in self.store.open_jobs(snapshot.campaign.name)}
-        return World(
+        return CleaningFacts(
             inputs=frozenset(inputs),
             foreign=frozenset(foreign),
             live=tuple(live),

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
-from merian_campaign.domain.cluster import Asked, Cluster
-from merian_campaign.domain.harvested import LineReport, Predicted, RawQuantum
+from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
+from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
@@ -28,8 +28,8 @@ from merian_campaign.domain.records import (
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.sbatch import Answer
-from merian_campaign.domain.slurm import Sight, Watch
+from merian_campaign.domain.sbatch import SubmitResult
+from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
 from merian_campaign.domain.snapshot import (
     CampaignView,
     ProcessIdentity,
@@ -38,12 +38,12 @@ from merian_campaign.domain.snapshot import (
     SubmissionView,
 )
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
     SubmissionOutcome,
 )
-from merian_campaign.domain.versions import Versions
 
 __all__ = [
     "AttemptRow",
@@ -57,7 +57,7 @@ __all__ = [
     "Registry",
     "Scheduler",
     "Store",
-    "Work",
+    "SubmissionRunner",
 ]
 
 
@@ -279,7 +279,7 @@ class Store(Protocol):
         """Record an event when the scheduler has stopped answering, or answers again; say if it was news."""
 
 
-class Work(Protocol):
+class SubmissionRunner(Protocol):
     """The work of one submission under one driver; every call may be repeated."""
 
     def reap(self) -> int:
@@ -365,7 +365,7 @@ class Drivers(Protocol):
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph, if any; say what of it is damaged."""
 
-    def records(self, directory: str) -> tuple[journal.Record, ...]:
+    def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal; empty while there is none."""
 
     def outcome(self, directory: str) -> RunResult | None:
@@ -376,24 +376,24 @@ class Registry(Protocol):
     """The registry of a butler repository, asked from outside of it."""
 
     def look(
-        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
-    ) -> Look | LookFailed:
+        self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> OverlapRefresh | OverlapRefreshFailed:
         """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
 
 
 class Scheduler(Protocol):
     """Slurm; whatever goes wrong with it is an answer, never an error."""
 
-    def look(self, watch: Watch, *, fresh_seconds: float = 0.0) -> Sight:
+    def look(self, watch: JobQuery, *, fresh_seconds: float = 0.0) -> QueueSnapshot:
         """Look at all of this user's jobs: at most two commands, however many there are."""
 
     def cluster(self) -> Cluster | str:
         """Return what the cluster allows, or in words why it does not say; one command."""
 
-    def would_refuse(self, asked: Asked) -> str:
+    def would_refuse(self, asked: ResourceRequest) -> str:
         """Return in words why Slurm would refuse a job for good, without submitting it; else nothing."""
 
-    def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> Answer:
+    def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> SubmitResult:
         """Keep a batch script at ``path`` and submit it."""
 
     def full(self, *, fresh_seconds: float) -> str:

@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from merian_campaign.domain.applied import applied_spec
-from merian_campaign.domain.cluster import Asked, driver_asked
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.cluster import ResourceRequest, driver_asked
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.preflight import Facts, Finding, Look, Settings, findings, looks
+from merian_campaign.domain.preflight import CheckSettings, Facts, Finding, StepQuery, findings, looks
 from merian_campaign.domain.preflight.collisions import directory_of, next_submissions
 from merian_campaign.domain.preflight.facts import (
     HostFacts,
@@ -19,26 +19,26 @@ from merian_campaign.domain.preflight.facts import (
     SchedulerFacts,
     Tracking,
 )
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.ports import Scheduler, Store
-from merian_campaign.services.settings import CampaignSettings
+from merian_campaign.services.runtime import CampaignSettings
 
 
-class Inquiry(Protocol):
+class PreflightQueries(Protocol):
     """A repository and the pipelines, open for questions."""
 
-    def pipeline(self, look: Look) -> PipelineFacts:
+    def pipeline(self, look: StepQuery) -> PipelineFacts:
         """Return what a pipeline reads and makes."""
 
     def campaign(
-        self, spec: CampaignSpec, looks: tuple[Look, ...], *, pipelines: Mapping[str, PipelineFacts]
+        self, spec: CampaignSpec, looks: tuple[StepQuery, ...], *, pipelines: Mapping[str, PipelineFacts]
     ) -> RepositoryFacts:
         """Return what the repository says about a whole campaign."""
 
 
-class LookAtHost(Protocol):
+class HostProbe(Protocol):
     """Looks at this machine and its file systems."""
 
     def __call__(self, *, repository: str, folders: Iterable[str], directories: Iterable[str]) -> HostFacts:
@@ -66,8 +66,8 @@ class Preflight:
     """
 
     open_store: Callable[[], Store | None]
-    inquire: Callable[[str], AbstractContextManager[Inquiry]]
-    look_at_host: LookAtHost
+    inquire: Callable[[str], AbstractContextManager[PreflightQueries]]
+    look_at_host: HostProbe
     scheduler: Scheduler
     root: str
     progress: Callable[[str], None]
@@ -100,7 +100,9 @@ class Preflight:
             scheduler=self._scheduler(settings.site),
         )
         return findings(
-            spec, facts, settings=Settings(root=self.root, site=settings.site, requests=settings.requests)
+            spec,
+            facts,
+            settings=CheckSettings(root=self.root, site=settings.site, requests=settings.requests),
         )
 
     def _tracking(self, spec: CampaignSpec) -> Tracking:
@@ -137,7 +139,7 @@ def _spec(campaign: CampaignView) -> CampaignSpec | None:
         return None
 
 
-def _jobs(site: SiteProfile) -> Iterable[Asked]:
+def _jobs(site: SiteProfile) -> Iterable[ResourceRequest]:
     """Return what a site's jobs ask for: its drivers, its blocks."""
     if site.driver is not None:
         yield driver_asked(site.driver, where=site.file)

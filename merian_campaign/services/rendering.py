@@ -10,11 +10,11 @@ from merian_campaign.domain.render import RenderRequest, render
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.host.atomic_files import write_if_changed
-from merian_campaign.services.settings import CampaignSettings, Surroundings
+from merian_campaign.services.runtime import CampaignSettings, Runtime
 
 
 def render_all(
-    *, spec: CampaignSpec, output: Path, around: Surroundings, settings: CampaignSettings
+    *, spec: CampaignSpec, output: Path, runtime: Runtime, settings: CampaignSettings
 ) -> tuple[tuple[Path, ...], int]:
     """Write the first submit YAML of every group.
 
@@ -41,7 +41,7 @@ def render_all(
             directory=str(directory),
             site=settings.site,
             remedy=Remedy(),
-            quantum_wrapper=around.quantum_wrapper,
+            quantum_wrapper=runtime.quantum_wrapper,
         )
         path = Path(SubmissionPaths(directory=str(directory)).yaml)
         if write_if_changed(path, render(request)):

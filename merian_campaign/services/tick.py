@@ -10,22 +10,22 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.applied import applied_spec
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.backoff import next_try
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.looking import look_due
-from merian_campaign.domain.pauses import next_try
+from merian_campaign.domain.fault_attribution import failure_words, words_of
+from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
-from merian_campaign.domain.trouble import failure_words, words_of
-from merian_campaign.services.hand import Hand
-from merian_campaign.services.looking import look
-from merian_campaign.services.mind import Mind
-from merian_campaign.services.outlook import Outlook, look_out, settle
+from merian_campaign.services.act import Executor
+from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
-from merian_campaign.services.settings import CampaignSettings, Surroundings
+from merian_campaign.services.refresh_overlaps import refresh_overlaps
+from merian_campaign.services.runtime import CampaignSettings, Runtime
+from merian_campaign.services.slurm_view import SlurmView, settle, view_slurm
 
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
@@ -104,7 +104,7 @@ class Tick:
         Slurm; never asked for a campaign that has nothing there.
     registry : `Registry`
         Butler registries; asked only when a campaign depends on overlaps and something is new.
-    around : `Surroundings`
+    runtime : `Runtime`
         Where things lie, who asks, what time it is.
     settings_of : callable
         Reads what a campaign's files say besides its own.
@@ -114,7 +114,7 @@ class Tick:
     drivers: Drivers
     scheduler: Scheduler
     registry: Registry
-    around: Surroundings
+    runtime: Runtime
     settings_of: Callable[[CampaignSpec], CampaignSettings]
 
     def plan(self, name: str) -> Plan:
@@ -123,10 +123,10 @@ class Tick:
         spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
         return Plan(
-            decisions=self._mind(snapshot, spec, settings).decide(snapshot),
+            decisions=self._observer(snapshot, spec, settings).decide(snapshot),
             snapshot=snapshot,
             reasons=reasons(spec, snapshot),
-            looks=look_due(spec, in_force(spec, snapshot), now=self.around.clock()) is not None,
+            looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
         )
 
     def run(self, name: str, *, look_anew: bool = False) -> TickReport:
@@ -153,9 +153,9 @@ class Tick:
         settings = self.settings_of(spec)
         tick_id = self.store.tick_started(
             campaign_id=snapshot.campaign.id,
-            host=self.around.host,
-            pid=self.around.pid,
-            now=self.around.clock(),
+            host=self.runtime.host,
+            pid=self.runtime.pid,
+            now=self.runtime.clock(),
         )
         done: list[str] = []
         try:
@@ -170,7 +170,7 @@ class Tick:
         return report
 
     def _ended(self, tick_id: int, *, actions: int, error: str | None) -> None:
-        self.store.tick_finished(tick_id=tick_id, now=self.around.clock(), actions=actions, error=error)
+        self.store.tick_finished(tick_id=tick_id, now=self.runtime.clock(), actions=actions, error=error)
 
     def _pass(
         self,
@@ -182,76 +182,78 @@ class Tick:
         look_anew: bool,
     ) -> tuple[TickReport, list[str]]:
         """Look, decide and act; return the report, and the groups that were set aside, with their reasons."""
-        seen = look(
+        seen = refresh_overlaps(
             snapshot,
             spec,
             store=self.store,
             registry=self.registry,
-            around=self.around,
+            runtime=self.runtime,
             stack=settings.stack,
             asked=look_anew,
         )
         done += [seen.action] if seen.action else []
-        mind = self._mind(seen.snapshot, spec, settings)
-        hand = self._hand(seen.snapshot, mind)
-        snapshot = self._passes(mind, hand, seen.snapshot, done)
-        left = settle(mind.outlook, store=self.store, now=self.around.clock())
+        observer = self._observer(seen.snapshot, spec, settings)
+        executor = self._executor(seen.snapshot, observer)
+        snapshot = self._passes(observer, executor, seen.snapshot, done)
+        left = settle(observer.slurm_view, store=self.store, now=self.runtime.clock())
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
-        self._note_scheduler(snapshot, mind)
-        number = len(hand.aside)
+        self._note_scheduler(snapshot, observer)
+        number = len(executor.aside)
         were = "group was" if number == 1 else "groups were"
         aside = f"{number} {were} set aside for a person, the others go on" if number else ""
         report = TickReport(
             actions=tuple(done),
             live=sum(1 for group in snapshot.groups if group.live is not None),
-            progressed=hand.progressed,
+            progressed=executor.progressed,
             notes=(
                 *filter(None, [seen.note, aside]),
-                *dict.fromkeys(hand.notes),
+                *dict.fromkeys(executor.notes),
                 *left.trouble,
-                *_notes(mind, snapshot, trouble=trouble),
+                *_notes(observer, snapshot, trouble=trouble),
             ),
-            trouble=hand.trouble,
+            trouble=executor.trouble,
             waiting=left.alive > 0
-            or bool(mind.waits or mind.held)
+            or bool(observer.waits or observer.held)
             or seen.waits
             or self._pauses(spec, snapshot),
         )
-        return report, hand.aside
+        return report, executor.aside
 
     def _pauses(self, spec: CampaignSpec, snapshot: Snapshot) -> bool:
         """Say whether a group waits for nothing but the time of its next try."""
-        return next_try(spec, snapshot, now=self.around.clock()) is not None
+        return next_try(spec, snapshot, now=self.runtime.clock()) is not None
 
-    def _passes(self, mind: Mind, hand: Hand, snapshot: Snapshot, done: list[str]) -> Snapshot:
+    def _passes(
+        self, observer: Observer, executor: Executor, snapshot: Snapshot, done: list[str]
+    ) -> Snapshot:
         """Decide and act until nothing more follows; return the last snapshot."""
         for _ in range(MAX_PASSES):
-            acted = [word for word in map(hand.act, mind.decide(snapshot)) if word]
-            mind.no_jobs = mind.no_jobs or hand.no_jobs
+            acted = [word for word in map(executor.act, observer.decide(snapshot)) if word]
+            observer.no_jobs = observer.no_jobs or executor.no_jobs
             done += acted
             if not acted:
                 break
             snapshot = self.store.snapshot(snapshot.campaign.name)
         return snapshot
 
-    def _hand(self, snapshot: Snapshot, mind: Mind) -> Hand:
-        return Hand(
+    def _executor(self, snapshot: Snapshot, observer: Observer) -> Executor:
+        return Executor(
             store=self.store,
             drivers=self.drivers,
             scheduler=self.scheduler,
-            around=self.around,
+            runtime=self.runtime,
             campaign_id=snapshot.campaign.id,
-            spec=mind.spec,
-            settings=mind.settings,
-            outlook=mind.outlook,
+            spec=observer.spec,
+            settings=observer.settings,
+            slurm_view=observer.slurm_view,
         )
 
-    def _mind(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Mind:
+    def _observer(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Observer:
         self.drivers.settle_in(
             trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
         )
-        outlook: Outlook = look_out(
+        slurm_view: SlurmView = view_slurm(
             snapshot,
             store=self.store,
             drivers=self.drivers,
@@ -260,35 +262,35 @@ class Tick:
             on_slurm=settings.site.on_slurm,
             count=_counts_jobs(snapshot, spec, settings),
         )
-        return Mind(
+        return Observer(
             drivers=self.drivers,
             scheduler=self.scheduler,
-            around=self.around,
+            runtime=self.runtime,
             spec=spec,
             settings=settings,
-            outlook=outlook,
+            slurm_view=slurm_view,
         )
 
-    def _note_scheduler(self, snapshot: Snapshot, mind: Mind) -> None:
-        if mind.outlook.sight is not None or mind.asked:
+    def _note_scheduler(self, snapshot: Snapshot, observer: Observer) -> None:
+        if observer.slurm_view.sight is not None or observer.asked:
             self.store.note_scheduler(
                 campaign_id=snapshot.campaign.id,
-                unreachable=mind.unreachable,
-                actor=self.around.actor,
-                now=self.around.clock(),
+                unreachable=observer.unreachable,
+                actor=self.runtime.actor,
+                now=self.runtime.clock(),
             )
 
 
-def _notes(mind: Mind, snapshot: Snapshot, *, trouble: str) -> tuple[str, ...]:
+def _notes(observer: Observer, snapshot: Snapshot, *, trouble: str) -> tuple[str, ...]:
     """Return what was seen besides: of Slurm, and of what it or a limit holds back."""
     notes = [f"Slurm jobs could not be cancelled: {trouble}"] if trouble else []
-    if mind.unreachable:
-        notes.append(f"Slurm does not answer: {mind.unreachable}; nothing was decided on it")
-    elif mind.no_jobs:
-        notes.append(f"Slurm takes no driver's job for now: {mind.no_jobs}; tried again later")
-    notes += mind.outlook.deferred(snapshot)
+    if observer.unreachable:
+        notes.append(f"Slurm does not answer: {observer.unreachable}; nothing was decided on it")
+    elif observer.no_jobs:
+        notes.append(f"Slurm takes no driver's job for now: {observer.no_jobs}; tried again later")
+    notes += observer.slurm_view.deferred(snapshot)
     # That the campaign starts no more at once than it says is no news.
-    held = [words for words in mind.held if words.startswith(("limits.blocks", "limits.jobs"))]
+    held = [words for words in observer.held if words.startswith(("limits.blocks", "limits.jobs"))]
     return (*notes, *(f"ready groups wait for {words}" for words in held))
 
 

@@ -9,15 +9,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from merian_campaign.domain.applied import applied_spec
+from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.transfer import BUTLER_FILE, FileEntry, Manifest, Selected, Wish, wish
+from merian_campaign.domain.transfer import (
+    BUTLER_FILE,
+    ExportRequest,
+    FileEntry,
+    Manifest,
+    SelectedDatasets,
+    wish,
+)
 from merian_campaign.files import exports, received
 from merian_campaign.services.control import find_campaign
 from merian_campaign.services.ports import Store
-from merian_campaign.services.settings import Surroundings
+from merian_campaign.services.runtime import Runtime
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -29,7 +36,7 @@ LINKS = frozenset({"link", "hardlink", "symlink", "relsymlink", "direct"})
 class Source(Protocol):
     """A repository that is exported from."""
 
-    def select(self, wish: Wish, *, tell: Tell) -> Selected:
+    def select(self, wish: ExportRequest, *, tell: Tell) -> SelectedDatasets:
         """Find the datasets of a wish, and their files."""
 
     def open_file(self, uri: str) -> AbstractContextManager[IO[bytes]]:
@@ -107,7 +114,7 @@ class Export:
         Opens a butler repository, given default values of dimensions.
     versions : callable
         Returns versions of packages, by name.
-    around : `Surroundings`
+    runtime : `Runtime`
         Who asks, and when.
     tell : callable
         Told how far it is.
@@ -116,7 +123,7 @@ class Export:
     store: Store
     open_source: Callable[[str, Mapping[str, str]], AbstractContextManager[Source]]
     versions: Callable[[], dict[str, str]]
-    around: Surroundings
+    runtime: Runtime
     tell: Tell
 
     def run(
@@ -157,8 +164,8 @@ class Export:
         self,
         campaign: CampaignView,
         spec: CampaignSpec,
-        wanted: Wish,
-        selected: Selected,
+        wanted: ExportRequest,
+        selected: SelectedDatasets,
         source: Source,
         *,
         folder: Path,
@@ -182,7 +189,7 @@ class Export:
             revision=campaign.revision,
             campaign_sha256=campaign.sha256,
             repository=spec.butler,
-            created=self.around.clock().isoformat(timespec="seconds"),
+            created=self.runtime.clock().isoformat(timespec="seconds"),
             searched=list(wanted.chains),
             where=wanted.where,
             chain=wanted.chain,

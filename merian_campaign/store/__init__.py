@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from merian_campaign.store.read import Reader
+    from merian_campaign.store.reader import Reader
     from merian_campaign.store.store import PostgresStore
 
 __all__ = ["connect", "open_reader"]
@@ -44,7 +44,7 @@ def open_reader(url: str | None = None) -> Reader:
 
     Parameters and errors are those of `connect`.
     """
-    from merian_campaign.store.read import Reader  # noqa: PLC0415  (not every command reads)
+    from merian_campaign.store.reader import Reader  # noqa: PLC0415  (not every command reads)
 
     return Reader(_locate() if url is None else url)
 

@@ -14,7 +14,7 @@ from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.store import events, schema
 from merian_campaign.store.database import Database
-from merian_campaign.store.read import no_campaign
+from merian_campaign.store.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
 
 _CAMPAIGNS = """
@@ -74,7 +74,7 @@ def require_campaign(connection: Connection, name: str) -> CampaignView:
     return found
 
 
-class Campaigns(Database):
+class CampaignStore(Database):
     """The part of the store that holds campaigns."""
 
     def campaign(self, name: str) -> CampaignView | None:

@@ -31,7 +31,7 @@ from merian_campaign.host.ownership import (
     require_above,
 )
 from merian_campaign.host.regular_files import read_tail, read_text
-from merian_campaign.store import account
+from merian_campaign.store import server_account
 
 USER = "merian"
 DATABASE = "merian"
@@ -114,7 +114,7 @@ def stop(home: Path) -> bool:
         if not answers(home):
             return False
         _refuse_other_host(home)
-        with account.reachable(data_directory(home)) as (data, passed):
+        with server_account.reachable(data_directory(home)) as (data, passed):
             _run(home, "pg_ctl", "stop", "-D", data, "-m", "fast", "-w", "-t", "60", passed=passed)
         _host_file(home).unlink(missing_ok=True)
         if socket_directory(home) != data_directory(home):
@@ -162,7 +162,7 @@ def socket_directory(home: Path) -> Path:
 
 
 def _owner() -> int:
-    owner, _ = account.owner()
+    owner, _ = server_account.owner()
     return os.geteuid() if owner is None else owner
 
 
@@ -224,9 +224,9 @@ def _make(home: Path) -> None:
     half_made = home / "postgres.making"
     if half_made.exists():
         shutil.rmtree(half_made)
-    owner, group = account.owner()
+    owner, group = server_account.owner()
     private_folder(half_made, owner=owner, group=group)
-    with account.reachable(half_made) as (place, passed):
+    with server_account.reachable(half_made) as (place, passed):
         _run(
             home, "initdb", f"--username={USER}", "--auth-local=peer", "--auth-host=reject",
             "--encoding=UTF8", "--locale=C", "--pgdata", place, passed=passed,
@@ -240,7 +240,7 @@ def _say_who_may_connect(data: Path) -> None:
     """Let in the accounts that own the server, and nobody else who might get as far as its socket."""
     texts = {
         "pg_hba.conf": _RULES,
-        "pg_ident.conf": _MAP + "".join(f'owner "{name}" {USER}\n' for name in account.clients()),
+        "pg_ident.conf": _MAP + "".join(f'owner "{name}" {USER}\n' for name in server_account.clients()),
     }
     for name, text in texts.items():
         if read_text(data / name, errors="replace") != text:
@@ -257,10 +257,10 @@ def _start(home: Path) -> None:
     _say_who_may_connect(data)
     sockets = socket_directory(home)
     if sockets != data:
-        owner, group = account.owner()
+        owner, group = server_account.owner()
         private_folder(sockets, owner=owner, group=group)
     write_atomically(_host_file(home), socket.gethostname())
-    with account.reachable(data) as (place, passed):
+    with server_account.reachable(data) as (place, passed):
         _start_there(home, place, sockets=place if sockets == data else str(sockets), passed=passed)
 
 
@@ -324,7 +324,7 @@ def _binaries() -> Path:
 
 
 def _run(home: Path, program: str, *arguments: str, passed: tuple[int, ...]) -> None:
-    command = [str(account.programs(_binaries()) / "bin" / program), *arguments]
+    command = [str(server_account.programs(_binaries()) / "bin" / program), *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     # pg_ctl hands its output channels to the server, which would keep a pipe open for ever: use a file.
     log = home / "postgres.setup.log"
@@ -338,7 +338,7 @@ def _run(home: Path, program: str, *arguments: str, passed: tuple[int, ...]) -> 
             stderr=subprocess.STDOUT,
             check=False,
             pass_fds=passed,
-            **account.run_as(),
+            **server_account.run_as(),
         )
     if finished.returncode:
         raise subprocess.CalledProcessError(finished.returncode, command, stderr=read_tail(log, size=2000))

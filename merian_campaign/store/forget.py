@@ -23,7 +23,7 @@ _STATEMENTS = (
 )
 
 
-class Forget(Database):
+class ForgetStore(Database):
     """Deletes campaigns."""
 
     def forget(self, name: str) -> None:

@@ -74,7 +74,7 @@ def put_group(
         )
 
 
-class Groups(Database):
+class GroupStore(Database):
     """The part of the store that moves groups."""
 
     def move_group(

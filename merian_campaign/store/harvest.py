@@ -10,12 +10,12 @@ from sqlalchemy import Connection, RowMapping, text, update
 from merian_campaign.domain.quanta import Counts, Quantum
 from merian_campaign.domain.records import Event, JobRecord
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
-from merian_campaign.store import events, merging, schema
+from merian_campaign.store import events, merge_quanta, schema
 from merian_campaign.store.database import Database, raw
 from merian_campaign.store.groups import lock_group
-from merian_campaign.store.jobs import put_jobs
+from merian_campaign.store.slurm_jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
-from merian_campaign.store.staging import stage
+from merian_campaign.store.stage_quanta import stage
 from merian_campaign.store.submissions import lock_submission
 
 _COUNTS = text(
@@ -23,7 +23,7 @@ _COUNTS = text(
 )
 
 
-class Harvest(Database):
+class HarvestStore(Database):
     """The part of the store that takes in quanta."""
 
     def record_progress(
@@ -106,13 +106,17 @@ def _merge(connection: Connection, submission: RowMapping, *, now: datetime, fin
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = (merging.MERGE_QUANTA, merging.MERGE_ATTEMPTS)
-        for statement in (*statements, merging.SETTLE) if first_harvest else statements:
+        statements = (merge_quanta.MERGE_QUANTA, merge_quanta.MERGE_ATTEMPTS)
+        for statement in (*statements, merge_quanta.SETTLE) if first_harvest else statements:
             cursor.execute(statement, values)
             changed += cursor.rowcount
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
-            for statement in (merging.RECOUNT_ATTEMPTS, merging.FORGET_COUNTS, merging.RECOUNT):
+            for statement in (
+                merge_quanta.RECOUNT_ATTEMPTS,
+                merge_quanta.FORGET_COUNTS,
+                merge_quanta.RECOUNT,
+            ):
                 cursor.execute(statement, values)
     return changed
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.engine import make_engine, translated_sql
-from merian_campaign.store.version import KNOWN, require_current, schema_version
+from merian_campaign.store.schema_version import KNOWN, require_current, schema_version
 
 # Any constant will do; it only has to be the same in every process.
 _UPGRADE_LOCK = 7_306_221

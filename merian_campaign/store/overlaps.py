@@ -71,7 +71,7 @@ def _document(row: SkyExposure) -> dict[str, object]:
     }
 
 
-class OverlapRows(Database):
+class OverlapStore(Database):
     """The part of the store that knows which tracts exposures overlap."""
 
     def record_overlaps(self, *, campaign_id: int, overlaps: Overlaps, actor: str, now: datetime) -> bool:

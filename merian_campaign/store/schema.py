@@ -31,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from merian_campaign.domain.records import JobRole
-from merian_campaign.domain.slurm_states import Fate
+from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -215,7 +215,7 @@ slurm_job = Table(
     Column("busy_seconds", Double),
     Column("updated_at", _TIME, nullable=False),
     _one_of("role", JobRole),
-    _one_of("fate", Fate),
+    _one_of("fate", JobEnd),
     UniqueConstraint("submission_id", "job_id"),
     Index("ix_slurm_job_alive", "submission_id", postgresql_where=text("fate IN ('alive', 'unsure')")),
     comment="A Slurm job of a submission, driver or block, as last seen; times are UTC",

@@ -13,7 +13,7 @@ from pathlib import Path
 from merian_campaign.host.home import DEFAULT_HOME, HOME_VARIABLE, URL_VARIABLE, home_directory
 from merian_campaign.store import embedded
 from merian_campaign.store.connection import open_connection
-from merian_campaign.store.version import schema_version
+from merian_campaign.store.schema_version import schema_version
 
 __all__ = [
     "DEFAULT_HOME",

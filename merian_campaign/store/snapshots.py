@@ -85,7 +85,7 @@ def load_one(connection: Connection, *, group_id: int) -> tuple[CampaignView, Gr
     return campaign, group
 
 
-class Snapshots(Database):
+class SnapshotStore(Database):
     """The part of the store that reads whole campaigns."""
 
     def snapshot(self, name: str) -> Snapshot:

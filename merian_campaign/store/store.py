@@ -6,20 +6,30 @@ from contextlib import AbstractContextManager
 
 from merian_campaign.domain.quanta import HeldQuantum
 from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
-from merian_campaign.store import locks, read
-from merian_campaign.store.campaigns import Campaigns
-from merian_campaign.store.cleaning import Cleaning
+from merian_campaign.store import locks, reader
+from merian_campaign.store.campaigns import CampaignStore
 from merian_campaign.store.database import raw
-from merian_campaign.store.forget import Forget
-from merian_campaign.store.groups import Groups
-from merian_campaign.store.harvest import Harvest
-from merian_campaign.store.jobs import Jobs
-from merian_campaign.store.overlaps import OverlapRows
-from merian_campaign.store.snapshots import Snapshots
-from merian_campaign.store.submissions import Submissions
+from merian_campaign.store.forget import ForgetStore
+from merian_campaign.store.groups import GroupStore
+from merian_campaign.store.harvest import HarvestStore
+from merian_campaign.store.overlaps import OverlapStore
+from merian_campaign.store.removals import RemovalStore
+from merian_campaign.store.slurm_jobs import SlurmJobStore
+from merian_campaign.store.snapshots import SnapshotStore
+from merian_campaign.store.submissions import SubmissionStore
 
 
-class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, OverlapRows, Snapshots, Cleaning, Forget):
+class PostgresStore(
+    CampaignStore,
+    GroupStore,
+    SubmissionStore,
+    HarvestStore,
+    SlurmJobStore,
+    OverlapStore,
+    SnapshotStore,
+    RemovalStore,
+    ForgetStore,
+):
     """The ``Store`` of the services, on PostgreSQL.
 
     Safe to use from several threads. Every method is one transaction, unless it says otherwise.
@@ -41,31 +51,31 @@ class PostgresStore(Campaigns, Groups, Submissions, Harvest, Jobs, OverlapRows, 
     def board(self, name: str) -> tuple[BoardRow, ...]:
         """Return the status board from the rollup."""
         with self._reading() as connection:
-            return read.board(raw(connection), name)
+            return reader.board(raw(connection), name)
 
     def failures(
         self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
     ) -> tuple[FailureRow, ...]:
         """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
         with self._reading() as connection:
-            return read.failures(raw(connection), name, step=step, tract=tract, recovered=recovered)
+            return reader.failures(raw(connection), name, step=step, tract=tract, recovered=recovered)
 
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta."""
         with self._reading() as connection:
-            return read.attempts(raw(connection), group_id=group_id)
+            return reader.attempts(raw(connection), group_id=group_id)
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
         """Return the Slurm jobs of a campaign, in the order of its steps."""
         with self._reading() as connection:
-            return read.jobs(raw(connection), name)
+            return reader.jobs(raw(connection), name)
 
     def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
         """Return the newest events, newest first."""
         with self._reading() as connection:
-            return read.events(raw(connection), name, group_id=group_id, limit=limit)
+            return reader.events(raw(connection), name, group_id=group_id, limit=limit)
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration)."""
         with self._reading() as connection:
-            return read.held_quanta(raw(connection), group_id=group_id)
+            return reader.held_quanta(raw(connection), group_id=group_id)

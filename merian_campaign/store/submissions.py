@@ -39,7 +39,7 @@ def lock_submission(connection: Connection, submission_id: int) -> RowMapping:
     return row
 
 
-class Submissions(Database):
+class SubmissionStore(Database):
     """The part of the store that drivers and ticks share."""
 
     def prepare_submission(

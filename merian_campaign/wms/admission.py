@@ -7,11 +7,11 @@ small ones.  A request larger than the whole node is admitted alone rather than 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["Claim", "Room", "admissible"]
+__all__ = ["NodeCapacity", "NodeRequest", "admissible"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Claim:
+class NodeRequest:
     """What one job asks of the node."""
 
     memory_mb: float
@@ -19,14 +19,14 @@ class Claim:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Room:
+class NodeCapacity:
     """What the node has to share out; 0 means without limit."""
 
     memory_mb: float
     cpus: float
 
 
-def admissible(*, waiting: Sequence[Claim], running: Sequence[Claim], room: Room) -> int:
+def admissible(*, waiting: Sequence[NodeRequest], running: Sequence[NodeRequest], room: NodeCapacity) -> int:
     """Return how many claims from the head of the queue may start now."""
     memory = sum(claim.memory_mb for claim in running)
     cpus = sum(claim.cpus for claim in running)

@@ -16,9 +16,9 @@ from typing import Self
 
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.wms.process import Identity, alive
+from merian_campaign.wms.process import ProcessKey, alive
 
-__all__ = ["Groups", "Leaf", "Place", "join", "locate", "sweep"]
+__all__ = ["CgroupPath", "ControlGroups", "JobCgroup", "join", "locate", "sweep"]
 
 _MIB = 1024 * 1024
 _NAME = "merian-campaign-{namespace}-{pid}-{start}-{number}"
@@ -27,14 +27,14 @@ _PROBE_MB = 1024.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
+class CgroupPath:
     """A group below which leaves can be made, and the version of its hierarchy."""
 
     path: Path
     version: int
 
 
-def locate(memberships: str, mounts: str) -> Place:
+def locate(memberships: str, mounts: str) -> CgroupPath:
     """Return where leaves would have to be made.
 
     Parameters
@@ -68,13 +68,13 @@ def locate(memberships: str, mounts: str) -> Place:
     raise OSError("no memory control group is mounted here")
 
 
-def _below_own(here: Path) -> Place:
+def _below_own(here: Path) -> CgroupPath:
     if _text(here / "memory.use_hierarchy") == "0":
         raise OSError(f"{here} does not pass its limits on")
-    return Place(path=here, version=1)
+    return CgroupPath(path=here, version=1)
 
 
-def _below_delegated(here: Path, top: Path) -> Place:
+def _below_delegated(here: Path, top: Path) -> CgroupPath:
     """Go up to the nearest group that passes memory control on, but never out of a limit."""
     while "memory" not in _text(here / "cgroup.subtree_control").split():
         if here == top:
@@ -82,11 +82,11 @@ def _below_delegated(here: Path, top: Path) -> Place:
         if any(_text(here / f"memory.{name}") not in ("", "max") for name in ("max", "high")):
             raise OSError(f"{here} has a limit of its own")
         here = here.parent
-    return Place(path=here, version=2)
+    return CgroupPath(path=here, version=2)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Leaf:
+class JobCgroup:
     """The group of one job."""
 
     path: Path
@@ -133,7 +133,7 @@ class Leaf:
         return True
 
 
-class Groups:
+class ControlGroups:
     """The leaves of one supervisor.
 
     Parameters
@@ -144,13 +144,13 @@ class Groups:
         The supervisor.
     """
 
-    def __init__(self, *, place: Place, owner: Identity) -> None:
+    def __init__(self, *, place: CgroupPath, owner: ProcessKey) -> None:
         self.place = place
         self._owner = owner
-        self._retired: list[Leaf] = []
+        self._retired: list[JobCgroup] = []
 
     @classmethod
-    def detect(cls, *, owner: Identity) -> Self:
+    def detect(cls, *, owner: ProcessKey) -> Self:
         """Try out whether leaves can be made and used, and remove what dead supervisors left.
 
         Raises
@@ -171,7 +171,7 @@ class Groups:
         return groups
 
     @classmethod
-    def find(cls, *, owner: Identity, wanted: bool, log: Path) -> Self | None:
+    def find(cls, *, owner: ProcessKey, wanted: bool, log: Path) -> Self | None:
         """Return where control groups can be made, or None; say in a log which guard there is."""
         groups: Self | None = None
         said = "memory is guarded by sampling only: control groups are turned off"
@@ -185,12 +185,12 @@ class Groups:
             stream.write(f"{said}\n".encode())
         return groups
 
-    def make(self, number: int, *, memory_mb: float) -> Leaf:
+    def make(self, number: int, *, memory_mb: float) -> JobCgroup:
         """Make the leaf of a job; raises OSError when that cannot be done."""
         name = _NAME.format(
             namespace=_namespace(), pid=self._owner.pid, start=self._owner.pid_start, number=number
         )
-        leaf = Leaf(path=self.place.path / name, version=self.place.version)
+        leaf = JobCgroup(path=self.place.path / name, version=self.place.version)
         leaf.path.mkdir()
         try:
             leaf.limit(memory_mb)
@@ -199,7 +199,7 @@ class Groups:
             raise
         return leaf
 
-    def retire(self, leaf: Leaf) -> None:
+    def retire(self, leaf: JobCgroup) -> None:
         """Remove a leaf, now or once its last process is gone."""
         self._retired.append(leaf)
         self.tidy()
@@ -236,11 +236,11 @@ def sweep(places: Iterable[Path]) -> int:
                 name = _PATTERN.fullmatch(path.name)
                 if name is None or int(name[1]) != namespace or alive(int(name[2]), int(name[3])):
                     continue
-                busy += not Leaf(path=path, version=0).remove()
+                busy += not JobCgroup(path=path, version=0).remove()
     return busy
 
 
-def _try_joining(leaf: Leaf) -> None:
+def _try_joining(leaf: JobCgroup) -> None:
     """Have a process join a leaf: making one does not mean that it may be entered."""
     pid = os.fork()
     if pid == 0:

@@ -1,6 +1,6 @@
 """Life of a forked child: one command, run as a fresh process would run it, then gone.
 
-The child leads its own session, dies with the zygote, has the log files of the stock service as its
+The child leads its own session, dies with the forkserver, has the log files of the stock service as its
 output, and ends through ``os._exit`` after the usual exit hooks, because taking down the interpreter of a
 preloaded process costs more than many a quantum.
 """
@@ -25,10 +25,10 @@ from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.exceptions import watch_exceptions
+from merian_campaign.wms.graph_preload import PreloadClock, PreloadedGraph
 from merian_campaign.wms.process import die_with_parent
-from merian_campaign.wms.reuse import Clock, Prepared
 
-__all__ = ["ENTRY_POINTS", "JOB_MARK", "PARTS_SWITCH", "Order", "become"]
+__all__ = ["ENTRY_POINTS", "JOB_MARK", "PARTS_SWITCH", "ForkOrder", "become"]
 
 ENTRY_POINTS: Mapping[str, str] = {
     "pipetask": "lsst.ctrl.mpexec.cli.pipetask:main",
@@ -49,12 +49,12 @@ _REPORT_LIMIT = 32 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class ForkOrder:
     """One command to run.
 
     ``words`` are run in this process when given, else ``command`` by bash.  ``header`` writes Parsl's
     lines with the command to the top of the error log, as the stock service does; ``trace`` is written
-    there as it is.  ``environment`` replaces the zygote's.  ``cgroup`` is the control group to run in.
+    there as it is.  ``environment`` replaces the forkserver's.  ``cgroup`` is the control group to run in.
     """
 
     id: int
@@ -69,14 +69,19 @@ class Order:
     cgroup: str = ""
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Order":
+    def from_dict(cls, values: dict[str, Any]) -> "ForkOrder":
         """Read a decoded JSON object."""
         words = values["words"]
         return cls(**{**values, "words": tuple(words) if words is not None else None})
 
 
 def become(
-    order: Order, *, zygote: int, report: int, prepared: Prepared | None, environment: Mapping[str, str]
+    order: ForkOrder,
+    *,
+    forkserver: int,
+    report: int,
+    prepared: PreloadedGraph | None,
+    environment: Mapping[str, str],
 ) -> NoReturn:
     """Turn a freshly forked process into the order's; never returns.
 
@@ -84,7 +89,7 @@ def become(
     ----------
     order
         What to run.
-    zygote
+    forkserver
         Pid of the parent.
     report
         Descriptor to which a few figures are written at the end.
@@ -95,11 +100,11 @@ def become(
     """
     code = 70
     try:
-        _settle(order, zygote=zygote, environment=order.environment or environment)
+        _settle(order, forkserver=forkserver, environment=order.environment or environment)
         if order.words is None:
             os.execve("/bin/bash", ["/bin/bash", "-c", order.command], dict(os.environ))  # noqa: S606
         code = _run(order.words, prepared=prepared, report=report)
-    except BaseException:  # noqa: BLE001 - nothing may escape into the zygote's code
+    except BaseException:  # noqa: BLE001 - nothing may escape into the forkserver's code
         with suppress(BaseException):
             sys.excepthook(*sys.exc_info())
     finally:
@@ -110,10 +115,10 @@ def become(
         os._exit(code)
 
 
-def _settle(order: Order, *, zygote: int, environment: Mapping[str, str]) -> None:
-    """Leave the zygote's session, signals, environment and files behind."""
+def _settle(order: ForkOrder, *, forkserver: int, environment: Mapping[str, str]) -> None:
+    """Leave the forkserver's session, signals, environment and files behind."""
     os.setsid()
-    die_with_parent(zygote)
+    die_with_parent(forkserver)
     if order.cgroup:
         with suppress(OSError):  # without it, the guard's samples hold the job to its limit
             join(order.cgroup)
@@ -133,7 +138,7 @@ def _settle(order: Order, *, zygote: int, environment: Mapping[str, str]) -> Non
         Path("/proc/self/oom_score_adj").write_text("300")
 
 
-def _redirect(order: Order) -> None:
+def _redirect(order: ForkOrder) -> None:
     null = os.open(order.stdin or os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for path in {order.stdout, order.stderr}:
@@ -147,7 +152,7 @@ def _redirect(order: Order) -> None:
     top = (_MARK.format(order.command) if order.header else "") + order.trace
     if top:
         os.write(2, top.encode())
-    # Streams as a new interpreter makes them for files: the zygote's own may be a terminal's.
+    # Streams as a new interpreter makes them for files: the forkserver's own may be a terminal's.
     same = order.stderr == order.stdout
     sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, closefd=False)))
     sys.stdout = io.TextIOWrapper(
@@ -161,9 +166,9 @@ def _redirect(order: Order) -> None:
     )
 
 
-def _run(words: tuple[str, ...], *, prepared: Prepared | None, report: int) -> int:
+def _run(words: tuple[str, ...], *, prepared: PreloadedGraph | None, report: int) -> int:
     """Call the console script's entry point; return the exit status a fresh process would have."""
-    clock = Clock()
+    clock = PreloadClock()
     _fresh_randomness()
     call = read_run_qbb(words)
     raised: dict[str, list[str]] = {}
@@ -212,7 +217,7 @@ def _fresh_randomness() -> None:
         numpy.random.seed()
 
 
-def _instrument(clock: Clock) -> None:
+def _instrument(clock: PreloadClock) -> None:
     """Count the parts of a quantum that the middleware gives a name to."""
     from lsst.daf.butler import QuantumBackedButler  # noqa: PLC0415 - loaded already
     from lsst.pipe.base.mp_graph_executor import MPGraphExecutor  # noqa: PLC0415

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from merian_campaign.domain.journal import Event, Record
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, read_lease, write_lease
-from merian_campaign.wms.process import Identity, alive, own_identity
-from merian_campaign.wms.reaping import DRIVER_MARK, SUBMISSION_MARK, driver_mark, reap, register
-from merian_campaign.wms.slurm import UnreachableError, cancel_submission
+from merian_campaign.wms.process import ProcessKey, alive, own_identity
+from merian_campaign.wms.process_cleanup import DRIVER_MARK, SUBMISSION_MARK, driver_mark, reap, register
+from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 
 __all__ = ["CANCEL_NAME", "Driver", "DriverRunningError"]
 
@@ -47,7 +47,7 @@ class Driver:
     def __init__(self, *, submit: Path, on_cancel: Callable[[], None], spare: Collection[int] = ()) -> None:
         self.submit = submit
         self._spare = spare
-        self.identity: Identity = own_identity()
+        self.identity: ProcessKey = own_identity()
         self.journal = Journal(submit / JOURNAL_NAME)
         self._on_cancel = on_cancel
         self._counter = 0
@@ -81,7 +81,7 @@ class Driver:
         os.environ[DRIVER_MARK] = driver_mark(self.identity)
         os.environ.setdefault(SUBMISSION_MARK, str(self.submit))
         register(self.submit, role="driver", identity=self.identity)
-        self._note(Event.OPENED)
+        self._note(JournalEvent.OPENED)
         self._thread.start()
 
     def stopping(self) -> None:
@@ -90,7 +90,7 @@ class Driver:
         with suppress(OSError):
             self._renew_once()
 
-    def note_stage(self, record: Record) -> None:
+    def note_stage(self, record: JournalRecord) -> None:
         """Write a line about a stage of the submission into the journal, as far as that can be done."""
         who = self.identity
         with suppress(OSError):
@@ -110,7 +110,7 @@ class Driver:
         self._state = DriverState.CLOSED
         with suppress(OSError):
             self._renew_once()
-        self._note(Event.CLOSED, evidence={"reason": reason})
+        self._note(JournalEvent.CLOSED, evidence={"reason": reason})
         self.journal.close()
         os.environ.pop(DRIVER_MARK, None)
 
@@ -123,8 +123,8 @@ class Driver:
         self._ended.wait(_RENEW_SECONDS * 4)
         return read_lease(self.submit / LEASE_NAME) != lease
 
-    def _note(self, event: Event, *, evidence: dict[str, object] | None = None) -> None:
-        record = Record(event=event, host=self.identity.host, pid=self.identity.pid)
+    def _note(self, event: JournalEvent, *, evidence: dict[str, object] | None = None) -> None:
+        record = JournalRecord(event=event, host=self.identity.host, pid=self.identity.pid)
         self.journal.write(replace(record, pid_start=self.identity.pid_start, evidence=evidence or {}))
 
     def _renew(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from parsl.dataflow.errors import DependencyError
 
-from merian_campaign.wms.outcome import JobFailedError, JobHeldError
+from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError
 
 __all__ = ["Execution", "JobResult", "Tally", "result_of", "topological"]
 

@@ -9,16 +9,16 @@ from lsst.ctrl.bps.parsl import ParslJob
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.app.app import python_app
 
-from merian_campaign.domain.journal import Event, Record, Verdict
-from merian_campaign.wms.app import run_job
-from merian_campaign.wms.casualty import Casualties
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.wms.command import quanta_of
 from merian_campaign.wms.driver import Driver
-from merian_campaign.wms.hold import held_quanta, read_hold_list, within_cluster
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
-from merian_campaign.wms.outcome import JobFailedError, JobHeldError, Outcome
+from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cluster
+from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
+from merian_campaign.wms.lost_jobs import LostJobs
 from merian_campaign.wms.sites.base import LOST_WORKER
 from merian_campaign.wms.stages import current
+from merian_campaign.wms.worker_app import run_job
 
 if TYPE_CHECKING:
     from merian_campaign.wms.workflow import CampaignWorkflow
@@ -54,7 +54,7 @@ class Launcher:
             submit=workflow.submit, driver=driver.identity, socket=current().socket
         )
         self._condemned: dict[str, JobFailedError] = {}
-        self._casualties: Casualties | None = None
+        self._casualties: LostJobs | None = None
         self._text = self.settings.to_json()
         self._done = _jobs_done(Journal(workflow.submit / JOURNAL_NAME))
         self._held, self._edges = self._read_hold()
@@ -68,7 +68,7 @@ class Launcher:
     def bind(self) -> None:
         """Make the Parsl app, once Parsl is loaded."""
         self._app = python_app(executors=[self._site.label], cache=False)(run_job)
-        self._casualties = Casualties(self._workflow.submit, view=self._site.blocks())
+        self._casualties = LostJobs(self._workflow.submit, view=self._site.blocks())
 
     def launch(self, name: str, before: list[Future[Any]]) -> Future[Any]:
         """Hand one job to Parsl, or say at once how it ended."""
@@ -81,14 +81,14 @@ class Launcher:
             within_cluster(quanta, held=self._held, edges=self._edges) if self._held else ((), quanta)
         )
         if held:
-            self._note(Event.HELD, job, held)
+            self._note(JournalEvent.HELD, job, held)
             if not left:
                 return _ended(JobHeldError(name))
             command = command.replace(",".join(quanta), ",".join(left))
         misfit = self._misfit(job, left)
         if misfit is not None:
             return _ended(misfit)
-        self._note(Event.LAUNCHED, job, left)
+        self._note(JournalEvent.LAUNCHED, job, left)
         future = self._call(job, command=command, quanta=left, before=before)
         return _failing(future, name) if held else future
 
@@ -122,9 +122,11 @@ class Launcher:
         if record is None:
             return False
         self._driver.journal.write(record)
-        if record.verdict == Verdict.NODE_LOST:
+        if record.verdict == JobVerdict.NODE_LOST:
             return False
-        outcome = Outcome(verdict=Verdict.OUT_OF_MEMORY, evidence=record.evidence, peak_mb=record.peak_mb)
+        outcome = JobOutcome(
+            verdict=JobVerdict.OUT_OF_MEMORY, evidence=record.evidence, peak_mb=record.peak_mb
+        )
         self._condemned[record.job] = JobFailedError(record.job, outcome.as_dict())
         return True
 
@@ -140,22 +142,24 @@ class Launcher:
         )
         if not why:
             return None
-        record = Record(
-            event=Event.ENDED,
+        record = JournalRecord(
+            event=JournalEvent.ENDED,
             job=job.name,
             label=generic.label,
             quanta=quanta,
-            verdict=Verdict.FAILED,
+            verdict=JobVerdict.FAILED,
             evidence={"refused": why},
             requested_mb=generic.request_memory,
         )
         self._driver.journal.write(record)
         sys.stderr.write(f"{job.name}: {why}\n")
-        return JobFailedError(job.name, Outcome(verdict=Verdict.FAILED, evidence=record.evidence).as_dict())
+        return JobFailedError(
+            job.name, JobOutcome(verdict=JobVerdict.FAILED, evidence=record.evidence).as_dict()
+        )
 
-    def _note(self, event: Event, job: ParslJob, quanta: tuple[str, ...]) -> None:
+    def _note(self, event: JournalEvent, job: ParslJob, quanta: tuple[str, ...]) -> None:
         label = job.generic.label
-        self._driver.journal.write(Record(event=event, job=job.name, label=label, quanta=quanta))
+        self._driver.journal.write(JournalRecord(event=event, job=job.name, label=label, quanta=quanta))
 
     def _read_hold(self) -> tuple[frozenset[str], dict[str, set[str]]]:
         path = get_bps_config_value(self._workflow.bps_config, "campaignHold", str)
@@ -200,4 +204,4 @@ def _failing(future: Future[Any], name: str) -> Future[Any]:
 def _jobs_done(journal: Journal) -> frozenset[str]:
     """Return the jobs that ended well in an earlier run of the submission."""
     records = journal.read()
-    return frozenset(r.job for r in records if r.event == Event.ENDED and r.verdict == Verdict.OK)
+    return frozenset(r.job for r in records if r.event == JournalEvent.ENDED and r.verdict == JobVerdict.OK)

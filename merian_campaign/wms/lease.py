@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from merian_campaign.host.atomic_files import write_atomically
-from merian_campaign.wms.process import Identity, alive
+from merian_campaign.wms.process import ProcessKey, alive
 
-__all__ = ["LEASE_NAME", "DriverState", "Lease", "Watch", "read_lease", "write_lease"]
+__all__ = ["LEASE_NAME", "DriverState", "Lease", "LeaseWatch", "read_lease", "write_lease"]
 
 LEASE_NAME = "driver.lease"
 """Name of the lease in the submit directory."""
@@ -50,9 +50,9 @@ class Lease:
     state: str
 
     @property
-    def driver(self) -> Identity:
+    def driver(self) -> ProcessKey:
         """The driver that holds the lease."""
-        return Identity(host=self.host, pid=self.pid, pid_start=self.pid_start)
+        return ProcessKey(host=self.host, pid=self.pid, pid_start=self.pid_start)
 
 
 def write_lease(path: Path, lease: Lease) -> None:
@@ -73,7 +73,7 @@ def read_lease(path: Path) -> Lease | None:
     return None
 
 
-class Watch:
+class LeaseWatch:
     """One worker's view of one driver.
 
     Parameters
@@ -88,7 +88,7 @@ class Watch:
         Seconds without a renewal after which a driver on another host counts as lost.
     """
 
-    def __init__(self, *, path: Path, driver: Identity, here: str, patience: float) -> None:
+    def __init__(self, *, path: Path, driver: ProcessKey, here: str, patience: float) -> None:
         self._path = path
         self._driver = driver
         self._local = driver.host == here

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import parsl.multiprocessing
 from parsl.executors.high_throughput import interchange, process_worker_pool
 
-import merian_campaign.wms.app  # noqa: F401 - for the workers, before they are forked
+import merian_campaign.wms.worker_app  # noqa: F401 - for the workers, before they are forked
 
 __all__ = ["run_interchange", "run_pool"]
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
-    "Identity",
-    "Member",
+    "ProcessEntry",
+    "ProcessKey",
     "alive",
     "die_with_parent",
     "environment_of",
@@ -36,7 +36,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Identity:
+class ProcessKey:
     """A process that cannot be mistaken for a later one with the same pid."""
 
     host: str
@@ -45,7 +45,7 @@ class Identity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Member:
+class ProcessEntry:
     """One line of the process table; ``resident_mb`` counts shared pages in full."""
 
     pid: int
@@ -61,9 +61,9 @@ def start_time(pid: int) -> int | None:
     return member.start if member else None
 
 
-def own_identity() -> Identity:
+def own_identity() -> ProcessKey:
     """Return the identity of the calling process."""
-    return Identity(host=socket.gethostname(), pid=os.getpid(), pid_start=start_time(os.getpid()) or 0)
+    return ProcessKey(host=socket.gethostname(), pid=os.getpid(), pid_start=start_time(os.getpid()) or 0)
 
 
 def alive(pid: int, start: int) -> bool:
@@ -76,7 +76,7 @@ def threads() -> int:
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
-def _read(pid: int) -> Member | None:
+def _read(pid: int) -> ProcessEntry | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -85,7 +85,7 @@ def _read(pid: int) -> Member | None:
     fields = text[text.rfind(")") + 2 :].split()
     if fields[0] in "ZX":
         return None
-    return Member(
+    return ProcessEntry(
         pid=pid,
         parent=int(fields[1]),
         session=int(fields[3]),
@@ -94,13 +94,15 @@ def _read(pid: int) -> Member | None:
     )
 
 
-def processes() -> dict[int, Member]:
+def processes() -> dict[int, ProcessEntry]:
     """Return the living processes that the caller may see, by pid."""
     found = (_read(int(name)) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208 - hot
     return {member.pid: member for member in found if member is not None}
 
 
-def members_of(root: int, table: dict[int, Member], known: Iterable[tuple[int, int]] = ()) -> list[Member]:
+def members_of(
+    root: int, table: dict[int, ProcessEntry], known: Iterable[tuple[int, int]] = ()
+) -> list[ProcessEntry]:
     """Return a process tree: descendants, members of its session, and what is known from before.
 
     Parameters
@@ -147,7 +149,7 @@ def environment_of(pid: int) -> dict[str, str]:
     return {os.fsdecode(name): os.fsdecode(value) for name, _, value in pairs}
 
 
-def kill_all(find: Callable[[], Iterable[Member]], *, sign: int = signal.SIGKILL) -> int:
+def kill_all(find: Callable[[], Iterable[ProcessEntry]], *, sign: int = signal.SIGKILL) -> int:
     """Signal processes until no new ones turn up; return how many were signalled.
 
     A process that forks while it is being killed is found by looking again.

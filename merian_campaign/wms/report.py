@@ -15,11 +15,11 @@ import click
 from lsst.ctrl.bps import WmsJobReport, WmsRunReport, WmsStates
 from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
-from merian_campaign.domain.journal import Event, Record, Verdict
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 from merian_campaign.wms.driver import CANCEL_NAME
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.launcher import LOCAL_JOBS
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
 from merian_campaign.wms.process import alive
@@ -148,7 +148,7 @@ def stage_states(
     *,
     first: Iterable[str],
     final: str,
-    records: tuple[Record, ...],
+    records: tuple[JournalRecord, ...],
     payload: Mapping[str, WmsStates],
     living: bool,
     cancelled: bool,
@@ -168,9 +168,9 @@ def stage_states(
     living, cancelled
         As of `overall`.
     """
-    last = {record.job: record for record in records if record.event == Event.STAGE}
+    last = {record.job: record for record in records if record.event == JournalEvent.STAGE}
     begun = any(state not in _NOT_BEGUN for state in payload.values())
-    closed = [record for record in records if record.event == Event.CLOSED]
+    closed = [record for record in records if record.event == JournalEvent.CLOSED]
     well = bool(closed) and not last and closed[-1].evidence.get("reason") == FINISHED
 
     def state_of(name: str, otherwise: WmsStates) -> WmsStates:
@@ -179,9 +179,9 @@ def stage_states(
             return otherwise
         if record.verdict is None and living:
             return WmsStates.RUNNING
-        if record.verdict == Verdict.OK:
+        if record.verdict == JobVerdict.OK:
             return WmsStates.SUCCEEDED
-        stopped = record.verdict == Verdict.CANCELLED or (record.verdict is None and cancelled)
+        stopped = record.verdict == JobVerdict.CANCELLED or (record.verdict is None and cancelled)
         return WmsStates.DELETED if stopped else WmsStates.FAILED
 
     found = {
@@ -194,15 +194,15 @@ def stage_states(
     return found
 
 
-def _was_cancelled(submit: Path, records: tuple[Record, ...]) -> bool:
+def _was_cancelled(submit: Path, records: tuple[JournalRecord, ...]) -> bool:
     if (submit / CANCEL_NAME).exists():
         return True
-    ends = [record for record in records if record.event in {Event.OPENED, Event.CLOSED}]
+    ends = [record for record in records if record.event in {JournalEvent.OPENED, JournalEvent.CLOSED}]
     return bool(ends) and str(ends[-1].evidence.get("reason", "")).startswith(STOPPED)
 
 
 def job_states(
-    *, parents: dict[str, set[str]], records: tuple[Record, ...], living: bool
+    *, parents: dict[str, set[str]], records: tuple[JournalRecord, ...], living: bool
 ) -> dict[str, WmsStates]:
     """Return the state of each job.
 
@@ -240,27 +240,31 @@ def job_states(
     return states
 
 
-def _state_after(record: Record, *, living: bool) -> WmsStates | None:
+def _state_after(record: JournalRecord, *, living: bool) -> WmsStates | None:
     """Return what a line makes of its job; what seems to run without a driver does not."""
-    if record.event == Event.ENDED:
+    if record.event == JournalEvent.ENDED:
         verdicts = {
-            Verdict.OK: WmsStates.SUCCEEDED,
-            Verdict.CANCELLED: WmsStates.DELETED,
-            Verdict.NODE_LOST: WmsStates.PENDING if living else WmsStates.FAILED,
+            JobVerdict.OK: WmsStates.SUCCEEDED,
+            JobVerdict.CANCELLED: WmsStates.DELETED,
+            JobVerdict.NODE_LOST: WmsStates.PENDING if living else WmsStates.FAILED,
         }
-        return verdicts.get(Verdict(record.verdict or Verdict.FAILED), WmsStates.FAILED)
+        return verdicts.get(JobVerdict(record.verdict or JobVerdict.FAILED), WmsStates.FAILED)
     events = {
-        Event.LAUNCHED: WmsStates.PENDING,
-        Event.STARTED: WmsStates.RUNNING if living else WmsStates.READY,
-        Event.HELD: WmsStates.HELD,
+        JournalEvent.LAUNCHED: WmsStates.PENDING,
+        JournalEvent.STARTED: WmsStates.RUNNING if living else WmsStates.READY,
+        JournalEvent.HELD: WmsStates.HELD,
     }
-    return events.get(Event(record.event)) if record.event in set(Event) else None
+    return events.get(JournalEvent(record.event)) if record.event in set(JournalEvent) else None
 
 
-def _exit_codes(records: tuple[Record, ...], *, states: Mapping[str, WmsStates]) -> dict[str, list[int]]:
+def _exit_codes(
+    records: tuple[JournalRecord, ...], *, states: Mapping[str, WmsStates]
+) -> dict[str, list[int]]:
     codes: dict[str, tuple[str, int]] = {}
     for record in records:
-        ended = record.event == Event.ENDED or (record.event == Event.STAGE and record.verdict is not None)
+        ended = record.event == JournalEvent.ENDED or (
+            record.event == JournalEvent.STAGE and record.verdict is not None
+        )
         if ended and states.get(record.job) is WmsStates.FAILED:
             signalled = 128 + record.signal if record.signal is not None else 0
             codes[record.job] = (record.label, record.exit if record.exit is not None else signalled)

@@ -15,14 +15,14 @@ from lsst.ctrl.bps import BaseWmsWorkflow, BpsSubprocessError, GenericWorkflow, 
 from lsst.ctrl.bps.bps_config import BpsConfig
 from lsst.ctrl.bps.parsl import ParslService
 
-from merian_campaign.wms import versions
+from merian_campaign.wms import version_lookup
 from merian_campaign.wms.driver import CANCEL_NAME
+from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
-from merian_campaign.wms.outcome import WorkerGoneError
 from merian_campaign.wms.process import alive
-from merian_campaign.wms.reaping import reap
+from merian_campaign.wms.process_cleanup import reap
 from merian_campaign.wms.report import NoSubmissionError, run_report
-from merian_campaign.wms.slurm import UnreachableError, cancel_submission
+from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.workflow import CampaignWorkflow, StageError, StoppedError
 from merian_campaign.wms.zipfix import mend
 
@@ -52,7 +52,7 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         workflow = CampaignWorkflow.from_generic_workflow(config, generic_workflow, prefix, name)
         workflow.write(prefix)
         # The graph was built a moment ago, in this very environment.
-        versions.keep(Path(prefix) / versions.FILE_NAME, versions.take())
+        version_lookup.keep(Path(prefix) / version_lookup.FILE_NAME, version_lookup.take())
         return workflow
 
     def submit(self, workflow: BaseWmsWorkflow, **kwargs: Any) -> BaseWmsWorkflow:  # noqa: ANN401
@@ -90,7 +90,7 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         return str(workflow.submit), workflow.name, ""
 
     def _run(self, workflow: CampaignWorkflow, *, resumed: bool) -> None:
-        other = versions.mismatch(workflow.submit)
+        other = version_lookup.mismatch(workflow.submit)
         if other:
             words = f"the LSST stack is not the one that built the quantum graph: {other}"
             raise BpsSubprocessError(INFRASTRUCTURE_FAILED, f"{workflow.submit}: {words}")

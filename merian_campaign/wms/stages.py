@@ -16,13 +16,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.journal import Verdict
+from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
-from merian_campaign.wms.app import ask
 from merian_campaign.wms.command import plain_words, split_exclusive
-from merian_campaign.wms.outcome import WorkerGoneError
-from merian_campaign.wms.settings import NodeSettings
+from merian_campaign.wms.job_outcome import WorkerGoneError
+from merian_campaign.wms.node_settings import NodeSettings
+from merian_campaign.wms.worker_app import ask
 
 __all__ = ["Stages", "current", "final_commands", "use"]
 
@@ -108,7 +108,7 @@ class Stages:
         with self._connection() as connection:
             answer = ask(connection, request)
         outcome = answer["outcome"]
-        if outcome["verdict"] == Verdict.NODE_LOST:
+        if outcome["verdict"] == JobVerdict.NODE_LOST:
             raise WorkerGoneError(f"the process that ran {name} went away")
         number = outcome["signal"]
         return int(outcome["exit"]) if number is None else 128 + int(number)

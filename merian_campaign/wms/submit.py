@@ -16,10 +16,10 @@ from typing import Any
 
 from merian_campaign.domain.runs import PREFLIGHT_FAILED
 from merian_campaign.host.atomic_files import open_append
-from merian_campaign.wms.record import keep_secrets
-from merian_campaign.wms.spawn import fork_supervisor
+from merian_campaign.wms.forkserver import preload
+from merian_campaign.wms.scrubbed_bps import keep_secrets
 from merian_campaign.wms.stages import Locker, Stages, current, use
-from merian_campaign.wms.zygote import preload
+from merian_campaign.wms.supervisor_start import fork_supervisor
 
 __all__ = ["EMPTY_GRAPH", "main", "submit"]
 

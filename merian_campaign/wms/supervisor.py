@@ -1,6 +1,6 @@
 """The supervisor of one node: takes jobs from Parsl's workers, has them run, guards them, journals them.
 
-One single-threaded process per node and driver, standard library only, so that the zygote it keeps can
+One single-threaded process per node and driver, standard library only, so that the forkserver it keeps can
 fork safely.  Workers connect to its socket, send one request (`jobs.Request`) and wait for the outcome; a
 worker that goes away takes its job with it.  It refuses new work within a second or two of losing the
 driver, and leaves nothing running behind when told to stop.
@@ -16,23 +16,31 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.journal import Record, Verdict
-from merian_campaign.wms.admission import Room, admissible
-from merian_campaign.wms.cgroup import Groups
-from merian_campaign.wms.clients import Client, Clients
-from merian_campaign.wms.ending import DOUBT_SECONDS, BlockEnd, drain_moment
-from merian_campaign.wms.guard import Finding, judge, kernel_kill, measure
-from merian_campaign.wms.handle import ZygoteHandle
-from merian_campaign.wms.jobs import Job, Request, Work, ended_record, outcome_of, refused, started_record
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
-from merian_campaign.wms.lease import LEASE_NAME, DriverState, Watch
+from merian_campaign.domain.journal import JobVerdict, JournalRecord
+from merian_campaign.wms.admission import NodeCapacity, admissible
+from merian_campaign.wms.block_shutdown import DOUBT_SECONDS, BlockShutdown, drain_moment
+from merian_campaign.wms.cgroup import ControlGroups
+from merian_campaign.wms.connections import Connection, Connections
+from merian_campaign.wms.forkserver_client import ForkserverClient
+from merian_campaign.wms.job_outcome import JobOutcome
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
+from merian_campaign.wms.lease import LEASE_NAME, DriverState, LeaseWatch
+from merian_campaign.wms.memory_guard import LimitExceeded, judge, kernel_kill, measure
+from merian_campaign.wms.memory_samples import NodeSample, SamplesFile, culprit
 from merian_campaign.wms.node import granted_mb, kernel_memory_kills, memory_mb, slurm_place
-from merian_campaign.wms.outcome import Outcome
-from merian_campaign.wms.process import Identity, alive, own_identity
-from merian_campaign.wms.reaping import kill_job, lights_off, register
-from merian_campaign.wms.samples import NodeSample, SamplesFile, culprit
-from merian_campaign.wms.settings import NodeSettings
-from merian_campaign.wms.versions import mismatch
+from merian_campaign.wms.node_jobs import (
+    JobRequest,
+    NodeJob,
+    NodeJobs,
+    ended_record,
+    outcome_of,
+    refused,
+    started_record,
+)
+from merian_campaign.wms.node_settings import NodeSettings
+from merian_campaign.wms.process import ProcessKey, alive, own_identity
+from merian_campaign.wms.process_cleanup import kill_job, lights_off, register
+from merian_campaign.wms.version_lookup import mismatch
 
 __all__ = ["Supervisor", "serve"]
 
@@ -54,46 +62,46 @@ class Supervisor:
     """
 
     def __init__(
-        self, *, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None
+        self, *, listener: socket.socket, settings: NodeSettings | None, owner: ProcessKey | None
     ) -> None:
         self._owner = owner
         self._here = own_identity()
         self._parent = os.getppid()
         self._place = slurm_place(os.environ)
         self._selector = selectors.DefaultSelector()
-        self._clients = Clients(
+        self._clients = Connections(
             listener=listener, selector=self._selector, on_message=self._obey, on_gone=self._drop
         )
-        self._work = Work()
+        self._work = NodeJobs()
         self._state = DriverState.RUNNING
         self._dismissed = False
         self._kills = kernel_memory_kills()
         self._settings: NodeSettings | None = None
         self._journal: Journal | None = None
-        self._watch: Watch | None = None
-        self._room = Room(memory_mb=0, cpus=0)
-        self._groups: Groups | None = None
-        self._block = BlockEnd(place=self._place, selector=self._selector, ours=owner is not None)
+        self._watch: LeaseWatch | None = None
+        self._room = NodeCapacity(memory_mb=0, cpus=0)
+        self._groups: ControlGroups | None = None
+        self._block = BlockShutdown(place=self._place, selector=self._selector, ours=owner is not None)
         self._samples: SamplesFile | None = None
         self._drain = float("inf")
         self._other_stack = ""
-        self._zygote = ZygoteHandle(
-            selector=self._selector, on_message=self._from_zygote, on_end=self._bereft
+        self._forkserver = ForkserverClient(
+            selector=self._selector, on_message=self._from_forkserver, on_end=self._bereft
         )
         if settings is not None:
             self._configure(settings)
         else:
-            self._zygote.start(warm=True)
+            self._forkserver.start(warm=True)
 
     def _configure(self, settings: NodeSettings) -> None:
         self._settings = settings
         submit = Path(settings.submit)
         self._journal = Journal(submit / JOURNAL_NAME)
-        self._watch = Watch(
+        self._watch = LeaseWatch(
             path=submit / LEASE_NAME, driver=settings.driver, here=self._here.host, patience=settings.patience
         )
-        self._room = Room(memory_mb=settings.memory_mb or memory_mb(os.environ), cpus=settings.cpus)
-        self._groups = Groups.find(owner=self._here, wanted=settings.cgroup, log=settings.log_path())
+        self._room = NodeCapacity(memory_mb=settings.memory_mb or memory_mb(os.environ), cpus=settings.cpus)
+        self._groups = ControlGroups.find(owner=self._here, wanted=settings.cgroup, log=settings.log_path())
         if self._owner is not None:  # else it is the driver's own child, in the driver's environment
             self._other_stack = mismatch(submit)
         if self._place.job is not None:
@@ -101,8 +109,8 @@ class Supervisor:
             self._drain = drain_moment(self._owner, after_s=settings.drain_s)
         place = str(self._groups.place.path) if self._groups else ""
         register(submit, role="supervisor", identity=self._here, cgroup=place)
-        if not self._zygote.running or not settings.warm:
-            self._zygote.restart(warm=settings.warm)
+        if not self._forkserver.running or not settings.warm:
+            self._forkserver.restart(warm=settings.warm)
 
     # The loop -----------------------------------------------------------------------------------------
 
@@ -124,7 +132,7 @@ class Supervisor:
                 self._look_at_groups(now)
             self._look_at_block(now)
             self._admit()
-        self._zygote.stop()
+        self._forkserver.stop()
         if self._groups is not None:
             self._groups.close()
         if self._samples is not None:
@@ -167,7 +175,7 @@ class Supervisor:
                 ended = [] if any(not job.request.stage for job in running) else list(running)
         for job in ended:
             evidence: dict[str, object] = {"driver": str(self._state)}
-            self._end_job(job, Finding(verdict=Verdict.CANCELLED, evidence=evidence))
+            self._end_job(job, LimitExceeded(verdict=JobVerdict.CANCELLED, evidence=evidence))
 
     def _look_at_block(self, now: float) -> None:
         """Give work back that the block will not see the end of; settle deaths that may have foretold it."""
@@ -180,9 +188,9 @@ class Supervisor:
             if job.doubtful is not None and (self._block.asked or now >= job.began_doubt + DOUBT_SECONDS):
                 self._settle(job, job.doubtful)
 
-    def _give_back(self, job: Job) -> None:
+    def _give_back(self, job: NodeJob) -> None:
         """Have a job that never started run elsewhere."""
-        outcome = Outcome(verdict=Verdict.NODE_LOST, evidence={"block": "takes no more jobs"})
+        outcome = JobOutcome(verdict=JobVerdict.NODE_LOST, evidence={"block": "takes no more jobs"})
         self._reply(job, {"kind": "result", "outcome": outcome.as_dict()})
 
     def _look_at_groups(self, now: float) -> None:
@@ -195,7 +203,7 @@ class Supervisor:
             if finding is not None:
                 self._end_job(job, finding)
 
-    def _kernel_finding(self, job: Job, now: float) -> Finding | None:
+    def _kernel_finding(self, job: NodeJob, now: float) -> LimitExceeded | None:
         kills = job.leaf.kills() if job.leaf is not None else None
         if not kills or job.leaf is None or self._settings is None:
             return None
@@ -204,7 +212,7 @@ class Supervisor:
         found = kernel_kill(kills=kills, peak_mb=peak, limits=limits, elapsed_s=now - job.began)
         return self._excuse(job, peak_mb=peak or job.peak_mb) or found
 
-    def _excuse(self, job: Job, *, peak_mb: float) -> Finding | None:
+    def _excuse(self, job: NodeJob, *, peak_mb: float) -> LimitExceeded | None:
         """Return the finding for a job that the kernel killed while another held too much."""
         request = job.request
         if request.requested_mb is None or peak_mb > request.requested_mb:
@@ -213,23 +221,23 @@ class Supervisor:
         if guilty is None:
             return None
         evidence: dict[str, object] = {"ended_by": "kernel", "reached_mb": peak_mb, "memory_of": guilty.job}
-        return Finding(verdict=Verdict.NODE_LOST, evidence=evidence)
+        return LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence)
 
     # Clients ------------------------------------------------------------------------------------------
 
-    def _obey(self, client: Client, message: dict[str, Any]) -> None:
+    def _obey(self, client: Connection, message: dict[str, Any]) -> None:
         match message.pop("kind"):
             case "run":
-                self._take(client, Request.from_dict(message))
+                self._take(client, JobRequest.from_dict(message))
             case "configure":
                 self._configure(NodeSettings.from_json(message["settings"]))
                 client.send({"kind": "configured"})
             case "shutdown":
                 self._dismissed = True
 
-    def _take(self, client: Client, request: Request) -> None:
+    def _take(self, client: Connection, request: JobRequest) -> None:
         self._work.count += 1
-        job = Job(number=self._work.count, request=request, client=client, kills_before=self._kills)
+        job = NodeJob(number=self._work.count, request=request, client=client, kills_before=self._kills)
         client.job = job.number
         if request.stage:
             self._start(job)
@@ -242,15 +250,15 @@ class Supervisor:
         else:
             self._work.waiting.append(job)
 
-    def _drop(self, client: Client) -> None:
+    def _drop(self, client: Connection) -> None:
         """Forget a connection; its job must not go on without anyone to hear of it."""
         self._work.waiting = deque(job for job in self._work.waiting if job.client is not client)
         for job in self._work.running.values():
             if job.client is client:
                 evidence: dict[str, object] = {"worker": "went away"}
-                self._end_job(job, Finding(verdict=Verdict.NODE_LOST, evidence=evidence))
+                self._end_job(job, LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence))
 
-    def _reply(self, job: Job, message: dict[str, Any]) -> None:
+    def _reply(self, job: NodeJob, message: dict[str, Any]) -> None:
         job.client.job = None
         job.client.send(message)
 
@@ -262,19 +270,19 @@ class Supervisor:
         for _ in range(admissible(waiting=waiting, running=claims, room=self._room)):
             self._start(self._work.waiting.popleft())
 
-    def _start(self, job: Job) -> None:
+    def _start(self, job: NodeJob) -> None:
         self._work.running[job.number] = job
         settings = self._settings
-        warm = self._zygote.warm if settings is None else settings.warm and self._zygote.warm
+        warm = self._forkserver.warm if settings is None else settings.warm and self._forkserver.warm
         prefix = settings.prefix if settings is not None and not job.request.stage else ""
         self._confine(job)
         cgroup = str(job.leaf.path) if job.leaf is not None else ""
         order = job.request.order(job.number, warm=warm, prefix=prefix, environment=os.environ, cgroup=cgroup)
         job.warm = order.words is not None
         job.began = time.monotonic()
-        self._zygote.send(order)
+        self._forkserver.send(order)
 
-    def _confine(self, job: Job) -> None:
+    def _confine(self, job: NodeJob) -> None:
         """Make a control group with the job's limit, where there is a limit and a group can be made."""
         if self._groups is None or self._settings is None or job.request.stage:
             return
@@ -286,7 +294,7 @@ class Supervisor:
         except OSError as error:
             sys.stderr.write(f"{job.request.job} is guarded by sampling only: {error}\n")
 
-    def _from_zygote(self, message: dict[str, Any]) -> None:
+    def _from_forkserver(self, message: dict[str, Any]) -> None:
         job = self._work.running.get(message.get("id", 0))
         if job is None:
             if message.get("error"):
@@ -301,13 +309,13 @@ class Supervisor:
         else:
             self._conclude(job, message)
 
-    def _conclude(self, job: Job, ended: dict[str, Any]) -> None:
+    def _conclude(self, job: NodeJob, ended: dict[str, Any]) -> None:
         if job.finding is None and not job.request.stage and self._block.foretold_by(ended):
             job.doubtful, job.began_doubt = ended, time.monotonic()
         else:
             self._settle(job, ended)
 
-    def _settle(self, job: Job, ended: dict[str, Any]) -> None:
+    def _settle(self, job: NodeJob, ended: dict[str, Any]) -> None:
         del self._work.running[job.number]
         inside = job.leaf is not None and job.leaf.pids()
         if ended.get("strays", True) or len(job.known) > 1 or inside:
@@ -318,20 +326,20 @@ class Supervisor:
         killed = os.WIFSIGNALED(ended["status"]) and os.WTERMSIG(ended["status"]) == signal.SIGKILL
         after = kernel_memory_kills() if killed else self._kills
         outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
-        if outcome.verdict is Verdict.OUT_OF_MEMORY and job.finding is None:
+        if outcome.verdict is JobVerdict.OUT_OF_MEMORY and job.finding is None:
             job.finding = self._excuse(job, peak_mb=outcome.peak_mb or 0.0)
             outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
         self._kills = after
         self._finish(job, outcome)
 
-    def _finish(self, job: Job, outcome: Outcome) -> None:
+    def _finish(self, job: NodeJob, outcome: JobOutcome) -> None:
         if job.leaf is not None and self._groups is not None:
             self._groups.retire(job.leaf)
         if not job.request.stage and job.pid is not None:
             self._note(ended_record(job, outcome, here=self._here, place=self._place))
         self._reply(job, {"kind": "result", "outcome": outcome.as_dict()})
 
-    def _note(self, record: Record) -> None:
+    def _note(self, record: JournalRecord) -> None:
         if self._journal is None:
             return
         try:
@@ -339,34 +347,34 @@ class Supervisor:
         except OSError as error:
             sys.stderr.write(f"journal not written: {error}\n")
 
-    def _end_job(self, job: Job, finding: Finding | None) -> None:
-        """Kill a job's whole tree; its end is concluded when the zygote reports it."""
+    def _end_job(self, job: NodeJob, finding: LimitExceeded | None) -> None:
+        """Kill a job's whole tree; its end is concluded when the forkserver reports it."""
         job.finding = job.finding or finding
         job.abandoned = True
         if job.pid is not None:
             kill_job(job)
 
     def _bereft(self) -> None:
-        """Give the jobs of a zygote that died back, and start another; its children died with it."""
+        """Give the jobs of a forkserver that died back, and start another; its children died with it."""
         lost = list(self._work.running.values())
         self._work.running.clear()
         for job in lost:
             if job.pid is not None:
                 kill_job(job)
-            died = Finding(verdict=Verdict.NODE_LOST, evidence={"zygote": "died"})
+            died = LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence={"forkserver": "died"})
             finding = job.finding or (self._block.finding() if self._block.asked else died)
-            self._finish(job, Outcome(verdict=finding.verdict, evidence=finding.evidence))
+            self._finish(job, JobOutcome(verdict=finding.verdict, evidence=finding.evidence))
         if self._state is DriverState.RUNNING and not self._block.asked:
-            self._zygote.start_again()
+            self._forkserver.start_again()
 
     def _sample(self, now: float) -> None:
         guarded = [j for j in self._work.running.values() if j.pid is not None and not j.request.stage]
         if not guarded or self._settings is None:
             return
-        table = self._zygote.table()
+        table = self._forkserver.table()
         for job in guarded:
             limits = job.limits(self._settings.tolerance)
-            members = self._zygote.members(job, table)
+            members = self._forkserver.members(job, table)
             sample = measure(members, peak_mb=job.peak_mb, limit_mb=limits.memory_mb)
             job.resident_mb = sample.resident_mb
             job.peak_mb = max(job.peak_mb, sample.resident_mb)
@@ -392,7 +400,7 @@ class Supervisor:
         self._samples.write(sample)
 
 
-def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: Identity | None) -> None:
+def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: ProcessKey | None) -> None:
     """Run a supervisor in this process until it is done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's to handle
     Supervisor(listener=listener, settings=settings, owner=owner).loop()

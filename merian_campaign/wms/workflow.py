@@ -20,17 +20,17 @@ from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
 from parsl.executors.errors import BadStateException
 
-from merian_campaign.domain.journal import Event, QuantumState, Record, Verdict, fold
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
-from merian_campaign.wms.journal import Journal
+from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.launcher import Launcher, StageError
-from merian_campaign.wms.process import Identity, alive, start_time
-from merian_campaign.wms.reaping import reap, register
+from merian_campaign.wms.process import ProcessKey, alive, start_time
+from merian_campaign.wms.process_cleanup import reap, register
 from merian_campaign.wms.sites.base import CampaignSite
-from merian_campaign.wms.sites.trouble import fail_all
-from merian_campaign.wms.slurm import UnreachableError, cancel_submission
+from merian_campaign.wms.sites.block_error_handler import fail_all
+from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
 
 __all__ = ["FINISHED", "STOPPED", "CampaignWorkflow", "StageError", "StoppedError"]
@@ -63,7 +63,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
     """Parsl workflow with outcomes; constructed by BPS as upstream's."""
 
     site: CampaignSite
-    _note_stage: Callable[[Record], None] | None = None
+    _note_stage: Callable[[JournalRecord], None] | None = None
 
     @cached_property
     def submit(self) -> Path:
@@ -200,12 +200,12 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             os.close(open_append(path, empty=True))
         self._note(job, verdict=None)
-        verdict, code = Verdict.FAILED, None
+        verdict, code = JobVerdict.FAILED, None
         try:
             code = self._run_commands(job, commands, traced=traced)
-            verdict = Verdict.OK if code == 0 else Verdict.FAILED
+            verdict = JobVerdict.OK if code == 0 else JobVerdict.FAILED
         except StoppedError:
-            verdict = Verdict.CANCELLED
+            verdict = JobVerdict.CANCELLED
             raise
         finally:
             self._note(job, verdict=verdict, code=code)
@@ -223,13 +223,13 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
                 return code
         return 0
 
-    def _note(self, job: ParslJob, *, verdict: Verdict | None, code: int | None = None) -> None:
+    def _note(self, job: ParslJob, *, verdict: JobVerdict | None, code: int | None = None) -> None:
         """Write into the journal that a stage began, or how it ended."""
         if self._note_stage is not None:
             signalled = code is not None and code > _BY_SIGNAL
             self._note_stage(
-                Record(
-                    event=Event.STAGE,
+                JournalRecord(
+                    event=JournalEvent.STAGE,
                     job=job.name,
                     label=job.name,
                     verdict=verdict,
@@ -301,7 +301,7 @@ def _register_interchanges(dfk: parsl.DataFlowKernel, submit: Path) -> None:
         process = getattr(executor, "interchange_proc", None)
         if process is not None:
             start = start_time(process.pid) or 0
-            identity = Identity(host=socket.gethostname(), pid=process.pid, pid_start=start)
+            identity = ProcessKey(host=socket.gethostname(), pid=process.pid, pid_start=start)
             register(submit, role="interchange", identity=identity)
 
 
@@ -332,7 +332,7 @@ def _drain(journal: Journal) -> None:
         going = [
             progress.record
             for progress in fold(journal.read()).values()
-            if progress.state is QuantumState.RUNNING
+            if progress.state is JournalState.RUNNING
         ]
         here = os.uname().nodename
         if not any(r.host != here or (r.pid is not None and alive(r.pid, r.pid_start or 0)) for r in going):

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 from survey_help import Survey
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 
@@ -87,7 +87,7 @@ class Cli:
         with pytest.MonkeyPatch.context() as patch:
             patch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
             patch.setenv("MERIAN_CAMPAIGN_HOME", str(self.home))
-            context = Context()
+            context = CommandContext()
             context.apply(self.file)
             context.control.pause(self.name)
         return self.name

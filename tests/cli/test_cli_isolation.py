@@ -14,7 +14,7 @@ import pytest
 from cli_help import run_program
 from survey_help import make_survey
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.decisions import SetAside
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.quanta import canonical_data_id
@@ -107,7 +107,7 @@ def must_be_refused(kind: str, damage: str) -> bool:
 class World:
     """A campaign with a group for every damage, and sound ones before, between and behind them."""
 
-    context: Context
+    context: CommandContext
     home: Path
     folder: Path
 
@@ -154,7 +154,7 @@ def world(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worl
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
         patch.setenv("MERIAN_CAMPAIGN_HOME", str(home))
-        made = World(context=Context(clock=lambda: NOW), home=home, folder=folder)
+        made = World(context=CommandContext(clock=lambda: NOW), home=home, folder=folder)
         made.context.apply(str(survey.file))
         made.context.control.pause(NAME)
         for group in made.snapshot().groups:

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy
 from cli_help import Cli, Done
 
-from merian_campaign.cli.commands_picture import Format, _drawn
+from merian_campaign.cli.commands_graph import Format, _drawn
 from merian_campaign.domain.errors import BadInputError
 
 NOWHERE = {"MERIAN_CAMPAIGN_DATABASE_URL": "postgresql://127.0.0.1:1/none"}

@@ -10,18 +10,18 @@ import psycopg2
 import pytest
 from cli_help import PROGRAM, Cli, environment
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 
 @pytest.fixture
-def context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+def context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandContext]:
     """A paused campaign whose two tracts need review."""
     monkeypatch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
     monkeypatch.setenv("MERIAN_CAMPAIGN_HOME", str(cli.home))
-    context = Context()
+    context = CommandContext()
     name = cli.applied()
     for group in context.store.snapshot(name).groups:
         if group.step == "step3":
@@ -81,7 +81,7 @@ def test_one_group_that_is_named_needs_no_yes(cli: Cli) -> None:
 
 
 def test_a_campaign_that_this_release_does_not_understand(
-    cli: Cli, context: Context, sql: psycopg2.extensions.connection
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
 ) -> None:
     """It is told what to do; it can be cancelled; and it is no concern of other campaigns."""
     with sql.cursor() as cursor:
@@ -101,7 +101,7 @@ def test_a_campaign_that_this_release_does_not_understand(
 
 
 def test_who_waits_for_the_next_try_need_not_wait(
-    cli: Cli, context: Context, sql: psycopg2.extensions.connection
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
 ) -> None:
     group = context.store.snapshot(cli.name).groups[0]
     context.store.move_group(

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cli_help import Cli
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
@@ -22,19 +22,19 @@ steps:
 
 
 @pytest.fixture
-def context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[Context]:
+def context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Iterator[CommandContext]:
     """A context at a fixed time, on a campaign of one action that is ready."""
     monkeypatch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
     monkeypatch.setenv("MERIAN_CAMPAIGN_HOME", str(cli.home))
     text = cli.survey.file.read_text()
     cli.survey.file.write_text(text.partition("\nsteps:")[0] + STEP)
-    context = Context(clock=lambda: NOW)
+    context = CommandContext(clock=lambda: NOW)
     context.apply(cli.file)
     yield context
     context.control.pause(cli.name)
 
 
-def failed(context: Context, name: str, *, needs_person: bool) -> None:
+def failed(context: CommandContext, name: str, *, needs_person: bool) -> None:
     """Let the action have failed ten seconds ago."""
     (group,) = context.store.snapshot(name).groups
     context.store.move_group(group_id=group.id, state=GroupState.READY, reason="", actor="tick", now=NOW)
@@ -60,12 +60,12 @@ def failed(context: Context, name: str, *, needs_person: bool) -> None:
     )
 
 
-def only(context: Context, name: str) -> GroupView:
+def only(context: CommandContext, name: str) -> GroupView:
     (group,) = context.store.snapshot(name).groups
     return group
 
 
-def test_run_waits_for_the_next_try(cli: Cli, context: Context) -> None:
+def test_run_waits_for_the_next_try(cli: Cli, context: CommandContext) -> None:
     failed(context, cli.name, needs_person=False)
     report = context.tick.run(cli.name)
     assert report.actions == ("link/all: ready (try again: ln: no luck; next try at 15:00 UTC)",)
@@ -76,7 +76,7 @@ def test_run_waits_for_the_next_try(cli: Cli, context: Context) -> None:
     assert context.tick.run(cli.name).idle
 
 
-def test_what_needs_a_person_is_not_waited_for(cli: Cli, context: Context) -> None:
+def test_what_needs_a_person_is_not_waited_for(cli: Cli, context: CommandContext) -> None:
     failed(context, cli.name, needs_person=True)
     assert context.tick.run(cli.name).actions == ("link/all: needs_review (ln: no luck)",)
     assert context.tick.run(cli.name).idle

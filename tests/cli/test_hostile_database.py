@@ -21,10 +21,10 @@ from cli_help import PROGRAM, Cli, environment
 from psycopg2 import sql as query
 
 from merian_campaign.cli import app
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import JobRecord
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store import migrate
@@ -50,7 +50,7 @@ NEEDED = {
 """Columns that must have taken the text; those with a list of allowed words cannot."""
 
 
-def filled(context: Context, cli: Cli) -> None:
+def filled(context: CommandContext, cli: Cli) -> None:
     """Give the campaign a group that needs a person, with quanta, attempts, jobs, events."""
     store = context.store
     (_, group, _) = store.snapshot(cli.name).groups
@@ -194,7 +194,7 @@ def poisoned(
     cli: Cli, connection: psycopg2.extensions.connection, text: str
 ) -> Iterator[dict[str, tuple[str, ...]]]:
     name = cli.name
-    context = Context(clock=lambda: NOW)
+    context = CommandContext(clock=lambda: NOW)
     context.apply(cli.file)
     context.control.pause(name)
     filled(context, cli)

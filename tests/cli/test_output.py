@@ -23,17 +23,17 @@ from rich.text import Text
 
 from merian_campaign.cli import live, output
 from merian_campaign.cli.screen import Screen
-from merian_campaign.domain.cleaning import CleaningPlan, Kept, Kind, Removal, RunFacts
+from merian_campaign.domain.cleaning import CleaningPlan, KeptRun, Removal, RunFacts, RunKind
 from merian_campaign.domain.coverage import Coverage, TractCoverage
-from merian_campaign.domain.importing import Found, StackReport, Wanted
-from merian_campaign.domain.inventory import CollectionFacts, Origin, Row
+from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, Origin
 from merian_campaign.domain.preflight import Finding
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow, FailureRow
-from merian_campaign.domain.versions import Versions
+from merian_campaign.domain.requirements import InstalledModule, Requirement, StackReport
+from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.reports.cells import joined, line, paragraph
+from merian_campaign.reports.collections import cleaning_view, collections_view
 from merian_campaign.reports.failures import failures_view
-from merian_campaign.reports.housekeeping import cleaning_view, collections_view
 from merian_campaign.reports.preflight import preflight_view
 from merian_campaign.reports.stack import stack_view
 from merian_campaign.reports.status import Status, status_view
@@ -143,10 +143,13 @@ def test_findings_are_inert(text: str) -> None:
 @given(ANYTHING, st.sampled_from([80, 120]))
 def test_collections_and_cleaning_are_inert(text: str, width: int) -> None:
     origin = Origin(name=text, made_by=text, outcome=text, note=text)
-    rows = [Row(origin=origin, facts=CollectionFacts(name=text, kind=kind)) for kind in ("CHAINED", text)]
+    rows = [
+        CollectionRow(origin=origin, facts=CollectionSummary(name=text, kind=kind))
+        for kind in ("CHAINED", text)
+    ]
     assert_inert(written(collections_view(rows, width=width), width=width))
     gone = Removal(
-        kind=Kind.SUPERSEDED,
+        kind=RunKind.SUPERSEDED,
         reason=text,
         submission_id=1,
         step=text,
@@ -154,14 +157,14 @@ def test_collections_and_cleaning_are_inert(text: str, width: int) -> None:
         number=1,
         facts=RunFacts(run=text, kind="RUN"),
     )
-    stays = Kept(step=text, group=text, number=1, run=text, reason=text)
+    stays = KeptRun(step=text, group=text, number=1, run=text, reason=text)
     assert_inert(written(cleaning_view(CleaningPlan(removals=(gone,), kept=(stays,))), width=width))
 
 
 @given(ANYTHING)
 def test_a_stack_and_tracts_are_inert(text: str) -> None:
-    wanted = Wanted(name=text, versions=text)
-    found = Found(wanted=wanted, version=text, where=text, error=text)
+    wanted = Requirement(name=text, versions=text)
+    found = InstalledModule(wanted=wanted, version=text, where=text, error=text)
     report = StackReport(
         python=text, versions=Versions(stack={text: text}), found=(found,), programs=((text, text),)
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 from merian_campaign.domain.decisions import Situation
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.looking import basis
+from merian_campaign.domain.overlap_refresh import basis
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable

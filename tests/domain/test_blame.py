@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import Context, conclude
-from merian_campaign.domain.harvested import Predicted, RawAttempt, RawQuantum
-from merian_campaign.domain.idle import busy_seconds, runs_by_block, usage
-from merian_campaign.domain.journal import Event, Record, format_time
+from merian_campaign.domain.block_usage import busy_seconds, runs_by_block, usage
+from merian_campaign.domain.harvest import HarvestContext, conclude
+from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
+from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
 from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.records import JobRow
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 
@@ -23,12 +23,12 @@ def at(seconds: float) -> datetime:
     return BEGAN + timedelta(seconds=seconds)
 
 
-def line(event: Event, seconds: float, quantum: str = "a", **changes: Any) -> Record:
+def line(event: JournalEvent, seconds: float, quantum: str = "a", **changes: Any) -> JournalRecord:
     values = {
         "event": event, "t": format_time(at(seconds)), "quanta": (quantum,), "job": quantum, "host": "h1",
         "slurm_job": "12", "slurm_node": "n1", "requested_mb": 1000.0,
     }  # fmt: skip
-    return Record(**(values | changes))
+    return JournalRecord(**(values | changes))
 
 
 def block(state: str, job_id: str = "12", **changes: Any) -> SlurmJob:
@@ -37,9 +37,9 @@ def block(state: str, job_id: str = "12", **changes: Any) -> SlurmJob:
 
 
 def attempts(
-    *records: Record, jobs: tuple[SlurmJob, ...], raw: RawQuantum | None = None
+    *records: JournalRecord, jobs: tuple[SlurmJob, ...], raw: RawQuantum | None = None
 ) -> tuple[Attempt, ...]:
-    context = Context(
+    context = HarvestContext(
         rules=(),
         requests=RequestTable(),
         remedy=Remedy(),
@@ -51,8 +51,8 @@ def attempts(
     return quantum.attempts
 
 
-OPENED, CLOSED = Record(event=Event.OPENED), Record(event=Event.CLOSED)
-STARTED = line(Event.STARTED, 1)
+OPENED, CLOSED = JournalRecord(event=JournalEvent.OPENED), JournalRecord(event=JournalEvent.CLOSED)
+STARTED = line(JournalEvent.STARTED, 1)
 
 
 @pytest.mark.parametrize(
@@ -108,12 +108,14 @@ def test_a_quantum_that_never_ended_shares_its_blocks_fate_and_is_not_charged(
 def test_who_is_to_blame(
     changes: dict[str, Any], block_state: str, verdict: Verdict, *, charged: bool
 ) -> None:
-    (found,) = attempts(OPENED, STARTED, line(Event.ENDED, 59, **changes), CLOSED, jobs=(block(block_state),))
+    (found,) = attempts(
+        OPENED, STARTED, line(JournalEvent.ENDED, 59, **changes), CLOSED, jobs=(block(block_state),)
+    )
     assert (found.verdict, found.charged) == (verdict, charged)
 
 
 def test_a_signal_long_before_the_block_ended_is_not_the_blocks() -> None:
-    ended = line(Event.ENDED, 59, verdict="failed", signal=15)
+    ended = line(JournalEvent.ENDED, 59, verdict="failed", signal=15)
     (found,) = attempts(STARTED, ended, jobs=(block("CANCELLED", ended=at(3600)),))
     assert (found.verdict, found.charged) == (Verdict.UNKNOWN, True)
 
@@ -129,14 +131,14 @@ def test_what_a_quantum_logged_itself_comes_first() -> None:
         ),
     )  # fmt: skip
     (found,) = attempts(
-        STARTED, line(Event.ENDED, 59, verdict="failed", signal=15), jobs=(block("TIMEOUT"),), raw=raw
+        STARTED, line(JournalEvent.ENDED, 59, verdict="failed", signal=15), jobs=(block("TIMEOUT"),), raw=raw
     )
     assert found.verdict is Verdict.ALGORITHM
 
 
 def test_an_execution_lost_with_its_block_is_kept_beside_the_one_that_made_up_for_it() -> None:
-    again = line(Event.STARTED, 70, slurm_job="13", slurm_node="n2")
-    ended = line(Event.ENDED, 90, slurm_job="13", slurm_node="n2", verdict="ok", exit=0)
+    again = line(JournalEvent.STARTED, 70, slurm_job="13", slurm_node="n2")
+    ended = line(JournalEvent.ENDED, 90, slurm_job="13", slurm_node="n2", verdict="ok", exit=0)
     raw = RawQuantum(
         uuid="a", task="isr", data_id="detector=1", dimensions={}, status="SUCCESSFUL", caveats="", log=None,
         attempts=(
@@ -159,7 +161,7 @@ def test_an_execution_lost_with_its_block_is_kept_beside_the_one_that_made_up_fo
 def test_a_block_that_was_let_go_after_it_had_fallen_silent_is_told_as_that(
     state: str, heard: float, told: bool
 ) -> None:
-    ended = line(Event.ENDED, heard, verdict="node_lost", evidence={"driver": "ManagerLost"})
+    ended = line(JournalEvent.ENDED, heard, verdict="node_lost", evidence={"driver": "ManagerLost"})
     (found,) = attempts(OPENED, STARTED, ended, CLOSED, jobs=(block(state),))
     assert (found.verdict, found.charged) == (Verdict.NODE_LOST, False)
     assert found.evidence.endswith("; it had fallen silent before, by 15:00:30 UTC") is told
@@ -168,8 +170,8 @@ def test_a_block_that_was_let_go_after_it_had_fallen_silent_is_told_as_that(
 def test_a_lost_worker_of_the_local_site_leaves_no_attempt_of_its_own() -> None:
     here = {"slurm_job": None, "slurm_node": None}
     records = [
-        line(Event.STARTED, 1, **here), line(Event.STARTED, 2, **here),
-        line(Event.ENDED, 3, verdict="ok", **here),
+        line(JournalEvent.STARTED, 1, **here), line(JournalEvent.STARTED, 2, **here),
+        line(JournalEvent.ENDED, 3, verdict="ok", **here),
     ]  # fmt: skip
     raw = RawQuantum(
         uuid="a", task="isr", data_id="detector=1", dimensions={}, status="SUCCESSFUL", caveats="",
@@ -180,9 +182,13 @@ def test_a_lost_worker_of_the_local_site_leaves_no_attempt_of_its_own() -> None:
 
 def test_busy_time_is_what_any_quantum_covers() -> None:
     records = [
-        line(Event.STARTED, 10, "a"), line(Event.STARTED, 12, "b"), line(Event.ENDED, 20, "a"),
-        line(Event.ENDED, 25, "b"), line(Event.STARTED, 40, "c"), line(Event.STARTED, 3, "d", slurm_job="99"),
-    ]  # fmt: skip
+        line(JournalEvent.STARTED, 10, "a"),
+        line(JournalEvent.STARTED, 12, "b"),
+        line(JournalEvent.ENDED, 20, "a"),
+        line(JournalEvent.ENDED, 25, "b"),
+        line(JournalEvent.STARTED, 40, "c"),
+        line(JournalEvent.STARTED, 3, "d", slurm_job="99"),
+    ]
     runs = runs_by_block(records)
     assert busy_seconds(block("COMPLETED"), runs["12"], now=at(999)) == 15 + 20
     assert busy_seconds(block("RUNNING", ended=None), runs["12"], now=at(50)) == 15 + 10

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from domain_help import group, open_quanta, snapshot
 
-from merian_campaign.domain.choosing import choose
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.group_selection import choose
 from merian_campaign.domain.states import GroupState, Verdict
 
 REVIEW = frozenset({GroupState.NEEDS_REVIEW})

@@ -10,19 +10,19 @@ from domain_help import document, finished, group, snapshot, submission
 from merian_campaign.domain.cleaning import (
     REMOVED,
     REMOVING,
+    CleaningFacts,
     CleaningPlan,
     ForbiddenError,
-    Kind,
     Removal,
     RunFacts,
-    World,
+    RunKind,
 )
-from merian_campaign.domain.housekeeping import agreed, check, named_collections, plan_cleaning
+from merian_campaign.domain.cleaning_policy import agreed, check, named_collections, plan_cleaning
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 
 STEP, CHAIN = "runs/night/step1", "runs/night/step1/all"
-NOTHING = World()
+NOTHING = CleaningFacts()
 
 
 def run(number: int) -> str:
@@ -48,13 +48,13 @@ def of(*submissions: SubmissionView) -> Snapshot:
 
 
 def plan(
-    facts: RunFacts | list[RunFacts], *submissions: SubmissionView, world: World = NOTHING
+    facts: RunFacts | list[RunFacts], *submissions: SubmissionView, world: CleaningFacts = NOTHING
 ) -> CleaningPlan:
     listed = facts if isinstance(facts, list) else [facts]
     return plan_cleaning(of(*submissions), {entry.run: entry for entry in listed}, world)
 
 
-def kinds(found: CleaningPlan) -> list[tuple[Kind, str]]:
+def kinds(found: CleaningPlan) -> list[tuple[RunKind, str]]:
     return [(removal.kind, removal.facts.run) for removal in found.removals]
 
 
@@ -69,7 +69,7 @@ def test_what_is_ingested_and_shown_stays() -> None:
 
 def test_an_earlier_run_of_which_nothing_is_shown_is_superseded() -> None:
     found = plan(HIDDEN, *BOTH)
-    assert kinds(found) == [(Kind.SUPERSEDED, run(1))]
+    assert kinds(found) == [(RunKind.SUPERSEDED, run(1))]
     assert found.removals[0].reason == "no chain shows any of its datasets; submission 2 came after it"
     assert found.size == 1000
 
@@ -86,7 +86,7 @@ def test_an_earlier_run_without_datasets_is_superseded() -> None:
 def test_a_run_is_not_superseded_by_one_that_was_never_ingested() -> None:
     later = RunFacts(run=run(2), folder=True)
     found = plan([there(1, seen=""), later], finished(1), finished(2, SubmissionOutcome.FAILED))
-    assert kinds(found) == [(Kind.DEAD_FOLDER, run(2))]
+    assert kinds(found) == [(RunKind.DEAD_FOLDER, run(2))]
 
 
 def test_the_latest_run_stays_even_when_hidden() -> None:
@@ -95,16 +95,16 @@ def test_the_latest_run_stays_even_when_hidden() -> None:
 
 
 def test_a_dead_submission_whose_run_holds_nothing_may_go() -> None:
-    assert kinds(plan(there(seen="", datasets=0), LOST)) == [(Kind.SUPERSEDED, run(1))]
+    assert kinds(plan(there(seen="", datasets=0), LOST)) == [(RunKind.SUPERSEDED, run(1))]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "lost", "cancelled", "empty"])
 def test_debris_of_dead_submissions_may_go(outcome: str) -> None:
     dead = finished(1, SubmissionOutcome(outcome))
     found = plan(there(parents=(), seen=""), dead)
-    assert kinds(found) == [(Kind.DEAD_RUN, run(1))]
+    assert kinds(found) == [(RunKind.DEAD_RUN, run(1))]
     assert outcome in found.removals[0].reason
-    assert kinds(plan(RunFacts(run=run(1), folder=True), dead)) == [(Kind.DEAD_FOLDER, run(1))]
+    assert kinds(plan(RunFacts(run=run(1), folder=True), dead)) == [(RunKind.DEAD_FOLDER, run(1))]
 
 
 @pytest.mark.parametrize("outcome", ["succeeded", "partial"])
@@ -126,12 +126,12 @@ def test_a_lost_submission_whose_outputs_are_shown_stays() -> None:
 
 def test_stray_files_go_and_their_run_stays() -> None:
     found = plan(there(strays=3, stray_size=30), finished())
-    assert kinds(found) == [(Kind.STRAY_FILES, run(1))]
+    assert kinds(found) == [(RunKind.STRAY_FILES, run(1))]
     assert found.size == 30
 
 
 def test_stray_files_may_go_though_a_campaign_names_their_run() -> None:
-    world = World(inputs=frozenset({run(1)}), live=("night step3/all",))
+    world = CleaningFacts(inputs=frozenset({run(1)}), live=("night step3/all",))
     assert plan(there(strays=3), finished(), world=world).removals
 
 
@@ -145,18 +145,20 @@ def test_stray_files_may_go_though_a_campaign_names_their_run() -> None:
     ],
 )
 def test_an_interrupted_removal_is_finished_whatever_it_left(facts: RunFacts) -> None:
-    found = plan(facts, finished(), world=World(cleaning={101: REMOVING}))
-    assert kinds(found) == [(Kind.UNFINISHED, run(1))]
+    found = plan(facts, finished(), world=CleaningFacts(cleaning={101: REMOVING}))
+    assert kinds(found) == [(RunKind.UNFINISHED, run(1))]
 
 
 def test_an_interrupted_removal_is_not_finished_when_a_chain_shows_the_run_again() -> None:
-    found = plan(there(), finished(), world=World(cleaning={101: REMOVING}))
+    found = plan(there(), finished(), world=CleaningFacts(cleaning={101: REMOVING}))
     assert not found.removals
     assert "found first" in found.kept[0].reason
 
 
 def test_what_was_removed_is_done_with() -> None:
-    assert plan(RunFacts(run=run(1)), LOST, world=World(cleaning={101: REMOVED})) == CleaningPlan(removals=())
+    assert plan(RunFacts(run=run(1)), LOST, world=CleaningFacts(cleaning={101: REMOVED})) == CleaningPlan(
+        removals=()
+    )
 
 
 def test_runs_that_were_not_looked_at_are_not_judged() -> None:
@@ -171,18 +173,18 @@ UNDER_WAY = submission(2, state=SubmissionState.RUNNING)
     ("facts", "submissions", "world", "word"),
     [
         (there(seen=""), (finished(), UNDER_WAY), NOTHING, "submission 2 of its group is under way"),
-        (there(seen=""), BOTH, World(foreign=frozenset({run(1)})), "belongs to another campaign"),
-        (there(seen=""), BOTH, World(with_jobs=frozenset({101})), "may still be running"),
+        (there(seen=""), BOTH, CleaningFacts(foreign=frozenset({run(1)})), "belongs to another campaign"),
+        (there(seen=""), BOTH, CleaningFacts(with_jobs=frozenset({101})), "may still be running"),
         (there(seen="", held_by=("DECam/calib",)), BOTH, NOTHING, "DECam/calib holds datasets of it"),
-        (there(seen=""), BOTH, World(inputs=frozenset({run(1)})), "names it as an input"),
-        (there(seen=""), BOTH, World(live=("other step3/all",)), "other step3/all is under way"),
+        (there(seen=""), BOTH, CleaningFacts(inputs=frozenset({run(1)})), "names it as an input"),
+        (there(seen=""), BOTH, CleaningFacts(live=("other step3/all",)), "other step3/all is under way"),
         (there(seen="", kind="CALIBRATION"), BOTH, NOTHING, "it is a CALIBRATION collection"),
         (there(seen="", kind="TAGGED"), BOTH, NOTHING, "it is a TAGGED collection"),
         (there(seen="", kind="CHAINED"), BOTH, NOTHING, "it is a CHAINED collection"),
     ],
 )
 def test_what_must_never_go_stays_with_its_reason(
-    facts: RunFacts, submissions: tuple[SubmissionView, ...], world: World, word: str
+    facts: RunFacts, submissions: tuple[SubmissionView, ...], world: CleaningFacts, word: str
 ) -> None:
     later = there(2) if submissions[-1].state is SubmissionState.FINISHED else there(2, seen="")
     found = plan([facts, later], *submissions, world=world)
@@ -192,7 +194,7 @@ def test_what_must_never_go_stays_with_its_reason(
 
 def superseded(**changes: object) -> Removal:
     removal = Removal(
-        kind=Kind.SUPERSEDED,
+        kind=RunKind.SUPERSEDED,
         reason="a person says so",
         submission_id=101,
         step="step1",
@@ -207,8 +209,8 @@ def superseded(**changes: object) -> Removal:
     ("removal", "submissions", "world", "word"),
     [
         (superseded(facts=there()), BOTH, NOTHING, "found first"),
-        (superseded(kind=Kind.DEAD_RUN, facts=there()), BOTH, NOTHING, "found first"),
-        (superseded(kind=Kind.UNFINISHED, facts=there()), BOTH, NOTHING, "found first"),
+        (superseded(kind=RunKind.DEAD_RUN, facts=there()), BOTH, NOTHING, "found first"),
+        (superseded(kind=RunKind.UNFINISHED, facts=there()), BOTH, NOTHING, "found first"),
         (superseded(submission_id=7), BOTH, NOTHING, "no submission of this campaign made it"),
         (
             superseded(facts=there(seen="", run="DECam/raw/all")),
@@ -224,14 +226,14 @@ def superseded(**changes: object) -> Removal:
         ),
         (superseded(submission_id=102, facts=there(2)), (finished(), UNDER_WAY), NOTHING, "is under way"),
         (superseded(facts=there(seen="", held_by=("tag",))), BOTH, NOTHING, "tag holds datasets"),
-        (superseded(), BOTH, World(foreign=frozenset({run(1)})), "another campaign"),
-        (superseded(), BOTH, World(inputs=frozenset({run(1)})), "input"),
-        (superseded(), BOTH, World(with_jobs=frozenset({101})), "Slurm jobs"),
-        (superseded(), BOTH, World(live=("night step3/all",)), "may read from it"),
+        (superseded(), BOTH, CleaningFacts(foreign=frozenset({run(1)})), "another campaign"),
+        (superseded(), BOTH, CleaningFacts(inputs=frozenset({run(1)})), "input"),
+        (superseded(), BOTH, CleaningFacts(with_jobs=frozenset({101})), "Slurm jobs"),
+        (superseded(), BOTH, CleaningFacts(live=("night step3/all",)), "may read from it"),
     ],
 )
 def test_a_plan_that_would_remove_it_is_refused_as_a_whole(
-    removal: Removal, submissions: tuple[SubmissionView, ...], world: World, word: str
+    removal: Removal, submissions: tuple[SubmissionView, ...], world: CleaningFacts, word: str
 ) -> None:
     fine = superseded(submission_id=103, number=3, facts=there(3, seen="", datasets=0))
     both = CleaningPlan(removals=(fine, removal))
@@ -261,7 +263,7 @@ def test_what_has_changed_since_it_was_shown_is_refused() -> None:
         with pytest.raises(ForbiddenError, match="changed since it was shown"):
             agreed(shown, now)
     with pytest.raises(ForbiddenError, match="may read from it"):
-        agreed(shown, plan(HIDDEN, *BOTH, world=World(live=("night step3/all",))))
+        agreed(shown, plan(HIDDEN, *BOTH, world=CleaningFacts(live=("night step3/all",))))
 
 
 def test_collections_that_a_campaign_names_are_found_wherever_they_stand() -> None:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.cluster import Asked, Blocks, parse_cluster, refusal, slurm_seconds
+from merian_campaign.domain.cluster import Blocks, ResourceRequest, parse_cluster, refusal, slurm_seconds
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import RenderRequest, document
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions, Larger
@@ -30,8 +30,8 @@ scontrol: quit
 )
 
 
-def asked(**changes: Any) -> Asked:
-    return Asked(**({"what": "a block", "where": "site/x.yaml"} | changes))
+def asked(**changes: Any) -> ResourceRequest:
+    return ResourceRequest(**({"what": "a block", "where": "site/x.yaml"} | changes))
 
 
 def test_limits_are_read() -> None:

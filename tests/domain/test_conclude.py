@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import Context, conclude, progress
-from merian_campaign.domain.harvested import (
+from merian_campaign.domain.harvest import HarvestContext, conclude, progress
+from merian_campaign.domain.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
+from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.provenance import (
     LineReport,
     Predicted,
     RawAttempt,
@@ -15,8 +17,6 @@ from merian_campaign.domain.harvested import (
     parse_harvest,
     parse_predicted,
 )
-from merian_campaign.domain.journal import EXCEPTION_BASES, Event, Record
-from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule
@@ -68,32 +68,32 @@ def raw(uuid: str, status: str, *attempts: RawAttempt, **changes: object) -> Raw
     return RawQuantum(**(values | changes))
 
 
-def record(event: Event, *quanta: str, **changes: object) -> Record:
+def record(event: JournalEvent, *quanta: str, **changes: object) -> JournalRecord:
     values: dict[str, Any] = {
         "event": event, "t": "2026-11-22T15:04:05.000000Z", "quanta": quanta, "host": "node1",
     }  # fmt: skip
-    return Record(**(values | changes))
+    return JournalRecord(**(values | changes))
 
 
-def ran(*quanta: str, **changes: object) -> list[Record]:
+def ran(*quanta: str, **changes: object) -> list[JournalRecord]:
     """A job that ran to its end; well, unless the changes say how not."""
     how = {"exit": 0, "verdict": "ok"} | changes
-    return [record(Event.STARTED, *quanta), record(Event.ENDED, *quanta, **how)]
+    return [record(JournalEvent.STARTED, *quanta), record(JournalEvent.ENDED, *quanta, **how)]
 
 
-def died(*quanta: str, signal: int = 9) -> list[Record]:
+def died(*quanta: str, signal: int = 9) -> list[JournalRecord]:
     return ran(*quanta, exit=None, signal=signal, verdict="failed")
 
 
 def concluded(
     raws: list[RawQuantum],
-    records: list[Record],
+    records: list[JournalRecord],
     *,
     graph: tuple[Predicted, ...] = GRAPH,
     driver_lost: bool = False,
     rules: tuple[FailureRule, ...] = (),
 ) -> dict[str, Quantum]:
-    context = Context(
+    context = HarvestContext(
         rules=rules,
         requests=RequestTable(default_mb=2048, by_task={"calibrate": 3000}),
         remedy=Remedy(memory_mb=(("isr", 4096),)),
@@ -196,7 +196,7 @@ def test_a_block_out_of_memory_is_told_in_words_with_its_job(evidence: dict[str,
 
 def test_what_no_node_can_run_needs_a_person() -> None:
     why = "requestMemory 9000 is over the 4000 MB of any node"
-    refused = [record(Event.ENDED, "a", verdict="failed", evidence={"refused": why})]
+    refused = [record(JournalEvent.ENDED, "a", verdict="failed", evidence={"refused": why})]
     found = concluded([raw("a", "UNKNOWN")], refused)
     assert states(found) == {"a": S.FAILED, "b": S.BLOCKED, "c": S.UNKNOWN, "d": S.BLOCKED}
     (only,) = found["a"].attempts
@@ -252,8 +252,8 @@ def lost(word: str, *attempts: RawAttempt, **changes: object) -> list[RawQuantum
 
 WELL = attempt("SUCCESSFUL")
 BAD = {"exit": 1, "verdict": "failed"}
-HELD = [record(Event.HELD, "a")]
-OPEN = [record(Event.OPENED)]
+HELD = [record(JournalEvent.HELD, "a")]
+OPEN = [record(JournalEvent.OPENED)]
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ OPEN = [record(Event.OPENED)]
         # What never ran is no attempt: nothing was built, the initialization failed, it was held back.
         (lost("FAILED", NOTHING, log=None), [], ("unknown", []), "unknown"),
         (lost("FAILED", NOTHING, log=None), OPEN, ("unknown", []), "unknown"),
-        (lost("FAILED", NOTHING, log=None), [record(Event.LAUNCHED, "a")], ("unknown", []), "unknown"),
+        (lost("FAILED", NOTHING, log=None), [record(JournalEvent.LAUNCHED, "a")], ("unknown", []), "unknown"),
         (lost("FAILED", NOTHING, log=None), HELD, None, "blocked"),
         ([], [], ("unknown", []), "unknown"),
         (lost("BLOCKED"), [], ("blocked", []), "blocked"),
@@ -297,7 +297,7 @@ OPEN = [record(Event.OPENED)]
 )  # fmt: skip
 def test_every_ending(
     raws: list[RawQuantum],
-    records: list[Record],
+    records: list[JournalRecord],
     expected: tuple[str, list[str | None]] | None,
     after: str,
 ) -> None:
@@ -341,12 +341,12 @@ def test_in_a_cluster_that_was_killed_nobody_is_called_failed_without_a_log() ->
 
 
 def test_a_quantum_that_was_held_back_stays_as_it_was_and_blocks_what_comes_after() -> None:
-    found = concluded(succeeded("c"), [record(Event.HELD, "a"), *ran("c")])
+    found = concluded(succeeded("c"), [record(JournalEvent.HELD, "a"), *ran("c")])
     assert states(found) == {"b": "blocked", "c": "succeeded", "d": "blocked"}
 
 
 def test_a_held_cluster_says_nothing_about_any_of_its_quanta() -> None:
-    found = concluded([], [record(Event.HELD, "a", "b"), *ran("c")])
+    found = concluded([], [record(JournalEvent.HELD, "a", "b"), *ran("c")])
     assert set(found) == {"c", "d"}
 
 
@@ -354,7 +354,12 @@ def test_a_held_cluster_says_nothing_about_any_of_its_quanta() -> None:
 
 
 def test_a_driver_died() -> None:
-    records = [record(Event.OPENED), *ran("a"), record(Event.STARTED, "b"), record(Event.LAUNCHED, "c")]
+    records = [
+        record(JournalEvent.OPENED),
+        *ran("a"),
+        record(JournalEvent.STARTED, "b"),
+        record(JournalEvent.LAUNCHED, "c"),
+    ]
     found = concluded(succeeded("a"), records, driver_lost=True)
     assert states(found) == {"a": "succeeded", "b": "failed", "c": "unknown", "d": "blocked"}
     (lost,) = found["b"].attempts
@@ -368,7 +373,11 @@ def test_what_the_next_driver_ended_is_not_charged() -> None:
 
 
 def test_a_job_that_ran_again_after_its_driver_died_is_judged_by_its_last_end() -> None:
-    records = [record(Event.STARTED, "a"), record(Event.OPENED), *ran("a", exit=1, verdict="failed")]
+    records = [
+        record(JournalEvent.STARTED, "a"),
+        record(JournalEvent.OPENED),
+        *ran("a", exit=1, verdict="failed"),
+    ]
     failed = raw("a", "FAILED", attempt(exception_type="ValueError"))
     (only,) = concluded([failed], records, graph=(predicted("a"),))["a"].attempts
     assert (only.verdict, only.exit_code, only.charged) == (Verdict.UNKNOWN, 1, True)
@@ -410,7 +419,7 @@ def test_every_predicted_quantum_is_concluded_once() -> None:
         succeeded("a"),
         predicted=GRAPH,
         records=[*ran("a"), *died("c")],
-        context=Context(rules=(), requests=RequestTable(), remedy=Remedy(), driver_lost=False),
+        context=HarvestContext(rules=(), requests=RequestTable(), remedy=Remedy(), driver_lost=False),
     )
     assert [quantum.data_id for quantum in found] == [entry.data_id for entry in GRAPH]
 
@@ -429,20 +438,20 @@ def test_a_long_chain_behind_a_failure_is_blocked_to_its_end() -> None:
     ("records", "expected"),
     [
         ([], "pending"),
-        ([record(Event.LAUNCHED, "a")], "pending"),
-        ([record(Event.STARTED, "a")], "running"),
+        ([record(JournalEvent.LAUNCHED, "a")], "pending"),
+        ([record(JournalEvent.STARTED, "a")], "running"),
         (ran("a"), "succeeded"),
         (died("a"), "failed"),
-        ([record(Event.HELD, "a")], "failed"),
+        ([record(JournalEvent.HELD, "a")], "failed"),
         (ran("a", "b"), "succeeded"),
         (died("a", "b"), "unknown"),
-        ([record(Event.STARTED, "a", "b")], "running"),
-        ([record(Event.STARTED, "a"), record(Event.OPENED)], "unknown"),
-        ([*died("a"), record(Event.STARTED, "a")], "running"),
+        ([record(JournalEvent.STARTED, "a", "b")], "running"),
+        ([record(JournalEvent.STARTED, "a"), record(JournalEvent.OPENED)], "unknown"),
+        ([*died("a"), record(JournalEvent.STARTED, "a")], "running"),
         ([*ran("a"), *died("a")], "succeeded"),
     ],
 )
-def test_live_states(records: list[Record], expected: str) -> None:
+def test_live_states(records: list[JournalRecord], expected: str) -> None:
     (found,) = progress([predicted("a")], records)
     assert found.state.value == expected
     assert found.attempts == ()

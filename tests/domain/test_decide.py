@@ -18,11 +18,11 @@ from domain_help import (
     submission,
 )
 
+from merian_campaign.domain.backoff import next_try
 from merian_campaign.domain.decide import MAX_EPOCHS, decide
 from merian_campaign.domain.decisions import LAUNCH_GRACE, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
-from merian_campaign.domain.judge import judge
+from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.pauses import next_try
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
@@ -259,7 +259,7 @@ def verdict(
     entry = group(
         step, submissions=submissions, counts=counts, open_quanta=open_quanta, attempts_from=attempts_from
     )
-    move = judge(spec, entry, situation())
+    move = group_outcome(spec, entry, situation())
     assert only(decide(spec, snapshot(entry), situation())) == move
     return move.state, move.reason
 

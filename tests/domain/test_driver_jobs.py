@@ -10,7 +10,7 @@ from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
 from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.slurm import Sight, SlurmJob
+from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob
 from merian_campaign.domain.snapshot import ProcessIdentity, SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.states import SubmissionState
@@ -34,7 +34,7 @@ def claimed(**changes: Any) -> SubmissionView:
 
 
 def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
-    return look(entry, sight=Sight(**({"at": NOW, "jobs": jobs} | changes)), now=NOW).liveness
+    return look(entry, sight=QueueSnapshot(**({"at": NOW, "jobs": jobs} | changes)), now=NOW).liveness
 
 
 @pytest.mark.parametrize(

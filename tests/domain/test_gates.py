@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.plan import Readiness, plan_groups, readiness
+from merian_campaign.domain.plan import GroupReadiness, plan_groups, readiness
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
@@ -76,7 +76,9 @@ def pick(everything: Snapshot, name: str) -> GroupView:
     return next(entry for entry in everything.groups if f"{entry.step}/{entry.key}" == name)
 
 
-def judged(name: str, *exposures: SkyExposure, spec: CampaignSpec = SPEC, **states: GroupState) -> Readiness:
+def judged(
+    name: str, *exposures: SkyExposure, spec: CampaignSpec = SPEC, **states: GroupState
+) -> GroupReadiness:
     everything = all_groups(spec, **states)
     if exposures:
         everything = with_overlaps(spec, everything, *exposures)
@@ -96,7 +98,9 @@ def test_a_tract_moves_on_while_a_night_that_does_not_overlap_it_is_in_step_1() 
     states = {"step1": DONE, "step2a": DONE, "step1_21": RUNNING, "step2a_21": WAITING}
     assert judged("step2b/tract1", *SKY, **states).state is READY
     other = judged("step2b/tract2", *SKY, **states)
-    assert other == Readiness(state=WAITING, reason="waits for step2a/night20210321 (waiting) of its visits")
+    assert other == GroupReadiness(
+        state=WAITING, reason="waits for step2a/night20210321 (waiting) of its visits"
+    )
 
 
 def test_without_overlaps_it_waits_for_all_nights_as_before() -> None:
@@ -300,7 +304,7 @@ def test_what_waits_for_all_tracts_waits_for_the_nights_off_them_too() -> None:
     states = {"step1": DONE, "step2a": DONE, "step2b": DONE, "stars": DONE}
     assert judged("step2d/all", *SKY, spec=spec, **states).state is READY
     late = judged("step2d/all", *SKY, spec=spec, **states, step2a_23=RUNNING)
-    assert late == Readiness(state=WAITING, reason="waits for step2a/night20210323 (running)")
+    assert late == GroupReadiness(state=WAITING, reason="waits for step2a/night20210323 (running)")
 
 
 # -- exposures, visits and nights ----------------------------------------------------------------------
@@ -348,7 +352,9 @@ def test_trouble_spreads_along_overlaps_only() -> None:
     states = {"step1": DONE, "step2a": DONE, "step2a_21": REVIEW, "step2b_1": DONE, "step2b_2": BLOCKED}
     assert judged("step2b/tract1", *SKY, step2a=DONE, step2a_21=REVIEW).state is READY
     stuck = judged("step2b/tract2", *SKY, **states)
-    assert stuck == Readiness(state=BLOCKED, reason="needs step2a/night20210321 (needs_review) of its visits")
+    assert stuck == GroupReadiness(
+        state=BLOCKED, reason="needs step2a/night20210321 (needs_review) of its visits"
+    )
     assert judged("step2d/night20210318", *SKY, **states).state is READY
     assert judged("step2d/night20210320", *SKY, **states).reason == (
         "needs step2b/tract2 (blocked) of its tracts"
@@ -399,7 +405,7 @@ def test_what_comes_after_a_step_waits_until_its_tracts_are_discovered() -> None
     everything = snapshot(*found_groups())
     release = group("release", state=WAITING)
     found = readiness(FOUND, everything, release)
-    assert found == Readiness(
+    assert found == GroupReadiness(
         state=WAITING, reason="waits for step3: its tracts are discovered once visits are defined"
     )
     one = night("step2d", 18)
@@ -431,7 +437,7 @@ def test_the_same_tract_needs_no_discovery() -> None:
 def test_nothing_is_released_when_no_tract_was_discovered() -> None:
     nothing = with_overlaps(FOUND, snapshot(*found_groups()), sky(231, 23), BIAS)
     found = readiness(FOUND, nothing, group("release", state=WAITING))
-    assert found == Readiness(
+    assert found == GroupReadiness(
         state=WAITING, reason="waits for step3: no tract was discovered, 1 visits were seen"
     )
 

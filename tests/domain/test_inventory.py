@@ -8,10 +8,10 @@ import pytest
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, snapshot, submission
 from rich.console import Console
 
-from merian_campaign.domain.cleaning import REMOVED, CleaningPlan, Kept, Kind, Removal, RunFacts
-from merian_campaign.domain.inventory import CollectionFacts, Origin, Row, listing, origins
+from merian_campaign.domain.cleaning import REMOVED, CleaningPlan, KeptRun, Removal, RunFacts, RunKind
+from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, Origin, listing, origins
 from merian_campaign.domain.states import SubmissionOutcome
-from merian_campaign.reports.housekeeping import cleaning_view, collections_json, collections_view, size_words
+from merian_campaign.reports.collections import cleaning_view, collections_json, collections_view, size_words
 
 CERTIFY = {
     "input": "runs/night/step1", "output": "DECam/calib", "dataset_type": "bias",
@@ -32,8 +32,8 @@ SUBMISSIONS = (
 STATE = snapshot(group(submissions=SUBMISSIONS))
 
 
-def facts(name: str, kind: str = "RUN", **changes: object) -> CollectionFacts:
-    return CollectionFacts(name=name, kind=kind, **changes)  # type: ignore[arg-type]
+def facts(name: str, kind: str = "RUN", **changes: object) -> CollectionSummary:
+    return CollectionSummary(name=name, kind=kind, **changes)  # type: ignore[arg-type]
 
 
 def test_inputs_come_first_and_every_collection_says_what_made_it() -> None:
@@ -57,7 +57,7 @@ def test_runs_of_a_step_that_the_file_has_no_more_are_listed() -> None:
     assert "runs/night/old/all/001" in {origin.name for origin in origins(SPEC, snapshot(old))}
 
 
-def rows() -> tuple[Row, ...]:
+def rows() -> tuple[CollectionRow, ...]:
     there = {
         "runs/night/step1": facts("runs/night/step1", "CHAINED", children=(f"{CHAIN}/002",)),
         CHAIN: facts(CHAIN, "CHAINED", children=(f"{CHAIN}/002", "DECam/defaults")),
@@ -65,7 +65,7 @@ def rows() -> tuple[Row, ...]:
         f"{CHAIN}/003": facts(f"{CHAIN}/003", "", size=10),
         "DECam/calib": facts("DECam/calib", "CALIBRATION", datasets=4),
     }
-    kept = Kept(step="step1", group="all", number=2, run=f"{CHAIN}/002", reason="ana holds datasets of it")
+    kept = KeptRun(step="step1", group="all", number=2, run=f"{CHAIN}/002", reason="ana holds datasets of it")
     plan = CleaningPlan(removals=(), kept=(kept,))
     return listing(origins(SPEC, STATE), there, snapshot=STATE, plan=plan, cleaning={101: REMOVED})
 
@@ -114,10 +114,10 @@ def test_machines_get_numbers() -> None:
 def test_the_list_of_what_may_go_fits(width: int) -> None:
     run = RunFacts(run=f"{CHAIN}/001", kind="RUN", datasets=7, size=123_456, strays=1, stray_size=20)
     removal = Removal(
-        kind=Kind.SUPERSEDED, reason="it holds no datasets", submission_id=101, step="step1", group="all",
+        kind=RunKind.SUPERSEDED, reason="it holds no datasets", submission_id=101, step="step1", group="all",
         number=1, facts=run,
     )  # fmt: skip
-    plan = CleaningPlan(removals=(removal, replace(removal, kind=Kind.STRAY_FILES)))
+    plan = CleaningPlan(removals=(removal, replace(removal, kind=RunKind.STRAY_FILES)))
     console = Console(width=width)
     with console.capture() as capture:
         console.print(cleaning_view(plan))

@@ -26,15 +26,15 @@ from pydantic import ValidationError
 
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import AddGroups
-from merian_campaign.domain.looking import (
+from merian_campaign.domain.overlap_refresh import (
     LOOK_AGAIN,
-    Look,
+    OverlapRefresh,
     basis,
-    look_due,
     needs_overlaps,
     overlaps_of,
     question,
     reaching,
+    refresh_due,
     settled,
 )
 from merian_campaign.domain.overlaps import SkyExposure
@@ -95,25 +95,25 @@ def test_overlaps_matter_between_different_cuts_and_for_discovery(
 
 def test_nobody_is_asked_by_a_campaign_that_does_not_depend_on_it() -> None:
     spec = campaign(bps("step1"), by_tract(after=["step1"]))
-    assert look_due(spec, snapshot(group("step1")), now=NOW) is None
+    assert refresh_due(spec, snapshot(group("step1")), now=NOW) is None
 
 
 @pytest.mark.parametrize("state", [CampaignState.PAUSED, CampaignState.CANCELLED])
 def test_nobody_is_asked_for_a_campaign_that_stands_still(state: CampaignState) -> None:
-    assert look_due(SPEC, snapshot(*groups(), state=state), now=NOW) is None
+    assert refresh_due(SPEC, snapshot(*groups(), state=state), now=NOW) is None
 
 
 # -- when ----------------------------------------------------------------------------------------------
 
 
 def test_it_waits_for_what_brings_the_data_in() -> None:
-    assert look_due(SPEC, snapshot(*groups(ingest=RUNNING)), now=NOW) is None
-    assert look_due(SPEC, snapshot(*groups()), now=NOW) is not None
+    assert refresh_due(SPEC, snapshot(*groups(ingest=RUNNING)), now=NOW) is None
+    assert refresh_due(SPEC, snapshot(*groups()), now=NOW) is not None
 
 
 def seen_before(*after: GroupView) -> Snapshot:
     before = with_overlaps(SPEC, snapshot(*groups()), sky(1, 18, 7), sky(2, 19, 7))
-    assert look_due(SPEC, before, now=NOW + timedelta(days=1)) is None
+    assert refresh_due(SPEC, before, now=NOW + timedelta(days=1)) is None
     assert settled(SPEC, before) is not None
     return replace(before, groups=after)
 
@@ -121,48 +121,48 @@ def seen_before(*after: GroupView) -> Snapshot:
 def test_it_is_asked_again_after_another_ingest_and_nothing_holds_until_then() -> None:
     again = replace(groups()[0], submissions=(finished(), finished(2)))
     later = seen_before(again, *groups()[1:])
-    assert look_due(SPEC, later, now=NOW) is not None
+    assert refresh_due(SPEC, later, now=NOW) is not None
     assert settled(SPEC, later) is None
     running = seen_before(*groups(ingest=RUNNING))
-    assert look_due(SPEC, running, now=NOW) is None
+    assert refresh_due(SPEC, running, now=NOW) is None
     assert settled(SPEC, running) is None
 
 
 def test_it_is_asked_again_for_other_nights_and_revisions() -> None:
     more = seen_before(*groups(), night("step1", 20))
-    assert look_due(SPEC, more, now=NOW) is not None
+    assert refresh_due(SPEC, more, now=NOW) is not None
     same = seen_before(*groups())
-    assert look_due(SPEC, same, now=NOW) is None
+    assert refresh_due(SPEC, same, now=NOW) is None
     revised = replace(same, campaign=replace(same.campaign, revision=2))
-    assert look_due(SPEC, revised, now=NOW) is not None
+    assert refresh_due(SPEC, revised, now=NOW) is not None
 
 
 def test_the_groups_that_are_found_do_not_make_it_ask_again() -> None:
     after = seen_before(*groups(), group("step3", tract=7, state=WAITING))
-    assert look_due(SPEC, after, now=NOW) is None
+    assert refresh_due(SPEC, after, now=NOW) is None
 
 
 def test_what_moves_in_a_group_does_not_make_it_ask_again() -> None:
     moved = seen_before(groups()[0], *(replace(one, state=RUNNING) for one in groups()[1:]))
-    assert look_due(SPEC, moved, now=NOW) is None
+    assert refresh_due(SPEC, moved, now=NOW) is None
 
 
 def test_visits_that_somebody_else_defines_are_seen_in_time() -> None:
     waiting = SkyExposure(exposure=2, day_obs=20210319, tracts=None)
     for half in ((sky(1, 18, 7), waiting), (sky(1, 18, 7),)):
         before = with_overlaps(SPEC, snapshot(*groups()), *half)
-        assert look_due(SPEC, before, now=NOW + LOOK_AGAIN / 2) is None
-        assert look_due(SPEC, before, now=NOW + LOOK_AGAIN) is not None
+        assert refresh_due(SPEC, before, now=NOW + LOOK_AGAIN / 2) is None
+        assert refresh_due(SPEC, before, now=NOW + LOOK_AGAIN) is not None
         over_now = replace(before, groups=tuple(replace(one, state=DONE) for one in before.groups))
-        assert look_due(SPEC, over_now, now=NOW + LOOK_AGAIN) is None
+        assert refresh_due(SPEC, over_now, now=NOW + LOOK_AGAIN) is None
 
 
 def test_a_person_may_ask_for_a_look() -> None:
     before = with_overlaps(SPEC, snapshot(*groups()), sky(1, 18, 7), sky(2, 19, 7))
-    assert look_due(SPEC, before, now=NOW, asked=True) is not None
-    assert look_due(SPEC, replace(before, groups=groups(ingest=RUNNING)), now=NOW, asked=True) is None
+    assert refresh_due(SPEC, before, now=NOW, asked=True) is not None
+    assert refresh_due(SPEC, replace(before, groups=groups(ingest=RUNNING)), now=NOW, asked=True) is None
     never = campaign(bps("step1"), by_tract(after=["step1"]))
-    assert look_due(never, snapshot(group("step1")), now=NOW, asked=True) is None
+    assert refresh_due(never, snapshot(group("step1")), now=NOW, asked=True) is None
 
 
 def test_actions_behind_tracts_hold_nothing_up() -> None:
@@ -172,7 +172,7 @@ def test_actions_behind_tracts_hold_nothing_up() -> None:
         tracts="discover",
     )
     everything = snapshot(*groups(), group("more", state=WAITING))
-    assert look_due(late, everything, now=NOW) is not None
+    assert refresh_due(late, everything, now=NOW) is not None
 
 
 def test_groups_that_the_file_no_longer_has_are_not_asked_for() -> None:
@@ -234,7 +234,7 @@ def test_visits_of_two_branches_are_all_the_campaigns() -> None:
 
 
 def test_only_exposures_that_the_campaign_takes_make_tracts() -> None:
-    answer = Look(
+    answer = OverlapRefresh(
         exposures=(sky(2, 18, 8), sky(1, 18, 7), SkyExposure(exposure=3, day_obs=20210318)),
         taken={"step1": frozenset({1, 3})},
     )

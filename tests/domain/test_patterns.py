@@ -10,14 +10,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import mending, patterns
-from merian_campaign.domain.importing import parse_requirement, satisfies
+from merian_campaign.domain import error_classes, patterns
+from merian_campaign.domain.requirements import parse_requirement, satisfies
 from merian_campaign.domain.rules import BUILT_IN, Evidence, FailureRule, FailureRules, judge
+from merian_campaign.domain.stack_versions import tag_of
 from merian_campaign.domain.states import Verdict
-from merian_campaign.domain.versions import tag_of
+from merian_campaign.middleware.actions.runner import last_words
 from merian_campaign.middleware.bps_run import last_error
-from merian_campaign.middleware.doing import last_words
-from merian_campaign.wms.versions import _VERSION
+from merian_campaign.wms.version_lookup import _VERSION
 
 SHIPPED = Path(__file__).resolve().parents[2] / "campaign" / "failure-rules.yaml"
 EXPLOSIVE = [
@@ -125,7 +125,7 @@ def test_our_own_patterns_take_lines_of_a_megabyte(line: str) -> None:
     # What grows with the square of the length needs hours here.
     assert len(last_error(line)) <= 400
     assert last_words([line]) == line.strip()
-    assert mending.needs_person(line, checked=False) in {True, False}
+    assert error_classes.needs_person(line, checked=False) in {True, False}
     assert len(tag_of(line)) <= 1000
     assert _VERSION.search(line) is None
 

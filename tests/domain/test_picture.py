@@ -14,7 +14,7 @@ from domain_help import action, bps, by_tract, campaign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merian_campaign.domain.picture import Node, dot, mermaid, nodes
+from merian_campaign.domain.campaign_graph import Node, dot, mermaid, nodes
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.text import one_line
 

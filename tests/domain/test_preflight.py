@@ -9,7 +9,7 @@ import pytest
 from domain_help import action, bps, campaign, finished, group
 
 from merian_campaign.domain.cluster import Blocks, Cluster, Partition
-from merian_campaign.domain.preflight import Facts, Finding, Settings, findings, looks
+from merian_campaign.domain.preflight import CheckSettings, Facts, Finding, findings, looks
 from merian_campaign.domain.preflight.facts import (
     Certified,
     CollectionFacts,
@@ -25,7 +25,7 @@ from merian_campaign.domain.preflight.facts import (
     Tracking,
 )
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import nanoseconds
 
@@ -120,11 +120,13 @@ FINE = Facts(
     host=HostFacts(cores=8, memory_mb=16_000, folders=(FolderFacts(folder="/repo", free_gb=1000.0),)),
     tracking=Tracking(),
 )
-SETTINGS = Settings(root="/submissions", site=SITE, requests=dict.fromkeys(("one", "three"), RequestTable()))
+SETTINGS = CheckSettings(
+    root="/submissions", site=SITE, requests=dict.fromkeys(("one", "three"), RequestTable())
+)
 
 
 def _found(
-    facts: Facts = FINE, spec: CampaignSpec | None = None, settings: Settings = SETTINGS
+    facts: Facts = FINE, spec: CampaignSpec | None = None, settings: CheckSettings = SETTINGS
 ) -> list[Finding]:
     return list(findings(spec or _spec(), facts, settings=settings))
 
@@ -412,7 +414,7 @@ CLUSTER = Cluster(
 )  # fmt: skip
 
 
-def _slurm(**blocks: Any) -> Settings:
+def _slurm(**blocks: Any) -> CheckSettings:
     values = {"partition": "cpu", "walltime": "01:00:00", "mem_mb": 32_000, "shared_mb": 32_000} | blocks
     site = replace(SITE, site_class="merian_campaign.wms.sites.Slurm", blocks=Blocks(**values))
     return replace(SETTINGS, site=site)

@@ -18,7 +18,7 @@ from merian_campaign.domain.preflight.facts import (
     RepositoryFacts,
     Selected,
 )
-from merian_campaign.domain.preflight.group import GroupCheck, group_check, group_findings, refusal
+from merian_campaign.domain.preflight.group_check import GroupCheck, group_check, group_findings, refusal
 from merian_campaign.domain.runs import PREFLIGHT, RunEnd, RunResult, from_json, outcome_of, to_json
 from merian_campaign.domain.snapshot import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec

@@ -12,7 +12,7 @@ from merian_campaign.domain.render import data_query
 from merian_campaign.domain.snapshot import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import as_ranges, expand_ranges
-from merian_campaign.domain.spec.selecting import Select
+from merian_campaign.domain.spec.exposure_selection import Select
 
 JANUARY = "exposure.day_obs >= 20220101 AND exposure.day_obs <= 20220131"
 

@@ -24,12 +24,12 @@ from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.share import Room, Share, in_turn, nice_of
-from merian_campaign.domain.site import SiteProfile
+from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState, Verdict
+from merian_campaign.domain.throttle import Allotment, Headroom, in_turn, nice_of
 
 READY = GroupState.READY
 PROCESSES = SiteProfile(
@@ -204,15 +204,17 @@ def test_a_driver_that_slurm_takes_no_job_of_for_now_waits_with_all_others() -> 
 @pytest.mark.parametrize(
     ("room", "wanted", "share"),
     [
-        (Room(submissions=1), Share(blocks=4, jobs=5), Share(blocks=4, jobs=5)),
-        (Room(submissions=0), Share(), None),
-        (Room(submissions=1, blocks=0), Share(blocks=4, jobs=4), None),
-        (Room(submissions=1, blocks=-3), Share(jobs=1), Share(jobs=1)),
-        (Room(submissions=1, blocks=2, jobs=9), Share(blocks=4, jobs=5), Share(blocks=2, jobs=3)),
-        (Room(submissions=1, blocks=9, jobs=3), Share(blocks=4, jobs=5), Share(blocks=2, jobs=3)),
-        (Room(submissions=1, jobs=0), Share(jobs=1), None),
-        (Room(submissions=1, jobs=-2), Share(), Share()),
+        (Headroom(submissions=1), Allotment(blocks=4, jobs=5), Allotment(blocks=4, jobs=5)),
+        (Headroom(submissions=0), Allotment(), None),
+        (Headroom(submissions=1, blocks=0), Allotment(blocks=4, jobs=4), None),
+        (Headroom(submissions=1, blocks=-3), Allotment(jobs=1), Allotment(jobs=1)),
+        (Headroom(submissions=1, blocks=2, jobs=9), Allotment(blocks=4, jobs=5), Allotment(blocks=2, jobs=3)),
+        (Headroom(submissions=1, blocks=9, jobs=3), Allotment(blocks=4, jobs=5), Allotment(blocks=2, jobs=3)),
+        (Headroom(submissions=1, jobs=0), Allotment(jobs=1), None),
+        (Headroom(submissions=1, jobs=-2), Allotment(), Allotment()),
     ],
 )
-def test_a_share_is_what_there_is_room_for(room: Room, wanted: Share, share: Share | None) -> None:
+def test_a_share_is_what_there_is_room_for(
+    room: Headroom, wanted: Allotment, share: Allotment | None
+) -> None:
     assert room.share(wanted) == share

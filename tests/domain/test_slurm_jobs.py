@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from merian_campaign.domain.sbatch import Refusal, directive, refusal_of, sbatch_words
-from merian_campaign.domain.slurm import (
+from merian_campaign.domain.sbatch import SbatchRefusal, directive, refusal_of, sbatch_words
+from merian_campaign.domain.slurm_jobs import (
     SlurmJob,
     belongs,
     describe,
@@ -13,7 +13,7 @@ from merian_campaign.domain.slurm import (
     parse_sacct,
     parse_squeue,
 )
-from merian_campaign.domain.slurm_states import Fate, state_word
+from merian_campaign.domain.slurm_states import JobEnd, state_word
 
 T0, T1, T2 = "2026-11-22T15:00:00", "2026-11-22T15:01:00", "2026-11-22T15:09:00"
 
@@ -41,28 +41,28 @@ def accounted(
 @pytest.mark.parametrize(
     ("word", "fate"),
     [
-        ("PENDING", Fate.ALIVE),
-        ("RUNNING", Fate.ALIVE),
-        ("COMPLETING", Fate.ALIVE),
-        ("REQUEUED", Fate.ALIVE),
-        ("SUSPENDED", Fate.ALIVE),
-        ("COMPLETED", Fate.COMPLETED),
-        ("OUT_OF_MEMORY", Fate.OUT_OF_MEMORY),
-        ("OUT_OF_ME+", Fate.OUT_OF_MEMORY),
-        ("TIMEOUT", Fate.WALLTIME),
-        ("DEADLINE", Fate.WALLTIME),
-        ("NODE_FAIL", Fate.NODE_LOST),
-        ("BOOT_FAIL", Fate.NODE_LOST),
-        ("PREEMPTED", Fate.PREEMPTED),
-        ("CANCELLED", Fate.CANCELLED),
-        ("CANCELLED by 1000", Fate.CANCELLED),
-        ("CANCELLED+", Fate.CANCELLED),
-        ("FAILED", Fate.FAILED),
-        ("REVOKED", Fate.UNKNOWN),
-        ("", Fate.UNKNOWN),
+        ("PENDING", JobEnd.ALIVE),
+        ("RUNNING", JobEnd.ALIVE),
+        ("COMPLETING", JobEnd.ALIVE),
+        ("REQUEUED", JobEnd.ALIVE),
+        ("SUSPENDED", JobEnd.ALIVE),
+        ("COMPLETED", JobEnd.COMPLETED),
+        ("OUT_OF_MEMORY", JobEnd.OUT_OF_MEMORY),
+        ("OUT_OF_ME+", JobEnd.OUT_OF_MEMORY),
+        ("TIMEOUT", JobEnd.WALLTIME),
+        ("DEADLINE", JobEnd.WALLTIME),
+        ("NODE_FAIL", JobEnd.NODE_LOST),
+        ("BOOT_FAIL", JobEnd.NODE_LOST),
+        ("PREEMPTED", JobEnd.PREEMPTED),
+        ("CANCELLED", JobEnd.CANCELLED),
+        ("CANCELLED by 1000", JobEnd.CANCELLED),
+        ("CANCELLED+", JobEnd.CANCELLED),
+        ("FAILED", JobEnd.FAILED),
+        ("REVOKED", JobEnd.UNKNOWN),
+        ("", JobEnd.UNKNOWN),
     ],
 )
-def test_every_state_has_a_meaning(word: str, fate: Fate) -> None:
+def test_every_state_has_a_meaning(word: str, fate: JobEnd) -> None:
     (job,) = parse_sacct(accounted(state=word))
     assert job.fate is fate
 
@@ -70,7 +70,7 @@ def test_every_state_has_a_meaning(word: str, fate: Fate) -> None:
 def test_words_that_could_be_several_states_mean_nothing() -> None:
     assert state_word("RE+") == ("RE+", "")
     (job,) = parse_sacct(accounted(state="RE+"))
-    assert (job.fate, job.alive, job.over) == (Fate.UNSURE, False, False)
+    assert (job.fate, job.alive, job.over) == (JobEnd.UNSURE, False, False)
     assert state_word("cancelled by 7") == ("CANCELLED", "7")
 
 
@@ -85,9 +85,9 @@ def test_a_step_that_was_killed_for_memory_tells_of_its_job() -> None:
         [accounted(state="FAILED", code="137:0"), accounted("12.batch", "OUT_OF_ME+", code="0:125")]
     )
     (job,) = parse_sacct(text)
-    assert job.fate is Fate.OUT_OF_MEMORY
+    assert job.fate is JobEnd.OUT_OF_MEMORY
     (other,) = parse_sacct(text.replace("FAILED", "COMPLETED"))
-    assert other.fate is Fate.COMPLETED
+    assert other.fate is JobEnd.COMPLETED
 
 
 def test_a_requeued_job_is_its_last_run() -> None:
@@ -169,26 +169,32 @@ POLICY = "Batch job submission failed: Job violates accounting/QOS policy (job s
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
-        ("Batch job submission failed: Invalid account or account/partition combination", Refusal.FINAL),
-        ("Batch job submission failed: Requested node configuration is not available", Refusal.FINAL),
-        ("Batch job submission failed: Requested time limit is invalid", Refusal.FINAL),
+        (
+            "Batch job submission failed: Invalid account or account/partition combination",
+            SbatchRefusal.FINAL,
+        ),
+        ("Batch job submission failed: Requested node configuration is not available", SbatchRefusal.FINAL),
+        ("Batch job submission failed: Requested time limit is invalid", SbatchRefusal.FINAL),
         (
             f"QOSMaxWallDurationPerJobLimit\nsbatch: error: {POLICY}",
-            Refusal.FINAL,
+            SbatchRefusal.FINAL,
         ),
-        (POLICY, Refusal.FINAL),
-        (f"AssocMaxSubmitJobLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
-        (f"AssocGrpSubmitJobsLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
-        (f"QOSMaxSubmitJobPerUserLimit\nsbatch: error: {POLICY}", Refusal.FOR_NOW),
-        ("Slurm temporarily unable to accept job, sleeping and retrying", Refusal.FOR_NOW),
-        ("Required partition not available (inactive or drain)", Refusal.FOR_NOW),
-        ("Batch job submission failed: Unable to contact slurm controller", Refusal.UNSURE),
-        ("Batch job submission failed: Socket timed out on send/recv operation", Refusal.UNSURE),
-        ("Slurm temporarily unable to accept job, sleeping and retrying\nSocket timed out", Refusal.UNSURE),
-        ("", Refusal.UNSURE),
+        (POLICY, SbatchRefusal.FINAL),
+        (f"AssocMaxSubmitJobLimit\nsbatch: error: {POLICY}", SbatchRefusal.FOR_NOW),
+        (f"AssocGrpSubmitJobsLimit\nsbatch: error: {POLICY}", SbatchRefusal.FOR_NOW),
+        (f"QOSMaxSubmitJobPerUserLimit\nsbatch: error: {POLICY}", SbatchRefusal.FOR_NOW),
+        ("Slurm temporarily unable to accept job, sleeping and retrying", SbatchRefusal.FOR_NOW),
+        ("Required partition not available (inactive or drain)", SbatchRefusal.FOR_NOW),
+        ("Batch job submission failed: Unable to contact slurm controller", SbatchRefusal.UNSURE),
+        ("Batch job submission failed: Socket timed out on send/recv operation", SbatchRefusal.UNSURE),
+        (
+            "Slurm temporarily unable to accept job, sleeping and retrying\nSocket timed out",
+            SbatchRefusal.UNSURE,
+        ),
+        ("", SbatchRefusal.UNSURE),
     ],
 )
-def test_what_a_failed_sbatch_means(text: str, meaning: Refusal) -> None:
+def test_what_a_failed_sbatch_means(text: str, meaning: SbatchRefusal) -> None:
     assert refusal_of(f"sbatch: error: {text}" if text else "") is meaning
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from parsl.jobs.states import TERMINAL_STATES
 
-from merian_campaign.domain.slurm import SlurmJob, describe, merge
-from merian_campaign.domain.slurm_states import STATES, Fate, Stage, meaning_of, whole_state
+from merian_campaign.domain.slurm_jobs import SlurmJob, describe, merge
+from merian_campaign.domain.slurm_states import STATES, JobEnd, Stage, meaning_of, whole_state
 from merian_campaign.wms.sites.provider import parsl_state
 
 DOCUMENTED = {
@@ -30,7 +30,7 @@ def test_every_documented_state_is_in_the_table() -> None:
 def test_both_sides_conclude_the_same(state: str) -> None:
     meaning, seen, parsl = meaning_of(state), job(state), parsl_state(state)
     assert seen.over is meaning.over
-    assert seen.alive is (meaning.fate is Fate.ALIVE)
+    assert seen.alive is (meaning.fate is JobEnd.ALIVE)
     assert not (seen.alive and seen.over)
     if meaning.stage is Stage.UNSURE:
         assert parsl is None
@@ -41,7 +41,7 @@ def test_both_sides_conclude_the_same(state: str) -> None:
 @pytest.mark.parametrize("word", [*UNKNOWN_WORDS, "UPDATE_DB"])
 def test_a_word_that_says_nothing_is_neither_dead_nor_alive(word: str) -> None:
     seen = job(whole_state(word))
-    assert (seen.alive, seen.over, seen.fate) == (False, False, Fate.UNSURE)
+    assert (seen.alive, seen.over, seen.fate) == (False, False, JobEnd.UNSURE)
     assert parsl_state(seen.state) is None
     assert describe(seen).startswith("Slurm job 12 is in a state that is not known here")
     # The accounting may know more; what it says of a living or ended job counts then.

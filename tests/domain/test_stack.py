@@ -10,7 +10,7 @@ import pytest
 from domain_help import campaign
 from pydantic import ValidationError
 
-from merian_campaign.domain import stack as text
+from merian_campaign.domain import stack_setup as text
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.domain.spec.stack import Stack, in_force
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from domain_help import finished, group
 
-from merian_campaign.domain import versions
+from merian_campaign.domain import stack_versions
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.versions import Versions
+from merian_campaign.domain.stack_versions import Versions
 
 BEFORE = Versions(
     stack={"lsst_pipe_base": "30.1", "lsst_daf_butler": "30.1"},
@@ -34,31 +34,31 @@ RAN = Counts(succeeded=3)
     ],
 )
 def test_what_counts(after: Versions, changes: tuple[str, ...]) -> None:
-    assert versions.differences(BEFORE, after) == changes
-    assert (versions.sha_of(BEFORE) == versions.sha_of(after)) == (not changes)
+    assert stack_versions.differences(BEFORE, after) == changes
+    assert (stack_versions.sha_of(BEFORE) == stack_versions.sha_of(after)) == (not changes)
 
 
 def test_what_is_kept_comes_back() -> None:
-    content = versions.to_json(BEFORE)
-    assert versions.from_json(content) == BEFORE
-    assert content["sha"] == versions.sha_of(BEFORE)
+    content = stack_versions.to_json(BEFORE)
+    assert stack_versions.from_json(content) == BEFORE
+    assert content["sha"] == stack_versions.sha_of(BEFORE)
     assert content["short"] == f"lsst_pipe_base 30.1, python 3.12.1 ({content['sha'][:8]})"
 
 
 def test_in_a_few_words() -> None:
     local = {"lsst_distrib": "gb29", "obs_decam": "LOCAL:/home/me/obs_decam#12345678"}
-    found = versions.short(replace(BEFORE, stack=local, tag="w_2022_26"))
+    found = stack_versions.short(replace(BEFORE, stack=local, tag="w_2022_26"))
     assert found.startswith("w_2022_26, local obs_decam, python 3.12.1 (")
-    assert versions.short(replace(BEFORE, stack={})).startswith("no LSST stack, python")
+    assert stack_versions.short(replace(BEFORE, stack={})).startswith("no LSST stack, python")
 
 
 def test_changes_in_a_few_words() -> None:
     old = replace(BEFORE, stack={f"p{number}": "1" for number in range(6)}, tag="w_2022_26")
     new = replace(old, stack=dict.fromkeys(old.stack, "2"), tag="w_2022_27")
     listed = "p0 1 -> 2, p1 1 -> 2, p2 1 -> 2, p3 1 -> 2 and 2 more"
-    assert versions.change_words(old, new) == f"w_2022_26 -> w_2022_27: {listed}"
-    assert versions.change_words(old, replace(new, tag="")) == listed
-    assert versions.change_words(old, replace(old, tag="w_2022_27")) == ""
+    assert stack_versions.change_words(old, new) == f"w_2022_26 -> w_2022_27: {listed}"
+    assert stack_versions.change_words(old, replace(new, tag="")) == listed
+    assert stack_versions.change_words(old, replace(old, tag="w_2022_27")) == ""
 
 
 @pytest.mark.parametrize(
@@ -72,26 +72,26 @@ def test_changes_in_a_few_words() -> None:
     ],
 )
 def test_the_tag_of_a_release(words: str, tag: str) -> None:
-    assert versions.tag_of(words) == tag
+    assert stack_versions.tag_of(words) == tag
 
 
 def test_the_latest_that_ran_binds() -> None:
     first, refused = finished(1, versions_sha="aaaa"), finished(2, versions_sha="")
     now = finished(3)
     it = group(submissions=(first, refused, now), counts=RAN)
-    assert versions.binding(it, number=3) == first
-    assert versions.binding(it, number=1) is None
+    assert stack_versions.binding(it, number=3) == first
+    assert stack_versions.binding(it, number=1) is None
     # Nothing that could be mixed; and what a person has allowed.
-    assert versions.binding(replace(it, counts=Counts()), number=3) is None
-    assert versions.binding(replace(it, stack_from=2), number=3) is None
+    assert stack_versions.binding(replace(it, counts=Counts()), number=3) is None
+    assert stack_versions.binding(replace(it, stack_from=2), number=3) is None
     later = replace(it, submissions=(first, refused, replace(now, versions_sha="bbbb")), stack_from=2)
-    found = versions.binding(later, number=4)
+    found = stack_versions.binding(later, number=4)
     assert found is not None
     assert found.number == 3
 
 
 def test_the_refusal_says_what_to_do() -> None:
-    words = versions.refusal(
+    words = stack_versions.refusal(
         campaign="night", group=group("step3", tract=9813), earlier=finished(1), changes="a 1 -> 2"
     )
     assert words == (

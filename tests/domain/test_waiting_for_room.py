@@ -24,22 +24,28 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.applied import applied_spec
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.backoff import MAX_STARVED, next_try
+from merian_campaign.domain.clock_skew import LEASE, holds
 from merian_campaign.domain.decide import MAX_EPOCHS, decide
 from merian_campaign.domain.decisions import Follow, GiveUp, Launch, MoveGroup, SetAside, Submit
 from merian_campaign.domain.driver_jobs import look
 from merian_campaign.domain.errors import BadInputError, BusyError, RefusedRowsError, UnavailableError
-from merian_campaign.domain.judge import judge
+from merian_campaign.domain.fault_attribution import (
+    alone,
+    failure_words,
+    is_of_the_machine,
+    ran_out,
+    words_of,
+)
+from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.looking import basis, look_due
-from merian_campaign.domain.moments import LEASE, holds
-from merian_campaign.domain.pauses import MAX_STARVED, next_try
+from merian_campaign.domain.overlap_refresh import basis, refresh_due
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.slurm import Sight, SlurmJob
+from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState
-from merian_campaign.domain.trouble import alone, failure_words, is_of_the_machine, ran_out, words_of
 
 SPEC = campaign(bps("step1"))
 FULL = "the driver failed: OSError: /work/x: No space left on device; free space"
@@ -87,7 +93,7 @@ def test_a_disk_that_is_full_for_an_hour_heals_by_itself(spec: CampaignSpec) -> 
 
 
 def test_a_person_learns_when_it_is_tried_again() -> None:
-    move = judge(SPEC, tried(FULL, FULL), situation())
+    move = group_outcome(SPEC, tried(FULL, FULL), situation())
     assert (move.state, move.reason) == (
         GroupState.READY,
         f"could not run, try again: {FULL}; next try at 15:02 UTC",
@@ -97,14 +103,14 @@ def test_a_person_learns_when_it_is_tried_again() -> None:
 
 
 def test_what_lasts_for_a_day_needs_a_person() -> None:
-    move = judge(SPEC, tried(*[FULL] * MAX_STARVED), situation())
+    move = group_outcome(SPEC, tried(*[FULL] * MAX_STARVED), situation())
     assert move.state is GroupState.NEEDS_REVIEW
 
 
 def test_other_failures_are_counted_apart() -> None:
-    assert judge(SPEC, tried("no such task", FULL, FULL), situation()).state is GroupState.READY
-    assert judge(SPEC, tried(FULL, FULL, "no such task"), situation()).state is GroupState.READY
-    assert judge(SPEC, tried("no such task", FULL, "no such task"), situation()).state is (
+    assert group_outcome(SPEC, tried("no such task", FULL, FULL), situation()).state is GroupState.READY
+    assert group_outcome(SPEC, tried(FULL, FULL, "no such task"), situation()).state is GroupState.READY
+    assert group_outcome(SPEC, tried("no such task", FULL, "no such task"), situation()).state is (
         GroupState.NEEDS_REVIEW
     )
 
@@ -114,7 +120,7 @@ def test_quanta_that_met_a_full_disk_are_tried_when_it_may_have_room() -> None:
     left = open_quanta(exception_message=message)
     ended = finished(1, reason="1 failed", finished_at=NOW)
     entry = group("step1", submissions=(ended,), open_quanta=(left,), counts=Counts(succeeded=1, failed=1))
-    move = judge(SPEC, entry, situation())
+    move = group_outcome(SPEC, entry, situation())
     assert move.state is GroupState.READY
     assert move.reason.endswith("; next try at 15:32 UTC")
     waiting = replace(entry, state=GroupState.READY)
@@ -183,12 +189,12 @@ def test_an_end_in_the_future_is_not_waited_for() -> None:
 def test_a_driver_job_is_found_whatever_the_clock_of_its_launch_said() -> None:
     entry = submission(launched_at=AHEAD, created_at=AHEAD, driver_job="d")
     job = SlurmJob(job_id="7", name="d", state="PENDING", submitted=NOW)
-    found = look(entry, sight=Sight(at=NOW, jobs=(job,)), now=NOW)
+    found = look(entry, sight=QueueSnapshot(at=NOW, jobs=(job,)), now=NOW)
     assert found.liveness is Liveness.QUEUED
     claimed = replace(entry, driver=object(), launched_at=None, lease_expires_at=AHEAD)
-    assert look(claimed, sight=Sight(at=NOW), now=NOW).liveness is Liveness.DEAD
+    assert look(claimed, sight=QueueSnapshot(at=NOW), now=NOW).liveness is Liveness.DEAD
     over = replace(job, state="COMPLETED", ended=AHEAD)
-    assert look(claimed, sight=Sight(at=NOW, jobs=(over,)), now=NOW).liveness is Liveness.DEAD
+    assert look(claimed, sight=QueueSnapshot(at=NOW, jobs=(over,)), now=NOW).liveness is Liveness.DEAD
 
 
 def test_a_look_in_the_future_is_repeated() -> None:
@@ -198,7 +204,7 @@ def test_a_look_in_the_future_is_repeated() -> None:
     rests_on = basis(spec, everything)
     assert rests_on is not None
     ahead = replace(everything, overlaps=seen(basis=rests_on, at=AHEAD))
-    assert look_due(spec, ahead, now=NOW) == rests_on
+    assert refresh_due(spec, ahead, now=NOW) == rests_on
 
 
 # -- whose fault it is ---------------------------------------------------------------------------------

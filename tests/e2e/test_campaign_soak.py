@@ -22,13 +22,13 @@ from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.domain import journal
-from merian_campaign.domain.harvested import parse_predicted
-from merian_campaign.domain.journal import Event, Verdict
+from merian_campaign.domain.journal import JobVerdict, JournalEvent
+from merian_campaign.domain.provenance import parse_predicted
 
 pytestmark = pytest.mark.e2e
 
 PAYLOAD = CHECKOUT / "tests" / "wms"
-VICTIMS = ("driver", "submit", "supervisor", "zygote", "child", "interchange", "manager", "worker")
+VICTIMS = ("driver", "submit", "supervisor", "forkserver", "child", "interchange", "manager", "worker")
 
 CAMPAIGN = """
 campaign: {name}
@@ -90,14 +90,14 @@ class Campaign:
     def submissions(self) -> list[Path]:
         return sorted(self.root.glob(f"submissions/{self.name}/layers/all/[0-9]*"))
 
-    def records(self, submission: Path) -> tuple[journal.Record, ...]:
+    def records(self, submission: Path) -> tuple[journal.JournalRecord, ...]:
         with suppress(OSError):
             return journal.parse_lines((submission / "bps" / "journal.jsonl").read_text())
         return ()
 
     def started(self) -> int:
         """Return how many quanta were started so far, in all submissions."""
-        return sum(r.event == Event.STARTED for each in self.submissions() for r in self.records(each))
+        return sum(r.event == JournalEvent.STARTED for each in self.submissions() for r in self.records(each))
 
     def family(self) -> dict[int, Process]:
         """Return its living processes: marked ones, and Parsl's, whose titles cover their environment."""
@@ -123,20 +123,20 @@ class Campaign:
         submits = {
             p.pid for p in family.values() if p.parent in drivers and p.runs("merian-campaign", "submit")
         }
-        # Supervisor, zygote, children, interchange and pool are forks with the command line of what forked
-        # them: they are known by their descent and their output.
+        # Supervisor, forkserver, children, interchange and pool are forks with the command line of what
+        # forked them: they are known by their descent and their output.
         children = {pid for each in self.submissions() for pid in running(self.records(each))} & family.keys()
         pool = {p.pid for p in family.values() if p.output == "pool.log"}
         managers = {pid for pid in pool if family[pid].parent not in pool}
         # Below the pool's fork server: its workers, and the data server that its threads talk to.
         workers = {pid for pid in pool - managers if family[pid].parent not in managers}
-        zygotes = {family[pid].parent for pid in children | managers} & family.keys()
-        supervisors = {family[pid].parent for pid in zygotes} & family.keys() - submits
+        forkservers = {family[pid].parent for pid in children | managers} & family.keys()
+        supervisors = {family[pid].parent for pid in forkservers} & family.keys() - submits
         parts = {
             "driver": drivers,
             "submit": submits,
             "supervisor": supervisors,
-            "zygote": zygotes,
+            "forkserver": forkservers,
             "child": children,
             "interchange": {p.pid for p in family.values() if p.output == "interchange.log"},
             "manager": managers,
@@ -145,13 +145,13 @@ class Campaign:
         return sorted(parts[kind])
 
 
-def running(records: tuple[journal.Record, ...]) -> set[int]:
+def running(records: tuple[journal.JournalRecord, ...]) -> set[int]:
     """Return the pids of the quanta that have started and not ended, by the journal."""
     going: dict[str, int] = {}
     for record in records:
-        if record.event == Event.STARTED and record.pid is not None:
+        if record.event == JournalEvent.STARTED and record.pid is not None:
             going[record.job] = record.pid
-        elif record.event in (Event.OPENED, Event.CLOSED):
+        elif record.event in (JournalEvent.OPENED, JournalEvent.CLOSED):
             going.clear()
         else:
             going.pop(record.job, None)
@@ -214,7 +214,11 @@ def check_successes(campaign: Campaign, *, expected: int) -> None:
     assert rows == [("succeeded", expected, expected)]
     ends: Counter[tuple[str, str]] = Counter()
     for submission in campaign.submissions():
-        ok = [r for r in campaign.records(submission) if r.event == Event.ENDED and r.verdict == Verdict.OK]
+        ok = [
+            r
+            for r in campaign.records(submission)
+            if r.event == JournalEvent.ENDED and r.verdict == JobVerdict.OK
+        ]
         if ok:
             lines = (submission / "predicted.jsonl").read_text().splitlines()
             names = {each.uuid: (each.task, each.data_id) for each in parse_predicted(lines)}

@@ -17,7 +17,7 @@ from lsst.daf.butler import Config
 from pydantic import ValidationError
 
 from merian_campaign.domain import naming
-from merian_campaign.domain import stack as stacks
+from merian_campaign.domain import stack_setup as stacks
 from merian_campaign.domain.driver_jobs import script
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.render import (

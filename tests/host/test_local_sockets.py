@@ -15,8 +15,8 @@ from another_user import NOBODY, as_nobody
 
 from merian_campaign.host.local_sockets import is_ours, peer_uid
 from merian_campaign.host.ownership import UntrustedError
-from merian_campaign.wms import spawn
-from merian_campaign.wms.clients import Clients
+from merian_campaign.wms import supervisor_start
+from merian_campaign.wms.connections import Connections
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_a_supervisor_hears_nobody_else(folder: Path) -> None:
         listener.bind(str(folder / "sock"))
         (folder / "sock").chmod(0o777)
         listener.listen()
-        clients = Clients(
+        clients = Connections(
             listener=listener, selector=selector, on_message=lambda _, said: heard.append(said),
             on_gone=lambda _: None,
         )  # fmt: skip
@@ -87,13 +87,13 @@ def test_a_planted_folder_for_sockets_is_refused(folder: Path, monkeypatch: pyte
     place = folder / f"merian-campaign-{os.getuid()}"
     as_nobody(place.mkdir)
     with pytest.raises(UntrustedError, match="belongs to nobody"):
-        spawn.socket_path("x")
+        supervisor_start.socket_path("x")
     place.rmdir()
     place.symlink_to("/etc")
     with pytest.raises(UntrustedError, match="must be a private folder"):
-        spawn.socket_path("x")
+        supervisor_start.socket_path("x")
     place.unlink()
-    assert spawn.socket_path("x").parent == place
+    assert supervisor_start.socket_path("x").parent == place
     assert place.stat().st_mode & 0o777 == 0o700
 
 
@@ -108,4 +108,4 @@ def test_a_worker_speaks_to_nobody_else(folder: Path) -> None:
         finally:
             os.seteuid(0)
         with pytest.raises(UntrustedError, match="somebody else listens there"):
-            spawn._dial(folder / "sock")
+            supervisor_start._dial(folder / "sock")

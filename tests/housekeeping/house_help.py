@@ -167,9 +167,9 @@ class House:
 
     def housekeeping(self) -> Housekeeping:
         """Return the service, as the command line uses it."""
-        from merian_campaign.context import Context  # noqa: PLC0415
+        from merian_campaign.context import CommandContext  # noqa: PLC0415
 
-        return Context(environ=self.environ).housekeeping(tell=lambda _: None)
+        return CommandContext(environ=self.environ).housekeeping(tell=lambda _: None)
 
     def collections(self) -> set[str]:
         with self.butler() as butler:

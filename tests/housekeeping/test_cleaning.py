@@ -12,7 +12,7 @@ import pytest
 from house_help import INSTRUMENT, NOW, VISITS, House, chain, put
 from lsst.daf.butler import Butler, CollectionType, Timespan
 
-from merian_campaign.domain.cleaning import REMOVING, ForbiddenError, Kind
+from merian_campaign.domain.cleaning import REMOVING, ForbiddenError, RunKind
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
 
@@ -142,7 +142,7 @@ def test_what_somebody_holds_or_sees_stays(
 def test_nothing_superseded_goes_while_a_graph_may_read_it(house: House) -> None:
     fill(house)
     shown = house.housekeeping().plan(house.name)
-    assert Kind.SUPERSEDED in {removal.kind for removal in shown.removals}
+    assert RunKind.SUPERSEDED in {removal.kind for removal in shown.removals}
     house.submit(None)
     with pytest.raises(ForbiddenError, match="changed since it was shown"):
         house.housekeeping().clean(house.name, shown=shown)
@@ -199,7 +199,7 @@ def test_a_removal_that_stopped_anywhere_is_finished(
         stopped(house, butler)
     service = house.housekeeping()
     shown = service.plan(house.name)
-    assert shown.removals[0].kind is Kind.UNFINISHED
+    assert shown.removals[0].kind is RunKind.UNFINISHED
     service.clean(house.name, shown=shown)
     assert house.run(1) not in house.collections()
     assert not (house.repository / house.run(1)).exists()

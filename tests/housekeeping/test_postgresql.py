@@ -10,11 +10,11 @@ from house_help import FINAL, INSTRUMENT, SKYMAP, TRACTS, House, chain, put_trac
 from lsst.daf.butler import Butler, Config
 from postgresql_help import need_server, private_registry
 
-from merian_campaign.context import Context
-from merian_campaign.domain.transfer import Wish
-from merian_campaign.middleware.exporting import ButlerExport
-from merian_campaign.middleware.housekeeping import ButlerHousekeeping
-from merian_campaign.middleware.importing import ButlerImport
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.transfer import ExportRequest
+from merian_campaign.middleware.butler_collections import ButlerHousekeeping
+from merian_campaign.middleware.butler_export import ButlerExport
+from merian_campaign.middleware.butler_import import ButlerImport
 from merian_campaign.services.transfer import Imported, import_export
 
 
@@ -25,7 +25,7 @@ def test_tables_come_and_go(house: House, tmp_path: Path, monkeypatch: pytest.Mo
         for run, tract in zip(runs, TRACTS, strict=True):
             put_tract(butler, run, tract, *FINAL)
         chain(butler, f"runs/{house.name}/step3", *runs)
-    service = Context(environ=house.environ).export(tell=lambda _: None)
+    service = CommandContext(environ=house.environ).export(tell=lambda _: None)
     folder = tmp_path / "export"
     service.run(house.name, folder=folder, types=(), tracts=(), where="", archive=None)
 
@@ -50,7 +50,9 @@ def test_tables_come_and_go(house: House, tmp_path: Path, monkeypatch: pytest.Mo
         first, second = bring(), bring()
         assert (first.datasets, first.chained, second.datasets, second.chained) == (2, True, 0, False)
         with ButlerExport.opened(there, {"instrument": INSTRUMENT, "skymap": SKYMAP}) as source:
-            wish = Wish(chains=("DR1",), types=(FINAL[1],), where="tract = 9813", chain="DR1", incomplete=())
+            wish = ExportRequest(
+                chains=("DR1",), types=(FINAL[1],), where="tract = 9813", chain="DR1", incomplete=()
+            )
             assert source.select(wish, tell=lambda _: None).runs == (runs[0],)
 
         collections = ButlerHousekeeping(there)

@@ -18,12 +18,12 @@ from house_help import FINAL, SKYMAP, TRACTS, VISITS, House, chain, put, put_tra
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.butler import cli as butler_cli
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.files import exports, received
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.middleware.importing import ButlerImport
+from merian_campaign.middleware.butler_import import ButlerImport
 from merian_campaign.services.transfer import Exported, Imported, import_export
 
 NAME = "objectTable_tract"
@@ -46,7 +46,7 @@ def fill(house: House) -> None:
 
 def export(house: House, folder: Path, **changes: Any) -> Exported:
     wanted = {"types": (), "tracts": (), "where": "", "archive": None} | changes
-    service = Context(environ=house.environ).export(tell=lambda _: None)
+    service = CommandContext(environ=house.environ).export(tell=lambda _: None)
     return service.run(house.name, folder=folder, **wanted)
 
 

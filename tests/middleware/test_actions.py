@@ -17,10 +17,10 @@ from merian_campaign.demo.catalogues import GAIA
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.demo.repository import create_repository
 from merian_campaign.domain.runs import RunEnd
-from merian_campaign.middleware.actions import ActionError, perform
-from merian_campaign.middleware.doing import run_command
-from merian_campaign.middleware.warm_run import Target
-from merian_campaign.middleware.work import SubmissionWork
+from merian_campaign.middleware.actions.perform import ActionError, perform
+from merian_campaign.middleware.actions.runner import run_command
+from merian_campaign.middleware.submission_run import SubmissionRun
+from merian_campaign.middleware.submit_in_process import Target
 
 INSTRUMENT = "merian_campaign.demo.instrument.MiniDecam"
 RESOURCES = Path(sys.modules["merian_campaign.demo.archive"].__file__ or "").with_name("resources.yaml")
@@ -333,7 +333,7 @@ def test_a_command_that_fails_may_pass(command: tuple[str, ...], *, needs_person
 
 def test_the_driver_hears_whether_another_try_helps(tmp_path: Path) -> None:
     target = Target(repository=str(tmp_path / "nowhere"), run="", chain="")
-    work = SubmissionWork(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=os.environ)
+    work = SubmissionRun(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=os.environ)
     try:
         found = [
             work.act(name="collection-chain", arguments={"parent": "a", "children": ["b"]}),

@@ -10,7 +10,7 @@ import pytest
 from lsst.daf.butler import Butler
 from postgresql_help import need_server, private_registry
 
-from merian_campaign.middleware.actions import perform
+from merian_campaign.middleware.actions.perform import perform
 
 INSTRUMENT = "merian_campaign.demo.instrument.MiniDecam"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.middleware import fitness
+from merian_campaign.middleware import environment_check
 
 NO_STACK = Stack()
 
@@ -18,7 +18,7 @@ def test_all_is_there_and_nothing_is_imported(tmp_path: Path) -> None:
     script = (
         "import sys\n"
         "from merian_campaign.domain.spec.stack import Stack\n"
-        "from merian_campaign.middleware.fitness import unfit\n"
+        "from merian_campaign.middleware.environment_check import unfit\n"
         f"print(unfit(stack=Stack(), folder={str(tmp_path / 'a' / 'b')!r}, environ={{}}))\n"
         "print([name for name in sys.modules if name.partition('.')[0] in ('lsst', 'parsl')])\n"
     )
@@ -27,33 +27,36 @@ def test_all_is_there_and_nothing_is_imported(tmp_path: Path) -> None:
 
 
 def test_a_middleware_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fitness, "_NEEDED", ("lsst.nowhere.at_all",))
-    found = fitness.unfit(stack=NO_STACK, folder=str(tmp_path), environ={})
+    monkeypatch.setattr(environment_check, "_NEEDED", ("lsst.nowhere.at_all",))
+    found = environment_check.unfit(stack=NO_STACK, folder=str(tmp_path), environ={})
     assert found.startswith(f"{sys.executable} has no lsst.nowhere.at_all; set up the LSST stack")
     # Where a stack is set up, it counts, and not this Python.
     sets_up = Stack(load=str(tmp_path / "loadLSST.sh"))
-    assert "loadLSST.sh (stack: load) cannot be read" in fitness.unfit(
+    assert "loadLSST.sh (stack: load) cannot be read" in environment_check.unfit(
         stack=sets_up, folder=str(tmp_path), environ={}
     )
     (tmp_path / "loadLSST.sh").write_text("")
-    assert fitness.unfit(stack=sets_up, folder=str(tmp_path), environ={}) == ""
-    assert fitness.unfit(stack=Stack(prelude="module load lsst"), folder=str(tmp_path), environ={}) == ""
+    assert environment_check.unfit(stack=sets_up, folder=str(tmp_path), environ={}) == ""
+    assert (
+        environment_check.unfit(stack=Stack(prelude="module load lsst"), folder=str(tmp_path), environ={})
+        == ""
+    )
 
 
 def test_folders(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    found = fitness.unfit(stack=NO_STACK, folder=str(tmp_path / "file" / "below"), environ={})
+    found = environment_check.unfit(stack=NO_STACK, folder=str(tmp_path / "file" / "below"), environ={})
     assert found == f"{tmp_path}/file is no folder, but submissions are to lie in {tmp_path}/file/below"
 
 
 def test_a_package_of_the_current_folder_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m merian_campaign` in a checkout: a driver begins in another folder."""
-    root = str(Path(fitness.__file__).parents[2])
+    root = str(Path(environment_check.__file__).parents[2])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     others = [entry for entry in sys.path if str(Path(entry).resolve()) != root]
     monkeypatch.setattr(sys, "path", [root, *others])
-    found = fitness.unfit(stack=NO_STACK, folder=str(tmp_path), environ={})
+    found = environment_check.unfit(stack=NO_STACK, folder=str(tmp_path), environ={})
     assert found.startswith(f"merian-campaign is not installed for {tmp_path}/python")
-    assert fitness.unfit(stack=NO_STACK, folder=str(tmp_path), environ={"PYTHONPATH": root}) == ""
+    assert environment_check.unfit(stack=NO_STACK, folder=str(tmp_path), environ={"PYTHONPATH": root}) == ""
     monkeypatch.setattr(sys, "path", ["", *others, root])
-    assert fitness.unfit(stack=NO_STACK, folder=str(tmp_path), environ={}) == ""
+    assert environment_check.unfit(stack=NO_STACK, folder=str(tmp_path), environ={}) == ""

@@ -21,8 +21,8 @@ from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.middleware import processes
 from merian_campaign.middleware.drivers import LocalDrivers
-from merian_campaign.middleware.warm_run import Target
-from merian_campaign.middleware.work import SubmissionWork
+from merian_campaign.middleware.submission_run import SubmissionRun
+from merian_campaign.middleware.submit_in_process import Target
 
 NOW = datetime(2026, 11, 25, 18, tzinfo=UTC)
 
@@ -78,7 +78,7 @@ def plant(place: Path, *names: str) -> str:
 def test_a_planted_folder_is_neither_run_nor_believed(place: Path, name: str) -> None:
     assert as_nobody(lambda: plant(place, name, "bps/journal.jsonl", "bps/blocks.jsonl")) == "planted"
     seen = drivers()
-    work = SubmissionWork(
+    work = SubmissionRun(
         directory=str(place), epoch=1, target=Target(repository="/r", run="", chain=""), warm=True,
         environ=os.environ,
     )  # fmt: skip
@@ -170,7 +170,7 @@ def test_what_a_driver_writes_follows_its_umask(place: Path, umask: int) -> None
     place.mkdir(parents=True)
     before = os.umask(umask)
     try:
-        work = SubmissionWork(
+        work = SubmissionRun(
             directory=str(place), epoch=1, target=Target(repository="/r", run="", chain=""), warm=True,
             environ=os.environ,
         )  # fmt: skip

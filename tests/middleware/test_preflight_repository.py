@@ -15,12 +15,12 @@ from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
 from merian_campaign.demo.repository import create_repository
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.preflight.group import group_check
+from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.snapshot import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.selecting import Select
-from merian_campaign.middleware.preflight import check
-from merian_campaign.middleware.selecting import select as ask
+from merian_campaign.domain.spec.exposure_selection import Select
+from merian_campaign.middleware.driver_preflight import check
+from merian_campaign.middleware.exposure_selection import select as ask
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"

@@ -17,7 +17,7 @@ from lsst.daf.butler import Butler, DatasetType
 from merian_campaign.demo.records import insert_exposures, insert_visits
 from merian_campaign.demo.repository import create_repository
 from merian_campaign.demo.survey import N708, ExposurePlan
-from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.middleware.registry import ButlerRegistry
@@ -26,7 +26,7 @@ PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCIENCE = "instrument = 'DECam' AND exposure.observation_type = 'science' AND detector NOT IN (31, 61)"
 NIGHTS = "instrument = 'DECam' AND exposure.day_obs IN (20210318, 20210319, 20210320)"
-QUESTION = Question(
+QUESTION = OverlapQuery(
     instrument="DECam",
     skymap="decam_rings_v1",
     steps={"step1": (SCIENCE,), "byVisit": ("instrument = 'DECam' AND visit IN (970612, 980001)",)},
@@ -53,7 +53,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(made)
 
 
-def ask(question: Question, repository: str, *, stack: str = "") -> Look | LookFailed:
+def ask(question: OverlapQuery, repository: str, *, stack: str = "") -> OverlapRefresh | OverlapRefreshFailed:
     registry = ButlerRegistry(environ=os.environ)
     given = Stack(prelude=stack)
     return registry.look(question, repository=repository, environment={}, stack=given)
@@ -61,7 +61,7 @@ def ask(question: Question, repository: str, *, stack: str = "") -> Look | LookF
 
 def test_each_exposure_is_told_with_its_visit_and_the_tracts_that_overlaps(repository: str) -> None:
     found = ask(QUESTION, repository)
-    assert isinstance(found, Look), found
+    assert isinstance(found, OverlapRefresh), found
     both = (9813, 9814)
     nights = {
         20210318: [(970228, (), ()), (970488, (), ()), (970612, (970612,), both), (970613, (970613,), both)],
@@ -79,17 +79,17 @@ def test_each_exposure_is_told_with_its_visit_and_the_tracts_that_overlaps(repos
 
 def test_what_is_not_there_yet_is_told_from_what_may_be_in_a_minute(repository: str, tmp_path: Path) -> None:
     missing = str(tmp_path / "none")
-    assert ask(QUESTION, missing) == LookFailed(
+    assert ask(QUESTION, missing) == OverlapRefreshFailed(
         reason=f"there is no butler repository at {missing}", lasting=True
     )
-    assert ask(replace(QUESTION, skymap="rings"), repository) == LookFailed(
+    assert ask(replace(QUESTION, skymap="rings"), repository) == OverlapRefreshFailed(
         reason="the skymap rings is not registered; registered: decam_rings_v1", lasting=True
     )
     broken = tmp_path / "butler.yaml"
     broken.write_text("registry: {db: 'sqlite:////nowhere/at/all.sqlite3'}\n")
     registry = ButlerRegistry(environ=os.environ)
     failed = registry.look(QUESTION, repository=str(tmp_path), environment={}, stack=Stack())
-    assert isinstance(failed, LookFailed)
+    assert isinstance(failed, OverlapRefreshFailed)
     assert not failed.lasting
     assert "cannot be opened" in failed.reason
     # The answer of a moment ago, not another process.
@@ -100,10 +100,10 @@ def test_it_is_asked_from_inside_the_stack(repository: str, tmp_path: Path) -> N
     python = Path(sys.executable).parent
     trace = tmp_path / "seen"
     found = ask(QUESTION, repository, stack=f"echo setting up\nexport PATH={python}:$PATH\ntouch {trace}")
-    assert isinstance(found, Look), found
+    assert isinstance(found, OverlapRefresh), found
     assert trace.exists()
     failed = ask(QUESTION, repository, stack="echo no such tag >&2; false")
-    assert isinstance(failed, LookFailed)
+    assert isinstance(failed, OverlapRefreshFailed)
     assert failed.reason == "the stack could not be set up: no such tag"
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.cluster import Asked
-from merian_campaign.domain.sbatch import Answer
-from merian_campaign.domain.slurm import Watch
+from merian_campaign.domain.cluster import ResourceRequest
+from merian_campaign.domain.sbatch import SubmitResult
+from merian_campaign.domain.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 QUEUE = "12|RUNNING|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"
-WATCH = Watch(names=frozenset({"gone"}), since=NOW)
+WATCH = JobQuery(names=frozenset({"gone"}), since=NOW)
 
 
 def scheduler(folder: Path, *, seconds: float = 30.0, **commands: str) -> SlurmScheduler:
@@ -54,7 +54,7 @@ def test_a_queue_without_an_answer(tmp_path: Path, script: str, words: str) -> N
 
 def test_the_accounting_is_asked_only_about_what_is_not_in_the_queue(tmp_path: Path) -> None:
     asked = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct="exit 0")
-    asked.look(Watch(names=frozenset({"mine"}), jobs={"12": "mine"}))
+    asked.look(JobQuery(names=frozenset({"mine"}), jobs={"12": "mine"}))
     assert calls(tmp_path) == ["squeue"]
     asked.look(WATCH, fresh_seconds=60)
     assert calls(tmp_path) == ["squeue"]
@@ -84,7 +84,9 @@ def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
 )
 def test_what_slurm_would_refuse_is_asked_for_nothing(tmp_path: Path, script: str, words: str) -> None:
     line = f'echo "$@" > {tmp_path}/words; {script}'
-    asked = Asked(what="a block", where="site.yaml", qos="long", walltime="01:00:00", mem_mb=100, cpus=4)
+    asked = ResourceRequest(
+        what="a block", where="site.yaml", qos="long", walltime="01:00:00", mem_mb=100, cpus=4
+    )
     found = scheduler(tmp_path, seconds=2.0, sbatch=line).would_refuse(asked)
     assert found.startswith(f"a block would be refused: {words} (--qos=") if words else found == ""
     assert (tmp_path / "words").read_text().split() == [
@@ -96,17 +98,17 @@ def test_what_slurm_would_refuse_is_asked_for_nothing(tmp_path: Path, script: st
 @pytest.mark.parametrize(
     ("script", "answer"),
     [
-        ("echo '17;cluster'", Answer(job_id="17")),
-        ("echo 'sbatch: error: Invalid account' >&2; exit 1", Answer(refused="Invalid account")),
+        ("echo '17;cluster'", SubmitResult(job_id="17")),
+        ("echo 'sbatch: error: Invalid account' >&2; exit 1", SubmitResult(refused="Invalid account")),
         (
             "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1",
-            Answer(deferred="AssocMaxSubmitJobLimit"),
+            SubmitResult(deferred="AssocMaxSubmitJobLimit"),
         ),
-        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", Answer(unsure="Socket timed out")),
-        ("exit 1", Answer(unsure="sbatch said nothing")),
+        ("echo 'sbatch: error: Socket timed out' >&2; exit 1", SubmitResult(unsure="Socket timed out")),
+        ("exit 1", SubmitResult(unsure="sbatch said nothing")),
     ],
 )
-def test_what_sbatch_answers(tmp_path: Path, script: str, answer: Answer) -> None:
+def test_what_sbatch_answers(tmp_path: Path, script: str, answer: SubmitResult) -> None:
     place = tmp_path / "place" / "driver0.sh"
     asked = scheduler(tmp_path / "bin", sbatch=script)
     found = asked.submit("#!/bin/bash\n", path=str(place), marker="m", environment={})

@@ -9,10 +9,10 @@ from typing import Any
 
 import yaml
 
-from merian_campaign.context import Context
-from merian_campaign.domain.commands import campaign_commands
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.typed_commands import campaign_commands
 from merian_campaign.services.rendering import render_all
 
 CAMPAIGNS = Path(__file__).resolve().parents[2] / "campaign"
@@ -70,10 +70,12 @@ def render_campaign(name: str, stack: Path) -> Rendered:
         "OBS_SUBARU_DIR": str(stack / "subaru"),
         "REPO": str(stack / "repo"),
     }
-    context = Context(environ=environ)
+    context = CommandContext(environ=environ)
     spec = context.load(str(CAMPAIGNS / f"{name}.yaml")).spec
     output = stack / "rendered" / name
-    written, _ = render_all(spec=spec, output=output, around=context.around, settings=context.settings(spec))
+    written, _ = render_all(
+        spec=spec, output=output, runtime=context.runtime, settings=context.settings(spec)
+    )
     files = {"/".join(path.parts[-4:-2]): yaml.safe_load(path.read_text()) for path in written}
     commands = {
         f"{entry.step}/{entry.group}": tuple(shown(words) for words in entry.commands)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from notebook_help import Rendered
 
-from merian_campaign.domain.looking import basis
+from merian_campaign.domain.overlap_refresh import basis
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.plan import plan_groups, reasons
 from merian_campaign.domain.quanta import Counts

@@ -157,7 +157,7 @@ def test_without_psycopg2_or_the_middleware_it_is_said_what_to_do(place: Place) 
 
 
 LOOK = """
-from merian_campaign.middleware.importable import look, requirements
+from merian_campaign.middleware.import_check import look, requirements
 found = [look(wanted) for wanted in requirements() if wanted.module == "psycopg2"]
 print(*((entry.verdict, entry.version) for entry in found))
 """

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.looking import Look, LookFailed, Question
+from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState
-from merian_campaign.services.looking import look
-from merian_campaign.services.settings import Surroundings
+from merian_campaign.services.refresh_overlaps import refresh_overlaps
+from merian_campaign.services.runtime import Runtime
 
 STACK = Stack(load="/stack/loadLSST.sh")
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
-AROUND = Surroundings(root="/", quantum_wrapper="q", actor="ana@h", host="h", pid=1, clock=lambda: NOW)
+AROUND = Runtime(root="/", quantum_wrapper="q", actor="ana@h", host="h", pid=1, clock=lambda: NOW)
 SPEC = CampaignSpec.model_validate(
     {
         "campaign": "night",
@@ -52,13 +52,13 @@ CAMPAIGN = CampaignView(
 class World:
     """A store and a registry that write down what they are asked."""
 
-    def __init__(self, answer: Look | LookFailed) -> None:
+    def __init__(self, answer: OverlapRefresh | OverlapRefreshFailed) -> None:
         self.answer = answer
-        self.asked: list[tuple[Question, str, Mapping[str, str]]] = []
+        self.asked: list[tuple[OverlapQuery, str, Mapping[str, str]]] = []
         self.now = Snapshot(campaign=CAMPAIGN, groups=(GROUP,))
 
-    def look(
-        self, question: Question, *, repository: str, environment: Mapping[str, str], stack: Stack
+    def refresh_overlaps(
+        self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> Any:
         assert stack == STACK
         self.asked.append((question, repository, environment))
@@ -74,11 +74,13 @@ class World:
 
     def tick(self, *, asked: bool = False) -> Any:
         world: Any = self
-        return look(self.now, SPEC, store=world, registry=world, around=AROUND, stack=STACK, asked=asked)
+        return refresh_overlaps(
+            self.now, SPEC, store=world, registry=world, runtime=AROUND, stack=STACK, asked=asked
+        )
 
 
 def test_it_is_asked_once_and_what_was_seen_is_on_record() -> None:
-    world = World(Look(exposures=(SEEN,), taken={"step1": frozenset({1})}))
+    world = World(OverlapRefresh(exposures=(SEEN,), taken={"step1": frozenset({1})}))
     found = world.tick()
     assert (found.action, found.note, found.waits) == ("overlaps seen: 1 visits on 1 tracts", "", False)
     assert found.snapshot.overlaps.exposures == (SEEN,)
@@ -89,7 +91,7 @@ def test_it_is_asked_once_and_what_was_seen_is_on_record() -> None:
 
 
 def test_a_look_that_finds_nothing_new_says_nothing() -> None:
-    world = World(Look(exposures=(SEEN,), taken={"step1": frozenset({1})}))
+    world = World(OverlapRefresh(exposures=(SEEN,), taken={"step1": frozenset({1})}))
     world.tick()
     assert world.tick(asked=True).action == ""
     assert len(world.asked) == 2
@@ -97,7 +99,7 @@ def test_a_look_that_finds_nothing_new_says_nothing() -> None:
 
 @pytest.mark.parametrize("lasting", [True, False])
 def test_an_answer_that_does_not_come_is_a_note_and_asked_for_again(lasting: bool) -> None:
-    world = World(LookFailed(reason="database is locked", lasting=lasting))
+    world = World(OverlapRefreshFailed(reason="database is locked", lasting=lasting))
     before = world.now
     for times in (1, 2):
         found = world.tick()

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from merian_campaign.domain.blocks import BlockEvent, BlockLine, format_block_line
-from merian_campaign.domain.journal import Event, Record, format_time
+from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import JobRecord, OpenJobs
-from merian_campaign.domain.slurm import Sight, SlurmJob, Watch
+from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.domain.snapshot import (
     CampaignView,
     GroupView,
@@ -25,7 +25,14 @@ from merian_campaign.domain.snapshot import (
 )
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
 from merian_campaign.middleware.drivers import LocalDrivers
-from merian_campaign.services.outlook import FORGOTTEN, Left, Outlook, look_out, refused_words, settle
+from merian_campaign.services.slurm_view import (
+    FORGOTTEN,
+    QueueLeftovers,
+    SlurmView,
+    refused_words,
+    settle,
+    view_slurm,
+)
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 DRIVERS = LocalDrivers(environ={})
@@ -57,13 +64,13 @@ def snapshot(*submissions: SubmissionView) -> Snapshot:
 class Asked:
     """A scheduler and a store that write down what they are asked."""
 
-    def __init__(self, sight: Sight | None = None, jobs: Sequence[OpenJobs] = ()) -> None:
-        self.sight = sight or Sight(at=NOW)
+    def __init__(self, sight: QueueSnapshot | None = None, jobs: Sequence[OpenJobs] = ()) -> None:
+        self.sight = sight or QueueSnapshot(at=NOW)
         self.jobs = tuple(jobs)
-        self.watches: list[Watch] = []
+        self.watches: list[JobQuery] = []
         self.recorded: list[JobRecord] = []
 
-    def look(self, watch: Watch, **_: Any) -> Sight:
+    def look(self, watch: JobQuery, **_: Any) -> QueueSnapshot:
         self.watches.append(watch)
         return self.sight
 
@@ -75,8 +82,8 @@ class Asked:
         return len(jobs)
 
 
-def looked(asked: Any, *submissions: SubmissionView, on_slurm: bool = False) -> Outlook:
-    return look_out(
+def looked(asked: Any, *submissions: SubmissionView, on_slurm: bool = False) -> SlurmView:
+    return view_slurm(
         snapshot(*submissions),
         store=asked,
         drivers=DRIVERS,
@@ -126,8 +133,10 @@ def test_all_submissions_are_asked_about_at_once(tmp_path: Path) -> None:
 def test_busy_seconds_come_from_the_journal(tmp_path: Path) -> None:
     lines(tmp_path, line(BlockEvent.SUBMITTED, slurm_job="7"))
     job = SlurmJob(job_id="7", name="b", state="RUNNING", started=NOW)
-    found = looked(Asked(Sight(at=NOW, jobs=(job,))), submission(tmp_path))
-    began = Record(event=Event.STARTED, t=format_time(NOW + timedelta(seconds=5)), job="j", slurm_job="7")
+    found = looked(Asked(QueueSnapshot(at=NOW, jobs=(job,))), submission(tmp_path))
+    began = JournalRecord(
+        event=JournalEvent.STARTED, t=format_time(NOW + timedelta(seconds=5)), job="j", slurm_job="7"
+    )
     (record,) = found.records(submission(tmp_path), journal=[began], now=NOW + timedelta(seconds=20))
     assert (record.role, record.busy_seconds) == ("block", 15)
 
@@ -141,7 +150,9 @@ def test_fates_fall_back_on_what_the_driver_saw(tmp_path: Path) -> None:
         line(BlockEvent.STATE, slurm_job="8", state="RUNNING"),
     )
     shown = SlurmJob(job_id="8", name="b", state="TIMEOUT")
-    found = looked(Asked(Sight(at=NOW, jobs=(shown,))), submission(tmp_path)).blocks(submission(tmp_path))
+    found = looked(Asked(QueueSnapshot(at=NOW, jobs=(shown,))), submission(tmp_path)).blocks(
+        submission(tmp_path)
+    )
     assert {job_id: job.state for job_id, job in found.items()} == {"7": "NODE_FAIL", "8": "TIMEOUT"}
 
 
@@ -153,7 +164,7 @@ def test_every_block_of_what_has_ended_gets_on_record(tmp_path: Path) -> None:
         line(BlockEvent.SUBMITTED, slurm_job="8"),
     )
     (tmp_path / "outcome.json").write_text("{}")
-    asked = Asked(Sight(at=NOW, jobs=(SlurmJob(job_id="8", name="b", state="COMPLETED"),)))
+    asked = Asked(QueueSnapshot(at=NOW, jobs=(SlurmJob(job_id="8", name="b", state="COMPLETED"),)))
     found = looked(asked, submission(tmp_path))
     assert dict(asked.watches[0].jobs) == {"7": "b", "8": "b"}
     records = found.records(submission(tmp_path), journal=[], now=NOW, final=True)
@@ -168,14 +179,14 @@ def test_the_queue_is_looked_at_when_the_jobs_of_others_count(tmp_path: Path) ->
         SlurmJob(job_id="8", name="of somebody else", state="RUNNING"),
         SlurmJob(job_id="9", name="of somebody else", state="COMPLETED"),
     )
-    asked: Any = Asked(Sight(at=NOW, jobs=jobs))
+    asked: Any = Asked(QueueSnapshot(at=NOW, jobs=jobs))
     entry = submission(tmp_path, driver_job="d1")
-    found = look_out(
+    found = view_slurm(
         snapshot(), store=asked, drivers=DRIVERS, scheduler=asked, fresh_seconds=0, on_slurm=True, count=True
     )
-    assert asked.watches == [Watch()]
+    assert asked.watches == [JobQuery()]
     assert (found.others([]), found.others([entry])) == (2, 1)
-    silent = replace(found, sight=Sight(at=NOW, unreachable="no answer"))
+    silent = replace(found, sight=QueueSnapshot(at=NOW, unreachable="no answer"))
     assert silent.others([]) is None
 
 
@@ -222,14 +233,14 @@ def test_what_is_over_is_followed_until_slurm_says_how_it_ended(tmp_path: Path) 
         SlurmJob(job_id="11", name="b", state="RUNNING"),
     )
     over = submission(tmp_path, state=SubmissionState.FINISHED, outcome=SubmissionOutcome.SUCCEEDED)
-    asked: Any = Asked(Sight(at=NOW, jobs=jobs), [pending])
+    asked: Any = Asked(QueueSnapshot(at=NOW, jobs=jobs), [pending])
     found = looked(asked, over, on_slurm=True)
     # The one that still runs has no driver any more to end it.
-    assert settle(found, store=asked, now=NOW) == Left(alive=3, leaked=("11",))
+    assert settle(found, store=asked, now=NOW) == QueueLeftovers(alive=3, leaked=("11",))
     assert {entry.job.job_id: entry.job.fate.value for entry in asked.recorded} == {
         "7": "completed", "8": "alive", "9": "unknown", "11": "alive",
     }  # fmt: skip
-    silent = replace(found, sight=Sight(at=NOW, unreachable="no answer"))
+    silent = replace(found, sight=QueueSnapshot(at=NOW, unreachable="no answer"))
     asked.recorded.clear()
-    assert settle(silent, store=asked, now=NOW) == Left()
+    assert settle(silent, store=asked, now=NOW) == QueueLeftovers()
     assert asked.recorded == []

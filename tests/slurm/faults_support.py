@@ -13,9 +13,9 @@ import yaml
 from manager_support import Toy
 from psycopg2.extras import RealDictCursor
 
-from merian_campaign.domain.harvested import parse_predicted
-from merian_campaign.domain.journal import Event, parse_lines
+from merian_campaign.domain.journal import JournalEvent, parse_lines
 from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.provenance import parse_predicted
 
 QUANTA = """
 SELECT v.task, v.detector, v.state, v.verdict, v.attempts, v.submission, v.requested_mb,
@@ -102,9 +102,9 @@ def going(toy: Toy, name: str) -> Going:
     ended = set()
     for record in parse_lines(Path(paths.journal).read_text()):
         for key in (keys[uuid] for uuid in record.quanta):
-            if record.event == Event.STARTED:
+            if record.event == JournalEvent.STARTED:
                 running[key] = Place(job=str(record.slurm_job), node=str(record.slurm_node))
-            elif record.event == Event.ENDED:
+            elif record.event == JournalEvent.ENDED:
                 running.pop(key, None)
                 ended.add(key)
     return Going(running=running, ended=frozenset(ended))

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from merian_campaign.context import Context
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.services.tick import TickReport
 
@@ -56,8 +56,8 @@ class Toy:
         return {**os.environ, "MERIAN_CAMPAIGN_HOME": str(self.home), **self.extra}
 
     @property
-    def context(self) -> Context:
-        return Context(environ=self.environ)
+    def context(self) -> CommandContext:
+        return CommandContext(environ=self.environ)
 
     def apply(
         self,
@@ -107,7 +107,7 @@ class Toy:
             "resources": {"first": {"memory": 400}},
         }  # fmt: skip
 
-    def tick(self, name: str, *, context: Context | None = None) -> TickReport:
+    def tick(self, name: str, *, context: CommandContext | None = None) -> TickReport:
         return (context or self.context).tick.run(name)
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

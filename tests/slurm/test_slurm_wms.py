@@ -19,7 +19,7 @@ from cluster.running import Cluster
 from wms_support import Rendering, Submission
 
 from merian_campaign.domain.blocks import Block, BlockEvent, fold_blocks, in_doubt, parse_block_lines
-from merian_campaign.domain.journal import Event, Record, Verdict, fold
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, fold
 
 # A slow, shared machine may take its time; nothing here waits longer than it must.
 PATIENCE = 150.0
@@ -72,23 +72,23 @@ def blocks(submission: Submission) -> dict[str, Block]:
     return fold_blocks(parse_block_lines(path.read_text())) if path.exists() else {}
 
 
-def running(submission: Submission) -> list[Record]:
+def running(submission: Submission) -> list[JournalRecord]:
     """Return the starts without an end."""
-    found: dict[str, Record] = {}
+    found: dict[str, JournalRecord] = {}
     for record in submission.records():
-        if record.event == Event.STARTED:
+        if record.event == JournalEvent.STARTED:
             found[record.job] = record
-        elif record.event == Event.ENDED:
+        elif record.event == JournalEvent.ENDED:
             found.pop(record.job, None)
     return list(found.values())
 
 
-def wait_running(submission: Submission, count: int) -> list[Record]:
-    def enough() -> list[Record]:
+def wait_running(submission: Submission, count: int) -> list[JournalRecord]:
+    def enough() -> list[JournalRecord]:
         found = running(submission)
         return found if len(found) >= count else []
 
-    found: list[Record] = support.wait_for(enough, seconds=PATIENCE, what=f"{count} quanta running")
+    found: list[JournalRecord] = support.wait_for(enough, seconds=PATIENCE, what=f"{count} quanta running")
     return found
 
 
@@ -96,8 +96,12 @@ def most_at_once(submission: Submission, label: str) -> int:
     """Return how many quanta of a task ran at the same time on one node."""
     most, now = 0, 0
     for record in submission.records():
-        if record.label == label and record.event in (Event.STARTED, Event.ENDED) and record.slurm_node:
-            now += 1 if record.event == Event.STARTED else -1
+        if (
+            record.label == label
+            and record.event in (JournalEvent.STARTED, JournalEvent.ENDED)
+            and record.slurm_node
+        ):
+            now += 1 if record.event == JournalEvent.STARTED else -1
             most = max(most, now)
     return most
 
@@ -127,8 +131,8 @@ def test_memory_is_shared_out_and_guarded_on_a_block(cluster: Cluster, folder: P
     done = support.submit(submission)
     assert done.returncode == 10, done.stdout + done.stderr
     ended = {r.job: r for r in submission.ended("first")}
-    greedy = [r for r in ended.values() if r.verdict != Verdict.OK]
-    assert [r.verdict for r in greedy] == [Verdict.OUT_OF_MEMORY]
+    greedy = [r for r in ended.values() if r.verdict != JobVerdict.OK]
+    assert [r.verdict for r in greedy] == [JobVerdict.OUT_OF_MEMORY]
     assert greedy[0].evidence["requested_mb"] == 500
     assert len(ended) == 4
     block = next(iter(blocks(submission).values()))
@@ -137,7 +141,7 @@ def test_memory_is_shared_out_and_guarded_on_a_block(cluster: Cluster, folder: P
     assert most_at_once(submission, "first") == 3  # of 1536 MiB
     assert most_at_once(submission, "second") == 1
     refused = submission.ended("third")
-    assert {r.verdict for r in refused} == {Verdict.FAILED}
+    assert {r.verdict for r in refused} == {JobVerdict.FAILED}
     assert "requestMemory of 9000 MiB is more than the 1536 MiB" in str(refused[0].evidence["refused"])
     # The block did not wait for its walltime.
     assert block.state == "CANCELLED"
@@ -175,8 +179,8 @@ def test_faults_of_blocks_cost_a_quantum_nothing(cluster: Cluster, folder: Path,
     assert states[scancelled] == "CANCELLED"
     assert states[crashed] == "NODE_FAIL"
     assert states[preempted] in ("PREEMPTED", "CANCELLED")
-    lost = [r for r in submission.ended() if r.verdict != Verdict.OK]
-    assert {r.verdict for r in lost} == {Verdict.NODE_LOST}
+    lost = [r for r in submission.ended() if r.verdict != JobVerdict.OK]
+    assert {r.verdict for r in lost} == {JobVerdict.NODE_LOST}
     assert {r.slurm_job for r in lost} == set(places)
     assert all(progress.state == "ok" for progress in fold(submission.records()).values())
 
@@ -200,11 +204,11 @@ def test_only_who_took_the_memory_of_a_block_pays(cluster: Cluster, folder: Path
     )
     done = support.submit(submission)
     assert done.returncode == 10, done.stdout + done.stderr
-    charged = [r for r in submission.ended() if r.verdict not in (Verdict.OK, Verdict.NODE_LOST)]
-    assert [r.verdict for r in charged] == [Verdict.OUT_OF_MEMORY]
+    charged = [r for r in submission.ended() if r.verdict not in (JobVerdict.OK, JobVerdict.NODE_LOST)]
+    assert [r.verdict for r in charged] == [JobVerdict.OUT_OF_MEMORY]
     assert charged[0].evidence
-    assert len({r.job for r in submission.ended("first") if r.verdict == Verdict.OK}) == 2
-    assert len({r.job for r in submission.ended("second") if r.verdict == Verdict.OK}) == 2
+    assert len({r.job for r in submission.ended("first") if r.verdict == JobVerdict.OK}) == 2
+    assert len({r.job for r in submission.ended("second") if r.verdict == JobVerdict.OK}) == 2
 
 
 def test_a_refused_block_ends_the_run_with_slurms_words(cluster: Cluster, folder: Path, repo: Path) -> None:
@@ -275,8 +279,8 @@ def test_a_block_drains_before_its_walltime(cluster: Cluster, folder: Path, repo
     done = support.submit(submission)
     assert done.returncode == 0, done.stdout + done.stderr
     ended = submission.ended("first")
-    assert [record.verdict for record in ended] == [Verdict.OK] * 6
+    assert [record.verdict for record in ended] == [JobVerdict.OK] * 6
     assert len({record.slurm_job for record in ended}) >= 2
-    started = [record for record in submission.records() if record.event == Event.STARTED]
+    started = [record for record in submission.records() if record.event == JournalEvent.STARTED]
     assert len(started) == 6
     assert cluster.squeue() == []

@@ -23,9 +23,9 @@ from store_help import rows
 
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.host.ownership import UntrustedError
-from merian_campaign.store import account, embedded, server
+from merian_campaign.store import embedded, server, server_account
 from merian_campaign.store.connection import open_connection
-from merian_campaign.store.version import KNOWN
+from merian_campaign.store.schema_version import KNOWN
 
 USE = """
 import sys
@@ -226,21 +226,21 @@ def test_programs_in_a_private_place_are_copied_once(tmp_path: Path, monkeypatch
     if os.geteuid() != 0:
         pytest.skip("everybody else runs the server as themselves")
     with tempfile.TemporaryDirectory(prefix="merian-open-") as name:
-        monkeypatch.setattr(account, "COPIES", Path(name) / "copies")
+        monkeypatch.setattr(server_account, "COPIES", Path(name) / "copies")
         Path(name).chmod(0o711)
         installed = tmp_path / "pginstall18"
         (installed / "bin").mkdir(parents=True)
         shutil.copy(sys.executable, installed / "bin" / "postgres")
         (installed / "bin" / "postgres").chmod(0o700)
-        place = account.programs(installed)
+        place = server_account.programs(installed)
         assert place != installed
-        assert account.programs(installed) == place
+        assert server_account.programs(installed) == place
         assert stat.S_IMODE((place / "bin" / "postgres").stat().st_mode) == 0o755
         assert stat.S_IMODE(installed.parent.stat().st_mode) == 0o700
         assert stat.S_IMODE((installed / "bin" / "postgres").stat().st_mode) == 0o700
         (Path(name) / "copies").chmod(0o777)
         with pytest.raises(UntrustedError, match="everybody may write it"):
-            account.programs(installed)
+            server_account.programs(installed)
 
 
 def test_a_home_made_with_trust_is_closed_when_it_starts_again(closed: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from store_help import Given, quantum, rows, worked
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.trouble import is_of_the_machine
+from merian_campaign.domain.fault_attribution import is_of_the_machine
 from merian_campaign.store import migrate
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.store import PostgresStore

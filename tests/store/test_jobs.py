@@ -10,7 +10,7 @@ from store_help import Given, at, rows, worked
 from store_help import quantum as quantum_of
 
 from merian_campaign.domain.records import JobRecord, JobRow
-from merian_campaign.domain.slurm import SlurmJob
+from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import SubmissionOutcome
 
 

@@ -21,7 +21,7 @@ from merian_campaign.domain.errors import BadInputError, SchemaVersionError, Una
 from merian_campaign.store import migrate, schema
 from merian_campaign.store.connection import libpq_url, open_connection, redacted
 from merian_campaign.store.engine import make_engine
-from merian_campaign.store.version import KNOWN
+from merian_campaign.store.schema_version import KNOWN
 
 CATALOG = """
     SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
@@ -101,7 +101,7 @@ def test_newer_schema(empty_url: str) -> None:
 
 
 def test_older_schema(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("merian_campaign.store.version.KNOWN", (*KNOWN, "0099"))
+    monkeypatch.setattr("merian_campaign.store.schema_version.KNOWN", (*KNOWN, "0099"))
     older = rf"{KNOWN[-1]}, this program uses 0099.*merian-campaign db upgrade"
     with pytest.raises(SchemaVersionError, match=older):
         migrate.check(url)

@@ -18,9 +18,9 @@ from merian_campaign.domain.runs import RunEnd, RunResult, to_json
 from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
 from merian_campaign.domain.states import GroupState, IllegalMoveError, SubmissionOutcome, SubmissionState
 from merian_campaign.host.atomic_files import write_json
-from merian_campaign.middleware.warm_run import Target
-from merian_campaign.middleware.work import SubmissionWork, read_outcome
-from merian_campaign.services.drive import drive
+from merian_campaign.middleware.submission_run import SubmissionRun, read_outcome
+from merian_campaign.middleware.submit_in_process import Target
+from merian_campaign.services.driver_loop import drive
 from merian_campaign.services.stack_guard import StackGuard
 from merian_campaign.store.store import PostgresStore
 
@@ -111,8 +111,8 @@ def test_a_successor_leaves_the_outcome_of_a_driver_as_it_is(
     guard = StackGuard(store=store, changes_allowed=lambda _: False)
 
     def driven(expected_epoch: int) -> RunResult | None:
-        def make_work(claim: Claim) -> SubmissionWork:
-            return SubmissionWork(
+        def make_work(claim: Claim) -> SubmissionRun:
+            return SubmissionRun(
                 directory=str(tmp_path), epoch=claim.epoch, target=target, warm=True, environ={}
             )
 

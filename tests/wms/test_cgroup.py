@@ -14,10 +14,10 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import Event, Record
-from merian_campaign.wms.cgroup import Groups, Leaf, Place, locate, sweep
+from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.wms.cgroup import CgroupPath, ControlGroups, JobCgroup, locate, sweep
 from merian_campaign.wms.process import own_identity
-from merian_campaign.wms.reaping import reap, register
+from merian_campaign.wms.process_cleanup import reap, register
 
 LIMIT_MB = 330.0
 GREEDY = {0: "gulp:1200", 1: "helper:1200", 2: "deaf:1200"}
@@ -33,14 +33,14 @@ print(place.version, place.path)
 
 
 @cache
-def writable() -> Place | None:
+def writable() -> CgroupPath | None:
     """Return where groups can be made; found out by a process without threads, as a supervisor is."""
     done = support.run(sys.executable, "-c", DETECT, cwd=support.HERE)
     version, _, path = done.stdout.strip().partition(" ")
-    return Place(path=Path(path), version=int(version)) if done.returncode == 0 else None
+    return CgroupPath(path=Path(path), version=int(version)) if done.returncode == 0 else None
 
 
-def usable() -> Place:
+def usable() -> CgroupPath:
     place = writable()
     assert place is not None
     return place
@@ -60,7 +60,7 @@ def choices(*, cgroup: bool, sample_seconds: float, misbehave: dict[int, str], d
     )
 
 
-def by_detector(submission: support.Submission) -> dict[int, Record]:
+def by_detector(submission: support.Submission) -> dict[int, JournalRecord]:
     return {int(record.job.rsplit("_", 1)[1]): record for record in submission.ended("first")}
 
 
@@ -116,12 +116,13 @@ def test_leaves_of_a_killed_supervisor_are_removed_by_the_next(repo: Path, folde
     submission = support.render(folder, repo=repo, name="swept", choices=rendering)
     with support.started(submission) as driver:
         support.wait_for(
-            lambda: any(record.event == Event.STARTED for record in submission.records()), what="a start"
+            lambda: any(record.event == JournalEvent.STARTED for record in submission.records()),
+            what="a start",
         )
         (left,) = leaves(submission)
         supervisor = int(left.name.split("-")[3])
-        running = next(record.pid for record in submission.records() if record.event == Event.STARTED)
-        leaf = Leaf(path=left, version=usable().version)
+        running = next(record.pid for record in submission.records() if record.event == JournalEvent.STARTED)
+        leaf = JobCgroup(path=left, version=usable().version)
         support.wait_for(lambda: running in leaf.pids(), what="the quantum to be in its group")
         os.kill(supervisor, signal.SIGKILL)
         assert driver.wait(240) == 11
@@ -160,7 +161,7 @@ def test_without_writable_groups_the_sampler_does_it(repo: Path, folder: Path) -
 @needs_groups
 def test_only_leaves_of_dead_supervisors_are_removed() -> None:
     me = own_identity()
-    groups = Groups(place=usable(), owner=me)
+    groups = ControlGroups(place=usable(), owner=me)
     place = groups.place.path
     namespace = Path("/proc/self/ns/pid").stat().st_ino
     dead = place / f"merian-campaign-{namespace}-{me.pid}-{me.pid_start - 1}-7"
@@ -188,7 +189,7 @@ def test_a_submissions_leftovers_include_its_leaves(tmp_path: Path) -> None:
     outer = usable().path / f"outer-{me.pid}"
     outer.mkdir()
     try:
-        leaf = Groups(place=replace(usable(), path=outer), owner=gone).make(3, memory_mb=64)
+        leaf = ControlGroups(place=replace(usable(), path=outer), owner=gone).make(3, memory_mb=64)
         register(tmp_path, role="supervisor", identity=gone, cgroup=str(outer))
         assert reap(tmp_path) == 0
         assert not leaf.path.exists()
@@ -205,8 +206,8 @@ def test_where_leaves_are_made(tmp_path: Path) -> None:
     def mounted(root: str, kind: str) -> str:
         return f"31 23 0:28 {root} {tmp_path} rw,relatime shared:1 - {kind} {kind} rw,memory\n"
 
-    assert locate(V1, mounted("/", "cgroup")) == Place(path=tmp_path / "outer/own", version=1)
-    assert locate(V1, mounted("/outer", "cgroup")) == Place(path=tmp_path / "own", version=1)
+    assert locate(V1, mounted("/", "cgroup")) == CgroupPath(path=tmp_path / "outer/own", version=1)
+    assert locate(V1, mounted("/outer", "cgroup")) == CgroupPath(path=tmp_path / "own", version=1)
     for memberships, root, kind in (
         (V1, "/out", "cgroup"),
         (V1, "/", "cgroup2"),
@@ -219,7 +220,7 @@ def test_where_leaves_are_made(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no group above us"):
         locate(V2, mounted("/", "cgroup2"))
     (tmp_path / "outer/slice/cgroup.subtree_control").write_text("cpu memory\n")
-    assert locate(V2, mounted("/", "cgroup2")) == Place(path=tmp_path / "outer/slice", version=2)
+    assert locate(V2, mounted("/", "cgroup2")) == CgroupPath(path=tmp_path / "outer/slice", version=2)
     (own / "memory.max").write_text("max\n")
     assert locate(V2, mounted("/", "cgroup2")).version == 2
     (own / "memory.max").write_text("1073741824\n")

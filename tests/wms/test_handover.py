@@ -15,9 +15,9 @@ from lsst.ctrl.bps import BpsConfig
 from parsl.app.app import python_app
 from parsl.executors import ThreadPoolExecutor
 
-from merian_campaign.domain.journal import Verdict
+from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.wms.execution import Execution, JobResult
-from merian_campaign.wms.outcome import JobFailedError, Outcome
+from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome
 from merian_campaign.wms.sites import Local
 
 type Launch = Callable[[str, list[Future[Any]]], Future[Any]]
@@ -34,7 +34,7 @@ def work(gate: Event | None, inputs: tuple[Any, ...] = ()) -> int:
     """Be a job; one with a gate waits for it, and fails."""
     if gate is not None:
         assert gate.wait(300)
-        raise JobFailedError("root", Outcome(verdict=Verdict.FAILED, exit=1).as_dict())
+        raise JobFailedError("root", JobOutcome(verdict=JobVerdict.FAILED, exit=1).as_dict())
     return 0
 
 

@@ -4,28 +4,28 @@ from pathlib import Path
 from subprocess import run
 
 from merian_campaign.domain.journal import (
-    Event,
-    QuantumState,
-    Record,
-    Verdict,
+    JobVerdict,
+    JournalEvent,
+    JournalRecord,
+    JournalState,
     fold,
     format_line,
     format_time,
     is_open,
     parse_lines,
 )
-from merian_campaign.wms.journal import Journal
+from merian_campaign.wms.journal_writer import Journal
 
 SCRIPT = Path(__file__).parents[2] / "merian_campaign" / "wms" / "quantum.sh"
 
 
-def line(event: str, *quanta: str, **more: object) -> Record:
-    return Record(event=event, job="j", label="l", quanta=quanta, **more)  # type: ignore[arg-type]
+def line(event: str, *quanta: str, **more: object) -> JournalRecord:
+    return JournalRecord(event=event, job="j", label="l", quanta=quanta, **more)  # type: ignore[arg-type]
 
 
 def test_a_record_survives_the_round_trip() -> None:
-    record = Record(
-        event=Event.ENDED,
+    record = JournalRecord(
+        event=JournalEvent.ENDED,
         t="2026-11-22T00:00:00.000001Z",
         job="j",
         label="isr",
@@ -34,7 +34,7 @@ def test_a_record_survives_the_round_trip() -> None:
         pid=3,
         pid_start=4,
         signal=9,
-        verdict=Verdict.OUT_OF_MEMORY,
+        verdict=JobVerdict.OUT_OF_MEMORY,
         evidence={"reached_mb": 12.5},
         peak_mb=12.5,
         requested_mb=10.0,
@@ -49,7 +49,7 @@ def test_a_record_survives_the_round_trip() -> None:
 
 
 def test_torn_unknown_and_damaged_lines() -> None:
-    good = format_line(line(Event.STARTED, "a"))
+    good = format_line(line(JournalEvent.STARTED, "a"))
     later = json.dumps({"v": 7, "event": "teleported", "quanta": ["z"], "new": 1}) + "\n"
     text = good + '{"v":1,"event":"sta' + good + "rubbish\n[1]\n" + later + '{"v":1,"event":"ended"'
     assert [r.event for r in parse_lines(text)] == ["started", "started", "teleported"]
@@ -68,33 +68,33 @@ def test_wrong_types_read_as_unknown() -> None:
 
 def test_fold_follows_a_quantum() -> None:
     records = [
-        line(Event.OPENED),
-        line(Event.LAUNCHED, "a", "b", "c"),
-        line(Event.STARTED, "a"),
-        line(Event.ENDED, "a", verdict="failed"),
-        line(Event.STARTED, "a"),
-        line(Event.ENDED, "a", verdict="ok"),
-        line(Event.STARTED, "a"),
-        line(Event.STARTED, "b"),
-        line(Event.HELD, "d"),
+        line(JournalEvent.OPENED),
+        line(JournalEvent.LAUNCHED, "a", "b", "c"),
+        line(JournalEvent.STARTED, "a"),
+        line(JournalEvent.ENDED, "a", verdict="failed"),
+        line(JournalEvent.STARTED, "a"),
+        line(JournalEvent.ENDED, "a", verdict="ok"),
+        line(JournalEvent.STARTED, "a"),
+        line(JournalEvent.STARTED, "b"),
+        line(JournalEvent.HELD, "d"),
     ]
     states = {quantum: progress.state for quantum, progress in fold(records).items()}
     assert states == {
-        "a": QuantumState.OK,
-        "b": QuantumState.RUNNING,
-        "c": QuantumState.LAUNCHED,
-        "d": QuantumState.HELD,
+        "a": JournalState.OK,
+        "b": JournalState.RUNNING,
+        "c": JournalState.LAUNCHED,
+        "d": JournalState.HELD,
     }
     assert fold(records)["a"].starts == 3
-    assert fold([*records, line(Event.CLOSED)])["b"].state is QuantumState.LOST
+    assert fold([*records, line(JournalEvent.CLOSED)])["b"].state is JournalState.LOST
     assert is_open(records) is records[0]
-    assert is_open([*records, line(Event.CLOSED)]) is None
+    assert is_open([*records, line(JournalEvent.CLOSED)]) is None
 
 
 def test_writers_append_whole_lines(tmp_path: Path) -> None:
     journals = [Journal(tmp_path / "journal.jsonl") for _ in range(2)]
     for number in range(50):
-        journals[number % 2].write(line(Event.LAUNCHED, str(number)))
+        journals[number % 2].write(line(JournalEvent.LAUNCHED, str(number)))
     records = journals[0].read()
     assert [r.quanta[0] for r in records] == [str(n) for n in range(50)]
     assert all(r.time is not None for r in records)
@@ -133,8 +133,13 @@ def test_what_is_too_much_or_no_number_is_left_out_by_reader_and_writer() -> Non
         "ratio": float("nan"), "far": float("inf"), "huge": 10**40, "words": "x" * 50_000,
         "nested": nested, "odd": {1, 2}, "active": "\x1b[31m\x00\ud800",
     }  # fmt: skip
-    record = Record(
-        event=Event.ENDED, job="j", quanta=("q",), verdict="failed", evidence=evidence, peak_mb=float("inf")
+    record = JournalRecord(
+        event=JournalEvent.ENDED,
+        job="j",
+        quanta=("q",),
+        verdict="failed",
+        evidence=evidence,
+        peak_mb=float("inf"),
     )
     line = format_line(record)
     assert len(line) < 10_000

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from lsst.ctrl.bps import BpsConfig
 
-from merian_campaign.domain.journal import Verdict
+from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.wms.admission import Claim, Room, admissible
+from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
 from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_exclusive
 from merian_campaign.wms.execution import topological
-from merian_campaign.wms.guard import Limits, judge, measure
-from merian_campaign.wms.hold import HeldQuantum, read_hold_list, within_cluster
-from merian_campaign.wms.lease import DriverState, Lease, Watch, write_lease
-from merian_campaign.wms.outcome import JobFailedError, Outcome, WorkerGoneError
-from merian_campaign.wms.process import Identity, Member, members_of, own_identity
+from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
+from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
+from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
+from merian_campaign.wms.memory_guard import MemoryLimits, judge, measure
+from merian_campaign.wms.process import ProcessEntry, ProcessKey, members_of, own_identity
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
@@ -76,42 +76,42 @@ def test_final_script_of_plain_commands() -> None:
 
 
 def test_memory_decides_who_starts() -> None:
-    room = Room(memory_mb=1000, cpus=4)
-    small, big, huge = (Claim(memory_mb=m, cpus=1) for m in (200, 600, 5000))
+    room = NodeCapacity(memory_mb=1000, cpus=4)
+    small, big, huge = (NodeRequest(memory_mb=m, cpus=1) for m in (200, 600, 5000))
     assert admissible(waiting=[small] * 9, running=[], room=room) == 4
     assert admissible(waiting=[big, small, small, small], running=[], room=room) == 3
     assert admissible(waiting=[big, small], running=[big], room=room) == 0  # no overtaking
     assert admissible(waiting=[huge, small], running=[], room=room) == 1  # alone rather than never
     assert admissible(waiting=[huge], running=[small], room=room) == 0
-    assert admissible(waiting=[Claim(memory_mb=1, cpus=4)] * 2, running=[], room=room) == 1
-    assert admissible(waiting=[huge] * 3, running=[], room=Room(memory_mb=0, cpus=0)) == 3
+    assert admissible(waiting=[NodeRequest(memory_mb=1, cpus=4)] * 2, running=[], room=room) == 1
+    assert admissible(waiting=[huge] * 3, running=[], room=NodeCapacity(memory_mb=0, cpus=0)) == 3
 
 
-def member(pid: int, *, parent: int = 1, session: int = 0, start: int = 0, mb: float = 100.0) -> Member:
-    return Member(pid=pid, parent=parent, session=session, start=start, resident_mb=mb)
+def member(pid: int, *, parent: int = 1, session: int = 0, start: int = 0, mb: float = 100.0) -> ProcessEntry:
+    return ProcessEntry(pid=pid, parent=parent, session=session, start=start, resident_mb=mb)
 
 
 def test_shared_pages_do_not_condemn() -> None:
     tree = [member(1, mb=900), member(2, mb=900)]
-    limits = Limits(requested_mb=1000, memory_mb=1100, walltime_s=None)
+    limits = MemoryLimits(requested_mb=1000, memory_mb=1100, walltime_s=None)
     shared = measure(tree, peak_mb=0, limit_mb=1100, proportional=lambda _: 450.0)
     assert (shared.resident_mb, shared.exact) == (900.0, True)
     assert judge(shared, limits=limits, elapsed_s=1, period_s=1) is None
     own = measure(tree, peak_mb=0, limit_mb=1100, proportional=lambda _: 900.0)
     finding = judge(own, limits=limits, elapsed_s=1, period_s=1)
     assert finding is not None
-    assert finding.verdict is Verdict.OUT_OF_MEMORY
+    assert finding.verdict is JobVerdict.OUT_OF_MEMORY
     assert finding.evidence["reached_mb"] == 1800.0
     assert finding.evidence["requested_mb"] == 1000
 
 
 def test_time_condemns() -> None:
     sample = measure([member(1)], peak_mb=0, limit_mb=None)
-    limits = Limits(requested_mb=None, memory_mb=None, walltime_s=60)
+    limits = MemoryLimits(requested_mb=None, memory_mb=None, walltime_s=60)
     assert judge(sample, limits=limits, elapsed_s=59, period_s=1) is None
     finding = judge(sample, limits=limits, elapsed_s=61, period_s=1)
     assert finding is not None
-    assert finding.verdict is Verdict.WALLTIME
+    assert finding.verdict is JobVerdict.WALLTIME
 
 
 def test_a_tree_is_found_through_parents_sessions_and_memory() -> None:
@@ -132,25 +132,25 @@ def test_a_tree_is_found_through_parents_sessions_and_memory() -> None:
 
 def test_a_lease_tells_the_drivers_state(tmp_path: Path) -> None:
     me = own_identity()
-    far = Identity(host="elsewhere", pid=1, pid_start=1)
+    far = ProcessKey(host="elsewhere", pid=1, pid_start=1)
     path = tmp_path / "driver.lease"
 
-    def renew(driver: Identity, counter: int, state: str = "running") -> None:
+    def renew(driver: ProcessKey, counter: int, state: str = "running") -> None:
         write_lease(
             path,
             Lease(host=driver.host, pid=driver.pid, pid_start=driver.pid_start, counter=counter, state=state),
         )
 
-    near = Watch(path=path, driver=me, here=me.host, patience=10)
+    near = LeaseWatch(path=path, driver=me, here=me.host, patience=10)
     renew(me, 1)
     assert near.look(0) is DriverState.RUNNING
     renew(me, 2, "stopping")
     assert near.look(1) is DriverState.STOPPING
-    gone = Identity(host=me.host, pid=me.pid, pid_start=me.pid_start + 1)
+    gone = ProcessKey(host=me.host, pid=me.pid, pid_start=me.pid_start + 1)
     renew(gone, 1)
     assert near.look(2) is DriverState.REPLACED
-    assert Watch(path=path, driver=gone, here=me.host, patience=10).look(0) is DriverState.LOST
-    remote = Watch(path=path, driver=far, here=me.host, patience=10)
+    assert LeaseWatch(path=path, driver=gone, here=me.host, patience=10).look(0) is DriverState.LOST
+    remote = LeaseWatch(path=path, driver=far, here=me.host, patience=10)
     renew(far, 1)
     assert [remote.look(t) for t in (0, 9, 11)] == ["running", "running", "lost"]
     renew(far, 2)
@@ -171,15 +171,15 @@ def test_blocks_drain_before_their_end() -> None:
     assert drain_after(walltime_s=60, longest_s=3600) == 30
 
 
-def failure(verdict: Verdict) -> JobFailedError:
-    return JobFailedError("j", Outcome(verdict=verdict, exit=1).as_dict())
+def failure(verdict: JobVerdict) -> JobFailedError:
+    return JobFailedError("j", JobOutcome(verdict=verdict, exit=1).as_dict())
 
 
 def test_lost_workers_are_cheap_and_failures_final() -> None:
     assert retry_cost(WorkerGoneError(), retries=0, lost_retries=5) < 0.2
-    assert retry_cost(failure(Verdict.FAILED), retries=0, lost_retries=5) > 1
-    assert 3 * retry_cost(failure(Verdict.FAILED), retries=3, lost_retries=5) <= 1
-    assert retry_cost(failure(Verdict.OUT_OF_MEMORY), retries=3, lost_retries=5) > 1
+    assert retry_cost(failure(JobVerdict.FAILED), retries=0, lost_retries=5) > 1
+    assert 3 * retry_cost(failure(JobVerdict.FAILED), retries=3, lost_retries=5) <= 1
+    assert retry_cost(failure(JobVerdict.OUT_OF_MEMORY), retries=3, lost_retries=5) > 1
     assert retry_cost(ValueError(), retries=3, lost_retries=5) > 1
 
 
@@ -187,7 +187,7 @@ def test_hold_list(tmp_path: Path) -> None:
     path = tmp_path / "hold.json"
     path.write_text('[{"task": "isr", "data_id": {"detector": 3, "band": "r"}}]')
     (entry,) = read_hold_list(path)
-    assert entry == HeldQuantum(task="isr", data_id={"detector": "3", "band": "r"})
+    assert entry == HoldEntry(task="isr", data_id={"detector": "3", "band": "r"})
     assert entry.matches(task="isr", required={"detector": 3})
     assert not entry.matches(task="isr", required={"detector": 4})
     assert not entry.matches(task="isr", required={"detector": 3, "visit": 1})

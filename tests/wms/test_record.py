@@ -41,7 +41,7 @@ def test_secrets_are_left_out_and_the_rest_is_kept(tmp_path: Path) -> None:
 
 
 def test_bps_with_that_mended_is_bps() -> None:
-    command = [sys.executable, "-P", "-m", "merian_campaign.wms.record"]
+    command = [sys.executable, "-P", "-m", "merian_campaign.wms.scrubbed_bps"]
     done = subprocess.run([*command, "submit", "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Usage: bps submit")

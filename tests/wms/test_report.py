@@ -10,17 +10,21 @@ import wms_support as support
 from lsst.ctrl.bps import WmsStates
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import Event, Record, Verdict, format_line, parse_lines
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, format_line, parse_lines
 from merian_campaign.wms.report import overall, stage_states
 
 S = WmsStates
 
 
-def stage(job: str, verdict: Verdict | None = None, **changes: Any) -> Record:
-    return Record(event=Event.STAGE, job=job, label=job, verdict=verdict, **changes)
+def stage(job: str, verdict: JobVerdict | None = None, **changes: Any) -> JournalRecord:
+    return JournalRecord(event=JournalEvent.STAGE, job=job, label=job, verdict=verdict, **changes)
 
 
-INIT = stage("pipetaskInit", Verdict.OK, exit=0)
+INIT = stage("pipetaskInit", JobVerdict.OK, exit=0)
+
+
+def closed(reason: str) -> JournalRecord:
+    return JournalRecord(event=JournalEvent.CLOSED, evidence={"reason": reason})
 
 
 @pytest.mark.parametrize(
@@ -30,27 +34,30 @@ INIT = stage("pipetaskInit", Verdict.OK, exit=0)
         ([stage("pipetaskInit")], S.READY, {"living": True}, (S.RUNNING, S.UNREADY)),
         ([stage("pipetaskInit")], S.READY, {}, (S.FAILED, S.PRUNED)),  # killed
         ([stage("pipetaskInit")], S.READY, {"cancelled": True}, (S.DELETED, S.UNREADY)),
-        ([stage("pipetaskInit", Verdict.FAILED)], S.READY, {}, (S.FAILED, S.PRUNED)),
+        ([stage("pipetaskInit", JobVerdict.FAILED)], S.READY, {}, (S.FAILED, S.PRUNED)),
         ([INIT], S.RUNNING, {"living": True}, (S.SUCCEEDED, S.UNREADY)),
         ([INIT, stage("finalJob")], S.SUCCEEDED, {"living": True}, (S.SUCCEEDED, S.RUNNING)),
         ([INIT, stage("finalJob")], S.SUCCEEDED, {}, (S.SUCCEEDED, S.FAILED)),
-        ([INIT, stage("finalJob", Verdict.FAILED)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.FAILED)),
-        ([INIT, stage("finalJob", Verdict.CANCELLED)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.DELETED)),
-        ([INIT, stage("finalJob", Verdict.OK)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.SUCCEEDED)),
+        ([INIT, stage("finalJob", JobVerdict.FAILED)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.FAILED)),
+        ([INIT, stage("finalJob", JobVerdict.CANCELLED)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.DELETED)),
+        ([INIT, stage("finalJob", JobVerdict.OK)], S.SUCCEEDED, {}, (S.SUCCEEDED, S.SUCCEEDED)),
         # A restart begins with what is left; the last word counts.
         (
-            [INIT, stage("finalJob", Verdict.FAILED), stage("finalJob", Verdict.OK)],
+            [INIT, stage("finalJob", JobVerdict.FAILED), stage("finalJob", JobVerdict.OK)],
             S.SUCCEEDED,
             {},
             (S.SUCCEEDED, S.SUCCEEDED),
         ),
         # Journals without lines on stages.
-        ([Record(event=Event.CLOSED, evidence={"reason": "finished"})], S.FAILED, {}, (S.SUCCEEDED,) * 2),
-        ([Record(event=Event.CLOSED, evidence={"reason": "failed"})], S.FAILED, {}, (S.SUCCEEDED, S.UNREADY)),
+        ([closed("finished")], S.FAILED, {}, (S.SUCCEEDED,) * 2),
+        ([closed("failed")], S.FAILED, {}, (S.SUCCEEDED, S.UNREADY)),
     ],
 )  # fmt: skip
 def test_states_of_stages(
-    records: list[Record], payload: WmsStates, how: dict[str, bool], expected: tuple[WmsStates, WmsStates]
+    records: list[JournalRecord],
+    payload: WmsStates,
+    how: dict[str, bool],
+    expected: tuple[WmsStates, WmsStates],
 ) -> None:
     asked = {"living": False, "cancelled": False} | how
     found = stage_states(
@@ -97,10 +104,10 @@ def test_a_failed_stage_is_no_success(repo: Path, folder: Path, broken: str) -> 
     assert code == 0
     found = rows(text)
     assert {"pipetaskInit", "first", "finalJob", "TOTAL"} <= found.keys()
-    stages = [r for r in submission.records() if r.event == Event.STAGE and r.verdict is not None]
+    stages = [r for r in submission.records() if r.event == JournalEvent.STAGE and r.verdict is not None]
     assert [(r.job, r.verdict) for r in stages][-1] == (broken, "failed")
     assert stages[-1].exit == 3
-    ran = [r for r in submission.records() if r.event == Event.STARTED]
+    ran = [r for r in submission.records() if r.event == JournalEvent.STARTED]
     assert bool(ran) is (broken == "finalJob")
 
 

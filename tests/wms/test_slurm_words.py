@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from parsl.launchers import SimpleLauncher
 
-from merian_campaign.domain.journal import Event, Record, Verdict
-from merian_campaign.wms.blocks import BlockBook
-from merian_campaign.wms.casualty import BlockView, Casualties, speaks_of_memory
-from merian_campaign.wms.ending import drain_moment
-from merian_campaign.wms.journal import Journal
-from merian_campaign.wms.process import Identity, own_identity
-from merian_campaign.wms.samples import Holding, NodeSample, SamplesFile, culprit
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.wms.block_records import BlockRecords
+from merian_campaign.wms.block_shutdown import drain_moment
+from merian_campaign.wms.journal_writer import Journal
+from merian_campaign.wms.lost_jobs import BlockView, LostJobs, speaks_of_memory
+from merian_campaign.wms.memory_samples import Holding, NodeSample, SamplesFile, culprit
+from merian_campaign.wms.process import ProcessKey, own_identity
 from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
-from merian_campaign.wms.slurm import (
-    BusyError,
+from merian_campaign.wms.slurm_blocks import (
     RefusedBySlurmError,
+    SlurmBusyError,
     UnreachableError,
     accounting,
     queue,
@@ -42,7 +42,10 @@ def commands(folder: Path, monkeypatch: pytest.MonkeyPatch, **scripts: str) -> N
         ("Batch job submission failed: Requested time limit is invalid", RefusedBySlurmError),
         ("Unable to contact slurm controller (connect failure)", UnreachableError),
         ("Batch job submission failed: Socket timed out on send/recv operation", UnreachableError),
-        ("QOSMaxSubmitJobPerUserLimit; Job violates accounting/QOS policy (job submit limit)", BusyError),
+        (
+            "QOSMaxSubmitJobPerUserLimit; Job violates accounting/QOS policy (job submit limit)",
+            SlurmBusyError,
+        ),
     ],
 )
 def test_what_sbatch_says(
@@ -95,7 +98,7 @@ def test_a_block_in_a_state_that_is_not_known_is_asked_about_again(
         squeue=f'echo "7|$(cat {word})|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"',
     )  # fmt: skip
     provider = CampaignSlurmProvider(
-        book=BlockBook(tmp_path, name="mine"),
+        book=BlockRecords(tmp_path, name="mine"),
         request=BlockRequest(directives=(), prelude="", nodes=1, cores_per_node=1, walltime="01:00:00"),
         scaling=Scaling(init_blocks=1, min_blocks=0, max_blocks=1, parallelism=1.0, poll_seconds=0.0),
         cmd_timeout=60,
@@ -109,7 +112,7 @@ def test_a_block_in_a_state_that_is_not_known_is_asked_about_again(
         (status,) = provider.status(["7"])
         seen.append(status.state.name)
     assert seen == ["PENDING", "PENDING", "RUNNING", "RUNNING", "COMPLETED"]
-    told = [each.state for each in BlockBook(tmp_path).read() if each.event == "state"]
+    told = [each.state for each in BlockRecords(tmp_path).read() if each.event == "state"]
     assert told == ["PENDING", "BRAND_NEW", "RUNNING", "UPDATE_DB", "COMPLETED"]
 
 
@@ -131,9 +134,15 @@ def test_the_culprit_went_furthest_past_its_request() -> None:
     assert culprit([]) is None
 
 
-def started(job: str) -> Record:
-    return Record(
-        event=Event.STARTED, job=job, label="t", quanta=(job,), host="h", slurm_job="5", slurm_node="n1"
+def started(job: str) -> JournalRecord:
+    return JournalRecord(
+        event=JournalEvent.STARTED,
+        job=job,
+        label="t",
+        quanta=(job,),
+        host="h",
+        slurm_job="5",
+        slurm_node="n1",
     )
 
 
@@ -145,21 +154,21 @@ def test_a_block_killed_as_a_whole_charges_its_culprit_alone(
 ) -> None:
     journal = Journal(tmp_path / "journal.jsonl")
     journal.write(started("done"), started("hog"), started("good"))
-    journal.write(Record(event=Event.ENDED, job="done", verdict=Verdict.OK))
+    journal.write(JournalRecord(event=JournalEvent.ENDED, job="done", verdict=JobVerdict.OK))
     jobs = (holding("hog", 200, 900), holding("good", 300, 250))
     SamplesFile(tmp_path, owner=own_identity()).write(
         NodeSample(host="h", slurm_job="5", slurm_node="n1", shares_mb=1000, granted_mb=1000, jobs=jobs)
     )
     view = BlockView(states=lambda: {"5": state}, output=lambda _: None)
-    casualties = Casualties(tmp_path, view=view)
+    casualties = LostJobs(tmp_path, view=view)
     found = {name: casualties.judge(name, error="ManagerLost") for name in ("hog", "good", "done", "waiting")}
     assert found["done"] is None
     assert found["waiting"] is None
     ended = {name: record for name, record in found.items() if record is not None}
     assert set(ended) == {"hog", "good"}
-    assert [name for name, record in ended.items() if record.verdict == Verdict.OUT_OF_MEMORY] == charged
+    assert [name for name, record in ended.items() if record.verdict == JobVerdict.OUT_OF_MEMORY] == charged
     free = [record for name, record in ended.items() if name not in charged]
-    assert {record.verdict for record in free} == {Verdict.NODE_LOST}
+    assert {record.verdict for record in free} == {JobVerdict.NODE_LOST}
     assert {record.slurm_job for record in ended.values()} == {"5"}
     journal.write(*ended.values())
     assert casualties.judge("hog", error="ManagerLost") is None  # told once
@@ -167,7 +176,7 @@ def test_a_block_killed_as_a_whole_charges_its_culprit_alone(
 
 def test_a_pool_drains_so_long_after_its_own_start() -> None:
     ticks = os.sysconf("SC_CLK_TCK")
-    ago = Identity(host="h", pid=1, pid_start=int((time.clock_gettime(time.CLOCK_BOOTTIME) - 50) * ticks))
+    ago = ProcessKey(host="h", pid=1, pid_start=int((time.clock_gettime(time.CLOCK_BOOTTIME) - 50) * ticks))
     assert drain_moment(ago, after_s=60) - time.monotonic() == pytest.approx(10, abs=1)
     assert drain_moment(ago, after_s=0) == float("inf")
     assert drain_moment(None, after_s=60) == float("inf")

@@ -1,4 +1,4 @@
-"""Kill -9 at random: driver, interchange, pool, worker, zygote, supervisor, child; a tick after each."""
+"""Kill -9 at random: driver, interchange, pool, worker, forkserver, supervisor, child; a tick after each."""
 
 import os
 import random
@@ -13,7 +13,7 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import Event
+from merian_campaign.domain.journal import JournalEvent
 
 pytestmark = pytest.mark.e2e
 
@@ -49,12 +49,12 @@ def chaos(folder: Path, *, detectors: int, rounds: int, seed: int) -> None:
     submission = support.render(folder, repo=repo, name="chaos", choices=Rendering(tasks=tasks))
     for number in range(rounds):
         resume = (submission.submit / "parsl_workflow.pickle").exists()
-        before = sum(r.event == Event.STARTED for r in submission.records())
+        before = sum(r.event == JournalEvent.STARTED for r in submission.records())
         driver = tick(submission, resume=resume)
         few = dice.randrange(1, 8)
         begun = lambda before=before, few=few, driver=driver: (  # noqa: E731
             driver.poll() is not None
-            or sum(r.event == Event.STARTED for r in submission.records()) >= before + few
+            or sum(r.event == JournalEvent.STARTED for r in submission.records()) >= before + few
         )
         support.wait_for(begun, seconds=240, what="quanta to start")
         if driver.poll() is not None:

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.harvest import Context, conclude
-from merian_campaign.domain.harvested import Predicted
+from merian_campaign.domain.harvest import HarvestContext, conclude
+from merian_campaign.domain.provenance import Predicted
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
-from merian_campaign.wms import versions
-from merian_campaign.wms.app import run_job
-from merian_campaign.wms.journal import JOURNAL_NAME, Journal
+from merian_campaign.wms import version_lookup
+from merian_campaign.wms.job_outcome import JobFailedError
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, write_lease
-from merian_campaign.wms.outcome import JobFailedError
+from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.process import own_identity
-from merian_campaign.wms.settings import NodeSettings
+from merian_campaign.wms.worker_app import run_job
 
 PACKAGES = {"lsst/pipe/base": "g1+a", "lsst/utils": "g2+b", "lsst/ctrl/bps/parsl": "g3+c"}
 
@@ -36,10 +36,10 @@ def stack_without_records(root: Path) -> Path:
 
 
 def test_the_first_on_the_path_is_what_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = versions.take({}).stack
+    installed = version_lookup.take({}).stack
     assert installed["lsst_daf_butler"]
     monkeypatch.syspath_prepend(str(stack_without_records(tmp_path)))
-    found = versions.take({}).stack
+    found = version_lookup.take({}).stack
     assert (found["lsst_pipe_base"], found["lsst_ctrl_bps_parsl"]) == ("g1+a", "g3+c")
     assert found["lsst_daf_butler"] == installed["lsst_daf_butler"]
 
@@ -73,22 +73,22 @@ def test_eups_says_what_is_set_up(tmp_path: Path) -> None:
         "SETUP_ODD": "of another make",
         "CONDA_DEFAULT_ENV": "lsst-scipipe-4.0.0",
     }
-    found = versions.take(environ)
+    found = version_lookup.take(environ)
     assert sorted(found.stack) == ["lsst_distrib", "obs_decam"]
     assert (found.tag, found.environment) == ("w_2022_26", "lsst-scipipe-4.0.0")
     assert found.stack["obs_decam"].startswith(f"LOCAL:{local}#")
     (local / "__pycache__").mkdir()
     (local / "__pycache__" / "filters.py").write_text("made anew at every run")
-    assert versions.take(environ) == found
+    assert version_lookup.take(environ) == found
     (local / "filters.py").write_text("N708 = 709\n")
-    assert versions.take(environ).stack["obs_decam"] != found.stack["obs_decam"]
+    assert version_lookup.take(environ).stack["obs_decam"] != found.stack["obs_decam"]
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", '{"version": 1}', "[1]"])
 def test_without_a_record_nothing_is_refused(tmp_path: Path, content: str | None) -> None:
     if content is not None:
-        (tmp_path / versions.FILE_NAME).write_text(content)
-    assert versions.mismatch(tmp_path) == ""
+        (tmp_path / version_lookup.FILE_NAME).write_text(content)
+    assert version_lookup.mismatch(tmp_path) == ""
 
 
 def test_a_node_with_another_stack_runs_nothing(tmp_path: Path) -> None:
@@ -97,10 +97,10 @@ def test_a_node_with_another_stack_runs_nothing(tmp_path: Path) -> None:
         host=driver.host, pid=driver.pid, pid_start=driver.pid_start, counter=1, state=DriverState.RUNNING
     )
     write_lease(tmp_path / LEASE_NAME, lease)
-    here = versions.take()
+    here = version_lookup.take()
     built = replace(here, stack={**here.stack, "lsst_pipe_base": "g9+z"})
-    kept = versions.keep(tmp_path / versions.FILE_NAME, built)
-    assert json.loads((tmp_path / versions.FILE_NAME).read_text()) == kept
+    kept = version_lookup.keep(tmp_path / version_lookup.FILE_NAME, built)
+    assert json.loads((tmp_path / version_lookup.FILE_NAME).read_text()) == kept
     request = {
         "job": "one",
         "label": "isr",
@@ -123,7 +123,7 @@ def test_a_node_with_another_stack_runs_nothing(tmp_path: Path) -> None:
         (),
         predicted=[Predicted(uuid="uuid", task="isr", data_id="{}", dimensions={}, after=())],
         records=records,
-        context=Context(rules=(), requests=RequestTable(), remedy=Remedy(), driver_lost=False),
+        context=HarvestContext(rules=(), requests=RequestTable(), remedy=Remedy(), driver_lost=False),
     )
     assert quantum.state is QuantumState.FAILED
     assert quantum.attempts[-1].verdict is Verdict.CONFIGURATION

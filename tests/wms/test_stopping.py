@@ -12,7 +12,7 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import Event, is_open
+from merian_campaign.domain.journal import JournalEvent, is_open
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,7 @@ LONG = Rendering(
 
 def started_first(submission: support.Submission, count: int) -> None:
     support.wait_for(
-        lambda: sum(r.event == Event.STARTED for r in submission.records()) >= count, what="a start"
+        lambda: sum(r.event == JournalEvent.STARTED for r in submission.records()) >= count, what="a start"
     )
 
 
@@ -82,7 +82,7 @@ def test_a_killed_driver_is_noticed_and_its_submission_resumed(repo: Path, folde
         support.wait_for(lambda: time.time() > killed + NOTICED, what="the time to notice")
         flag.touch()
         support.wait_for(lambda: gone(submission), what="orphans to end by themselves")
-    starts = [r for r in submission.records() if r.event == Event.STARTED]
+    starts = [r for r in submission.records() if r.event == JournalEvent.STARTED]
     late = [r for r in starts if r.time is not None and r.time.timestamp() > killed + NOTICED]
     assert late == []
     assert len(starts) < 20
@@ -96,7 +96,7 @@ def _complete(submission: support.Submission, *, detectors: int) -> None:
     succeeded = [r.job for r in submission.ended() if r.verdict == "ok"]
     assert len(succeeded) == len(set(succeeded))
     last = submission.records()[-1]
-    assert last.event == Event.CLOSED
+    assert last.event == JournalEvent.CLOSED
     for label, value in (("first", 1), ("second", 2)):
         found = support.datasets(submission, label)
         assert {n: item["value"] for n, item in found.items()} == dict.fromkeys(range(detectors), value)
@@ -111,7 +111,7 @@ def test_a_restart_reaps_what_runs_before_it_goes_on(repo: Path, folder: Path) -
         started_first(submission, 2)
         os.kill(driver.pid, signal.SIGKILL)
         driver.wait()
-        running = {r.pid for r in submission.records() if r.event == Event.STARTED}
+        running = {r.pid for r in submission.records() if r.event == JournalEvent.STARTED}
         assert any(psutil.pid_exists(pid) for pid in running if pid)
         flag.touch()
         assert restart(submission) == 0
@@ -119,7 +119,7 @@ def test_a_restart_reaps_what_runs_before_it_goes_on(repo: Path, folder: Path) -
     _complete(submission, detectors=10)
 
 
-@pytest.mark.parametrize("victim", ["zygote", "worker", "child", "supervisor"])
+@pytest.mark.parametrize("victim", ["forkserver", "worker", "child", "supervisor"])
 def test_a_killed_helper_costs_a_retry(repo: Path, folder: Path, victim: str) -> None:
     flag = folder / "flag"
     choices = Rendering(
@@ -130,15 +130,15 @@ def test_a_killed_helper_costs_a_retry(repo: Path, folder: Path, victim: str) ->
     with support.started(submission) as driver:
         started_first(submission, 3)
         waiting = next(
-            r for r in submission.records() if r.event == Event.STARTED and r.job.endswith("first_0")
+            r for r in submission.records() if r.event == JournalEvent.STARTED and r.job.endswith("first_0")
         )
         child = psutil.Process(waiting.pid)
-        zygote = child.parent()
-        assert zygote is not None
-        supervisor = zygote.parent()
+        forkserver = child.parent()
+        assert forkserver is not None
+        supervisor = forkserver.parent()
         assert supervisor is not None
-        chosen = {"zygote": zygote, "child": child, "supervisor": supervisor}
-        (chosen.get(victim) or _worker(zygote)).kill()
+        chosen = {"forkserver": forkserver, "child": child, "supervisor": supervisor}
+        (chosen.get(victim) or _worker(forkserver)).kill()
         flag.touch()
         status = driver.wait(240)
     if victim == "child":
@@ -146,15 +146,15 @@ def test_a_killed_helper_costs_a_retry(repo: Path, folder: Path, victim: str) ->
         assert status == 10
         assert restart(submission) == 0
     elif status != 0:
-        # On the local site Parsl's own programs hang on the zygote: the submission ends, and resumes.
+        # On the local site Parsl's own programs hang on the forkserver: the submission ends, and resumes.
         assert status == 11
         assert restart(submission) == 0
     _complete(submission, detectors=3)
 
 
-def _worker(zygote: psutil.Process) -> psutil.Process:
-    """Return a worker of Parsl's pool, which on the local site descends from the zygote."""
-    for process in zygote.children(recursive=True):
+def _worker(forkserver: psutil.Process) -> psutil.Process:
+    """Return a worker of Parsl's pool, which on the local site descends from the forkserver."""
+    for process in forkserver.children(recursive=True):
         with suppress(psutil.Error):
             if any("worker_" in Path(file.path).name for file in process.open_files()):
                 return process

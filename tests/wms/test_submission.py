@@ -9,7 +9,7 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import Event, Record
+from merian_campaign.domain.journal import JournalEvent, JournalRecord
 
 pytestmark = pytest.mark.e2e
 
@@ -30,7 +30,7 @@ WALLTIME = 9.0
 """Seconds that a quantum may take: a light one is done long before, also on a slow machine."""
 
 
-def by_detector(submission: support.Submission, label: str) -> dict[int, Record]:
+def by_detector(submission: support.Submission, label: str) -> dict[int, JournalRecord]:
     return {int(record.job.rsplit("_", 1)[1]): record for record in submission.ended(label)}
 
 
@@ -112,12 +112,12 @@ def _reports(submission: support.Submission) -> None:
 
 def _restarts(submission: support.Submission) -> None:
     """Restart it: what is done stays done, what failed fails again."""
-    before = len([r for r in submission.records() if r.event == Event.STARTED])
+    before = len([r for r in submission.records() if r.event == JournalEvent.STARTED])
     again = support.run(
         "bps", "restart", "--wms-service-class", support.OURS, "--id", str(submission.submit), cwd="/"
     )
     assert again.returncode != 0
-    starts = [r for r in submission.records() if r.event == Event.STARTED][before:]
+    starts = [r for r in submission.records() if r.event == JournalEvent.STARTED][before:]
     assert {int(r.job.rsplit("_", 1)[1]) for r in starts} == {1, 2, 3, 4, 6, 7, 9}
 
 
@@ -185,7 +185,7 @@ def test_held_quanta_clusters_and_cold_commands(repo: Path, folder: Path) -> Non
     submission = support.render(folder, repo=repo, name="held", choices=choices)
     done = support.submit(submission)
     assert done.returncode == 10, done.stderr[-3000:]
-    held = [r for r in submission.records() if r.event == Event.HELD]
+    held = [r for r in submission.records() if r.event == JournalEvent.HELD]
     (cluster,) = submission.ended("both")
     assert [len(r.quanta) for r in held] == [2]  # and what depends on it inside the cluster
     assert len(cluster.quanta) == 6
@@ -239,13 +239,13 @@ def test_requests_share_out_the_nodes_memory(repo: Path, folder: Path) -> None:
     submission = support.render(folder, repo=repo, name="packed", choices=choices)
     with support.started(submission) as driver:
         support.wait_for(
-            lambda: sum(r.event == Event.STARTED for r in submission.records()) >= 2,
+            lambda: sum(r.event == JournalEvent.STARTED for r in submission.records()) >= 2,
             what="two quanta at once",
         )
         flag.touch()
         assert driver.wait(240) == 0
     most = running = 0
     for record in submission.records():
-        running += (record.event == Event.STARTED) - (record.event == Event.ENDED)
+        running += (record.event == JournalEvent.STARTED) - (record.event == JournalEvent.ENDED)
         most = max(most, running)
     assert most == 2

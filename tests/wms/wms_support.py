@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from merian_campaign.domain.journal import Event, Record, parse_lines
+from merian_campaign.domain.journal import JournalEvent, JournalRecord, parse_lines
 from merian_campaign.wms.process import watch_orphans
 
 HERE = Path(__file__).parent
@@ -77,11 +77,13 @@ class Submission:
     def journal(self) -> Path:
         return self.submit / "journal.jsonl"
 
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> tuple[JournalRecord, ...]:
         return parse_lines(self.journal.read_text()) if self.journal.exists() else ()
 
-    def ended(self, label: str | None = None) -> list[Record]:
-        return [r for r in self.records() if r.event == Event.ENDED and (label is None or r.label == label)]
+    def ended(self, label: str | None = None) -> list[JournalRecord]:
+        return [
+            r for r in self.records() if r.event == JournalEvent.ENDED and (label is None or r.label == label)
+        ]
 
 
 @dataclass(frozen=True, kw_only=True)

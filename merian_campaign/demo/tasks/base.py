@@ -29,7 +29,7 @@ from lsst.sphgeom import ConvexPolygon, LonLat
 from merian_campaign.demo.faults import FAULT_KINDS, Fault
 from merian_campaign.demo.survey import ORIGIN_DEC, ORIGIN_RA, PIXELS_PER_DEGREE, Box
 
-__all__ = ["DemoConfig", "DemoTask", "Surroundings", "patch_box", "stack_tables"]
+__all__ = ["DemoConfig", "DemoTask", "TaskFolders", "patch_box", "stack_tables"]
 
 
 class _NoConnections(PipelineTaskConnections, dimensions=()):
@@ -67,7 +67,7 @@ class DemoConfig(PipelineTaskConfig, pipelineConnections=_NoConnections):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surroundings:
+class TaskFolders:
     """What a task may ask about its quantum besides the input values.
 
     Parameters
@@ -118,7 +118,7 @@ class DemoTask(PipelineTask):
         quantum_id = butlerQC.quantum.dataId
         data_id = dict(quantum_id.mapping)
         self.config.fault().strike(label=self.getName(), data_id=data_id)
-        surroundings = Surroundings(
+        surroundings = TaskFolders(
             data_id=data_id,
             footprint=_footprint(quantum_id),
             inputs=_sort_multiple(inputRefs),

@@ -18,7 +18,7 @@ from lsst.pipe.base.connectionTypes import Input, Output, PrerequisiteInput
 from merian_campaign.demo.algorithms import Pixels
 from merian_campaign.demo.sky import CROSSTALK
 from merian_campaign.demo.survey import OVERSCAN_WIDTH
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders
 
 __all__ = [
     "BiasCombineTask",
@@ -113,7 +113,7 @@ class IsrTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         raw: npt.NDArray[np.int32],
         camera: dict[str, dict[str, int]],
@@ -158,7 +158,7 @@ class BiasCombineTask(DemoTask):
     ConfigClass: ClassVar[type[BiasCombineConfig]] = BiasCombineConfig
     _DefaultName: ClassVar[str] = "cpBiasCombine"
 
-    def compute(self, _: Surroundings, *, inputExps: list[Pixels]) -> Struct:
+    def compute(self, _: TaskFolders, *, inputExps: list[Pixels]) -> Struct:
         """Return the mean of the inputs."""
         return Struct(outputData=np.mean(inputExps, axis=0))
 
@@ -182,7 +182,7 @@ class CrosstalkSourcesTask(DemoTask):
     ConfigClass: ClassVar[type[CrosstalkSourcesConfig]] = CrosstalkSourcesConfig
     _DefaultName: ClassVar[str] = "isrForCrosstalkSources"
 
-    def compute(self, _: Surroundings, *, raw: npt.NDArray[np.int32]) -> Struct:
+    def compute(self, _: TaskFolders, *, raw: npt.NDArray[np.int32]) -> Struct:
         """Return the raw without overscan."""
         return Struct(overscanRaw=_subtract_overscan(raw))
 
@@ -206,7 +206,7 @@ class FlatMeasureTask(DemoTask):
     ConfigClass: ClassVar[type[FlatMeasureConfig]] = FlatMeasureConfig
     _DefaultName: ClassVar[str] = "cpFlatMeasure"
 
-    def compute(self, _: Surroundings, *, inputExp: Pixels) -> Struct:
+    def compute(self, _: TaskFolders, *, inputExp: Pixels) -> Struct:
         """Return median and scatter."""
         stats = {"median": float(np.median(inputExp)), "scatter": float(np.std(inputExp))}
         return Struct(outputStats=stats)
@@ -242,7 +242,7 @@ class FlatNormTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         inputMDs: list[dict[str, float]],
     ) -> Struct:
@@ -282,7 +282,7 @@ class FlatCombineTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         inputExps: list[Pixels],
         inputScales: dict[str, float],

@@ -13,7 +13,7 @@ from lsst.pipe.base import NoWorkFound, PipelineTaskConnections, Struct
 from lsst.pipe.base.connectionTypes import Input, Output
 
 from merian_campaign.demo.algorithms import Pixels, detect, paste
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings, patch_box
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders, patch_box
 from merian_campaign.demo.tasks.recalibration import mean_correction
 
 __all__ = ["AssembleCoaddTask", "DetectCoaddSourcesTask", "MakeWarpTask"]
@@ -85,7 +85,7 @@ class MakeWarpTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         calExpList: list[Pixels],
         visitSummary: Table,
@@ -141,7 +141,7 @@ class AssembleCoaddTask(DemoTask):
     ConfigClass: ClassVar[type[AssembleCoaddConfig]] = AssembleCoaddConfig
     _DefaultName: ClassVar[str] = "assembleCoadd"
 
-    def compute(self, _: Surroundings, *, inputWarps: list[Pixels]) -> Struct:
+    def compute(self, _: TaskFolders, *, inputWarps: list[Pixels]) -> Struct:
         """Return the mean and the number of visits; the coadd is NaN where there are none."""
         warps = np.stack(inputWarps)
         number = np.isfinite(warps).sum(axis=0)
@@ -183,7 +183,7 @@ class DetectCoaddSourcesTask(DemoTask):
     ConfigClass: ClassVar[type[DetectCoaddSourcesConfig]] = DetectCoaddSourcesConfig
     _DefaultName: ClassVar[str] = "detection"
 
-    def compute(self, surroundings: Surroundings, *, exposure: Pixels, skyMap: dict[str, Any]) -> Struct:
+    def compute(self, surroundings: TaskFolders, *, exposure: Pixels, skyMap: dict[str, Any]) -> Struct:
         """Return the coadd above its background with its sources."""
         box = patch_box(skyMap, surroundings.data_id)
         image = exposure - float(np.nanmedian(exposure))

@@ -13,7 +13,7 @@ from lsst.pipe.base.connectionTypes import Input, Output
 
 from merian_campaign.demo.algorithms import Columns, Pixels, aperture_flux
 from merian_campaign.demo.survey import sky_to_degrees
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings, patch_box, stack_tables
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders, patch_box, stack_tables
 
 __all__ = [
     "ConsolidateObjectTableTask",
@@ -67,7 +67,7 @@ class MergeDetectionsTask(DemoTask):
     ConfigClass: ClassVar[type[MergeDetectionsConfig]] = MergeDetectionsConfig
     _DefaultName: ClassVar[str] = "mergeDetections"
 
-    def compute(self, _: Surroundings, *, catalogs: list[Table]) -> Struct:
+    def compute(self, _: TaskFolders, *, catalogs: list[Table]) -> Struct:
         """Keep a source of a later band if no earlier one lies at its place."""
         kept: list[tuple[float, float]] = []
         for table in catalogs:
@@ -106,7 +106,7 @@ class DeblendTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         mergedDetections: Table,
         coadds: list[Pixels],
@@ -150,7 +150,7 @@ class MeasureTask(DemoTask):
     _DefaultName: ClassVar[str] = "measure"
 
     def compute(
-        self, surroundings: Surroundings, *, inputCatalog: Table, exposure: Pixels, skyMap: dict[str, Any]
+        self, surroundings: TaskFolders, *, inputCatalog: Table, exposure: Pixels, skyMap: dict[str, Any]
     ) -> Struct:
         """Return the sources with their flux."""
         box = patch_box(skyMap, surroundings.data_id)
@@ -184,7 +184,7 @@ class MergeMeasurementsTask(DemoTask):
     ConfigClass: ClassVar[type[MergeMeasurementsConfig]] = MergeMeasurementsConfig
     _DefaultName: ClassVar[str] = "mergeMeasurements"
 
-    def compute(self, surroundings: Surroundings, *, catalogs: list[Table]) -> Struct:
+    def compute(self, surroundings: TaskFolders, *, catalogs: list[Table]) -> Struct:
         """Return the sources with the name of their reference band."""
         bands = np.array([str(data_id["band"]) for data_id in surroundings.inputs["catalogs"]])
         brightest = np.argmax([np.asarray(table["flux"]) for table in catalogs], axis=0)
@@ -248,7 +248,7 @@ class TransformObjectTableTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         reference: Table,
         forced: list[Table],
@@ -304,6 +304,6 @@ class ConsolidateObjectTableTask(DemoTask):
     ConfigClass: ClassVar[type[ConsolidateObjectTableConfig]] = ConsolidateObjectTableConfig
     _DefaultName: ClassVar[str] = "consolidateObjectTable"
 
-    def compute(self, _: Surroundings, *, inputCatalogs: list[Table]) -> Struct:
+    def compute(self, _: TaskFolders, *, inputCatalogs: list[Table]) -> Struct:
         """Return the rows of all patches."""
         return Struct(outputCatalog=stack_tables(inputCatalogs))

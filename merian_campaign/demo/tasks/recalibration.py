@@ -13,7 +13,7 @@ from lsst.pipe.base.connectionTypes import Input, Output
 
 from merian_campaign.demo.algorithms import Pixels, aperture_flux, match
 from merian_campaign.demo.survey import sky_to_degrees
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings, stack_tables
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders, stack_tables
 
 __all__ = ["FinalizeCharacterizationTask", "WriteRecalibratedSourceTableTask", "mean_correction"]
 
@@ -95,7 +95,7 @@ class FinalizeCharacterizationTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         srcs: list[Table],
         calexps: list[Pixels],
@@ -174,7 +174,7 @@ class WriteRecalibratedSourceTableTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         catalog: Table,
         summary: dict[str, float],

@@ -15,7 +15,7 @@ from lsst.pipe.base.connectionTypes import Input, Output, PrerequisiteInput
 from merian_campaign.demo.algorithms import Columns, Pixels, detect, match, noise_of, psf_sigma
 from merian_campaign.demo.sky import REFERENCE_COLUMN
 from merian_campaign.demo.survey import ORIGIN_DEC, ORIGIN_RA, PIXELS_PER_DEGREE, Box, sky_to_degrees
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings, stack_tables
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders, stack_tables
 
 __all__ = ["CalibrateTask", "CharacterizeImageTask", "TransformPreSourceTableTask", "reference_pixels"]
 
@@ -56,7 +56,7 @@ class CharacterizeImageTask(DemoTask):
     ConfigClass: ClassVar[type[CharacterizeImageConfig]] = CharacterizeImageConfig
     _DefaultName: ClassVar[str] = "characterizeImage"
 
-    def compute(self, _: Surroundings, *, exposure: Pixels) -> Struct:
+    def compute(self, _: TaskFolders, *, exposure: Pixels) -> Struct:
         """Return the image above the sky with its sources."""
         level = float(np.median(exposure))
         image = exposure - level
@@ -114,7 +114,7 @@ class CalibrateTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         exposure: Pixels,
         background: dict[str, float],
@@ -148,7 +148,7 @@ class CalibrateTask(DemoTask):
         )
 
 
-def _source_table(surroundings: Surroundings, box: Box, sources: Table) -> Table:
+def _source_table(surroundings: TaskFolders, box: Box, sources: Table) -> Table:
     """Return the sources with IDs that are unique over visits and detectors."""
     data_id = surroundings.data_id
     first = (data_id["visit"] * 100 + data_id["detector"]) * 1000
@@ -211,9 +211,7 @@ class TransformPreSourceTableTask(DemoTask):
     ConfigClass: ClassVar[type[TransformPreSourceTableConfig]] = TransformPreSourceTableConfig
     _DefaultName: ClassVar[str] = "transformPreSourceTable"
 
-    def compute(
-        self, surroundings: Surroundings, *, inputCatalog: Table, summary: dict[str, float]
-    ) -> Struct:
+    def compute(self, surroundings: TaskFolders, *, inputCatalog: Table, summary: dict[str, float]) -> Struct:
         """Return the table."""
         box = surroundings.footprint
         if box is None:

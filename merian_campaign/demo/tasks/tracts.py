@@ -13,7 +13,7 @@ from lsst.pipe.base.connectionTypes import Input, Output, PrerequisiteInput
 
 from merian_campaign.demo.algorithms import Columns, match
 from merian_campaign.demo.survey import sky_to_degrees
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders
 from merian_campaign.demo.tasks.single_frame import reference_pixels
 
 __all__ = ["IsolatedStarAssociationTask", "JointcalTask"]
@@ -63,7 +63,7 @@ class IsolatedStarAssociationTask(DemoTask):
     _DefaultName: ClassVar[str] = "isolatedStarAssociation"
 
     def compute(
-        self, surroundings: Surroundings, *, source_table_visit: list[Table], skymap: dict[str, Any]
+        self, surroundings: TaskFolders, *, source_table_visit: list[Table], skymap: dict[str, Any]
     ) -> Struct:
         """Take the positions of the visits in turn as stars, unless one is known there already."""
         x0, y0, x1, y1 = skymap["tracts"][str(surroundings.data_id["tract"])]["outer"]
@@ -140,7 +140,7 @@ class JointcalTask(DemoTask):
 
     def compute(
         self,
-        surroundings: Surroundings,
+        surroundings: TaskFolders,
         *,
         inputSourceTableVisit: list[Table],
         inputVisitSummary: list[Table],

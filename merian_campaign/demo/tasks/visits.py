@@ -11,7 +11,7 @@ from astropy.table import Table
 from lsst.pipe.base import PipelineTaskConnections, Struct
 from lsst.pipe.base.connectionTypes import Input, Output
 
-from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, Surroundings, stack_tables
+from merian_campaign.demo.tasks.base import DemoConfig, DemoTask, TaskFolders, stack_tables
 
 __all__ = [
     "ConsolidatePreSourceTableTask",
@@ -50,7 +50,7 @@ class ConsolidateVisitSummaryTask(DemoTask):
     ConfigClass: ClassVar[type[ConsolidateVisitSummaryConfig]] = ConsolidateVisitSummaryConfig
     _DefaultName: ClassVar[str] = "consolidateVisitSummary"
 
-    def compute(self, surroundings: Surroundings, *, calexpSummary: list[dict[str, Any]]) -> Struct:
+    def compute(self, surroundings: TaskFolders, *, calexpSummary: list[dict[str, Any]]) -> Struct:
         """Return one row a detector."""
         data_ids = surroundings.inputs["calexpSummary"]
         rows = [
@@ -88,7 +88,7 @@ class ConsolidatePreSourceTableTask(DemoTask):
     ConfigClass: ClassVar[type[DemoConfig]] = ConsolidatePreSourceTableConfig
     _DefaultName: ClassVar[str] = "consolidatePreSourceTable"
 
-    def compute(self, _: Surroundings, *, inputCatalogs: list[Table]) -> Struct:
+    def compute(self, _: TaskFolders, *, inputCatalogs: list[Table]) -> Struct:
         """Return the rows of all detectors."""
         return Struct(outputCatalog=stack_tables(inputCatalogs))
 
@@ -150,7 +150,7 @@ class MakeCcdVisitTableTask(DemoTask):
     ConfigClass: ClassVar[type[MakeCcdVisitTableConfig]] = MakeCcdVisitTableConfig
     _DefaultName: ClassVar[str] = "makeCcdVisitTable"
 
-    def compute(self, _: Surroundings, *, visitSummaries: list[Table]) -> Struct:
+    def compute(self, _: TaskFolders, *, visitSummaries: list[Table]) -> Struct:
         """Return the rows of all visits."""
         return Struct(outputCatalog=stack_tables(visitSummaries))
 
@@ -180,7 +180,7 @@ class MakeVisitTableTask(DemoTask):
     ConfigClass: ClassVar[type[MakeVisitTableConfig]] = MakeVisitTableConfig
     _DefaultName: ClassVar[str] = "makeVisitTable"
 
-    def compute(self, _: Surroundings, *, visitSummaries: list[Table]) -> Struct:
+    def compute(self, _: TaskFolders, *, visitSummaries: list[Table]) -> Struct:
         """Return one row a visit."""
         rows = [
             {

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from merian_campaign.domain.preflight.asking import Look, Made, Promise, calibration_types, searched
 from merian_campaign.domain.preflight.facts import (
     Certified,
     CollectionFacts,
@@ -17,6 +16,7 @@ from merian_campaign.domain.preflight.facts import (
     Selected,
 )
 from merian_campaign.domain.preflight.inputs import few
+from merian_campaign.domain.preflight.queries import Made, Promise, StepQuery, calibration_types, searched
 from merian_campaign.domain.spec.base import as_ranges
 
 _NO_TIME = 9_000_000_000_000_000_000
@@ -24,7 +24,7 @@ _SECOND = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lack:
+class CalibrationGap:
     """What of a step's exposures a calibration does not cover.
 
     Parameters
@@ -46,7 +46,7 @@ class Lack:
 
 
 def calibration_findings(
-    look: Look,
+    look: StepQuery,
     pipeline: PipelineFacts,
     *,
     selected: Selected,
@@ -87,7 +87,7 @@ def _is_elsewhere(
 
 
 def _of_type(
-    look: Look,
+    look: StepQuery,
     dataset_type: str,
     *,
     selected: Selected,
@@ -149,7 +149,7 @@ class _Table:
 
     def check(
         self, exposures: Iterable[Exposure], detectors: tuple[int, ...]
-    ) -> tuple[Lack | None, Lack | None]:
+    ) -> tuple[CalibrationGap | None, CalibrationGap | None]:
         """Return what has no calibration, and what has more than one."""
         missing: list[tuple[Exposure, int | None]] = []
         several: list[tuple[Exposure, int | None]] = []
@@ -172,11 +172,13 @@ class _Table:
                 number += 1
         return number
 
-    def _lack(self, pairs: list[tuple[Exposure, int | None]], wanted: tuple[int | None, ...]) -> Lack | None:
+    def _lack(
+        self, pairs: list[tuple[Exposure, int | None]], wanted: tuple[int | None, ...]
+    ) -> CalibrationGap | None:
         if not pairs:
             return None
         detectors = {detector for _, detector in pairs if detector is not None}
-        return Lack(
+        return CalibrationGap(
             exposures=frozenset(exposure.id for exposure, _ in pairs),
             nights=frozenset(exposure.day_obs for exposure, _ in pairs),
             detectors=frozenset(detectors) if len(detectors) < len(wanted) else frozenset(),
@@ -186,7 +188,7 @@ class _Table:
         )
 
 
-def _described(lack: Lack, selected: Selected) -> str:
+def _described(lack: CalibrationGap, selected: Selected) -> str:
     number = len(lack.exposures)
     words = f"{number} of {len(selected.exposures)} exposures"
     if lack.filters:
@@ -196,7 +198,7 @@ def _described(lack: Lack, selected: Selected) -> str:
     return f"{words} (night{'s' if len(lack.nights) > 1 else ''} {few(as_ranges(lack.nights))})"
 
 
-def _ranges(there: list[Certified], lack: Lack) -> str:
+def _ranges(there: list[Certified], lack: CalibrationGap) -> str:
     """Return in words which validity ranges there are, of these filters if any."""
     own = [entry for entry in there if entry.physical_filter in lack.filters] if lack.filters else there
     spans = sorted({(entry.begin, entry.end) for entry in own})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
-from merian_campaign.domain.preflight.asking import Look, Made, holds, searched
 from merian_campaign.domain.preflight.facts import (
     CollectionFacts,
     Exposure,
@@ -15,6 +14,7 @@ from merian_campaign.domain.preflight.facts import (
     RepositoryFacts,
     Selected,
 )
+from merian_campaign.domain.preflight.queries import Made, StepQuery, holds, searched
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.base import as_ranges
 
@@ -71,7 +71,7 @@ def pipeline_findings(step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
 
 
 def collection_findings(
-    look: Look, *, collections: Mapping[str, CollectionFacts], made: Made | None = None
+    look: StepQuery, *, collections: Mapping[str, CollectionFacts], made: Made | None = None
 ) -> list[Finding]:
     """Return input collections that are not there and that nobody makes."""
     found = []
@@ -93,7 +93,7 @@ def collection_findings(
 
 
 def dataset_findings(
-    look: Look,
+    look: StepQuery,
     pipeline: PipelineFacts,
     *,
     collections: Mapping[str, CollectionFacts],
@@ -131,7 +131,7 @@ def dataset_findings(
     return found
 
 
-def of_group(look: Look, exposure: Exposure, values: tuple[int, ...]) -> bool:
+def of_group(look: StepQuery, exposure: Exposure, values: tuple[int, ...]) -> bool:
     """Say whether an exposure belongs to a group."""
     match look.by:
         case "day_obs":
@@ -144,14 +144,14 @@ def of_group(look: Look, exposure: Exposure, values: tuple[int, ...]) -> bool:
             return True
 
 
-def _place(look: Look, keys: list[str], groups: Groups) -> tuple[str, str]:
+def _place(look: StepQuery, keys: list[str], groups: Groups) -> tuple[str, str]:
     """Return where a finding of some groups belongs, and in words which they are if not one or all."""
     if len(groups) == 1 or len(keys) == 1:
         return (look.place if "/" in look.place else f"{look.place}/{keys[0]}"), ""
     return look.place, f"{len(keys)} of {len(groups)} groups: "
 
 
-def _which(look: Look, keys: list[str], groups: Groups) -> str:
+def _which(look: StepQuery, keys: list[str], groups: Groups) -> str:
     if len(keys) < 2:  # noqa: PLR2004 - its name is in the place
         return ""
     if look.by in {"day_obs", "tract"}:
@@ -160,7 +160,7 @@ def _which(look: Look, keys: list[str], groups: Groups) -> str:
 
 
 def selection_findings(
-    look: Look, step: BpsStep, *, groups: Groups, selected: Selected, made: Made | None = None
+    look: StepQuery, step: BpsStep, *, groups: Groups, selected: Selected, made: Made | None = None
 ) -> list[Finding]:
     """Return groups of a step over exposures or visits for which its query selects no exposure."""
     if selected.problem:
@@ -199,7 +199,7 @@ def selection_findings(
     ]
 
 
-def _unknown_ids(look: Look, groups: Groups, known: set[int], empty: list[str]) -> list[Finding]:
+def _unknown_ids(look: StepQuery, groups: Groups, known: set[int], empty: list[str]) -> list[Finding]:
     if look.by not in {"exposure", "visit"}:
         return []
     found = []
@@ -220,7 +220,7 @@ def _unknown_ids(look: Look, groups: Groups, known: set[int], empty: list[str]) 
 
 
 def presence_findings(
-    look: Look,
+    look: StepQuery,
     step: BpsStep,
     *,
     groups: Groups,
@@ -274,7 +274,12 @@ def presence_findings(
 
 
 def tract_findings(
-    look: Look, *, groups: Groups, skymap: str | None, tracts: frozenset[int] | None, made: Made | None = None
+    look: StepQuery,
+    *,
+    groups: Groups,
+    skymap: str | None,
+    tracts: frozenset[int] | None,
+    made: Made | None = None,
 ) -> list[Finding]:
     """Return tracts that the sky map does not have."""
     if look.by != "tract":

@@ -11,8 +11,8 @@ from pydantic_core import InitErrorDetails
 
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
+from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
-from merian_campaign.domain.spec.selecting import Select
 from merian_campaign.domain.spec.words import (
     Collection,
     Label,

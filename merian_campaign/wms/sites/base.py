@@ -17,13 +17,13 @@ from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
-from merian_campaign.domain.journal import Verdict
-from merian_campaign.wms import launch as launch_program
-from merian_campaign.wms.blocked import RESOLVER
-from merian_campaign.wms.casualty import BlockView
-from merian_campaign.wms.outcome import JobFailedError, WorkerGoneError
-from merian_campaign.wms.process import Identity
-from merian_campaign.wms.settings import NodeSettings
+from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.wms import warm_program as launch_program
+from merian_campaign.wms.job_outcome import JobFailedError, WorkerGoneError
+from merian_campaign.wms.lost_jobs import BlockView
+from merian_campaign.wms.node_settings import NodeSettings
+from merian_campaign.wms.parent_errors import RESOLVER
+from merian_campaign.wms.process import ProcessKey
 
 if TYPE_CHECKING:
     from lsst.ctrl.bps import BpsConfig
@@ -40,7 +40,7 @@ LOST_WORKER = (ManagerLost, WorkerLost, WorkerGoneError)
 """Errors that say nothing about the job itself."""
 
 _FINAL = 2.0  # more than the one unit of retries that Parsl is given
-_NEVER_AGAIN = frozenset({Verdict.OUT_OF_MEMORY, Verdict.WALLTIME, Verdict.CANCELLED})
+_NEVER_AGAIN = frozenset({JobVerdict.OUT_OF_MEMORY, JobVerdict.WALLTIME, JobVerdict.CANCELLED})
 
 
 def retry_cost(error: BaseException, *, retries: int, lost_retries: int) -> float:
@@ -115,7 +115,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         result: T | None = get_bps_config_value(self.site, key, kind)
         return result
 
-    def node_settings(self, *, submit: Path, driver: Identity, socket: str) -> NodeSettings:
+    def node_settings(self, *, submit: Path, driver: ProcessKey, socket: str) -> NodeSettings:
         """Return what a supervisor of this site is told.
 
         Parameters

@@ -11,7 +11,7 @@ from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 from parsl.jobs.error_handlers import windowed_error_handler
 from parsl.providers import LocalProvider
 
-from merian_campaign.wms import launch as launcher
+from merian_campaign.wms import warm_program as launcher
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
 
 __all__ = ["Local"]

@@ -20,13 +20,13 @@ from parsl.providers.cluster_provider import ClusterProvider
 
 from merian_campaign.domain.blocks import BlockEvent, BlockLine
 from merian_campaign.domain.sbatch import directive
-from merian_campaign.domain.slurm import SlurmJob
-from merian_campaign.domain.slurm_states import FORGOTTEN, Fate, Stage, meaning_of
+from merian_campaign.domain.slurm_jobs import SlurmJob
+from merian_campaign.domain.slurm_states import FORGOTTEN, JobEnd, Stage, meaning_of
 from merian_campaign.host.atomic_files import write_atomically
-from merian_campaign.wms.blocks import BlockBook
-from merian_campaign.wms.slurm import (
-    BusyError,
+from merian_campaign.wms.block_records import BlockRecords
+from merian_campaign.wms.slurm_blocks import (
     RefusedBySlurmError,
+    SlurmBusyError,
     UnreachableError,
     accounting,
     client,
@@ -47,13 +47,13 @@ _STAGES: Mapping[Stage, JobState] = {
     # Its processes are being ended; a successor may be asked for.
     Stage.ENDING: JobState.COMPLETED,
 }
-_FATES: Mapping[Fate, JobState] = {
-    Fate.COMPLETED: JobState.COMPLETED,
+_FATES: Mapping[JobEnd, JobState] = {
+    JobEnd.COMPLETED: JobState.COMPLETED,
     # Slurm does not hold it, and nobody told how it ended.
-    Fate.UNKNOWN: JobState.COMPLETED,
-    Fate.CANCELLED: JobState.CANCELLED,
+    JobEnd.UNKNOWN: JobState.COMPLETED,
+    JobEnd.CANCELLED: JobState.CANCELLED,
     # None of these says anything against the next block.
-    **dict.fromkeys((Fate.WALLTIME, Fate.PREEMPTED), JobState.TIMEOUT),
+    **dict.fromkeys((JobEnd.WALLTIME, JobEnd.PREEMPTED), JobState.TIMEOUT),
 }
 
 
@@ -120,7 +120,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
     def __init__(
         self,
         *,
-        book: BlockBook,
+        book: BlockRecords,
         request: BlockRequest,
         scaling: Scaling,
         cmd_timeout: int,
@@ -172,7 +172,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
         """
         with self._lock:
             if time.monotonic() < self._not_before:
-                raise BusyError("waiting before the next sbatch")
+                raise SlurmBusyError("waiting before the next sbatch")
             self.refusal = ""
             self._settle_doubt()
             script = self._write(command, tasks_per_node, job_name)
@@ -198,7 +198,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
             self._note(BlockEvent.REFUSED, text=str(error))
             _LOG.error("Slurm refuses the block: %s", error)
             raise
-        except BusyError as error:
+        except SlurmBusyError as error:
             self._in_doubt = False
             self._defer(error)
             raise

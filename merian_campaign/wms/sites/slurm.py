@@ -20,15 +20,15 @@ from psutil import net_if_addrs
 from merian_campaign.domain.blocks import block_name
 from merian_campaign.domain.cluster import slurm_seconds
 from merian_campaign.domain.sbatch import directive
-from merian_campaign.domain.stack import FILE_VARIABLE
-from merian_campaign.wms.blocks import BlockBook
-from merian_campaign.wms.casualty import BlockView
+from merian_campaign.domain.stack_setup import FILE_VARIABLE
+from merian_campaign.wms.block_records import BlockRecords
 from merian_campaign.wms.lease import LEASE_NAME
-from merian_campaign.wms.reaping import DRIVER_MARK, SUBMISSION_MARK
+from merian_campaign.wms.lost_jobs import BlockView
+from merian_campaign.wms.process_cleanup import DRIVER_MARK, SUBMISSION_MARK
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
+from merian_campaign.wms.sites.block_error_handler import blocks_in_trouble
 from merian_campaign.wms.sites.executor import CampaignExecutor
 from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
-from merian_campaign.wms.sites.trouble import blocks_in_trouble
 
 __all__ = ["Slurm", "StepLauncher", "drain_after", "seconds_of"]
 
@@ -222,7 +222,7 @@ class Slurm(CampaignSite):
         )
         name = block_name(get_workflow_name(self.config), str(self._submit_path()))
         return CampaignSlurmProvider(
-            book=BlockBook(self._submit_path(), name=name),
+            book=BlockRecords(self._submit_path(), name=name),
             request=request,
             scaling=scaling,
             cmd_timeout=self.value("cmd_timeout", int, 60),

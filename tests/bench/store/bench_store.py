@@ -28,10 +28,10 @@ from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.snapshot import Remedy, Selection
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import embedded, merging, migrate, queries, schema, staging
+from merian_campaign.store import embedded, merge_quanta, migrate, queries, schema, stage_quanta
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.database import raw
-from merian_campaign.store.read import board, campaign_id
+from merian_campaign.store.reader import board, campaign_id
 from merian_campaign.store.store import PostgresStore
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -122,7 +122,7 @@ class Bench:
         self.unit = unit
         self._tract = 0
         with closing(open_connection(store.url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(staging._TEMPORARY_TABLES)
+            cursor.execute(stage_quanta._TEMPORARY_TABLES)
             cursor.execute("CREATE UNLOGGED TABLE limit_a AS TABLE stage_quantum")
 
     def submission(self) -> tuple[int, int, list[Quantum]]:
@@ -151,17 +151,17 @@ class Bench:
 
     def limit_a(self, found: list[Quantum]) -> None:
         with self.store._transaction() as connection, raw(connection).cursor() as cursor:
-            lines = [staging._quantum_line(one) for one in found]
-            cursor.copy_expert("COPY limit_a FROM STDIN", staging._file(lines))
+            lines = [stage_quanta._quantum_line(one) for one in found]
+            cursor.copy_expert("COPY limit_a FROM STDIN", stage_quanta._file(lines))
 
     def bare_upsert(self, group_id: int, submission_id: int, found: list[Quantum]) -> None:
         """Quanta and attempts in, without counting anything."""
         values = {"group_id": group_id, "submission_id": submission_id, "correcting": True, "now": NOW}
         with self.store._transaction() as connection:
-            staging.stage(raw(connection), found)
+            stage_quanta.stage(raw(connection), found)
             with raw(connection).cursor() as cursor:
-                cursor.execute(merging.MERGE_QUANTA, values)
-                cursor.execute(merging.MERGE_ATTEMPTS, values)
+                cursor.execute(merge_quanta.MERGE_QUANTA, values)
+                cursor.execute(merge_quanta.MERGE_ATTEMPTS, values)
 
     def core_executemany(self, rows: list[dict[str, Any]]) -> None:
         table = schema.quantum
@@ -189,7 +189,7 @@ class Bench:
 
 def rows_of(group_id: int, submission_id: int, found: list[Quantum]) -> list[dict[str, Any]]:
     """The current state of quanta as rows, for the ways that have nothing of their own to make them."""
-    names = [*staging.ATTEMPT_COLUMNS]
+    names = [*stage_quanta.ATTEMPT_COLUMNS]
     return [
         {
             "group_id": group_id,

@@ -102,12 +102,12 @@ def drive(folder: Path, *, stock: bool, graph: dict[str, list[str]]) -> None:
 
 def measure_ours(folder: Path, graph: dict[str, list[str]]) -> Cost:
     """Submit a graph through our service; stop it when every job is with Parsl."""
-    from merian_campaign.domain.journal import Event  # noqa: PLC0415 - needs the path above
-    from merian_campaign.wms.journal import Journal  # noqa: PLC0415
+    from merian_campaign.domain.journal import JournalEvent  # noqa: PLC0415 - needs the path above
+    from merian_campaign.wms.journal_writer import Journal  # noqa: PLC0415
 
     journal = Journal(folder / "submit" / "journal.jsonl")
     with _driver(folder, graph, stock=False) as driver:
-        while len(launched := [r for r in journal.read() if r.event == Event.LAUNCHED]) < len(graph):
+        while len(launched := [r for r in journal.read() if r.event == JournalEvent.LAUNCHED]) < len(graph):
             if driver.poll() is not None:
                 raise SystemExit(f"the driver ended with {driver.returncode}")
             time.sleep(1)  # between two looks; the figures come from the journal's own times

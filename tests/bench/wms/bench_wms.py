@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT)]
 
 import wms_support as support  # noqa: E402 - needs the path above
 
-from merian_campaign.domain.journal import Event, Verdict  # noqa: E402
+from merian_campaign.domain.journal import JobVerdict, JournalEvent  # noqa: E402
 
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
 OUT = ROOT / "build" / "bench.json"
@@ -76,12 +76,12 @@ def run_pair(folder: Path, *, repo: Path, tag: str, **choices: Any) -> dict[str,
 
 def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dict[str, float]:
     """Return CPU milliseconds per quantum by part, from our journal."""
-    from merian_campaign.wms.journal import Journal  # noqa: PLC0415
+    from merian_campaign.wms.journal_writer import Journal  # noqa: PLC0415
 
     ended = [
         r
         for r in Journal(submission_folder / "journal.jsonl").read()
-        if r.event == Event.ENDED and r.verdict == Verdict.OK
+        if r.event == JournalEvent.ENDED and r.verdict == JobVerdict.OK
     ]
     parts: dict[str, list[float]] = {}
     for record in ended:
@@ -95,7 +95,7 @@ def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dic
     total = mean["total"]
     reader, butler, task = mean["reader"], mean["butler"], mean["task"]
     return {
-        "Parsl, supervisor, zygote": whole - child,
+        "Parsl, supervisor, forkserver": whole - child,
         "fork and page copies": child - total - mean["exit"],
         "reader": reader,
         "butler": butler,

@@ -1,1 +1,1 @@
-"""One module a schema version; `merian_campaign.store.version` lists them in order."""
+"""One module a schema version; `merian_campaign.store.schema_version` lists them in order."""

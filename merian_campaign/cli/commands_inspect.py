@@ -1,0 +1,163 @@
+"""Commands that only look: status, failures, blocks, show, log, list."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated
+
+import typer
+
+from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
+from merian_campaign.cli.output import console, note, say, say_fields, show, show_json
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.records import FailureRow
+from merian_campaign.domain.shell import shown
+from merian_campaign.domain.text import one_line
+from merian_campaign.files.log_reader import read_log
+
+_LONGEST_LOG = 16 << 20
+"""Bytes of a log that are shown: its end."""
+
+
+def list_campaigns(as_json: AsJson = False) -> None:
+    """List the campaigns in the tracking database."""
+    campaigns = CommandContext().store.campaigns()
+    if as_json:
+        names = ("name", "state", "revision", "file")
+        show_json([{name: getattr(campaign, name) for name in names} for campaign in campaigns])
+        return
+    for campaign in campaigns:
+        say_fields(campaign.name, campaign.state, f"revision {campaign.revision}", campaign.file)
+
+
+def status(name: Name, step: StepOption = None, tract: TractOption = None, as_json: AsJson = False) -> None:
+    """Show how a campaign stands: steps, tracts, quanta, and what needs a person."""
+    from merian_campaign.reports.status import Status, status_json, status_view
+
+    context = CommandContext()
+    found = Status(
+        campaign=name, campaign_state=context.reader.campaign_state(name), rows=context.reader.board(name)
+    )
+    if step is not None and step not in {row.step for row in found.rows}:
+        steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
+        raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
+    found = found.selected(step=step, tract=tract)
+    if tract is not None and not found.rows:
+        raise BadInputError(f"campaign {name!r} has no group for tract {tract}")
+    if as_json:
+        show_json(status_json(found))
+    else:
+        show(status_view(found, width=console().width))
+
+
+def failures(
+    name: Name,
+    step: StepOption = None,
+    tract: TractOption = None,
+    recovered: Annotated[
+        bool, typer.Option("--recovered", help="Also quanta that succeeded after failing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List quanta that have not succeeded, with verdicts; `log NAME ID` shows the log of one."""
+    from merian_campaign.reports.failures import failures_json, failures_view
+
+    rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=recovered)
+    if as_json:
+        show_json(failures_json(name, rows))
+    elif rows:
+        show(failures_view(rows))
+    else:
+        note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
+
+
+def blocks(
+    name: Name,
+    step: StepOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a campaign's Slurm jobs: how each ended, and how long it waited, ran, and ran without work."""
+    from merian_campaign.reports.blocks import blocks_json, blocks_view
+
+    context = CommandContext()
+    rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
+    if as_json:
+        show_json(blocks_json(name, rows, now=context.clock()))
+    elif rows:
+        show(blocks_view(rows, now=context.clock()))
+    else:
+        note("nothing of it has run in Slurm")
+
+
+def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
+    """Show one group: its submissions, where their files lie, attempts and events."""
+    from merian_campaign.domain.applied_spec import applied_spec
+    from merian_campaign.domain.plan import reasons
+    from merian_campaign.reports.group_detail import group_json, group_view
+    from merian_campaign.services.control import find_campaign, find_group
+
+    store = CommandContext().store
+    campaign = find_campaign(store, name)
+    snapshot = store.snapshot(name)
+    found = find_group(snapshot, group)
+    why = reasons(applied_spec(campaign), snapshot).get(found.id)
+    found = found if why is None else replace(found, reason=why)
+    attempts = store.attempts(group_id=found.id)
+    events = store.events(name, group_id=found.id)
+    if as_json:
+        show_json(group_json(found, attempts, events))
+    else:
+        show(group_view(found, attempts, events))
+
+
+def log(
+    name: Name,
+    quantum: Annotated[
+        int | None,
+        typer.Argument(help="Id from `failures`; without it: the only failed one.", show_default=False),
+    ] = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    path: Annotated[bool, typer.Option("--path", help="Print only where the log lies.")] = False,
+) -> None:
+    """Print the log of a quantum's last attempt."""
+    rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=True)
+    if quantum is None:
+        chosen = [row for row in rows if row.state == "failed"]
+    else:
+        chosen = [row for row in rows if row.quantum_id == quantum]
+    if len(chosen) != 1:
+        which = "no failed quantum" if not chosen else f"{len(chosen)} failed quanta"
+        what = f"no quantum {quantum} that failed" if quantum is not None else which
+        raise BadInputError(
+            f"campaign {name!r} has {what}; take an id from `{shown(('merian-campaign', 'failures', name))}`"
+        )
+    file = chosen[0].log_path
+    if not file:
+        raise BadInputError(_no_log(chosen[0]))
+    if path:
+        say(file)
+        return
+    try:
+        text, left_out = read_log(file, size=_LONGEST_LOG)
+    except FileNotFoundError:
+        raise BadInputError(f"{_no_log(chosen[0])}: {file} is not there") from None
+    note(one_line(file, limit=4000))
+    if left_out:
+        note(f"its first {left_out} bytes are left out; --path says where it lies")
+    say(text)
+
+
+def _no_log(row: FailureRow) -> str:
+    return f"quantum {row.quantum_id} left no log ({one_line(row.evidence) or 'it did not run'})"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("list")(list_campaigns)
+    app.command()(status)
+    app.command()(failures)
+    app.command()(blocks)
+    app.command("show")(show_group)
+    app.command()(log)

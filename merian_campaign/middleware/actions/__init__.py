@@ -1,0 +1,1 @@
+"""Butler actions: one runner each, seen in the repository before it is repeated."""

@@ -1,0 +1,81 @@
+"""Butler actions: what a person would type, done once and seen in the repository before it is repeated."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from merian_campaign.domain.shell import shown
+from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.host.modes import group_umask, is_shared
+from merian_campaign.middleware.actions import collections, data, repository
+from merian_campaign.middleware.actions.runner import ActionError, ActionRunner, CommandError
+
+__all__ = ["ActionError", "perform", "share_with_group"]
+
+_RUNNERS: Mapping[str, type[ActionRunner[Any]]] = {
+    "certify-calibrations": collections.CertifyCalibrationsRunner,
+    "check-filters": repository.CheckFiltersRunner,
+    "collection-chain": collections.CollectionChainRunner,
+    "command": data.CommandRunner,
+    "create": repository.CreateRunner,
+    "define-visits": data.DefineVisitsRunner,
+    "ingest-raws": data.IngestRawsRunner,
+    "reference-catalogue": data.ReferenceCatalogueRunner,
+    "register-instrument": repository.RegisterInstrumentRunner,
+    "register-skymap": repository.RegisterSkymapRunner,
+    "transfer-datasets": data.TransferDatasetsRunner,
+    "write-curated-calibrations": repository.CuratedCalibrationsRunner,
+}
+
+
+def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Do an action unless it is done.
+
+    Parameters
+    ----------
+    name : `str`
+        Name of the action.
+    repository : `str`
+        Butler repository.
+    arguments : `~collections.abc.Mapping`
+        As in the campaign file.
+
+    Returns
+    -------
+    answer : `dict`
+        ``command`` as a person would type it, with what came of it behind a ``#``; ``changed``; ``found``
+        in words.
+
+    Raises
+    ------
+    ActionError
+        Raised if it cannot be done, with the reason and what to do.
+    """
+    given = ACTIONS[name].model_validate(dict(arguments))
+    runner = _RUNNERS[name](repository=repository, given=given)
+    command = " && ".join(shown(words) for words in given.commands(repository=repository))
+    runner.check()
+    found = runner.seen()
+    if found is not None:
+        return {"command": command, "changed": False, "found": found}
+    try:
+        runner.run()
+    except CommandError as error:
+        text = f"{error.command}: {runner.advice(error)}"
+        raise ActionError(text, needs_person=error.needs_person) from error
+    words = runner.after()
+    return {"command": f"{command}  # {words}", "changed": True, "found": words}
+
+
+def share_with_group(repository: str) -> None:
+    """Set this process's umask to what the repository's folder asks for: its group may write, or not.
+
+    Parameters
+    ----------
+    repository : `str`
+        Butler repository: its folder, or its configuration file there.
+    """
+    if is_shared(repository):
+        os.umask(group_umask())

@@ -1,0 +1,110 @@
+"""The preflight of one group, in the process of its driver that has lsst loaded, before its graph is built.
+
+An error that a person must mend ends the submission. That something could not be looked at never does:
+building the graph will show what is the matter, and is tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from pathlib import Path
+from typing import NoReturn
+
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.preflight.facts import Finding
+from merian_campaign.domain.preflight.group_check import GroupCheck, group_findings, refusal
+from merian_campaign.host.atomic_files import write_json
+from merian_campaign.host.regular_files import read_json_object
+
+
+def check(paths: SubmissionPaths) -> str:
+    """Look at what a submission reads and writes; tell it in its log and in ``findings.json``.
+
+    Parameters
+    ----------
+    paths : `SubmissionPaths`
+        The submission's files.
+
+    Returns
+    -------
+    why : `str`
+        The first error with what to do; empty when the graph may be built.
+    """
+    content = read_json_object(Path(paths.preflight))
+    if content is None:
+        return ""
+    try:
+        found = _look(GroupCheck.from_json(content))
+    except Exception as error:  # noqa: BLE001 - see the module
+        traceback.print_exc()
+        found = (
+            Finding(place="preflight", message=f"it failed: {type(error).__name__}: {error}", fatal=False),
+        )
+    for finding in found:
+        sys.stderr.write(f"preflight: {'error' if finding.fatal else 'note'}: {finding.text}\n")
+    sys.stderr.flush()
+    why = refusal(found)
+    told = [{"place": each.place, "fatal": each.fatal, "text": each.text} for each in found]
+    write_json(Path(paths.findings), {"version": 1, "refused": why, "findings": told})
+    return why
+
+
+def _look(asked: GroupCheck) -> tuple[Finding, ...]:
+    from merian_campaign.middleware.butler_queries import ButlerQueries  # noqa: PLC0415 - used with lsst only
+
+    look = asked.look
+    with ButlerQueries.of(asked.repository) as inquiry:
+        pipeline = inquiry.pipeline(look)
+        repository = inquiry.facts(
+            [look],
+            pipelines={look.place: pipeline},
+            instrument=asked.instrument,
+            skymap=asked.skymap,
+            made=None,
+            names=(*look.inputs, *asked.chains, asked.run),
+        )
+    if repository.problem or not repository.there:
+        words = repository.problem or f"{asked.repository} is not there"
+        return (Finding(place="butler", message=words, fatal=False),)
+    return group_findings(asked, pipeline=pipeline, repository=repository)
+
+
+def check_apart(paths: SubmissionPaths) -> str:
+    """Do `check` in a forked child: what it imports and opens does not stay in this process."""
+    if not Path(paths.preflight).exists():
+        return ""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with warnings.catch_warnings():
+        # Threads that Python warns of are those of numerical libraries, which sleep.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
+    if pid == 0:
+        _become_check(paths)
+    os.waitpid(pid, 0)
+    return refusal_in(paths)
+
+
+def _become_check(paths: SubmissionPaths) -> NoReturn:
+    from merian_campaign.middleware import processes  # noqa: PLC0415
+
+    code = 70
+    try:
+        processes.die_with_parent()
+        check(paths)
+        code = 0
+    except BaseException:  # noqa: BLE001 - nothing may go back into the parent's code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def refusal_in(paths: SubmissionPaths) -> str:
+    """Return why a submission's preflight refused it; empty when it did not."""
+    content = read_json_object(Path(paths.findings))
+    return "" if content is None else str(content.get("refused", ""))

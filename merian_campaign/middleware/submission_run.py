@@ -1,0 +1,222 @@
+"""What a driver does for one submission: run it, collect what it left, and clean up after dead drivers.
+
+Every method may be repeated: a driver that takes over from a dead one goes through the same calls.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from merian_campaign.domain.journal import JournalEvent, parse_lines
+from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.runs import RunEnd, RunResult, from_json
+from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
+from merian_campaign.host.ownership import require_submission
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
+from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
+from merian_campaign.middleware.submit_in_process import Target
+from merian_campaign.wms import version_lookup
+
+
+class SubmissionRun:
+    """The work of one submission under one driver.
+
+    Parameters
+    ----------
+    directory : `str`
+        The submission's directory.
+    epoch : `int`
+        The driver's epoch.
+    target : `Target`
+        Where its outputs belong.
+    warm : `bool`
+        Whether our WMS service runs it, stages included.
+    environ : `~collections.abc.Mapping`
+        The driver's environment.
+    trusted : `~collections.abc.Sequence` [`str`], optional
+        Groups whose members may write the submission.
+    """
+
+    def __init__(
+        self,
+        *,
+        directory: str,
+        epoch: int,
+        target: Target,
+        warm: bool,
+        environ: Mapping[str, str],
+        trusted: Sequence[str] = (),
+    ) -> None:
+        self.paths = SubmissionPaths(directory=directory)
+        self._trusted = tuple(trusted)
+        self._epoch = epoch
+        self._target = target
+        self._warm = warm
+        self._environ = bps_run.environment(environ, marker=f"{directory}#run{epoch}")
+        helper_environ = bps_run.environment(environ, marker=f"{directory}#helper{epoch}")
+        self._helper = ButlerHelper(environ=helper_environ, log=self.paths.driver_log)
+        # The driver was started under the epoch before its claim.
+        self._own = frozenset({f"driver{epoch - 1}", f"helper{epoch}"})
+        self._predicting = False
+
+    def reap(self) -> int:
+        """End all processes of the submission on this host but this driver's own two."""
+        return processes.reap(self.paths.directory, keep=self._own)
+
+    def stop_all(self) -> None:
+        """End every process of this submission on this host, but this one."""
+        processes.reap(self.paths.directory)
+
+    def was_started(self) -> bool:
+        """Say whether an earlier driver had begun the work."""
+        return Path(self.paths.started).exists()
+
+    def ended(self) -> bool:
+        """Say whether a driver has written how it ended: then all is done.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written what lies in the submission.
+        """
+        require_submission(self.paths.directory, trusted=self._trusted)
+        return read_outcome(self.paths.directory) is not None
+
+    def mark_started(self) -> None:
+        """Note that the work begins."""
+        write_atomically(Path(self.paths.started), f"{self._epoch}\n")
+
+    def run(self, *, go_on: Callable[[], bool]) -> RunResult:
+        """Run the submission to its end; the predicted quanta are written down once the graph is there."""
+        why = "" if self._warm else self._preflight()
+        if why:
+            return bps_run.refused(why)
+
+        def tend() -> bool:
+            if not self._warm and not self._predicting and bps_run.find_graph(self.paths) is not None:
+                self._ask_predicted()
+            return go_on()
+
+        return bps_run.submit(self.paths, command=self._command(), environ=self._environ, tend=tend)
+
+    def _preflight(self) -> str:
+        """Return why no graph should be built, if so; our own service looks for itself."""
+        if not Path(self.paths.preflight).exists():
+            return ""
+        try:
+            return str(self._helper.ask("preflight", directory=self.paths.directory)["refused"])
+        except HelperError as error:
+            self._log(f"preflight: note: it failed: {error}")
+            return ""
+
+    def _command(self) -> list[str]:
+        if not self._warm:
+            bps = [sys.executable, "-P", "-m", "merian_campaign.wms.scrubbed_bps"]
+            return [*bps, "--long-log", "submit", self.paths.yaml]
+        target = self._target
+        return bps_run.own(
+            "submit", self.paths.directory,
+            "--repository", target.repository, "--run", target.run, "--chain", target.chain,
+        )  # fmt: skip
+
+    def _ask_predicted(self) -> None:
+        graph = bps_run.find_graph(self.paths)
+        if graph is not None and not self._predicting:
+            self._predicting = True
+            self._helper.send("predicted", graph=str(graph), out=self.paths.predicted)
+
+    def collect(self) -> str | None:
+        """Bring the outputs into the butler and the quanta into files.
+
+        Returns
+        -------
+        error : `str` or `None`
+            Why it could not be done; `None` too when there is no graph and so nothing to collect.
+        """
+        require_submission(self.paths.directory, trusted=self._trusted)
+        if bps_run.find_graph(self.paths) is None or Path(self.paths.collected).exists():
+            return None
+        try:
+            self._ask_predicted()
+            self._helper.answer()
+            if not Path(self.paths.provenance).exists():
+                error = bps_run.aggregate(
+                    self.paths, repository=self._target.repository, environ=self._environ
+                )
+                if error is not None:
+                    return f"ingest failed: {error}"
+            logs = str(Path(self.paths.bps) / "logs")
+            paths = self.paths
+            self._helper.ask(
+                "harvest", provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal
+            )
+        except HelperError as error:
+            return str(error)
+        return None
+
+    def ran(self) -> bool:
+        """Say whether any quantum was started."""
+        lines = "\n".join(read_lines(self.paths.journal))
+        return any(record.event == JournalEvent.STARTED for record in parse_lines(lines))
+
+    def prepend(self) -> None:
+        """Put the submission's RUN first in its step's chain."""
+        target = self._target
+        if not Path(self.paths.collected).exists():
+            self._helper.ask("prepend", repository=target.repository, chain=target.chain, run=target.run)
+
+    def versions(self) -> Versions:
+        """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
+        found = version_lookup.take(self._environ)
+        version_lookup.keep(Path(self.paths.versions), found)
+        return found
+
+    def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
+        """Do a butler action."""
+        try:
+            answer = self._helper.ask(
+                "action", name=name, repository=self._target.repository, arguments=dict(arguments)
+            )
+        except HelperError as error:
+            reason = str(error).removeprefix("ActionError: ")
+            return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
+        self._log(f"{answer['command']}\n{answer['found']}")
+        return RunResult(
+            end=RunEnd.RAN, reason=answer["found"] if not answer["changed"] else answer["command"]
+        )
+
+    def _log(self, text: str) -> None:
+        with os.fdopen(open_append(self.paths.driver_log), "a", encoding="utf-8", errors="replace") as log:
+            log.write(text + "\n")
+
+    def write_outcome(self, value: Mapping[str, Any]) -> None:
+        """Write how the driver ended, once and whole."""
+        write_json(Path(self.paths.outcome), dict(value))
+
+    def close(self) -> None:
+        """End the helper process."""
+        self._helper.close()
+
+
+def read_outcome(directory: str) -> RunResult | None:
+    """Return what a submission's outcome file says; `None` while there is none.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised if it is not what a driver writes.
+    """
+    path = SubmissionPaths(directory=directory).outcome
+    # Through no link: what some of them lead to fails as a failing disk does, which is no group's fault.
+    found = read_json_object(path, follow=False)
+    try:
+        return None if found is None else from_json(found)
+    except WrongValueError as error:
+        raise DamagedFileError(path, str(error)) from None

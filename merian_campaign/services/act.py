@@ -1,0 +1,423 @@
+"""Carrying out what was decided; every side effect comes after the committed intention to have it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import replace
+from functools import partial
+
+from merian_campaign.domain import decisions as core
+from merian_campaign.domain import harvest, render, runs
+from merian_campaign.domain.decisions import Decision
+from merian_campaign.domain.driver_jobs import driver_job_name, script
+from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.fault_attribution import Broken, alone
+from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
+from merian_campaign.domain.preflight.group_check import group_check
+from merian_campaign.domain.provenance import LineReport
+from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
+from merian_campaign.domain.resource_fit import known_requests
+from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
+from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec.site import DriverOptions
+from merian_campaign.domain.stack_setup import prelude
+from merian_campaign.domain.states import GROUP_MOVES, GroupState, QuantumState, SubmissionOutcome
+from merian_campaign.services.hold_file import hold_file
+from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.runtime import CampaignSettings, Runtime
+from merian_campaign.services.slurm_view import SlurmView, refused_words
+
+
+class Executor:
+    """Carries out decisions, one at a time; what goes wrong in one group hurts no other.
+
+    Parameters
+    ----------
+    store, drivers, scheduler, runtime
+        The world.
+    campaign_id : `int`
+        Database key of the campaign.
+    spec, settings
+        The campaign.
+    slurm_view : `SlurmView`
+        What was seen of Slurm.
+
+    Attributes
+    ----------
+    progressed : `int`
+        Quantum rows that live progress changed.
+    no_jobs : `str`
+        Why Slurm took no more drivers' jobs for now, in words: none is submitted after that.
+    trouble : `Exception` or `None`
+        What is wrong with this machine, for which nothing can be started; nothing is after that.
+    notes : `list` [`str`]
+        What went wrong that cannot be put on record.
+    aside : `list` [`str`]
+        The groups that were set aside, with their reasons.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        drivers: Drivers,
+        scheduler: Scheduler,
+        runtime: Runtime,
+        campaign_id: int,
+        spec: CampaignSpec,
+        settings: CampaignSettings,
+        slurm_view: SlurmView,
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._scheduler = scheduler
+        self._runtime = runtime
+        self._campaign_id = campaign_id
+        self._spec = spec
+        self._settings = settings
+        self._slurm_view = slurm_view
+        self.progressed = 0
+        self.no_jobs = ""
+        self.trouble: Exception | None = None
+        self.notes: list[str] = []
+        self.aside: list[str] = []
+        self._fit: bool | None = None
+
+    def act(self, decision: Decision) -> str:
+        """Carry out a decision; return it in words, or nothing when it was only looking.
+
+        Raises
+        ------
+        Exception
+            Raised for what is no fault of the group at hand, e.g. a database that does not answer.
+        """
+        if isinstance(decision, core.Submit | core.Launch):
+            return self._start(decision)
+        done = alone(partial(self._act, decision))
+        return done if isinstance(done, str) else self._broken(decision, done)
+
+    def _start(self, decision: core.Submit | core.Launch) -> str:
+        """Start something if this machine can; what it has run out of stops the starting, not the tick."""
+        if self.no_jobs or self.trouble is not None or not self._is_fit():
+            return ""
+        try:
+            done = alone(partial(self._act, decision))
+        except OSError as error:
+            self.trouble = error
+            return ""
+        return done if isinstance(done, str) else self._broken(decision, done)
+
+    def _is_fit(self) -> bool:
+        """Look once whether a driver could run at all where this process runs."""
+        if self._fit is None:
+            folder = self._spec.work_dir or self._runtime.root
+            why = self._drivers.unfit(stack=self._settings.stack, folder=folder)
+            self._fit = not why
+            self.trouble = UnavailableError(f"nothing was started: {why}") if why else self.trouble
+        return self._fit
+
+    def _broken(self, decision: Decision, broken: Broken) -> str:
+        """Set a group aside for which a decision could not be carried out."""
+        if isinstance(decision, core.AddGroups):
+            self.notes.append(f"{decision.step}: its groups cannot be added: {broken.reason}")
+            return ""
+        group = self._afresh(decision.group)
+        reason = broken.reason
+        if group.live is not None and group.live.directory not in reason:
+            reason = f"{reason}; its files are in {group.live.directory}"
+        aside = alone(partial(self._set_aside, group, reason))
+        if isinstance(aside, str):
+            return aside
+        self.notes.append(f"{_name(group)}: it cannot even be set aside: {aside.reason}")
+        return ""
+
+    def _afresh(self, group: GroupView) -> GroupView:
+        """Return a group as it is now: a submission may have been prepared since it was read."""
+        return self._store.snapshot(self._spec.campaign).group(group.id)
+
+    def _set_aside(self, group: GroupView, reason: str) -> str:
+        """End what runs of a group, without reading anything of it, and ask a person.
+
+        A driver that is alive finds its submission finished when it next renews its lease, and ends itself
+        with all that it started.
+        """
+        if group.live is not None:
+            jobs = alone(partial(self._alive, group.live))
+            self._scheduler.cancel(() if isinstance(jobs, Broken) else jobs)
+            self._store.harvest(
+                submission_id=group.live.id,
+                quanta=(),
+                outcome=SubmissionOutcome.FAILED,
+                reason=reason,
+                actor=self._runtime.actor,
+                now=self._runtime.clock(),
+                needs_person=True,
+            )
+        if GroupState.NEEDS_REVIEW in GROUP_MOVES[group.state]:
+            self._move(group, GroupState.NEEDS_REVIEW, reason)
+        self.aside.append(f"{_name(group)}: {reason}")
+        return f"{_name(group)}: {GroupState.NEEDS_REVIEW} ({reason})"
+
+    def _move(self, group: GroupView, state: GroupState, reason: str) -> str:
+        self._store.move_group(
+            group_id=group.id,
+            state=state,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        return f"{_name(group)}: {state} ({reason})"
+
+    def _act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
+        match decision:
+            case core.AddGroups(step=step, groups=groups, reason=reason):
+                return self._add_groups(step, groups, reason)
+            case core.MoveGroup(group=group, state=state, reason=reason):
+                return self._move(group, state, reason)
+            case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
+                return self._submit(group, number=number, remedy=remedy, reason=reason)
+            case core.Launch(group=group, submission=submission, reason=reason):
+                words = f"{_name(group)}: driver started for submission {submission.number} ({reason})"
+                return self._launch(group, submission, words)
+            case core.Follow(group=group, submission=submission):
+                self._follow(submission)
+                return ""
+            case core.Wait():
+                return ""
+            case core.Harvest(group=group, submission=submission):
+                return self._harvest(group, submission)
+            case core.GiveUp(group=group, submission=submission, reason=reason):
+                self._scheduler.cancel(self._alive(submission))
+                return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+            case core.SetAside(group=group, reason=reason):
+                return self._set_aside(group, reason)
+            case core.CallOff(group=group, submission=submission, reason=reason):
+                return self._call_off(group, submission, reason)
+
+    def _add_groups(self, step: str, groups: tuple[NewGroup, ...], reason: str) -> str:
+        self._store.add_groups(
+            campaign_id=self._campaign_id,
+            groups=groups,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        return f"{step}: {len(groups)} groups added ({reason})"
+
+    def _request(
+        self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy
+    ) -> render.RenderRequest:
+        known = known_requests(group, step=step, remedy=remedy, requests=self._settings.requests[step.name])
+        return render.RenderRequest(
+            spec=self._spec,
+            step=step,
+            group=group.key,
+            selection=group.selection,
+            number=number,
+            directory=directory,
+            site=self._settings.site,
+            remedy=remedy,
+            quantum_wrapper=self._runtime.quantum_wrapper,
+            hold=any(entry.number < number for entry in group.submissions),
+            needs_mb=max(known.values(), default=0),
+        )
+
+    def _submit(self, group: GroupView, *, number: int, remedy: Remedy, reason: str) -> str:
+        step = self._spec.step(group.step)
+        directory = submission_directory(
+            root=self._spec.work_dir or self._runtime.root,
+            campaign=self._spec.campaign,
+            step=group.step,
+            group=group.key,
+            number=number,
+        )
+        run = ""
+        if isinstance(step, BpsStep):
+            run = run_collection(
+                RunName(step_output=self._spec.output_of(step), group=group.key, number=number)
+            )
+        submission = self._store.prepare_submission(
+            group_id=group.id,
+            number=number,
+            run_collection=run,
+            repository=self._spec.butler,
+            directory=directory,
+            remedy=remedy,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        kind = "submission" if number == 1 else "afterburner"
+        return self._launch(group, submission, f"{_name(group)}: {kind} {number} started ({reason})")
+
+    def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
+        """Start a driver; return ``words``, or what went wrong."""
+        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
+        if self._settings.site.driver is not None:
+            return self._launch_job(group, submission, self._settings.site.driver, words)
+        self._store.launching(submission_id=submission.id, now=self._runtime.clock())
+        try:
+            self._drivers.launch(submission=submission, environment=self._spec.environment)
+        except OSError:
+            self._store.not_launched(submission_id=submission.id)  # there is none to be waited for
+            raise
+        return words
+
+    def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
+        """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
+        step = self._spec.step(group.step)
+        paths = SubmissionPaths(directory=submission.directory)
+        files: dict[str, str] = {}
+        stack = self._settings.stack
+        if stack.sets_up:
+            files[paths.stack] = prelude(stack, file=paths.stack)
+        if isinstance(step, BpsStep):
+            request = self._request(
+                group,
+                step,
+                number=submission.number,
+                directory=submission.directory,
+                remedy=submission.remedy,
+            )
+            files[paths.yaml] = render.render(request)
+            if request.hold:
+                files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
+            if not group.counts.expected:  # no submission of it has had a graph
+                files[paths.preflight] = self._group_check(group, step, number=submission.number)
+        return files
+
+    def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
+        """Return what the driver looks at before it builds a graph."""
+        check = group_check(self._spec, step, group=group.key, selection=group.selection, number=number)
+        return json.dumps(check.to_json(), indent=1) + "\n"
+
+    def _launch_job(
+        self, group: GroupView, submission: SubmissionView, options: DriverOptions, words: str
+    ) -> str:
+        """Submit a driver's Slurm job, under a name by which it is found if the answer is lost."""
+        paths = SubmissionPaths(directory=submission.directory)
+        readable = f"{self._spec.campaign}.{group.step}.{group.key}.{submission.number}"
+        name = driver_job_name(readable=readable, directory=submission.directory, epoch=submission.epoch)
+        text = script(
+            name=name,
+            directory=submission.directory,
+            log=paths.driver_log,
+            options=options,
+            command=self._drivers.command(submission),
+        )
+        self._store.launching(submission_id=submission.id, now=self._runtime.clock(), driver_job=name)
+        answer = self._scheduler.submit(
+            text,
+            path=paths.driver_script(submission.epoch),
+            marker=f"{submission.directory}#driver{submission.epoch}",
+            environment=self._spec.environment,
+        )
+        if answer.refused:
+            reason = f"Slurm refused the driver's job: {answer.refused}"
+            result = RunResult(end=RunEnd.FAILED, reason=reason, needs_person=True)
+            return self._finish(group, submission, result)
+        if answer.deferred:
+            # No job came of it, so nothing has to be waited for but room.
+            self._store.not_launched(submission_id=submission.id)
+            self.no_jobs = answer.deferred
+            return f"{_name(group)}: Slurm takes no driver's job for now ({answer.deferred})"
+        if answer.unsure:
+            return f"{words}; sbatch gave no answer to rely on ({answer.unsure}), the job is looked for"
+        job = SlurmJob(
+            job_id=answer.job_id, name=name, state="PENDING", comment=comment_of(submission.directory),
+            submitted=self._runtime.clock(),
+        )  # fmt: skip
+        record = JobRecord(job=job, role=JobRole.DRIVER)
+        self._store.record_jobs(submission_id=submission.id, jobs=[record], now=self._runtime.clock())
+        return f"{words}; Slurm job {answer.job_id}"
+
+    def _call_off(self, group: GroupView, submission: SubmissionView, reason: str) -> str:
+        """Finish a cancelled submission that no driver began; its job must be out of the queue first."""
+        trouble = self._scheduler.cancel(self._alive(submission))
+        if trouble:
+            return ""  # asked again by the next tick
+        return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
+
+    def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
+        return tuple(job.job_id for job, _ in self._slurm_view.jobs(submission) if not job.over)
+
+    def _follow(self, submission: SubmissionView) -> None:
+        predicted = self._drivers.predicted(submission.directory)
+        on_slurm = bool(self._slurm_view.jobs(submission))
+        if not predicted and not on_slurm:
+            return
+        now = self._runtime.clock()
+        journal = self._drivers.records(submission.directory)
+        self.progressed += self._store.record_progress(
+            submission_id=submission.id,
+            quanta=harvest.progress(predicted, journal),
+            now=now,
+            jobs=self._slurm_view.records(submission, journal=journal, now=now),
+        )
+
+    def _harvest(self, group: GroupView, submission: SubmissionView) -> str:
+        outcome = self._drivers.outcome(submission.directory)
+        assert outcome is not None
+        return self._finish(group, submission, outcome)
+
+    def _finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
+        step = self._spec.step(group.step)
+        quanta: tuple[Quantum, ...] = ()
+        now = self._runtime.clock()
+        journal = self._drivers.records(submission.directory)
+        result = self._in_words(submission, result)
+        wrong = LineReport()
+        if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
+            quanta = harvest.conclude(
+                self._drivers.harvested(submission.directory, wrong=wrong),
+                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
+                records=journal,
+                context=harvest.HarvestContext(
+                    rules=self._settings.rules,
+                    requests=self._settings.requests[step.name],
+                    remedy=submission.remedy,
+                    driver_lost=result.end is RunEnd.LOST,
+                    blocks=self._slurm_view.blocks(submission),
+                ),
+            )
+        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
+        outcome = runs.outcome_of(result, all_succeeded=complete)
+        reason = result.reason or _tally(quanta)
+        if wrong.number:
+            reason = f"{reason}; damaged: {wrong}"
+        self._store.harvest(
+            submission_id=submission.id,
+            quanta=quanta,
+            outcome=outcome,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=now,
+            jobs=self._slurm_view.records(submission, journal=journal, now=now, final=True),
+            needs_person=result.needs_person,
+        )
+        return f"{_name(group)}: submission {submission.number} {outcome} ({reason})"
+
+    def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
+        """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""
+        if result.end is RunEnd.CANCELLED:
+            return result
+        words = refused_words(self._drivers.block_lines(submission.directory))
+        if words and result.exit_code == INFRASTRUCTURE_FAILED:
+            return replace(result, end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}")
+        trouble = self._slurm_view.driver_trouble(submission)
+        if trouble and result.end in {RunEnd.FAILED, RunEnd.LOST}:
+            return replace(result, reason=f"{result.reason}; its driver's {trouble}")
+        return result
+
+
+def _tally(quanta: tuple[Quantum, ...]) -> str:
+    found = Counter(quantum.state for quantum in quanta)
+    return ", ".join(f"{number} {state}" for state, number in sorted(found.items())) or "no quanta"
+
+
+def _name(group: GroupView) -> str:
+    return f"{group.step}/{group.key}"

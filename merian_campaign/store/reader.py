@@ -1,0 +1,191 @@
+"""Queries behind `status` and its kin, over psycopg2 alone.
+
+Start-up time matters here: nothing in this module may import SQLAlchemy, Alembic or pydantic. The board
+comes from the rollup, so it costs as much as its answer is long, not as the campaign is large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.quanta import Counts, HeldQuantum
+from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
+from merian_campaign.domain.states import QuantumState
+from merian_campaign.store import queries
+from merian_campaign.store.connection import open_connection, translated
+from merian_campaign.store.schema_version import require_current, schema_version
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
+
+
+def board(connection: Connection, name: str) -> tuple[BoardRow, ...]:
+    """Return the status board of a campaign, in the order of its steps."""
+    states = [state.value for state in QuantumState]
+    rows = []
+    for row in _rows(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
+        counts = Counts(**{state: row.pop(state) for state in states})
+        rows.append(BoardRow(**row, counts=counts))
+    return tuple(rows)
+
+
+def failures(
+    connection: Connection,
+    name: str,
+    *,
+    step: str | None = None,
+    tract: int | None = None,
+    recovered: bool = False,
+) -> tuple[FailureRow, ...]:
+    """Return quanta that have not succeeded and are not merely waiting for their first attempt.
+
+    With ``recovered`` also those that succeeded after failures; they carry the facts of the last failure.
+    """
+    values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
+    query = queries.FAILURES_AND_RECOVERED if recovered else queries.FAILURES
+    return tuple(FailureRow(**row) for row in _rows(connection, query, values))
+
+
+def attempts(connection: Connection, *, group_id: int) -> tuple[AttemptRow, ...]:
+    """Return the stored attempts of a group's quanta, in the order in which they were made."""
+    return tuple(AttemptRow(**row) for row in _rows(connection, queries.ATTEMPTS, {"group_id": group_id}))
+
+
+def events(
+    connection: Connection, name: str, *, group_id: int | None = None, limit: int = 50
+) -> tuple[RecordedEvent, ...]:
+    """Return the newest events of a campaign or of one of its groups, newest first."""
+    values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
+    return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
+
+
+def jobs(connection: Connection, name: str) -> tuple[JobRow, ...]:
+    """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
+    values = {"campaign_id": campaign_id(connection, name)}
+    return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
+
+
+def held_quanta(connection: Connection, *, group_id: int) -> tuple[HeldQuantum, ...]:
+    """Return quanta whose last verdict forbids running them again.
+
+    Attempts from before a person said «retry» hold nothing back.
+    """
+    return tuple(
+        HeldQuantum(
+            task=row.pop("task"),
+            data_id=row.pop("data_id"),
+            dimensions={name: value for name, value in row.items() if value is not None},
+        )
+        for row in _rows(connection, queries.HELD, {"group_id": group_id})
+    )
+
+
+def campaign_id(connection: Connection, name: str) -> int:
+    """Return the key of a campaign.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is none of that name; the message lists those there are.
+    """
+    return int(_campaign(connection, name)["id"])
+
+
+def campaign_state(connection: Connection, name: str) -> str:
+    """Return the state of a campaign."""
+    return str(_campaign(connection, name)["state"])
+
+
+def no_campaign(name: str, names: list[str]) -> BadInputError:
+    """Return the error for a campaign that does not exist."""
+    known = f"there are: {', '.join(names)}" if names else "there is none yet"
+    return BadInputError(f"no campaign is called {name!r} ({known}); `merian-campaign apply FILE` makes one")
+
+
+def _campaign(connection: Connection, name: str) -> dict[str, Any]:
+    for row in _rows(connection, "SELECT id, state FROM campaign WHERE name = %(name)s", {"name": name}):
+        return row
+    names = [row["name"] for row in _rows(connection, "SELECT name FROM campaign ORDER BY name", {})]
+    raise no_campaign(name, names)
+
+
+def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, dict(values))
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+class Reader:
+    """The reading part of the store on one connection, for commands that must start fast.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if the database does not answer.
+    SchemaVersionError
+        Raised if it is older or newer than this program.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection = open_connection(url)
+        try:
+            require_current(schema_version(self._connection), url=url)
+            # Each method is then one moment of the database.
+            self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+        except BaseException:
+            self._connection.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def campaign_state(self, name: str) -> str:
+        """Return the state of a campaign."""
+        with translated(self._url), self._connection:
+            return campaign_state(self._connection, name)
+
+    def board(self, name: str) -> tuple[BoardRow, ...]:
+        """Return the status board from the rollup."""
+        with translated(self._url), self._connection:
+            return board(self._connection, name)
+
+    def failures(
+        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
+    ) -> tuple[FailureRow, ...]:
+        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
+        with translated(self._url), self._connection:
+            return failures(self._connection, name, step=step, tract=tract, recovered=recovered)
+
+    def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
+        """Return the stored attempts of a group's quanta."""
+        with translated(self._url), self._connection:
+            return attempts(self._connection, group_id=group_id)
+
+    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+        """Return the newest events, newest first."""
+        with translated(self._url), self._connection:
+            return events(self._connection, name, group_id=group_id, limit=limit)
+
+    def jobs(self, name: str) -> tuple[JobRow, ...]:
+        """Return the Slurm jobs of a campaign, in the order of its steps."""
+        with translated(self._url), self._connection:
+            return jobs(self._connection, name)

@@ -1,0 +1,208 @@
+"""What quanta of one graph share: the graph's header, pipeline, dimension records, and the butler's set-up.
+
+The forkserver prepares these once per graph; each forked child gets its own copy of them by copy-on-write, so
+nothing a quantum does to them reaches another.  In the child, a few names in the middleware are pointed at
+the prepared pieces before ``pipetask run-qbb`` runs its ordinary path; whatever was not prepared (another
+graph, another repository, a second butler in a cluster) is made by the middleware as always.
+
+Not shared: anything read for one quantum (its datasets, its datastore records), logging, random numbers,
+the environment.  This module follows internals of pipe_base and daf_butler; a release in which they moved
+makes `prepare` raise, and then children do everything themselves.
+"""
+
+import time
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PreloadClock", "PreloadedGraph", "prepare", "prepare_threads"]
+
+
+class PreloadClock:
+    """CPU seconds by part of a quantum's life, for the benchmark and the journal's evidence."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Add the CPU time of the enclosed work to a part."""
+        begin = time.process_time()
+        try:
+            yield
+        finally:
+            self.parts[name] = self.parts.get(name, 0.0) + time.process_time() - begin
+
+    def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that is counted as a part."""
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - passes anything through
+            with self.part(name):
+                return function(*args, **kwargs)
+
+        return wrapper
+
+
+@dataclass(kw_only=True)
+class PreloadedGraph:
+    """Pieces prepared for one graph and one repository."""
+
+    graph: str
+    stamp: tuple[int, int]
+    repository: str
+    header: Any
+    pipeline_graph: Any
+    init_quanta: Any
+    dimension_data: Any
+    decompressor: Any
+    page_size: int
+    butler_config: Any
+    datastore: Any
+    used: bool = field(default=False)
+
+    def fits(self, *, graph: str, repository: str) -> bool:
+        """Return whether these pieces were made from this very graph file and repository."""
+        return self.graph == graph and self.repository == repository and self.stamp == _stamp(graph)
+
+    def install(self, clock: PreloadClock) -> None:
+        """Point the middleware of this process (a forked child) at the prepared pieces."""
+        import lsst.daf.butler._quantum_backed as backed  # noqa: PLC0415 - heavy
+        from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415
+        from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
+
+        # Not "import ... as": the package gives this module's name to the function in it.
+        script: Any = import_module("lsst.ctrl.mpexec.cli.script.run_qbb")
+        read = PredictedQuantumGraph.read_execution_quanta
+        make_config = backed.ButlerConfig
+        make_datastore = backed.instantiate_standalone_datastore
+        add_classes = StorageClassFactory.addFromConfig
+
+        def read_quanta(uri: Any, quantum_ids: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
+            if str(uri) != self.graph or quantum_ids is None or kwargs:
+                return read(uri, quantum_ids, **kwargs)
+            return self._read(quantum_ids)
+
+        def config_of(config: Any, searchPaths: Any = None) -> Any:  # noqa: ANN401, N803 - upstream's name
+            ours = str(config) == self.repository and not searchPaths
+            return self.butler_config if ours else make_config(config, searchPaths=searchPaths)
+
+        def datastore_of(config: Any, dimensions: Any, *args: Any) -> Any:  # noqa: ANN401
+            fresh = config is self.butler_config and not self.used and not any(args)
+            if not fresh or dimensions != self.pipeline_graph.universe:
+                return make_datastore(config, dimensions, *args)
+            self.used = True
+            return self.datastore
+
+        def add_from(factory: Any, config: Any) -> None:  # noqa: ANN401
+            # The forkserver has added these already; definitions cannot be added twice to different effect.
+            if config is not self.butler_config:
+                add_classes(factory, config)
+
+        PredictedQuantumGraph.read_execution_quanta = clock.timed("reader", read_quanta)
+        backed.ButlerConfig = config_of
+        backed.instantiate_standalone_datastore = datastore_of
+        StorageClassFactory.addFromConfig = add_from
+        script.disable_implicit_threading = _limit_threads_again
+
+    def _read(self, quantum_ids: Iterable[Any]) -> Any:  # noqa: ANN401 - a PredictedQuantumGraph
+        from lsst.pipe.base.quantum_graph import PredictedQuantumGraphReader  # noqa: PLC0415
+        from lsst.pipe.base.quantum_graph._multiblock import AddressReader  # noqa: PLC0415
+
+        # The file is opened anew: a descriptor from before the fork would share its position.
+        with (
+            Path(self.graph).open("rb") as stream,
+            zipfile.ZipFile(stream) as archive,
+            AddressReader.open_in_zip(
+                archive, "quanta", page_size=self.page_size, int_size=self.header.int_size, n_addresses=1
+            ) as addresses,
+        ):
+            reader = PredictedQuantumGraphReader(
+                header=self.header,
+                pipeline_graph=self.pipeline_graph,
+                zf=archive,
+                decompressor=self.decompressor,
+                address_reader=addresses,
+                page_size=self.page_size,
+            )
+            reader.components.init_quanta = self.init_quanta
+            reader.components.dimension_data = self.dimension_data
+            reader.read_quantum_datasets(quantum_ids)
+            return reader.finish()
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = Path(path).stat()
+    return status.st_mtime_ns, status.st_size
+
+
+def prepare(*, graph: str, repository: str) -> PreloadedGraph:
+    """Read what all quanta of a graph need and set up a butler's datastore for them.
+
+    Imports the graph's task modules.
+
+    Parameters
+    ----------
+    graph
+        Path of a ``.qg`` file.
+    repository
+        Path or URI of the butler repository.
+
+    Raises
+    ------
+    Exception
+        Anything the middleware raises, or that a change of its internals causes.
+    """
+    import lsst.daf.butler._quantum_backed as backed  # noqa: PLC0415 - heavy
+    from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415
+    from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
+
+    if not graph.endswith(".qg"):
+        raise ValueError(f"{graph} is not in the current graph format")
+    stamp = _stamp(graph)
+    with PredictedQuantumGraph.open(graph) as reader:
+        reader.read_init_quanta()
+        reader.read_dimension_data()
+    config = backed.ButlerConfig(repository, searchPaths=None)
+    datastore = backed.instantiate_standalone_datastore(config, reader.pipeline_graph.universe)
+    StorageClassFactory().addFromConfig(config)
+    prepared = PreloadedGraph(
+        graph=graph,
+        stamp=stamp,
+        repository=repository,
+        header=reader.header,
+        pipeline_graph=reader.pipeline_graph,
+        init_quanta=reader.components.init_quanta,
+        dimension_data=reader.components.dimension_data,
+        decompressor=reader.decompressor,
+        page_size=reader.page_size,
+        butler_config=config,
+        datastore=datastore,
+    )
+    _rehearse(prepared)
+    return replace(prepared, used=False)
+
+
+def _rehearse(prepared: PreloadedGraph) -> None:
+    """Go through reading one quantum, so that what the middleware makes on first use is made here."""
+    with zipfile.ZipFile(prepared.graph):
+        pass
+    for node in prepared.pipeline_graph.tasks.values():
+        node.get_connections()
+
+
+def prepare_threads() -> None:
+    """Do the thread limiting of ``run-qbb`` once; children inherit it."""
+    from lsst.utils.threads import disable_implicit_threading  # noqa: PLC0415 - heavy
+
+    disable_implicit_threading()
+
+
+def _limit_threads_again() -> None:
+    """Repeat the cheap part of ``disable_implicit_threading``; the rest was done before the fork."""
+    from lsst.utils.threads import set_thread_envvars  # noqa: PLC0415 - loaded already
+
+    set_thread_envvars(1, True)  # noqa: FBT003 - upstream's signature
