@@ -66,6 +66,7 @@ lint: $(BIN)/.installed docs  ## ruff, mypy --strict, import-linter contracts, t
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/lint/names.py
 
 bench: $(BIN)/.installed  ## ratios measured side by side; writes build/bench.json
 	@mkdir -p $(BUILD)

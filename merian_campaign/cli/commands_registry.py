@@ -73,7 +73,7 @@ def select(
     """List the exposures (or nights) a step selects in the registry, as ranges for a campaign file."""
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.render import data_query
-    from merian_campaign.domain.snapshot import Selection
+    from merian_campaign.domain.selection import Selection
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.domain.spec.base import as_ranges
     from merian_campaign.domain.spec.steps import effective_scope

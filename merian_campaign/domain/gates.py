@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 
 from merian_campaign.domain.overlap_refresh import cut_of, settled, tracts_of
-from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.steps import After
 

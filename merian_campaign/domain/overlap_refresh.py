@@ -16,7 +16,8 @@ from merian_campaign.domain.clock_skew import is_recent
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.render import data_query
-from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import Discover, dimension_of, where_clause

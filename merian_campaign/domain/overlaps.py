@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.overlap_refresh import settled, tracts_of
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.snapshot import GroupView, Selection, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.grouping import Discover, expand
 from merian_campaign.domain.states import GroupState

@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, SubmissionView
+from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
 
 
 @dataclass(frozen=True, kw_only=True)

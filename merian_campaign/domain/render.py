@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import walltime_seconds
 from merian_campaign.domain.spec.campaign import steps_before

@@ -5,29 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
+from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
-
-if TYPE_CHECKING:
-    from merian_campaign.domain.overlaps import Overlaps
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What a group selects: one dimension and its values, or everything.
-
-    Parameters
-    ----------
-    dimension : `str`
-        ``tract``, ``day_obs``, ``exposure``, ``visit``; empty for everything.
-    values : `tuple` [`int`, ...]
-        Sorted, without duplicates.
-    """
-
-    dimension: str = ""
-    values: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

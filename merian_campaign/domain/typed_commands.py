@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.actions.base import Command

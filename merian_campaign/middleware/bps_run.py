@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +13,9 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.atomic_files import appending
-from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.regular_files import read_tail
-from merian_campaign.host.safe_python import SAFE_PATH, without_relative
-from merian_campaign.middleware import processes
+from merian_campaign.middleware import processes, programs
 from merian_campaign.middleware.driver_preflight import refusal_in
-from merian_campaign.wms import zipfix
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
 _ERROR_LINE = re.compile(r"(?:^|\s)(?:[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)")
@@ -32,44 +26,6 @@ _STOP_SECONDS = 15.0
 
 PAYLOAD_FAILED = 10
 """Exit code of our WMS service when quanta failed and the run itself went well."""
-
-
-def program(name: str) -> str:
-    """Return the path of a program: beside this Python, else on the PATH, as those of an LSST stack are."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else shutil.which(name) or str(beside)
-
-
-def own(*words: str) -> list[str]:
-    """Return a command line of this package for this very Python, whatever else the PATH has of that name."""
-    beside = Path(sys.executable).parent / "merian-campaign"
-    return (
-        [str(beside), *words] if beside.exists() else [sys.executable, "-P", "-m", "merian_campaign", *words]
-    )
-
-
-def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
-    """Return the environment of a submission's processes.
-
-    Console scripts of this environment come first on the PATH: Parsl looks its own ones up there. No Python
-    imports from the folder that it is started in. The database's password is in a file that it names.
-    """
-    made = dict(base)
-    hide_passwords(made)
-    folder = str(Path(sys.executable).parent)
-    entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
-    made["PATH"] = os.pathsep.join([folder, *entries])
-    made[processes.MARKER] = marker
-    made.setdefault("OMP_NUM_THREADS", "1")
-    made[SAFE_PATH] = "1"
-    paths = without_relative(made.pop("PYTHONPATH", ""))
-    if zipfix.is_broken_at_start():
-        # For the programs of the middleware that start a Python of their own.
-        compat = str(Path(zipfix.__file__).parent / "compat")
-        paths = [compat, *(entry for entry in paths if entry != compat)]
-    if paths:
-        made["PYTHONPATH"] = os.pathsep.join(paths)
-    return made
 
 
 def find_graph(paths: SubmissionPaths) -> Path | None:
@@ -201,7 +157,7 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
     graph = find_graph(paths)
     if graph is None:
         return "there is no quantum graph"
-    command = own(
+    command = programs.own(
         "exclusive", "--repository", repository, "--",
         "butler", "--long-log", "aggregate-graph", str(graph), repository, "-j", "1",
         "--register-dataset-types", "--update-output-chain", "-o", paths.provenance,

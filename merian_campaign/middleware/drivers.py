@@ -29,7 +29,7 @@ from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
-from merian_campaign.middleware import bps_run, environment_check, processes
+from merian_campaign.middleware import environment_check, processes, programs
 from merian_campaign.middleware.submission_run import read_outcome
 
 
@@ -110,13 +110,13 @@ class LocalDrivers:
         paths = SubmissionPaths(directory=submission.directory)
         if Path(paths.stack).is_file():
             return in_stack(paths.stack, words=words, output=f"{submission.directory}/stack.out")
-        return tuple(bps_run.own(*words))
+        return tuple(programs.own(*words))
 
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver in a session of its own; return its pid."""
         paths = SubmissionPaths(directory=submission.directory)
         marker = f"{submission.directory}#driver{submission.epoch}"
-        environ = bps_run.environment({**self._environ, **environment}, marker=marker)
+        environ = programs.environment({**self._environ, **environment}, marker=marker)
         with shared_with_group(self._shared):
             return processes.start_detached(
                 self.command(submission),

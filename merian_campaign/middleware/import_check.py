@@ -36,7 +36,7 @@ def report() -> StackReport:
     BadInputError
         Raised if this package was not installed for this Python.
     """
-    from merian_campaign.middleware.bps_run import program  # noqa: PLC0415 - the quick look needs none
+    from merian_campaign.middleware.programs import program  # noqa: PLC0415 - the quick look needs none
 
     places = {name: program(name) for name in _PROGRAMS}
     return StackReport(

@@ -19,7 +19,7 @@ from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware import processes, programs
 from merian_campaign.middleware.drivers import in_stack
 
 _SECONDS = 900.0
@@ -67,7 +67,7 @@ class ButlerRegistry:
     def _ask(
         self, request: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
-        environ = bps_run.environment({**self._environ, **environment}, marker="")
+        environ = programs.environment({**self._environ, **environment}, marker="")
         try:
             with _command(stack) as command:
                 done = subprocess.run(

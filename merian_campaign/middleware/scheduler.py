@@ -19,7 +19,7 @@ from merian_campaign.domain.sbatch import SbatchRefusal, SubmitResult, refusal_o
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware import processes, programs
 
 _GONE_SECONDS = 30.0
 _POLL_SECONDS = 0.3
@@ -126,7 +126,7 @@ class SlurmScheduler:
         where = Path(path)
         where.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(where, script)
-        environ = bps_run.environment({**self._environ, **environment}, marker=marker)
+        environ = programs.environment({**self._environ, **environment}, marker=marker)
         answer = self._client.submit(path, environ=environ)
         if answer.deferred:
             self._full = time.monotonic(), answer.deferred

@@ -19,7 +19,7 @@ from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware import bps_run, processes, programs
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.submit_in_process import Target
 from merian_campaign.wms import version_lookup
@@ -59,8 +59,8 @@ class SubmissionRun:
         self._epoch = epoch
         self._target = target
         self._warm = warm
-        self._environ = bps_run.environment(environ, marker=f"{directory}#run{epoch}")
-        helper_environ = bps_run.environment(environ, marker=f"{directory}#helper{epoch}")
+        self._environ = programs.environment(environ, marker=f"{directory}#run{epoch}")
+        helper_environ = programs.environment(environ, marker=f"{directory}#helper{epoch}")
         self._helper = ButlerHelper(environ=helper_environ, log=self.paths.driver_log)
         # The driver was started under the epoch before its claim.
         self._own = frozenset({f"driver{epoch - 1}", f"helper{epoch}"})
@@ -121,7 +121,7 @@ class SubmissionRun:
             bps = [sys.executable, "-P", "-m", "merian_campaign.wms.scrubbed_bps"]
             return [*bps, "--long-log", "submit", self.paths.yaml]
         target = self._target
-        return bps_run.own(
+        return programs.own(
             "submit", self.paths.directory,
             "--repository", target.repository, "--run", target.run, "--chain", target.chain,
         )  # fmt: skip

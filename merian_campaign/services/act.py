@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from dataclasses import replace
 from functools import partial
 
 from merian_campaign.domain import decisions as core
-from merian_campaign.domain import harvest, render, runs
+from merian_campaign.domain import render
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.provenance import LineReport
-from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.resource_fit import known_requests
-from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
-from merian_campaign.domain.states import GROUP_MOVES, GroupState, QuantumState, SubmissionOutcome
+from merian_campaign.domain.states import GROUP_MOVES, GroupState, SubmissionOutcome
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.record import Recorder, name_of
 from merian_campaign.services.runtime import CampaignSettings, Runtime
-from merian_campaign.services.slurm_view import SlurmView, refused_words
+from merian_campaign.services.slurm_view import SlurmView
 
 
 class Executor:
@@ -48,8 +45,6 @@ class Executor:
 
     Attributes
     ----------
-    progressed : `int`
-        Quantum rows that live progress changed.
     no_jobs : `str`
         Why Slurm took no more drivers' jobs for now, in words: none is submitted after that.
     trouble : `Exception` or `None`
@@ -80,12 +75,19 @@ class Executor:
         self._spec = spec
         self._settings = settings
         self._slurm_view = slurm_view
-        self.progressed = 0
+        self._recorder = Recorder(
+            store=store, drivers=drivers, runtime=runtime, spec=spec, settings=settings, slurm_view=slurm_view
+        )
         self.no_jobs = ""
         self.trouble: Exception | None = None
         self.notes: list[str] = []
         self.aside: list[str] = []
         self._fit: bool | None = None
+
+    @property
+    def progressed(self) -> int:
+        """Quantum rows that live progress changed."""
+        return self._recorder.progressed
 
     def act(self, decision: Decision) -> str:
         """Carry out a decision; return it in words, or nothing when it was only looking.
@@ -132,7 +134,7 @@ class Executor:
         aside = alone(partial(self._set_aside, group, reason))
         if isinstance(aside, str):
             return aside
-        self.notes.append(f"{_name(group)}: it cannot even be set aside: {aside.reason}")
+        self.notes.append(f"{name_of(group)}: it cannot even be set aside: {aside.reason}")
         return ""
 
     def _afresh(self, group: GroupView) -> GroupView:
@@ -158,33 +160,23 @@ class Executor:
                 needs_person=True,
             )
         if GroupState.NEEDS_REVIEW in GROUP_MOVES[group.state]:
-            self._move(group, GroupState.NEEDS_REVIEW, reason)
-        self.aside.append(f"{_name(group)}: {reason}")
-        return f"{_name(group)}: {GroupState.NEEDS_REVIEW} ({reason})"
-
-    def _move(self, group: GroupView, state: GroupState, reason: str) -> str:
-        self._store.move_group(
-            group_id=group.id,
-            state=state,
-            reason=reason,
-            actor=self._runtime.actor,
-            now=self._runtime.clock(),
-        )
-        return f"{_name(group)}: {state} ({reason})"
+            self._recorder.move(group, GroupState.NEEDS_REVIEW, reason)
+        self.aside.append(f"{name_of(group)}: {reason}")
+        return f"{name_of(group)}: {GroupState.NEEDS_REVIEW} ({reason})"
 
     def _act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
         match decision:
             case core.AddGroups(step=step, groups=groups, reason=reason):
                 return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
-                return self._move(group, state, reason)
+                return self._recorder.move(group, state, reason)
             case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
                 return self._submit(group, number=number, remedy=remedy, reason=reason)
             case core.Launch(group=group, submission=submission, reason=reason):
-                words = f"{_name(group)}: driver started for submission {submission.number} ({reason})"
+                words = f"{name_of(group)}: driver started for submission {submission.number} ({reason})"
                 return self._launch(group, submission, words)
             case core.Follow(group=group, submission=submission):
-                self._follow(submission)
+                self._recorder.follow(submission)
                 return ""
             case core.Wait():
                 return ""
@@ -192,7 +184,7 @@ class Executor:
                 return self._harvest(group, submission)
             case core.GiveUp(group=group, submission=submission, reason=reason):
                 self._scheduler.cancel(self._alive(submission))
-                return self._finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
+                return self._recorder.finish(group, submission, RunResult(end=RunEnd.FAILED, reason=reason))
             case core.SetAside(group=group, reason=reason):
                 return self._set_aside(group, reason)
             case core.CallOff(group=group, submission=submission, reason=reason):
@@ -252,7 +244,7 @@ class Executor:
             now=self._runtime.clock(),
         )
         kind = "submission" if number == 1 else "afterburner"
-        return self._launch(group, submission, f"{_name(group)}: {kind} {number} started ({reason})")
+        return self._launch(group, submission, f"{name_of(group)}: {kind} {number} started ({reason})")
 
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
@@ -319,12 +311,12 @@ class Executor:
         if answer.refused:
             reason = f"Slurm refused the driver's job: {answer.refused}"
             result = RunResult(end=RunEnd.FAILED, reason=reason, needs_person=True)
-            return self._finish(group, submission, result)
+            return self._recorder.finish(group, submission, result)
         if answer.deferred:
             # No job came of it, so nothing has to be waited for but room.
             self._store.not_launched(submission_id=submission.id)
             self.no_jobs = answer.deferred
-            return f"{_name(group)}: Slurm takes no driver's job for now ({answer.deferred})"
+            return f"{name_of(group)}: Slurm takes no driver's job for now ({answer.deferred})"
         if answer.unsure:
             return f"{words}; sbatch gave no answer to rely on ({answer.unsure}), the job is looked for"
         job = SlurmJob(
@@ -340,84 +332,12 @@ class Executor:
         trouble = self._scheduler.cancel(self._alive(submission))
         if trouble:
             return ""  # asked again by the next tick
-        return self._finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
+        return self._recorder.finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
         return tuple(job.job_id for job, _ in self._slurm_view.jobs(submission) if not job.over)
 
-    def _follow(self, submission: SubmissionView) -> None:
-        predicted = self._drivers.predicted(submission.directory)
-        on_slurm = bool(self._slurm_view.jobs(submission))
-        if not predicted and not on_slurm:
-            return
-        now = self._runtime.clock()
-        journal = self._drivers.records(submission.directory)
-        self.progressed += self._store.record_progress(
-            submission_id=submission.id,
-            quanta=harvest.progress(predicted, journal),
-            now=now,
-            jobs=self._slurm_view.records(submission, journal=journal, now=now),
-        )
-
     def _harvest(self, group: GroupView, submission: SubmissionView) -> str:
         outcome = self._drivers.outcome(submission.directory)
         assert outcome is not None
-        return self._finish(group, submission, outcome)
-
-    def _finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
-        step = self._spec.step(group.step)
-        quanta: tuple[Quantum, ...] = ()
-        now = self._runtime.clock()
-        journal = self._drivers.records(submission.directory)
-        result = self._in_words(submission, result)
-        wrong = LineReport()
-        if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
-            quanta = harvest.conclude(
-                self._drivers.harvested(submission.directory, wrong=wrong),
-                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
-                records=journal,
-                context=harvest.HarvestContext(
-                    rules=self._settings.rules,
-                    requests=self._settings.requests[step.name],
-                    remedy=submission.remedy,
-                    driver_lost=result.end is RunEnd.LOST,
-                    blocks=self._slurm_view.blocks(submission),
-                ),
-            )
-        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
-        outcome = runs.outcome_of(result, all_succeeded=complete)
-        reason = result.reason or _tally(quanta)
-        if wrong.number:
-            reason = f"{reason}; damaged: {wrong}"
-        self._store.harvest(
-            submission_id=submission.id,
-            quanta=quanta,
-            outcome=outcome,
-            reason=reason,
-            actor=self._runtime.actor,
-            now=now,
-            jobs=self._slurm_view.records(submission, journal=journal, now=now, final=True),
-            needs_person=result.needs_person,
-        )
-        return f"{_name(group)}: submission {submission.number} {outcome} ({reason})"
-
-    def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
-        """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""
-        if result.end is RunEnd.CANCELLED:
-            return result
-        words = refused_words(self._drivers.block_lines(submission.directory))
-        if words and result.exit_code == INFRASTRUCTURE_FAILED:
-            return replace(result, end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}")
-        trouble = self._slurm_view.driver_trouble(submission)
-        if trouble and result.end in {RunEnd.FAILED, RunEnd.LOST}:
-            return replace(result, reason=f"{result.reason}; its driver's {trouble}")
-        return result
-
-
-def _tally(quanta: tuple[Quantum, ...]) -> str:
-    found = Counter(quantum.state for quantum in quanta)
-    return ", ".join(f"{number} {state}" for state, number in sorted(found.items())) or "no quanta"
-
-
-def _name(group: GroupView) -> str:
-    return f"{group.step}/{group.key}"
+        return self._recorder.finish(group, submission, outcome)

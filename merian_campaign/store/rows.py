@@ -8,14 +8,8 @@ from typing import Any
 from sqlalchemy import RowMapping
 
 from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.snapshot import (
-    CampaignView,
-    GroupView,
-    ProcessIdentity,
-    Remedy,
-    Selection,
-    SubmissionView,
-)
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import CampaignView, GroupView, ProcessIdentity, Remedy, SubmissionView
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,

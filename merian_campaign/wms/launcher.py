@@ -1,10 +1,12 @@
 """Making Parsl calls of jobs, and making sense of those whose worker went away."""
 
 import sys
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from lsst.ctrl.bps import BpsConfig
 from lsst.ctrl.bps.parsl import ParslJob
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.app.app import python_app
@@ -16,12 +18,9 @@ from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cl
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lost_jobs import LostJobs
-from merian_campaign.wms.sites.base import LOST_WORKER
+from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
 from merian_campaign.wms.stages import current
 from merian_campaign.wms.worker_app import run_job
-
-if TYPE_CHECKING:
-    from merian_campaign.wms.workflow import CampaignWorkflow
 
 __all__ = ["LOCAL_JOBS", "Launcher", "StageError", "seconds_asked"]
 
@@ -31,6 +30,19 @@ LOCAL_JOBS = frozenset({"pipetaskInit", "mergeExecutionButler"})
 
 class StageError(RuntimeError):
     """A stage of the submission itself (initialization, ingest) failed."""
+
+
+class _Workflow(Protocol):
+    """What a launcher asks of the workflow of a submission."""
+
+    site: CampaignSite
+    jobs: Mapping[str, ParslJob]
+    parents: Mapping[str, Iterable[str]]
+    bps_config: BpsConfig
+
+    @property
+    def submit(self) -> Path:
+        """Its directory."""
 
 
 class Launcher:
@@ -44,7 +56,7 @@ class Launcher:
         The driver of this run.
     """
 
-    def __init__(self, workflow: "CampaignWorkflow", driver: Driver) -> None:
+    def __init__(self, workflow: _Workflow, driver: Driver) -> None:
         self._workflow = workflow
         self._driver = driver
         self._site = workflow.site

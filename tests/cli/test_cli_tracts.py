@@ -12,8 +12,8 @@ from cli_help import Cli, files, rows
 from lsst.daf.butler import Butler
 from survey_help import Survey
 
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.demo.records import insert_exposures, insert_visits, region_of
-from merian_campaign.demo.repository import create_repository
 from merian_campaign.demo.survey import N708, SKYMAP, Box, ExposurePlan
 
 Sql = psycopg2.extensions.connection

@@ -7,7 +7,7 @@ from demo_chain import Survey
 from lsst.daf.butler import Butler
 
 from merian_campaign.demo.compare import compare_collections
-from merian_campaign.demo.repository import DemoDirectoryError, create_repository
+from merian_campaign.demo.demo_repository import DemoDirectoryError, create_repository
 
 RUNS = [
     "DECam/raw/all",

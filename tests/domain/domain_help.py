@@ -14,14 +14,8 @@ from merian_campaign.domain.overlap_refresh import basis
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import (
-    CampaignView,
-    GroupView,
-    Remedy,
-    Selection,
-    Snapshot,
-    SubmissionView,
-)
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import (
     CampaignState,

@@ -11,8 +11,9 @@ from merian_campaign.domain.decisions import MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import RenderRequest, document
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, Verdict

@@ -20,7 +20,7 @@ from merian_campaign.domain.preflight.facts import (
 )
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_check, group_findings, refusal
 from merian_campaign.domain.runs import PREFLIGHT, RunEnd, RunResult, from_json, outcome_of, to_json
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 

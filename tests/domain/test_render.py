@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
-from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import Larger
 from merian_campaign.services.apply import fingerprint

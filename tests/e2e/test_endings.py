@@ -29,7 +29,7 @@ from typing import Any
 import pytest
 from e2e_help import BIN, CHECKOUT, Installation
 
-from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.wms import zipfix
 
 pytestmark = pytest.mark.e2e

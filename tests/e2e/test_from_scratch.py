@@ -139,7 +139,7 @@ def belongs(process: psutil.Process, directory: Path) -> bool:
 
 
 def same_repository(directory: Path, elsewhere: Path) -> None:
-    from merian_campaign.demo.repository import create_repository  # noqa: PLC0415 - imports lsst
+    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     other = create_repository(elsewhere / "python")
     assert not compare_collections(

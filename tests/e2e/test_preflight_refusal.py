@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from e2e_help import BIN, CHECKOUT, Installation
 
-from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.demo_repository import create_repository
 
 CAMPAIGN = """\
 campaign: refused-{wms}

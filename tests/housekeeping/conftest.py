@@ -12,7 +12,7 @@ import pytest
 from house_help import House, environment, register
 from lsst.daf.butler import Butler
 
-from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.store import embedded
 from merian_campaign.store.server import prepared_url
 from merian_campaign.store.store import PostgresStore

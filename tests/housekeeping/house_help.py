@@ -15,7 +15,8 @@ from typing import Any
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, Selection
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.services.housekeeping import Housekeeping

@@ -15,7 +15,7 @@ from lsst.daf.butler.cli.butler import cli
 from merian_campaign.demo.archive import make_archive
 from merian_campaign.demo.catalogues import GAIA
 from merian_campaign.demo.compare import compare_collections
-from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.domain.runs import RunEnd
 from merian_campaign.middleware.actions.perform import ActionError, perform
 from merian_campaign.middleware.actions.runner import run_command

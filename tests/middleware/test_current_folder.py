@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.host.safe_python import keep_out_current_folder, without_relative
-from merian_campaign.middleware import bps_run, drivers
+from merian_campaign.middleware import drivers, programs
 from merian_campaign.wms.sites.base import POOL_COMMAND
 
 PLANTED = ("psutil", "lsst", "yaml", "merian_campaign", "typer", "parsl", "json", "sitecustomize")
 _WORDS = shlex.split(POOL_COMMAND)
 COMMANDS = {
-    "our own program": bps_run.own("--help"),
+    "our own program": programs.own("--help"),
     "our module": [sys.executable, "-m", "merian_campaign", "--help"],
     "the helper": [sys.executable, "-m", "merian_campaign.middleware.butler_helper"],
-    "bps": [bps_run.program("bps"), "--help"],
-    "butler": [bps_run.program("butler"), "--help"],
+    "bps": [programs.program("bps"), "--help"],
+    "butler": [programs.program("butler"), "--help"],
     "a worker pool": [*_WORDS[: _WORDS.index("-m") + 2], "--help"],
     "a quantum's own Python": [sys.executable, "-c", "import psutil, yaml, json"],
     "a stack that fails": list(drivers.in_stack("/nowhere/stack.sh", words=["stack"], output=os.devnull)),
@@ -48,7 +48,7 @@ def trap(tmp_path: Path) -> Path:
 )
 def test_what_lies_in_the_current_folder_is_not_imported(trap: Path, name: str, path: str | None) -> None:
     base = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    environ = bps_run.environment({**base, **({} if path is None else {"PYTHONPATH": path})}, marker="x")
+    environ = programs.environment({**base, **({} if path is None else {"PYTHONPATH": path})}, marker="x")
     done = subprocess.run(
         COMMANDS[name], cwd=trap, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=120, check=False,
@@ -64,7 +64,7 @@ def test_a_worker_pool_of_another_environment_does_not_either(trap: Path) -> Non
 
 
 def test_what_a_person_puts_on_the_path_is_imported(trap: Path) -> None:
-    environ = bps_run.environment({**os.environ, "PYTHONPATH": f"{trap}{os.pathsep}more"}, marker="x")
+    environ = programs.environment({**os.environ, "PYTHONPATH": f"{trap}{os.pathsep}more"}, marker="x")
     assert environ["PYTHONPATH"].split(os.pathsep)[-1] == str(trap)
     subprocess.run([sys.executable, "-c", "import psutil"], env=environ, check=True)
     assert (trap.parent / "sprung").exists()

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.middleware.actions.perform import share_with_group
-from merian_campaign.middleware.bps_run import environment, last_error
+from merian_campaign.middleware.bps_run import last_error
+from merian_campaign.middleware.programs import environment
 from merian_campaign.wms.zipfix import is_broken, is_broken_at_start, mend
 
 

@@ -13,10 +13,10 @@ import pytest
 from astropy.time import Time
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
-from merian_campaign.demo.repository import create_repository
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.middleware.driver_preflight import check

@@ -14,8 +14,8 @@ import pytest
 from astropy.table import Table
 from lsst.daf.butler import Butler, DatasetType
 
+from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.demo.records import insert_exposures, insert_visits
-from merian_campaign.demo.repository import create_repository
 from merian_campaign.demo.survey import N708, ExposurePlan
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure

@@ -10,7 +10,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from merian_campaign.domain.quanta import Attempt, Counts, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, Selection, SubmissionView
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 

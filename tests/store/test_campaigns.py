@@ -14,7 +14,7 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import Event
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState, IllegalMoveError, Verdict
 from merian_campaign.store.store import PostgresStore
 

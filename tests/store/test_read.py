@@ -10,7 +10,7 @@ from store_help import Given, at, failed, quantum, worked
 
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.store import open_reader
 from merian_campaign.store.store import PostgresStore

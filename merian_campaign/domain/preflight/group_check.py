@@ -12,7 +12,7 @@ from merian_campaign.domain.preflight import collisions, inputs
 from merian_campaign.domain.preflight.checks import read_findings
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, RepositoryFacts
 from merian_campaign.domain.preflight.queries import StepQuery, step_look
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
 

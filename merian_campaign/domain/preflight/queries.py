@@ -9,7 +9,8 @@ from typing import Any, Self
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.snapshot import GroupView, Selection
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions import (
     ACTIONS,

@@ -14,7 +14,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from merian_campaign.domain.snapshot import Selection
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec.base import (
     MOST_IDS,
     Integers,

@@ -22,7 +22,7 @@ from merian_campaign.domain import error_classes
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
-from merian_campaign.middleware import bps_run, processes
+from merian_campaign.middleware import processes, programs
 
 _TAIL = 400
 _MANY_FILES = 4096
@@ -193,7 +193,7 @@ def _start(
 def _is_our_butler(command: Command) -> bool:
     """Say whether a command is the ``butler`` of this very Python, which has its modules loaded already."""
     found = shutil.which(command[0]) if command[0] == "butler" else None
-    return found is not None and found == bps_run.program("butler")
+    return found is not None and found == programs.program("butler")
 
 
 def _fork(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:

@@ -26,7 +26,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.snapshot import Remedy, Selection
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store import embedded, merge_quanta, migrate, queries, schema, stage_quanta
 from merian_campaign.store.connection import open_connection

@@ -12,7 +12,8 @@ import pytest
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Selection, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState

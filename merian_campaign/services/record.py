@@ -1,0 +1,140 @@
+"""Putting on record what was seen of submissions: live progress, how each ended, where its group goes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+from merian_campaign.domain import harvest, runs
+from merian_campaign.domain.provenance import LineReport
+from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.states import GroupState, QuantumState
+from merian_campaign.services.ports import Drivers, Store
+from merian_campaign.services.runtime import CampaignSettings, Runtime
+from merian_campaign.services.slurm_view import SlurmView, refused_words
+
+
+class Recorder:
+    """Puts on record what was seen.
+
+    Parameters
+    ----------
+    store, drivers, runtime
+        The world.
+    spec, settings
+        The campaign.
+    slurm_view : `SlurmView`
+        What was seen of Slurm.
+
+    Attributes
+    ----------
+    progressed : `int`
+        Quantum rows that live progress changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        drivers: Drivers,
+        runtime: Runtime,
+        spec: CampaignSpec,
+        settings: CampaignSettings,
+        slurm_view: SlurmView,
+    ) -> None:
+        self._store = store
+        self._drivers = drivers
+        self._runtime = runtime
+        self._spec = spec
+        self._settings = settings
+        self._slurm_view = slurm_view
+        self.progressed = 0
+
+    def move(self, group: GroupView, state: GroupState, reason: str) -> str:
+        """Move a group; return that in words."""
+        self._store.move_group(
+            group_id=group.id,
+            state=state,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        return f"{name_of(group)}: {state} ({reason})"
+
+    def follow(self, submission: SubmissionView) -> None:
+        """Take in the live progress of a submission."""
+        predicted = self._drivers.predicted(submission.directory)
+        on_slurm = bool(self._slurm_view.jobs(submission))
+        if not predicted and not on_slurm:
+            return
+        now = self._runtime.clock()
+        journal = self._drivers.records(submission.directory)
+        self.progressed += self._store.record_progress(
+            submission_id=submission.id,
+            quanta=harvest.progress(predicted, journal),
+            now=now,
+            jobs=self._slurm_view.records(submission, journal=journal, now=now),
+        )
+
+    def finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
+        """Take in all that a submission left, and finish it; return how it ended in words."""
+        step = self._spec.step(group.step)
+        quanta: tuple[Quantum, ...] = ()
+        now = self._runtime.clock()
+        journal = self._drivers.records(submission.directory)
+        result = self._in_words(submission, result)
+        wrong = LineReport()
+        if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
+            quanta = harvest.conclude(
+                self._drivers.harvested(submission.directory, wrong=wrong),
+                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
+                records=journal,
+                context=harvest.HarvestContext(
+                    rules=self._settings.rules,
+                    requests=self._settings.requests[step.name],
+                    remedy=submission.remedy,
+                    driver_lost=result.end is RunEnd.LOST,
+                    blocks=self._slurm_view.blocks(submission),
+                ),
+            )
+        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
+        outcome = runs.outcome_of(result, all_succeeded=complete)
+        reason = result.reason or _tally(quanta)
+        if wrong.number:
+            reason = f"{reason}; damaged: {wrong}"
+        self._store.harvest(
+            submission_id=submission.id,
+            quanta=quanta,
+            outcome=outcome,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=now,
+            jobs=self._slurm_view.records(submission, journal=journal, now=now, final=True),
+            needs_person=result.needs_person,
+        )
+        return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
+
+    def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
+        """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""
+        if result.end is RunEnd.CANCELLED:
+            return result
+        words = refused_words(self._drivers.block_lines(submission.directory))
+        if words and result.exit_code == INFRASTRUCTURE_FAILED:
+            return replace(result, end=RunEnd.FAILED, reason=f"Slurm refused its blocks: {words}")
+        trouble = self._slurm_view.driver_trouble(submission)
+        if trouble and result.end in {RunEnd.FAILED, RunEnd.LOST}:
+            return replace(result, reason=f"{result.reason}; its driver's {trouble}")
+        return result
+
+
+def _tally(quanta: tuple[Quantum, ...]) -> str:
+    found = Counter(quantum.state for quantum in quanta)
+    return ", ".join(f"{number} {state}" for state, number in sorted(found.items())) or "no quanta"
+
+
+def name_of(group: GroupView) -> str:
+    """Return how a group is called: ``STEP/KEY``."""
+    return f"{group.step}/{group.key}"
