@@ -19,6 +19,7 @@ from merian_campaign.domain.preflight.facts import (
     Present,
     RepositoryFacts,
     Selected,
+    TaskFacts,
 )
 from merian_campaign.domain.preflight.inputs import closest, short
 from merian_campaign.domain.preflight.queries import (
@@ -121,7 +122,14 @@ class ButlerQueries:
             if node is not None and not all(edge.is_init for edge in graph.consuming_edges_of(type_name))
         ]
         outputs = {other for other in graph.dataset_types if graph.producer_of(other) is not None}
-        return PipelineFacts(labels=labels, inputs=tuple(needed), outputs=frozenset(outputs))
+        calibrating = _calibrating(graph)
+        return PipelineFacts(
+            labels=labels,
+            inputs=tuple(needed),
+            outputs=frozenset(outputs),
+            tasks=tuple(_task(node, calibrating=calibrating) for node in graph.tasks.values()),
+            declared=_declared(graph, subset),
+        )
 
     def collections(self, names: Iterable[str] | None = None) -> Mapping[str, CollectionFacts]:
         """Return collections with the dataset types that each has held: all, or these and their children."""
@@ -276,7 +284,8 @@ class ButlerQueries:
         collections = self.collections(names)
         filters = self.filters(instrument)
         asked = tuple(looks)
-        tracts = self.tracts(skymap) if any(look.by == "tract" for look in asked) else None
+        on_sky = [look.by == "tract" or look.on_skymap for look in asked]
+        tracts = self.tracts(skymap) if any(on_sky) else None
         selected: dict[str, Selected] = {}
         present: dict[tuple[str, str], Present] = {}
         ranges: dict[tuple[str, str], None] = {}
@@ -284,11 +293,11 @@ class ButlerQueries:
             pipeline = pipelines.get(look.place, PipelineFacts())
             opened = searched(look.inputs, collections=collections, made=made)
             there = {name: collections[name] for name in opened if name in collections}
+            if tracts is None and (look.by == "tract" or look.on_skymap):
+                continue
             if look.exposures:
                 selected[look.place] = self.selected(look, instrument=instrument)
                 ranges.update(dict.fromkeys(_to_certify(pipeline, there)))
-            if look.by == "tract" and tracts is None:
-                continue
             for presence in presences(look, pipeline, collections=collections, made=made):
                 holding = [name for name, facts in there.items() if presence.need.name in facts.holds]
                 key = (look.place, presence.need.name)
@@ -336,6 +345,34 @@ def first_line(text: str) -> str:
 def _words(error: Exception) -> str:
     said = first_line(str(error))
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _task(node: Any, *, calibrating: frozenset[str]) -> TaskFacts:  # noqa: ANN401 - lsst type
+    return TaskFacts(
+        label=node.label,
+        dimensions=frozenset(node.dimensions.names),
+        reads=frozenset(edge.parent_dataset_type_name for edge in node.iter_all_inputs()),
+        makes=frozenset(edge.parent_dataset_type_name for edge in node.iter_all_outputs()),
+        calibration=node.label in calibrating,
+    )
+
+
+def _calibrating(graph: Any) -> frozenset[str]:  # noqa: ANN401 - lsst type
+    """Return the tasks that make calibrations, and those whose products go into them."""
+    found: set[str] = set()
+    for label, node in reversed(list(graph.tasks.items())):
+        for edge in node.outputs.values():
+            name = edge.parent_dataset_type_name
+            if graph.dataset_types[name].is_calibration or any(
+                reader.label in found for reader in graph.consumers_of(name)
+            ):
+                found.add(label)
+    return frozenset(found)
+
+
+def _declared(graph: Any, subset: str) -> frozenset[str] | None:  # noqa: ANN401 - lsst type
+    steps = graph.steps
+    return frozenset(steps.get_dimensions(subset).names) if subset in steps else None
 
 
 def _need(graph: Any, name: str, node: Any) -> InputNeed:  # noqa: ANN401 - lsst types
