@@ -87,7 +87,7 @@ def test_an_empty_group_is_never_shown_as_done() -> None:
     nothing = replace(board("nothing to do", tract=9814, state="done"), counts=Counts(), no_graph=True)
     status = Status(campaign="c", campaign_state="active", rows=(made, nothing))
     assert status.state == "done"
-    shown = written(status_view(status, width=80))
+    shown = written(status_view(status, width=100), width=100)
     assert shown.count("\u2714") == 2, "in the table of the steps, and in that of the tracts"
     assert "\u2714 1 done  \u2205 1 empty" in shown
     assert "9814   \u2205 empty" in shown

@@ -216,6 +216,12 @@ def test_what_was_there_before_the_campaign_needs_no_step() -> None:
     there = {"u/old": CollectionFacts(kind="RUN", holds=frozenset({"preSourceTable"}))}
     need = bps("need", "step2a", inputs=["u/old"])
     assert _order(bps("make", "step1"), need, collections=there) == []
+    bring = {"name": "bring", "action": "transfer-datasets"}
+    arguments = {"source": "/other", "collections": ["u/old"], "dataset_types": ["preSourceTable"]}
+    assert _order(bring | {"arguments": arguments}, bps("make", "step1"), need) == []
+    assert (
+        len(_order(bring | {"arguments": arguments | {"dataset_types": []}}, bps("make", "step1"), need)) == 1
+    )
 
 
 def test_what_can_be_done_without_is_a_note() -> None:

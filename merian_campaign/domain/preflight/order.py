@@ -99,8 +99,8 @@ def _is_elsewhere(
             case CertifyCalibrations() as given:
                 own.append(given.output)
             case TransferDatasets() as given:
-                types = given.dataset_types
-                if read.intersection(given.collections) and (not types or need.name in types):
+                # One that names no types may bring anything, reference catalogues most likely: no excuse.
+                if need.name in given.dataset_types and read.intersection(given.collections):
                     return True
             case _:
                 pass
