@@ -103,7 +103,7 @@ def preflighted(folder: Path, name: str, *changes: tuple[str, str]) -> list[str]
 
 
 def test_steps_are_held_against_the_tasks_of_their_pipelines(folder: Path) -> None:
-    """A subset that its name says is over visits and that has a task by tract; a forgotten gate; a circle."""
+    """A step over visits that has a task by tract, inputs without what is needed, clusters in a circle."""
     (folder / "global.yaml").write_text(GLOBAL_2A)
     (folder / "circle.yaml").write_text(
         "clusterAlgorithm: lsst.ctrl.bps.quantum_clustering_funcs.dimension_clustering\n"
@@ -115,7 +115,6 @@ def test_steps_are_held_against_the_tasks_of_their_pipelines(folder: Path) -> No
         folder,
         "against",
         (step2a, f"    pipeline: {folder}/global.yaml#global2a\n    scope: visit\n"),
-        ("    after: [step1]\n", ""),
         ("    inputs: [step1, DECam/defaults/demo]\n", "    inputs: [DECam/defaults/demo]\n"),
         (step3, f"{step3}    include: [{folder}/circle.yaml]\n"),
     )
@@ -125,7 +124,7 @@ def test_steps_are_held_against_the_tasks_of_their_pipelines(folder: Path) -> No
         "(instrument, skymap, tract) makes of all"
     )
     assert found[1].startswith(
-        "step2a: it needs calexpSummary, preSourceTable, which step1 makes, and is neither"
+        "step2a: it needs calexpSummary, preSourceTable, which step1 makes, and does not read its output"
     )
     assert found[2].startswith("step3: cluster: BPS cannot put these in order: ")
     assert "measure reads " in found[2]
