@@ -195,7 +195,7 @@ class CommandContext:
 
         look = Preflight(
             open_store=self._store_if_any,
-            inquire=ButlerQueries.of,
+            inquire=partial(ButlerQueries.of, environment=spec.environment),
             look_at_host=partial(host_facts, environ=self.environ),
             scheduler=self.scheduler,
             root=self.runtime.root,

@@ -169,6 +169,12 @@ class BoardRow:
     submissions: int
     counts: Counts
     stack: str = ""
+    no_graph: bool = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether it is done because there was nothing to do: its quantum graph was empty."""
+        return self.no_graph and self.state == "done" and not self.counts.expected
 
 
 @dataclass(frozen=True, kw_only=True)

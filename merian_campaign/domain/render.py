@@ -78,7 +78,8 @@ class RenderRequest:
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
     """Return the whole data query of a group."""
     terms = [f"instrument = '{spec.instrument}'"]
-    if effective_scope(step) in {"tract", "global"} and spec.skymap is not None:
+    # Tasks over visits may have the sky map among their dimensions too: without it they run for every one.
+    if effective_scope(step) in {"visit", "tract", "global"} and spec.skymap is not None:
         terms.append(f"skymap = '{spec.skymap}'")
     own = where_clause(selection)
     if own:

@@ -30,6 +30,8 @@ _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
 _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
 _OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
 
+_BY_DIMENSIONS = "dimension_clustering"
+
 MOST_FILES: Final = 200
 """BPS files that one step's submission reads, those that they include among them."""
 
@@ -195,6 +197,20 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
         if resources.memory_max is not None:
             maximum[label] = resources.memory_max
     return RequestTable(default_mb=default, by_task=by_task, maximum_mb=maximum)
+
+
+def read_clusters(spec: CampaignSpec, step: BpsStep) -> Mapping[str, tuple[str, ...]]:
+    """Return the tasks of a step's clusters, as BPS finds them; none unless it clusters by dimensions."""
+    algorithm = ""
+    found: dict[str, tuple[str, ...]] = {}
+    for data in _merged((*spec.include, *step.include, spec.site)):
+        algorithm = _text(data.get("clusterAlgorithm")) or algorithm
+        sections = data.get("cluster")
+        for name, section in sections.items() if isinstance(sections, dict) else ():
+            labels = section.get("pipetasks") if isinstance(section, dict) else None
+            if isinstance(labels, str):
+                found[str(name)] = tuple(label.strip() for label in labels.split(",") if label.strip())
+    return found if algorithm.rpartition(".")[2] == _BY_DIMENSIONS else {}
 
 
 def _request(value: object) -> int | None:

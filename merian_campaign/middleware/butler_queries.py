@@ -20,7 +20,6 @@ from merian_campaign.domain.preflight.facts import (
     RepositoryFacts,
     Selected,
 )
-from merian_campaign.domain.preflight.inputs import closest, short
 from merian_campaign.domain.preflight.queries import (
     Made,
     StepQuery,
@@ -31,8 +30,8 @@ from merian_campaign.domain.preflight.queries import (
 )
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.middleware.actions.runner import ActionError, reading
-
-_MOST_WORDS = 300
+from merian_campaign.middleware.pipeline_facts import first_line, read_pipeline, words_of
+from merian_campaign.middleware.programs import in_environment
 
 
 class ButlerQueries:
@@ -56,8 +55,14 @@ class ButlerQueries:
 
     @classmethod
     @contextmanager
-    def of(cls, repository: str) -> Iterator[Self]:
-        """Open a repository for questions."""
+    def of(cls, repository: str, *, environment: Mapping[str, str] | None = None) -> Iterator[Self]:
+        """Open a repository for questions, with the variables of a campaign that has tasks of its own."""
+        with in_environment(environment or {}), cls._opened(repository) as queries:
+            yield queries
+
+    @classmethod
+    @contextmanager
+    def _opened(cls, repository: str) -> Iterator[Self]:
         if not exists(repository):
             yield cls(None, there=False)
             return
@@ -82,46 +87,9 @@ class ButlerQueries:
         """
         key = (look.pipeline, look.config)
         if key not in self._pipelines:
-            self._pipelines[key] = self._parse(look)
-        return self._pipelines[key]
-
-    def _parse(self, look: StepQuery) -> PipelineFacts:
-        from lsst.pipe.base import Pipeline  # noqa: PLC0415 - costs seconds
-
-        labels: frozenset[str] = frozenset()
-        name = short(look.pipeline)
-        file, _, subset = look.pipeline.partition("#")
-        try:
-            if subset:
-                whole = Pipeline.from_uri(file)
-                known = {*whole.subsets, *whole.task_labels}
-                unknown = [word for word in subset.split(",") if word not in known and word.isidentifier()]
-                if unknown:
-                    return PipelineFacts(
-                        problem=f"{name}: no subset {unknown[0]!r}; {closest(unknown[0], known)}"
-                    )
-            pipeline = Pipeline.from_uri(look.pipeline)
-            labels = frozenset(pipeline.task_labels)
-            for entry in look.config:
-                label, _, rest = entry.partition(":")
-                field, _, value = rest.partition("=")
-                if label in labels:
-                    pipeline.addConfigOverride(label, field, value)
             registry = None if self._butler is None else self._butler.registry
-            graph = pipeline.to_graph(registry=registry, visualization_only=True)
-        except FileNotFoundError as error:
-            return PipelineFacts(problem=f"{name}: {_words(error)}", labels=labels)
-        except OSError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
-            return PipelineFacts(problem=f"{name}: {_words(error)}", labels=labels)
-        needed = [
-            _need(graph, type_name, node)
-            for type_name, node in graph.iter_overall_inputs()
-            if node is not None and not all(edge.is_init for edge in graph.consuming_edges_of(type_name))
-        ]
-        outputs = {other for other in graph.dataset_types if graph.producer_of(other) is not None}
-        return PipelineFacts(labels=labels, inputs=tuple(needed), outputs=frozenset(outputs))
+            self._pipelines[key] = read_pipeline(look, registry=registry)
+        return self._pipelines[key]
 
     def collections(self, names: Iterable[str] | None = None) -> Mapping[str, CollectionFacts]:
         """Return collections with the dataset types that each has held: all, or these and their children."""
@@ -166,7 +134,7 @@ class ButlerQueries:
                         visits.setdefault(int(data_id["exposure"]), []).append(int(data_id["visit"]))
                 detectors = sorted(int(data_id["detector"]) for data_id in chosen.data_ids(["detector"]))
         except Exception as error:  # noqa: BLE001 - a wrong query is a finding
-            return Selected(problem=_words(error))
+            return Selected(problem=words_of(error))
         exposures = tuple(
             _exposure(number, record, visits.get(number, ())) for number, record in sorted(rows.items())
         )
@@ -194,7 +162,7 @@ class ButlerQueries:
                     return Present(values=frozenset({1} if some else ()))
                 values = {int(data_id[look.by]) for data_id in joined.data_ids([look.by])}
         except Exception as error:  # noqa: BLE001 - a wrong query is a finding
-            return Present(problem=_words(error))
+            return Present(problem=words_of(error))
         return Present(values=frozenset(values))
 
     def certified(self, dataset_type: str, collections: Iterable[str]) -> tuple[Certified, ...]:
@@ -276,7 +244,8 @@ class ButlerQueries:
         collections = self.collections(names)
         filters = self.filters(instrument)
         asked = tuple(looks)
-        tracts = self.tracts(skymap) if any(look.by == "tract" for look in asked) else None
+        on_sky = [look.by == "tract" or look.on_skymap for look in asked]
+        tracts = self.tracts(skymap) if any(on_sky) else None
         selected: dict[str, Selected] = {}
         present: dict[tuple[str, str], Present] = {}
         ranges: dict[tuple[str, str], None] = {}
@@ -284,11 +253,11 @@ class ButlerQueries:
             pipeline = pipelines.get(look.place, PipelineFacts())
             opened = searched(look.inputs, collections=collections, made=made)
             there = {name: collections[name] for name in opened if name in collections}
+            if tracts is None and (look.by == "tract" or look.on_skymap):
+                continue
             if look.exposures:
                 selected[look.place] = self.selected(look, instrument=instrument)
                 ranges.update(dict.fromkeys(_to_certify(pipeline, there)))
-            if look.by == "tract" and tracts is None:
-                continue
             for presence in presences(look, pipeline, collections=collections, made=made):
                 holding = [name for name, facts in there.items() if presence.need.name in facts.holds]
                 key = (look.place, presence.need.name)
@@ -324,35 +293,6 @@ def exists(repository: str) -> bool:
     """Say whether there is a repository; one that is not a path is taken to be there."""
     configuration = Path(repository) if repository.endswith(".yaml") else Path(repository) / "butler.yaml"
     return "://" in repository or configuration.is_file()
-
-
-def first_line(text: str) -> str:
-    """Return the first line of a text, not too long."""
-    lines = text.strip().splitlines()
-    line = lines[0] if lines else ""
-    return line if len(line) <= _MOST_WORDS else f"{line[:_MOST_WORDS]} ..."
-
-
-def _words(error: Exception) -> str:
-    said = first_line(str(error))
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _need(graph: Any, name: str, node: Any) -> InputNeed:  # noqa: ANN401 - lsst types
-    edges = [edge for edge in graph.consuming_edges_of(name) if not edge.is_init]
-    return InputNeed(
-        name=name,
-        dimensions=frozenset(node.dimensions.names),
-        prerequisite=bool(node.is_prerequisite),
-        calibration=bool(node.is_calibration),
-        # With a function of its own to look it up, nobody else can tell where it would be found.
-        optional=all(
-            edge.defer_query_constraint
-            or graph.tasks[edge.task_label].is_optional(edge.connection_name)
-            or graph.tasks[edge.task_label].get_lookup_function(edge.connection_name) is not None
-            for edge in edges
-        ),
-    )
 
 
 def _exposure(number: int, record: Any, visits: Iterable[int]) -> Exposure:  # noqa: ANN401 - lsst type

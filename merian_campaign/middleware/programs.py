@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from merian_campaign.host.home import hide_passwords
@@ -50,3 +51,22 @@ def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     if paths:
         made["PYTHONPATH"] = os.pathsep.join(paths)
     return made
+
+
+@contextmanager
+def in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have a campaign's variables in this process, as its drivers have them from the start; undone after."""
+    before = {name: os.environ.get(name) for name in variables}
+    path = list(sys.path)
+    os.environ.update(variables)
+    # Python reads it when it starts.
+    sys.path[:0] = without_relative(variables.get("PYTHONPATH", ""))
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -21,6 +21,7 @@ _STYLES = {
     "ready": "cyan",
     "running": "bold blue",
     "done": "green",
+    "empty": "cyan",
     "needs_review": "bold red",
     "blocked": "yellow",
     "cancelled": "magenta",
@@ -30,10 +31,14 @@ _MARKS = {
     "ready": "○",
     "running": "▶",
     "done": "✔",
+    "empty": "∅",
     "needs_review": "✘",
     "blocked": "◼",
     "cancelled": "-",
 }
+_EMPTY = "empty"
+"""Shown instead of done: nothing was made, because there was nothing to do."""
+
 _BLOCKED_SHOWN = 5
 """Blocked groups that are listed: what blocks them needs a person, they themselves do not."""
 
@@ -83,6 +88,10 @@ def _quanta(counts: Counts) -> dict[str, int]:
     return values
 
 
+def _shown(row: BoardRow) -> str:
+    return _EMPTY if row.empty else row.state
+
+
 def total(rows: Iterable[BoardRow]) -> Counts:
     """Return the sum of the quanta of some groups."""
     return sum((row.counts for row in rows), Counts())
@@ -99,6 +108,7 @@ def status_json(status: Status) -> dict[str, Any]:
                 "group": row.group,
                 "tract": row.tract,
                 "state": row.state,
+                "empty": row.empty,
                 "reason": row.reason,
                 "submissions": row.submissions,
                 "stack": row.stack,
@@ -106,6 +116,7 @@ def status_json(status: Status) -> dict[str, Any]:
             }
             for row in status.rows
         ],
+        "empty_groups": sum(row.empty for row in status.rows),
         "quanta": _quanta(total(status.rows)),
     }
 
@@ -167,8 +178,8 @@ def _number(value: int) -> str:
 
 def _states(rows: Sequence[BoardRow]) -> RenderableType:
     parts: list[tuple[str, str]] = []
-    for state in dict.fromkeys(sorted((row.state for row in rows), key=list(_STYLES).index)):
-        number = sum(1 for row in rows if row.state == state)
+    for state in dict.fromkeys(sorted(map(_shown, rows), key=list(_STYLES).index)):
+        number = sum(1 for row in rows if _shown(row) == state)
         if parts:
             parts.append(("  ", ""))
         label = state.replace("_", " ") if number == len(rows) else f"{number} {state.replace('_', ' ')}"
@@ -200,7 +211,7 @@ def tracts_table(rows: Sequence[BoardRow], *, width: int) -> Table:
         cells: list[RenderableType] = []
         for step in steps:
             row = by_tract.get((tract, step))
-            cells.append("" if row is None else line(_cell(row, detail=detail), _STYLES[row.state]))
+            cells.append("" if row is None else line(_cell(row, detail=detail), _STYLES[_shown(row)]))
         table.add_row(str(tract), *cells)
     return table
 
@@ -216,8 +227,8 @@ def _columns(steps: Sequence[str], rows: Iterable[BoardRow], *, detail: int) -> 
 def _cell(row: BoardRow, *, detail: int) -> str:
     counts = row.counts
     numbers = f" {counts.succeeded}/{counts.expected}" if counts.expected and detail >= _NUMBERS else ""
-    words = f" {row.state.replace('_', ' ')}" if detail >= _WORDS else ""
-    return f"{_MARKS[row.state]}{words}{numbers}"
+    words = f" {_shown(row).replace('_', ' ')}" if detail >= _WORDS else ""
+    return f"{_MARKS[_shown(row)]}{words}{numbers}"
 
 
 def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | None:

@@ -22,6 +22,7 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.states import GROUP_MOVES, GroupState, SubmissionOutcome
+from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.record import Recorder, name_of
@@ -284,7 +285,14 @@ class Executor:
 
     def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
         """Return what the driver looks at before it builds a graph."""
-        check = group_check(self._spec, step, group=group.key, selection=group.selection, number=number)
+        check = group_check(
+            self._spec,
+            step,
+            group=group.key,
+            selection=group.selection,
+            number=number,
+            clusters=read_clusters(self._spec, step),
+        )
         return json.dumps(check.to_json(), indent=1) + "\n"
 
     def _launch_job(

@@ -21,7 +21,8 @@ from merian_campaign.domain.preflight.facts import (
 )
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import CampaignView
-from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.ports import Scheduler, Store
 from merian_campaign.services.runtime import CampaignSettings
 
@@ -102,7 +103,14 @@ class Preflight:
         return findings(
             spec,
             facts,
-            settings=CheckSettings(root=self.root, site=settings.site, requests=settings.requests),
+            settings=CheckSettings(
+                root=self.root,
+                site=settings.site,
+                requests=settings.requests,
+                clusters={
+                    step.name: read_clusters(spec, step) for step in spec.steps if isinstance(step, BpsStep)
+                },
+            ),
         )
 
     def _tracking(self, spec: CampaignSpec) -> Tracking:

@@ -12,7 +12,7 @@ SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
        coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
        coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown,
-       coalesce(v.short, '') AS stack
+       coalesce(v.short, '') AS stack, coalesce(s.no_graph, false) AS no_graph
 FROM "group" AS g
 LEFT JOIN (
     SELECT DISTINCT ON (s.group_id) s.group_id, s.versions->>'short' AS short
@@ -21,7 +21,7 @@ LEFT JOIN (
     ORDER BY s.group_id, s.number DESC
 ) AS v ON v.group_id = g.id
 LEFT JOIN (
-    SELECT s.group_id, count(*) AS n
+    SELECT s.group_id, count(*) AS n, bool_or(s.outcome = 'empty') AS no_graph
     FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
     WHERE g.campaign_id = %(campaign_id)s
     GROUP BY s.group_id
@@ -47,7 +47,7 @@ SELECT 0 AS place, s.step ->> 'name' AS step, 'discover' AS "group", (s.number -
        NULL::bigint AS tract, 'waiting' AS state,
        'its tracts are discovered once visits are defined' AS reason,
        0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown,
-       '' AS stack
+       '' AS stack, false AS no_graph
 FROM (
     SELECT r.spec FROM revision AS r WHERE r.campaign_id = %(campaign_id)s ORDER BY r.number DESC LIMIT 1
 ) AS r
@@ -62,7 +62,7 @@ WHERE r.spec -> 'tracts' ? 'discover'
 
 BOARD = f"""
 SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown, stack
+       pending, running, succeeded, failed, blocked, unknown, stack, no_graph
 FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
 ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)

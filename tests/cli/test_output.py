@@ -9,6 +9,7 @@ import subprocess
 import sys
 import unicodedata
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ from merian_campaign.reports.collections import cleaning_view, collections_view
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.preflight import preflight_view
 from merian_campaign.reports.stack import stack_view
-from merian_campaign.reports.status import Status, status_view
+from merian_campaign.reports.status import Status, status_json, status_view
 from merian_campaign.reports.tracts import tracts_table as coverage_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,6 +80,23 @@ def failure(message: str | None, **changes: Any) -> FailureRow:
     texts = {"step": "s", "group": "g", "task": "t", "data_id": "d", "state": "failed", "verdict": "unknown"}
     values |= texts | {"quantum_id": 1, "attempts": 1, "evidence": "", "exception_message": message}
     return FailureRow(**(values | changes))
+
+
+def test_an_empty_group_is_never_shown_as_done() -> None:
+    made = replace(board("all succeeded", tract=9813, state="done"), counts=Counts(succeeded=3))
+    nothing = replace(board("nothing to do", tract=9814, state="done"), counts=Counts(), no_graph=True)
+    status = Status(campaign="c", campaign_state="active", rows=(made, nothing))
+    assert status.state == "done"
+    shown = written(status_view(status, width=100), width=100)
+    assert shown.count("\u2714") == 2, "in the table of the steps, and in that of the tracts"
+    assert "\u2714 1 done  \u2205 1 empty" in shown
+    assert "9814   \u2205 empty" in shown
+    told = status_json(status)
+    assert [(row["state"], row["empty"]) for row in told["groups"]] == [("done", False), ("done", True)]
+    assert told["empty_groups"] == 1
+    # An afterburner that found nothing left to do made no empty group, and an empty one may need review.
+    assert not replace(made, no_graph=True).empty
+    assert not replace(nothing, state="needs_review").empty
 
 
 def test_brackets_of_an_error_are_shown_as_they_are() -> None:

@@ -25,7 +25,7 @@ def test_steps_over_exposures_and_visits_say_which_visits_and_detectors() -> Non
     asked = coverage_question(SPEC)
     assert asked.steps == {
         "step1": ("instrument = 'DECam' AND detector NOT IN (31, 61)",),
-        "step2a": ("instrument = 'DECam'",),
+        "step2a": ("instrument = 'DECam' AND skymap = 'rings'",),
     }
     assert asked.collections == ("runs/night/step3", "runs/night/step2a", "runs/night/step1")
     assert coverage_question(SPEC, collections=("other",)).collections == ("other",)

@@ -275,9 +275,10 @@ def test_cancelled() -> None:
 
 
 @pytest.mark.parametrize(
-    ("if_empty", "state"), [("done", GroupState.DONE), ("needs_review", GroupState.NEEDS_REVIEW)]
+    ("if_empty", "state"),
+    [("done", GroupState.DONE), ("needs_review", GroupState.NEEDS_REVIEW), (None, GroupState.DONE)],
 )
-def test_the_very_first_graph_is_empty(if_empty: str, state: GroupState) -> None:
+def test_the_very_first_graph_is_empty(if_empty: str | None, state: GroupState) -> None:
     spec = campaign(bps("step1", if_empty=if_empty))
     found = verdict(finished(outcome=Outcome.EMPTY, reason="the graph is empty"), spec=spec)
     assert found == (state, "nothing to do: the graph is empty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from domain_help import action, bps, campaign, finished, group, situation, snapshot
@@ -17,6 +18,7 @@ from merian_campaign.domain.preflight.facts import (
     Present,
     RepositoryFacts,
     Selected,
+    TaskFacts,
 )
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_check, group_findings, refusal
 from merian_campaign.domain.runs import PREFLIGHT, RunEnd, RunResult, from_json, outcome_of, to_json
@@ -99,18 +101,49 @@ def test_what_would_fail_refuses_the_submission_with_what_to_do() -> None:
     assert "needs camera" in _refused(collections=empty)
 
 
-@pytest.mark.parametrize("if_empty", ["done", "needs_review"])
-def test_that_nothing_is_selected_is_for_if_empty_to_judge(if_empty: str) -> None:
+@pytest.mark.parametrize("if_empty", ["done", "needs_review", None])
+def test_that_nothing_is_selected_is_for_if_empty_to_judge(if_empty: str | None) -> None:
     check = _check(if_empty=if_empty)
-    none = {**COLLECTIONS, "DECam/raw/all": CollectionFacts(kind="RUN")}
     for repository in (
         RepositoryFacts(collections=COLLECTIONS, selected={check.look.place: Selected()}),
         RepositoryFacts(collections=COLLECTIONS, present={(check.look.place, "raw"): Present()}),
-        RepositoryFacts(collections=none),
     ):
         found = group_findings(check, pipeline=PIPELINE, repository=repository)
         assert len(found) == 1
         assert refusal(found) == ""
+
+
+@pytest.mark.parametrize(("if_empty", "refused"), [("done", False), ("needs_review", True), (None, True)])
+def test_inputs_that_hold_nothing_for_any_group_are_no_empty_group(
+    if_empty: str | None, refused: bool
+) -> None:
+    check = _check(if_empty=if_empty)
+    none = {**COLLECTIONS, "DECam/raw/all": CollectionFacts(kind="RUN")}
+    found = group_findings(check, pipeline=PIPELINE, repository=RepositoryFacts(collections=none))
+    assert len(found) == 1
+    assert ("needs raw, and none of its input collections holds any" in refusal(found)) is refused
+
+
+def test_a_driver_refuses_what_its_tasks_do_not_allow() -> None:
+    frame = frozenset({"instrument", "exposure", "detector"})
+    tasks = (
+        TaskFacts(label="isr", dimensions=frame, makes=frozenset({"a"})),
+        TaskFacts(label="flat", dimensions=frame, reads=frozenset({"a"}), makes=frozenset({"b"})),
+        TaskFacts(label="stars", dimensions=frozenset({"skymap", "tract"}), reads=frozenset({"b"})),
+    )
+    spec = _spec()
+    step = spec.step("one")
+    assert isinstance(step, BpsStep)
+    clusters = {"ends": ("isr", "stars")}
+    check = group_check(spec, step, group="night20210318", selection=NIGHT, number=1, clusters=clusters)
+    assert GroupCheck.from_json(json.loads(json.dumps(check.to_json()))) == check
+    pipeline = replace(PIPELINE, labels=frozenset({"isr", "flat", "stars"}), tasks=tasks)
+    found = group_findings(check, pipeline=pipeline, repository=RepositoryFacts(collections=COLLECTIONS))
+    assert [finding.fatal for finding in found] == [True, True, True]
+    for finding, words in zip(
+        found, ("cut by day_obs", "every sky map", "ends -> flat -> ends"), strict=True
+    ):
+        assert words in finding.message
 
 
 def test_a_refused_submission_has_failed() -> None:

@@ -81,6 +81,85 @@ def test_what_would_fail_is_found_before_any_graph_is_built(folder: Path) -> Non
     assert not list(folder.rglob("*.qg"))
 
 
+GLOBAL_2A = f"""\
+description: step2a as pipelines of today have it
+imports:
+  - location: {CAMPAIGN.parents[1]}/merian_campaign/demo/pipelines/DRP-Merian.yaml
+    exclude: [isrForCrosstalkSources]
+    labeledSubsetModifyMode: DROP
+subsets:
+  global2a:
+    subset: [consolidateVisitSummary, consolidatePreSourceTable, isolatedStarAssociation]
+    description: Tables of visits, and stars of tracts.
+"""
+
+
+def preflighted(folder: Path, name: str, *changes: tuple[str, str]) -> list[str]:
+    """Return the errors of the demo with changes, as place and text."""
+    done = run(folder, "preflight", changed(folder, name, *changes), "--json")
+    found = [entry for entry in json.loads(done.stdout) if entry["fatal"]]
+    assert done.returncode == (2 if found else 0), done.stderr
+    return [f"{entry['place']}: {entry['message']}" for entry in found]
+
+
+def test_steps_are_held_against_the_tasks_of_their_pipelines(folder: Path) -> None:
+    """A step over visits that has a task by tract, inputs without what is needed, clusters in a circle."""
+    (folder / "global.yaml").write_text(GLOBAL_2A)
+    (folder / "circle.yaml").write_text(
+        "clusterAlgorithm: lsst.ctrl.bps.quantum_clustering_funcs.dimension_clustering\n"
+        "cluster:\n  ends: {pipetasks: 'deblend,mergeMeasurements', dimensions: 'tract,patch'}\n"
+    )
+    step2a = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n"
+    step3 = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step3\n"
+    found = preflighted(
+        folder,
+        "against",
+        (step2a, f"    pipeline: {folder}/global.yaml#global2a\n    scope: visit\n"),
+        ("    inputs: [step1, DECam/defaults/demo]\n", "    inputs: [DECam/defaults/demo]\n"),
+        (step3, f"{step3}    include: [{folder}/circle.yaml]\n"),
+    )
+    assert len(found) == 3, found
+    assert found[0] == (
+        "step2a: cut by day_obs, every group would make its own part of what isolatedStarAssociation "
+        "(instrument, skymap, tract) makes of all"
+    )
+    assert found[1].startswith(
+        "step2a: it needs calexpSummary, preSourceTable, which step1 makes, and does not read its output"
+    )
+    assert found[2].startswith("step3: cluster: BPS cannot put these in order: ")
+    assert "measure reads " in found[2]
+
+
+def test_a_global_step_takes_everything_and_tasks_may_be_a_campaigns_own(folder: Path) -> None:
+    (folder / "tables.yaml").write_text(GLOBAL_2A)
+    (folder / "modules").mkdir()
+    (folder / "modules" / "own_tasks.py").write_text(
+        "from merian_campaign.demo.tasks.visits import MakeVisitTableTask as OwnTask\n"
+    )
+    (folder / "own.yaml").write_text("description: own\ntasks: {makeVisitTable: own_tasks.OwnTask}\n")
+    step2c = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2c\n"
+    changes = [
+        (
+            "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    group_by: *nights\n",
+            f"    pipeline: {folder}/tables.yaml#global2a\n    scope: global\n",
+        ),
+        ("environment:\n", f"environment:\n  PYTHONPATH: {folder}/modules\n"),
+        (step2c, f"    pipeline: {folder}/own.yaml\n    scope: instrument\n"),
+    ]
+    assert preflighted(folder, "right", *changes) == []
+
+
+def test_a_pipeline_may_declare_how_its_steps_are_cut(folder: Path) -> None:
+    declared = (
+        GLOBAL_2A.replace(", isolatedStarAssociation", "") + "steps:\n  - {label: global2a, dimensions: []}\n"
+    )
+    (folder / "declared.yaml").write_text(declared)
+    old = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n"
+    new = f"    pipeline: {folder}/declared.yaml#global2a\n    scope: visit\n"
+    (found,) = preflighted(folder, "declaring", (old, new))
+    assert "declared.yaml#global2a declares that it may be cut by nothing, and it is cut by day_obs" in found
+
+
 def test_exposures_are_listed_as_they_are_written_in_a_campaign(folder: Path) -> None:
     file = changed(
         folder,
@@ -207,18 +286,42 @@ def looked(
 def test_a_driver_finds_what_graph_building_would_fail_of(
     folder: Path, certified: str, tmp_path: Path
 ) -> None:
-    why, found = looked(folder, tmp_path, night=20210318)
+    # The other input is what a step before would make: without it, the graph is empty, and that is allowed.
+    why, found = looked(folder, tmp_path, night=20210318, if_empty="done")
     assert why == (
         "no bias covers 1 of 1 exposures (night 20210318); there are some for 2021-03-19 to 2022-06-30; "
         "certify one for these dates (a certify-calibrations step), or select fewer nights"
     )
-    # The other input is what a step before would make: without it, the graph is empty.
     assert [entry["fatal"] for entry in found] == [False, True]
-    assert looked(folder, tmp_path, night=20210319)[0] == ""
+    assert looked(folder, tmp_path, night=20210319, if_empty="done")[0] == ""
+
+
+def test_a_driver_runs_nothing_before_its_inputs_are_made(
+    folder: Path, certified: str, tmp_path: Path
+) -> None:
+    why, _ = looked(folder, tmp_path, night=20210319)
+    assert why == (
+        "the pipeline needs overscanRaw, and none of its input collections holds any; correct inputs:, or "
+        "see what the step that should have made it did (is it in after:?)"
+    )
+
+
+def test_a_driver_refuses_a_night_of_a_task_by_tract(folder: Path, tmp_path: Path) -> None:
+    why, _ = looked(
+        folder,
+        tmp_path,
+        night=20210319,
+        pipeline=f"{PIPELINES}/DRP-Merian.yaml#isolatedStarAssociation",
+        scope="visit",
+        if_empty="done",
+    )
+    assert why.startswith(
+        "cut by day_obs, every group would make its own part of what isolatedStarAssociation ("
+    )
 
 
 def test_a_driver_leaves_an_empty_selection_to_if_empty(folder: Path, certified: str, tmp_path: Path) -> None:
-    why, found = looked(folder, tmp_path, night=20210320, if_empty="needs_review")
+    why, found = looked(folder, tmp_path, night=20210320, if_empty="done")
     assert why == ""
     assert any("no exposure is selected" in str(entry["text"]) for entry in found)
 

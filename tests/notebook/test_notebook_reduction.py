@@ -35,7 +35,9 @@ DATAQUERY = (
     "exposure.day_obs > 20210101 AND exposure.day_obs < 20220630 AND "
     "exposure.observation_type='science' AND detector NOT IN (31,61)"
 )
-TRACT = "instrument='DECam' AND skymap='decam_rings_v1' AND tract=9813"
+# The notes name no sky map for visits; with two registered, writeRecalibratedSourceTable would run for each.
+ON_SKYMAP = "instrument='DECam' AND skymap='decam_rings_v1'"
+TRACT = f"{ON_SKYMAP} AND tract=9813"
 OUTPUT = "DECam/runs/merian9813/w_2022_26"
 DEFAULTS = "DECam/defaults/merian9813"
 CALIB = "DECam/calib/merian9813"
@@ -77,7 +79,7 @@ GROUPS = {
         "DRP/pipelines/DECam/DRP-Merian.yaml#step2a",
         f"{OUTPUT}/step1,{DEFAULTS}",
         f"{OUTPUT}/step2a",
-        f"instrument='DECam' AND {DATAQUERY}",
+        f"{ON_SKYMAP} AND {DATAQUERY}",
     ),
     "step2b/tract9813": (
         "DRP/pipelines/DECam/DRP-Merian.yaml#step2b",
@@ -95,7 +97,7 @@ GROUPS = {
         "DRP/pipelines/DECam/DRP-Merian.yaml#step2d",
         f"{OUTPUT}/step2b,{OUTPUT}/step2a,{OUTPUT}/step1,{DEFAULTS}",
         f"{OUTPUT}/step2d",
-        f"instrument='DECam' AND {DATAQUERY}",
+        f"{ON_SKYMAP} AND {DATAQUERY}",
     ),
     "step3/tract9813": (
         "DRP/pipelines/DECam/DRP-Merian.yaml#step3",

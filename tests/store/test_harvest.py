@@ -230,6 +230,8 @@ def test_duplicates_in_one_batch(given: Given, first: int, sql: Connection) -> N
 def test_harvest_finishes_the_submission_once(store: PostgresStore, given: Given, first: int) -> None:
     given.harvested(first, outcome=SubmissionOutcome.EMPTY, minutes=10)
     given.harvested(first, outcome=SubmissionOutcome.EMPTY, minutes=20)
+    assert {row.no_graph for row in store.board("demo") if row.submissions} == {True}
+    assert {row.no_graph for row in store.board("demo") if not row.submissions} <= {False}
     (submission,) = store.snapshot("demo").groups[0].submissions
     assert (submission.state, submission.outcome) == (SubmissionState.FINISHED, SubmissionOutcome.EMPTY)
     assert (submission.finished_at, submission.reason) == (at(10), "over")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight import collisions, host_checks, inputs
 from merian_campaign.domain.preflight.calibrations import calibration_findings
+from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
 from merian_campaign.domain.preflight.facts import (
     Facts,
     Finding,
@@ -17,7 +18,9 @@ from merian_campaign.domain.preflight.facts import (
     Selected,
 )
 from merian_campaign.domain.preflight.inputs import Groups
+from merian_campaign.domain.preflight.order import order_findings
 from merian_campaign.domain.preflight.queries import Made, StepQuery, looks, made_by
+from merian_campaign.domain.preflight.scope import scope_findings
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
@@ -35,11 +38,14 @@ class CheckSettings:
         Where it runs.
     requests : `~collections.abc.Mapping`
         Memory requests by step.
+    clusters : `~collections.abc.Mapping`
+        Clusters of BPS by step.
     """
 
     root: str = ""
     site: SiteProfile | None = None
     requests: Mapping[str, RequestTable] = field(default_factory=dict)
+    clusters: Mapping[str, Clusters] = field(default_factory=dict)
 
 
 def findings(spec: CampaignSpec, facts: Facts, *, settings: CheckSettings) -> tuple[Finding, ...]:
@@ -55,9 +61,7 @@ def findings(spec: CampaignSpec, facts: Facts, *, settings: CheckSettings) -> tu
         What its other files say.
     """
     found = list(_surroundings(spec, facts, settings))
-    for step in spec.steps:
-        if isinstance(step, BpsStep) and step.name in facts.pipelines:
-            found += inputs.pipeline_findings(step, facts.pipelines[step.name])
+    found += _pipelines(spec, facts, settings)
     found += collisions.output_findings(
         spec,
         collections=facts.repository.collections,
@@ -104,6 +108,18 @@ def _surroundings(spec: CampaignSpec, facts: Facts, settings: CheckSettings) -> 
         found += host_checks.local_findings(settings.site, host=facts.host, requests=requests)
     found += host_checks.slurm_findings(spec, settings.site, scheduler=facts.scheduler, requests=requests)
     return found
+
+
+def _pipelines(spec: CampaignSpec, facts: Facts, settings: CheckSettings) -> list[Finding]:
+    found: list[Finding] = []
+    for look in looks(spec, existing=facts.tracking.groups if facts.tracking else ()):
+        step = spec.step(look.place)
+        if isinstance(step, BpsStep) and step.name in facts.pipelines:
+            pipeline = facts.pipelines[step.name]
+            found += inputs.pipeline_findings(step, pipeline)
+            found += scope_findings(look, step, pipeline, skymap=spec.skymap)
+            found += cluster_findings(step.name, pipeline, settings.clusters.get(step.name, {}))
+    return found + order_findings(spec, facts.pipelines, collections=facts.repository.collections)
 
 
 def _repository(spec: CampaignSpec, facts: Facts) -> list[Finding]:

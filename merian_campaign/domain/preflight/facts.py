@@ -26,6 +26,8 @@ class Finding:
         Whether submissions would fail.
     empties : `bool`
         Whether it comes to no more than an empty graph, for the step's ``if_empty`` to judge.
+    nowhere : `bool`
+        Whether that is so whatever the group selects.
     """
 
     place: str
@@ -33,6 +35,7 @@ class Finding:
     fix: str = ""
     fatal: bool = True
     empties: bool = False
+    nowhere: bool = False
 
     @property
     def text(self) -> str:
@@ -66,6 +69,29 @@ class InputNeed:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskFacts:
+    """A task of a pipeline.
+
+    Parameters
+    ----------
+    label : `str`
+        Its label.
+    dimensions : `frozenset` [`str`]
+        Dimensions of its quanta, with those they imply.
+    reads, makes : `frozenset` [`str`]
+        Dataset types that its quanta read and make.
+    calibration : `bool`
+        Whether it makes calibrations, which are certified for a time, or what they are made of.
+    """
+
+    label: str
+    dimensions: frozenset[str]
+    reads: frozenset[str] = frozenset()
+    makes: frozenset[str] = frozenset()
+    calibration: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class PipelineFacts:
     """A pipeline, or what is wrong with it.
 
@@ -79,12 +105,18 @@ class PipelineFacts:
         What it reads and does not make.
     outputs : `frozenset` [`str`]
         Dataset types that it makes.
+    tasks : `tuple` [`TaskFacts`, ...]
+        Its tasks, in the order in which they can run.
+    declared : `frozenset` [`str`] or `None`
+        Dimensions by which its subset may be cut, as it declares under ``steps:``; `None` without that.
     """
 
     problem: str = ""
     labels: frozenset[str] = frozenset()
     inputs: tuple[InputNeed, ...] = ()
     outputs: frozenset[str] = frozenset()
+    tasks: tuple[TaskFacts, ...] = ()
+    declared: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, Self
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName
 from merian_campaign.domain.preflight import collisions, inputs
 from merian_campaign.domain.preflight.checks import read_findings
+from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, RepositoryFacts
 from merian_campaign.domain.preflight.queries import StepQuery, step_look
+from merian_campaign.domain.preflight.scope import scope_findings
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
@@ -40,6 +42,8 @@ class GroupCheck:
         Names that must be chains or free: the step's and the group's output.
     run : `str`
         The RUN collection that must not be there.
+    clusters : `~collections.abc.Mapping`
+        Task labels by cluster of BPS.
     """
 
     repository: str
@@ -51,12 +55,14 @@ class GroupCheck:
     look: StepQuery
     chains: tuple[str, ...]
     run: str
+    clusters: Clusters = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return {
             **asdict(self),
             "version": 1,
+            "clusters": {name: list(labels) for name, labels in self.clusters.items()},
             "step": self.step.model_dump(mode="json", exclude_unset=True),
             "look": self.look.to_json(),
         }
@@ -72,12 +78,19 @@ class GroupCheck:
                 "look": StepQuery.from_json(given["look"]),
                 "values": tuple(given["values"]),
                 "chains": tuple(given["chains"]),
+                "clusters": {name: tuple(labels) for name, labels in given.get("clusters", {}).items()},
             }
         )
 
 
 def group_check(
-    spec: CampaignSpec, step: BpsStep, *, group: str, selection: Selection, number: int
+    spec: CampaignSpec,
+    step: BpsStep,
+    *,
+    group: str,
+    selection: Selection,
+    number: int,
+    clusters: Clusters | None = None,
 ) -> GroupCheck:
     """Return what to look at before a submission of a group that has no graph yet."""
     output = spec.output_of(step)
@@ -91,6 +104,7 @@ def group_check(
         look=step_look(spec, step, place=f"{step.name}/{group}", values=selection.values),
         chains=(output, naming.group_output(step_output=output, group=group)),
         run=naming.run_collection(RunName(step_output=output, group=group, number=number)),
+        clusters=clusters or {},
     )
 
 
@@ -99,17 +113,24 @@ def group_findings(
 ) -> tuple[Finding, ...]:
     """Return what would make a group's submission fail, and what is only worth knowing.
 
-    That it selects nothing is never fatal here: an empty graph is for the step's ``if_empty`` to judge.
+    That it selects nothing is never fatal here: an empty graph is for the step's ``if_empty`` to judge. That
+    its inputs hold nothing of a dataset type for any group is, unless the step says ``done``.
     """
     look, step = check.look, check.step
     found = inputs.pipeline_findings(step, pipeline)
+    found += scope_findings(look, step, pipeline, skymap=check.skymap)
+    found += cluster_findings(look.place, pipeline, check.clusters)
     for chain in check.chains:
         found += collisions.chain_finding(look.place, chain=chain, collections=repository.collections)
     found += collisions.run_finding(look.place, run=check.run, collections=repository.collections)
     groups = {check.group: check.values}
     found += inputs.tract_findings(look, groups=groups, skymap=check.skymap, tracts=repository.tracts)
     found += read_findings(look, step, groups=groups, pipeline=pipeline, repository=repository, made=None)
-    judged = (replace(entry, fatal=False) if entry.empties else entry for entry in found)
+    absent = step.if_empty != "done"
+    judged = (
+        replace(entry, fatal=entry.fatal and entry.nowhere and absent) if entry.empties else entry
+        for entry in found
+    )
     return tuple(dict.fromkeys(judged))
 
 

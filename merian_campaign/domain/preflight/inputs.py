@@ -57,6 +57,7 @@ def pipeline_findings(step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
         ]
     named = [(label, "resources") for label in step.resources]
     named += [(entry.partition(":")[0], "config") for entry in step.config]
+    named += [(label, "partial") for label in step.partial]
     return [
         Finding(
             place=step.name,
@@ -126,6 +127,7 @@ def dataset_findings(
                 fix=f"correct inputs:, or {_ADD if made is not None else _AFTER}",
                 fatal=not unsure,
                 empties=not need.prerequisite,
+                nowhere=True,
             )
         )
     return found
@@ -281,8 +283,8 @@ def tract_findings(
     tracts: frozenset[int] | None,
     made: Made | None = None,
 ) -> list[Finding]:
-    """Return tracts that the sky map does not have."""
-    if look.by != "tract":
+    """Return tracts that the sky map does not have; without it, nothing that names it is selected."""
+    if look.by != "tract" and not look.on_skymap:
         return []
     if tracts is None:
         registers = made is not None and "register-skymap" in made.actions
@@ -296,6 +298,8 @@ def tract_findings(
                 fatal=not registers,
             )
         ]
+    if look.by != "tract":
+        return []
     missing = sorted({value for values in groups.values() for value in values} - tracts)
     if not missing:
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
@@ -28,6 +29,7 @@ from merian_campaign.domain.spec.steps import effective_scope
 
 _MANY = 200
 _COLUMN = {"day_obs": "exposure.day_obs"}
+_SKYMAP = re.compile(r"(?<![\w.])skymap\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,11 @@ class StepQuery:
     by: str = ""
     exposures: bool = False
     groups: bool = True
+
+    @property
+    def on_skymap(self) -> bool:
+        """Whether its data query names a sky map."""
+        return _SKYMAP.search(self.query) is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -173,9 +173,20 @@ class BpsStep(_StepBase):
         Field(ge=0, le=10_000, description="Of this step's blocks, instead of the campaign's limits.nice."),
     ] = None
     if_empty: Annotated[
-        Literal["done", "needs_review"],
-        Field(description="State of a group whose very first graph is empty."),
-    ] = "done"
+        Literal["done", "needs_review"] | None,
+        Field(
+            description="State of a group whose very first graph is empty; default: done, shown as "
+            "empty, but needs_review where its inputs hold nothing of a dataset type for any group."
+        ),
+    ] = None
+    partial: Annotated[
+        tuple[Label, ...],
+        BeforeValidator(_tuple),
+        Field(
+            max_length=MOST_NAMED,
+            description="Tasks that may make, for each group, a product of what the group selects only.",
+        ),
+    ] = ()
 
     @property
     def subset(self) -> str:

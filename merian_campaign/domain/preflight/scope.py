@@ -1,0 +1,113 @@
+"""Whether the tasks of a step allow the way it is cut into groups: a quantum must lie within one group.
+
+Rules from the dimensions of the tasks, as the pipeline graph gives them. Where a pipeline declares the
+dimensions by which a step may be cut (``steps:``), that is believed. Names of subsets say nothing.
+"""
+
+from __future__ import annotations
+
+from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
+from merian_campaign.domain.preflight.inputs import few, short
+from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.spec import BpsStep
+from merian_campaign.domain.spec.steps import effective_scope
+
+_WITHIN = {
+    "day_obs": frozenset({"day_obs", "group", "exposure", "visit"}),
+    "exposure": frozenset({"exposure", "visit"}),
+    "visit": frozenset({"exposure", "visit"}),
+}
+"""Dimensions of which a quantum has one if it lies within a group; by the dimension of the groups."""
+
+_SINGLE = frozenset({"exposure", "visit"})
+
+
+def scope_findings(
+    look: StepQuery, step: BpsStep, pipeline: PipelineFacts, *, skymap: str | None
+) -> list[Finding]:
+    """Return tasks whose quanta would see a part of their inputs, or the tracts of every sky map.
+
+    Parameters
+    ----------
+    look, step
+        The step; ``look`` may be of one group.
+    pipeline : `PipelineFacts`
+        Its pipeline.
+    skymap : `str` or `None`
+        The campaign's sky map.
+    """
+    if pipeline.problem:
+        return []
+    return _split(look, step, pipeline) + _unmapped(look, step, pipeline, skymap=skymap)
+
+
+def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
+    # A tract in the data query cuts as a group does.
+    by = look.by or ("tract" if effective_scope(step) == "tract" else "")
+    if not by:
+        return []
+    within = _WITHIN.get(by, frozenset({by}))
+    if pipeline.declared is not None:
+        if pipeline.declared & within:
+            return []
+        if not pipeline.labels <= set(step.partial):
+            return [_undeclared(look, step, by=by, declared=pipeline.declared)]
+    # Calibrations hold for a time: those of one night are whole. They have nothing to do with the sky.
+    wrong = [
+        task
+        for task in pipeline.tasks
+        if not task.dimensions & within
+        and task.label not in step.partial
+        and not (task.calibration and by in _WITHIN and "skymap" not in task.dimensions)
+    ]
+    if not wrong:
+        return []
+    labels = few(task.label for task in wrong)
+    if by == "tract" and all(task.dimensions & _SINGLE for task in wrong):
+        message = f"cut by tract, {_shown(wrong)} would run on partial visits"
+        remedy = "group_by: day_obs, exposure or visit, with scope: visit"
+    else:
+        message = f"cut by {by}, every group would make its own part of what {_shown(wrong)} makes of all"
+        tract = by != "tract" and all("tract" in task.dimensions for task in wrong)
+        remedy = "scope: tract, group_by: tract" if tract else "scope: global, group_by: everything"
+    return [
+        Finding(
+            place=look.place,
+            message=message,
+            fix=f"run {labels} in a step of its own ({remedy}), or the whole step at once (scope: global, no "
+            f"group_by, no select); partial: [{labels}] says that parts are meant",
+        )
+    ]
+
+
+def _undeclared(look: StepQuery, step: BpsStep, *, by: str, declared: frozenset[str]) -> Finding:
+    what = few(sorted(declared - {"instrument", "skymap"}), at_most=6) or "nothing"
+    return Finding(
+        place=look.place,
+        message=f"{short(step.pipeline)} declares that it may be cut by {what}, and it is cut by {by}",
+        fix=f"cut it by {what}" if what != "nothing" else "write group_by: everything and scope: global",
+    )
+
+
+def _shown(tasks: list[TaskFacts]) -> str:
+    return few(f"{task.label} ({', '.join(sorted(task.dimensions)) or 'no dimensions'})" for task in tasks)
+
+
+def _unmapped(
+    look: StepQuery, step: BpsStep, pipeline: PipelineFacts, *, skymap: str | None
+) -> list[Finding]:
+    on_sky = [task for task in pipeline.tasks if "skymap" in task.dimensions]
+    if not on_sky or look.on_skymap:
+        return []
+    if skymap is None:
+        fix = "write skymap: NAME in the campaign"
+    else:
+        scope = effective_scope(step)
+        fix = f"write scope: {'visit' if scope == 'exposure' else 'global'} instead of {scope}, which adds it"
+    return [
+        Finding(
+            place=look.place,
+            message=f"{_shown(on_sky)} would run for every sky map there is: its data query names none",
+            fix=fix,
+        )
+    ]
