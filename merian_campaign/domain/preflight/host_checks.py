@@ -95,6 +95,18 @@ def needs(step: BpsStep, pipeline: PipelineFacts | None, requests: RequestTable)
     return {label: requests.request(label, Remedy()) for label in labels}
 
 
+def bps_findings(step: str, requests: RequestTable, *, wms: str) -> list[Finding]:
+    """Return what the BPS files of a step say that is not used."""
+    notes = list(requests.unused)
+    if wms == "stock" and requests.environment:
+        names = ", ".join(requests.environment)
+        notes.append(f"environment of the BPS files ({names}) is not used by the stock service")
+    return [
+        Finding(place=step, message=note, fix="say it in the campaign file, or take it out", fatal=False)
+        for note in notes
+    ]
+
+
 def local_findings(
     site: SiteProfile, *, host: HostFacts, requests: Mapping[str, dict[str, int]]
 ) -> list[Finding]:
