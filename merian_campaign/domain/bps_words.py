@@ -24,6 +24,14 @@ UNUSED = {
 }
 """Keys that ask for what is done here in another way, and which way."""
 
+REFUSED = {
+    "qgraphFile": "BPS would run this graph in every group; leave it out",
+    "bpsBatchSubmission": "a submission's driver builds its graph; leave it out",
+    "remoteBuild": "a submission's driver builds its graph; leave it out",
+    "outCollection": "BPS has given it up; leave it out",
+}
+"""Keys that no campaign can go by, and why."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BpsWords:
@@ -111,6 +119,16 @@ def overruling(document: Mapping[str, Any]) -> str:
         found = [key for key in REQUESTS if isinstance(section, Mapping) and key in section]
         if found:
             return f"{name}.{found[0]}"
+    return ""
+
+
+def refused(document: Mapping[str, Any]) -> str:
+    """Return the first key of a file that no campaign can go by, and why; empty for none."""
+    places = [document, *(document.get(name) for name in OVERRULING)]
+    for place in (entry for entry in places if isinstance(entry, Mapping)):
+        for key, why in REFUSED.items():
+            if place.get(key):
+                return f"{key}: {why}"
     return ""
 
 

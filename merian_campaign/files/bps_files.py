@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, unused
+from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.remedy import ClusterRequest, RequestTable
@@ -196,6 +196,8 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
                 f"{file}: {found}: it would go before the {key} of every task and cluster, and no remedy "
                 f"could change it; write {key} at the top of the file"
             )
+        if found := refused(data):
+            raise BadInputError(f"{file}: {found}")
         words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
         notes += [f"{path} in {file} is not used: {instead}" for path, instead in words_of]
     content = merge(documents)

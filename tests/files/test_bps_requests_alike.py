@@ -301,6 +301,21 @@ def test_a_request_before_that_of_every_task_is_refused(tmp_path: Path, section:
         Asked(tmp_path, {"base.yaml": {section: {key: 3}}}, {})
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"qgraphFile": "/x.qg"}, "qgraphFile: BPS would run this graph in every group"),
+        ({"payload": {"qgraphFile": "/x.qg"}}, "qgraphFile: BPS would run this graph in every group"),
+        ({"bpsBatchSubmission": True}, "bpsBatchSubmission: a submission's driver builds its graph"),
+        ({"remoteBuild": {"enabled": True}}, "remoteBuild: a submission's driver builds its graph"),
+        ({"outCollection": "u/x"}, "outCollection: BPS has given it up"),
+    ],
+)
+def test_keys_that_no_campaign_can_go_by(tmp_path: Path, content: dict[str, Any], words: str) -> None:
+    with pytest.raises(BadInputError, match=f"base.yaml: {words}"):
+        Asked(tmp_path, {"base.yaml": content}, {})
+
+
 def test_what_is_not_used_is_said(tmp_path: Path) -> None:
     content = {
         "numberOfRetries": 3,
