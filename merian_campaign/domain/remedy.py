@@ -59,7 +59,7 @@ class RequestTable:
     limit_mb : `int` or `None`
         ``memoryLimit`` of the BPS files.
     clusters : `tuple` [`ClusterRequest`, ...]
-        The clusters that ask for something themselves.
+        The clusters of the BPS files.
     qgraph_options : `str`
         ``extraQgraphOptions`` of the BPS files.
     environment : `tuple` [`str`, ...]

@@ -168,21 +168,29 @@ def _clusters(request: RenderRequest) -> dict[str, YamlValue]:
     touched = {*request.step.resources, *dict(request.remedy.memory_mb)}
     found: dict[str, YamlValue] = {}
     for cluster in request.requests.clusters:
-        if touched.intersection(cluster.tasks):
-            found[cluster.label] = _cluster_section(cluster, request)
+        if cluster.tasks and (_shell_guard(request.spec) or touched.intersection(cluster.tasks)):
+            section = _cluster_section(cluster, request)
+            if section:
+                found[cluster.label] = section
     return found
 
 
 def _cluster_section(cluster: ClusterRequest, request: RenderRequest) -> dict[str, YamlValue]:
     memory = None
-    if cluster.memory_mb is not None:
-        memory = request.requests.request(cluster.tasks[0], request.remedy)
+    # The limit in a job's command line is looked for under the job's label: a cluster's, never its tasks'.
+    if cluster.memory_mb is not None or _shell_guard(request.spec):
+        memory = max(request.requests.request(task, request.remedy) for task in cluster.tasks)
     given: Mapping[str, YamlValue | None] = {
         "requestMemory": memory,
         "requestCpus": cluster.cpus,
         "requestWalltime": cluster.walltime,
     }
     return {key: value for key, value in given.items() if value is not None}
+
+
+def _shell_guard(spec: CampaignSpec) -> bool:
+    """Say whether the memory limit stands in the command line of each job."""
+    return spec.wms == "stock" and spec.memory_guard == "address_space"
 
 
 def _execution(request: RenderRequest) -> dict[str, YamlValue]:
@@ -192,7 +200,7 @@ def _execution(request: RenderRequest) -> dict[str, YamlValue]:
         if request.hold:
             section["campaignHold"] = SubmissionPaths(directory=request.directory).hold
         return section
-    limit = "{requestMemory}" if request.spec.memory_guard == "address_space" else "0"
+    limit = "{requestMemory}" if _shell_guard(request.spec) else "0"
     return {
         "wmsServiceClass": STOCK_SERVICE,
         "runQuantumCommand": (

@@ -237,19 +237,19 @@ def _by_task[T](words: BpsWords, key: str, read: Callable[[object], T]) -> dict[
 
 
 def _clusters(words: BpsWords) -> tuple[ClusterRequest, ...]:
-    """Return the clusters that ask for something themselves."""
+    """Return the clusters, and what they ask for themselves."""
     found = []
     for label, tasks in words.clusters().items():
         own: Mapping[str, Any] = words.section("cluster")[label]
-        entry = ClusterRequest(
-            label=label,
-            tasks=tasks,
-            memory_mb=_request(own.get("requestMemory")),
-            cpus=_positive(own.get("requestCpus")),
-            walltime=_positive(own.get("requestWalltime")),
+        found.append(
+            ClusterRequest(
+                label=label,
+                tasks=tasks,
+                memory_mb=_request(own.get("requestMemory")),
+                cpus=_positive(own.get("requestCpus")),
+                walltime=_positive(own.get("requestWalltime")),
+            )
         )
-        if (entry.memory_mb, entry.cpus, entry.walltime) != (None, None, None):
-            found.append(entry)
     return tuple(found)
 
 

@@ -59,13 +59,16 @@ class Graph:
 class Asked:
     """A survey's step, its table of requests, and what BPS makes of it."""
 
-    def __init__(self, folder: Path, files: Mapping[str, Any], resources: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, files: Mapping[str, Any], resources: Mapping[str, Any], **campaign: str
+    ) -> None:
         folder.mkdir(exist_ok=True)
         survey = make_survey(folder)
         self.folder = folder
         for name, content in files.items():
             (folder / name).write_text(yaml.safe_dump(content))
         text = yaml.safe_load(survey.file.read_text())
+        text |= campaign
         text["steps"][0]["resources"] = dict(resources)
         survey.file.write_text(yaml.safe_dump(text))
         self.spec: CampaignSpec = load_campaign(str(survey.file), environment={}).spec
@@ -235,6 +238,18 @@ def test_a_small_task_of_a_cluster_gets_more_than_the_whole_job_had(tmp_path: Pa
     assert asked.jobs(JOBS, Remedy())["ab"].request_memory == 4000
     remedy = remedy_after(asked, oom("isr", requested=4000))
     assert asked.jobs(JOBS, remedy)["ab"].request_memory == 8000
+
+
+def test_the_limit_that_a_shell_sets_is_that_of_the_whole_cluster(tmp_path: Path) -> None:
+    content = {
+        "clusterAlgorithm": CLUSTERING,
+        "cluster": {"ab": {"pipetasks": "isr,calibrate", "dimensions": "visit"}},
+        "pipetask": {"isr": {"requestMemory": 1000}, "calibrate": {"requestMemory": 4000}},
+    }
+    asked = Asked(tmp_path, {"base.yaml": content}, {}, wms="stock", memory_guard="address_space")
+    for remedy, limit in ((NO_REMEDY, 4000), (Remedy(memory_mb=(("isr", 9000),)), 9000)):
+        job = asked.jobs(JOBS, remedy)["ab"]
+        assert (job.request_memory, job.cmdvals["requestMemory"]) == (limit, limit)
 
 
 def test_resources_of_the_step_raise_what_a_cluster_asks_for(tmp_path: Path) -> None:
