@@ -448,3 +448,5 @@ def test_words_of_bps_files_that_are_not_used_are_said() -> None:
     assert (note.place, note.message, note.fatal) == ("one", table.unused[0], False)
     messages = [entry.message for entry in _found(spec=_spec(wms="stock"), settings=settings)]
     assert "environment of the BPS files (OMP) is not used by the stock service" in messages
+    settings = replace(SETTINGS, requests=dict.fromkeys(("one", "three"), table))
+    assert [entry.place for entry in _found(settings=settings)] == ["include"]

@@ -55,9 +55,8 @@ def findings(spec: CampaignSpec, facts: Facts, *, settings: CheckSettings) -> tu
         What its other files say.
     """
     found = list(_surroundings(spec, facts, settings))
+    found += host_checks.bps_findings(settings.requests, wms=spec.wms)
     for step in spec.steps:
-        if step.name in settings.requests:
-            found += host_checks.bps_findings(step.name, settings.requests[step.name], wms=spec.wms)
         if isinstance(step, BpsStep) and step.name in facts.pipelines:
             found += inputs.pipeline_findings(step, facts.pipelines[step.name])
     found += collisions.output_findings(
