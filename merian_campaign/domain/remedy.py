@@ -17,8 +17,30 @@ _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClusterRequest:
+    """What a cluster of quanta asks for itself: in BPS that goes before what its tasks ask for.
+
+    Parameters
+    ----------
+    label : `str`
+        Its label under ``cluster`` in a BPS file.
+    tasks : `tuple` [`str`, ...]
+        Labels of its tasks.
+    memory_mb, cpus, walltime : `int` or `None`
+        Its own ``requestMemory`` (MiB), ``requestCpus`` and ``requestWalltime`` (minutes), where it has them;
+        with what the step asks for its tasks, when that is more.
+    """
+
+    label: str
+    tasks: tuple[str, ...]
+    memory_mb: int | None = None
+    cpus: int | None = None
+    walltime: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RequestTable:
-    """Memory requests before any remedy, MiB.
+    """What the BPS files and the resources of a step ask for before any remedy; memory in MiB.
 
     Parameters
     ----------
@@ -27,23 +49,55 @@ class RequestTable:
     by_task : `~collections.abc.Mapping`
         By task label.
     maximum_mb : `~collections.abc.Mapping`
-        Largest request by task label, where one is set.
+        Largest request by task label; `None` for a task that has none though others have.
+    default_maximum_mb : `int` or `None`
+        The same for all other tasks.
+    multipliers : `~collections.abc.Mapping`
+        ``memoryMultiplier`` by task label, likewise; what is not above 1 never raises a request.
+    default_multiplier : `float` or `None`
+        The same for all other tasks.
+    limit_mb : `int` or `None`
+        ``memoryLimit`` of the BPS files.
+    clusters : `tuple` [`ClusterRequest`, ...]
+        The clusters of the BPS files.
+    qgraph_options : `str`
+        ``extraQgraphOptions`` of the BPS files.
+    environment : `tuple` [`str`, ...]
+        Names of the variables that the BPS files set for jobs.
+    unused : `tuple` [`str`, ...]
+        What the BPS files say that is not used here, a sentence each.
     site_mb : `int` or `None`
         The most that any node of the site shares out; `None` when only the node knows.
     """
 
     default_mb: int = 2048
     by_task: Mapping[str, int] = field(default_factory=dict)
-    maximum_mb: Mapping[str, int] = field(default_factory=dict)
+    maximum_mb: Mapping[str, int | None] = field(default_factory=dict)
+    default_maximum_mb: int | None = None
+    multipliers: Mapping[str, float | None] = field(default_factory=dict)
+    default_multiplier: float | None = None
+    limit_mb: int | None = None
+    clusters: tuple[ClusterRequest, ...] = ()
+    qgraph_options: str = ""
+    environment: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
     site_mb: int | None = None
 
     def base(self, task: str) -> int:
-        """Return the request of a task, MiB."""
-        return self.by_task.get(task, self.default_mb)
+        """Return the request of a task, MiB: its cluster's own goes before it."""
+        return self.request(task, Remedy())
 
     def request(self, task: str, remedy: Remedy) -> int:
         """Return the request of a task under a remedy, MiB."""
-        return dict(remedy.memory_mb).get(task, self.base(task))
+        memory = dict(remedy.memory_mb)
+        for cluster in self.clusters:
+            if task in cluster.tasks and cluster.memory_mb is not None:
+                return max(cluster.memory_mb, *(memory.get(other, 0) for other in cluster.tasks))
+        return memory.get(task, self.by_task.get(task, self.default_mb))
+
+    def multiplier(self, task: str) -> float | None:
+        """Return what the BPS files say that a task's request is multiplied by; `None` for nothing."""
+        return self.multipliers.get(task, self.default_multiplier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +118,20 @@ class Prospects:
 
 
 def memory_limit(*, task: str, policy: Afterburner, requests: RequestTable) -> int:
-    """Return the largest request a task may have, MiB: ``requestMemoryMax``, the policy's or the site's."""
-    limit = min(requests.maximum_mb.get(task, policy.memory_max), policy.memory_max)
-    return limit if requests.site_mb is None else min(limit, requests.site_mb)
+    """Return the largest request a task may have, MiB.
+
+    That is the least of ``requestMemoryMax``, ``memoryLimit``, the policy's and the site's. A
+    ``memoryMultiplier`` that is not above 1 leaves a request as it is, as in BPS.
+    """
+    multiplier = requests.multiplier(task)
+    limits = (
+        policy.memory_max,
+        requests.maximum_mb.get(task, requests.default_maximum_mb),
+        requests.limit_mb,
+        requests.site_mb,
+        requests.base(task) if multiplier is not None and multiplier <= 1 else None,
+    )
+    return min(limit for limit in limits if limit is not None)
 
 
 def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: RequestTable) -> bool:
@@ -107,8 +172,9 @@ def next_remedy(
 
     Memory follows the formula BPS users know, ``min(requestMemory * memoryMultiplier**n,
     requestMemoryMax)``, with n counting only attempts whose verdict was memory; a request that was
-    raised once stays raised for the group. Workers a node shrink alike, so that the bigger quanta
-    find room.
+    raised once stays raised for the group. What a quantum really asked for when it ran out is multiplied
+    at least once: it may have been more than its task's request (the largest of a cluster's), or have
+    been raised before. Workers a node shrink alike, so that the bigger quanta find room.
 
     Parameters
     ----------
@@ -125,13 +191,16 @@ def next_remedy(
     """
     memory = dict(group.submissions[-1].remedy.memory_mb) if group.submissions else {}
     attempts: dict[str, int] = {}
+    asked: dict[str, int] = {}
     for entry in group.open_quanta:
         if entry.verdict is Verdict.OUT_OF_MEMORY and is_retryable(entry, policy=policy, requests=requests):
             attempts[entry.task] = max(attempts.get(entry.task, 0), entry.memory_attempts)
+            asked[entry.task] = max(asked.get(entry.task, 0), entry.requested_mb or 0)
     for task, times in attempts.items():
         resources = step.resources.get(task)
-        multiplier = (resources and resources.memory_multiplier) or policy.memory_multiplier
-        wanted = int(requests.base(task) * multiplier**times)
+        given = resources.memory_multiplier if resources is not None else None
+        multiplier = given or requests.multiplier(task) or policy.memory_multiplier
+        wanted = max(int(requests.base(task) * multiplier**times), int(asked[task] * multiplier))
         limit = memory_limit(task=task, policy=policy, requests=requests)
         memory[task] = max(memory.get(task, 0), min(wanted, limit))
     fewer: int | None = None

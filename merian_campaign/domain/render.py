@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.base import walltime_seconds
+from merian_campaign.domain.spec.base import whole_minutes
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import where_clause
 from merian_campaign.domain.spec.steps import ActionStep, Resources, effective_scope
@@ -60,6 +61,8 @@ class RenderRequest:
         Whether a list of quanta that must not run again lies in the directory.
     needs_mb : `int`
         Largest memory request of its tasks, MiB, as far as it is known: it may ask for larger blocks.
+    requests : `RequestTable`
+        What the step's BPS files and resources ask for before the remedy.
     """
 
     spec: CampaignSpec
@@ -73,6 +76,7 @@ class RenderRequest:
     quantum_wrapper: str
     hold: bool = False
     needs_mb: int = 0
+    requests: RequestTable = field(default_factory=RequestTable)
 
 
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
@@ -125,7 +129,7 @@ def payload_name(request: RenderRequest) -> str:
 
 
 def qgraph_options(request: RenderRequest) -> str:
-    """Return what is added to ``pipetask qgraph``."""
+    """Return what is added to ``pipetask qgraph``; what the BPS files add themselves is not in it."""
     options: list[str] = []
     for entry in request.step.config:
         options += ["-c", entry]
@@ -146,7 +150,7 @@ def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[st
             "requestMemoryMax": resources.memory_max,
             "memoryMultiplier": resources.memory_multiplier,
             "requestCpus": resources.cpus,
-            "requestWalltime": _minutes(resources.walltime),
+            "requestWalltime": None if resources.walltime is None else whole_minutes(resources.walltime),
         }
         section.update({key: value for key, value in given.items() if value is not None})
     if memory_mb is not None:
@@ -154,15 +158,40 @@ def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[st
     return section
 
 
-def _minutes(walltime: str | None) -> int | None:
-    """Return a walltime as BPS has it: whole minutes, rounded up."""
-    return None if walltime is None else -(-walltime_seconds(walltime) // 60)
-
-
 def _tasks(request: RenderRequest) -> dict[str, YamlValue]:
     memory = dict(request.remedy.memory_mb)
     labels = sorted({*request.step.resources, *memory})
     return {label: _task_section(request.step.resources.get(label), memory.get(label)) for label in labels}
+
+
+def _clusters(request: RenderRequest) -> dict[str, YamlValue]:
+    """Return what clusters ask for whose own requests would keep those of their tasks from counting."""
+    touched = {*request.step.resources, *dict(request.remedy.memory_mb)}
+    found: dict[str, YamlValue] = {}
+    for cluster in request.requests.clusters:
+        if cluster.tasks and (_shell_guard(request.spec) or touched.intersection(cluster.tasks)):
+            section = _cluster_section(cluster, request)
+            if section:
+                found[cluster.label] = section
+    return found
+
+
+def _cluster_section(cluster: ClusterRequest, request: RenderRequest) -> dict[str, YamlValue]:
+    memory = None
+    # The limit in a job's command line is looked for under the job's label: a cluster's, never its tasks'.
+    if cluster.memory_mb is not None or _shell_guard(request.spec):
+        memory = max(request.requests.request(task, request.remedy) for task in cluster.tasks)
+    given: Mapping[str, YamlValue | None] = {
+        "requestMemory": memory,
+        "requestCpus": cluster.cpus,
+        "requestWalltime": cluster.walltime,
+    }
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _shell_guard(spec: CampaignSpec) -> bool:
+    """Say whether the memory limit stands in the command line of each job."""
+    return spec.wms == "stock" and spec.memory_guard == "address_space"
 
 
 def _execution(request: RenderRequest) -> dict[str, YamlValue]:
@@ -172,7 +201,7 @@ def _execution(request: RenderRequest) -> dict[str, YamlValue]:
         if request.hold:
             section["campaignHold"] = SubmissionPaths(directory=request.directory).hold
         return section
-    limit = "{requestMemory}" if request.spec.memory_guard == "address_space" else "0"
+    limit = "{requestMemory}" if _shell_guard(request.spec) else "0"
     return {
         "wmsServiceClass": STOCK_SERVICE,
         "runQuantumCommand": (
@@ -187,6 +216,8 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
     """Return the submit document as a mapping, in the order it is written."""
     spec, step = request.spec, request.step
     run = run_of(request)
+    # In the payload, where BPS looks first: beside what the included files say, wherever they say it.
+    options = " ".join(filter(None, (request.requests.qgraph_options, qgraph_options(request))))
     content: dict[str, YamlValue] = {
         "includeConfigs": [*spec.include, *step.include, request.site.file],
         "pipelineYaml": step.pipeline,
@@ -200,16 +231,17 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
             "output": naming.group_output(step_output=spec.output_of(step), group=request.group),
             "outputRun": run,
             "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
+            **({"extraQgraphOptions": options} if options else {}),
         },
         "computeSite": request.site.name,
         **_execution(request),
     }
-    options = qgraph_options(request)
-    if options:
-        content["extraQgraphOptions"] = options
     tasks = _tasks(request)
     if tasks:
         content["pipetask"] = tasks
+    clusters = _clusters(request)
+    if clusters:
+        content["cluster"] = clusters
     site = _site(request)
     if site:
         content["site"] = {request.site.name: site}

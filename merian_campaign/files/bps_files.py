@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
-from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.rules import FailureRule, FailureRules
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, brief
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, brief, whole_minutes
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
@@ -34,6 +35,9 @@ _BY_DIMENSIONS = "dimension_clustering"
 
 MOST_FILES: Final = 200
 """BPS files that one step's submission reads, those that they include among them."""
+
+MOST_MULTIPLIER: Final = 1000.0
+"""No memory request is multiplied by more."""
 
 _Whole = Annotated[int | None, Field(le=MOST_CORES)]
 
@@ -177,26 +181,118 @@ def read_rules(file: str | None) -> tuple[FailureRule, ...]:
 
 
 def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
-    """Return the memory requests of a step before any remedy, as BPS would find them."""
-    default = 2048
-    by_task: dict[str, int] = {}
-    maximum: dict[str, int] = {}
-    for data in _merged((*spec.include, *step.include, spec.site)):
-        default = _request(data.get("requestMemory")) or default
-        tasks = data.get("pipetask")
-        for label, section in tasks.items() if isinstance(tasks, dict) else ():
-            if not isinstance(section, dict):
-                continue
-            if (memory := _request(section.get("requestMemory"))) is not None:
-                by_task[label] = memory
-            if (most := _request(section.get("requestMemoryMax"))) is not None:
-                maximum[label] = most
-    for label, resources in step.resources.items():
-        if resources.memory is not None:
-            by_task[label] = resources.memory
-        if resources.memory_max is not None:
-            maximum[label] = resources.memory_max
-    return RequestTable(default_mb=default, by_task=by_task, maximum_mb=maximum)
+    """Return what a step's BPS files and its resources ask for before any remedy, as BPS would find it.
+
+    Raises
+    ------
+    BadInputError
+        Raised if a file cannot be read, or has a request that would go before every task's and cluster's.
+    """
+    documents = []
+    notes: list[str] = []
+    for file, data in _merged((*spec.include, *step.include, spec.site)):
+        documents.append(data)
+        if found := overruling(data):
+            key = found.rpartition(".")[2]
+            raise BadInputError(
+                f"{file}: {found}: it would go before the {key} of every task and cluster, and no remedy "
+                f"could change it; write {key} at the top of the file"
+            )
+        if found := refused(data):
+            raise BadInputError(f"{file}: {found}")
+        words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
+        notes += [f"{path} in {file} is not used: {instead}" for path, instead in words_of]
+    content = merge(documents)
+    site = content.get("computeSite")
+    words = BpsWords(content=content, site=site if isinstance(site, str) else "")
+    options = words.find("extraQgraphOptions")
+    return _with_resources(
+        RequestTable(
+            default_mb=_memory(words.find("requestMemory")),
+            by_task=_by_task(words, "requestMemory", _memory),
+            maximum_mb=_by_task(words, "requestMemoryMax", _request),
+            default_maximum_mb=_request(words.find("requestMemoryMax")),
+            multipliers=_by_task(words, "memoryMultiplier", _multiplier),
+            default_multiplier=_multiplier(words.find("memoryMultiplier")),
+            limit_mb=_request(words.find("memoryLimit")),
+            clusters=_clusters(words),
+            qgraph_options=options.strip() if isinstance(options, str) else "",
+            environment=words.variables(),
+            unused=tuple(notes),
+        ),
+        step,
+    )
+
+
+def _by_task[T](words: BpsWords, key: str, read: Callable[[object], T]) -> dict[str, T]:
+    """Return a key's value for each task that has another than tasks have in general, its cluster's first."""
+    cluster = {task: label for label, tasks in words.clusters().items() for task in tasks}
+    general = read(words.find(key))
+    found = {}
+    for task in dict.fromkeys((*words.tasks(), *cluster)):
+        # A cluster's own request is the job's, not the task's: it is read by itself.
+        inside = "" if key == "requestMemory" else cluster.get(task, "")
+        value = read(words.find(key, cluster=inside, task=task))
+        if value != general:
+            found[task] = value
+    return found
+
+
+def _clusters(words: BpsWords) -> tuple[ClusterRequest, ...]:
+    """Return the clusters, and what they ask for themselves."""
+    found = []
+    for label, tasks in words.clusters().items():
+        own: Mapping[str, Any] = words.section("cluster")[label]
+        found.append(
+            ClusterRequest(
+                label=label,
+                tasks=tasks,
+                memory_mb=_request(own.get("requestMemory")),
+                cpus=_positive(own.get("requestCpus")),
+                walltime=_positive(own.get("requestWalltime")),
+            )
+        )
+    return tuple(found)
+
+
+def _with_resources(table: RequestTable, step: BpsStep) -> RequestTable:
+    """Return a table with what the step itself asks for its tasks.
+
+    Of a cluster with a request of its own, the larger of that and of its tasks' resources counts.
+    """
+    given = {task: own.memory for task, own in step.resources.items() if own.memory is not None}
+    largest = {task: own.memory_max for task, own in step.resources.items() if own.memory_max is not None}
+    multipliers = {
+        task: own.memory_multiplier
+        for task, own in step.resources.items()
+        if own.memory_multiplier is not None
+    }
+    return replace(
+        table,
+        by_task={**table.by_task, **given},
+        maximum_mb={**table.maximum_mb, **largest},
+        multipliers={**table.multipliers, **multipliers},
+        clusters=tuple(_raised(cluster, step) for cluster in table.clusters),
+    )
+
+
+def _raised(cluster: ClusterRequest, step: BpsStep) -> ClusterRequest:
+    given = [step.resources[task] for task in cluster.tasks if task in step.resources]
+    minutes = sum(whole_minutes(own.walltime) for own in given if own.walltime is not None)
+    return replace(
+        cluster,
+        memory_mb=_larger(cluster.memory_mb, max((own.memory or 0 for own in given), default=0)),
+        cpus=_larger(cluster.cpus, max((own.cpus or 0 for own in given), default=0)),
+        walltime=_larger(cluster.walltime, minutes),
+    )
+
+
+def _larger(own: int | None, other: int) -> int | None:
+    return None if own is None else max(own, other)
+
+
+def _memory(value: object) -> int:
+    return _request(value) or RequestTable.default_mb
 
 
 def read_clusters(spec: CampaignSpec, step: BpsStep) -> Mapping[str, tuple[str, ...]]:
@@ -218,10 +314,21 @@ def _request(value: object) -> int | None:
     return value if type(value) is int and 0 < value <= MOST_MEMORY else None
 
 
+def _positive(value: object) -> int | None:
+    return value if type(value) is int and value > 0 else None
+
+
+def _multiplier(value: object) -> float | None:
+    """Return a multiplier; one that does not raise a request is 1, as BPS reads it."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not value < MOST_MULTIPLIER:
+        return None
+    return float(value) if value > 1 else 1.0
+
+
 def _merged(
     files: Iterable[str], *, inside: tuple[str, ...] = (), seen: list[str] | None = None
-) -> Iterable[Mapping[str, Any]]:
-    """Yield the content of BPS files in the order in which later ones win, includes first."""
+) -> Iterable[tuple[str, Mapping[str, Any]]]:
+    """Yield BPS files and their content in the order in which later ones win, includes first."""
     seen = [] if seen is None else seen
     for file in files:
         seen.append(file)
@@ -239,7 +346,7 @@ def _merged(
             base = Path(file).parent
             paths = (_included(entry, base, file) for entry in entries)
             yield from _merged(paths, inside=(*inside, file), seen=seen)
-        yield data
+        yield file, data
 
 
 def _included(entry: object, base: Path, file: str) -> str:

@@ -204,7 +204,8 @@ class Executor:
     def _request(
         self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy
     ) -> render.RenderRequest:
-        known = known_requests(group, step=step, remedy=remedy, requests=self._settings.requests[step.name])
+        requests = self._settings.requests[step.name]
+        known = known_requests(group, step=step, remedy=remedy, requests=requests)
         return render.RenderRequest(
             spec=self._spec,
             step=step,
@@ -217,6 +218,7 @@ class Executor:
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=any(entry.number < number for entry in group.submissions),
             needs_mb=max(known.values(), default=0),
+            requests=requests,
         )
 
     def _submit(self, group: GroupView, *, number: int, remedy: Remedy, reason: str) -> str:

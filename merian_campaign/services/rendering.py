@@ -42,6 +42,7 @@ def render_all(
             site=settings.site,
             remedy=Remedy(),
             quantum_wrapper=runtime.quantum_wrapper,
+            requests=settings.requests[step.name],
         )
         path = Path(SubmissionPaths(directory=str(directory)).yaml)
         if write_if_changed(path, render(request)):

@@ -12,10 +12,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePath
 
-__all__ = ["Exclusive", "RunQbb", "plain_words", "quanta_of", "read_run_qbb", "split_exclusive"]
+__all__ = [
+    "Exclusive",
+    "RunQbb",
+    "changed_variables",
+    "plain_words",
+    "quanta_of",
+    "read_run_qbb",
+    "split_exclusive",
+]
 
 _SHELL = re.compile(r"[;&|<>()`*?\[\]~#!{}\n\\]|\$\(")
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
+_ENV = re.compile(r"<ENV:([^>]+)>")
+_MARKS = "MERIAN_CAMPAIGN_"
 _GROUP_OPTIONS = frozenset({"--log-level", "--log-file", "--log-label"})
 _WITH_VALUE = frozenset(
     {"--qgraph-node-id", "--qgraph-id", "--summary", "--cores-per-quantum", "--memory-per-quantum"}
@@ -46,6 +56,19 @@ class Exclusive:
 
     repository: str
     command: str
+
+
+def changed_variables(variables: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what BPS's ``environment`` changes of an environment; our own marks are not its to change.
+
+    ``<ENV:NAME>`` in a value stands for what the variable was before.
+    """
+    own = {name: _ENV.sub(lambda m: environment.get(m[1], ""), value) for name, value in variables.items()}
+    return {
+        name: value
+        for name, value in own.items()
+        if environment.get(name) != value and not name.startswith(_MARKS)
+    }
 
 
 def plain_words(command: str, environment: Mapping[str, str]) -> tuple[str, ...] | None:

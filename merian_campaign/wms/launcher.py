@@ -118,6 +118,7 @@ class Launcher:
             "requested_mb": generic.request_memory,
             "walltime_s": seconds_asked(job),
             "cpus": generic.request_cpus or 1,
+            "variables": dict(generic.environment or {}),
         }
         priority = {"priority": generic.priority} if generic.priority is not None else {}
         future: Future[Any] = self._app(

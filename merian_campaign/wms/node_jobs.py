@@ -14,7 +14,7 @@ from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalReco
 from merian_campaign.wms.admission import NodeRequest
 from merian_campaign.wms.cgroup import JobCgroup
 from merian_campaign.wms.child import ForkOrder
-from merian_campaign.wms.command import plain_words, read_run_qbb
+from merian_campaign.wms.command import changed_variables, plain_words, read_run_qbb
 from merian_campaign.wms.job_outcome import JobOutcome
 from merian_campaign.wms.memory_guard import LimitExceeded, MemoryLimits
 from merian_campaign.wms.memory_samples import Holding
@@ -30,7 +30,8 @@ class JobRequest:
 
     A *stage* is a command of the submission itself (graph building, initialization, ingest): it is not
     journalled, not limited and not admitted, and is run warm whatever its options.  ``words`` are given by
-    callers that have no command line to be read.
+    callers that have no command line to be read.  ``variables`` are what BPS's ``environment`` sets for the
+    job, ``<ENV:NAME>`` standing for a variable of the node.
     """
 
     job: str
@@ -48,6 +49,7 @@ class JobRequest:
     stdin: str = ""
     words: tuple[str, ...] | None = None
     environment: Mapping[str, str] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "JobRequest":
@@ -63,6 +65,9 @@ class JobRequest:
         self, number: int, *, warm: bool, prefix: str, environment: Mapping[str, str], cgroup: str = ""
     ) -> ForkOrder:
         """Return the order for the forkserver: words for a warm child, a command line for bash."""
+        changed = changed_variables(self.variables, environment)
+        # Libraries read variables when they are loaded, and a forked child's are loaded already.
+        warm = warm and not changed
         words = self.words or (plain_words(self.command, environment) if warm else None)
         if words is not None and not self.stage and read_run_qbb(words) is None:
             words = None
@@ -76,7 +81,7 @@ class JobRequest:
             header=self.header,
             trace=self.trace,
             stdin=self.stdin,
-            environment=self.environment,
+            environment={**environment, **changed} if changed else self.environment,
             cgroup=cgroup,
         )
 

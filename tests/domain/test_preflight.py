@@ -439,3 +439,14 @@ def test_what_sbatch_would_refuse_is_told_and_silence_is_a_note() -> None:
     assert _only(_found(facts, settings=_slurm())).message == "a block would be refused: qos"
     facts = replace(FINE, scheduler=SchedulerFacts(unreachable="no scontrol"))
     assert not _only(_found(facts, settings=_slurm())).fatal
+
+
+def test_words_of_bps_files_that_are_not_used_are_said() -> None:
+    table = RequestTable(unused=("numberOfRetries in a.yaml is not used: why",), environment=("OMP",))
+    settings = replace(SETTINGS, requests={"one": table, "three": RequestTable()})
+    note = _only(_found(settings=settings))
+    assert (note.place, note.message, note.fatal) == ("one", table.unused[0], False)
+    messages = [entry.message for entry in _found(spec=_spec(wms="stock"), settings=settings)]
+    assert "environment of the BPS files (OMP) is not used by the stock service" in messages
+    settings = replace(SETTINGS, requests=dict.fromkeys(("one", "three"), table))
+    assert [entry.place for entry in _found(settings=settings)] == ["include"]

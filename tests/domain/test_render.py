@@ -58,7 +58,7 @@ def test_the_payload_of_a_group() -> None:
     assert read["includeConfigs"] == ["/bps/base.yaml", "/site/local.yaml"]
     assert read["pipelineYaml"] == "/pipe.yaml#step3"
     assert read["submitPath"] == "/sub/night/step/all/001/bps"
-    assert "extraQgraphOptions" not in read
+    assert "extraQgraphOptions" not in read["payload"]
     assert "pipetask" not in read
 
 
@@ -71,7 +71,7 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
     )
     assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
-    assert read["extraQgraphOptions"].endswith("--skip-existing-in runs/night/step1/all")
+    assert read["payload"]["extraQgraphOptions"].endswith("--skip-existing-in runs/night/step1/all")
     assert read["pipetask"] == {
         "calibrate": {"requestMemory": 8192},
         "isr": {"requestMemory": 6000, "requestCpus": 2, "requestWalltime": 600},

@@ -98,7 +98,7 @@ def test_the_memory_remedy_stands_in_the_rendered_yaml(reduced: Installation) ->
     assert "pipetask" not in first
     assert second["pipetask"] == {"calibrate": {"requestMemory": 4096}}
     assert second["site"]["local"]["cores"] == 1
-    assert "--skip-existing-in" in second["extraQgraphOptions"]
+    assert "--skip-existing-in" in second["payload"]["extraQgraphOptions"]
 
 
 def test_the_algorithm_error_is_not_retried_and_blocks_only_what_needs_it(reduced: Installation) -> None:

@@ -142,6 +142,7 @@ def _use(loaded: CampaignFile, site: str) -> None:
                 site=profile,
                 remedy=Remedy(memory_mb=(("isr", 3000),)),
                 quantum_wrapper="/pkg/quantum.sh",
+                requests=read_requests(spec, step),
             )
             assert (
                 yaml.load(render(request), Loader=yaml.CSafeLoader)["payload"]["butlerConfig"] == spec.butler

@@ -11,12 +11,14 @@ from lsst.ctrl.bps import BpsConfig
 from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
+from merian_campaign.wms.child import ForkOrder
 from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_exclusive
 from merian_campaign.wms.execution import topological
 from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
 from merian_campaign.wms.memory_guard import MemoryLimits, judge, measure
+from merian_campaign.wms.node_jobs import JobRequest
 from merian_campaign.wms.process import ProcessEntry, ProcessKey, members_of, own_identity
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
@@ -254,3 +256,27 @@ def test_blocks_have_the_drivers_stack_and_umask(
     assert ("source '/my dir/stack.sh'" in lines) is again
     monkeypatch.delenv("MERIAN_CAMPAIGN_STACK")
     assert not [line for line in Slurm(config)._prelude(4).splitlines() if line.startswith("source")]
+
+
+def test_the_environment_of_bps_reaches_a_job() -> None:
+    node = {"HOME": "/home/x", "PATH": "/bin", "SAME": "1", "MERIAN_CAMPAIGN_DRIVER": "d"}
+    call = "pipetask run-qbb /repo /x.qg --qgraph-node-id a"
+
+    def order(**variables: str) -> ForkOrder:
+        message = {
+            "job": "j",
+            "label": "isr",
+            "command": call,
+            "stdout": "/o",
+            "stderr": "/e",
+            "quanta": ["a"],
+        }
+        request = JobRequest.from_dict({**message, "variables": variables})
+        return request.order(1, warm=True, prefix="", environment=node)
+
+    assert order().words is not None
+    assert order(SAME="1").words is not None
+    assert order(MERIAN_CAMPAIGN_DRIVER="other").environment is None
+    own = order(PATH="/mine:<ENV:PATH>", THREADS="2", GONE="<ENV:NOWHERE>")
+    assert own.environment == {**node, "PATH": "/mine:/bin", "THREADS": "2", "GONE": ""}
+    assert (own.words, own.command) == (None, call)

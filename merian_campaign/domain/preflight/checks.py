@@ -62,6 +62,7 @@ def findings(spec: CampaignSpec, facts: Facts, *, settings: CheckSettings) -> tu
     """
     found = list(_surroundings(spec, facts, settings))
     found += _pipelines(spec, facts, settings)
+    found += host_checks.bps_findings(settings.requests, wms=spec.wms)
     found += collisions.output_findings(
         spec,
         collections=facts.repository.collections,

@@ -95,6 +95,27 @@ def needs(step: BpsStep, pipeline: PipelineFacts | None, requests: RequestTable)
     return {label: requests.request(label, Remedy()) for label in labels}
 
 
+def bps_findings(requests: Mapping[str, RequestTable], *, wms: str) -> list[Finding]:
+    """Return what the BPS files of a campaign's steps say that is not used, each thing once."""
+    steps: dict[str, list[str]] = {}
+    for step, table in requests.items():
+        notes = list(table.unused)
+        if wms == "stock" and table.environment:
+            names = ", ".join(table.environment)
+            notes.append(f"environment of the BPS files ({names}) is not used by the stock service")
+        for note in notes:
+            steps.setdefault(note, []).append(step)
+    return [
+        Finding(
+            place=places[0] if len(places) == 1 else "include",
+            message=note,
+            fix="say it in the campaign file, or take it out",
+            fatal=False,
+        )
+        for note, places in steps.items()
+    ]
+
+
 def local_findings(
     site: SiteProfile, *, host: HostFacts, requests: Mapping[str, dict[str, int]]
 ) -> list[Finding]:

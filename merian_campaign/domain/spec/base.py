@@ -66,6 +66,11 @@ def walltime_seconds(walltime: str) -> int:
     return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
+def whole_minutes(walltime: str) -> int:
+    """Return a walltime as BPS has it: whole minutes, rounded up."""
+    return -(-walltime_seconds(walltime) // 60)
+
+
 def expand_ranges(value: object) -> tuple[int, ...]:
     """Expand a list of integers and inclusive ``"A-B"`` ranges.
 
