@@ -33,6 +33,7 @@ from merian_campaign.domain.decisions import Follow, GiveUp, Launch, MoveGroup, 
 from merian_campaign.domain.driver_jobs import look
 from merian_campaign.domain.errors import BadInputError, BusyError, RefusedRowsError, UnavailableError
 from merian_campaign.domain.fault_attribution import (
+    advised,
     alone,
     failure_words,
     is_of_the_machine,
@@ -285,6 +286,10 @@ def test_words_say_what_to_free() -> None:
     full = words_of(OSError(errno.ENOSPC, "No space left on device", "/work/x"))
     assert full.startswith("/work/x: No space left on device; free space")
     assert ran_out(full)
+    told = "0 of 12 files are ingested; OSError: [Errno 28] No space left on device: '/repo/x'"
+    assert advised(told) == f"{told}; free space, or inodes, on that file system (`df -h`, `df -i`)"
+    assert advised(full) == full
+    assert advised("no such task") == "no such task"
     assert "ulimit -n" in words_of(OSError(errno.EMFILE, "Too many open files"))
 
 
@@ -300,7 +305,9 @@ def test_a_group_that_cannot_be_decided_about_is_set_aside() -> None:
     found = decide(spec, snapshot(bad, good), situation(steps=("step2a",)))
     assert [type(decision) for decision in found] == [SetAside, Submit]
     assert isinstance(found[0], SetAside)
-    assert found[0].reason.startswith("nothing can be decided about it: KeyError: 'step1' (group_outcome.py, line ")
+    assert found[0].reason.startswith(
+        "nothing can be decided about it: KeyError: 'step1' (group_outcome.py, line "
+    )
     again = replace(bad, state=GroupState.READY)
     found = decide(spec, snapshot(again, good), situation(steps=("step2a",)))
     assert sorted(type(decision).__name__ for decision in found) == ["SetAside", "Submit"]
