@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from merian_campaign.domain import error_classes
-from merian_campaign.domain.clock_skew import LEASE
+from merian_campaign.domain.clock_skew import LEASE, is_recent
 from merian_campaign.domain.fault_attribution import no_room, ran_out
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
@@ -18,6 +18,10 @@ MAX_STARVED = 30
 
 AT_ONCE = 2
 """Drivers that may die and be succeeded at once: killed, or of a lost node. After more, one waits."""
+
+MAX_LAUNCHES = 9
+"""Drivers, processes or Slurm jobs, that may be started one after the other without one that claims the
+submission; with the pauses between them, in 2 h 46 min."""
 
 
 def recent(group: GroupView) -> tuple[SubmissionView, ...]:
@@ -96,3 +100,17 @@ def successor_waits(submission: SubmissionView, *, now: datetime) -> bool:
     pause = error_classes.pause_after(submission.epoch - AT_ONCE)
     moment = submission.lease_expires_at - LEASE + pause
     return now < moment <= now + pause
+
+
+def claim_awaited(submission: SubmissionView, *, grace: timedelta, now: datetime) -> bool:
+    """Say whether the next driver has to wait for the one that was started last, which has not claimed it.
+
+    It waits for at least ``grace``. When more than `AT_ONCE` have come to nothing it waits for what they
+    lack, a disk with room or a node that works, counted from the last start.
+    """
+    started = submission.launched_at
+    if started is None or is_recent(started, within=grace, now=now):
+        return started is not None
+    if not AT_ONCE < submission.launches < MAX_LAUNCHES:
+        return False
+    return started <= now < started + error_classes.pause_after(submission.launches - AT_ONCE)

@@ -11,8 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from merian_campaign.domain import plan, remedy, throttle
-from merian_campaign.domain.backoff import pauses, successor_waits
-from merian_campaign.domain.clock_skew import is_recent
+from merian_campaign.domain.backoff import MAX_LAUNCHES, claim_awaited, pauses, successor_waits
 from merian_campaign.domain.decisions import (
     AddGroups,
     CallOff,
@@ -162,16 +161,16 @@ def _driver_decision(group: GroupView, submission: SubmissionView, situation: Si
 def _without_driver(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
     """Start another driver, unless one is on its way or too many have died already."""
     words = situation.words.get(submission.id, "")
-    if situation.drivers[submission.id] is Liveness.HOPELESS:
-        reason = f"its driver jobs end before they begin, see driver.log; the last: {words}"
-        return GiveUp(group=group, submission=submission, reason=reason)
+    last = f"; the last: {words}" if words else ""
     if submission.epoch >= MAX_EPOCHS:
-        last = f"; the last: {words}" if words else ""
         return GiveUp(
             group=group, submission=submission, reason=f"{submission.epoch} drivers died on it{last}"
         )
-    if is_recent(submission.launched_at, within=situation.grace, now=situation.now):
+    if claim_awaited(submission, grace=situation.grace, now=situation.now):
         return None
+    if submission.launches >= MAX_LAUNCHES:
+        reason = f"{submission.launches} drivers were started and none has claimed it, see driver.log{last}"
+        return GiveUp(group=group, submission=submission, reason=reason)
     if situation.no_jobs or successor_waits(submission, now=situation.now):
         return None
     return _launch(group, submission, words)
@@ -183,7 +182,7 @@ def _may_call_off(submission: SubmissionView, liveness: Liveness) -> bool:
     Only of drivers that are Slurm jobs, which might wait in the queue for hours to say just that.
     """
     begun = submission.epoch > 0 or submission.state is not SubmissionState.PREPARED
-    waits = liveness in {Liveness.QUEUED, Liveness.UNCLAIMED, Liveness.HOPELESS}
+    waits = liveness in {Liveness.QUEUED, Liveness.UNCLAIMED}
     return submission.cancel_requested and bool(submission.driver_job) and waits and not begun
 
 

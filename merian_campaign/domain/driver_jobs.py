@@ -17,9 +17,6 @@ from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 
-MAX_FAILED_JOBS = 3
-"""Driver jobs that may end without having claimed their submission before it is given up."""
-
 OUTCOME_GRACE = timedelta(seconds=90)
 """How long after a driver's job ended well its outcome may take to be seen: network file systems show a new
 file late, by default after up to a minute."""
@@ -159,7 +156,7 @@ def look(submission: SubmissionView, *, sight: QueueSnapshot, now: datetime) -> 
 def _gone(submission: SubmissionView, *, ended: Sequence[SlurmJob], claimed: bool, now: datetime) -> Liveness:
     """Judge a driver that has no living job; those of its name that are over are ``ended``, oldest first."""
     if not claimed:
-        return Liveness.HOPELESS if len(ended) >= MAX_FAILED_JOBS else Liveness.UNCLAIMED
+        return Liveness.UNCLAIMED
     if not ended:
         # Purged from the queue, not in the accounting yet: its last sign of life still counts.
         return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD

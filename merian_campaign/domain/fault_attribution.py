@@ -19,6 +19,7 @@ from merian_campaign.domain.text import one_line
 __all__ = [
     "Broken",
     "advice",
+    "advised",
     "alone",
     "failure_words",
     "is_of_the_machine",
@@ -53,8 +54,21 @@ _RAN_OUT = re.compile(
     rf"{_NO_ROOM.pattern}|file too large|too many open files"
     r"|cannot allocate memory|MemoryError|out of memory on this host|resource temporarily unavailable"
     r"|BlockingIOError|can't start new thread|input/output error|disk i/o error|stale file handle"
-    r"|read-only file system",
+    r"|read-only file system|readonly database",
     re.IGNORECASE,
+)
+
+_TOLD: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), number)
+    for pattern, number in (
+        ("quota exceeded", errno.EDQUOT),
+        (_NO_ROOM.pattern, errno.ENOSPC),
+        ("file too large", errno.EFBIG),
+        ("too many open files", errno.EMFILE),
+        ("cannot allocate memory|MemoryError|out of memory on this host", errno.ENOMEM),
+        ("read-only file system|readonly database", errno.EROFS),
+        ("resource temporarily unavailable|BlockingIOError|can't start new thread", errno.EAGAIN),
+    )
 )
 
 
@@ -82,6 +96,12 @@ def advice(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return _ADVICE[errno.ENOMEM]
     return _ADVICE.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def advised(text: str) -> str:
+    """Return an error that a program told in words, with what to free if it had run out of something."""
+    number = next((number for pattern, number in _TOLD if pattern.search(text)), None)
+    return text if number is None or _ADVICE[number] in text else f"{text}; {_ADVICE[number]}"
 
 
 def words_of(error: BaseException) -> str:

@@ -20,5 +20,3 @@ class Liveness(StrEnum):
     """It wrote its outcome."""
     UNSEEN = "unseen"
     """The scheduler that would know does not answer: nothing is decided."""
-    HOPELESS = "hopeless"
-    """Its Slurm jobs end before they have claimed it, again and again."""

@@ -78,6 +78,8 @@ class SubmissionView:
         How many drivers have claimed it.
     launched_at : `datetime.datetime` or `None`
         When a driver was started that has not claimed it yet.
+    launches : `int`
+        How many drivers were started since one last claimed it.
     lease_expires_at, created_at, finished_at : `datetime.datetime` or `None`
         UTC.
     cancel_requested : `bool`
@@ -105,6 +107,7 @@ class SubmissionView:
     epoch: int
     created_at: datetime
     launched_at: datetime | None = None
+    launches: int = 0
     lease_expires_at: datetime | None = None
     finished_at: datetime | None = None
     cancel_requested: bool = False

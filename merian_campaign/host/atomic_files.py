@@ -67,8 +67,10 @@ def _write(texts: Iterable[str], *, path: Path, mode: int, durable: bool) -> Non
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk has no name of its own
+        if isinstance(error, OSError):
+            error.filename = str(
+                path
+            )  # a full disk has no name of its own, and the temporary one says nothing
         raise
 
 

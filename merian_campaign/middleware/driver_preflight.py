@@ -33,10 +33,10 @@ def check(paths: SubmissionPaths) -> str:
     why : `str`
         The first error with what to do; empty when the graph may be built.
     """
-    content = read_json_object(Path(paths.preflight))
-    if content is None:
-        return ""
     try:
+        content = read_json_object(Path(paths.preflight))
+        if content is None:
+            return ""
         found = _look(GroupCheck.from_json(content))
     except Exception as error:  # noqa: BLE001 - see the module
         traceback.print_exc()

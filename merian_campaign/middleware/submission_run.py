@@ -18,7 +18,7 @@ from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
-from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_lines
+from merian_campaign.host.regular_files import DamagedFileError, read_bytes, read_json_object, read_lines
 from merian_campaign.middleware import bps_run, processes, programs
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.submit_in_process import Target
@@ -94,7 +94,15 @@ class SubmissionRun:
         write_atomically(Path(self.paths.started), f"{self._epoch}\n")
 
     def run(self, *, go_on: Callable[[], bool]) -> RunResult:
-        """Run the submission to its end; the predicted quanta are written down once the graph is there."""
+        """Run the submission to its end; the predicted quanta are written down once the graph is there.
+
+        Raises
+        ------
+        DamagedFileError
+            Raised if what is to be submitted is no file any more: BPS would wait for a FIFO.
+        """
+        if not read_bytes(self.paths.yaml).strip():
+            raise DamagedFileError(self.paths.yaml, "there is nothing in it")
         why = "" if self._warm else self._preflight()
         if why:
             return bps_run.refused(why)

@@ -11,13 +11,14 @@ import logging
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from merian_campaign.domain import runs, stack_setup
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.clock_skew import LEASE
-from merian_campaign.domain.fault_attribution import failure_words
+from merian_campaign.domain.fault_attribution import advised, failure_words
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.snapshot import ProcessIdentity
@@ -155,6 +156,8 @@ def drive(
     finally:
         heart.stop()
         work.close()
+    if result.end is RunEnd.FAILED:
+        result = replace(result, reason=advised(result.reason))
     work.write_outcome(runs.to_json(result, epoch=claim.epoch))
     return result
 

@@ -68,6 +68,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
         epoch=row["epoch"],
         created_at=row["created_at"],
         launched_at=row["launched_at"],
+        launches=row["launches"],
         lease_expires_at=row["lease_expires_at"],
         finished_at=row["finished_at"],
         cancel_requested=row["cancel_requested"],

@@ -172,6 +172,7 @@ submission = Table(
     # Of what it ran under, empty when it ran nothing; and all that its driver found, merely to be shown.
     _text("versions_sha"),
     Column("versions", JSONB),
+    _count("launches"),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
@@ -99,14 +99,16 @@ class SubmissionStore(Database):
             connection.execute(
                 update(_SUBMISSION)
                 .where(_SUBMISSION.c.id == submission_id)
-                .values(launched_at=now, driver_job=driver_job)
+                .values(launched_at=now, driver_job=driver_job, launches=_SUBMISSION.c.launches + 1)
             )
 
     def not_launched(self, *, submission_id: int) -> None:
         """Record that no driver is on its way after all, so that one may be started at any time."""
         with self._transaction() as connection:
             connection.execute(
-                update(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).values(launched_at=None)
+                update(_SUBMISSION)
+                .where(_SUBMISSION.c.id == submission_id)
+                .values(launched_at=None, launches=func.greatest(_SUBMISSION.c.launches - 1, 0))
             )
 
     def claim(
@@ -217,6 +219,7 @@ def _take(
             driver_started=driver.started,
             # No driver is on its way any more: should this one die, its successor is started at once.
             launched_at=None,
+            launches=0,
             claimed_at=now,
             lease_expires_at=until,
         )

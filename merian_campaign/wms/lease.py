@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from merian_campaign.host.atomic_files import write_atomically
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 from merian_campaign.wms.process import ProcessKey, alive
 
 __all__ = ["LEASE_NAME", "DriverState", "Lease", "LeaseWatch", "read_lease", "write_lease"]
@@ -68,8 +69,9 @@ def write_lease(path: Path, lease: Lease) -> None:
 
 def read_lease(path: Path) -> Lease | None:
     """Return the lease, or None when there is none that can be read."""
-    with suppress(OSError, ValueError, TypeError):
-        return Lease(**json.loads(path.read_text()))
+    with suppress(OSError, DamagedFileError, TypeError):
+        found = read_json_object(path)
+        return None if found is None else Lease(**found)
     return None
 
 

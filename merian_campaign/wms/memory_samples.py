@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from merian_campaign.host.atomic_files import write_atomically
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["SAMPLES_NAME", "Holding", "NodeSample", "SamplesFile", "culprit", "read_samples"]
@@ -96,8 +96,8 @@ def read_samples(submit: Path) -> Sequence[NodeSample]:
     """Return the last looks of all supervisors that did not end in good order; what is torn is left out."""
     found: list[NodeSample] = []
     for path in (submit / SAMPLES_NAME).glob("*.json"):
-        with suppress(OSError, ValueError, TypeError, KeyError):
-            values: dict[str, Any] = json.loads(path.read_text())
+        with suppress(OSError, DamagedFileError, TypeError, KeyError):
+            values = read_json_object(path) or {}
             jobs = tuple(Holding(**job) for job in values.pop("jobs"))
             found.append(NodeSample(**values, jobs=jobs))
     return found

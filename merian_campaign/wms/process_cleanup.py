@@ -14,9 +14,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.journal import JournalEvent
 from merian_campaign.host.atomic_files import appending
-from merian_campaign.host.regular_files import DamagedFileError
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
 from merian_campaign.wms.cgroup import sweep
 from merian_campaign.wms.child import JOB_MARK
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
@@ -171,12 +172,16 @@ def _is_marked(member: ProcessEntry, submit: Path, drivers: Collection[str]) -> 
 def _entries(submit: Path) -> Iterable[dict[str, Any]]:
     """Yield what was registered on this host."""
     here = socket.gethostname()
-    with suppress(OSError):
-        for line in (submit / PROCESSES_NAME).read_text().splitlines():
-            with suppress(ValueError, KeyError, TypeError):
-                values = json.loads(line)
-                if values["host"] == here and {"pid", "pid_start"} <= values.keys():
+    with suppress(OSError, DamagedFileError):
+        for line in read_lines(submit / PROCESSES_NAME, limit=MEDIUM):
+            with suppress(json_values.WrongValueError):
+                values = json_values.loads(line.encode())
+                if isinstance(values, dict) and values.get("host") == here and _is_process(values):
                     yield values
+
+
+def _is_process(values: dict[str, Any]) -> bool:
+    return all(isinstance(values.get(name), int) and values[name] > 0 for name in ("pid", "pid_start"))
 
 
 def _recorded(submit: Path) -> Iterable[tuple[int, int]]:

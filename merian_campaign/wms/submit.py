@@ -16,6 +16,7 @@ from typing import Any
 
 from merian_campaign.domain.runs import PREFLIGHT_FAILED
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import read_tail
 from merian_campaign.wms.forkserver import preload
 from merian_campaign.wms.scrubbed_bps import keep_secrets
 from merian_campaign.wms.stages import Locker, Stages, current, use
@@ -28,6 +29,7 @@ EMPTY_GRAPH = 12
 
 _INFRASTRUCTURE_FAILED = 11
 _NOTHING = "QuantumGraph was empty"
+_SHOWN = 1 << 20
 
 
 def submit(
@@ -108,7 +110,7 @@ def _status(error: Any, stage: Any) -> int:  # noqa: ANN401 - upstream's excepti
     """Return our exit status for an error of BPS: its own number, unless a stage of BPS's failed."""
     graph = getattr(stage.execute, "last", None)
     if graph is not None and graph.failed:
-        return EMPTY_GRAPH if _NOTHING in graph.output.read_text(errors="replace") else _INFRASTRUCTURE_FAILED
+        return EMPTY_GRAPH if _NOTHING in read_tail(graph.output) else _INFRASTRUCTURE_FAILED
     return int(error.errno)
 
 
@@ -130,7 +132,8 @@ class _Execute:
         code = current().run(command, stdout=filename, stderr=filename, name=self.output.stem)
         from lsst.ctrl.bps.pre_transform import _LOG  # noqa: PLC0415 - loaded already
 
-        for line in self.output.read_text(errors="replace").splitlines()[3:]:
+        # As much as anybody reads; by now it may be anything, and a FIFO would be waited for.
+        for line in read_tail(self.output, size=_SHOWN).splitlines()[3:]:
             _LOG.info(line)
         self.failed = code != 0
         if not self.failed and self.on_graph is not None:

@@ -6,7 +6,6 @@ compared. Standard library only. Without eups, packages are found by their ``ver
 """
 
 import hashlib
-import json
 import os
 import platform
 import re
@@ -18,6 +17,7 @@ from typing import Any
 
 from merian_campaign.domain.stack_versions import PIXELS, Versions, change_words, from_json, tag_of, to_json
 from merian_campaign.host.atomic_files import write_json
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 
 __all__ = ["FILE_NAME", "keep", "mismatch", "module_version", "take"]
 
@@ -71,11 +71,10 @@ def mismatch(submit: Path) -> str:
         Empty when nothing that counts differs, or nothing is on record.
     """
     try:
-        built = json.loads((submit / FILE_NAME).read_text(encoding="utf-8"))
-        before = from_json(built)
-    except (OSError, ValueError, KeyError, TypeError):
+        before = from_json(read_json_object(submit / FILE_NAME) or {})
+        return change_words(before, take())
+    except (OSError, DamagedFileError, ValueError, KeyError, TypeError, AttributeError):
         return ""
-    return change_words(before, take())
 
 
 # -- eups ------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.regular_files import read_text
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal_writer import Journal
@@ -192,7 +193,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         commands: list[str] | None = None
         if len(arguments) == 2 and Path(script).suffix == ".bash":  # noqa: PLR2004 - graph and repository
             graph, repository = arguments
-            commands = final_commands(Path(script).read_text(), graph=graph, repository=repository)
+            commands = final_commands(read_text(script), graph=graph, repository=repository)
         self._run_stage(job, commands or [command], traced=commands is not None)
 
     def _run_stage(self, job: ParslJob, commands: list[str], *, traced: bool = False) -> None:

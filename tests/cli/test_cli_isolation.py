@@ -244,5 +244,60 @@ def test_what_runs_with_damaged_files_can_be_cancelled(world: World) -> None:
     assert world.group(number).state is GroupState.NEEDS_REVIEW
 
 
+def test_a_damaged_line_is_told_and_costs_its_own_quantum(world: World, report: TickReport, sql: Any) -> None:
+    group = world.group(0)
+    world.context.control.retry(NAME, group="step3/tract0", reason="again")
+    directory = world.folder / "submissions" / "lines"
+    made = world.context.store.prepare_submission(
+        group_id=group.id, number=2, run_collection="run/lines", repository="/repo",
+        directory=str(directory), remedy=Remedy(), reason="", actor="t", now=NOW,
+    )  # fmt: skip
+    me = processes.identity(os.getpid())
+    world.context.store.claim(submission_id=made.id, driver=me, lease_seconds=180, now=NOW, expected_epoch=0)
+    other = {"uuid": f"{UUID[:-1]}2", "data_id": canonical_data_id({"tract": 2}), "dimensions": {"tract": 2}}
+    for kind, cut in (("predicted", None), ("harvest", 70)):
+        path = place_of(kind, directory)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{json.dumps(SOUND[kind])}\n{json.dumps(SOUND[kind] | other)[:cut]}\n")
+    place_of("outcome", directory).write_text(json.dumps(SOUND["outcome"]))
+    world.context.tick.run(NAME)
+    group = world.group(0)
+    assert group.submissions[-1].outcome is SubmissionOutcome.PARTIAL
+    assert "1 succeeded, 1 unknown; damaged: harvest.jsonl, line 2: " in group.submissions[-1].reason
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "SELECT data_id, state, (SELECT count(*) FROM quantum_attempt a WHERE a.quantum_id = q.id"
+            " AND a.submission_id = %s) FROM quantum q WHERE group_id = %s ORDER BY 1",
+            [made.id, group.id],
+        )
+        assert cursor.fetchall() == [("tract=1", "succeeded", 1), ("tract=2", "unknown", 0)]
+
+
+def test_a_file_that_is_damaged_between_launch_and_claim_is_told(world: World, report: TickReport) -> None:
+    """Hours may lie between the two where drivers are Slurm jobs; an outcome is written all the same."""
+    context, number = world.context, world.group(0).submissions[-1].number
+    for name, damage, words in (
+        ("submit.yaml", os.mkfifo, "submit.yaml: expected a regular file, found a FIFO"),
+        ("submit.yaml", Path.mkdir, "submit.yaml: expected a regular file, found a folder"),
+        ("submit.yaml", Path.touch, "submit.yaml: there is nothing in it"),
+        ("versions.json", Path.mkdir, "versions.json: Is a directory"),
+    ):
+        if world.group(0).state is not GroupState.READY:
+            context.control.retry(NAME, group="step3/tract0", reason="again")
+        number += 1
+        directory = world.folder / "submissions" / f"claimed{number}"
+        directory.mkdir()
+        damage(directory / name)
+        made = context.store.prepare_submission(
+            group_id=world.group(0).id, number=number, run_collection=f"run/claimed{number}", repository="/r",
+            directory=str(directory), remedy=Remedy(), reason="", actor="t", now=NOW,
+        )  # fmt: skip
+        assert context.drive(submission_id=made.id, expected_epoch=0)
+        context.tick.run(NAME)
+        ended = world.group(0).submissions[-1]
+        assert ended.outcome is SubmissionOutcome.FAILED
+        assert f"/{words}" in ended.reason
+
+
 def _refused() -> int:
     return sum(must_be_refused(kind, damage) for kind, damage, _ in CASES)

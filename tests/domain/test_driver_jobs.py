@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
 
+from merian_campaign.domain.backoff import MAX_LAUNCHES
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
 from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
@@ -44,7 +45,7 @@ def seen(entry: SubmissionView, *jobs: SlurmJob, **changes: Any) -> Liveness:
         (launched(), ["RUNNING"], Liveness.QUEUED),
         (launched(), [], Liveness.UNCLAIMED),
         (launched(), ["FAILED"], Liveness.UNCLAIMED),
-        (launched(), ["FAILED", "CANCELLED", "FAILED"], Liveness.HOPELESS),
+        (launched(), ["FAILED", "CANCELLED", "FAILED"], Liveness.UNCLAIMED),
         (launched(), ["FAILED", "FAILED", "FAILED", "PENDING"], Liveness.QUEUED),
         (claimed(), ["RUNNING"], Liveness.ALIVE),
         (claimed(), ["CANCELLED"], Liveness.DEAD),
@@ -130,12 +131,16 @@ def test_a_driver_whose_job_is_gone_is_succeeded_and_the_reason_names_it() -> No
 
 
 def test_driver_jobs_that_never_begin_are_given_up() -> None:
-    (found,) = decided(launched(), Liveness.HOPELESS, "Slurm job 12 failed")
+    entry = launched(launches=MAX_LAUNCHES)
+    (found,) = decided(entry, Liveness.UNCLAIMED, "Slurm job 12 failed")
     assert isinstance(found, GiveUp)
+    assert found.reason.startswith("9 drivers were started and none has claimed it")
     assert "Slurm job 12 failed" in found.reason
+    (found,) = decided(entry, Liveness.QUEUED)
+    assert isinstance(found, Follow), "the last one may still begin"
 
 
-@pytest.mark.parametrize("liveness", [Liveness.QUEUED, Liveness.UNCLAIMED, Liveness.HOPELESS])
+@pytest.mark.parametrize("liveness", [Liveness.QUEUED, Liveness.UNCLAIMED])
 def test_what_was_cancelled_in_the_queue_needs_no_driver_to_say_so(liveness: Liveness) -> None:
     (found,) = decided(launched(cancel_requested=True), liveness)
     assert isinstance(found, CallOff)

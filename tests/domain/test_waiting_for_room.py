@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ from merian_campaign.domain.decisions import Follow, GiveUp, Launch, MoveGroup, 
 from merian_campaign.domain.driver_jobs import look
 from merian_campaign.domain.errors import BadInputError, BusyError, RefusedRowsError, UnavailableError
 from merian_campaign.domain.fault_attribution import (
+    advised,
     alone,
     failure_words,
     is_of_the_machine,
@@ -153,6 +155,42 @@ def test_drivers_that_keep_dying_are_succeeded_after_growing_pauses() -> None:
     assert launched[-1] > timedelta(hours=2)
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_drivers_that_never_claim_are_succeeded_after_growing_pauses(epoch: int) -> None:
+    """Each ends before its claim, processes and Slurm jobs alike; ticks every ten seconds."""
+    clock = NOW
+    entry = submission(
+        state=SubmissionState.RUNNING if epoch else SubmissionState.PREPARED,
+        epoch=epoch,
+        lease_expires_at=NOW - timedelta(days=1) if epoch else None,
+    )
+    started = []
+    while True:
+        found = decide(
+            SPEC,
+            snapshot(group("step1", submissions=(entry,))),
+            at(clock, drivers={entry.id: Liveness.UNCLAIMED}),
+        )
+        if found and isinstance(found[0], GiveUp):
+            break
+        if found:
+            assert isinstance(found[0], Launch)
+            started.append(clock - NOW)
+            entry = replace(entry, launches=entry.launches + 1, launched_at=clock)
+        clock += timedelta(seconds=10)
+    seconds = [(later - before).total_seconds() for before, later in pairwise(started)]
+    assert seconds == [90, 90, 90, 120, 480, 1920, 3600, 3600]
+    assert clock - NOW < timedelta(hours=3)
+
+
+def test_a_start_that_lies_ahead_is_no_pause() -> None:
+    entry = submission(launched_at=NOW + timedelta(minutes=30), launches=7)
+    (found,) = decide(
+        SPEC, snapshot(group("step1", submissions=(entry,))), situation({entry.id: Liveness.UNCLAIMED})
+    )
+    assert isinstance(found, Launch)
+
+
 # -- clocks --------------------------------------------------------------------------------------------
 
 
@@ -248,6 +286,10 @@ def test_words_say_what_to_free() -> None:
     full = words_of(OSError(errno.ENOSPC, "No space left on device", "/work/x"))
     assert full.startswith("/work/x: No space left on device; free space")
     assert ran_out(full)
+    told = "0 of 12 files are ingested; OSError: [Errno 28] No space left on device: '/repo/x'"
+    assert advised(told) == f"{told}; free space, or inodes, on that file system (`df -h`, `df -i`)"
+    assert advised(full) == full
+    assert advised("no such task") == "no such task"
     assert "ulimit -n" in words_of(OSError(errno.EMFILE, "Too many open files"))
 
 
@@ -263,7 +305,9 @@ def test_a_group_that_cannot_be_decided_about_is_set_aside() -> None:
     found = decide(spec, snapshot(bad, good), situation(steps=("step2a",)))
     assert [type(decision) for decision in found] == [SetAside, Submit]
     assert isinstance(found[0], SetAside)
-    assert found[0].reason.startswith("nothing can be decided about it: KeyError: 'step1' (judge.py, line ")
+    assert found[0].reason.startswith(
+        "nothing can be decided about it: KeyError: 'step1' (group_outcome.py, line "
+    )
     again = replace(bad, state=GroupState.READY)
     found = decide(spec, snapshot(again, good), situation(steps=("step2a",)))
     assert sorted(type(decision).__name__ for decision in found) == ["SetAside", "Submit"]

@@ -73,10 +73,10 @@ def folder(installation: Installation) -> Path:
 
 
 def run(
-    installation: Installation, folder: Path, *, name: str, where: str, plain: bool, bps: str
+    installation: Installation, folder: Path, *, name: str, where: str, plain: bool, bps: str, more: str = ""
 ) -> list[Any]:
     """Run a campaign of one group until a person is needed; return its submissions."""
-    (folder / f"{name}.pipeline.yaml").write_text(PIPELINE.format(plain=str(plain).lower()))
+    (folder / f"{name}.pipeline.yaml").write_text(PIPELINE.format(plain=str(plain).lower()) + more)
     (folder / f"{name}.bps.yaml").write_text(bps)
     file = folder / f"{name}.yaml"
     file.write_text(
@@ -213,8 +213,28 @@ def test_a_workflow_that_cannot_be_built_ran_nothing_and_names_its_clusters(
     found = quanta(installation, "cycle")
     assert len(found) == 5
     assert {(state, attempts) for state, attempts, *_ in found.values()} == {("unknown", 0)}
-    assert installation.query(
+    assert attempts(installation, "cycle") == 0
+
+
+def attempts(installation: Installation, name: str) -> int:
+    ((number,),) = installation.query(
         """SELECT count(*) FROM quantum_attempt a JOIN quantum q ON q.id = a.quantum_id
            JOIN "group" g ON g.id = q.group_id JOIN campaign c ON c.id = g.campaign_id
-           WHERE c.name = 'cycle'"""
-    ) == [(0,)]
+           WHERE c.name = %(name)s""",
+        name=name,
+    )
+    return int(number)
+
+
+def test_an_initialization_that_fails_ran_nothing_and_says_why(
+    installation: Installation, folder: Path
+) -> None:
+    where = "exposure = 970612 AND detector IN (1, 2)"
+    loading = "  loading: case_tasks.LoadingTask\n"
+    shown = run(installation, folder, name="loading", where=where, plain=True, bps="{}\n", more=loading)
+    assert {each["outcome"] for each in shown} == {"failed"}
+    for each in shown:
+        assert "the model [weights.pt] is not there" in each["reason"]
+    found = quanta(installation, "loading")
+    assert {(state, tries) for state, tries, *_ in found.values()} == {("unknown", 0)}
+    assert attempts(installation, "loading") == 0

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from merian_campaign.demo.archive import make_archive
 from merian_campaign.demo.catalogues import GAIA
 from merian_campaign.demo.compare import compare_collections
 from merian_campaign.demo.demo_repository import create_repository
+from merian_campaign.domain.fault_attribution import advised, ran_out
 from merian_campaign.domain.runs import RunEnd
 from merian_campaign.middleware.actions.perform import ActionError, perform
 from merian_campaign.middleware.actions.runner import run_command
@@ -347,3 +350,57 @@ def test_the_driver_hears_whether_another_try_helps(tmp_path: Path) -> None:
         (RunEnd.FAILED, False),
         (RunEnd.RAN, False),
     ]
+
+
+# -- a repository without room -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small(empty: Path, tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Gives the empty repository on a file system of its own, (re)mounted as is said."""
+    place = tmp_path / "small"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        words = f"remount,{options}" if place.is_mount() else options
+        command = ["mount", "-t", "tmpfs", "-o", words, "tmpfs", str(place)]
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no file system can be mounted: {mounted.stderr.strip()}")
+        if not (place / "repo").exists():
+            shutil.copytree(empty, place / "repo")
+        return place / "repo"
+
+    yield mount
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+@pytest.mark.parametrize(
+    ("spare", "advice"), [(40, "free space"), (300, "free space"), (None, "mounted for writing")],
+    ids=["registry", "datastore", "read-only"],
+)  # fmt: skip
+def test_a_repository_whose_disk_is_full_is_told_and_heals(
+    small: Callable[[str], Path], empty: Path, archive: Path, tmp_path: Path, spare: int | None, advice: str
+) -> None:
+    """With little room the registry itself cannot be written, with some more the raws cannot be copied."""
+    used = sum(path.stat().st_blocks for path in empty.rglob("*")) // 2
+    repository = small(f"size={used + (spare or 0)}k")
+    if spare is None:
+        small("ro")
+    target = Target(repository=str(repository), run="", chain="")
+    work = SubmissionRun(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=os.environ)
+    asked = {"files": [str(archive / "raw" / "science" / "raw_*.pickle")], "transfer": "copy"}
+    try:
+        for _ in range(2):
+            found = work.act(name="ingest-raws", arguments=asked)
+            assert (found.end, found.needs_person) == (RunEnd.FAILED, False), found
+            assert ran_out(found.reason), "no fault of the action: it is waited for"
+            assert advice in advised(found.reason)
+            assert found.reason.isprintable()
+        assert list(repository.rglob("*.pickle")) == [], "no debris"
+        small("rw,size=64m")
+        # What a full disk left of a dataset type is cleared away by the first try.
+        assert [work.act(name="ingest-raws", arguments=asked).end for _ in range(2)][-1] is RunEnd.RAN
+    finally:
+        work.close()
+    assert count(repository, "raw", "DECam/raw/all") == 12

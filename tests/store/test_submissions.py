@@ -98,8 +98,11 @@ def test_a_waiting_group_cannot_be_submitted(given: Given, group: int, store: Po
 def test_a_driver_that_is_not_on_its_way_after_all(store: PostgresStore, given: Given, group: int) -> None:
     submission = given.prepared(group, remedy=Remedy(blocks=3))
     store.launching(submission_id=submission.id, now=at(1), driver_job="night-driver0")
+    ((found,),) = (entry.submissions for entry in store.snapshot("demo").groups)
+    assert found.launches == 1
     store.not_launched(submission_id=submission.id)
     ((found,),) = (entry.submissions for entry in store.snapshot("demo").groups)
+    assert found.launches == 0
     assert (found.launched_at, found.driver_job, found.remedy) == (None, "night-driver0", Remedy(blocks=3))
 
 
@@ -130,14 +133,16 @@ def test_a_successor_leaves_the_outcome_of_a_driver_as_it_is(
 
 def test_claims_are_counted(store: PostgresStore, given: Given, group: int) -> None:
     submission = given.prepared(group)
-    store.launching(submission_id=submission.id, now=at(1.5))
+    for minute in (1.2, 1.5):
+        store.launching(submission_id=submission.id, now=at(minute))
+    assert store.snapshot("demo").groups[0].submissions[0].launches == 2
     got = store.claim(
         submission_id=submission.id, driver=DRIVER, lease_seconds=60, now=at(2), expected_epoch=0
     )
     assert got is not None
     assert (got.epoch, got.submission.epoch, got.submission.driver) == (1, 1, DRIVER)
     assert (got.submission.state, got.submission.lease_expires_at) == (SubmissionState.RUNNING, at(3))
-    assert got.submission.launched_at is None, "nobody is on the way any more"
+    assert (got.submission.launched_at, got.submission.launches) == (None, 0), "nobody is on the way any more"
     assert (got.campaign.name, got.group.key) == ("demo", "tract9813")
     assert got.group.submissions == (got.submission,)
     assert claim(store, submission.id, 0) is None

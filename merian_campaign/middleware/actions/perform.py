@@ -9,7 +9,7 @@ from typing import Any
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.host.modes import group_umask, is_shared
-from merian_campaign.middleware.actions import collections, data, repository
+from merian_campaign.middleware.actions import collections, data, half_registered, repository
 from merian_campaign.middleware.actions.runner import ActionError, ActionRunner, CommandError
 
 __all__ = ["ActionError", "perform", "share_with_group"]
@@ -53,6 +53,21 @@ def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict
     ActionError
         Raised if it cannot be done, with the reason and what to do.
     """
+    try:
+        return _perform(name=name, repository=repository, arguments=arguments)
+    except Exception as error:
+        removed = half_registered.unregister(repository) if half_registered.is_told_by(error) else ()
+        if not removed:
+            raise
+        raise ActionError(
+            f"the registry's disk is full, or was: it had no tables for {', '.join(removed)}; what was left "
+            "of these dataset types was unregistered, and the next try registers them anew",
+            needs_person=False,
+        ) from error
+
+
+def _perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Do an action unless it is done."""
     given = ACTIONS[name].model_validate(dict(arguments))
     runner = _RUNNERS[name](repository=repository, given=given)
     command = " && ".join(shown(words) for words in given.commands(repository=repository))

@@ -84,6 +84,26 @@ class AfterTask(PipelineTask):
         return Struct(b={"y": a["x"]})
 
 
+class LoadingConnections(PipelineTaskConnections, dimensions=DETECTOR):
+    a = ct.Input(doc="d", name="caseA", storageClass="StructuredDataDict", dimensions=DETECTOR)
+    d = ct.Output(doc="d", name="caseD", storageClass="StructuredDataDict", dimensions=DETECTOR)
+
+
+class LoadingConfig(PipelineTaskConfig, pipelineConnections=LoadingConnections):
+    pass
+
+
+class LoadingTask(PipelineTask):
+    """A task that loads a file when it is made, as in the initialization of a run."""
+
+    ConfigClass: ClassVar = LoadingConfig
+    _DefaultName: ClassVar = "loading"
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        raise FileNotFoundError("the model [weights.pt] is not there")
+
+
 class GatherConnections(PipelineTaskConnections, dimensions=("instrument", "exposure")):
     b = ct.Input(doc="d", name="caseB", storageClass="StructuredDataDict", dimensions=DETECTOR, multiple=True)
     c = ct.Output(
