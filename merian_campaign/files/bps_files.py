@@ -299,7 +299,7 @@ def read_clusters(spec: CampaignSpec, step: BpsStep) -> Mapping[str, tuple[str, 
     """Return the tasks of a step's clusters, as BPS finds them; none unless it clusters by dimensions."""
     algorithm = ""
     found: dict[str, tuple[str, ...]] = {}
-    for data in _merged((*spec.include, *step.include, spec.site)):
+    for _, data in _merged((*spec.include, *step.include, spec.site)):
         algorithm = _text(data.get("clusterAlgorithm")) or algorithm
         sections = data.get("cluster")
         for name, section in sections.items() if isinstance(sections, dict) else ():
