@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
-from merian_campaign.cli.output import console, note, say, say_fields, show, show_json
+from merian_campaign.cli.output import console, note, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.records import FailureRow
@@ -25,7 +25,8 @@ def list_campaigns(as_json: AsJson = False) -> None:
     campaigns = CommandContext().store.campaigns()
     if as_json:
         names = ("name", "state", "revision", "file")
-        show_json([{name: getattr(campaign, name) for name in names} for campaign in campaigns])
+        rows = [{name: getattr(campaign, name) for name in names} for campaign in campaigns]
+        show_report({"campaigns": rows})
         return
     for campaign in campaigns:
         say_fields(campaign.name, campaign.state, f"revision {campaign.revision}", campaign.file)
@@ -46,7 +47,7 @@ def status(name: Name, step: StepOption = None, tract: TractOption = None, as_js
     if tract is not None and not found.rows:
         raise BadInputError(f"campaign {name!r} has no group for tract {tract}")
     if as_json:
-        show_json(status_json(found))
+        show_report(status_json(found))
     else:
         show(status_view(found, width=console().width))
 
@@ -65,7 +66,7 @@ def failures(
 
     rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=recovered)
     if as_json:
-        show_json(failures_json(name, rows))
+        show_report(failures_json(name, rows))
     elif rows:
         show(failures_view(rows))
     else:
@@ -83,7 +84,7 @@ def blocks(
     context = CommandContext()
     rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
     if as_json:
-        show_json(blocks_json(name, rows, now=context.clock()))
+        show_report(blocks_json(name, rows, now=context.clock()))
     elif rows:
         show(blocks_view(rows, now=context.clock()))
     else:
@@ -106,7 +107,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
     if as_json:
-        show_json(group_json(found, attempts, events))
+        show_report(group_json(found, attempts, events), campaign=name)
     else:
         show(group_view(found, attempts, events))
 

@@ -49,6 +49,16 @@ NEEDED = {
 }
 """Columns that must have taken the text; those with a list of allowed words cannot."""
 
+ROWS = {
+    "list": "campaigns",
+    "status": "groups",
+    "failures": "failures",
+    "blocks": "jobs",
+    "show": "submissions",
+    "plan": "actions",
+}
+"""Under which key the rows of each command are."""
+
 
 def filled(context: CommandContext, cli: Cli) -> None:
     """Give the campaign a group that needs a person, with quanta, attempts, jobs, events."""
@@ -230,7 +240,9 @@ def test_every_view_is_inert(kind: str, cli: Cli, run: Run, sql: psycopg2.extens
             assert code == 0
             assert out.isascii()
             assert_inert(out)
-            assert json.loads(out)
+            found = json.loads(out)
+            assert (found["schema"], found["campaign"]) == (1, None if name == "list" else cli.name)
+            assert isinstance(found[ROWS[name]], list)
 
 
 def _width(line: str) -> int:
