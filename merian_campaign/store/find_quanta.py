@@ -82,9 +82,9 @@ def by_words(
 ) -> list[dict[str, Any]]:
     """Return quanta of a task (or of any) whose data IDs have these values, the first ones."""
     given = {"campaign_id": campaign_id, "step": step, "task": task}
+    _by_index(connection)
     found = [_Task(**row) for row in _rows(connection, queries.TASK_EXAMPLES, given)]
     found = [entry for entry in found if entry.has(values)]
-    _by_index(connection)
     given |= {"limit": limit, "tract": _whole(values.get("tract"))}
     keyed = [(entry, key) for entry in found if (key := entry.key(values)) is not None]
     rows: list[dict[str, Any]] = []
