@@ -112,7 +112,7 @@ def _found(
 
 
 def _none(name: str, words: Sequence[str]) -> str:
-    failures = f"take one from `{shown(('merian-campaign', 'failures', name))}`"
+    failures = f"take an id from `{shown(('merian-campaign', 'failures', name))}`"
     if not words:
         return f"campaign {name!r} has no failed quantum; {failures}"
     return f"campaign {name!r} has no quantum {' '.join(words)}; {failures}"

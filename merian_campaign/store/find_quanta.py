@@ -28,11 +28,12 @@ _BY_INDEX = "; ".join(f"SET LOCAL enable_{way} = off" for way in ("seqscan", "ha
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """A task of a step, with the data ID of any of its quanta."""
+    """A task of a step, with the data ID of any of its quanta, and which columns it fills."""
 
     step: str
     task: str
     data_id: str
+    columns: Sequence[str]
 
     @property
     def example(self) -> dict[str, str]:
@@ -41,7 +42,7 @@ class _Task:
 
     def has(self, values: Mapping[str, str]) -> bool:
         """Say whether its quanta can be told apart by these values."""
-        return all(name in self.example or name in COLUMN_DIMENSIONS for name in values)
+        return all(name in self.example or name in self.columns for name in values)
 
     def key(self, values: Mapping[str, str]) -> str | None:
         """Return the one data ID that is meant; `None` where several may be."""

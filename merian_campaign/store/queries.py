@@ -147,8 +147,10 @@ ORDER BY g.ordinal, g.id, q.task, q.data_id
 LIMIT %(limit)s
 """
 
-TASK_EXAMPLES = """
-SELECT t.step, t.task, q.data_id
+_KNOWN = ", ".join(f"CASE WHEN q.{name} IS NOT NULL THEN '{name}' END" for name in COLUMN_DIMENSIONS)
+
+TASK_EXAMPLES = f"""
+SELECT t.step, t.task, q.data_id, array_remove(ARRAY[{_KNOWN}], NULL) AS columns
 FROM (
     SELECT g.step, n.task, min(n.group_id) AS group_id, min(g.ordinal) AS ordinal
     FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
@@ -157,10 +159,10 @@ FROM (
     GROUP BY g.step, n.task
 ) AS t
 CROSS JOIN LATERAL (
-    SELECT q.data_id FROM quantum AS q WHERE q.group_id = t.group_id AND q.task = t.task LIMIT 1
+    SELECT q.* FROM quantum AS q WHERE q.group_id = t.group_id AND q.task = t.task LIMIT 1
 ) AS q
 ORDER BY t.ordinal, t.task
-"""
+"""  # noqa: S608  (built from constants of this module)
 
 # The keys first, which are all in an index; the rows of those that are found.
 QUANTA_OF_A_TASK = f"""
