@@ -63,7 +63,9 @@ def log(
     try:
         text, left_out = read_log(file, size=_LONGEST_LOG)
     except FileNotFoundError:
-        raise BadInputError(f"{_no_log(found[0], found[0].evidence)}: {file} is not there") from None
+        raise BadInputError(
+            f"quantum {found[0].quantum_id}: its log is not there any more: {one_line(file, limit=4000)}"
+        ) from None
     note(one_line(file, limit=4000))
     if left_out:
         note(f"its first {left_out} bytes are left out; --path says where it lies")
