@@ -15,6 +15,7 @@ from merian_campaign.cli import (
     commands_files,
     commands_graph,
     commands_inspect,
+    commands_log,
     commands_prepare,
     commands_registry,
     commands_run,
@@ -74,6 +75,7 @@ commands_graph.register(app)
 commands_tracts.register(app)
 commands_run.register(app)
 commands_inspect.register(app)
+commands_log.register(app)
 commands_control.register(app)
 commands_collections.register(app)
 commands_transfer.register(app)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsJson, Name
-from merian_campaign.cli.output import confirm, console, note, say, show, show_json
+from merian_campaign.cli.output import confirm, console, note, say, show, show_report
 from merian_campaign.context import CommandContext
 
 _SECONDS = 60.0
@@ -55,7 +55,7 @@ def collections(
     with progress() as tell:
         rows = CommandContext().housekeeping(tell=tell).listing(name, sizes=sizes)
     if as_json:
-        show_json(collections_json(name, rows))
+        show_report(collections_json(name, rows))
     elif rows:
         show(collections_view(rows, width=console().width))
     else:
@@ -83,7 +83,7 @@ def clean(
         show(cleaning_view(plan))
     if not plan.removals or dry_run:
         if as_json:
-            show_json(cleaning_json(name, plan, removed=False))
+            show_report(cleaning_json(name, plan, removed=False))
         elif not plan.removals:
             note(f"campaign {name}: there is nothing to clean")
         return
@@ -96,7 +96,7 @@ def clean(
     with progress() as tell:
         done = CommandContext().housekeeping(tell=tell).clean(name, shown=plan)
     if as_json:
-        show_json(cleaning_json(name, done, removed=True))
+        show_report(cleaning_json(name, done, removed=True))
     else:
         say(f"campaign {name}: {len(done.removals)} removed")
 

@@ -1,4 +1,4 @@
-"""Commands that only look: status, failures, blocks, show, log, list."""
+"""Commands that only look: status, failures, blocks, show, list."""
 
 from __future__ import annotations
 
@@ -8,16 +8,9 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
-from merian_campaign.cli.output import console, note, say, say_fields, show, show_json
+from merian_campaign.cli.output import console, note, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import FailureRow
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import one_line
-from merian_campaign.files.log_reader import read_log
-
-_LONGEST_LOG = 16 << 20
-"""Bytes of a log that are shown: its end."""
 
 
 def list_campaigns(as_json: AsJson = False) -> None:
@@ -25,7 +18,8 @@ def list_campaigns(as_json: AsJson = False) -> None:
     campaigns = CommandContext().store.campaigns()
     if as_json:
         names = ("name", "state", "revision", "file")
-        show_json([{name: getattr(campaign, name) for name in names} for campaign in campaigns])
+        rows = [{name: getattr(campaign, name) for name in names} for campaign in campaigns]
+        show_report({"campaigns": rows})
         return
     for campaign in campaigns:
         say_fields(campaign.name, campaign.state, f"revision {campaign.revision}", campaign.file)
@@ -46,7 +40,7 @@ def status(name: Name, step: StepOption = None, tract: TractOption = None, as_js
     if tract is not None and not found.rows:
         raise BadInputError(f"campaign {name!r} has no group for tract {tract}")
     if as_json:
-        show_json(status_json(found))
+        show_report(status_json(found))
     else:
         show(status_view(found, width=console().width))
 
@@ -65,7 +59,7 @@ def failures(
 
     rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=recovered)
     if as_json:
-        show_json(failures_json(name, rows))
+        show_report(failures_json(name, rows))
     elif rows:
         show(failures_view(rows))
     else:
@@ -83,7 +77,7 @@ def blocks(
     context = CommandContext()
     rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
     if as_json:
-        show_json(blocks_json(name, rows, now=context.clock()))
+        show_report(blocks_json(name, rows, now=context.clock()))
     elif rows:
         show(blocks_view(rows, now=context.clock()))
     else:
@@ -106,51 +100,9 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
     if as_json:
-        show_json(group_json(found, attempts, events))
+        show_report(group_json(found, attempts, events), campaign=name)
     else:
         show(group_view(found, attempts, events))
-
-
-def log(
-    name: Name,
-    quantum: Annotated[
-        int | None,
-        typer.Argument(help="Id from `failures`; without it: the only failed one.", show_default=False),
-    ] = None,
-    step: StepOption = None,
-    tract: TractOption = None,
-    path: Annotated[bool, typer.Option("--path", help="Print only where the log lies.")] = False,
-) -> None:
-    """Print the log of a quantum's last attempt."""
-    rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=True)
-    if quantum is None:
-        chosen = [row for row in rows if row.state == "failed"]
-    else:
-        chosen = [row for row in rows if row.quantum_id == quantum]
-    if len(chosen) != 1:
-        which = "no failed quantum" if not chosen else f"{len(chosen)} failed quanta"
-        what = f"no quantum {quantum} that failed" if quantum is not None else which
-        raise BadInputError(
-            f"campaign {name!r} has {what}; take an id from `{shown(('merian-campaign', 'failures', name))}`"
-        )
-    file = chosen[0].log_path
-    if not file:
-        raise BadInputError(_no_log(chosen[0]))
-    if path:
-        say(file)
-        return
-    try:
-        text, left_out = read_log(file, size=_LONGEST_LOG)
-    except FileNotFoundError:
-        raise BadInputError(f"{_no_log(chosen[0])}: {file} is not there") from None
-    note(one_line(file, limit=4000))
-    if left_out:
-        note(f"its first {left_out} bytes are left out; --path says where it lies")
-    say(text)
-
-
-def _no_log(row: FailureRow) -> str:
-    return f"quantum {row.quantum_id} left no log ({one_line(row.evidence) or 'it did not run'})"
 
 
 def register(app: typer.Typer) -> None:
@@ -160,4 +112,3 @@ def register(app: typer.Typer) -> None:
     app.command()(failures)
     app.command()(blocks)
     app.command("show")(show_group)
-    app.command()(log)

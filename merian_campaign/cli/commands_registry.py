@@ -10,7 +10,7 @@ import typer
 
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson, Campaign
-from merian_campaign.cli.output import note, say, show, show_json
+from merian_campaign.cli.output import console, note, say, show, show_report
 from merian_campaign.context import CommandContext
 
 if TYPE_CHECKING:
@@ -37,9 +37,9 @@ def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
     spec, _ = campaign_spec(campaign)
     found = CommandContext().preflight(spec, progress=_Slowly())
     if as_json:
-        show_json(preflight_json(found))
+        show_report(preflight_json(found), campaign=spec.campaign)
     elif found:
-        show(preflight_view(found))
+        show(preflight_view(found, width=console().width))
     note(summary(spec.campaign, found))
     if any(finding.fatal for finding in found):
         raise typer.Exit(EXIT_FOUND)
@@ -94,7 +94,7 @@ def select(
         raise BadInputError(f"{step}: no exposure is selected by: {where}")
     values = sorted({night if nights else exposure for exposure, night in rows})
     if as_json:
-        show_json(values)
+        show_report({"step": step, "nights" if nights else "exposures": values}, campaign=spec.campaign)
         return
     for text in as_ranges(values):
         say(text)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsApplied, AsJson, Name
-from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.cli.output import note, say, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.text import one_line
 
@@ -26,7 +26,7 @@ def plan(name: Name, as_applied: AsApplied = False, as_json: AsJson = False) -> 
         context.check_unedited(name)
     found = context.tick.plan(name)
     if as_json:
-        show_json(plan_json(found))
+        show_report(plan_json(found))
         return
     for line in plan_lines(found):
         say(one_line(line, limit=_LONGEST))
@@ -65,7 +65,7 @@ def run(
     as_applied: AsApplied = False,
     interval: Annotated[float, typer.Option(help="Seconds between ticks.", min=0.2)] = 2.0,
 ) -> None:
-    """Tick until nothing can move, showing progress; Ctrl-C leaves what runs running.
+    """Tick until nothing can move, showing progress; Ctrl-C leaves what runs and says how to stop it.
 
     What the machine runs out of (disk, processes, the database) is waited for, in growing pauses.
     Exit status: 0 when every group is done, 3 when some need a person.
@@ -75,7 +75,8 @@ def run(
     context = CommandContext()
     if not as_applied:
         context.check_unedited(name)
-    state = follow(context, name, interval=interval)
+    again = ("run", name, *(["--as-applied"] if as_applied else []))
+    state = follow(context, name, interval=interval, again=again)
     note(f"campaign {name}: {state.replace('_', ' ')}")
     if state != "done":
         raise typer.Exit(EXIT_NEEDS_REVIEW)

@@ -8,7 +8,7 @@ import typer
 
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson
-from merian_campaign.cli.output import note, say, show, show_json
+from merian_campaign.cli.output import note, say, show, show_report
 from merian_campaign.context import CommandContext, check_stack, run_in_stack
 
 EXIT_MISSING = 1
@@ -47,7 +47,7 @@ def stack(
         note("its stack: sets nothing up; drivers run in the environment of the tick that starts them")
     report = check_stack()
     if as_json:
-        show_json(stack_json(report))
+        show_report(stack_json(report))
     else:
         show(stack_view(report))
         for line in report.advice:

@@ -10,7 +10,7 @@ import typer
 from merian_campaign.cli import completion
 from merian_campaign.cli.commands_registry import campaign_spec
 from merian_campaign.cli.options import AsJson, Campaign
-from merian_campaign.cli.output import note, say, show, show_json
+from merian_campaign.cli.output import note, say, show, show_report
 from merian_campaign.context import CommandContext
 
 
@@ -58,7 +58,7 @@ def tracts(
     found = everything.at_least(min_visits)
     note(f"campaign {spec.campaign}: {found.source}, on {len(found.tracts)} tracts of {spec.skymap}")
     if as_json:
-        show_json(tracts_json(found))
+        show_report(tracts_json(found), campaign=spec.campaign)
     elif found.tracts:
         show(tracts_table(found))
     text = tracts_text(tuple(row.tract for row in found.tracts))

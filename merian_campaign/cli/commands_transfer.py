@@ -10,7 +10,7 @@ import typer
 
 from merian_campaign.cli.commands_collections import progress
 from merian_campaign.cli.options import AsJson, Name
-from merian_campaign.cli.output import note, say, say_fields, show_json
+from merian_campaign.cli.output import note, say, say_fields, show_report
 from merian_campaign.context import CommandContext
 
 
@@ -69,7 +69,7 @@ def export(
     if manifest.incomplete:
         note(f"not complete, and exported as far as they are: {', '.join(manifest.incomplete)}")
     if as_json:
-        show_json(
+        show_report(
             {
                 "campaign": name,
                 "folder": str(folder),
@@ -130,7 +130,7 @@ def import_(
             tell=tell,
         )
     if as_json:
-        show_json(vars(done))
+        show_report(vars(done))
         return
     say(f"{repository}: {done.datasets} datasets imported, {done.known} were there before")
     say(f"{done.chain}: {'now shows them' if done.chained else 'shows them already'}")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from merian_campaign.cli.live import follow, read_status
 from merian_campaign.cli.output import console, note, say, show
+from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.shell import quoted
@@ -77,7 +77,8 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     (directory / _MARK).touch()
     applied = context.apply(str(file), move=True, wms=wms, site=site)
     note(f"campaign {NAME}: {len(applied.plan.wanted)} groups; butler repository {directory / 'repo'}")
-    follow(context, NAME, interval=1.0)
+    again = ["demo", "--keep", "--dir", str(directory), *([] if faults else ["--no-faults"])]
+    follow(context, NAME, interval=1.0, again=[*again, *_chosen(wms=wms, site=site)])
     status = read_status(context, NAME)
     _show_end(context, status, directory)
     expected = {GroupState.DONE.value, GroupState.NEEDS_REVIEW.value}
@@ -86,11 +87,16 @@ def run_demo(*, directory: Path, keep: bool, faults: bool, wms: str | None, site
     return 1 if stuck or (failed and not faults) or (faults and len(failed) != 1) else 0
 
 
+def _chosen(**options: str | None) -> list[str]:
+    """Return options that were given as words."""
+    return [word for name, value in options.items() if value for word in (f"--{name}", value)]
+
+
 def _clear(context: CommandContext, directory: Path) -> None:
     """Remove an earlier demo: its tracking, then its folder, which must be one that a demo made."""
     if context.store.campaign(NAME) is not None:
         context.control.cancel(NAME)
-        follow(context, NAME, interval=1.0)
+        follow(context, NAME, interval=1.0, again=("run", NAME))
         context.control.forget(NAME)
     if directory.exists():
         if any(directory.iterdir()) and not (directory / _MARK).exists():
@@ -120,7 +126,7 @@ def closing_lines(directory: Path) -> list[str]:
     directory : `pathlib.Path`
         Where the demo lives.
     """
-    own, butler = _program("merian-campaign"), _program("butler")
+    own, butler = program("merian-campaign"), program("butler")
     files = quoted(str(directory / "submissions" / NAME))
     repository = quoted(str(directory / "repo"))
     lines = [
@@ -135,16 +141,6 @@ def closing_lines(directory: Path) -> list[str]:
     where = "" if directory == Path.cwd() / "build" / "demo" else f"DEMO_DIR={quoted(str(directory))} "
     lines.append((f"{where}{own} init --from demo mine.yaml", "a campaign of your own on this repository"))
     return [f"{command}   # {what}" for command, what in lines]
-
-
-def _program(name: str) -> str:
-    """Return how a program of this environment is called from here: by its name, if that finds it."""
-    beside = Path(sys.executable).with_name(name)
-    found = shutil.which(name)
-    if not beside.exists() or (found and Path(found).absolute() == beside.absolute()):
-        return name
-    here = Path.cwd()
-    return quoted(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
 
 
 def _psql() -> str:

@@ -1,24 +1,28 @@
-"""Following a campaign: ticks with the board redrawn on a terminal, or one line an action elsewhere."""
+"""Following a campaign: ticks under a live board on a terminal, or one line an action elsewhere."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 
-from rich.console import Group, RenderableType
 from rich.live import Live
 
+from merian_campaign.cli.board import Board
 from merian_campaign.cli.output import console, note
+from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
+from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
-from merian_campaign.reports.cells import joined, line
-from merian_campaign.reports.status import Status, steps_table
+from merian_campaign.reports.status import Status
 
-_SHOWN_ACTIONS = 6
+_KEPT_ACTIONS = 20
+_REDRAWN = 2
+"""Times a second that the board is drawn, so that it follows the size of the terminal."""
+
 _LONGEST_WAIT = 300.0
 _LONGEST = 2000
 
@@ -30,7 +34,7 @@ def read_status(context: CommandContext, name: str) -> Status:
     )
 
 
-def follow(context: CommandContext, name: str, *, interval: float) -> str:
+def follow(context: CommandContext, name: str, *, interval: float, again: Sequence[str]) -> str:
     """Tick until nothing can move; return the campaign's derived state.
 
     Parameters
@@ -41,22 +45,50 @@ def follow(context: CommandContext, name: str, *, interval: float) -> str:
         Campaign.
     interval : `float`
         Seconds between ticks.
+    again : `~collections.abc.Sequence` [`str`]
+        Words after the program's name that go on with it later.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Raised for Ctrl-C, after it was said what goes on and how to stop it.
     """
+    try:
+        return _followed(context, name, interval=interval)
+    except KeyboardInterrupt:
+        for words in interrupted(name, again=again):
+            note(words)
+        raise
+
+
+def interrupted(name: str, *, again: Sequence[str]) -> tuple[str, ...]:
+    """Return what to say after Ctrl-C; its commands are lines of their own, to be pasted."""
+    own = program("merian-campaign")
+    return (
+        f"campaign {name}: what was started goes on by itself; what is next waits for a tick",
+        "To go on, if no tick comes from cron:",
+        f"{own} {shown(tuple(again))}",
+        "To stop what runs:",
+        f"{own} {shown(('cancel', name))}",
+    )
+
+
+def _followed(context: CommandContext, name: str, *, interval: float) -> str:
     screen = console(stderr=True)
-    began = time.monotonic()
-    recent: list[str] = []
+    board = Board(status=read_status(context, name), began=time.monotonic(), clock=time.monotonic)
     said: tuple[str, ...] = ()
-    live = Live(console=screen, auto_refresh=False, transient=False) if screen.is_terminal else None
+    on_screen = screen.is_terminal and not screen.is_dumb_terminal
+    live = Live(board, console=screen, screen=True, refresh_per_second=_REDRAWN) if on_screen else None
 
     def tell(words: str) -> None:
-        _tell(recent, words, live=live is not None)
+        _tell(board.recent, words, live=live is not None)
 
     with live if live is not None else nullcontext():
         patience = Patience(interval=interval)
         while True:
             try:
                 idle, notes = _tick(context, name, tell=tell)
-                status = read_status(context, name)
+                board.status = read_status(context, name)
             except (UnavailableError, OSError, MemoryError) as trouble:
                 idle, notes = False, (f"waiting: {patience.with_(trouble)}",)
                 # With connections of its own: those there were may be of a server that is gone.
@@ -71,11 +103,13 @@ def follow(context: CommandContext, name: str, *, interval: float) -> str:
             if patience.lost:
                 time.sleep(patience.seconds)
                 continue
-            if live is not None:
-                live.update(_view(status, recent, seconds=time.monotonic() - began), refresh=True)
             if idle:
-                return status.state
+                break
             time.sleep(interval)
+    if live is not None:
+        # The board's screen is gone with it.
+        screen.print(board.whole(width=screen.width))
+    return board.status.state
 
 
 def _tick(context: CommandContext, name: str, *, tell: Callable[[str], None]) -> tuple[bool, tuple[str, ...]]:
@@ -134,13 +168,6 @@ def _tell(recent: list[str], words: str, *, live: bool) -> None:
     if live:
         if not recent or recent[-1][9:] != words:
             recent.append(stamped)
-        del recent[:-_SHOWN_ACTIONS]
+        del recent[:-_KEPT_ACTIONS]
     else:
         note(stamped)
-
-
-def _view(status: Status, recent: list[str], *, seconds: float) -> RenderableType:
-    minutes, rest = divmod(int(seconds), 60)
-    head = joined(("campaign ", "dim"), (status.campaign, "bold"), (f"  {minutes}:{rest:02d}", "dim"))
-    lines = [line(words, "dim", fit=True) for words in recent]
-    return Group(head, steps_table(status.rows), *lines)

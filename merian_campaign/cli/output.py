@@ -28,16 +28,19 @@ if TYPE_CHECKING:
 
 _LONGEST_COMPLAINT: Final = 100_000
 _WIDTHS: Final = (40, 1000)
-_WITHOUT_TERMINAL: Final = 120
+
+JSON_VERSION: Final = 1
+"""Of what ``--json`` prints; raised when a key goes or means something else, not when one comes."""
 
 
 def console(*, stderr: bool = False) -> Screen:
-    """Return a console; without a terminal it is 120 wide unless ``COLUMNS`` says how wide."""
+    """Return a console; without a terminal its width has no bound unless ``COLUMNS`` says how wide."""
     from merian_campaign.cli.screen import Screen  # noqa: PLC0415 - commands with --json do without rich
+    from merian_campaign.reports.cells import UNBOUNDED  # noqa: PLC0415
 
     stream = sys.stderr if stderr else sys.stdout
     wanted = _width(os.environ.get("COLUMNS", ""))
-    return Screen(file=stream, width=wanted or (None if stream.isatty() else _WITHOUT_TERMINAL))
+    return Screen(file=stream, width=wanted or (None if stream.isatty() else UNBOUNDED))
 
 
 def _width(wanted: str) -> int | None:
@@ -48,13 +51,33 @@ def _width(wanted: str) -> int | None:
 
 
 def show(view: RenderableType) -> None:
-    """Print a table or text for people."""
-    console().print(view)
+    """Print a table or text for people; without a terminal a row is one line, without blanks at its end."""
+    screen = console()
+    if screen.is_terminal:
+        screen.print(view)
+        return
+    with screen.capture() as captured:
+        screen.print(view)
+    for line in captured.get().splitlines():
+        sys.stdout.write(line.rstrip() + "\n")
 
 
 def show_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
     """Print JSON for machines: ASCII, and valid whatever the texts and numbers in it are."""
     sys.stdout.write(json.dumps(_plain(value), indent=2, default=str, allow_nan=False) + "\n")
+
+
+def show_report(values: Mapping[str, Any], *, campaign: str | None = None) -> None:
+    """Print what ``--json`` prints: an object with a version, the campaign, and rows under their name.
+
+    Parameters
+    ----------
+    values : `~collections.abc.Mapping`
+        What the command found. Rows are a list under a key that names them.
+    campaign : `str` or `None`, optional
+        The campaign it is about; `None`: about none, or ``values`` names it.
+    """
+    show_json({"schema": JSON_VERSION, "campaign": campaign, **values})
 
 
 def say(text: str) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from rich import box
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.block_usage import BlockUsage, usage
@@ -39,11 +40,11 @@ def _sums(found: Sequence[BlockUsage]) -> dict[str, float]:
     }
 
 
-def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> Table:
+def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> RenderableType:
     """Return one line a Slurm job, and the sums over the blocks."""
     found = [usage(row, now=now) for row in rows]
     sums = _sums([used for row, used in zip(rows, found, strict=True) if row.role == "block"])
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, caption=_CAPTION)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True)
     table.add_column("submission", footer=f"{sums['number']:.0f} blocks", no_wrap=True)
     table.add_column("job", justify="right", no_wrap=True)
     table.add_column("state", overflow="fold")
@@ -60,7 +61,7 @@ def blocks_view(rows: Sequence[JobRow], *, now: datetime) -> Table:
             clock(used.ran),
             clock(used.idle),
         )
-    return table
+    return Group(table, line(_CAPTION, "dim"))
 
 
 def _state(row: JobRow) -> str:

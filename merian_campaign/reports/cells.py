@@ -7,11 +7,18 @@ console of `merian_campaign.cli.output` cleans what it writes once more.
 
 from __future__ import annotations
 
+from typing import Final
+
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.text import Text
 
 from merian_campaign.domain.text import clean, one_line
 
-__all__ = ["joined", "line", "paragraph"]
+__all__ = ["UNBOUNDED", "Either", "joined", "line", "paragraph"]
+
+UNBOUNDED: Final = 1_000_000
+"""Width of what is no terminal: a row is one line there, however long, so that it can be searched for."""
 
 _LONGEST_LINE = 2000
 _LONGEST_PARAGRAPH = 20_000
@@ -55,3 +62,30 @@ def _made(text: str, style: str, *, fit: bool = False) -> Text:
     if fit:
         return Text(text, style=style, overflow="ellipsis", no_wrap=True)
     return Text(text, style=style)
+
+
+class Either:
+    """What is written over several lines on a terminal, and as one line where the width has no bound.
+
+    Parameters
+    ----------
+    *parts : `~rich.console.RenderableType`
+        One below the other.
+    flat : `~rich.text.Text`
+        The same as one line.
+    """
+
+    def __init__(self, *parts: RenderableType, flat: Text) -> None:
+        self._stacked = Group(*parts)
+        self._flat = flat
+
+    def _fitting(self, console: Console) -> RenderableType:
+        return self._flat if console.width >= UNBOUNDED else self._stacked
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield what fits the console."""
+        yield self._fitting(console)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """Return how wide it is."""
+        return Measurement.get(console, options, self._fitting(console))

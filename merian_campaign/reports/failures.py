@@ -14,7 +14,7 @@ from rich.table import Table
 
 from merian_campaign.domain.records import AttemptRow, FailureRow, RecordedEvent
 from merian_campaign.domain.text import one_line
-from merian_campaign.reports.cells import joined, line
+from merian_campaign.reports.cells import Either, joined, line
 
 _INDENT = 9
 _SAID = 160
@@ -51,17 +51,18 @@ def failures_view(rows: Sequence[FailureRow]) -> RenderableType:
 def _failure(row: FailureRow) -> RenderableType:
     style = {"failed": "bold red", "succeeded": "green"}.get(row.state, "")
     tries = f"{row.attempts} {'try' if row.attempts == 1 else 'tries'}"
-    head = joined(
+    head: list[tuple[str, str] | str] = [
         (f"  {row.quantum_id:>6} ", "dim"),
         (row.task, "bold"),
         f" {short_data_id(row.data_id)}  ",
         (row.state, style),
         (f", {tries}" if row.attempts else "", "dim"),
-    )
+    ]
     reason = why(row)
     if not reason:
-        return head
-    return Group(head, Padding(line(reason), (0, 0, 0, _INDENT), expand=False))
+        return joined(*head)
+    below = Padding(line(reason), (0, 0, 0, _INDENT), expand=False)
+    return Either(joined(*head), below, flat=joined(*head, f": {reason}"))
 
 
 def why(row: FailureRow | AttemptRow) -> str:

@@ -15,7 +15,7 @@ from merian_campaign.domain.records import AttemptRow, RecordedEvent
 from merian_campaign.domain.remedy import describe_remedy
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.text import one_line
-from merian_campaign.reports.cells import line, paragraph
+from merian_campaign.reports.cells import Either, line, paragraph
 from merian_campaign.reports.failures import attempts_table, events_table
 
 _LONGEST = 2000
@@ -73,9 +73,8 @@ def group_view(
             one_line(text, limit=_LONGEST) for text in (entry.reason, remedy, stack, entry.directory) if text
         ]
         state = entry.state.value if entry.outcome is None else entry.outcome.value
-        table.add_row(
-            str(entry.number), line(state), line(entry.run_collection), paragraph("\n".join(details))
-        )
+        told = Either(paragraph("\n".join(details)), flat=line("; ".join(details)))
+        table.add_row(str(entry.number), line(state), line(entry.run_collection), told)
     parts.append(table)
     if attempts:
         parts.append(attempts_table(attempts))

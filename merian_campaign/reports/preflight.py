@@ -7,28 +7,29 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.preflight import Finding
-from merian_campaign.reports.cells import line, paragraph
+from merian_campaign.reports.cells import UNBOUNDED, Either, joined, line, paragraph
 
 
-def preflight_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return findings as JSON values."""
-    return [asdict(finding) for finding in found]
+def preflight_json(found: Sequence[Finding]) -> dict[str, Any]:
+    """Return findings for machines."""
+    return {"findings": [asdict(finding) for finding in found]}
 
 
-def preflight_view(found: Sequence[Finding]) -> RenderableType:
+def preflight_view(found: Sequence[Finding], *, width: int = 80) -> RenderableType:
     """Return a table of findings: how grave, where, what, and what to do."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("")
-    table.add_column("where", overflow="fold", max_width=26)
+    table.add_column("where", overflow="fold", max_width=26 if width < UNBOUNDED else None)
     table.add_column("what, and what to do", ratio=1, overflow="fold")
     for finding in found:
         grave = line("error", "bold red") if finding.fatal else line("note", "yellow")
         said = [paragraph(finding.message), *([paragraph(f"-> {finding.fix}", "dim")] if finding.fix else [])]
-        table.add_row(grave, line(finding.place), Group(*said))
+        flat = joined(finding.message, f" -> {finding.fix}" if finding.fix else "")
+        table.add_row(grave, line(finding.place), Either(*said, flat=flat))
     return table
 
 

@@ -126,6 +126,77 @@ FAILURES_AND_RECOVERED = (
     f"SELECT {_FAILURE_COLUMNS} FROM ({_NOT_SUCCEEDED} UNION ALL {_RECOVERED}) AS f {_FAILURE_ORDER}"  # noqa: S608
 )
 
+_FOUND = f"""
+SELECT q.id AS quantum_id, g.step, g.key AS "group", q.task, q.data_id, q.state, q.attempts,
+       {_how("q")}, q.host, q.log_path, s.number AS submission
+"""
+_OF_QUANTUM = """
+JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN submission AS s ON s.id = q.submission_id
+"""
+
+QUANTUM = f"""{_FOUND} FROM quantum AS q {_OF_QUANTUM}
+WHERE q.id = %(id)s AND g.campaign_id = %(campaign_id)s
+"""
+
+# From the rollup, which says where there are any, to the index of what has not succeeded.
+FAILED_QUANTA = f"""{_FOUND} FROM quantum_count AS n
+JOIN quantum AS q ON q.group_id = n.group_id AND q.task = n.task AND q.state = 'failed' {_OF_QUANTUM}
+WHERE n.state = 'failed' AND {_WHERE}
+ORDER BY g.ordinal, g.id, q.task, q.data_id
+LIMIT %(limit)s
+"""
+
+_KNOWN = ", ".join(f"CASE WHEN q.{name} IS NOT NULL THEN '{name}' END" for name in COLUMN_DIMENSIONS)
+
+TASK_EXAMPLES = f"""
+SELECT t.step, t.task, q.data_id, array_remove(ARRAY[{_KNOWN}], NULL) AS columns
+FROM (
+    SELECT g.step, n.task, min(n.group_id) AS group_id, min(g.ordinal) AS ordinal
+    FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND n.n > 0 AND (%(step)s::text IS NULL OR g.step = %(step)s)
+      AND (%(task)s::text IS NULL OR n.task = %(task)s)
+    GROUP BY g.step, n.task
+) AS t
+CROSS JOIN LATERAL (
+    SELECT q.* FROM quantum AS q WHERE q.group_id = t.group_id AND q.task = t.task LIMIT 1
+) AS q
+ORDER BY t.ordinal, t.task
+"""  # noqa: S608  (built from constants of this module)
+
+# The keys first, which are all in an index; the rows of those that are found.
+QUANTA_OF_A_TASK = f"""
+WITH f AS MATERIALIZED (
+    SELECT q.group_id, q.task, q.data_id
+    FROM "group" AS g JOIN quantum AS q ON q.group_id = g.id
+    WHERE g.campaign_id = %(campaign_id)s AND g.step = %(step)s AND q.task = %(task)s
+      AND (%(tract)s::bigint IS NULL OR g.selection_dimension <> 'tract'
+           OR %(tract)s = ANY (g.selection_values))
+      AND CONDITION
+    LIMIT %(limit)s
+)
+{_FOUND}
+FROM f JOIN quantum AS q ON q.group_id = f.group_id AND q.task = f.task AND q.data_id = f.data_id
+{_OF_QUANTUM}
+ORDER BY g.ordinal, g.id, q.task, q.data_id
+"""  # noqa: S608  (built from constants of this module)
+
+# A success at first try has no row of its own unless other submissions had tried before.
+QUANTUM_ATTEMPTS = f"""
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")},
+       a.started, a.ended, a.host, a.log_path
+FROM quantum_attempt AS a
+JOIN quantum AS q ON q.id = a.quantum_id
+JOIN submission AS s ON s.id = a.submission_id
+WHERE a.quantum_id = %(id)s AND a.state <> 'blocked'
+UNION ALL
+SELECT q.task, q.data_id, s.number, 1, q.state, {_how("q")}, q.started, q.ended, q.host, q.log_path
+FROM quantum AS q
+JOIN submission AS s ON s.id = q.first_try_submission_id
+WHERE q.id = %(id)s AND q.submission_id = q.first_try_submission_id
+ORDER BY submission, try_number
+"""  # noqa: S608  (built from constants of this module)
+
 ATTEMPTS = f"""
 SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")},
        a.started, a.ended, a.host, a.log_path

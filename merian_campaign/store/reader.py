@@ -14,7 +14,7 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.quanta import Counts, HeldQuantum
 from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
 from merian_campaign.domain.states import QuantumState
-from merian_campaign.store import queries
+from merian_campaign.store import find_quanta, queries
 from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.schema_version import require_current, schema_version
 
@@ -189,3 +189,46 @@ class Reader:
         """Return the Slurm jobs of a campaign, in the order of its steps."""
         with translated(self._url), self._connection:
             return jobs(self._connection, name)
+
+    def quantum(self, name: str, *, number: int) -> FailureRow | None:
+        """Return the quantum of a number; `None` if the campaign has none."""
+        with translated(self._url), self._connection:
+            key = campaign_id(self._connection, name)
+            rows = find_quanta.by_number(self._connection, campaign_id=key, number=number)
+        return FailureRow(**rows[0]) if rows else None
+
+    def failed_quanta(
+        self, name: str, *, step: str | None = None, tract: int | None = None, limit: int
+    ) -> tuple[FailureRow, ...]:
+        """Return the first quanta that are failed."""
+        with translated(self._url), self._connection:
+            key = campaign_id(self._connection, name)
+            rows = find_quanta.failed(self._connection, campaign_id=key, step=step, tract=tract, limit=limit)
+        return tuple(FailureRow(**row) for row in rows)
+
+    def quanta(
+        self, name: str, *, step: str | None, task: str | None, values: Mapping[str, str], limit: int
+    ) -> tuple[FailureRow, ...]:
+        """Return the first quanta of a task, or of any, whose data IDs have these values.
+
+        Raises
+        ------
+        BadInputError
+            Raised if there is no quantum of that task at all; the message lists the tasks.
+        """
+        with translated(self._url), self._connection:
+            key = campaign_id(self._connection, name)
+            rows = find_quanta.by_words(
+                self._connection, campaign_id=key, step=step, task=task, values=values, limit=limit
+            )
+            known = [] if rows or task is None else find_quanta.tasks(self._connection, campaign_id=key)
+        if task is not None and not rows and task not in known:
+            there = f"it has quanta of {', '.join(known)}" if known else "it has no quanta yet"
+            raise BadInputError(f"campaign {name!r} has no quantum of task {task!r}; {there}")
+        return tuple(FailureRow(**row) for row in rows)
+
+    def quantum_attempts(self, *, quantum_id: int) -> tuple[AttemptRow, ...]:
+        """Return the attempts of a quantum, in the order in which they were made."""
+        with translated(self._url), self._connection:
+            rows = find_quanta.attempts(self._connection, quantum_id=quantum_id)
+        return tuple(AttemptRow(**row) for row in rows)

@@ -14,7 +14,9 @@ def test_an_output_of_another_campaign_is_found(cli: Cli) -> None:
     other.write_text(text.replace(f"campaign: {name}", "campaign: preflight-other"))
     done = cli("preflight", str(other), "--json")
     assert done.code == 2
-    found = json.loads(done.stdout)
+    said = json.loads(done.stdout)
+    assert (said["schema"], said["campaign"]) == (1, "preflight-other")
+    found = said["findings"]
     # The repository of this survey is none: that is a finding beside the others.
     assert [entry["place"] for entry in found if "cannot be opened" in entry["message"]] == ["butler"]
     taken = [entry["message"] for entry in found if entry["place"] == "step3"]
@@ -31,6 +33,8 @@ def test_a_database_that_does_not_answer_is_a_finding(cli: Cli) -> None:
     done = cli("preflight", cli.file, "--json", MERIAN_CAMPAIGN_DATABASE_URL=url)
     assert done.code == 2, done.stderr
     assert "Traceback" not in done.stderr
-    (found,) = [entry for entry in json.loads(done.stdout) if entry["place"] == "tracking database"]
+    (found,) = [
+        entry for entry in json.loads(done.stdout)["findings"] if entry["place"] == "tracking database"
+    ]
     assert found["fatal"]
     assert "MERIAN_CAMPAIGN_DATABASE_URL" in found["fix"]

@@ -23,11 +23,13 @@ _FAILED = """
         INSERT INTO submission (group_id, number, state, outcome, directory, remedy, created_at, finished_at)
         SELECT id, 1, 'finished', 'partial', %(folder)s, '{"memory_mb": {}, "workers": null}', now(), now()
         FROM one RETURNING id, group_id
+    ), counted AS (
+        INSERT INTO quantum_count (group_id, task, state, n) SELECT id, 'deblend', 'failed', 1 FROM one
     )
     INSERT INTO quantum (group_id, task, data_id, tract, patch, state, attempts, charged_attempts, verdict,
                          evidence, log_path, state_submission_id, submission_id, updated_at)
-    SELECT group_id, 'deblend', 'patch=1, tract=9814', 9814, 1, 'failed', 1, 1, 'algorithm',
-           'the task says that a retry cannot help', %(log)s, id, id, now() FROM sent
+    SELECT group_id, 'deblend', 'patch=1,skymap=hsc_rings_v1,tract=9814', 9814, 1, 'failed', 1, 1,
+           'algorithm', 'the task says that a retry cannot help', %(log)s, id, id, now() FROM sent
 """
 _AS_IT_WAS = """
     UPDATE campaign SET state = 'paused' WHERE name = 'demo';

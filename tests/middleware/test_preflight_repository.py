@@ -73,7 +73,7 @@ def test_what_would_fail_is_found_before_any_graph_is_built(folder: Path) -> Non
     )
     done = run(folder, "preflight", file, "--json")
     assert done.returncode == 2, done.stdout + done.stderr
-    found = {entry["place"]: entry for entry in json.loads(done.stdout)}
+    found = {entry["place"]: entry for entry in json.loads(done.stdout)["findings"]}
     assert "no exposure is selected by" in found["cpBias/all"]["message"]
     assert "DECam/nowhere is not in the repository" in found["step0"]["message"]
     assert "9815" in found["step3"]["message"]

@@ -106,11 +106,11 @@ def test_the_preflight_asks_the_cluster_itself(toy: Toy, cluster: Cluster) -> No
     wrong = toy.apply("nobodys", toy.pipeline("bps"), site={"account": "nobodys"})
     done = toy.run("preflight", wrong, "--json")
     assert done.returncode == 2, done.stdout + done.stderr
-    told = [entry["message"] for entry in json.loads(done.stdout) if entry["place"] == "Slurm"]
+    told = [entry["message"] for entry in json.loads(done.stdout)["findings"] if entry["place"] == "Slurm"]
     assert len(told) == 1
     assert "Invalid account" in told[0]
     fine = toy.apply("fine", toy.pipeline("bps"))
-    found = json.loads(toy.run("preflight", fine, "--json").stdout)
+    found = json.loads(toy.run("preflight", fine, "--json").stdout)["findings"]
     assert [entry for entry in found if entry["place"] == "Slurm"] == []
     assert jobs(cluster) == []
 
