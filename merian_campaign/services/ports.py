@@ -13,6 +13,7 @@ from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
@@ -30,13 +31,7 @@ from merian_campaign.domain.records import (
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.sbatch import SubmitResult
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
-from merian_campaign.domain.snapshot import (
-    CampaignView,
-    ProcessIdentity,
-    Remedy,
-    Snapshot,
-    SubmissionView,
-)
+from merian_campaign.domain.snapshot import CampaignView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.domain.states import (

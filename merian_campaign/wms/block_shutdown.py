@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.wms.memory_guard import LimitExceeded
 from merian_campaign.wms.node import SlurmPlace
-from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["DOUBT_SECONDS", "BlockShutdown", "drain_moment"]
 
@@ -71,7 +71,7 @@ class BlockShutdown:
         return LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence)
 
 
-def drain_moment(owner: ProcessKey | None, *, after_s: float) -> float:
+def drain_moment(owner: ProcessIdentity | None, *, after_s: float) -> float:
     """Return when a worker pool stops taking jobs, by `time.monotonic`; infinite when it never does.
 
     Parameters

@@ -22,11 +22,11 @@ from typing import Any, NoReturn
 
 from merian_campaign.domain.journal import EXCEPTION_BASES
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.processes import die_with_parent
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.exceptions import watch_exceptions
 from merian_campaign.wms.graph_preload import PreloadClock, PreloadedGraph
-from merian_campaign.wms.process import die_with_parent
 
 __all__ = ["ENTRY_POINTS", "JOB_MARK", "PARTS_SWITCH", "ForkOrder", "become"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.wms.process import ProcessEntry, proportional_mb
+from merian_campaign.host.processes import ProcessEntry, proportional_mb
 
 __all__ = ["LimitExceeded", "MemoryLimits", "TreeSample", "judge", "kernel_kill", "measure"]
 

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import write_atomically
-from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["SAMPLES_NAME", "Holding", "NodeSample", "SamplesFile", "culprit", "read_samples"]
 
@@ -74,7 +74,7 @@ class SamplesFile:
         The supervisor.
     """
 
-    def __init__(self, submit: Path, *, owner: ProcessKey) -> None:
+    def __init__(self, submit: Path, *, owner: ProcessIdentity) -> None:
         self._path = submit / SAMPLES_NAME / f"{owner.host}-{owner.pid}-{owner.pid_start}.json"
         self._empty = True
 

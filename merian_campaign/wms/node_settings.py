@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from merian_campaign.wms.process import ProcessKey
+from merian_campaign.domain.process_identity import ProcessIdentity
 
 __all__ = ["NodeSettings"]
 
@@ -44,7 +44,7 @@ class NodeSettings:
     """
 
     submit: str
-    driver: ProcessKey
+    driver: ProcessIdentity
     socket: str = ""
     prefix: str = ""
     warm: bool = True
@@ -74,4 +74,4 @@ class NodeSettings:
             The text is something else.
         """
         values = json.loads(text)
-        return cls(**{**values, "driver": ProcessKey(**values["driver"])})
+        return cls(**{**values, "driver": ProcessIdentity(**values["driver"])})

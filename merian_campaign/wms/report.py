@@ -17,12 +17,12 @@ from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.text import one_line
+from merian_campaign.host.processes import alive
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.launcher import LOCAL_JOBS
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
-from merian_campaign.wms.process import alive
 from merian_campaign.wms.workflow import FINISHED, STOPPED, CampaignWorkflow
 
 __all__ = ["NoSubmissionError", "job_states", "overall", "run_report", "stage_states"]

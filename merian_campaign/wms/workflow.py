@@ -6,7 +6,6 @@ The journal is the checkpoint: a job that ended well there is not launched again
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -22,11 +21,11 @@ from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.processes import alive, identity
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.launcher import Launcher, StageError
-from merian_campaign.wms.process import ProcessKey, alive, start_time
 from merian_campaign.wms.process_cleanup import reap, register
 from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.block_error_handler import fail_all
@@ -300,9 +299,7 @@ def _register_interchanges(dfk: parsl.DataFlowKernel, submit: Path) -> None:
     for executor in dfk.executors.values():
         process = getattr(executor, "interchange_proc", None)
         if process is not None:
-            start = start_time(process.pid) or 0
-            identity = ProcessKey(host=socket.gethostname(), pid=process.pid, pid_start=start)
-            register(submit, role="interchange", identity=identity)
+            register(submit, role="interchange", identity=identity(process.pid))
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

@@ -22,7 +22,8 @@ from merian_campaign.domain import error_classes
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
-from merian_campaign.middleware import processes, programs
+from merian_campaign.host import processes
+from merian_campaign.middleware import programs
 
 _TAIL = 400
 _MANY_FILES = 4096

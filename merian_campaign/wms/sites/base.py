@@ -18,12 +18,12 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.wms import warm_program as launch_program
 from merian_campaign.wms.job_outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.lost_jobs import BlockView
 from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.parent_errors import RESOLVER
-from merian_campaign.wms.process import ProcessKey
 
 if TYPE_CHECKING:
     from lsst.ctrl.bps import BpsConfig
@@ -115,7 +115,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         result: T | None = get_bps_config_value(self.site, key, kind)
         return result
 
-    def node_settings(self, *, submit: Path, driver: ProcessKey, socket: str) -> NodeSettings:
+    def node_settings(self, *, submit: Path, driver: ProcessIdentity, socket: str) -> NodeSettings:
         """Return what a supervisor of this site is told.
 
         Parameters
