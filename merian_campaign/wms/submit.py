@@ -5,6 +5,7 @@ failed (configuration, graph building, initialization, ingest, workers); 12 the 
 13 the caller would not let it begin; 128 and the number of the signal that stopped it.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -20,12 +21,14 @@ from merian_campaign.wms.forkserver import preload
 from merian_campaign.wms.scrubbed_bps import keep_secrets
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.supervisor_start import fork_supervisor
+from merian_campaign.wms.upstream import replace_executor_of_bps
 
 __all__ = ["EMPTY_GRAPH", "main", "submit"]
 
 EMPTY_GRAPH = 12
 """Exit status when there is nothing to run."""
 
+_LOG = logging.getLogger("lsst.ctrl.bps.pre_transform")  # theirs, whose part this plays
 _INFRASTRUCTURE_FAILED = 11
 _NOTHING = "QuantumGraph was empty"
 
@@ -70,7 +73,7 @@ def submit(
     CliLog.initLog(longlog=False)
     CliLog.setLogLevels([(None, "WARNING"), ("lsst", "INFO")])
     _execute.on_graph = on_graph
-    pre_transform.execute = _execute
+    replace_executor_of_bps(_execute)
     try:
         if before is not None and not before():
             return PREFLIGHT_FAILED
@@ -128,10 +131,8 @@ class _Execute:
         with os.fdopen(open_append(self.output, empty=True), "w") as stream:
             stream.write(f"{command}\n\n\n")
         code = current().run(command, stdout=filename, stderr=filename, name=self.output.stem)
-        from lsst.ctrl.bps.pre_transform import _LOG  # noqa: PLC0415 - loaded already
-
         for line in self.output.read_text(errors="replace").splitlines()[3:]:
-            _LOG.info(line)
+            _LOG.info("%s", line)
         self.failed = code != 0
         if not self.failed and self.on_graph is not None:
             self.on_graph(str(self.output.parent))

@@ -31,6 +31,7 @@ from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.block_error_handler import fail_all
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
+from merian_campaign.wms.upstream import interchange_of, parsl_is_loaded
 
 __all__ = ["FINISHED", "STOPPED", "CampaignWorkflow", "StageError", "StoppedError"]
 
@@ -275,11 +276,6 @@ class _Stop:
                 signal.signal(number, old)
 
 
-def parsl_is_loaded() -> bool:
-    """Return whether jobs are with Parsl, so that a stop must go through its shutdown."""
-    return parsl.DataFlowKernelLoader._dfk is not None  # noqa: SLF001 - no public question
-
-
 class BrokenExecutorError(RuntimeError):
     """Parsl's interchange is gone; nothing more will come from its workers."""
 
@@ -287,7 +283,7 @@ class BrokenExecutorError(RuntimeError):
 def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
     """Fail every job of an executor whose interchange died: Parsl itself would wait for ever."""
     for executor in dfk.executors.values():
-        process = getattr(executor, "interchange_proc", None)
+        process = interchange_of(executor)
         if process is not None and process.poll() is not None and not executor.bad_state_is_set:
             fail_all(
                 executor, BrokenExecutorError(f"interchange of {executor.label} ended ({process.returncode})")
@@ -297,7 +293,7 @@ def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
 def _register_interchanges(dfk: parsl.DataFlowKernel, submit: Path) -> None:
     """Record Parsl's interchange: it writes its title over its environment, so that no mark is left there."""
     for executor in dfk.executors.values():
-        process = getattr(executor, "interchange_proc", None)
+        process = interchange_of(executor)
         if process is not None:
             register(submit, role="interchange", identity=identity(process.pid))
 
