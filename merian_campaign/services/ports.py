@@ -18,10 +18,8 @@ from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
-    BoardRow,
     Claim,
     Event,
-    FailureRow,
     JobRecord,
     JobRow,
     NewGroup,
@@ -41,14 +39,7 @@ from merian_campaign.domain.states import (
 )
 
 __all__ = [
-    "AttemptRow",
-    "BoardRow",
-    "Claim",
     "Drivers",
-    "Event",
-    "FailureRow",
-    "NewGroup",
-    "RecordedEvent",
     "Registry",
     "Scheduler",
     "Store",
@@ -126,14 +117,6 @@ class Store(Protocol):
     # -- reading -----------------------------------------------------------------------------------
     def snapshot(self, name: str) -> Snapshot:
         """Return the whole campaign, in a number of statements that does not grow with its groups."""
-
-    def board(self, name: str) -> tuple[BoardRow, ...]:
-        """Return the status board from the rollup."""
-
-    def failures(
-        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
-    ) -> tuple[FailureRow, ...]:
-        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
 
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta."""
