@@ -121,11 +121,11 @@ def members_of(
 
     Parameters
     ----------
-    root
+    root : `int`
         Pid at the top; it leads a session of its own.
-    table
+    table : `dict` [`int`, `ProcessEntry`]
         From `processes`.
-    known
+    known : iterable of `tuple` [`int`, `int`]
         (pid, start time) of processes seen in this tree earlier; a child that left the session and lost
         its parent is found again by these.
     """

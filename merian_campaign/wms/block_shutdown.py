@@ -29,11 +29,11 @@ class BlockShutdown:
 
     Parameters
     ----------
-    place
+    place : `SlurmPlace`
         Slurm's names for where we are; outside Slurm nothing here ever happens.
-    selector
+    selector : `selectors.BaseSelector`
         The supervisor's; a signal wakes it.
-    ours
+    ours : `bool`
         Whether that is a block of the submission; the driver itself may be a Slurm job, too.
     """
 
@@ -76,9 +76,9 @@ def drain_moment(owner: ProcessIdentity | None, *, after_s: float) -> float:
 
     Parameters
     ----------
-    owner
+    owner : `ProcessIdentity` or `None`
         The pool.
-    after_s
+    after_s : `float`
         Seconds after its start; 0 for never.
     """
     if owner is None or not after_s:

@@ -40,9 +40,9 @@ def locate(memberships: str, mounts: str) -> CgroupPath:
 
     Parameters
     ----------
-    memberships
+    memberships : `str`
         Text of ``/proc/self/cgroup``.
-    mounts
+    mounts : `str`
         Text of ``/proc/self/mountinfo``.
 
     Raises
@@ -139,9 +139,9 @@ class ControlGroups:
 
     Parameters
     ----------
-    place
+    place : `CgroupPath`
         Where to make them.
-    owner
+    owner : `ProcessIdentity`
         The supervisor.
     """
 

@@ -86,15 +86,15 @@ def become(
 
     Parameters
     ----------
-    order
+    order : `ForkOrder`
         What to run.
-    forkserver
+    forkserver : `int`
         Pid of the parent.
-    report
+    report : `int`
         Descriptor to which a few figures are written at the end.
-    prepared
+    prepared : `PreloadedGraph` or `None`
         Pieces made for the order's graph, if any.
-    environment
+    environment : `~collections.abc.Mapping`
         Environment the command shall see.
     """
     code = 70

@@ -37,11 +37,11 @@ class Driver:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    on_cancel
+    on_cancel : callable
         Called from a thread of its own when somebody asks for a stop through the submit directory.
-    spare
+    spare : collection of `int`
         Pids of this process's own helpers, which are no leftovers.
     """
 
@@ -102,7 +102,7 @@ class Driver:
 
         Parameters
         ----------
-        reason
+        reason : `str`
             Why it ended, for the journal's evidence.
         """
         self._ended.set()

@@ -26,7 +26,7 @@ def bases_of(kind: type) -> list[str]:
 
     Parameters
     ----------
-    kind
+    kind : `type`
         A class of exceptions.
     """
     from lsst.utils.introspection import get_full_type_name  # noqa: PLC0415 - heavy; loaded already in workers
@@ -43,7 +43,7 @@ def watch_exceptions() -> dict[str, list[str]]:
 
     Returns
     -------
-    noted
+    noted : `dict` [`str`, `list` [`str`]]
         Filled as they are caught: names of bases by the type's name. Nothing is noted where a release of the
         middleware does this in another way.
     """

@@ -94,13 +94,13 @@ class Forkserver:
 
     Parameters
     ----------
-    channel
+    channel : `socket.socket`
         Socket to the supervisor.
-    warm
+    warm : `bool`
         Import the middleware and prepare graphs; without it every command goes to bash.
-    prepare_graphs
+    prepare_graphs : `bool`
         Also import a graph's task modules here; off after that has failed once.
-    environment
+    environment : `~collections.abc.Mapping`
         Environment for the commands.
     """
 

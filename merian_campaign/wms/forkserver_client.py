@@ -29,11 +29,11 @@ class ForkserverClient:
 
     Parameters
     ----------
-    selector
+    selector : `selectors.BaseSelector`
         The supervisor's; messages are delivered from its loop.
-    on_message
+    on_message : callable
         Called with each decoded message.
-    on_end
+    on_end : callable
         Called when the forkserver is gone.
     """
 

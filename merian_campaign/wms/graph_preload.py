@@ -139,9 +139,9 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
 
     Parameters
     ----------
-    graph
+    graph : `str`
         Path of a ``.qg`` file.
-    repository
+    repository : `str`
         Path or URI of the butler repository.
 
     Raises

@@ -53,9 +53,9 @@ class JobFailedError(Exception):
 
     Parameters
     ----------
-    job
+    job : `str`
         BPS name of the job.
-    outcome
+    outcome : `dict` [`str`, object]
         `JobOutcome.as_dict` of its last attempt.
     """
 

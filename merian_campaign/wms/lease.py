@@ -79,13 +79,13 @@ class LeaseWatch:
 
     Parameters
     ----------
-    path
+    path : `pathlib.Path`
         The lease file.
-    driver
+    driver : `ProcessIdentity`
         The driver this worker belongs to.
-    here
+    here : `str`
         Name of this host.
-    patience
+    patience : `float`
         Seconds without a renewal after which a driver on another host counts as lost.
     """
 
@@ -102,7 +102,7 @@ class LeaseWatch:
 
         Parameters
         ----------
-        now
+        now : `float`
             A monotonic clock, seconds.
         """
         lease = read_lease(self._path)

@@ -41,11 +41,11 @@ class NodeSample:
 
     Parameters
     ----------
-    host, slurm_job, slurm_node
+    host, slurm_job, slurm_node : `str`
         Where.
-    shares_mb, granted_mb
+    shares_mb, granted_mb : `float`
         What the supervisor shares out, and what Slurm gave the block there; 0 when unknown.
-    jobs
+    jobs : `tuple` [`Holding`, ...]
         Those running then.
     """
 
@@ -68,9 +68,9 @@ class SamplesFile:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    owner
+    owner : `ProcessIdentity`
         The supervisor.
     """
 

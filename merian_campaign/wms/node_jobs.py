@@ -138,13 +138,13 @@ def outcome_of(job: NodeJob, *, ended: Mapping[str, Any], now: float, kills_afte
 
     Parameters
     ----------
-    job
+    job : `NodeJob`
         The job.
-    ended
+    ended : `~collections.abc.Mapping`
         The forkserver's report: ``status``, ``cpu_s``, ``maxrss_mb``, ``report``.
-    now
+    now : `float`
         A monotonic clock, seconds.
-    kills_after
+    kills_after : `int` or `None`
         `node.kernel_memory_kills` now.
     """
     status = int(ended["status"])

@@ -106,16 +106,16 @@ def reap(submit: Path, *, spare: Collection[int] = (), seconds: float = 10.0) ->
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    spare
+    spare : collection of `int`
         Pids that are left alone, with all their descendants.
-    seconds
+    seconds : `float`
         How long to wait for them to be gone.
 
     Returns
     -------
-    count
+    count : `int`
         How many were ended.
 
     Raises

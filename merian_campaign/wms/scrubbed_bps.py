@@ -21,7 +21,7 @@ def write_environment(filename: str) -> None:
 
     Parameters
     ----------
-    filename
+    filename : `str`
         Without ``.yaml``, or with it.
     """
     file = Path(filename)

@@ -75,7 +75,7 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
 
         Returns
         -------
-        wms_id, run_name, message
+        wms_id, run_name, message : `str`
             As BPS wants them.
 
         Raises

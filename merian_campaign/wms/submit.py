@@ -45,22 +45,22 @@ def submit(
 
     Parameters
     ----------
-    config_file
+    config_file : `str`
         BPS configuration, as for ``bps submit``; the submit directory when ``restart``.
-    exclusive
+    exclusive : `Locker` or `None`
         Takes the lock of a butler repository around graph building and ingest, where the commands ask for
         it by the prefix ``merian-campaign exclusive --repository REPO --``.  Without it, such commands are
         run with their prefix, and cold.
-    before
+    before : callable or `None`
         Called when all is loaded and before anything else; `False` ends it.
-    on_graph
+    on_graph : callable or `None`
         Called with the submit directory when a quantum graph was built, before anything runs.
-    restart
+    restart : `bool`
         Run what an earlier run left undone, as ``bps restart``.
 
     Returns
     -------
-    status
+    status : `int`
         Exit status, as in the module's docstring.
     """
     _start_stages(exclusive)

@@ -53,12 +53,12 @@ class Supervisor:
 
     Parameters
     ----------
-    listener
+    listener : `socket.socket`
         Listening socket.
-    settings
+    settings : `NodeSettings` or `None`
         Settings of the node; None when a driver forked this process before it knew them, in which case
         only the submission's own stages are run until a ``configure`` message brings them.
-    owner
+    owner : `ProcessIdentity` or `None`
         The worker pool this process serves; with it gone and no client left, it ends.
     """
 

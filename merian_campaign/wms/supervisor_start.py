@@ -108,9 +108,9 @@ def connect(settings: NodeSettings, *, seconds: float = 60.0) -> socket.socket:
 
     Parameters
     ----------
-    settings
+    settings : `NodeSettings`
         With ``socket`` empty, the supervisor is the one of the calling worker's pool.
-    seconds
+    seconds : `float`
         How long to wait for a new one to listen; it does so before it imports anything.
 
     Raises

@@ -50,7 +50,7 @@ class StoppedError(RuntimeError):
 
     Parameters
     ----------
-    number
+    number : `int`
         The signal, SIGTERM for a cancel.
     """
 
@@ -78,7 +78,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
 
         Parameters
         ----------
-        resumed
+        resumed : `bool`
             Leave out the initialization, which an earlier run has done.
 
         Raises

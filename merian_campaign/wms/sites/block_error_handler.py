@@ -38,11 +38,11 @@ def blocks_in_trouble(executor: Any, status: Mapping[str, JobStatus], *, thresho
 
     Parameters
     ----------
-    executor
+    executor : `parsl.executors.HighThroughputExecutor`
         Parsl's executor, with our provider.
-    status
+    status : `~collections.abc.Mapping`
         By block.
-    threshold
+    threshold : `int`
         So many blocks in a row that never reached the driver are a reason to give up.
     """
     prune_failed_blocks(executor, JobState.FAILED)

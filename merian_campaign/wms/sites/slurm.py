@@ -69,9 +69,9 @@ def drain_after(*, walltime_s: int, longest_s: float | None) -> int:
 
     Parameters
     ----------
-    walltime_s
+    walltime_s : `int`
         Time limit of the block.
-    longest_s
+    longest_s : `float` or `None`
         Longest ``requestWalltime`` of any job, if known; else a tenth of the block's time is kept.
     """
     keep = longest_s + 60 if longest_s else walltime_s / 10
@@ -83,7 +83,7 @@ class StepLauncher(Launcher):  # type: ignore[misc]
 
     Parameters
     ----------
-    options
+    options : `str`
         More options for ``srun``.
     """
 
