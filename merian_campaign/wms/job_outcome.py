@@ -10,7 +10,6 @@ from typing import Any, Self
 from merian_campaign.domain.journal import JobVerdict
 
 __all__ = [
-    "AdmissionRefusal",
     "JobFailedError",
     "JobHeldError",
     "JobOutcome",
@@ -39,13 +38,6 @@ class JobOutcome:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Read what `as_dict` wrote."""
         return cls(**{**values, "verdict": JobVerdict(values["verdict"])})
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdmissionRefusal:
-    """Why a supervisor did not take a job."""
-
-    reason: str
 
 
 class JobFailedError(Exception):
