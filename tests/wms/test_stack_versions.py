@@ -46,7 +46,7 @@ def test_the_first_on_the_path_is_what_counts(tmp_path: Path, monkeypatch: pytes
 
 def test_nothing_of_the_stack_is_imported() -> None:
     script = (
-        "import sys; from merian_campaign.wms import versions; found = versions.take();"
+        "import sys; from merian_campaign.wms.version_lookup import take; found = take();"
         "print(sorted({m.split('.')[0] for m in sys.modules} & {'lsst', 'parsl', 'numpy', 'pydantic'}),"
         " found.others['numpy'])"
     )
