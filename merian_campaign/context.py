@@ -249,8 +249,8 @@ class CommandContext:
         """
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
+        from merian_campaign.host.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.actions.perform import share_with_group  # noqa: PLC0415
-        from merian_campaign.middleware.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
         from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
         from merian_campaign.services.driver_loop import drive  # noqa: PLC0415

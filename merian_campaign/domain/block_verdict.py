@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.journal import JournalEvent, JournalRecord, JournalState, QuantumProgress
+from merian_campaign.domain.quanta import Judgement
 from merian_campaign.domain.slurm_jobs import SlurmJob, describe
 from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.states import Verdict
@@ -27,15 +28,6 @@ _VERDICTS = {
 
 _ASKED_TO_END = 15  # what Slurm sends first; whoever is killed outright with its block leaves no line at all
 _NEAR_SECONDS = 60.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class BlockVerdict:
-    """A verdict that rests on the fate of a block."""
-
-    verdict: Verdict
-    evidence: str
-    charged: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +74,7 @@ def blame(
     *,
     start: JournalRecord | None,
     blocks: Mapping[str, SlurmJob],
-) -> BlockVerdict | None:
+) -> Judgement | None:
     """Say what the fate of its block means for a quantum; `None` when it has nothing to say.
 
     Parameters
@@ -107,7 +99,7 @@ def blame(
     return of_block(job, record=record, start=start)
 
 
-def of_block(job: SlurmJob, *, record: JournalRecord, start: JournalRecord) -> BlockVerdict:
+def of_block(job: SlurmJob, *, record: JournalRecord, start: JournalRecord) -> Judgement:
     """Return the verdict on an execution that went down with its block."""
     words = describe(job)
     if start.slurm_node and start.slurm_node not in job.nodes:
@@ -116,18 +108,18 @@ def of_block(job: SlurmJob, *, record: JournalRecord, start: JournalRecord) -> B
     if "memory_of" in record.evidence:
         # Judged while it ran, by the last samples: another quantum went further past its request.
         words += f"; {record.evidence['memory_of']} took the memory"
-        return BlockVerdict(verdict=Verdict.NODE_LOST, evidence=f"its {words}", charged=False)
+        return Judgement(verdict=Verdict.NODE_LOST, evidence=f"its {words}", charged=False)
     asked = record.requested_mb or start.requested_mb
     killed = job.fate is JobEnd.OUT_OF_MEMORY or (job.fate is JobEnd.FAILED and job.signal == 9)  # noqa: PLR2004
     if killed and record.peak_mb and asked and record.peak_mb > asked:
-        return BlockVerdict(
+        return Judgement(
             verdict=Verdict.OUT_OF_MEMORY,
             evidence=f"reached {record.peak_mb:.0f} MB, asked for {asked:.0f} MB; its {words}",
             charged=True,
         )
     if killed:
         words += "; another quantum than this took the memory"
-    return BlockVerdict(
+    return Judgement(
         verdict=_VERDICTS.get(job.fate, Verdict.NODE_LOST), evidence=f"its {words}", charged=False
     )
 

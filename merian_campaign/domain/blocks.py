@@ -102,13 +102,13 @@ class Block:
 
     Parameters
     ----------
-    slurm_job
+    slurm_job : `str`
         Its id.
-    name
+    name : `str`
         Its name; empty when the line did not say.
-    state, reason
+    state, reason : `str`
         Slurm's words when it was last seen to change; empty before the first look.
-    submitted, running, seen
+    submitted, running, seen : `datetime` or `None`
         When the id was recorded, when it was first seen running, when its last change was seen.
     """
 
@@ -126,9 +126,9 @@ def block_name(readable: str, submit: str) -> str:
 
     Parameters
     ----------
-    readable
+    readable : `str`
         What a person should see in ``squeue``; cut and made safe for a command line.
-    submit
+    submit : `str`
         The submit directory, absolute.
     """
     safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in readable[:_NAME_LENGTH])
@@ -147,7 +147,7 @@ def parse_block_lines(text: str) -> tuple[BlockLine, ...]:
 
     Parameters
     ----------
-    text
+    text : `str`
         Anything: a torn line is dropped, unknown fields are ignored, unknown events are kept.  Lines of an
         earlier release, which hold an id and nothing else, read as ``submitted``.
     """

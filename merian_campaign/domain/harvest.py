@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.block_verdict import BlockVerdict, Lost, blame, last_starts, lost_starts, of_block
+from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
 from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
-from merian_campaign.domain.quanta import Attempt, Quantum
+from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
@@ -392,7 +392,7 @@ def _evidence(
     *,
     context: HarvestContext,
     ended: bool,
-    block: BlockVerdict | None,
+    block: Judgement | None,
 ) -> Evidence:
     record = None if seen is None else seen.record
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None

@@ -177,15 +177,15 @@ class QuantumProgress:
 
     Parameters
     ----------
-    quantum
+    quantum : `str`
         UUID in this submission's graph.
-    state
+    state : `JournalState`
         Last known state.
-    starts
+    starts : `int`
         How many times a job with this quantum was started.
-    shared
+    shared : `bool`
         The job held several quanta: a failure is the job's, and this quantum itself may have succeeded.
-    record
+    record : `JournalRecord`
         The line that set ``state`` (for `JournalState.LOST`, the one that started it).
     """
 
@@ -232,14 +232,14 @@ def parse_lines(text: str) -> tuple[JournalRecord, ...]:
 
     Parameters
     ----------
-    text
+    text : `str`
         Whole lines, or anything: a last line that does not end yet is left out, a line torn by a
         writer that died is dropped (and the next writer's line, glued to it, is saved), unknown fields
         are ignored, unknown events are kept.
 
     Returns
     -------
-    records
+    records : `tuple` [`JournalRecord`, ...]
         In the order of the file.
     """
     whole = text[: text.rfind("\n") + 1]
@@ -336,12 +336,12 @@ def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
 
     Parameters
     ----------
-    records
+    records : iterable of `JournalRecord`
         In the order of the file.
 
     Returns
     -------
-    progress
+    progress : `dict` [`str`, `QuantumProgress`]
         By quantum UUID.
     """
     folded: dict[str, QuantumProgress] = {}
@@ -364,7 +364,7 @@ def exception_bases(records: Iterable[JournalRecord]) -> dict[str, tuple[str, ..
 
     Returns
     -------
-    bases
+    bases : `dict` [`str`, `tuple` [`str`, ...]]
         Full names of a class and its bases, nearest first, by the full name of the class.
     """
     found: dict[str, tuple[str, ...]] = {}

@@ -34,9 +34,9 @@ def last_object(line: str, *, start: str) -> object:
 
     Parameters
     ----------
-    line
+    line : `str`
         One line; a writer that died in it leaves the next one's line glued to its own.
-    start
+    start : `str`
         How objects of this file begin.
     """
     if len(line) > LONGEST_LINE:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, get_type_hints
 
 from merian_campaign.domain.states import QuantumState, Verdict
 
@@ -47,17 +48,24 @@ def canonical_data_id(required: Mapping[str, DataIdValue]) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attempt:
-    """One execution of one quantum.
+class Judgement:
+    """A verdict with what it rests on, and whether it counts against the quantum's budget."""
+
+    verdict: Verdict
+    evidence: str
+    charged: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttemptFacts:
+    """How an execution went and ended. Stored of every attempt, and of a quantum for its last one.
+
+    Columns, queries and rows of the tracking database are made from these fields.
 
     Parameters
     ----------
-    try_number : `int`
-        1-based within its submission.
-    state : `QuantumState`
-        SUCCEEDED, FAILED, BLOCKED or UNKNOWN.
-    verdict : `Verdict` or `None`
-        Why it failed; `None` unless it failed.
+    verdict : `str` or `None`
+        Why it failed (`Verdict`); `None` unless it failed.
     evidence : `str`
         What the verdict rests on, in words; empty when there is none.
     exception_type, exception_message : `str` or `None`
@@ -68,17 +76,11 @@ class Attempt:
         Memory in MiB.
     started, ended : `datetime.datetime` or `None`
         UTC.
-    host, log_path, uuid : `str` or `None`
-        Where it ran, the log to read, the quantum's UUID in that graph.
-    charged : `bool`
-        Whether it counts against the quantum's budget of attempts.
-    exception_bases : `tuple` [`str`, ...]
-        Full names of the exception's class and its bases, nearest first; empty when they are not known.
+    host, log_path : `str` or `None`
+        Where it ran, and the log to read.
     """
 
-    try_number: int
-    state: QuantumState
-    verdict: Verdict | None = None
+    verdict: str | None = None
     evidence: str = ""
     exception_type: str | None = None
     exception_message: str | None = None
@@ -90,6 +92,33 @@ class Attempt:
     ended: datetime | None = None
     host: str | None = None
     log_path: str | None = None
+
+
+ATTEMPT_FACTS: Mapping[str, Any] = get_type_hints(AttemptFacts)
+"""Their names and types, in order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt(AttemptFacts):
+    """One execution of one quantum.
+
+    Parameters
+    ----------
+    try_number : `int`
+        1-based within its submission.
+    state : `QuantumState`
+        SUCCEEDED, FAILED, BLOCKED or UNKNOWN.
+    uuid : `str` or `None`
+        The quantum's UUID in that graph.
+    charged : `bool`
+        Whether it counts against the quantum's budget of attempts.
+    exception_bases : `tuple` [`str`, ...]
+        Full names of the exception's class and its bases, nearest first; empty when they are not known.
+    """
+
+    try_number: int
+    state: QuantumState
+    verdict: Verdict | None = None
     uuid: str | None = None
     charged: bool = True
     exception_bases: tuple[str, ...] = ()

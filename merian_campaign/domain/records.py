@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.quanta import AttemptFacts, Counts
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
@@ -110,7 +110,7 @@ class JobRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailureRow:
+class FailureRow(AttemptFacts):
     """A quantum that has not succeeded, or needed more than one attempt, for `failures` and `log`."""
 
     quantum_id: int
@@ -120,21 +120,11 @@ class FailureRow:
     data_id: str
     state: str
     attempts: int
-    verdict: str | None
-    evidence: str
-    exception_type: str | None
-    exception_message: str | None
-    exit_code: int | None
-    signal: int | None
-    peak_mb: int | None
-    requested_mb: int | None
-    host: str | None
-    log_path: str | None
     submission: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptRow:
+class AttemptRow(AttemptFacts):
     """One stored attempt of one quantum, for `show` and `failures --attempts`."""
 
     task: str
@@ -142,18 +132,6 @@ class AttemptRow:
     submission: int
     try_number: int
     state: str
-    verdict: str | None
-    evidence: str
-    exception_type: str | None
-    exception_message: str | None
-    exit_code: int | None
-    signal: int | None
-    peak_mb: int | None
-    requested_mb: int | None
-    started: datetime | None
-    ended: datetime | None
-    host: str | None
-    log_path: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

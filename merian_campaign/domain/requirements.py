@@ -1,7 +1,9 @@
 """What merian-campaign needs of a Python, whether what is there will do, and what to install.
 
 Made for Pythons inside a shared LSST stack: whatever can be imported counts, whoever brought it, and
-nothing of the stack is ever to be replaced.
+nothing of the stack is ever to be replaced. Requirements are read here and not by ``packaging``, because
+this must run where packages are missing, and nothing that we require brings that one; versions of a stack
+(``g0b29ad24fb+e8b8cae3ca``) are none of its kind, either.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain import patterns
-from merian_campaign.domain.block_verdict import BlockVerdict
+from merian_campaign.domain.quanta import Judgement
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
@@ -87,7 +87,7 @@ class Evidence:
         Whether the journal saw it start and end.
     driver_lost : `bool`
         Whether the submission's driver died.
-    block : `BlockVerdict` or `None`
+    block : `Judgement` or `None`
         What the fate of its block (a Slurm job) means for it.
     """
 
@@ -102,7 +102,7 @@ class Evidence:
     started: bool = False
     ended: bool = False
     driver_lost: bool = False
-    block: BlockVerdict | None = None
+    block: Judgement | None = None
 
 
 # ``lsst.pipe.base`` documents of these that "retries will not address" them: AlgorithmError is one of the
@@ -166,15 +166,6 @@ _BY_NAME = (
 _ENDING_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judgement:
-    """A verdict with what it rests on, and whether it counts against the quantum's budget."""
-
-    verdict: Verdict
-    evidence: str
-    charged: bool
-
-
 def _matches(rule: FailureRule, evidence: Evidence) -> bool:
     return (
         (rule.task is None or patterns.whole(rule.task, evidence.task))
@@ -200,7 +191,7 @@ def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgeme
     guard = _from_guard(evidence)
     block = evidence.block
     if block is not None and evidence.exception_type is None and (guard is None or not guard.charged):
-        return Judgement(verdict=block.verdict, evidence=block.evidence, charged=block.charged)
+        return block
     if guard is not None:
         return guard
     by_name = () if evidence.exception_bases else _BY_NAME

@@ -7,28 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from merian_campaign.domain.overlaps import Overlaps
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessIdentity:
-    """A process that can be told from a later one with the same pid.
-
-    Parameters
-    ----------
-    host : `str`
-        Host name.
-    pid : `int`
-        Process ID on that host.
-    started : `int`
-        Start time in clock ticks since boot (``/proc/PID/stat`` field 22).
-    """
-
-    host: str
-    pid: int
-    started: int
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,9 @@
 """Writing YAML that PyYAML reads back exactly as meant.
 
 Every string is quoted, so that ``24:00:00``, ``no``, ``1e3`` and ``012`` stay strings: YAML 1.1, which
-BPS's reader follows, would make a number or a truth value of each.
+BPS's reader follows, would make a number or a truth value of each.  PyYAML's writer, the compiled one too,
+takes several times as long, and campaigns of hundreds of tracts are rendered while people wait
+(``tests/bench/render`` measures it).
 """
 
 from __future__ import annotations
@@ -9,35 +11,36 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 type YamlValue = str | int | float | bool | Sequence[YamlValue] | Mapping[str, YamlValue]
 
 # Keys that may stand without quotes, and words among them that YAML 1.1 takes for something else.
 _PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_BASIC_PLANE = 0xFFFF
 _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
+
+_SPECIAL = re.compile(r"[^ !#-\[\]-~]")
+"""Whatever is not printable ASCII, quotation marks and backslashes."""
 
 _SHORT = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def quote(text: str) -> str:
     """Return ``text`` as a double-quoted YAML scalar in ASCII."""
-    return '"' + "".join(_escape(character) for character in text) + '"'
+    return f'"{_SPECIAL.sub(_escape, text)}"'
 
 
-def _escape(character: str) -> str:
-    if character in _SHORT:
-        return _SHORT[character]
-    code = ord(character)
-    if 0x20 <= code < 0x7F:  # noqa: PLR2004 - printable ASCII
-        return character
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 - basic plane
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return _SHORT.get(found[0]) or (f"\\u{code:04x}" if code <= _BASIC_PLANE else f"\\U{code:08x}")
 
 
 def _scalar(value: str | float) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
     if isinstance(value, str):
         return quote(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return _number(value)
 
 
@@ -49,6 +52,7 @@ def _number(value: float) -> str:
     return text if "." in text else text.replace("e", ".0e")
 
 
+@lru_cache(maxsize=10_000)  # labels and keys of BPS come back in every file
 def _key(key: str) -> str:
     plain = _PLAIN_KEY.fullmatch(key) is not None and key.lower() not in _RESERVED
     return key if plain else quote(key)
@@ -65,12 +69,12 @@ def dump(document: Mapping[str, YamlValue], *, indent: int = 0) -> str:
     lines: list[str] = []
     for key, value in document.items():
         name = _key(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, str | int | float):
+            lines.append(f"{pad}{name}: {_scalar(value)}")
+        elif isinstance(value, Mapping):
             lines.append(f"{pad}{name}:" if value else f"{pad}{name}: {{}}")
             if value:
                 lines.append(dump(value, indent=indent + 1).rstrip("\n"))
-        elif isinstance(value, str | int | float):
-            lines.append(f"{pad}{name}: {_scalar(value)}")
         else:
             lines.append(f"{pad}{name}:" if value else f"{pad}{name}: []")
             lines.extend(f"{pad}  - {_scalar(item)}" for item in value if isinstance(item, str | int | float))

@@ -12,9 +12,10 @@ from pathlib import Path
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.domain.text import one_line
+from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail
-from merian_campaign.middleware import processes, programs
+from merian_campaign.middleware import programs
 from merian_campaign.middleware.driver_preflight import refusal_in
 
 _EMPTY_GRAPH = "QuantumGraph was empty"

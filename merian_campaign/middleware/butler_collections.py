@@ -17,6 +17,7 @@ from urllib.parse import quote
 from merian_campaign.domain.cleaning import ForbiddenError, RunFacts
 from merian_campaign.domain.errors import CampaignError, UnavailableError
 from merian_campaign.domain.inventory import CollectionSummary
+from merian_campaign.wms import upstream
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -124,7 +125,7 @@ class ButlerHousekeeping:
         """
         with self._open(writeable=True) as butler:
             if again:
-                butler._datastore.emptyTrash()  # noqa: SLF001 - what is in it has been given up by its owners
+                upstream.empty_trash(butler)  # what is in it has been given up by its owners
             facts = _Look(butler).run(run, files=False, shallow=True)
             if not facts.registered:
                 return
@@ -319,14 +320,12 @@ class _Look:
     def _known(self, names: list[str]) -> set[str]:
         """Return which paths below the root any dataset of the repository has."""
         known: set[str] = set()
-        datastore = self._butler._datastore  # noqa: SLF001 - paths are asked of it in no public way
         for start in range(0, len(names), _BATCH):
             batch = names[start : start + _BATCH]
-            known.update(datastore._refs_associated_with_artifacts(batch))  # noqa: SLF001
+            known |= upstream.files_with_refs(self._butler, batch)
             quoted = {quote(name): name for name in batch if quote(name) != name}
             if quoted:
-                found = datastore._refs_associated_with_artifacts(quoted)  # noqa: SLF001
-                known.update(quoted[name] for name in found)
+                known.update(quoted[name] for name in upstream.files_with_refs(self._butler, quoted))
         return known
 
     def _sizes(self, run: str, folder: Path) -> tuple[int, int, int]:
@@ -336,7 +335,7 @@ class _Look:
     def _recorded_size(self, run: str) -> int:
         """Return the bytes of a RUN's files, wherever they are."""
         refs = self._butler.query_all_datasets([run], find_first=False, limit=None)
-        uris = self._butler._datastore.getManyURIs(refs, allow_missing=True)  # noqa: SLF001
+        uris = upstream.uris_of(self._butler, refs, allow_missing=True)
         return sum(uri.size() for found in uris.values() for uri in found.iter_all())
 
 

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.transfer import ExportRequest, SelectedDatasets, SourceFile, chosen_types
+from merian_campaign.wms import upstream
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -129,7 +130,7 @@ class ButlerExport:
         for start in range(0, len(self._refs), _BATCH):
             tell(f"looking at {start} of {len(self._refs)} files")
             batch = self._refs[start : start + _BATCH]
-            found = self._butler._datastore.getManyURIs(batch)  # noqa: SLF001 - the public way is one by one
+            found = upstream.uris_of(self._butler, batch)
             for ref in batch:
                 yield self._file(ref, found[ref], roots)
 

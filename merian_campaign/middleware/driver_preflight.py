@@ -89,7 +89,7 @@ def check_apart(paths: SubmissionPaths) -> str:
 
 
 def _become_check(paths: SubmissionPaths) -> NoReturn:
-    from merian_campaign.middleware import processes  # noqa: PLC0415
+    from merian_campaign.host import processes  # noqa: PLC0415
 
     code = 70
     try:

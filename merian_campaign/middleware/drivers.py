@@ -25,11 +25,12 @@ from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import SubmissionState
+from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
-from merian_campaign.middleware import environment_check, processes, programs
+from merian_campaign.middleware import environment_check, programs
 from merian_campaign.middleware.submission_run import read_outcome
 
 
@@ -73,8 +74,9 @@ class LocalDrivers:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
-        if submission.driver.host == processes.this_host():
-            return Liveness.ALIVE if processes.is_alive(submission.driver) else Liveness.DEAD
+        driver = submission.driver
+        if driver.host == processes.this_host():
+            return Liveness.ALIVE if processes.alive(driver.pid, driver.pid_start) else Liveness.DEAD
         return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:

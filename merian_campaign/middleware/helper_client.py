@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
-from merian_campaign.middleware import processes
 
 
 class HelperError(UnavailableError):

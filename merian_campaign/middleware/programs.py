@@ -9,9 +9,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from merian_campaign.host import processes
 from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.safe_python import SAFE_PATH, without_relative
-from merian_campaign.middleware import processes
 from merian_campaign.wms import zipfix
 
 
@@ -40,7 +40,7 @@ def environment(base: Mapping[str, str], *, marker: str) -> dict[str, str]:
     folder = str(Path(sys.executable).parent)
     entries = [entry for entry in made.get("PATH", "").split(os.pathsep) if entry and entry != folder]
     made["PATH"] = os.pathsep.join([folder, *entries])
-    made[processes.MARKER] = marker
+    made[processes.SUBMISSION_MARK] = marker
     made.setdefault("OMP_NUM_THREADS", "1")
     made[SAFE_PATH] = "1"
     paths = without_relative(made.pop("PYTHONPATH", ""))

@@ -19,7 +19,8 @@ from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
-from merian_campaign.middleware import processes, programs
+from merian_campaign.host import processes
+from merian_campaign.middleware import programs
 from merian_campaign.middleware.drivers import in_stack
 
 _SECONDS = 900.0

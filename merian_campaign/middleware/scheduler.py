@@ -17,9 +17,10 @@ from merian_campaign.domain import slurm_jobs
 from merian_campaign.domain.cluster import Cluster, ResourceRequest, parse_cluster, test_options
 from merian_campaign.domain.sbatch import SbatchRefusal, SubmitResult, refusal_of, sbatch_words
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
+from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError
-from merian_campaign.middleware import processes, programs
+from merian_campaign.middleware import programs
 
 _GONE_SECONDS = 30.0
 _POLL_SECONDS = 0.3

@@ -16,10 +16,11 @@ from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import RunEnd, RunResult, from_json
 from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_bytes, read_json_object, read_lines
-from merian_campaign.middleware import bps_run, processes, programs
+from merian_campaign.middleware import bps_run, programs
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.submit_in_process import Target
 from merian_campaign.wms import version_lookup

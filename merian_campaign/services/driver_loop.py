@@ -19,9 +19,9 @@ from merian_campaign.domain import runs, stack_setup
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.clock_skew import LEASE
 from merian_campaign.domain.fault_attribution import advised, failure_words
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
-from merian_campaign.domain.snapshot import ProcessIdentity
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.services.ports import Store, SubmissionRunner
 from merian_campaign.services.stack_guard import StackGuard

@@ -13,14 +13,13 @@ from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
-    BoardRow,
     Claim,
     Event,
-    FailureRow,
     JobRecord,
     JobRow,
     NewGroup,
@@ -30,13 +29,7 @@ from merian_campaign.domain.records import (
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.sbatch import SubmitResult
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
-from merian_campaign.domain.snapshot import (
-    CampaignView,
-    ProcessIdentity,
-    Remedy,
-    Snapshot,
-    SubmissionView,
-)
+from merian_campaign.domain.snapshot import CampaignView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.domain.states import (
@@ -46,14 +39,7 @@ from merian_campaign.domain.states import (
 )
 
 __all__ = [
-    "AttemptRow",
-    "BoardRow",
-    "Claim",
     "Drivers",
-    "Event",
-    "FailureRow",
-    "NewGroup",
-    "RecordedEvent",
     "Registry",
     "Scheduler",
     "Store",
@@ -131,14 +117,6 @@ class Store(Protocol):
     # -- reading -----------------------------------------------------------------------------------
     def snapshot(self, name: str) -> Snapshot:
         """Return the whole campaign, in a number of statements that does not grow with its groups."""
-
-    def board(self, name: str) -> tuple[BoardRow, ...]:
-        """Return the status board from the rollup."""
-
-    def failures(
-        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
-    ) -> tuple[FailureRow, ...]:
-        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
 
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
+from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
@@ -68,20 +68,8 @@ ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 
 
-_HOW = (
-    "verdict",
-    "evidence",
-    "exception_type",
-    "exception_message",
-    "exit_code",
-    "signal",
-    "peak_mb",
-    "requested_mb",
-)
-
-
 def _how(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in _HOW)
+    return ", ".join(f"{alias}.{name}" for name in ATTEMPT_FACTS)
 
 
 _WHERE = """g.campaign_id = %(campaign_id)s
@@ -91,7 +79,7 @@ _WHERE = """g.campaign_id = %(campaign_id)s
 
 _NOT_SUCCEEDED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("q")}, q.host, q.log_path, s.number
+       {_how("q")}, s.number
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
@@ -101,7 +89,7 @@ WHERE q.state <> 'succeeded' AND (q.state NOT IN ('pending', 'running') OR q.att
 # From the attempts, which are few, to their quanta: the succeeded are many.
 _RECOVERED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("a")}, a.host, a.log_path, a.number
+       {_how("a")}, a.number
 FROM (
     SELECT DISTINCT ON (a.quantum_id) a.*, s.number
     FROM quantum_attempt AS a
@@ -116,8 +104,8 @@ WHERE q.state = 'succeeded' AND {_WHERE}"""  # noqa: S608  (built from constants
 
 _FAILURE_COLUMNS = (
     'id AS quantum_id, step, key AS "group", task, data_id, state, attempts, '
-    + ", ".join(_HOW)
-    + ", host, log_path, number AS submission"
+    + ", ".join(ATTEMPT_FACTS)
+    + ", number AS submission"
 )
 _FAILURE_ORDER = "ORDER BY ordinal, group_order, task, data_id"
 
@@ -198,8 +186,7 @@ ORDER BY submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
 ATTEMPTS = f"""
-SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")},
-       a.started, a.ended, a.host, a.log_path
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")}
 FROM submission AS s
 JOIN quantum_attempt AS a ON a.submission_id = s.id
 JOIN quantum AS q ON q.id = a.quantum_id

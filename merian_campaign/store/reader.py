@@ -6,7 +6,8 @@ comes from the rollup, so it costs as much as its answer is long, not as the cam
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -22,67 +23,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
 
-def board(connection: Connection, name: str) -> tuple[BoardRow, ...]:
-    """Return the status board of a campaign, in the order of its steps."""
-    states = [state.value for state in QuantumState]
-    rows = []
-    for row in _rows(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
-        counts = Counts(**{state: row.pop(state) for state in states})
-        rows.append(BoardRow(**row, counts=counts))
-    return tuple(rows)
-
-
-def failures(
-    connection: Connection,
-    name: str,
-    *,
-    step: str | None = None,
-    tract: int | None = None,
-    recovered: bool = False,
-) -> tuple[FailureRow, ...]:
-    """Return quanta that have not succeeded and are not merely waiting for their first attempt.
-
-    With ``recovered`` also those that succeeded after failures; they carry the facts of the last failure.
-    """
-    values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
-    query = queries.FAILURES_AND_RECOVERED if recovered else queries.FAILURES
-    return tuple(FailureRow(**row) for row in _rows(connection, query, values))
-
-
-def attempts(connection: Connection, *, group_id: int) -> tuple[AttemptRow, ...]:
-    """Return the stored attempts of a group's quanta, in the order in which they were made."""
-    return tuple(AttemptRow(**row) for row in _rows(connection, queries.ATTEMPTS, {"group_id": group_id}))
-
-
-def events(
-    connection: Connection, name: str, *, group_id: int | None = None, limit: int = 50
-) -> tuple[RecordedEvent, ...]:
-    """Return the newest events of a campaign or of one of its groups, newest first."""
-    values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
-    return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
-
-
-def jobs(connection: Connection, name: str) -> tuple[JobRow, ...]:
-    """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
-    values = {"campaign_id": campaign_id(connection, name)}
-    return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
-
-
-def held_quanta(connection: Connection, *, group_id: int) -> tuple[HeldQuantum, ...]:
-    """Return quanta whose last verdict forbids running them again.
-
-    Attempts from before a person said «retry» hold nothing back.
-    """
-    return tuple(
-        HeldQuantum(
-            task=row.pop("task"),
-            data_id=row.pop("data_id"),
-            dimensions={name: value for name, value in row.items() if value is not None},
-        )
-        for row in _rows(connection, queries.HELD, {"group_id": group_id})
-    )
-
-
 def campaign_id(connection: Connection, name: str) -> int:
     """Return the key of a campaign.
 
@@ -92,11 +32,6 @@ def campaign_id(connection: Connection, name: str) -> int:
         Raised if there is none of that name; the message lists those there are.
     """
     return int(_campaign(connection, name)["id"])
-
-
-def campaign_state(connection: Connection, name: str) -> str:
-    """Return the state of a campaign."""
-    return str(_campaign(connection, name)["state"])
 
 
 def no_campaign(name: str, names: list[str]) -> BadInputError:
@@ -119,7 +54,119 @@ def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> l
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
-class Reader:
+class ReadQueries:
+    """The reading methods of the store, which `Reader` has too: each is one moment of the database."""
+
+    def _moment(self) -> AbstractContextManager[Connection]:
+        """Return a psycopg2 connection, in a transaction that reads only."""
+        raise NotImplementedError
+
+    def campaign_state(self, name: str) -> str:
+        """Return the state of a campaign."""
+        with self._moment() as connection:
+            return str(_campaign(connection, name)["state"])
+
+    def board(self, name: str) -> tuple[BoardRow, ...]:
+        """Return the status board of a campaign from the rollup, in the order of its steps."""
+        states = [state.value for state in QuantumState]
+        rows = []
+        with self._moment() as connection:
+            for row in _rows(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
+                counts = Counts(**{state: row.pop(state) for state in states})
+                rows.append(BoardRow(**row, counts=counts))
+        return tuple(rows)
+
+    def failures(
+        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
+    ) -> tuple[FailureRow, ...]:
+        """Return quanta that have not succeeded and are not merely waiting for their first attempt.
+
+        With ``recovered`` also those that succeeded after failures; they carry the facts of the last failure.
+        """
+        query = queries.FAILURES_AND_RECOVERED if recovered else queries.FAILURES
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
+            return tuple(FailureRow(**row) for row in _rows(connection, query, values))
+
+    def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
+        """Return the stored attempts of a group's quanta, in the order in which they were made."""
+        with self._moment() as connection:
+            found = _rows(connection, queries.ATTEMPTS, {"group_id": group_id})
+        return tuple(AttemptRow(**row) for row in found)
+
+    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+        """Return the newest events of a campaign or of one of its groups, newest first."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
+            return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
+
+    def jobs(self, name: str) -> tuple[JobRow, ...]:
+        """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name)}
+            return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
+
+    def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
+        """Return quanta whose last verdict forbids running them again (algorithm, configuration).
+
+        Attempts from before a person said «retry» hold nothing back.
+        """
+        with self._moment() as connection:
+            found = _rows(connection, queries.HELD, {"group_id": group_id})
+        return tuple(
+            HeldQuantum(
+                task=row.pop("task"),
+                data_id=row.pop("data_id"),
+                dimensions={name: value for name, value in row.items() if value is not None},
+            )
+            for row in found
+        )
+
+    def quantum(self, name: str, *, number: int) -> FailureRow | None:
+        """Return the quantum of a number; `None` if the campaign has none."""
+        with self._moment() as connection:
+            key = campaign_id(connection, name)
+            rows = find_quanta.by_number(connection, campaign_id=key, number=number)
+        return FailureRow(**rows[0]) if rows else None
+
+    def failed_quanta(
+        self, name: str, *, step: str | None = None, tract: int | None = None, limit: int
+    ) -> tuple[FailureRow, ...]:
+        """Return the first quanta that are failed."""
+        with self._moment() as connection:
+            key = campaign_id(connection, name)
+            rows = find_quanta.failed(connection, campaign_id=key, step=step, tract=tract, limit=limit)
+        return tuple(FailureRow(**row) for row in rows)
+
+    def quanta(
+        self, name: str, *, step: str | None, task: str | None, values: Mapping[str, str], limit: int
+    ) -> tuple[FailureRow, ...]:
+        """Return the first quanta of a task, or of any, whose data IDs have these values.
+
+        Raises
+        ------
+        BadInputError
+            Raised if there is no quantum of that task at all; the message lists the tasks.
+        """
+        with self._moment() as connection:
+            key = campaign_id(connection, name)
+            rows = find_quanta.by_words(
+                connection, campaign_id=key, step=step, task=task, values=values, limit=limit
+            )
+            known = [] if rows or task is None else find_quanta.tasks(connection, campaign_id=key)
+        if task is not None and not rows and task not in known:
+            there = f"it has quanta of {', '.join(known)}" if known else "it has no quanta yet"
+            raise BadInputError(f"campaign {name!r} has no quantum of task {task!r}; {there}")
+        return tuple(FailureRow(**row) for row in rows)
+
+    def quantum_attempts(self, *, quantum_id: int) -> tuple[AttemptRow, ...]:
+        """Return the attempts of a quantum, in the order in which they were made."""
+        with self._moment() as connection:
+            rows = find_quanta.attempts(connection, quantum_id=quantum_id)
+        return tuple(AttemptRow(**row) for row in rows)
+
+
+class Reader(ReadQueries):
     """The reading part of the store on one connection, for commands that must start fast.
 
     Parameters
@@ -158,77 +205,7 @@ class Reader:
     ) -> None:
         self.close()
 
-    def campaign_state(self, name: str) -> str:
-        """Return the state of a campaign."""
+    @contextmanager
+    def _moment(self) -> Iterator[Connection]:
         with translated(self._url), self._connection:
-            return campaign_state(self._connection, name)
-
-    def board(self, name: str) -> tuple[BoardRow, ...]:
-        """Return the status board from the rollup."""
-        with translated(self._url), self._connection:
-            return board(self._connection, name)
-
-    def failures(
-        self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False
-    ) -> tuple[FailureRow, ...]:
-        """Return quanta that have not succeeded (and, with ``recovered``, those that needed retries)."""
-        with translated(self._url), self._connection:
-            return failures(self._connection, name, step=step, tract=tract, recovered=recovered)
-
-    def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
-        """Return the stored attempts of a group's quanta."""
-        with translated(self._url), self._connection:
-            return attempts(self._connection, group_id=group_id)
-
-    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
-        """Return the newest events, newest first."""
-        with translated(self._url), self._connection:
-            return events(self._connection, name, group_id=group_id, limit=limit)
-
-    def jobs(self, name: str) -> tuple[JobRow, ...]:
-        """Return the Slurm jobs of a campaign, in the order of its steps."""
-        with translated(self._url), self._connection:
-            return jobs(self._connection, name)
-
-    def quantum(self, name: str, *, number: int) -> FailureRow | None:
-        """Return the quantum of a number; `None` if the campaign has none."""
-        with translated(self._url), self._connection:
-            key = campaign_id(self._connection, name)
-            rows = find_quanta.by_number(self._connection, campaign_id=key, number=number)
-        return FailureRow(**rows[0]) if rows else None
-
-    def failed_quanta(
-        self, name: str, *, step: str | None = None, tract: int | None = None, limit: int
-    ) -> tuple[FailureRow, ...]:
-        """Return the first quanta that are failed."""
-        with translated(self._url), self._connection:
-            key = campaign_id(self._connection, name)
-            rows = find_quanta.failed(self._connection, campaign_id=key, step=step, tract=tract, limit=limit)
-        return tuple(FailureRow(**row) for row in rows)
-
-    def quanta(
-        self, name: str, *, step: str | None, task: str | None, values: Mapping[str, str], limit: int
-    ) -> tuple[FailureRow, ...]:
-        """Return the first quanta of a task, or of any, whose data IDs have these values.
-
-        Raises
-        ------
-        BadInputError
-            Raised if there is no quantum of that task at all; the message lists the tasks.
-        """
-        with translated(self._url), self._connection:
-            key = campaign_id(self._connection, name)
-            rows = find_quanta.by_words(
-                self._connection, campaign_id=key, step=step, task=task, values=values, limit=limit
-            )
-            known = [] if rows or task is None else find_quanta.tasks(self._connection, campaign_id=key)
-        if task is not None and not rows and task not in known:
-            there = f"it has quanta of {', '.join(known)}" if known else "it has no quanta yet"
-            raise BadInputError(f"campaign {name!r} has no quantum of task {task!r}; {there}")
-        return tuple(FailureRow(**row) for row in rows)
-
-    def quantum_attempts(self, *, quantum_id: int) -> tuple[AttemptRow, ...]:
-        """Return the attempts of a quantum, in the order in which they were made."""
-        with translated(self._url), self._connection:
-            rows = find_quanta.attempts(self._connection, quantum_id=quantum_id)
-        return tuple(AttemptRow(**row) for row in rows)
+            yield self._connection

@@ -7,9 +7,10 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, ProcessIdentity, Remedy, SubmissionView
+from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, SubmissionView
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -52,7 +53,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
     driver = None
     if row["driver_host"] is not None:
         driver = ProcessIdentity(
-            host=row["driver_host"], pid=row["driver_pid"], started=row["driver_started"]
+            host=row["driver_host"], pid=row["driver_pid"], pid_start=row["driver_started"]
         )
     return SubmissionView(
         id=row["id"],

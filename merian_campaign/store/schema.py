@@ -7,7 +7,8 @@ what is merely shown, text with CHECK for states. The view ``quantum_status`` an
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -30,6 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from merian_campaign.domain.quanta import ATTEMPT_FACTS
 from merian_campaign.domain.records import JobRole
 from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.states import (
@@ -72,22 +74,17 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
+_KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
+    str: _text,
+    str | None: lambda name: Column(name, Text),
+    int | None: lambda name: Column(name, Integer),
+    datetime | None: lambda name: Column(name, _TIME),
+}
+
+
 def _how_it_ran() -> list[Column[Any]]:
     """Columns that the current state of a quantum and each of its attempts share."""
-    return [
-        Column("verdict", Text),
-        _text("evidence"),
-        Column("exception_type", Text),
-        Column("exception_message", Text),
-        Column("exit_code", Integer),
-        Column("signal", Integer),
-        Column("peak_mb", Integer),
-        Column("requested_mb", Integer),
-        Column("started", _TIME),
-        Column("ended", _TIME),
-        Column("host", Text),
-        Column("log_path", Text),
-    ]
+    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items()]
 
 
 campaign = Table(

@@ -10,8 +10,9 @@ from sqlalchemy import Connection, RowMapping, func, insert, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim, Event
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, SubmissionView
+from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, SubmissionState
 from merian_campaign.store import events, schema
 from merian_campaign.store.database import Database
@@ -216,7 +217,7 @@ def _take(
             epoch=epoch + 1,
             driver_host=driver.host,
             driver_pid=driver.pid,
-            driver_started=driver.started,
+            driver_started=driver.pid_start,
             # No driver is on its way any more: should this one die, its successor is started at once.
             launched_at=None,
             launches=0,

@@ -24,9 +24,9 @@ class BlockRecords:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    name
+    name : `str`
         Name of its Slurm jobs; empty to read only.
     """
 

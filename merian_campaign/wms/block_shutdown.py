@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.wms.memory_guard import LimitExceeded
 from merian_campaign.wms.node import SlurmPlace
-from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["DOUBT_SECONDS", "BlockShutdown", "drain_moment"]
 
@@ -29,11 +29,11 @@ class BlockShutdown:
 
     Parameters
     ----------
-    place
+    place : `SlurmPlace`
         Slurm's names for where we are; outside Slurm nothing here ever happens.
-    selector
+    selector : `selectors.BaseSelector`
         The supervisor's; a signal wakes it.
-    ours
+    ours : `bool`
         Whether that is a block of the submission; the driver itself may be a Slurm job, too.
     """
 
@@ -71,14 +71,14 @@ class BlockShutdown:
         return LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence)
 
 
-def drain_moment(owner: ProcessKey | None, *, after_s: float) -> float:
+def drain_moment(owner: ProcessIdentity | None, *, after_s: float) -> float:
     """Return when a worker pool stops taking jobs, by `time.monotonic`; infinite when it never does.
 
     Parameters
     ----------
-    owner
+    owner : `ProcessIdentity` or `None`
         The pool.
-    after_s
+    after_s : `float`
         Seconds after its start; 0 for never.
     """
     if owner is None or not after_s:

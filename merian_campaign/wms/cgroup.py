@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
+from merian_campaign.host.processes import alive
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.wms.process import ProcessKey, alive
 
 __all__ = ["CgroupPath", "ControlGroups", "JobCgroup", "join", "locate", "sweep"]
 
@@ -39,9 +40,9 @@ def locate(memberships: str, mounts: str) -> CgroupPath:
 
     Parameters
     ----------
-    memberships
+    memberships : `str`
         Text of ``/proc/self/cgroup``.
-    mounts
+    mounts : `str`
         Text of ``/proc/self/mountinfo``.
 
     Raises
@@ -138,19 +139,19 @@ class ControlGroups:
 
     Parameters
     ----------
-    place
+    place : `CgroupPath`
         Where to make them.
-    owner
+    owner : `ProcessIdentity`
         The supervisor.
     """
 
-    def __init__(self, *, place: CgroupPath, owner: ProcessKey) -> None:
+    def __init__(self, *, place: CgroupPath, owner: ProcessIdentity) -> None:
         self.place = place
         self._owner = owner
         self._retired: list[JobCgroup] = []
 
     @classmethod
-    def detect(cls, *, owner: ProcessKey) -> Self:
+    def detect(cls, *, owner: ProcessIdentity) -> Self:
         """Try out whether leaves can be made and used, and remove what dead supervisors left.
 
         Raises
@@ -171,7 +172,7 @@ class ControlGroups:
         return groups
 
     @classmethod
-    def find(cls, *, owner: ProcessKey, wanted: bool, log: Path) -> Self | None:
+    def find(cls, *, owner: ProcessIdentity, wanted: bool, log: Path) -> Self | None:
         """Return where control groups can be made, or None; say in a log which guard there is."""
         groups: Self | None = None
         said = "memory is guarded by sampling only: control groups are turned off"

@@ -5,7 +5,6 @@ output, and ends through ``os._exit`` after the usual exit hooks, because taking
 preloaded process costs more than many a quantum.
 """
 
-import atexit
 import gc
 import importlib
 import io
@@ -13,7 +12,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,11 +20,12 @@ from typing import Any, NoReturn
 
 from merian_campaign.domain.journal import EXCEPTION_BASES
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.processes import die_with_parent
+from merian_campaign.wms import upstream
 from merian_campaign.wms.cgroup import join
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.exceptions import watch_exceptions
 from merian_campaign.wms.graph_preload import PreloadClock, PreloadedGraph
-from merian_campaign.wms.process import die_with_parent
 
 __all__ = ["ENTRY_POINTS", "JOB_MARK", "PARTS_SWITCH", "ForkOrder", "become"]
 
@@ -87,15 +86,15 @@ def become(
 
     Parameters
     ----------
-    order
+    order : `ForkOrder`
         What to run.
-    forkserver
+    forkserver : `int`
         Pid of the parent.
-    report
+    report : `int`
         Descriptor to which a few figures are written at the end.
-    prepared
+    prepared : `PreloadedGraph` or `None`
         Pieces made for the order's graph, if any.
-    environment
+    environment : `~collections.abc.Mapping`
         Environment the command shall see.
     """
     code = 70
@@ -175,7 +174,7 @@ def _run(words: tuple[str, ...], *, prepared: PreloadedGraph | None, report: int
     if call is not None:
         raised = watch_exceptions()
         if os.environ.get(PARTS_SWITCH):
-            _instrument(clock)
+            upstream.time_quantum_parts(clock.timed)
         if prepared is not None and prepared.fits(graph=call.graph, repository=call.repository):
             prepared.install(clock)
     sys.argv = list(words)
@@ -192,9 +191,7 @@ def _run(words: tuple[str, ...], *, prepared: PreloadedGraph | None, report: int
             sys.excepthook(*sys.exc_info())
             code = 1
     with clock.part("exit"):
-        # As the interpreter does when it ends: wait for threads, then run the exit hooks.
-        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - no public name
-        atexit._run_exitfuncs()  # noqa: SLF001 - no public name
+        upstream.run_exit_hooks()
     parts = {name: round(value, 4) for name, value in clock.parts.items()}
     told = {EXCEPTION_BASES: raised} if raised else {}
     _send(report, {"parts": parts, "children": _has_children(), **told})
@@ -215,20 +212,6 @@ def _fresh_randomness() -> None:
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         numpy.random.seed()
-
-
-def _instrument(clock: PreloadClock) -> None:
-    """Count the parts of a quantum that the middleware gives a name to."""
-    from lsst.daf.butler import QuantumBackedButler  # noqa: PLC0415 - loaded already
-    from lsst.pipe.base.mp_graph_executor import MPGraphExecutor  # noqa: PLC0415
-    from lsst.pipe.base.single_quantum_executor import SingleQuantumExecutor  # noqa: PLC0415
-
-    QuantumBackedButler.initialize = clock.timed("butler", QuantumBackedButler.initialize)
-    SingleQuantumExecutor._run_quantum = clock.timed(  # noqa: SLF001 - the narrowest span around the task
-        "task",
-        SingleQuantumExecutor._run_quantum,  # noqa: SLF001
-    )
-    MPGraphExecutor.execute = clock.timed("executor", MPGraphExecutor.execute)
 
 
 def _has_children() -> bool:

@@ -32,13 +32,13 @@ class Connections:
 
     Parameters
     ----------
-    listener
+    listener : `socket.socket`
         Listening socket.
-    selector
+    selector : `selectors.BaseSelector`
         The supervisor's; everything is called from its loop.
-    on_message
+    on_message : callable
         Called with each decoded message.
-    on_gone
+    on_gone : callable
         Called when a connection is closed.
     """
 

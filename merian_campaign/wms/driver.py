@@ -13,10 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.host.processes import SUBMISSION_MARK, alive, identity
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, read_lease, write_lease
-from merian_campaign.wms.process import ProcessKey, alive, own_identity
-from merian_campaign.wms.process_cleanup import DRIVER_MARK, SUBMISSION_MARK, driver_mark, reap, register
+from merian_campaign.wms.process_cleanup import DRIVER_MARK, driver_mark, reap, register
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 
 __all__ = ["CANCEL_NAME", "Driver", "DriverRunningError"]
@@ -36,18 +37,18 @@ class Driver:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    on_cancel
+    on_cancel : callable
         Called from a thread of its own when somebody asks for a stop through the submit directory.
-    spare
+    spare : collection of `int`
         Pids of this process's own helpers, which are no leftovers.
     """
 
     def __init__(self, *, submit: Path, on_cancel: Callable[[], None], spare: Collection[int] = ()) -> None:
         self.submit = submit
         self._spare = spare
-        self.identity: ProcessKey = own_identity()
+        self.identity: ProcessIdentity = identity()
         self.journal = Journal(submit / JOURNAL_NAME)
         self._on_cancel = on_cancel
         self._counter = 0
@@ -101,7 +102,7 @@ class Driver:
 
         Parameters
         ----------
-        reason
+        reason : `str`
             Why it ended, for the journal's evidence.
         """
         self._ended.set()

@@ -4,8 +4,10 @@ The middleware writes the name of an exception's type and no more; what it is (a
 the process that has its class can tell.
 """
 
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any, Final
+
+from merian_campaign.wms.upstream import replace_type_names
 
 __all__ = ["MOST_BASES", "MOST_TYPES", "bases_of", "watch_exceptions"]
 
@@ -24,7 +26,7 @@ def bases_of(kind: type) -> list[str]:
 
     Parameters
     ----------
-    kind
+    kind : `type`
         A class of exceptions.
     """
     from lsst.utils.introspection import get_full_type_name  # noqa: PLC0415 - heavy; loaded already in workers
@@ -41,21 +43,17 @@ def watch_exceptions() -> dict[str, list[str]]:
 
     Returns
     -------
-    noted
+    noted : `dict` [`str`, `list` [`str`]]
         Filled as they are caught: names of bases by the type's name. Nothing is noted where a release of the
         middleware does this in another way.
     """
     noted: dict[str, list[str]] = {}
-    executor: Any = import_module("lsst.pipe.base.single_quantum_executor")
-    name_of = getattr(executor, "get_full_type_name", None)
-    if name_of is None:
-        return noted
 
-    def noting(item: Any) -> str:  # noqa: ANN401 - as upstream's
+    def noting(name_of: Callable[[Any], Any], item: Any) -> str:  # noqa: ANN401 - as upstream's
         name = str(name_of(item))
         if isinstance(item, BaseException) and len(noted) < MOST_TYPES:
             noted.setdefault(name[:_LONGEST], bases_of(type(item)))
         return name
 
-    executor.get_full_type_name = noting
+    replace_type_names(noting)
     return noted

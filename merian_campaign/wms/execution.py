@@ -89,11 +89,11 @@ class Execution:
 
     Parameters
     ----------
-    parents
+    parents : `~collections.abc.Mapping`
         Job names before each job.
-    launch
+    launch : callable
         Hands one job to Parsl, given the futures of its parents; returns its future.
-    own_error
+    own_error : callable
         Returns what a job really ended with, given its name and its future's error; by default that error.
     """
 
@@ -136,9 +136,9 @@ class Execution:
 
         Parameters
         ----------
-        stop
+        stop : `threading.Event`
             Set by whoever wants a stop.
-        check
+        check : callable
             Called several times a second; may fail the jobs of a broken executor.
         """
         while not self._done.wait(0.1):

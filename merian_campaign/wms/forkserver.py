@@ -28,10 +28,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from merian_campaign.domain import json_values
+from merian_campaign.host.processes import die_with_parent, start_time, threads, watch_orphans
 from merian_campaign.wms.child import ForkOrder, become
 from merian_campaign.wms.command import read_run_qbb
 from merian_campaign.wms.graph_preload import PreloadedGraph, prepare, prepare_threads
-from merian_campaign.wms.process import die_with_parent, start_time, threads, watch_orphans
 from merian_campaign.wms.zipfix import mend
 
 __all__ = ["Forkserver", "preload", "run_forkserver"]
@@ -94,13 +94,13 @@ class Forkserver:
 
     Parameters
     ----------
-    channel
+    channel : `socket.socket`
         Socket to the supervisor.
-    warm
+    warm : `bool`
         Import the middleware and prepare graphs; without it every command goes to bash.
-    prepare_graphs
+    prepare_graphs : `bool`
         Also import a graph's task modules here; off after that has failed once.
-    environment
+    environment : `~collections.abc.Mapping`
         Environment for the commands.
     """
 

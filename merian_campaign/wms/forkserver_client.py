@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from merian_campaign.host.processes import ProcessEntry, members_of, processes
 from merian_campaign.wms.child import ForkOrder
 from merian_campaign.wms.forkserver import run_forkserver
 from merian_campaign.wms.node_jobs import NodeJob
-from merian_campaign.wms.process import ProcessEntry, members_of, processes
 
 __all__ = ["ForkserverClient"]
 
@@ -29,11 +29,11 @@ class ForkserverClient:
 
     Parameters
     ----------
-    selector
+    selector : `selectors.BaseSelector`
         The supervisor's; messages are delivered from its loop.
-    on_message
+    on_message : callable
         Called with each decoded message.
-    on_end
+    on_end : callable
         Called when the forkserver is gone.
     """
 

@@ -15,11 +15,14 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.wms import upstream
+
 __all__ = ["PreloadClock", "PreloadedGraph", "prepare", "prepare_threads"]
+
+type _Function = Callable[..., Any]
 
 
 class PreloadClock:
@@ -70,54 +73,44 @@ class PreloadedGraph:
 
     def install(self, clock: PreloadClock) -> None:
         """Point the middleware of this process (a forked child) at the prepared pieces."""
-        import lsst.daf.butler._quantum_backed as backed  # noqa: PLC0415 - heavy
-        from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415
-        from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
+        upstream.replace_in_run_qbb(
+            read_quanta=clock.timed("reader", self._quanta),
+            butler_config=self._config,
+            datastore=self._datastore,
+            add_storage_classes=self._add_storage_classes,
+            limit_threads=_limit_threads_again,
+        )
 
-        # Not "import ... as": the package gives this module's name to the function in it.
-        script: Any = import_module("lsst.ctrl.mpexec.cli.script.run_qbb")
-        read = PredictedQuantumGraph.read_execution_quanta
-        make_config = backed.ButlerConfig
-        make_datastore = backed.instantiate_standalone_datastore
-        add_classes = StorageClassFactory.addFromConfig
+    def _quanta(self, theirs: _Function, uri: Any, quantum_ids: Any = None, **options: Any) -> Any:  # noqa: ANN401
+        if str(uri) != self.graph or quantum_ids is None or options:
+            return theirs(uri, quantum_ids, **options)
+        return self._read(quantum_ids)
 
-        def read_quanta(uri: Any, quantum_ids: Any = None, **kwargs: Any) -> Any:  # noqa: ANN401
-            if str(uri) != self.graph or quantum_ids is None or kwargs:
-                return read(uri, quantum_ids, **kwargs)
-            return self._read(quantum_ids)
+    def _config(self, theirs: _Function, config: Any, searchPaths: Any = None) -> Any:  # noqa: ANN401, N803 - their name
+        ours = str(config) == self.repository and not searchPaths
+        return self.butler_config if ours else theirs(config, searchPaths=searchPaths)
 
-        def config_of(config: Any, searchPaths: Any = None) -> Any:  # noqa: ANN401, N803 - upstream's name
-            ours = str(config) == self.repository and not searchPaths
-            return self.butler_config if ours else make_config(config, searchPaths=searchPaths)
+    def _datastore(self, theirs: _Function, config: Any, dimensions: Any, *options: Any) -> Any:  # noqa: ANN401
+        fresh = config is self.butler_config and not self.used and not any(options)
+        if not fresh or dimensions != self.pipeline_graph.universe:
+            return theirs(config, dimensions, *options)
+        self.used = True
+        return self.datastore
 
-        def datastore_of(config: Any, dimensions: Any, *args: Any) -> Any:  # noqa: ANN401
-            fresh = config is self.butler_config and not self.used and not any(args)
-            if not fresh or dimensions != self.pipeline_graph.universe:
-                return make_datastore(config, dimensions, *args)
-            self.used = True
-            return self.datastore
-
-        def add_from(factory: Any, config: Any) -> None:  # noqa: ANN401
-            # The forkserver has added these already; definitions cannot be added twice to different effect.
-            if config is not self.butler_config:
-                add_classes(factory, config)
-
-        PredictedQuantumGraph.read_execution_quanta = clock.timed("reader", read_quanta)
-        backed.ButlerConfig = config_of
-        backed.instantiate_standalone_datastore = datastore_of
-        StorageClassFactory.addFromConfig = add_from
-        script.disable_implicit_threading = _limit_threads_again
+    def _add_storage_classes(self, theirs: _Function, factory: Any, config: Any) -> None:  # noqa: ANN401
+        # The forkserver has added these already; definitions cannot be added twice to different effect.
+        if config is not self.butler_config:
+            theirs(factory, config)
 
     def _read(self, quantum_ids: Iterable[Any]) -> Any:  # noqa: ANN401 - a PredictedQuantumGraph
         from lsst.pipe.base.quantum_graph import PredictedQuantumGraphReader  # noqa: PLC0415
-        from lsst.pipe.base.quantum_graph._multiblock import AddressReader  # noqa: PLC0415
 
         # The file is opened anew: a descriptor from before the fork would share its position.
         with (
             Path(self.graph).open("rb") as stream,
             zipfile.ZipFile(stream) as archive,
-            AddressReader.open_in_zip(
-                archive, "quanta", page_size=self.page_size, int_size=self.header.int_size, n_addresses=1
+            upstream.address_reader(
+                archive, page_size=self.page_size, int_size=self.header.int_size
             ) as addresses,
         ):
             reader = PredictedQuantumGraphReader(
@@ -146,9 +139,9 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
 
     Parameters
     ----------
-    graph
+    graph : `str`
         Path of a ``.qg`` file.
-    repository
+    repository : `str`
         Path or URI of the butler repository.
 
     Raises
@@ -156,8 +149,7 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
     Exception
         Anything the middleware raises, or that a change of its internals causes.
     """
-    import lsst.daf.butler._quantum_backed as backed  # noqa: PLC0415 - heavy
-    from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415
+    from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415 - heavy
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
 
     if not graph.endswith(".qg"):
@@ -166,8 +158,7 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
     with PredictedQuantumGraph.open(graph) as reader:
         reader.read_init_quanta()
         reader.read_dimension_data()
-    config = backed.ButlerConfig(repository, searchPaths=None)
-    datastore = backed.instantiate_standalone_datastore(config, reader.pipeline_graph.universe)
+    config, datastore = upstream.butler_parts(repository, universe=reader.pipeline_graph.universe)
     StorageClassFactory().addFromConfig(config)
     prepared = PreloadedGraph(
         graph=graph,

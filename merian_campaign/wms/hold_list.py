@@ -60,9 +60,9 @@ def held_quanta(graph: str, hold: Iterable[HoldEntry]) -> tuple[frozenset[str], 
 
     Parameters
     ----------
-    graph
+    graph : `str`
         The submission's quantum graph file.
-    hold
+    hold : iterable of `HoldEntry`
         The hold list.
     """
     from lsst.pipe.base.pipeline_graph import TaskImportMode  # noqa: PLC0415 - heavy, and rarely needed

@@ -10,7 +10,6 @@ from typing import Any, Self
 from merian_campaign.domain.journal import JobVerdict
 
 __all__ = [
-    "AdmissionRefusal",
     "JobFailedError",
     "JobHeldError",
     "JobOutcome",
@@ -41,21 +40,14 @@ class JobOutcome:
         return cls(**{**values, "verdict": JobVerdict(values["verdict"])})
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AdmissionRefusal:
-    """Why a supervisor did not take a job."""
-
-    reason: str
-
-
 class JobFailedError(Exception):
     """A job ended otherwise than well, by its own doing or by the guard's.
 
     Parameters
     ----------
-    job
+    job : `str`
         BPS name of the job.
-    outcome
+    outcome : `dict` [`str`, object]
         `JobOutcome.as_dict` of its last attempt.
     """
 

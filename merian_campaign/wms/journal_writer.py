@@ -29,7 +29,7 @@ class Journal:
 
     Parameters
     ----------
-    path
+    path : `pathlib.Path`
         Usually ``{submitPath}/journal.jsonl``; its folder must exist when a line is written.
     """
 

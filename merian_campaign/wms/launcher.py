@@ -50,9 +50,9 @@ class Launcher:
 
     Parameters
     ----------
-    workflow
+    workflow : `_Workflow`
         The workflow, with its site.
-    driver
+    driver : `Driver`
         The driver of this run.
     """
 

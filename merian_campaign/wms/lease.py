@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import write_atomically
+from merian_campaign.host.processes import alive
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object
-from merian_campaign.wms.process import ProcessKey, alive
 
 __all__ = ["LEASE_NAME", "DriverState", "Lease", "LeaseWatch", "read_lease", "write_lease"]
 
@@ -51,9 +52,9 @@ class Lease:
     state: str
 
     @property
-    def driver(self) -> ProcessKey:
+    def driver(self) -> ProcessIdentity:
         """The driver that holds the lease."""
-        return ProcessKey(host=self.host, pid=self.pid, pid_start=self.pid_start)
+        return ProcessIdentity(host=self.host, pid=self.pid, pid_start=self.pid_start)
 
 
 def write_lease(path: Path, lease: Lease) -> None:
@@ -80,17 +81,17 @@ class LeaseWatch:
 
     Parameters
     ----------
-    path
+    path : `pathlib.Path`
         The lease file.
-    driver
+    driver : `ProcessIdentity`
         The driver this worker belongs to.
-    here
+    here : `str`
         Name of this host.
-    patience
+    patience : `float`
         Seconds without a renewal after which a driver on another host counts as lost.
     """
 
-    def __init__(self, *, path: Path, driver: ProcessKey, here: str, patience: float) -> None:
+    def __init__(self, *, path: Path, driver: ProcessIdentity, here: str, patience: float) -> None:
         self._path = path
         self._driver = driver
         self._local = driver.host == here
@@ -103,7 +104,7 @@ class LeaseWatch:
 
         Parameters
         ----------
-        now
+        now : `float`
             A monotonic clock, seconds.
         """
         lease = read_lease(self._path)

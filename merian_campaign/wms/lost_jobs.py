@@ -32,10 +32,10 @@ def speaks_of_memory(state: str, output: str) -> bool:
 
     Parameters
     ----------
-    state
+    state : `str`
         Slurm's word. Where Slurm itself watches the memory it says ``FAILED`` of such jobs, and ``CANCELLED``
         where it ended a step.
-    output
+    output : `str`
         What the job's batch script and Slurm wrote.
     """
     if state == "OUT_OF_MEMORY":
@@ -49,15 +49,15 @@ def condemn(job: str, sample: NodeSample | None, *, state: str, memory: bool, er
 
     Parameters
     ----------
-    job
+    job : `str`
         The job.
-    sample
+    sample : `NodeSample` or `None`
         The last look at its node; None when there was none.
-    state
+    state : `str`
         Slurm's word for the block, empty when unknown.
-    memory
+    memory : `bool`
         Whether the block was ended for its memory.
-    error
+    error : `str`
         What Parsl said.
     """
     evidence: dict[str, object] = {"driver": error}
@@ -108,9 +108,9 @@ class LostJobs:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    view
+    view : `BlockView` or `None`
         The site's Slurm jobs; None where there are none.
     """
 
@@ -125,14 +125,14 @@ class LostJobs:
 
         Parameters
         ----------
-        job
+        job : `str`
             BPS name of the job.
-        error
+        error : `str`
             What Parsl said.
 
         Returns
         -------
-        record
+        record : `JournalRecord` or `None`
             None when its end is in the journal already, or it never started.
         """
         with self._lock:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.wms.process import ProcessEntry, proportional_mb
+from merian_campaign.host.processes import ProcessEntry, proportional_mb
 
 __all__ = ["LimitExceeded", "MemoryLimits", "TreeSample", "judge", "kernel_kill", "measure"]
 
@@ -54,13 +54,13 @@ def measure(
 
     Parameters
     ----------
-    members
+    members : sequence of `ProcessEntry`
         The living processes of the tree.
-    peak_mb
+    peak_mb : `float`
         Largest figure so far; a tree of several processes below it needs no closer look.
-    limit_mb
+    limit_mb : `float` or `None`
         Limit of the tree.
-    proportional
+    proportional : callable
         Reads one process closely (milliseconds for each 100 MiB).
     """
     cheap = sum(member.resident_mb for member in members)
@@ -100,13 +100,13 @@ def kernel_kill(
 
     Parameters
     ----------
-    kills
+    kills : `int`
         How many processes of the job's control group were killed.
-    peak_mb
+    peak_mb : `float` or `None`
         The most that was charged to that group, where the kernel tells.
-    limits
+    limits : `MemoryLimits`
         What the job was held to.
-    elapsed_s
+    elapsed_s : `float`
         How long it ran.
     """
     evidence: dict[str, object] = {

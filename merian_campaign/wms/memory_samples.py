@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object
-from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["SAMPLES_NAME", "Holding", "NodeSample", "SamplesFile", "culprit", "read_samples"]
 
@@ -41,11 +41,11 @@ class NodeSample:
 
     Parameters
     ----------
-    host, slurm_job, slurm_node
+    host, slurm_job, slurm_node : `str`
         Where.
-    shares_mb, granted_mb
+    shares_mb, granted_mb : `float`
         What the supervisor shares out, and what Slurm gave the block there; 0 when unknown.
-    jobs
+    jobs : `tuple` [`Holding`, ...]
         Those running then.
     """
 
@@ -68,13 +68,13 @@ class SamplesFile:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    owner
+    owner : `ProcessIdentity`
         The supervisor.
     """
 
-    def __init__(self, submit: Path, *, owner: ProcessKey) -> None:
+    def __init__(self, submit: Path, *, owner: ProcessIdentity) -> None:
         self._path = submit / SAMPLES_NAME / f"{owner.host}-{owner.pid}-{owner.pid_start}.json"
         self._empty = True
 

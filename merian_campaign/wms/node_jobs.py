@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.wms.admission import NodeRequest
 from merian_campaign.wms.cgroup import JobCgroup
 from merian_campaign.wms.child import ForkOrder
@@ -19,7 +20,6 @@ from merian_campaign.wms.job_outcome import JobOutcome
 from merian_campaign.wms.memory_guard import LimitExceeded, MemoryLimits
 from merian_campaign.wms.memory_samples import Holding
 from merian_campaign.wms.node import SlurmPlace
-from merian_campaign.wms.process import ProcessKey
 
 __all__ = ["JobRequest", "NodeJob", "NodeJobs", "ended_record", "outcome_of", "refused", "started_record"]
 
@@ -143,13 +143,13 @@ def outcome_of(job: NodeJob, *, ended: Mapping[str, Any], now: float, kills_afte
 
     Parameters
     ----------
-    job
+    job : `NodeJob`
         The job.
-    ended
+    ended : `~collections.abc.Mapping`
         The forkserver's report: ``status``, ``cpu_s``, ``maxrss_mb``, ``report``.
-    now
+    now : `float`
         A monotonic clock, seconds.
-    kills_after
+    kills_after : `int` or `None`
         `node.kernel_memory_kills` now.
     """
     status = int(ended["status"])
@@ -177,7 +177,7 @@ def outcome_of(job: NodeJob, *, ended: Mapping[str, Any], now: float, kills_afte
     )
 
 
-def started_record(job: NodeJob, *, here: ProcessKey, place: SlurmPlace) -> JournalRecord:
+def started_record(job: NodeJob, *, here: ProcessIdentity, place: SlurmPlace) -> JournalRecord:
     """Return the journal's line for a start."""
     return JournalRecord(
         event=JournalEvent.STARTED,
@@ -193,7 +193,9 @@ def started_record(job: NodeJob, *, here: ProcessKey, place: SlurmPlace) -> Jour
     )
 
 
-def ended_record(job: NodeJob, outcome: JobOutcome, *, here: ProcessKey, place: SlurmPlace) -> JournalRecord:
+def ended_record(
+    job: NodeJob, outcome: JobOutcome, *, here: ProcessIdentity, place: SlurmPlace
+) -> JournalRecord:
     """Return the journal's line for an end."""
     return JournalRecord(
         event=JournalEvent.ENDED,

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from merian_campaign.wms.process import ProcessKey
+from merian_campaign.domain.process_identity import ProcessIdentity
 
 __all__ = ["NodeSettings"]
 
@@ -17,34 +17,34 @@ class NodeSettings:
 
     Parameters
     ----------
-    submit
+    submit : `str`
         The submit directory.
-    driver
+    driver : `ProcessIdentity`
         The driver that everything here belongs to.
-    socket
+    socket : `str`
         Path of the supervisor's socket; empty to derive one per worker pool.
-    prefix
+    prefix : `str`
         Bash text to run before anything else (``commandPrefix`` and ``environment`` of the site).
-    warm
+    warm : `bool`
         Run plain ``pipetask run-qbb`` calls in forked children of a preloaded process.
-    memory_mb
+    memory_mb : `int`
         Memory to share out on a node, MiB; 0 to ask the node.
-    cpus
+    cpus : `int`
         Cores to share out on a node; 0 to ask the node.
-    sample_seconds
+    sample_seconds : `float`
         Period of the memory and time guard.
-    tolerance
+    tolerance : `float`
         A job is ended when it holds more than ``requestMemory`` times this.
-    patience
+    patience : `float`
         Seconds without a sign of life from a driver on another host before it counts as lost.
-    cgroup
+    cgroup : `bool`
         Set memory limits in the kernel too, where this user may make control groups.
-    drain_s
+    drain_s : `float`
         Seconds after the start of a worker pool when no further job is started; 0 for never.
     """
 
     submit: str
-    driver: ProcessKey
+    driver: ProcessIdentity
     socket: str = ""
     prefix: str = ""
     warm: bool = True
@@ -74,4 +74,4 @@ class NodeSettings:
             The text is something else.
         """
         values = json.loads(text)
-        return cls(**{**values, "driver": ProcessKey(**values["driver"])})
+        return cls(**{**values, "driver": ProcessIdentity(**values["driver"])})

@@ -17,7 +17,7 @@ class ParentFailedError(Exception):
 
     Parameters
     ----------
-    kind
+    kind : `str`
         Name of that job's exception.
     """
 

@@ -16,41 +16,40 @@ from typing import Any
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.journal import JournalEvent
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
-from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
-from merian_campaign.wms.cgroup import sweep
-from merian_campaign.wms.child import JOB_MARK
-from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
-from merian_campaign.wms.node_jobs import NodeJob
-from merian_campaign.wms.process import (
+from merian_campaign.host.processes import (
+    SUBMISSION_MARK,
     ProcessEntry,
-    ProcessKey,
     alive,
+    end_all,
     environment_of,
     kill_all,
     members_of,
     processes,
 )
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.wms.cgroup import sweep
+from merian_campaign.wms.child import JOB_MARK
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
+from merian_campaign.wms.node_jobs import NodeJob
 
-__all__ = ["DRIVER_MARK", "SUBMISSION_MARK", "driver_mark", "kill_job", "lights_off", "reap", "register"]
+__all__ = ["DRIVER_MARK", "driver_mark", "kill_job", "lights_off", "reap", "register"]
 
 DRIVER_MARK = "MERIAN_CAMPAIGN_DRIVER"
 """Environment variable that the service sets for everything it starts: host:pid:start of the driver."""
-
-SUBMISSION_MARK = "MERIAN_CAMPAIGN_SUBMISSION"
-"""Environment variable that a caller sets to name a submission; inherited by everything of it."""
 
 PROCESSES_NAME = "processes.jsonl"
 
 _SWEEP_SECONDS = 1.0
 
 
-def driver_mark(driver: ProcessKey) -> str:
+def driver_mark(driver: ProcessIdentity) -> str:
     """Return the value of `DRIVER_MARK` for a driver."""
     return f"{driver.host}:{driver.pid}:{driver.pid_start}"
 
 
-def register(submit: Path, *, role: str, identity: ProcessKey, cgroup: str = "") -> None:
+def register(submit: Path, *, role: str, identity: ProcessIdentity, cgroup: str = "") -> None:
     """Record a process of a submission, so that it can be found when its environment does not tell.
 
     ``cgroup`` is the control group below which it makes leaves for its jobs.
@@ -84,7 +83,7 @@ def kill_job(job: NodeJob) -> None:
     kill_all(find)
 
 
-def lights_off(driver: ProcessKey) -> None:
+def lights_off(driver: ProcessIdentity) -> None:
     """End what a lost driver left on this host: Parsl's interchange, pools and workers.
 
     Called by a supervisor once the last quantum has ended; the caller itself is spared.
@@ -108,16 +107,16 @@ def reap(submit: Path, *, spare: Collection[int] = (), seconds: float = 10.0) ->
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    spare
+    spare : collection of `int`
         Pids that are left alone, with all their descendants.
-    seconds
+    seconds : `float`
         How long to wait for them to be gone.
 
     Returns
     -------
-    count
+    count : `int`
         How many were ended.
 
     Raises
@@ -125,14 +124,7 @@ def reap(submit: Path, *, spare: Collection[int] = (), seconds: float = 10.0) ->
     TimeoutError
         Some would not go; resuming now could run a quantum twice.
     """
-    find = _leftovers(submit, spare)
-    killed = kill_all(find)
-    deadline = time.monotonic() + seconds
-    while killed and find():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"processes of {submit} are still there after {seconds:g} s")
-        time.sleep(0.05)
-        killed += kill_all(find)
+    killed = end_all(_leftovers(submit, spare), patience=seconds, what=str(submit))
     places = {Path(entry["cgroup"]) for entry in _entries(submit) if entry.get("cgroup")}
     # What was killed leaves its group a moment after it is gone.
     deadline = time.monotonic() + _SWEEP_SECONDS

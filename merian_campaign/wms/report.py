@@ -17,12 +17,12 @@ from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.text import one_line
+from merian_campaign.host.processes import alive
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.launcher import LOCAL_JOBS
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
-from merian_campaign.wms.process import alive
 from merian_campaign.wms.workflow import FINISHED, STOPPED, CampaignWorkflow
 
 __all__ = ["NoSubmissionError", "job_states", "overall", "run_report", "stage_states"]
@@ -36,9 +36,9 @@ class NoSubmissionError(click.ClickException):
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path` or `str`
         The directory.
-    why
+    why : `str`
         What is missing or wrong, in words.
     """
 
@@ -59,7 +59,7 @@ def run_report(submit: Path) -> WmsRunReport:
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
 
     Raises
@@ -130,11 +130,11 @@ def overall(states: Iterable[WmsStates], *, living: bool, cancelled: bool) -> Wm
 
     Parameters
     ----------
-    states
+    states : iterable of `WmsStates`
         Of its jobs.
-    living
+    living : `bool`
         Whether its driver is alive.
-    cancelled
+    cancelled : `bool`
         Whether somebody stopped it.
     """
     if living:
@@ -157,15 +157,15 @@ def stage_states(
 
     Parameters
     ----------
-    first
+    first : iterable of `str`
         Names of those before its jobs.
-    final
+    final : `str`
         Name of the one after them; empty for none.
-    records
+    records : `tuple` [`JournalRecord`, ...]
         The journal. One of an earlier release tells of stages only that all was well, by its last line.
-    payload
+    payload : `~collections.abc.Mapping`
         States of its jobs.
-    living, cancelled
+    living, cancelled : `bool`
         As of `overall`.
     """
     last = {record.job: record for record in records if record.event == JournalEvent.STAGE}
@@ -208,11 +208,11 @@ def job_states(
 
     Parameters
     ----------
-    parents
+    parents : `dict` [`str`, `set` [`str`]]
         Job names before each job.
-    records
+    records : `tuple` [`JournalRecord`, ...]
         The journal.
-    living
+    living : `bool`
         Whether the driver is alive; without one, nothing is running.
     """
     states: dict[str, WmsStates] = {}

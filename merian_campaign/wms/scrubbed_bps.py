@@ -11,6 +11,7 @@ import yaml
 
 from merian_campaign.domain.credentials import shown_environment
 from merian_campaign.host.atomic_files import write_atomically
+from merian_campaign.wms.upstream import replace_environment_writer
 
 __all__ = ["keep_secrets", "main", "write_environment"]
 
@@ -20,7 +21,7 @@ def write_environment(filename: str) -> None:
 
     Parameters
     ----------
-    filename
+    filename : `str`
         Without ``.yaml``, or with it.
     """
     file = Path(filename)
@@ -31,11 +32,7 @@ def write_environment(filename: str) -> None:
 
 def keep_secrets() -> None:
     """Have BPS, in this process, write environments that way."""
-    from lsst.ctrl.bps import bps_utils, drivers, initialize  # noqa: PLC0415 - costs seconds
-
-    for module in (bps_utils, drivers, initialize):
-        if hasattr(module, "_dump_env_info"):
-            module._dump_env_info = write_environment  # noqa: SLF001 - there is no public way
+    replace_environment_writer(write_environment)
 
 
 def main() -> None:

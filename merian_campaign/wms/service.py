@@ -15,11 +15,11 @@ from lsst.ctrl.bps import BaseWmsWorkflow, BpsSubprocessError, GenericWorkflow, 
 from lsst.ctrl.bps.bps_config import BpsConfig
 from lsst.ctrl.bps.parsl import ParslService
 
+from merian_campaign.host.processes import alive
 from merian_campaign.wms import version_lookup
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
-from merian_campaign.wms.process import alive
 from merian_campaign.wms.process_cleanup import reap
 from merian_campaign.wms.report import NoSubmissionError, run_report
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
@@ -75,7 +75,7 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
 
         Returns
         -------
-        wms_id, run_name, message
+        wms_id, run_name, message : `str`
             As BPS wants them.
 
         Raises

@@ -74,9 +74,9 @@ def accounting(ids: Collection[str], *, name: str, timeout: float) -> dict[str, 
 
     Parameters
     ----------
-    ids
+    ids : collection of `str`
         The jobs, asked for in one call.
-    name
+    name : `str`
         Their name: an id may have been used again for another job.
     """
     try:
@@ -94,9 +94,9 @@ def cancel_submission(submit: Path, *, wait: bool = True, timeout: float = SECON
 
     Parameters
     ----------
-    submit
+    submit : `pathlib.Path`
         The submit directory.
-    wait
+    wait : `bool`
         Wait until none of them is in the queue.
 
     Raises

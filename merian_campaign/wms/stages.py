@@ -37,11 +37,11 @@ class Stages:
 
     Parameters
     ----------
-    path
+    path : `pathlib.Path` or `None`
         Socket of the supervisor; None to run every stage cold.
-    pid
+    pid : `int` or `None`
         The supervisor's process.
-    exclusive
+    exclusive : `Locker` or `None`
         Takes the lock of a butler repository; None to leave that to the command's own prefix.
     """
 
@@ -74,13 +74,13 @@ class Stages:
 
         Parameters
         ----------
-        command
+        command : `str`
             The command line, perhaps behind ``merian-campaign exclusive``.
-        stdout, stderr
+        stdout, stderr : `str`
             Files to append to; may be the same.
-        name
+        name : `str`
             Name of the stage, for messages.
-        trace
+        trace : `str`
             Text to write to ``stderr`` first.
         """
         asked = split_exclusive(command)
@@ -152,9 +152,9 @@ def final_commands(script: str, *, graph: str, repository: str) -> list[str] | N
 
     Parameters
     ----------
-    script
+    script : `str`
         Text of the script.
-    graph, repository
+    graph, repository : `str`
         The script's two arguments.
     """
     commands: list[str] = []

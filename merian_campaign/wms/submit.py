@@ -5,6 +5,7 @@ failed (configuration, graph building, initialization, ingest, workers); 12 the 
 13 the caller would not let it begin; 128 and the number of the signal that stopped it.
 """
 
+import logging
 import os
 import signal
 import sys
@@ -21,12 +22,14 @@ from merian_campaign.wms.forkserver import preload
 from merian_campaign.wms.scrubbed_bps import keep_secrets
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.supervisor_start import fork_supervisor
+from merian_campaign.wms.upstream import replace_executor_of_bps
 
 __all__ = ["EMPTY_GRAPH", "main", "submit"]
 
 EMPTY_GRAPH = 12
 """Exit status when there is nothing to run."""
 
+_LOG = logging.getLogger("lsst.ctrl.bps.pre_transform")  # theirs, whose part this plays
 _INFRASTRUCTURE_FAILED = 11
 _NOTHING = "QuantumGraph was empty"
 _SHOWN = 1 << 20
@@ -44,22 +47,22 @@ def submit(
 
     Parameters
     ----------
-    config_file
+    config_file : `str`
         BPS configuration, as for ``bps submit``; the submit directory when ``restart``.
-    exclusive
+    exclusive : `Locker` or `None`
         Takes the lock of a butler repository around graph building and ingest, where the commands ask for
         it by the prefix ``merian-campaign exclusive --repository REPO --``.  Without it, such commands are
         run with their prefix, and cold.
-    before
+    before : callable or `None`
         Called when all is loaded and before anything else; `False` ends it.
-    on_graph
+    on_graph : callable or `None`
         Called with the submit directory when a quantum graph was built, before anything runs.
-    restart
+    restart : `bool`
         Run what an earlier run left undone, as ``bps restart``.
 
     Returns
     -------
-    status
+    status : `int`
         Exit status, as in the module's docstring.
     """
     _start_stages(exclusive)
@@ -72,7 +75,7 @@ def submit(
     CliLog.initLog(longlog=False)
     CliLog.setLogLevels([(None, "WARNING"), ("lsst", "INFO")])
     _execute.on_graph = on_graph
-    pre_transform.execute = _execute
+    replace_executor_of_bps(_execute)
     try:
         if before is not None and not before():
             return PREFLIGHT_FAILED
@@ -130,11 +133,9 @@ class _Execute:
         with os.fdopen(open_append(self.output, empty=True), "w") as stream:
             stream.write(f"{command}\n\n\n")
         code = current().run(command, stdout=filename, stderr=filename, name=self.output.stem)
-        from lsst.ctrl.bps.pre_transform import _LOG  # noqa: PLC0415 - loaded already
-
         # As much as anybody reads; by now it may be anything, and a FIFO would be waited for.
         for line in read_tail(self.output, size=_SHOWN).splitlines()[3:]:
-            _LOG.info(line)
+            _LOG.info("%s", line)
         self.failed = code != 0
         if not self.failed and self.on_graph is not None:
             self.on_graph(str(self.output.parent))

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.journal import JobVerdict, JournalRecord
+from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.host.processes import alive, identity
 from merian_campaign.wms.admission import NodeCapacity, admissible
 from merian_campaign.wms.block_shutdown import DOUBT_SECONDS, BlockShutdown, drain_moment
 from merian_campaign.wms.cgroup import ControlGroups
@@ -38,7 +40,6 @@ from merian_campaign.wms.node_jobs import (
     started_record,
 )
 from merian_campaign.wms.node_settings import NodeSettings
-from merian_campaign.wms.process import ProcessKey, alive, own_identity
 from merian_campaign.wms.process_cleanup import kill_job, lights_off, register
 from merian_campaign.wms.version_lookup import mismatch
 
@@ -52,20 +53,20 @@ class Supervisor:
 
     Parameters
     ----------
-    listener
+    listener : `socket.socket`
         Listening socket.
-    settings
+    settings : `NodeSettings` or `None`
         Settings of the node; None when a driver forked this process before it knew them, in which case
         only the submission's own stages are run until a ``configure`` message brings them.
-    owner
+    owner : `ProcessIdentity` or `None`
         The worker pool this process serves; with it gone and no client left, it ends.
     """
 
     def __init__(
-        self, *, listener: socket.socket, settings: NodeSettings | None, owner: ProcessKey | None
+        self, *, listener: socket.socket, settings: NodeSettings | None, owner: ProcessIdentity | None
     ) -> None:
         self._owner = owner
-        self._here = own_identity()
+        self._here = identity()
         self._parent = os.getppid()
         self._place = slurm_place(os.environ)
         self._selector = selectors.DefaultSelector()
@@ -400,7 +401,7 @@ class Supervisor:
         self._samples.write(sample)
 
 
-def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: ProcessKey | None) -> None:
+def serve(*, listener: socket.socket, settings: NodeSettings | None, owner: ProcessIdentity | None) -> None:
     """Run a supervisor in this process until it is done."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the driver's to handle
     Supervisor(listener=listener, settings=settings, owner=owner).loop()

@@ -20,12 +20,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
 from merian_campaign.host.ownership import UntrustedError, private_folder
+from merian_campaign.host.processes import identity, start_time, threads
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.node_settings import NodeSettings
-from merian_campaign.wms.process import ProcessKey, start_time, threads
 from merian_campaign.wms.supervisor import serve
 
 __all__ = ["connect", "fork_supervisor", "main", "socket_path"]
@@ -107,9 +108,9 @@ def connect(settings: NodeSettings, *, seconds: float = 60.0) -> socket.socket:
 
     Parameters
     ----------
-    settings
+    settings : `NodeSettings`
         With ``socket`` empty, the supervisor is the one of the calling worker's pool.
-    seconds
+    seconds : `float`
         How long to wait for a new one to listen; it does so before it imports anything.
 
     Raises
@@ -117,7 +118,7 @@ def connect(settings: NodeSettings, *, seconds: float = 60.0) -> socket.socket:
     WorkerGoneError
         None could be started.
     """
-    pool = ProcessKey(host=socket.gethostname(), pid=os.getppid(), pid_start=start_time(os.getppid()) or 0)
+    pool = identity(os.getppid())
     path = Path(settings.socket) if settings.socket else socket_path(f"{settings.driver} {pool}")
     connection = _dial(path)
     if connection is not None:
@@ -141,7 +142,7 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _start_program(settings: NodeSettings, *, path: Path, owner: ProcessKey) -> subprocess.Popen[bytes]:
+def _start_program(settings: NodeSettings, *, path: Path, owner: ProcessIdentity) -> subprocess.Popen[bytes]:
     """Start the supervisor as a program; with a prefix, in the environment that the prefix makes."""
     words = [
         "-P",
@@ -173,7 +174,7 @@ def main(arguments: list[str]) -> int:
         serve(
             listener=listener,
             settings=NodeSettings.from_json(settings),
-            owner=ProcessKey(**json.loads(owner)),
+            owner=ProcessIdentity(**json.loads(owner)),
         )
     finally:
         with suppress(OSError):

@@ -30,18 +30,18 @@ def run_job(
 
     Parameters
     ----------
-    settings
+    settings : `str`
         `NodeSettings.to_json`.
-    request
+    request : `dict` [`str`, object]
         Fields of `jobs.Request`.
-    inputs
+    inputs : `tuple` [object, ...]
         Results of the jobs before this one; only there so that Parsl waits for them.
-    parsl_resource_specification
+    parsl_resource_specification : `dict` [`str`, object] or `None`
         Priority, for Parsl.
 
     Returns
     -------
-    exit
+    exit : `int`
         Always 0.
 
     Raises
@@ -75,11 +75,11 @@ def ask(connection: socket.socket, message: dict[str, Any], *, parent: int | Non
 
     Parameters
     ----------
-    connection
+    connection : `socket.socket`
         Connection to a supervisor.
-    message
+    message : `dict` [`str`, object]
         The request.
-    parent
+    parent : `int` or `None`
         Give up when this is no longer the parent process: an orphaned worker must let go of its job.
 
     Raises

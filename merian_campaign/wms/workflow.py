@@ -6,7 +6,6 @@ The journal is the checkpoint: a job that ended well there is not launched again
 import logging
 import os
 import signal
-import socket
 import sys
 import threading
 import time
@@ -22,17 +21,18 @@ from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.processes import alive, identity
 from merian_campaign.host.regular_files import read_text
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.launcher import Launcher, StageError
-from merian_campaign.wms.process import ProcessKey, alive, start_time
 from merian_campaign.wms.process_cleanup import reap, register
 from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.block_error_handler import fail_all
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.stages import current, final_commands
+from merian_campaign.wms.upstream import interchange_of, parsl_is_loaded
 
 __all__ = ["FINISHED", "STOPPED", "CampaignWorkflow", "StageError", "StoppedError"]
 
@@ -51,7 +51,7 @@ class StoppedError(RuntimeError):
 
     Parameters
     ----------
-    number
+    number : `int`
         The signal, SIGTERM for a cancel.
     """
 
@@ -79,7 +79,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
 
         Parameters
         ----------
-        resumed
+        resumed : `bool`
             Leave out the initialization, which an earlier run has done.
 
         Raises
@@ -277,11 +277,6 @@ class _Stop:
                 signal.signal(number, old)
 
 
-def parsl_is_loaded() -> bool:
-    """Return whether jobs are with Parsl, so that a stop must go through its shutdown."""
-    return parsl.DataFlowKernelLoader._dfk is not None  # noqa: SLF001 - no public question
-
-
 class BrokenExecutorError(RuntimeError):
     """Parsl's interchange is gone; nothing more will come from its workers."""
 
@@ -289,7 +284,7 @@ class BrokenExecutorError(RuntimeError):
 def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
     """Fail every job of an executor whose interchange died: Parsl itself would wait for ever."""
     for executor in dfk.executors.values():
-        process = getattr(executor, "interchange_proc", None)
+        process = interchange_of(executor)
         if process is not None and process.poll() is not None and not executor.bad_state_is_set:
             fail_all(
                 executor, BrokenExecutorError(f"interchange of {executor.label} ended ({process.returncode})")
@@ -299,11 +294,9 @@ def _fail_if_broken(dfk: parsl.DataFlowKernel) -> None:
 def _register_interchanges(dfk: parsl.DataFlowKernel, submit: Path) -> None:
     """Record Parsl's interchange: it writes its title over its environment, so that no mark is left there."""
     for executor in dfk.executors.values():
-        process = getattr(executor, "interchange_proc", None)
+        process = interchange_of(executor)
         if process is not None:
-            start = start_time(process.pid) or 0
-            identity = ProcessKey(host=socket.gethostname(), pid=process.pid, pid_start=start)
-            register(submit, role="interchange", identity=identity)
+            register(submit, role="interchange", identity=identity(process.pid))
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:

@@ -20,7 +20,7 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.quanta import canonical_data_id
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
-from merian_campaign.middleware import processes
+from merian_campaign.host import processes
 from merian_campaign.services.tick import TickReport
 
 NAME = "damaged"

@@ -11,13 +11,14 @@ from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
 from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob
-from merian_campaign.domain.snapshot import ProcessIdentity, SubmissionView
+from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.states import SubmissionState
 
 NAME = "night.step1-0123456789-driver0"
-DRIVER = ProcessIdentity(host="n1", pid=7, started=8)
+DRIVER = ProcessIdentity(host="n1", pid=7, pid_start=8)
 LONG_AGO = NOW - timedelta(days=3)
 
 

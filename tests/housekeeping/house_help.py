@@ -14,9 +14,10 @@ from typing import Any
 
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.services.housekeeping import Housekeeping
@@ -139,7 +140,7 @@ class House:
             repository=str(self.repository), directory=f"/submit/{self.name}/{number}", remedy=Remedy(),
             reason="test",
         )  # fmt: skip
-        driver = ProcessIdentity(host="node1", pid=1, started=1)
+        driver = ProcessIdentity(host="node1", pid=1, pid_start=1)
         self.store.claim(submission_id=made.id, driver=driver, lease_seconds=1, now=NOW, expected_epoch=0)
         if outcome is not None:
             self.store.harvest(

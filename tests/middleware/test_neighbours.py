@@ -18,8 +18,8 @@ from another_user import NOBODY, as_nobody
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import SubmissionState
+from merian_campaign.host import processes
 from merian_campaign.host.ownership import UntrustedError
-from merian_campaign.middleware import processes
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.middleware.submission_run import SubmissionRun
 from merian_campaign.middleware.submit_in_process import Target

@@ -8,15 +8,16 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Attempt, Counts, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy, SubmissionView
+from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
 START = datetime(2026, 11, 22, 15, tzinfo=UTC)
-DRIVER = ProcessIdentity(host="node1", pid=4711, started=123456)
+DRIVER = ProcessIdentity(host="node1", pid=4711, pid_start=123456)
 
 
 def at(minutes: float) -> datetime:

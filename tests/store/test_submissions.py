@@ -13,9 +13,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import DRIVER, Given, at, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, BusyError
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult, to_json
-from merian_campaign.domain.snapshot import ProcessIdentity, Remedy
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, IllegalMoveError, SubmissionOutcome, SubmissionState
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware.submission_run import SubmissionRun, read_outcome
@@ -187,7 +188,7 @@ def test_heartbeat(store: PostgresStore, given: Given, group: int) -> None:
 def _claim_elsewhere(where: tuple[str, int, int]) -> int | None:
     url, submission_id, pid = where
     with PostgresStore(url) as store:
-        driver = ProcessIdentity(host="h", pid=pid, started=1)
+        driver = ProcessIdentity(host="h", pid=pid, pid_start=1)
         found = store.claim(
             submission_id=submission_id, driver=driver, lease_seconds=60, now=at(2), expected_epoch=0
         )

@@ -15,8 +15,8 @@ import wms_support as support
 from wms_support import Rendering
 
 from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.host.processes import identity
 from merian_campaign.wms.cgroup import CgroupPath, ControlGroups, JobCgroup, locate, sweep
-from merian_campaign.wms.process import own_identity
 from merian_campaign.wms.process_cleanup import reap, register
 
 LIMIT_MB = 330.0
@@ -25,9 +25,9 @@ GREEDY = {0: "gulp:1200", 1: "helper:1200", 2: "deaf:1200"}
 
 
 DETECT = """
-from merian_campaign.wms.cgroup import Groups
-from merian_campaign.wms.process import own_identity
-place = Groups.detect(owner=own_identity()).place
+from merian_campaign.wms.cgroup import ControlGroups
+from merian_campaign.host.processes import identity
+place = ControlGroups.detect(owner=identity()).place
 print(place.version, place.path)
 """
 
@@ -160,7 +160,7 @@ def test_without_writable_groups_the_sampler_does_it(repo: Path, folder: Path) -
 
 @needs_groups
 def test_only_leaves_of_dead_supervisors_are_removed() -> None:
-    me = own_identity()
+    me = identity()
     groups = ControlGroups(place=usable(), owner=me)
     place = groups.place.path
     namespace = Path("/proc/self/ns/pid").stat().st_ino
@@ -184,7 +184,7 @@ def test_only_leaves_of_dead_supervisors_are_removed() -> None:
 @needs_groups
 def test_a_submissions_leftovers_include_its_leaves(tmp_path: Path) -> None:
     """Also those made from another control group than the caller's: the place was recorded."""
-    me = own_identity()
+    me = identity()
     gone = replace(me, pid_start=me.pid_start - 1)
     outer = usable().path / f"outer-{me.pid}"
     outer.mkdir()

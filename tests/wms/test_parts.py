@@ -9,6 +9,8 @@ import pytest
 from lsst.ctrl.bps import BpsConfig
 
 from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.host.processes import ProcessEntry, identity, members_of
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
 from merian_campaign.wms.child import ForkOrder
@@ -19,7 +21,6 @@ from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGo
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
 from merian_campaign.wms.memory_guard import MemoryLimits, judge, measure
 from merian_campaign.wms.node_jobs import JobRequest
-from merian_campaign.wms.process import ProcessEntry, ProcessKey, members_of, own_identity
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
@@ -133,11 +134,11 @@ def test_a_tree_is_found_through_parents_sessions_and_memory() -> None:
 
 
 def test_a_lease_tells_the_drivers_state(tmp_path: Path) -> None:
-    me = own_identity()
-    far = ProcessKey(host="elsewhere", pid=1, pid_start=1)
+    me = identity()
+    far = ProcessIdentity(host="elsewhere", pid=1, pid_start=1)
     path = tmp_path / "driver.lease"
 
-    def renew(driver: ProcessKey, counter: int, state: str = "running") -> None:
+    def renew(driver: ProcessIdentity, counter: int, state: str = "running") -> None:
         write_lease(
             path,
             Lease(host=driver.host, pid=driver.pid, pid_start=driver.pid_start, counter=counter, state=state),
@@ -148,7 +149,7 @@ def test_a_lease_tells_the_drivers_state(tmp_path: Path) -> None:
     assert near.look(0) is DriverState.RUNNING
     renew(me, 2, "stopping")
     assert near.look(1) is DriverState.STOPPING
-    gone = ProcessKey(host=me.host, pid=me.pid, pid_start=me.pid_start + 1)
+    gone = ProcessIdentity(host=me.host, pid=me.pid, pid_start=me.pid_start + 1)
     renew(gone, 1)
     assert near.look(2) is DriverState.REPLACED
     assert LeaseWatch(path=path, driver=gone, here=me.host, patience=10).look(0) is DriverState.LOST

@@ -12,8 +12,8 @@ import yaml
 
 WRITE = """
 import sys
-from merian_campaign.wms import record
-record.keep_secrets()
+from merian_campaign.wms.scrubbed_bps import keep_secrets
+keep_secrets()
 from lsst.ctrl.bps import bps_utils, drivers, initialize
 for number, module in enumerate((bps_utils, drivers, initialize)):
     module._dump_env_info(f"{sys.argv[1]}/{number}.env.info.yaml")

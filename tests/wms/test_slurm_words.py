@@ -10,12 +10,13 @@ import pytest
 from parsl.launchers import SimpleLauncher
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.host.processes import identity
 from merian_campaign.wms.block_records import BlockRecords
 from merian_campaign.wms.block_shutdown import drain_moment
 from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.lost_jobs import BlockView, LostJobs, speaks_of_memory
 from merian_campaign.wms.memory_samples import Holding, NodeSample, SamplesFile, culprit
-from merian_campaign.wms.process import ProcessKey, own_identity
 from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
 from merian_campaign.wms.slurm_blocks import (
     RefusedBySlurmError,
@@ -156,7 +157,7 @@ def test_a_block_killed_as_a_whole_charges_its_culprit_alone(
     journal.write(started("done"), started("hog"), started("good"))
     journal.write(JournalRecord(event=JournalEvent.ENDED, job="done", verdict=JobVerdict.OK))
     jobs = (holding("hog", 200, 900), holding("good", 300, 250))
-    SamplesFile(tmp_path, owner=own_identity()).write(
+    SamplesFile(tmp_path, owner=identity()).write(
         NodeSample(host="h", slurm_job="5", slurm_node="n1", shares_mb=1000, granted_mb=1000, jobs=jobs)
     )
     view = BlockView(states=lambda: {"5": state}, output=lambda _: None)
@@ -176,7 +177,9 @@ def test_a_block_killed_as_a_whole_charges_its_culprit_alone(
 
 def test_a_pool_drains_so_long_after_its_own_start() -> None:
     ticks = os.sysconf("SC_CLK_TCK")
-    ago = ProcessKey(host="h", pid=1, pid_start=int((time.clock_gettime(time.CLOCK_BOOTTIME) - 50) * ticks))
+    ago = ProcessIdentity(
+        host="h", pid=1, pid_start=int((time.clock_gettime(time.CLOCK_BOOTTIME) - 50) * ticks)
+    )
     assert drain_moment(ago, after_s=60) - time.monotonic() == pytest.approx(10, abs=1)
     assert drain_moment(ago, after_s=0) == float("inf")
     assert drain_moment(None, after_s=60) == float("inf")

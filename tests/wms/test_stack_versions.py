@@ -15,12 +15,12 @@ from merian_campaign.domain.provenance import Predicted
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.host.processes import identity
 from merian_campaign.wms import version_lookup
 from merian_campaign.wms.job_outcome import JobFailedError
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, write_lease
 from merian_campaign.wms.node_settings import NodeSettings
-from merian_campaign.wms.process import own_identity
 from merian_campaign.wms.worker_app import run_job
 
 PACKAGES = {"lsst/pipe/base": "g1+a", "lsst/utils": "g2+b", "lsst/ctrl/bps/parsl": "g3+c"}
@@ -92,7 +92,7 @@ def test_without_a_record_nothing_is_refused(tmp_path: Path, content: str | None
 
 
 def test_a_node_with_another_stack_runs_nothing(tmp_path: Path) -> None:
-    driver = own_identity()
+    driver = identity()
     lease = Lease(
         host=driver.host, pid=driver.pid, pid_start=driver.pid_start, counter=1, state=DriverState.RUNNING
     )

@@ -221,7 +221,7 @@ def expand(
 
     Parameters
     ----------
-    grouping
+    grouping : `Everything`, `ByTract`, `ByDayObs`, `Chunks` or `Lists`
         The rule.
     tracts : `tuple` [`int`, ...]
         The campaign's tracts.

@@ -29,6 +29,7 @@ from merian_campaign.middleware.actions.runner import (
     reading,
     run_command,
 )
+from merian_campaign.wms import upstream
 
 _FILES_AT_ONCE = 1000
 """Files on one command line: well below what the kernel takes."""
@@ -217,7 +218,7 @@ def _raw_files(butler: Any, *, run: str | None) -> set[str]:  # noqa: ANN401 - l
         return set()
     paths: set[str] = set()
     # In one query of the datastore's records: one file of DECam holds all detectors of an exposure.
-    for uris in butler._datastore.getManyURIs(refs, allow_missing=True).values():  # noqa: SLF001
+    for uris in upstream.uris_of(butler, refs, allow_missing=True).values():
         uri = uris.primaryURI
         if uri is not None and uri.scheme == "file" and uri.exists():
             paths.add(uri.ospath)

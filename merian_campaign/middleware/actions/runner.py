@@ -22,7 +22,9 @@ from merian_campaign.domain import error_classes
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
-from merian_campaign.middleware import processes, programs
+from merian_campaign.host import processes
+from merian_campaign.middleware import programs
+from merian_campaign.wms import upstream
 
 _TAIL = 400
 _MANY_FILES = 4096
@@ -228,10 +230,10 @@ def _become_butler(command: Command, writer: int, umask: int) -> NoReturn:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="replace", closefd=False)
         for handler in list(logging.getLogger().handlers):
             logging.getLogger().removeHandler(handler)  # it writes to the parent's output
-        from lsst.daf.butler.cli.butler import LoaderCLI, cli  # noqa: PLC0415 - costs seconds
+        from lsst.daf.butler.cli.butler import cli  # noqa: PLC0415 - costs seconds
 
         # Whatever plug-ins the parent has looked up: its environment may have changed since.
-        LoaderCLI._getCommands.cache_clear()  # noqa: SLF001 - a functools.cache; there is no public way
+        upstream.forget_butler_commands()
         cli.main(args=list(command[1:]), prog_name=command[0])
         code = 0
     except SystemExit as ended:

@@ -18,12 +18,12 @@ from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
 from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.wms import warm_program as launch_program
 from merian_campaign.wms.job_outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.lost_jobs import BlockView
 from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.parent_errors import RESOLVER
-from merian_campaign.wms.process import ProcessKey
 
 if TYPE_CHECKING:
     from lsst.ctrl.bps import BpsConfig
@@ -48,11 +48,11 @@ def retry_cost(error: BaseException, *, retries: int, lost_retries: int) -> floa
 
     Parameters
     ----------
-    error
+    error : `BaseException`
         What the attempt ended with.
-    retries
+    retries : `int`
         How often a failure of the payload itself is tried again; the same memory or time again is no use.
-    lost_retries
+    lost_retries : `int`
         How often a job whose worker or node went away is tried again.
     """
     if isinstance(error, LOST_WORKER):
@@ -67,7 +67,7 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
 
     Parameters
     ----------
-    config
+    config : `BpsConfig`
         BPS configuration.
 
     Notes
@@ -115,16 +115,16 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         result: T | None = get_bps_config_value(self.site, key, kind)
         return result
 
-    def node_settings(self, *, submit: Path, driver: ProcessKey, socket: str) -> NodeSettings:
+    def node_settings(self, *, submit: Path, driver: ProcessIdentity, socket: str) -> NodeSettings:
         """Return what a supervisor of this site is told.
 
         Parameters
         ----------
-        submit
+        submit : `pathlib.Path`
             Submit directory.
-        driver
+        driver : `ProcessIdentity`
             The driver.
-        socket
+        socket : `str`
             Socket of a supervisor the driver has forked; used when workers share its host and need no
             environment of their own.
         """
@@ -185,11 +185,11 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
 
         Parameters
         ----------
-        submit
+        submit : `pathlib.Path`
             Submit directory; Parsl's own files go to ``parsl`` below it.
-        socket
+        socket : `str`
             Socket of a supervisor that can run Parsl's programs warm, or empty.
-        on_failure
+        on_failure : callable
             Called in the driver with the error and Parsl's task record after every failed attempt; returns
             whether it was the last one.
         """

@@ -16,6 +16,7 @@ from parsl.jobs.states import JobState, JobStatus
 
 from merian_campaign.domain.text import clean
 from merian_campaign.host.regular_files import read_tail
+from merian_campaign.wms.upstream import prune_failed_blocks, put_out_of_use
 
 __all__ = ["BlocksFailedError", "SubmissionRefusedError", "blocks_in_trouble", "fail_all"]
 
@@ -37,14 +38,14 @@ def blocks_in_trouble(executor: Any, status: Mapping[str, JobStatus], *, thresho
 
     Parameters
     ----------
-    executor
+    executor : `parsl.executors.HighThroughputExecutor`
         Parsl's executor, with our provider.
-    status
+    status : `~collections.abc.Mapping`
         By block.
-    threshold
+    threshold : `int`
         So many blocks in a row that never reached the driver are a reason to give up.
     """
-    _forget_attempts(executor)
+    prune_failed_blocks(executor, JobState.FAILED)
     if executor.bad_state_is_set:
         fail_all(executor, executor.executor_exception)  # jobs that were handed over meanwhile
         return
@@ -74,19 +75,10 @@ def fail_all(executor: Any, error: Exception) -> None:  # noqa: ANN401 - Parsl's
     Parsl's own way of doing it logs a traceback, and stops half way when a job ends meanwhile.
     """
     if not executor.bad_state_is_set:
-        executor._executor_exception = error  # noqa: SLF001 - what Parsl's own method sets
-        executor._executor_bad_state.set()  # noqa: SLF001
+        put_out_of_use(executor, error)
     for future in list(executor.tasks.values()):
         with suppress(InvalidStateError):
             future.set_exception(BadStateException(executor, error))
-
-
-def _forget_attempts(executor: Any) -> None:  # noqa: ANN401 - Parsl's executor
-    """Drop Parsl's notes on submissions that came to nothing, which it would keep for ever."""
-    for block, block_status in list(executor._simulated_status.items()):  # noqa: SLF001 - no public way
-        if block_status.state == JobState.FAILED and block not in executor.blocks_to_job_id:
-            executor._simulated_status.pop(block, None)  # noqa: SLF001
-            executor._status.pop(block, None)  # noqa: SLF001
 
 
 def _tail(path: Path) -> str:

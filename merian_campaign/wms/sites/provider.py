@@ -69,12 +69,14 @@ class BlockRequest:
 
     Parameters
     ----------
-    directives
+    directives : `tuple` [`str`, ...]
         Lines for the batch script, ``#SBATCH`` included.
-    prelude
+    prelude : `str`
         Bash text run before the workers.
-    nodes, cores_per_node, walltime
+    nodes, cores_per_node : `int`
         As Slurm has them.
+    walltime : `str`
+        As Slurm has it.
     """
 
     directives: tuple[str, ...]
@@ -100,20 +102,20 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
 
     Parameters
     ----------
-    book
+    book : `BlockRecords`
         Record of the submission's Slurm jobs.
-    request
+    request : `BlockRequest`
         What a block asks for.
-    scaling
+    scaling : `Scaling`
         How many blocks.
-    cmd_timeout
+    cmd_timeout : `int`
         Seconds Slurm's commands may take.
-    launcher
+    launcher : `Launcher`
         Starts the workers on every node of a block.
 
     Attributes
     ----------
-    refusal
+    refusal : `str`
         What ``sbatch`` said when it refused a block for good; empty so far.
     """
 
@@ -266,7 +268,7 @@ class CampaignSlurmProvider(ClusterProvider):  # type: ignore[misc]
 
         Parameters
         ----------
-        fresh
+        fresh : `bool`
             Look now, unless that was done a moment ago.
         """
         with self._lock:

@@ -21,10 +21,11 @@ from merian_campaign.domain.blocks import block_name
 from merian_campaign.domain.cluster import slurm_seconds
 from merian_campaign.domain.sbatch import directive
 from merian_campaign.domain.stack_setup import FILE_VARIABLE
+from merian_campaign.host.processes import SUBMISSION_MARK
 from merian_campaign.wms.block_records import BlockRecords
 from merian_campaign.wms.lease import LEASE_NAME
 from merian_campaign.wms.lost_jobs import BlockView
-from merian_campaign.wms.process_cleanup import DRIVER_MARK, SUBMISSION_MARK
+from merian_campaign.wms.process_cleanup import DRIVER_MARK
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
 from merian_campaign.wms.sites.block_error_handler import blocks_in_trouble
 from merian_campaign.wms.sites.executor import CampaignExecutor
@@ -68,9 +69,9 @@ def drain_after(*, walltime_s: int, longest_s: float | None) -> int:
 
     Parameters
     ----------
-    walltime_s
+    walltime_s : `int`
         Time limit of the block.
-    longest_s
+    longest_s : `float` or `None`
         Longest ``requestWalltime`` of any job, if known; else a tenth of the block's time is kept.
     """
     keep = longest_s + 60 if longest_s else walltime_s / 10
@@ -82,7 +83,7 @@ class StepLauncher(Launcher):  # type: ignore[misc]
 
     Parameters
     ----------
-    options
+    options : `str`
         More options for ``srun``.
     """
 

@@ -32,7 +32,7 @@ from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOu
 from merian_campaign.store import embedded, merge_quanta, migrate, queries, schema, stage_quanta
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.database import raw
-from merian_campaign.store.reader import board, campaign_id
+from merian_campaign.store.reader import Reader, campaign_id
 from merian_campaign.store.store import PostgresStore
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -243,7 +243,7 @@ def writing(bench: Bench, *, units: int) -> dict[str, list[float]]:
     return times
 
 
-def reports(connection: Connection) -> tuple[float, float]:
+def reports(connection: Connection, *, url: str) -> tuple[float, float]:
     """Seconds of the plain report, and of the board from the rollup."""
     with connection.cursor() as cursor:
         values = {"campaign_id": campaign_id(connection, "bench")}
@@ -253,12 +253,13 @@ def reports(connection: Connection) -> tuple[float, float]:
             rolled.append(seconds(lambda: (cursor.execute(queries.BOARD, values), cursor.fetchall())))
         cursor.execute(PLAIN_REPORT, values)
         counted = {(step, key, state): n for step, key, state, n in cursor.fetchall()}
-    shown = {
-        (row.step, row.group, state.value): row.counts.of(state)
-        for row in board(connection, "bench")
-        for state in QuantumState
-        if row.counts.of(state)
-    }
+    with Reader(url) as reader:
+        shown = {
+            (row.step, row.group, state.value): row.counts.of(state)
+            for row in reader.board("bench")
+            for state in QuantumState
+            if row.counts.of(state)
+        }
     assert shown == counted, "the rollup must equal the GROUP BY"
     return median(plain), median(rolled)
 
@@ -305,7 +306,7 @@ def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any
             cursor.execute("VACUUM ANALYZE")
             cursor.execute("SELECT count(*), pg_total_relation_size('quantum') FROM quantum")
             number, size = cursor.fetchone() or (0, 0)
-        plain, rolled = reports(connection)
+        plain, rolled = reports(connection, url=store.url)
     print(
         f"{number:,} quanta, {size / number:.0f} bytes each; report {plain * 1e3:.1f} ms, "
         f"from the rollup {rolled * 1e3:.2f} ms"

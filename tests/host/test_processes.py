@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.middleware import processes
+from merian_campaign.host import processes
 
 SLEEP = "import signal; signal.pause()"
 
@@ -25,9 +25,9 @@ def started() -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _start(code: str, *, cwd: Path, role: str | None, directory: Path) -> subprocess.Popen[bytes]:
-    environ = {name: value for name, value in os.environ.items() if name != processes.MARKER}
+    environ = {name: value for name, value in os.environ.items() if name != processes.SUBMISSION_MARK}
     if role is not None:
-        environ[processes.MARKER] = f"{directory}#{role}"
+        environ[processes.SUBMISSION_MARK] = f"{directory}#{role}"
     process = subprocess.Popen(
         [sys.executable, "-c", f"print(flush=True); {code}"],
         cwd=cwd, env=environ, start_new_session=True, stdout=subprocess.PIPE,
@@ -71,6 +71,5 @@ def test_a_process_that_parsl_renamed_is_found_by_where_it_works(
 
 def test_a_process_is_told_from_a_later_one_with_its_pid() -> None:
     mine = processes.identity(os.getpid())
-    assert processes.is_alive(mine)
-    later = type(mine)(host=mine.host, pid=mine.pid, started=mine.started + 1)
-    assert not processes.is_alive(later)
+    assert processes.alive(mine.pid, mine.pid_start)
+    assert not processes.alive(mine.pid, mine.pid_start + 1)
