@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from merian_campaign.domain.last_error import last_error
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
 from merian_campaign.domain.text import one_line
@@ -19,7 +20,6 @@ from merian_campaign.middleware import programs
 from merian_campaign.middleware.driver_preflight import refusal_in
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
-_ERROR_LINE = re.compile(r"(?:^|\s)(?:[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)")
 _CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")
 _EDGE = re.compile(r"\('([^'\n]{1,200})', '([^'\n]{1,200})'\)")
 _POLL_SECONDS = 0.3
@@ -136,15 +136,6 @@ def cluster_cycle(text: str) -> str:
 def refused(why: str, *, exit_code: int | None = None) -> RunResult:
     """Return how a submission ended whose preflight found an error."""
     return RunResult(end=RunEnd.FAILED, reason=f"{PREFLIGHT}{why}", exit_code=exit_code, needs_person=True)
-
-
-def last_error(text: str) -> str:
-    """Return the line of a log that most likely names the error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in reversed(lines):
-        if _ERROR_LINE.search(line):
-            return line[-400:]
-    return lines[-1][-400:] if lines else "no output"
 
 
 def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, str]) -> str | None:

@@ -20,9 +20,11 @@ from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_lo
 from parsl.executors.errors import BadStateException
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
+from merian_campaign.domain.last_error import last_error
+from merian_campaign.domain.text import one_line
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.processes import alive, identity
-from merian_campaign.host.regular_files import read_text
+from merian_campaign.host.regular_files import read_tail, read_text
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal_writer import Journal
@@ -211,7 +213,8 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         finally:
             self._note(job, verdict=verdict, code=code)
         if code != 0:
-            raise StageError(f"{job.name} failed with exit status {code}; see {job.stderr}")
+            why = one_line(last_error(read_tail(job.stderr)), limit=300)
+            raise StageError(f"{job.name} failed with exit status {code}, see {job.stderr}: {why}")
         job.done = True
 
     def _run_commands(self, job: ParslJob, commands: list[str], *, traced: bool) -> int:

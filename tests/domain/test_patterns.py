@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merian_campaign.domain import error_classes, patterns
+from merian_campaign.domain.last_error import last_error
 from merian_campaign.domain.requirements import parse_requirement, satisfies
 from merian_campaign.domain.rules import BUILT_IN, Evidence, FailureRule, FailureRules, judge
 from merian_campaign.domain.stack_versions import tag_of
 from merian_campaign.domain.states import Verdict
 from merian_campaign.middleware.actions.runner import last_words
-from merian_campaign.middleware.bps_run import last_error
 from merian_campaign.wms.version_lookup import _VERSION
 
 SHIPPED = Path(__file__).resolve().parents[2] / "campaign" / "failure-rules.yaml"
