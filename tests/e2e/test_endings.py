@@ -236,5 +236,7 @@ def test_an_initialization_that_fails_ran_nothing_and_says_why(
     for each in shown:
         assert "the model [weights.pt] is not there" in each["reason"]
     found = quanta(installation, "loading")
-    assert {(state, tries) for state, tries, *_ in found.values()} == {("unknown", 0)}
+    # What stands behind a quantum that never ran is blocked.
+    assert {(state, tries) for state, tries, *_ in found.values()} == {("unknown", 0), ("blocked", 0)}
+    assert {row[0] for (task, _), row in found.items() if task == "raising"} == {"unknown"}
     assert attempts(installation, "loading") == 0
