@@ -32,8 +32,8 @@ def full_url(empty_url: str) -> Iterator[tuple[str, Path]]:
     try:
         with closing(open_connection(empty_url)) as connection:
             connection.autocommit = True
-            (folder,) = rows(connection, "SHOW data_directory")[0]
-            owner = Path(folder).stat()
+            (pid,) = rows(connection, "SELECT pg_backend_pid()")[0]
+            owner = Path(f"/proc/{pid}").stat()  # the account that the server runs under
             os.chown(place, owner.st_uid, owner.st_gid)
             migrate.upgrade(empty_url)
             rows(connection, f"CREATE TABLESPACE small LOCATION '{place}'")
