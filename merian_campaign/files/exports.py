@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pydantic import ValidationError
 
+from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.domain.text import one_line
 from merian_campaign.domain.transfer import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile, inside
@@ -88,8 +89,8 @@ def claim(folder: Path, *, campaign: str, repository: str) -> dict[str, Copied]:
         _append(folder, owner)
         return {}
     try:
-        found = dict(json.loads(lines[0]))
-    except (ValueError, TypeError):
+        found = _object(lines[0])
+    except ValueError:
         raise BadInputError(f"{folder / _LEDGER}: is no ledger of an export; give another folder") from None
     if found != owner:
         raise BadInputError(
@@ -99,12 +100,19 @@ def claim(folder: Path, *, campaign: str, repository: str) -> dict[str, Copied]:
     copied = {}
     for line in lines[1:]:
         try:
-            entry = Copied(**json.loads(line))
+            entry = Copied(**_object(line))
             inside(entry.path)
         except (ValueError, TypeError, AttributeError):
             continue  # the process was killed while it wrote the line
         copied[entry.path] = entry
     return copied
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    found = json_values.loads(line)
+    if not isinstance(found, dict):
+        raise json_values.WrongValueError(f"expected an object, found {type(found).__name__}")
+    return found
 
 
 def _append(folder: Path, value: Mapping[str, object]) -> None:
