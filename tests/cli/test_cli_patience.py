@@ -9,7 +9,7 @@ import pytest
 from merian_campaign.cli.live import Patience
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 
-FULL = OSError(errno.ENOSPC, "No space left on device", "/work/x")
+FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
 
 
 def test_what_was_never_there_is_not_waited_for() -> None:
@@ -22,7 +22,7 @@ def test_what_ran_out_is_waited_for_longer_each_time() -> None:
     patience.regained()
     waits = []
     for _ in range(12):
-        assert patience.with_(FULL).startswith("/work/x: No space left on device; free space")
+        assert patience.with_(FULL).startswith("/data/x: No space left on device; free space")
         waits.append(patience.seconds)
     assert waits[:4] == [2, 4, 8, 16]
     assert waits[-1] == 300

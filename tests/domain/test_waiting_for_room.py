@@ -50,7 +50,7 @@ from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState
 
 SPEC = campaign(bps("step1"))
-FULL = "the driver failed: OSError: /work/x: No space left on device; free space"
+FULL = "the driver failed: OSError: /data/x: No space left on device; free space"
 FAILED = SubmissionOutcome.FAILED
 AHEAD = NOW + timedelta(days=2)
 
@@ -251,7 +251,7 @@ def test_a_look_in_the_future_is_repeated() -> None:
 @pytest.mark.parametrize(
     ("error", "machine"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "/work/x"), True),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), True),
         (OSError(errno.EMFILE, "Too many open files"), True),
         (BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), True),
         (OSError(errno.EIO, "Input/output error"), True),
@@ -259,8 +259,8 @@ def test_a_look_in_the_future_is_repeated() -> None:
         (RuntimeError("can't start new thread"), True),
         (UnavailableError("the database does not answer"), True),
         (BusyError("locked"), True),
-        (PermissionError(errno.EACCES, "Permission denied", "/work/x"), False),
-        (IsADirectoryError(errno.EISDIR, "Is a directory", "/work/x"), False),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), False),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "/data/x"), False),
         (RefusedRowsError("out of range"), False),
         (ValueError("a\x00b \x1b[31m"), False),
         (AssertionError(), False),
@@ -283,8 +283,8 @@ def test_whose_fault_an_error_is(error: Exception, machine: bool) -> None:
 
 
 def test_words_say_what_to_free() -> None:
-    full = words_of(OSError(errno.ENOSPC, "No space left on device", "/work/x"))
-    assert full.startswith("/work/x: No space left on device; free space")
+    full = words_of(OSError(errno.ENOSPC, "No space left on device", "/data/x"))
+    assert full.startswith("/data/x: No space left on device; free space")
     assert ran_out(full)
     told = "0 of 12 files are ingested; OSError: [Errno 28] No space left on device: '/repo/x'"
     assert advised(told) == f"{told}; free space, or inodes, on that file system (`df -h`, `df -i`)"
