@@ -30,6 +30,7 @@ import pytest
 from e2e_help import BIN, CHECKOUT, Installation
 
 from merian_campaign.demo.demo_repository import create_repository
+from merian_campaign.middleware.bps_run import cluster_cycle
 from merian_campaign.wms import zipfix
 
 pytestmark = pytest.mark.e2e
@@ -208,12 +209,22 @@ def test_a_workflow_that_cannot_be_built_ran_nothing_and_names_its_clusters(
     shown = run(installation, folder, name="cycle", where=where, plain=True, bps=CLUSTERS)
     (only,) = shown  # another try gives the same
     assert only["outcome"] == "failed"
-    assert only["reason"].startswith(("both -> after -> both: ", "after -> both -> after: "))
-    assert "put a task into one of the clusters" in only["reason"]
-    found = quanta(installation, "cycle")
-    assert len(found) == 5
-    assert {(state, attempts) for state, attempts, *_ in found.values()} == {("unknown", 0)}
+    # Its driver has looked: not even a graph is built.
+    assert only["reason"].startswith(
+        "preflight: cluster: BPS cannot put these in order: both -> after -> both"
+    )
+    assert quanta(installation, "cycle") == {}
     assert attempts(installation, "cycle") == 0
+
+
+def test_what_bps_says_of_a_cycle_is_put_into_words() -> None:
+    """Where no pipeline could be looked at before; the edges are those of ctrl_bps's own message."""
+    edges = "[('both', 'after'), ('after', 'both')]"
+    said = f"ERROR: Found cycle when making clusters: {edges}\nRuntimeError: Cycle in workflow graph"
+    assert cluster_cycle(said).startswith(
+        "both -> after -> both: these clusters (or tasks) wait for each other"
+    )
+    assert cluster_cycle("RuntimeError: something else") == ""
 
 
 def attempts(installation: Installation, name: str) -> int:
