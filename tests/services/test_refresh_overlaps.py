@@ -58,7 +58,7 @@ class World:
         self.asked: list[tuple[OverlapQuery, str, Mapping[str, str]]] = []
         self.now = Snapshot(campaign=CAMPAIGN, groups=(GROUP,))
 
-    def refresh_overlaps(
+    def look(
         self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> Any:
         assert stack == STACK
