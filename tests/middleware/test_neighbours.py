@@ -135,7 +135,7 @@ def test_members_of_a_trusted_group_may_write_for_each_other(place: Path) -> Non
         drivers().outcome(str(place))
     found = drivers(trusted=["nogroup", "nobody"]).outcome(str(place))
     assert found is not None
-    assert found["end"] == "ran"
+    assert found.end == "ran"
 
 
 @pytest.mark.parametrize(
