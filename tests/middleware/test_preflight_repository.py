@@ -97,7 +97,7 @@ subsets:
 def preflighted(folder: Path, name: str, *changes: tuple[str, str]) -> list[str]:
     """Return the errors of the demo with changes, as place and text."""
     done = run(folder, "preflight", changed(folder, name, *changes), "--json")
-    found = [entry for entry in json.loads(done.stdout) if entry["fatal"]]
+    found = [entry for entry in json.loads(done.stdout)["findings"] if entry["fatal"]]
     assert done.returncode == (2 if found else 0), done.stderr
     return [f"{entry['place']}: {entry['message']}" for entry in found]
 
