@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -159,10 +160,11 @@ class Control:
             found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
             live = [entry.live for entry in found if entry.live is not None]
             stopped = sum(self._cancel(entry) for entry in found)
-            spec = applied_spec(find_campaign(self.store, name))
-            self.drivers.settle_in(
-                trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
-            )
+            with suppress(BadInputError):  # of another release: then only what is ours is believed
+                spec = applied_spec(find_campaign(self.store, name))
+                self.drivers.settle_in(
+                    trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
+                )
             try:
                 jobs, trouble = self._cancel_jobs(live)
             except UntrustedError as error:
