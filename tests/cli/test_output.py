@@ -263,10 +263,12 @@ def test_a_result_is_never_cut() -> None:
 
 @pytest.mark.parametrize("columns", ["", "0", "7", "x", "²", "-5", "80.5", "9" * 30, "99999"])
 def test_any_width_that_is_asked_for_will_do(columns: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    monkeypatch.setattr(sys, "stdout", io.StringIO())
-    assert 40 <= output.console().width <= 1000 or output.console().width == UNBOUNDED
-    assert (output.console().width == UNBOUNDED) == (columns != "7")
+    with monkeypatch.context() as patch:  # pytest itself reads COLUMNS when the test has ended
+        patch.setenv("COLUMNS", columns)
+        patch.setattr(sys, "stdout", io.StringIO())
+        width = output.console().width
+    assert 40 <= width <= 1000 or width == UNBOUNDED
+    assert (width == UNBOUNDED) == (columns != "7")
 
 
 def test_what_libraries_print_and_what_nobody_foresaw_is_inert() -> None:
