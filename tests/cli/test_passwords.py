@@ -59,7 +59,7 @@ def test_a_campaign_leaves_no_password_behind(cli: Cli, url: str, tmp_path: Path
         private(*words, MERIAN_CAMPAIGN_DATABASE_URL=url).fine()
         for words in (
             *(("db", "upgrade"), ("apply", cli.file), ("run", cli.name), ("status", cli.name)),
-            *(("show", cli.name, "look/all"), ("db", "url")),
+            *(("show", cli.name, "look/all"), ("db", "url", "--libpq")),
         )
     ]
     assert PASSWORD not in "".join(said)

@@ -23,9 +23,9 @@ NOT_YET = {"3.14": "lsst-pipe-base wants zstandard 0.23, of which there is no wh
 
 
 def interpreter(version: str) -> str | None:
-    """Return a Python of a version, on the PATH or under ``~/.pyenv/versions``."""
+    """Return a Python of a version, of pyenv or on the PATH, where it may be a shim of another one."""
     installed = sorted(Path.home().glob(f".pyenv/versions/{version}*/bin/python3"))
-    return shutil.which(f"python{version}") or next(map(str, reversed(installed)), None)
+    return next(map(str, reversed(installed)), None) or shutil.which(f"python{version}")
 
 
 @dataclass(frozen=True)
