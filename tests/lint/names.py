@@ -1,5 +1,7 @@
 """One word, one meaning: no two classes of one name in the package, no file name in more than two rooms.
 
+Nor two test modules of one name: pytest imports them without their folder, and can collect only the first.
+
 Part of ``make lint``: prints what is named twice, and exits 1 if anything is.
 """
 
@@ -11,6 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "merian_campaign"
+TESTS = PACKAGE.parent / "tests"
 MOST_ROOMS = 2
 EVERYWHERE = {"__init__.py", "base.py"}
 """Names that say nothing but their place."""
@@ -32,6 +35,11 @@ def main() -> int:
         for name, places in files.items()
         if len(places) > MOST_ROOMS and name not in EVERYWHERE
     ]
+    tests: dict[str, list[str]] = defaultdict(list)
+    for path in sorted(TESTS.rglob("*.py")):
+        if path.name.startswith("test_") or path.name.endswith("_help.py"):
+            tests[path.name].append(str(path.relative_to(TESTS.parent)))
+    wrong += [f"test module {name}: {', '.join(places)}" for name, places in tests.items() if len(places) > 1]
     sys.stdout.write("".join(f"{line}\n" for line in wrong))
     return 1 if wrong else 0
 
