@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import NewGroup
@@ -87,12 +88,37 @@ class MoveGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Submit:
-    """Prepare submission ``number`` of a group and start its driver."""
+    """Prepare submission ``number`` of a group and start its driver.
+
+    ``basis`` is what it selects and reads at this moment; `None` when that is not known.
+    """
 
     group: GroupView
     number: int
     remedy: Remedy
     reason: str
+    basis: Basis | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """Let a group that has run go on with new data.
+
+    Its caps are forgotten and it waits for what it needs. With ``redo`` a new generation begins, in RUN
+    collections of its own, for which nothing of the old one is skipped; else the next submission adds what is
+    missing to the generation that is there.
+    """
+
+    group: GroupView
+    reason: str
+    redo: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish:
+    """Put the RUN collections of a group's generation into the step's chain, in the place of older ones."""
+
+    group: GroupView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,5 +181,16 @@ class Follow:
 
 
 type Decision = (
-    AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | SetAside | CallOff | Follow
+    AddGroups
+    | MoveGroup
+    | Again
+    | Publish
+    | Submit
+    | Wait
+    | Launch
+    | Harvest
+    | GiveUp
+    | SetAside
+    | CallOff
+    | Follow
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Counts, OpenQuanta
@@ -74,6 +75,8 @@ class SubmissionView:
         Digest of the versions of the LSST stack that it ran under; empty when it ran nothing.
     versions_short : `str`
         The versions that its driver found, in a few words.
+    generation : `int`
+        Of the group's outputs, to which it adds.
     """
 
     id: int
@@ -97,6 +100,7 @@ class SubmissionView:
     needs_person: bool = False
     versions_sha: str = ""
     versions_short: str = ""
+    generation: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +131,16 @@ class GroupView:
         Quanta by state.
     open_quanta : `tuple` [`OpenQuanta`, ...]
         What has not succeeded.
+    generation : `int`
+        Of its outputs, from 1; a redo makes the next one, in RUN collections of its own.
+    published : `int`
+        The generation that the step's chain shows.
+    basis : `Basis` or `None`
+        What the outputs of its generation were made from; `None` when there are none, or nobody wrote it
+        down.
+    combines : `bool` or `None`
+        Whether any quantum of it is neither of one exposure nor of one visit, so that new data change
+        outputs that exist; `None` before its first graph.
     """
 
     id: int
@@ -141,6 +155,10 @@ class GroupView:
     counts: Counts
     open_quanta: tuple[OpenQuanta, ...]
     stack_from: int = 0
+    generation: int = 1
+    published: int = 1
+    basis: Basis | None = None
+    combines: bool | None = None
 
     @property
     def tract(self) -> int | None:

@@ -1,0 +1,56 @@
+"""What the outputs of a group were made from: exposures, and generations of what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from merian_campaign.domain import json_values
+from merian_campaign.domain.json_values import WrongValueError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basis:
+    """What a group selects at one moment, and which generations of other groups it reads.
+
+    Recorded with each submission; a group is done for the one that it was made from, and no longer once
+    another is in force.
+
+    Parameters
+    ----------
+    exposures : `frozenset` [`int`]
+        Ids of the exposures that it takes; for a tract those whose visits overlap it.
+    upstream : `~collections.abc.Mapping` [`str`, `int`]
+        By ``STEP/KEY``, the generation of each group that it reads; those of generation 1 are left out.
+    files : `str`
+        Digest of the files that an action brings in; empty for everything else.
+    """
+
+    exposures: frozenset[int] = frozenset()
+    upstream: Mapping[str, int] = field(default_factory=dict)
+    files: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as it is stored."""
+        return {
+            "exposures": sorted(self.exposures),
+            "upstream": dict(sorted(self.upstream.items())),
+            "files": self.files,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Basis:
+        """Read it back; the inverse of `to_json`.
+
+        Raises
+        ------
+        WrongValueError
+            Raised if it is not what `to_json` writes.
+        """
+        exposures, upstream = value.get("exposures"), value.get("upstream")
+        if not isinstance(exposures, list) or not all(type(one) is int for one in exposures):
+            raise WrongValueError("exposures: expected a list of integers")
+        if not isinstance(upstream, dict) or not all(type(one) is int for one in upstream.values()):
+            raise WrongValueError("upstream: expected a mapping of names to generations")
+        return cls(exposures=frozenset(exposures), upstream=upstream, files=json_values.text(value, "files"))
