@@ -91,11 +91,12 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     from merian_campaign.reports.group_detail import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
 
-    store = CommandContext().store
+    context = CommandContext()
+    store = context.store
     campaign = find_campaign(store, name)
     snapshot = store.snapshot(name)
     found = find_group(snapshot, group)
-    why = reasons(applied_spec(campaign), snapshot).get(found.id)
+    why = reasons(applied_spec(campaign), snapshot, now=context.clock()).get(found.id)
     found = found if why is None else replace(found, reason=why)
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)

@@ -26,10 +26,11 @@ from merian_campaign.domain.decisions import (
     Submit,
     Wait,
 )
+from merian_campaign.domain.extend_or_redo import extend_or_redo
 from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.gates import Gates
 from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.resource_fit import most_share, refused
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
@@ -62,8 +63,8 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     ready: list[GroupView] = []
     steps = {step.name for step in spec.steps}
     current = plan.in_force(spec, snapshot)
-    gates = Gates(spec=spec, snapshot=current)
-    decisions: list[Decision] = list(_new_groups(spec, current))
+    new = NewData(spec=spec, snapshot=current, arrivals=situation.arrivals, now=situation.now)
+    decisions: list[Decision] = list(_new_groups(spec, new.snapshot))
     in_force = {group.id for group in current.groups}
     stopped = snapshot.campaign.state is CampaignState.CANCELLED
     for group in snapshot.groups:
@@ -72,7 +73,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
             continue
         if group.live is None and stopped and group.state is not GroupState.RUNNING:
             continue
-        decision = alone(partial(_decide_one, spec, gates, group, situation))
+        decision = alone(partial(_decide_one, spec, new, group, situation))
         if isinstance(decision, Broken):
             decisions.append(_set_aside(group, decision))
         elif isinstance(decision, GroupView):
@@ -80,17 +81,21 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         elif decision is not None:
             decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
-        decisions.extend(_starts(spec, snapshot, throttle.in_turn(spec, ready), situation))
+        decisions.extend(_starts(spec, snapshot, new, throttle.in_turn(spec, ready), situation))
     return tuple(decisions)
 
 
 def _decide_one(
-    spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation
+    spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation
 ) -> Decision | GroupView | None:
     """Return what to do about one group, or the group itself if it may be submitted."""
     if group.live is not None:
         return _driver_decision(group, group.live, situation)
-    move = _group_move(spec, gates, group, situation)
+    if new.snapshot.campaign.state is CampaignState.ACTIVE:
+        again = extend_or_redo(new, group)
+        if again is not None:
+            return again
+    move = _group_move(spec, new, group, situation)
     if move is not None:
         return move
     startable = group.state is GroupState.READY and not pauses(spec, group, now=situation.now)
@@ -102,7 +107,11 @@ def _set_aside(group: GroupView, broken: Broken) -> SetAside:
 
 
 def _starts(
-    spec: CampaignSpec, snapshot: Snapshot, ready: Iterable[GroupView], situation: Situation
+    spec: CampaignSpec,
+    snapshot: Snapshot,
+    new: NewData,
+    ready: Iterable[GroupView],
+    situation: Situation,
 ) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
     room = throttle.room(spec, snapshot, site=situation.site, others=situation.others)
@@ -125,7 +134,7 @@ def _starts(
             room = room.less(given)
             limited = throttle.limited(spec, wanted.remedy, given)
             fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
-            yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}")
+            yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}", basis=new.basis(group))
 
 
 def _submission(
@@ -204,11 +213,11 @@ def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
         yield AddGroups(step=step, groups=tuple(groups), reason=f"tracts that {visits} visits overlap")
 
 
-def _group_move(spec: CampaignSpec, gates: Gates, group: GroupView, situation: Situation) -> MoveGroup | None:
+def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation) -> MoveGroup | None:
     if group.state is GroupState.RUNNING:
         return group_outcome(spec, group, situation)
     if group.state in {GroupState.WAITING, GroupState.BLOCKED, GroupState.READY}:
-        found = plan.judge_needs(gates.needs(group))
+        found = plan.what_it_waits_for(new, group)
         target = found.state
         if group.state is GroupState.READY and target is GroupState.BLOCKED:
             target = GroupState.WAITING

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.new_data import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
@@ -52,6 +53,8 @@ class Situation:
         Slurm jobs of this user that belong to no submission under way; `None` when nobody counted.
     grace : `~datetime.timedelta`
         How long a started driver may take to claim its submission.
+    arrivals : `Arrivals`
+        What was seen of new data on the file system.
     """
 
     drivers: Mapping[int, Liveness]
@@ -66,6 +69,7 @@ class Situation:
     no_jobs: str = ""
     others: int | None = None
     grace: timedelta = LAUNCH_GRACE
+    arrivals: Arrivals = NO_ARRIVALS
 
 
 @dataclass(frozen=True, kw_only=True)

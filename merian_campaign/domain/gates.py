@@ -10,11 +10,12 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import chain
 
-from merian_campaign.domain.overlap_refresh import cut_of, settled, tracts_of
+from merian_campaign.domain.overlap_refresh import cut_of, nights_of, settled, tracts_of
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.steps import After
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,37 +153,47 @@ class Gates:
     def _through(self, gate: After, group: GroupView, found: _Found) -> None:
         mine, theirs = self._cuts[group.step], self._cuts[gate.step]
         if gate.match == "all" or not mine or not theirs:
-            self._all(gate, found)
+            self._all(gate, group, found)
         elif mine == theirs:
             self._alike(gate, group, found)
         else:
             self._overlapping(gate, group, found)
 
-    def _all(self, gate: After, found: _Found, *, of: str = "") -> None:
+    def _all(self, gate: After, group: GroupView, found: _Found, *, of: str = "") -> None:
         # The same for every group that waits for all of it: made once.
         key = (gate.step, gate.require, of)
         if key not in self._whole:
             self._whole[key] = [Need(gate=gate, group=other, of=of) for other in self._groups[gate.step]]
         found.parts.append(self._whole[key])
         found.undiscovered.setdefault(self._undiscovered(gate.step), gate.step)
-        self._behind(gate.step, found)
+        self._behind(gate.step, group, found)
 
-    def _behind(self, step: str, found: _Found) -> None:
+    def _behind(self, step: str, group: GroupView, found: _Found) -> None:
         """Take besides what the groups of a step wait for in part only: a barrier is one for what is behind.
 
-        Else what waits for all tracts would forget a night off them, for which no tract waits.
+        Else what waits for all tracts would forget a night off them, for which no tract waits. A barrier that
+        is not cut and is done was so before the group's own data came: they are looked for behind it.
         """
         if step in found.behind:
             return
         found.behind.add(step)
         for before in self._spec.step(step).after:
             mine, theirs = self._cuts[step], self._cuts[before.step]
+            if not mine and self._is_done(step):
+                self._through(before, group, found)
             if before.match == "all" or not mine or not theirs:
                 continue  # each of its groups waits for all of that anyway
             if mine == theirs:
-                self._behind(before.step, found)
+                self._behind(before.step, group, found)
             else:
-                self._all(before, found)
+                self._all(before, group, found)
+
+    def _is_done(self, step: str) -> bool:
+        return all(
+            group.state is GroupState.DONE
+            or any(one.outcome is SubmissionOutcome.SUCCEEDED for one in group.submissions)
+            for group in self._groups[step]
+        )
 
     def _alike(self, gate: After, group: GroupView, found: _Found) -> None:
         """Take the groups that share a value; all of them when some value of the group has none there."""
@@ -191,7 +202,7 @@ class Gates:
         if mine.issubset({value for other in shared for value in other.selection.values}):
             found.parts.append([Need(gate=gate, group=other) for other in shared])
         else:
-            self._all(gate, found)
+            self._all(gate, group, found)
 
     def _overlapping(self, gate: After, group: GroupView, found: _Found) -> None:
         """Take the groups that overlap, and those of which it is not known.
@@ -201,14 +212,16 @@ class Gates:
         """
         if self._overlaps is None or not self._is_known(group.selection):
             untouched = self._overlaps is not None and group.selection.dimension == "tract"
-            self._all(gate, found, of=_UNTOUCHED if untouched else _UNCLEAR)
+            self._all(gate, group, found, of=_UNTOUCHED if untouched else _UNCLEAR)
             return
         chosen = [
             Need(gate=gate, group=other, of=self._words(group.selection, other.selection))
             for other in self._index(gate.step).overlapping(group.selection, self._sight(group.selection))
         ]
         found.parts.append(chosen)
-        missing = self._missing_tracts(gate.step, group.selection)
+        missing = self._missing_tracts(gate.step, group.selection) or self._missing_nights(
+            gate.step, group.selection
+        )
         if missing:
             found.undiscovered.setdefault(missing, gate.step)
         elif gate.step not in found.passed and (not chosen or self._leaves_out(gate.step, group.selection)):
@@ -273,6 +286,10 @@ class Gates:
 
     def _undiscovered(self, step: str) -> str:
         """Say why a step may have more groups later; empty when it has all."""
+        if self._spec.discovers_nights(self._spec.step(step)):
+            if self._overlaps is None:
+                return "its nights are discovered once there are exposures"
+            return self._being_added(step, self._nights(step), what="nights")
         if not self._spec.discovers(self._spec.step(step)):
             return ""
         if self._overlaps is None:
@@ -293,6 +310,21 @@ class Gates:
             else self._being_added(step, seen.tracts.intersection(tracts_of(self._spec, self._overlaps)))
         )
 
-    def _being_added(self, step: str, wanted: frozenset[int]) -> str:
+    def _missing_nights(self, step: str, selection: Selection) -> str:
+        """Say that discovered nights of a selection have no group yet."""
+        if not self._spec.discovers_nights(self._spec.step(step)) or self._overlaps is None:
+            return ""
+        if selection.dimension == "tract":
+            wanted = set(selection.values)
+            rows = [row for row in self._overlaps.exposures if not wanted.isdisjoint(row.tracts or ())]
+        else:
+            rows = list(self._overlaps.rows(selection) or ())
+        nights = frozenset(row.day_obs for row in rows if step in row.steps)
+        return self._being_added(step, nights & self._nights(step), what="nights")
+
+    def _nights(self, step: str) -> frozenset[int]:
+        return frozenset(nights_of(self._spec.step(step), self._overlaps))
+
+    def _being_added(self, step: str, wanted: frozenset[int], *, what: str = "tracts") -> str:
         present = {value for group in self._groups[step] for value in group.selection.values}
-        return "its tracts are being added" if wanted - present else ""
+        return f"its {what} are being added" if wanted - present else ""

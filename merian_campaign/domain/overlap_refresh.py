@@ -20,9 +20,15 @@ from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.grouping import Discover, dimension_of, where_clause
+from merian_campaign.domain.spec.grouping import (
+    ByDayObs,
+    Discover,
+    DiscoverNights,
+    dimension_of,
+    where_clause,
+)
 from merian_campaign.domain.spec.steps import effective_scope
-from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 LOOK_AGAIN = timedelta(minutes=10)
 """How soon a look is repeated that did not find all nights, exposures or visits that groups name."""
@@ -115,8 +121,8 @@ def cut_of(spec: CampaignSpec, name: str) -> str:
 
 
 def needs_overlaps(spec: CampaignSpec) -> bool:
-    """Say whether any gate is between steps cut by different dimensions, or tracts are discovered."""
-    return any(_matches_overlaps(spec, step) for step in spec.steps)
+    """Say whether anything depends on what the registry has: steps over exposures, and what overlaps."""
+    return bool(over_visits(spec)) or any(_matches_overlaps(spec, step) for step in spec.steps)
 
 
 def _matches_overlaps(spec: CampaignSpec, step: BpsStep | ActionStep) -> bool:
@@ -132,9 +138,13 @@ def question(spec: CampaignSpec, groups: Iterable[GroupView | NewGroup]) -> Over
         by_step.setdefault(group.step, []).append(group.selection)
     steps: dict[str, tuple[str, ...]] = {}
     others: set[Selection] = set()
-    for step in _over_visits(spec):
+    for step in over_visits(spec):
         merged = tuple(_merged(by_step.get(step.name, [])))
-        steps[step.name] = tuple(data_query(spec=spec, step=step, selection=one) for one in merged)
+        steps[step.name] = (
+            (_discovering(spec, step),)
+            if spec.discovers_nights(step)
+            else tuple(data_query(spec=spec, step=step, selection=one) for one in merged)
+        )
         others.update(one for one in merged if one.dimension)
     instrument = f"instrument = '{spec.instrument}'"
     return OverlapQuery(
@@ -145,7 +155,29 @@ def question(spec: CampaignSpec, groups: Iterable[GroupView | NewGroup]) -> Over
     )
 
 
-def _over_visits(spec: CampaignSpec) -> tuple[BpsStep, ...]:
+def _discovering(spec: CampaignSpec, step: BpsStep) -> str:
+    """Return the data query for all exposures of a step whose nights are discovered."""
+    query = data_query(spec=spec, step=step, selection=Selection())
+    nights = step.group_by.nights if isinstance(step.group_by, ByDayObs) else None
+    if isinstance(nights, DiscoverNights):
+        query += "" if nights.first is None else f" AND exposure.day_obs >= {nights.first}"
+        query += "" if nights.last is None else f" AND exposure.day_obs <= {nights.last}"
+    return query
+
+
+def nights_of(step: BpsStep | ActionStep, overlaps: Overlaps | None) -> tuple[int, ...]:
+    """Return the nights of which a step takes exposures, where it discovers them; else none."""
+    if overlaps is None or not isinstance(step, BpsStep) or not isinstance(step.group_by, ByDayObs):
+        return ()
+    nights = step.group_by.nights
+    if not isinstance(nights, DiscoverNights):
+        return ()
+    found = {row.day_obs for row in overlaps.exposures if step.name in row.steps}
+    return tuple(sorted(night for night in found if nights.has(night)))
+
+
+def over_visits(spec: CampaignSpec) -> tuple[BpsStep, ...]:
+    """Return the steps over exposures or visits."""
     return tuple(
         step
         for step in spec.steps
@@ -175,13 +207,26 @@ def basis(spec: CampaignSpec, snapshot: Snapshot) -> str | None:
         for group in snapshot.groups:
             if group.step != step.name:
                 continue
-            if group.state is GroupState.DONE:
-                done.append((step.name, group.submissions[-1].number if group.submissions else 0))
+            last = last_success(group)
+            if last is not None:
+                done.append((step.name, last))
             elif step.action in _PREPARING:
                 return None
     asked = asdict(question(spec, snapshot.groups))
     text = json.dumps([snapshot.campaign.revision, asked, done], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def last_success(group: GroupView) -> int | None:
+    """Return the number of the last submission of an action that went well; `None` while none has.
+
+    An action that is run again for new data has brought in what was there before; 0 is for one that a person
+    accepted.
+    """
+    well = [one.number for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
+    if well:
+        return well[-1]
+    return 0 if group.state is GroupState.DONE else None
 
 
 def _behind_tracts(spec: CampaignSpec, step: ActionStep) -> bool:
@@ -214,9 +259,14 @@ def refresh_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked:
         for group in snapshot.groups
         if group.selection.dimension in {"exposure", "day_obs", "visit"}
     )
-    if waits and not is_recent(seen.seen_at, within=LOOK_AGAIN, now=now) and not seen.covers(named):
-        return current
-    return None
+    if is_recent(seen.seen_at, within=LOOK_AGAIN, now=now):
+        return None
+    return current if comes_from_elsewhere(spec) or (waits and not seen.covers(named)) else None
+
+
+def comes_from_elsewhere(spec: CampaignSpec) -> bool:
+    """Say whether somebody else brings in raws: only a look can tell that there are new ones."""
+    return not any(isinstance(step, ActionStep) and step.action == "ingest-raws" for step in spec.steps)
 
 
 def overlaps_of(spec: CampaignSpec, look: OverlapRefresh, *, basis: str, now: datetime) -> Overlaps:
@@ -227,8 +277,17 @@ def overlaps_of(spec: CampaignSpec, look: OverlapRefresh, *, basis: str, now: da
     for step in spec.steps:
         if cut_of(spec, step.name) == "tract":
             taken |= reaching(spec, usable, step.name)
+    by_exposure: dict[int, set[str]] = {}
+    for name, ids in look.taken.items():
+        for exposure in ids:
+            by_exposure.setdefault(exposure, set()).add(name)
     rows = tuple(
-        replace(row, taken=row.exposure in taken)
+        replace(
+            row,
+            taken=row.exposure in taken,
+            steps=frozenset(by_exposure.get(row.exposure, ())),
+            seen_at=now,
+        )
         for row in sorted(look.exposures, key=lambda row: row.exposure)
     )
     return Overlaps(exposures=rows, basis=basis, seen_at=now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
@@ -25,6 +25,10 @@ class SkyExposure:
         Tracts that its visits overlap; `None` while a science exposure waits for its visit.
     taken : `bool`
         Whether the campaign's steps take it: only such exposures make tracts.
+    steps : `frozenset` [`str`]
+        Steps over exposures or visits whose data query selects it.
+    seen_at : `datetime.datetime` or `None`
+        When it was seen first, UTC; `None` when that was before such times were kept.
     """
 
     exposure: int
@@ -32,6 +36,8 @@ class SkyExposure:
     visits: tuple[int, ...] = ()
     tracts: tuple[int, ...] | None = ()
     taken: bool = True
+    steps: frozenset[str] = frozenset()
+    seen_at: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from merian_campaign.domain.gates import Gates, Need, Needs
-from merian_campaign.domain.overlap_refresh import settled, tracts_of
+from merian_campaign.domain.new_data import NO_ARRIVALS, Arrivals, NewData
+from merian_campaign.domain.overlap_refresh import nights_of, settled, tracts_of
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.grouping import Discover, expand
+from merian_campaign.domain.spec.grouping import expand
 from merian_campaign.domain.states import GroupState
 
 
@@ -61,8 +63,12 @@ def plan_groups(
         if spec.discovers(step):
             known = {group.tract for group in by_step[step.name] if group.tract is not None}
             chosen = tuple(sorted(known.union(tracts)))
+        nights = nights_of(step, overlaps)
+        if spec.discovers_nights(step):
+            known_nights = {value for group in by_step[step.name] for value in group.selection.values}
+            nights = tuple(sorted(known_nights.union(nights)))
         groups = (
-            expand(step.group_by, tracts=chosen, existing=here)
+            expand(step.group_by, tracts=chosen, existing=here, nights=nights)
             if isinstance(step, BpsStep)
             else (("all", Selection()),)
         )
@@ -80,7 +86,7 @@ def plan_groups(
 
 
 def discovered_groups(spec: CampaignSpec, snapshot: Snapshot) -> tuple[NewGroup, ...]:
-    """Return the groups of discovered tracts that do not exist yet.
+    """Return the groups of discovered tracts and nights that do not exist yet.
 
     Parameters
     ----------
@@ -90,14 +96,13 @@ def discovered_groups(spec: CampaignSpec, snapshot: Snapshot) -> tuple[NewGroup,
         Its groups `in_force`.
     """
     overlaps = settled(spec, snapshot)
-    if overlaps is None or not isinstance(spec.tracts, Discover):
+    discovering = {step.name for step in spec.steps if spec.discovers(step) or spec.discovers_nights(step)}
+    if overlaps is None or not discovering:
         return ()
     names = {(group.step, group.key) for group in snapshot.groups}
     wanted = plan_groups(spec, existing=snapshot.groups, overlaps=overlaps).wanted
     return tuple(
-        group
-        for group in wanted
-        if spec.discovers(spec.step(group.step)) and (group.step, group.key) not in names
+        group for group in wanted if group.step in discovering and (group.step, group.key) not in names
     )
 
 
@@ -121,29 +126,53 @@ def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> Group
     return judge_needs(Gates(spec=spec, snapshot=snapshot).needs(group))
 
 
-def reasons(spec: CampaignSpec, snapshot: Snapshot) -> Mapping[int, str]:
+def reasons(
+    spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, arrivals: Arrivals = NO_ARRIVALS
+) -> Mapping[int, str]:
     """Return, by id, what the groups that have not started wait for, in words."""
-    current = in_force(spec, snapshot)
-    gates = Gates(spec=spec, snapshot=current)
+    new = NewData(spec=spec, snapshot=in_force(spec, snapshot), arrivals=arrivals, now=now)
     states = {GroupState.WAITING, GroupState.BLOCKED}
     return {
-        group.id: judge_needs(gates.needs(group)).reason for group in current.groups if group.state in states
+        group.id: what_it_waits_for(new, group).reason
+        for group in new.snapshot.groups
+        if group.state in states
     }
 
 
-def judge_needs(needs: Needs) -> GroupReadiness:
-    """Return WAITING, BLOCKED or READY from what a group needs, with the reason in words."""
-    waiting: dict[str, list[Need]] = {}
-    blocked: dict[str, list[Need]] = {}
+def what_it_waits_for(new: NewData, group: GroupView) -> GroupReadiness:
+    """Return WAITING, BLOCKED or READY for a group that has not started, for the data that there are now."""
+    if new.lacks_data(group):
+        return GroupReadiness(state=GroupState.WAITING, reason=new.why_no_data(group))
+    return judge_needs(new.gates.needs(group), new=new, of=group)
+
+
+def judge_needs(needs: Needs, *, new: NewData | None = None, of: GroupView | None = None) -> GroupReadiness:
+    """Return WAITING, BLOCKED or READY from what a group needs, with the reason in words.
+
+    Parameters
+    ----------
+    needs : `Needs`
+        What has to be done before.
+    new : `NewData`, optional
+        What is new: what is done only for older data does not count as done.
+    of : `GroupView`, optional
+        The group.
+    """
+    waiting: dict[str, list[str]] = {}
+    blocked: dict[str, list[str]] = {}
     for need in needs.groups:
+        if new is not None and new.lacks_data(need.group) and need.group.live is None:
+            continue  # there is nothing of it to wait for
         state = need.group.state
-        if state is GroupState.DONE:
+        if state is GroupState.DONE or (new is not None and new.counts_as_done(need.group)):
             if _incomplete(need):
-                blocked.setdefault(need.of, []).append(need)
+                blocked.setdefault(need.of, []).append(_word(need))
+            elif new is not None and of is not None and not new.satisfies(need, of=of):
+                waiting.setdefault(need.of, []).append(f"{_name(need)} ({new.why_not(need.group)})")
         elif state in _STUCK:
-            blocked.setdefault(need.of, []).append(need)
+            blocked.setdefault(need.of, []).append(_word(need))
         else:
-            waiting.setdefault(need.of, []).append(need)
+            waiting.setdefault(need.of, []).append(_word(need))
     if blocked:
         return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
     if waiting or needs.undiscovered:
@@ -160,18 +189,21 @@ def _incomplete(need: Need) -> bool:
     return need.gate.require == "complete" and group.counts.open > 0 and not group.accepted
 
 
-def _in_words(needs: Mapping[str, list[Need]]) -> str:
+def _in_words(needs: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{_few(found)}{of}" for of, found in needs.items())
 
 
-def _few(needs: list[Need], *, at_most: int = 3) -> str:
-    shown = ", ".join(_word(need) for need in needs[:at_most])
+def _few(needs: list[str], *, at_most: int = 3) -> str:
+    shown = ", ".join(needs[:at_most])
     return shown if len(needs) <= at_most else f"{shown} and {len(needs) - at_most} more"
+
+
+def _name(need: Need) -> str:
+    return f"{need.group.step}/{need.group.key}"
 
 
 def _word(need: Need) -> str:
     group = need.group
-    name = f"{group.step}/{group.key}"
     if group.state is GroupState.DONE:
-        return f"{name} is done with {group.counts.open} quanta lost, and the gate asks for all"
-    return f"{name} ({group.state})"
+        return f"{_name(need)} is done with {group.counts.open} quanta lost, and the gate asks for all"
+    return f"{_name(need)} ({group.state})"

@@ -89,6 +89,10 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
     if own:
         terms.append(own)
     terms += step.select.terms()
+    if spec.bad_exposures:
+        # A visit of one exposure has its id, as with DECam, HSC and LSST's cameras.
+        column = "exposure" if effective_scope(step) == "exposure" else "visit"
+        terms.append(f"{column} NOT IN ({', '.join(map(str, spec.bad_exposures))})")
     if step.where.strip():
         text = step.where.strip()
         terms.append(f"({text})" if _OR.search(text) else text)

@@ -171,6 +171,8 @@ class Executor:
                 return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
                 return self._recorder.move(group, state, reason)
+            case core.Again() | core.Publish():
+                raise NotImplementedError
             case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
                 return self._submit(group, number=number, remedy=remedy, reason=reason)
             case core.Launch(group=group, submission=submission, reason=reason):

@@ -12,8 +12,10 @@ from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import DriverStatus, look
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.files.raw_files import look_for_arrivals
 from merian_campaign.services.ports import Drivers, Scheduler
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
@@ -64,6 +66,13 @@ class Observer:
         self.no_jobs = ""
         self.held: tuple[str, ...] = ()
         self._cluster: Cluster | None = None
+        self._arrivals: Arrivals | None = None
+
+    def arrivals(self, snapshot: Snapshot) -> Arrivals:
+        """Return what of new data lies on the file system; it is looked for once a tick."""
+        if self._arrivals is None:
+            self._arrivals = look_for_arrivals(self.spec, snapshot.overlaps)
+        return self._arrivals
 
     @property
     def unreachable(self) -> str:
@@ -109,6 +118,7 @@ class Observer:
             no_submission=f"Slurm does not answer: {self.waits}" if self.waits else "",
             no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
             others=None if self.spec.limits.jobs is None else self.slurm_view.others(live),
+            arrivals=self.arrivals(snapshot),
             grace=core.STACK_GRACE if self.settings.stack.sets_up else core.LAUNCH_GRACE,
         )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import next_try
@@ -23,7 +23,7 @@ from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
-from merian_campaign.services.refresh_overlaps import refresh_overlaps
+from merian_campaign.services.refresh_overlaps import RefreshResult, refresh_overlaps
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView, settle, view_slurm
 
@@ -122,10 +122,12 @@ class Tick:
         snapshot = self.store.snapshot(name)
         spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
+        observer = self._observer(snapshot, spec, settings)
+        arrivals = observer.arrivals(snapshot)
         return Plan(
-            decisions=self._observer(snapshot, spec, settings).decide(snapshot),
+            decisions=observer.decide(snapshot),
             snapshot=snapshot,
-            reasons=reasons(spec, snapshot),
+            reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
         )
 
@@ -182,19 +184,11 @@ class Tick:
         look_anew: bool,
     ) -> tuple[TickReport, list[str]]:
         """Look, decide and act; return the report, and the groups that were set aside, with their reasons."""
-        seen = refresh_overlaps(
-            snapshot,
-            spec,
-            store=self.store,
-            registry=self.registry,
-            runtime=self.runtime,
-            stack=settings.stack,
-            asked=look_anew,
-        )
-        done += [seen.action] if seen.action else []
+        seen = self._refresh(snapshot, spec, settings, asked=look_anew)
         observer = self._observer(seen.snapshot, spec, settings)
         executor = self._executor(seen.snapshot, observer)
-        snapshot = self._passes(observer, executor, seen.snapshot, done)
+        seen = self._passes(observer, executor, seen, done)
+        snapshot = seen.snapshot
         left = settle(observer.slurm_view, store=self.store, now=self.runtime.clock())
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
@@ -224,18 +218,38 @@ class Tick:
         """Say whether a group waits for nothing but the time of its next try."""
         return next_try(spec, snapshot, now=self.runtime.clock()) is not None
 
+    def _refresh(
+        self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings, *, asked: bool = False
+    ) -> RefreshResult:
+        return refresh_overlaps(
+            snapshot,
+            spec,
+            store=self.store,
+            registry=self.registry,
+            runtime=self.runtime,
+            stack=settings.stack,
+            asked=asked,
+        )
+
     def _passes(
-        self, observer: Observer, executor: Executor, snapshot: Snapshot, done: list[str]
-    ) -> Snapshot:
-        """Decide and act until nothing more follows; return the last snapshot."""
+        self, observer: Observer, executor: Executor, seen: RefreshResult, done: list[str]
+    ) -> RefreshResult:
+        """Decide and act until nothing more follows; return the last snapshot, and how it was seen.
+
+        What brought in data may be over in between: then it is looked what there is, before anything starts.
+        """
         for _ in range(MAX_PASSES):
-            acted = [word for word in map(executor.act, observer.decide(snapshot)) if word]
+            done += [seen.action] if seen.action else []
+            acted = [word for word in map(executor.act, observer.decide(seen.snapshot)) if word]
             observer.no_jobs = observer.no_jobs or executor.no_jobs
             done += acted
             if not acted:
                 break
-            snapshot = self.store.snapshot(snapshot.campaign.name)
-        return snapshot
+            snapshot = self.store.snapshot(seen.snapshot.campaign.name)
+            note = seen.note
+            seen = self._refresh(snapshot, observer.spec, observer.settings)
+            seen = seen if seen.note else replace(seen, note=note)
+        return seen
 
     def _executor(self, snapshot: Snapshot, observer: Observer) -> Executor:
         return Executor(

@@ -19,6 +19,7 @@ from domain_help import (
 )
 
 from merian_campaign.domain.backoff import next_try
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decide import MAX_EPOCHS, decide
 from merian_campaign.domain.decisions import LAUNCH_GRACE, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
 from merian_campaign.domain.group_outcome import group_outcome
@@ -157,7 +158,7 @@ def test_an_action_is_submitted_again_without_a_remedy() -> None:
     spec = campaign(action("chain"))
     again = group("chain", state=GroupState.READY, submissions=(finished(2),), reason="try again: x")
     found = only(decide(spec, snapshot(again), situation()))
-    assert found == Submit(group=again, number=3, remedy=Remedy(), reason="try again: x")
+    assert found == Submit(group=again, number=3, remedy=Remedy(), reason="try again: x", basis=Basis())
 
 
 @pytest.mark.parametrize("state", list(GroupState))

@@ -41,8 +41,9 @@ from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import in_force, plan_groups, readiness, tracts_of
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
+WELL = SubmissionOutcome.SUCCEEDED
 DONE, RUNNING, WAITING = GroupState.DONE, GroupState.RUNNING, GroupState.WAITING
 NIGHTS = {"kind": "day_obs", "nights": [20210318, 20210319]}
 INGEST = action("ingest", action="ingest-raws", arguments={"files": ["/raw/*"]})
@@ -68,7 +69,10 @@ def groups(ingest: GroupState = DONE, **changes: object) -> tuple[GroupView, ...
 @pytest.mark.parametrize(
     ("steps", "tracts", "needed"),
     [
-        pytest.param([bps("step1"), by_tract(after=["step1"])], [1], False, id="a tract after everything"),
+        pytest.param([bps("step1"), by_tract(after=["step1"])], [1], True, id="a tract after everything"),
+        pytest.param(
+            [by_tract("step2b", "step2b"), by_tract(after=["step2b"])], [1], False, id="tracts only"
+        ),
         pytest.param(
             [bps("step1", group_by=NIGHTS), by_tract(after=["step1"])], [1], True, id="after nights"
         ),
@@ -87,15 +91,15 @@ def groups(ingest: GroupState = DONE, **changes: object) -> tuple[GroupView, ...
         ),
     ],
 )
-def test_overlaps_matter_between_different_cuts_and_for_discovery(
+def test_what_the_registry_has_matters_to_steps_over_exposures_and_to_what_overlaps(
     steps: list[dict[str, object]], tracts: object, needed: bool
 ) -> None:
     assert needs_overlaps(campaign(*steps, tracts=tracts)) is needed
 
 
 def test_nobody_is_asked_by_a_campaign_that_does_not_depend_on_it() -> None:
-    spec = campaign(bps("step1"), by_tract(after=["step1"]))
-    assert refresh_due(spec, snapshot(group("step1")), now=NOW) is None
+    spec = campaign(by_tract())
+    assert refresh_due(spec, snapshot(group("step3", tract=1)), now=NOW) is None
 
 
 @pytest.mark.parametrize("state", [CampaignState.PAUSED, CampaignState.CANCELLED])
@@ -119,7 +123,7 @@ def seen_before(*after: GroupView) -> Snapshot:
 
 
 def test_it_is_asked_again_after_another_ingest_and_nothing_holds_until_then() -> None:
-    again = replace(groups()[0], submissions=(finished(), finished(2)))
+    again = replace(groups()[0], submissions=(finished(1, WELL), finished(2, WELL)))
     later = seen_before(again, *groups()[1:])
     assert refresh_due(SPEC, later, now=NOW) is not None
     assert settled(SPEC, later) is None
@@ -161,8 +165,8 @@ def test_a_person_may_ask_for_a_look() -> None:
     before = with_overlaps(SPEC, snapshot(*groups()), sky(1, 18, 7), sky(2, 19, 7))
     assert refresh_due(SPEC, before, now=NOW, asked=True) is not None
     assert refresh_due(SPEC, replace(before, groups=groups(ingest=RUNNING)), now=NOW, asked=True) is None
-    never = campaign(bps("step1"), by_tract(after=["step1"]))
-    assert refresh_due(never, snapshot(group("step1")), now=NOW, asked=True) is None
+    never = campaign(by_tract())
+    assert refresh_due(never, snapshot(group("step3", tract=1)), now=NOW, asked=True) is None
 
 
 def test_actions_behind_tracts_hold_nothing_up() -> None:

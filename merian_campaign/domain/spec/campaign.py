@@ -8,18 +8,20 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Name, Strict, count_ids
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Integers, Name, Strict, count_ids
 from merian_campaign.domain.spec.grouping import (
     ByDayObs,
     ByTract,
     Chunks,
     Discover,
+    DiscoverNights,
     Lists,
     Tracts,
     calendar_days,
     dimension_of,
     longest_key,
 )
+from merian_campaign.domain.spec.new_data import NewDataPolicy, NightComplete, OnNewData
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.steps import (
     ActionStep,
@@ -146,6 +148,16 @@ class CampaignSpec(Strict):
     ] = ()
     limits: Annotated[Limits, Field(description="How much may be under way at once.")] = Limits()
     afterburner: Annotated[Afterburner, Field(description="What is retried, and how.")] = Afterburner()
+    on_new_data: Annotated[
+        NewDataPolicy,
+        Field(description="What becomes of outputs that new or withdrawn data would change."),
+    ] = OnNewData(action="mark")
+    night_complete: Annotated[
+        NightComplete | None, Field(description="When a night is reduced; default: as soon as it has raws.")
+    ] = None
+    bad_exposures: Annotated[
+        Integers, Field(description="Left out by every step; what was made from them is stale.")
+    ] = ()
     memory_guard: Annotated[
         Literal["none", "address_space"],
         Field(description="address_space: hold each BPS job to its request by ulimit -v (stock service)."),
@@ -184,6 +196,18 @@ class CampaignSpec(Strict):
             and step.group_by.tracts is None
         )
 
+    def discovers_nights(self, step: BpsStep | ActionStep) -> bool:
+        """Say whether a step's groups are the nights that are discovered."""
+        return (
+            isinstance(step, BpsStep)
+            and isinstance(step.group_by, ByDayObs)
+            and isinstance(step.group_by.nights, DiscoverNights)
+        )
+
+    def on_new_data_of(self, step: BpsStep) -> OnNewData:
+        """Return what becomes of a step's outputs that new data would change."""
+        return step.on_new_data or self.on_new_data
+
     def step(self, name: str) -> BpsStep | ActionStep:
         """Return a step by name."""
         for step in self.steps:
@@ -219,7 +243,7 @@ def check_ids(document: object) -> None:
     if not isinstance(document, Mapping):
         return
     steps = document.get("steps")
-    number = count_ids(document.get("tracts", ()))
+    number = count_ids(document.get("tracts", ())) + count_ids(document.get("bad_exposures", ()))
     for step in steps if isinstance(steps, list | tuple) else ():
         if not isinstance(step, Mapping):
             continue
@@ -346,7 +370,7 @@ def _number_of_groups(spec: CampaignSpec, step: BpsStep | ActionStep) -> int:
         case ByTract(tracts=tracts):
             return len(spec.listed_tracts if tracts is None else tracts)
         case ByDayObs(nights=nights):
-            return len(nights)
+            return 0 if isinstance(nights, DiscoverNights) else len(nights)
         case Lists(lists=lists):
             return len(lists)
         case Chunks(ids=ids, size=size):

@@ -135,14 +135,58 @@ def _as_date(text: str) -> date:
         raise ValueError(f"found {brief(text)}; write a night as YYYYMMDD, e.g. 20210318") from None
 
 
+class DiscoverNights(Strict):
+    """Nights of which the step's query selects exposures, once those are in the repository."""
+
+    discover: Annotated[Literal[True], Field(description="Always true.")] = True
+    first: Annotated[int | None, Field(description="First night, YYYYMMDD.")] = None
+    last: Annotated[int | None, Field(description="Last night; without it, nights go on to come.")] = None
+
+    @model_validator(mode="after")
+    def _check(self) -> DiscoverNights:
+        for night in (self.first, self.last):
+            if night is not None:
+                _as_date(str(night))
+        if self.first is not None and self.last is not None and self.last < self.first:
+            raise ValueError(f"last: found {self.last}, which is before first, {self.first}")
+        return self
+
+    def has(self, night: int) -> bool:
+        """Say whether a night is among those meant."""
+        return (self.first is None or night >= self.first) and (self.last is None or night <= self.last)
+
+
+def _nights(value: object) -> object:
+    if value == "discover":
+        return DiscoverNights()
+    if isinstance(value, str) and value.strip().isalpha():
+        raise ValueError(f"found {brief(value)}; write nights YYYYMMDD, ranges, or discover")
+    if isinstance(value, dict | DiscoverNights):
+        return value
+    found = _days(value)
+    if not found:
+        raise ValueError("no night; list nights YYYYMMDD, or write discover")
+    return found
+
+
+NightsOrDiscover = Annotated[
+    Annotated[tuple[int, ...], Tag("listed")] | Annotated[DiscoverNights, Tag("discovered")],
+    Discriminator(_tracts_tag),
+    BeforeValidator(_nights),
+]
+"""The nights of a step: a list, or that they are to be discovered."""
+
+
 class ByDayObs(Strict):
     """One group an observing night."""
 
     kind: Annotated[Literal["day_obs"], Field(description="Which rule it is.")] = "day_obs"
     nights: Annotated[
-        tuple[int, ...],
-        BeforeValidator(_days),
-        Field(min_length=1, description='Nights YYYYMMDD and calendar ranges "20210318-20210321".'),
+        NightsOrDiscover,
+        Field(
+            description='Nights YYYYMMDD and calendar ranges "20210318-20210321"; or discover: those of '
+            "which there are exposures."
+        ),
     ]
 
 
@@ -216,6 +260,7 @@ def expand(
     *,
     tracts: tuple[int, ...],
     existing: Iterable[tuple[str, Selection]] = (),
+    nights: tuple[int, ...] = (),
 ) -> tuple[tuple[str, Selection], ...]:
     """Return the groups of a grouping as (key, selection).
 
@@ -228,6 +273,8 @@ def expand(
     existing : iterable of (`str`, `Selection`)
         Groups the step already has; values they select are not cut again, so a chunk that exists
         stays as it is and only new ids form new chunks.
+    nights : `tuple` [`int`, ...]
+        The nights that were discovered.
 
     Returns
     -------
@@ -240,8 +287,9 @@ def expand(
         case ByTract(tracts=own):
             chosen = tracts if own is None else own
             return tuple((f"tract{t}", Selection(dimension="tract", values=(t,))) for t in chosen)
-        case ByDayObs(nights=nights):
-            return tuple((f"night{n}", Selection(dimension="day_obs", values=(n,))) for n in nights)
+        case ByDayObs(nights=own):
+            listed = nights if isinstance(own, DiscoverNights) else own
+            return tuple((f"night{n}", Selection(dimension="day_obs", values=(n,))) for n in listed)
         case Lists(dimension=dimension, lists=lists):
             return tuple((name, Selection(dimension=dimension, values=ids)) for name, ids in lists.items())
         case Chunks(kind=kind, ids=ids, size=size):
@@ -281,7 +329,7 @@ def longest_key(
         case ByTract(tracts=own):
             return f"tract{max(tracts if own is None else own, default=0)}"
         case ByDayObs(nights=nights):
-            return f"night{nights[-1]}"
+            return "night20991231" if isinstance(nights, DiscoverNights) else f"night{nights[-1]}"
         case Lists(lists=lists):
             return max(lists, key=len)
         case Chunks(kind=kind, ids=ids, size=size):

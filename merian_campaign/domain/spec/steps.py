@@ -13,6 +13,7 @@ from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
+from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
     Label,
@@ -173,12 +174,14 @@ class BpsStep(_StepBase):
         Field(ge=0, le=10_000, description="Of this step's blocks, instead of the campaign's limits.nice."),
     ] = None
     if_empty: Annotated[
-        Literal["done", "needs_review"] | None,
+        Literal["wait", "done", "needs_review"] | None,
         Field(
-            description="State of a group whose very first graph is empty; default: done, shown as "
-            "empty, but needs_review where its inputs hold nothing of a dataset type for any group."
+            description="What becomes of a group that selects no data: wait for them, the default; done or "
+            "needs_review: its graph is built. Of one with data whose first graph is empty: default done, "
+            "shown as empty, but needs_review where its inputs hold nothing of a dataset type for any group."
         ),
     ] = None
+    on_new_data: Annotated[NewDataPolicy | None, Field(description="Instead of the campaign's.")] = None
     partial: Annotated[
         tuple[Label, ...],
         BeforeValidator(_tuple),

@@ -1,0 +1,64 @@
+"""What becomes of a group that has run and is not made from what there is now."""
+
+from __future__ import annotations
+
+from merian_campaign.domain.decisions import Again, MoveGroup, Publish
+from merian_campaign.domain.new_data import Change, Freshness, NewData
+from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
+
+STALE = "stale: "
+"""How the reason of a group begins that is done for older data and stays so."""
+
+
+def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGroup | None:
+    """Return what becomes of a group without a submission under way; `None` when its data are as they were.
+
+    Parameters
+    ----------
+    new : `NewData`
+        What is new.
+    group : `GroupView`
+        The group.
+    """
+    if not group.submissions or group.live is not None:
+        return None
+    if group.state is GroupState.DONE:
+        if group.published != group.generation:
+            return Publish(group=group)
+        return _done(new, group)
+    change = new.change(group)
+    if change.freshness is not Freshness.CURRENT:
+        if group.state is GroupState.NEEDS_REVIEW and _may_pass(new, group, change):
+            return Again(group=group, reason=change.reason, redo=change.freshness is Freshness.REDO)
+        if group.state in {GroupState.READY, GroupState.WAITING} and _would_mix(group, change):
+            return Again(group=group, reason=f"not finished, and begun anew: {change.reason}", redo=True)
+    return None
+
+
+def _done(new: NewData, group: GroupView) -> Again | MoveGroup | None:
+    change = new.change(group)
+    match change.freshness:
+        case Freshness.EXTEND:
+            return Again(group=group, reason=change.reason, redo=False)
+        case Freshness.REDO:
+            return Again(group=group, reason=change.reason, redo=True)
+        case Freshness.STALE:
+            words = f"{STALE}{change.reason}"
+        case Freshness.CURRENT:
+            words = "made from all that there is" if group.reason.startswith(STALE) else group.reason
+    return None if words == group.reason else MoveGroup(group=group, state=GroupState.DONE, reason=words)
+
+
+def _may_pass(new: NewData, group: GroupView, change: Change) -> bool:
+    """Say whether what failed for want of data, or at bringing data in, is worth another try."""
+    if new.is_action(group):
+        return change.freshness is Freshness.EXTEND
+    last = group.submissions[-1]
+    return last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0
+
+
+def _would_mix(group: GroupView, change: Change) -> bool:
+    """Say whether an afterburner would make one product of old and of new data."""
+    here = any(one.generation == group.generation for one in group.submissions)
+    return here and group.counts.expected > 0 and change.freshness is not Freshness.EXTEND

@@ -1,0 +1,392 @@
+"""Whether a group is done for what there is now: what is new since, and what becomes of it.
+
+A group is done for a basis: the exposures that it selected, and the generations of what it read. New data,
+data that were withdrawn, or a new generation of something upstream make another basis. Then it is extended,
+where only quanta are added; or it is stale, and its policy says whether it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.gates import Gates, Need
+from merian_campaign.domain.overlap_refresh import last_success, over_visits, reaching, settled
+from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
+from merian_campaign.domain.spec.campaign import steps_before
+from merian_campaign.domain.spec.new_data import NightComplete, OnNewData
+from merian_campaign.domain.spec.steps import effective_scope
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrivals:
+    """What a tick saw of new data on the file system.
+
+    Parameters
+    ----------
+    files : `~collections.abc.Mapping` [`str`, `str`]
+        By step that ingests raws, a digest of the files that its patterns match; empty when there is none.
+    marked : `frozenset` [`int`]
+        Nights that a file marks as complete.
+    """
+
+    files: Mapping[str, str] = field(default_factory=dict)
+    marked: frozenset[int] = frozenset()
+
+
+NO_ARRIVALS = Arrivals()
+"""Where nobody has looked."""
+
+
+class Freshness(StrEnum):
+    """How a group stands to what there is now."""
+
+    CURRENT = "current"
+    """Made from what there is; or nobody can tell."""
+    EXTEND = "extend"
+    """There is more: the next submission adds it."""
+    REDO = "redo"
+    """Outputs that exist would change, and are to be made anew."""
+    STALE = "stale"
+    """Outputs that exist would change, and are left as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is different from what a group was made from.
+
+    Parameters
+    ----------
+    freshness : `Freshness`
+        What becomes of it.
+    added, removed : `frozenset` [`int`]
+        Exposures that came, and that were withdrawn.
+    upstream : `tuple` [`str`, ...]
+        Groups of which it has read an older generation.
+    reason : `str`
+        In words; empty when nothing is different.
+    """
+
+    freshness: Freshness = Freshness.CURRENT
+    added: frozenset[int] = frozenset()
+    removed: frozenset[int] = frozenset()
+    upstream: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def night_is_complete(
+    rule: NightComplete | None, night: int, rows: Iterable[SkyExposure], *, marked: bool, now: datetime
+) -> bool:
+    """Say whether all raws of a night are there, by the campaign's rule."""
+    if rule is None:
+        return True
+    if rule.clock is not None:
+        hour, minute = rule.clock
+        begin = datetime(night // 10_000, night // 100 % 100, night % 100, tzinfo=UTC)
+        if now < begin + timedelta(days=1, hours=hour, minutes=minute):
+            return False
+    if rule.quiet_hours is not None:
+        last = max((row.seen_at for row in rows if row.seen_at is not None), default=None)
+        if last is not None and now < last + timedelta(hours=rule.quiet_hours):
+            return False
+    return rule.marker is None or marked
+
+
+def incomplete_nights(
+    spec: CampaignSpec, overlaps: Overlaps | None, *, arrivals: Arrivals, now: datetime
+) -> frozenset[int]:
+    """Return the nights of which raws were seen, and more may come."""
+    if overlaps is None or spec.night_complete is None:
+        return frozenset()
+    by_night: dict[int, list[SkyExposure]] = defaultdict(list)
+    for row in overlaps.exposures:
+        by_night[row.day_obs].append(row)
+    return frozenset(
+        night
+        for night, rows in by_night.items()
+        if not night_is_complete(spec.night_complete, night, rows, marked=night in arrivals.marked, now=now)
+    )
+
+
+def usable(spec: CampaignSpec, snapshot: Snapshot, *, without: frozenset[int]) -> Snapshot:
+    """Return a snapshot without the exposures of some nights, and without those called bad."""
+    overlaps = snapshot.overlaps
+    if overlaps is None or not (without or spec.bad_exposures):
+        return snapshot
+    bad = frozenset(spec.bad_exposures)
+    rows = tuple(row for row in overlaps.exposures if row.exposure not in bad and row.day_obs not in without)
+    return replace(snapshot, overlaps=replace(overlaps, exposures=rows))
+
+
+class NewData:
+    """What is new for the groups of a campaign at one moment.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    snapshot : `Snapshot`
+        Its groups in force.
+    arrivals : `Arrivals`
+        What was seen of files.
+    now : `datetime.datetime`
+        UTC.
+
+    Attributes
+    ----------
+    snapshot : `Snapshot`
+        The same, with the exposures that are `usable`.
+    gates : `Gates`
+        Who waits for whom.
+    """
+
+    def __init__(self, *, spec: CampaignSpec, snapshot: Snapshot, arrivals: Arrivals, now: datetime) -> None:
+        self._spec = spec
+        self._arrivals = arrivals
+        self._now = now
+        self._incomplete = incomplete_nights(spec, snapshot.overlaps, arrivals=arrivals, now=now)
+        self.snapshot = usable(spec, snapshot, without=self._incomplete)
+        self.gates = Gates(spec=spec, snapshot=self.snapshot)
+        self._overlaps = settled(spec, self.snapshot)
+        self._redone = any(group.generation > 1 for group in snapshot.groups)
+        self._taking = {step.name for step in over_visits(spec)}
+        self._changes: dict[int, Change] = {}
+        self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
+
+    def is_action(self, group: GroupView) -> bool:
+        """Say whether a group is a butler action."""
+        return isinstance(self._spec.step(group.step), ActionStep)
+
+    # -- what there is ------------------------------------------------------------------------------
+    def basis(self, group: GroupView) -> Basis | None:
+        """Return what a submission of a group would be made from now; `None` when that is not known."""
+        step = self._spec.step(group.step)
+        if isinstance(step, ActionStep):
+            return self._basis_of_action(group, step)
+        exposures = self.exposures(group)
+        return None if exposures is None else Basis(exposures=exposures, upstream=self._upstream(group))
+
+    def _basis_of_action(self, group: GroupView, step: ActionStep) -> Basis:
+        waiting: frozenset[int] = frozenset()
+        if step.action == "define-visits" and self._overlaps is not None:
+            waiting = frozenset(row.exposure for row in self._overlaps.exposures if row.tracts is None)
+        return Basis(
+            exposures=waiting,
+            files=self._arrivals.files.get(step.name, ""),
+            upstream=self._upstream(group),
+        )
+
+    def exposures(self, group: GroupView) -> frozenset[int] | None:
+        """Return the exposures that a group selects; `None` when that is not known.
+
+        Of exposures that wait for their visits nothing can be made yet: they are not among them.
+        """
+        step = self._spec.step(group.step)
+        if self._overlaps is None or not isinstance(step, BpsStep):
+            return None
+        if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
+            return None
+        index = self._index(step, group.selection.dimension)
+        return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
+
+    def _index(self, step: BpsStep, dimension: str) -> Mapping[int, set[int]]:
+        """Return by value of a dimension the exposures that a step takes; for everything under 0."""
+        key = (step.name, dimension)
+        if key not in self._indices:
+            found: dict[int, set[int]] = defaultdict(set)
+            for row in self._taken_by(step):
+                for value in _values(dimension, row):
+                    found[value].add(row.exposure)
+            self._indices[key] = found
+        return self._indices[key]
+
+    def _taken_by(self, step: BpsStep) -> list[SkyExposure]:
+        """Return what a step takes: of its own query, or, over visits and tracts, what reaches it."""
+        if effective_scope(step) == "exposure":
+            return self._rows_taken_by[step.name]
+        with_visit = {
+            name: {row.exposure for row in rows if row.visits} for name, rows in self._rows_taken_by.items()
+        }
+        ids = reaching(self._spec, with_visit, step.name)
+        rows = self._overlaps.exposures if self._overlaps is not None else ()
+        return [row for row in rows if row.exposure in ids]
+
+    @cached_property
+    def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
+        found: dict[str, list[SkyExposure]] = defaultdict(list)
+        for row in self._overlaps.exposures if self._overlaps is not None else ():
+            for name in row.steps if row.tracts is not None else ():
+                found[name].append(row)
+        return found
+
+    def _upstream(self, group: GroupView) -> Mapping[str, int]:
+        if not self._redone:
+            return {}
+        return {
+            f"{need.group.step}/{need.group.key}": need.group.generation
+            for need in self.gates.needs(group).groups
+            if need.group.generation > 1
+        }
+
+    def lacks_data(self, group: GroupView) -> bool:
+        """Say whether a group selects nothing of what there is, and waits for it."""
+        step = self._spec.step(group.step)
+        if not isinstance(step, BpsStep) or step.if_empty in {"done", "needs_review"}:
+            return False
+        return self.exposures(group) == frozenset()
+
+    def why_no_data(self, group: GroupView) -> str:
+        """Say what a group waits for that `lacks_data`."""
+        early = sorted(self._incomplete.intersection(group.selection.values))
+        if group.selection.dimension == "day_obs" and early:
+            return f"waits for night {early[0]} to be complete"
+        return "waits for data: the repository has none that it selects"
+
+    def why_not(self, group: GroupView) -> str:
+        """Say why a group that is done does not count as such for another one."""
+        if group.published != group.generation:
+            return "its new outputs are being put in the place of the old ones"
+        return f"done, but for {self.change(group).reason}"
+
+    # -- what is different --------------------------------------------------------------------------
+    def change(self, group: GroupView) -> Change:
+        """Return what is different from what a group was made from, and what becomes of it."""
+        if group.id not in self._changes:
+            self._changes[group.id] = self._change(group)
+        return self._changes[group.id]
+
+    def _change(self, group: GroupView) -> Change:
+        now = self.basis(group)
+        if now is None or group.live is not None or not group.submissions:
+            return Change()
+        step = self._spec.step(group.step)
+        made = group.basis if group.basis is not None else self._inferred(group, now)
+        if isinstance(step, ActionStep):
+            return _change_of_action(step, made=made, now=now)
+        older = _older(made, now)
+        added, removed = now.exposures - made.exposures, made.exposures - now.exposures
+        if not (older or added or removed):
+            return Change()
+        found = Change(added=added, removed=removed, upstream=older)
+        policy = self._spec.on_new_data_of(step)
+        if policy.action == "ignore":
+            return Change()
+        if group.combines is not True and not older:
+            # Nothing that exists would change; of what was withdrawn nothing is read downstream.
+            return (
+                replace(found, freshness=Freshness.EXTEND, reason=self._words(found)) if added else Change()
+            )
+        fresh = self._redo_or_not(policy, found, now)
+        words = f"made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
+        return replace(found, freshness=fresh, reason=f"{self._words(found)}; {words}")
+
+    def _inferred(self, group: GroupView, now: Basis) -> Basis:
+        """Return what a group was made from whose submissions say nothing: what had been seen by then.
+
+        What the first look saw had been there before, whenever that was.
+        """
+        assert self._overlaps is not None or not now.exposures
+        rows = self._overlaps.exposures if self._overlaps is not None else ()
+        times = [row.seen_at for row in rows if row.seen_at is not None]
+        first = min(times, default=None) if len(times) == len(rows) else None
+        made_at = [one.created_at for one in group.submissions if one.generation == group.generation]
+        until = max([*([] if first is None else [first]), *made_at[:1]], default=None)
+        then = frozenset(
+            row.exposure
+            for row in rows
+            if row.seen_at is None or (until is not None and row.seen_at <= until)
+        )
+        return Basis(exposures=now.exposures & then)
+
+    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
+        changed = found.added | found.removed
+        nights = {self._nights.get(exposure, exposure) for exposure in changed}
+        enough = found.upstream or (
+            len(changed) >= policy.min_visits
+            and len(nights) >= policy.min_nights
+            and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
+        )
+        early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
+        return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
+
+    @cached_property
+    def _nights(self) -> Mapping[int, int]:
+        rows = self._overlaps.exposures if self._overlaps is not None else ()
+        return {row.exposure: row.day_obs for row in rows}
+
+    def _words(self, found: Change) -> str:
+        parts = []
+        for words, ids in (("new", found.added), ("withdrawn", found.removed)):
+            if ids:
+                nights = len({self._nights.get(exposure, 0) for exposure in ids})
+                of = f" of {nights} nights" if nights > 1 else ""
+                parts.append(f"{len(ids)} {words} exposure{'s' if len(ids) > 1 else ''}{of}")
+        if found.upstream:
+            few = ", ".join(found.upstream[:2])
+            more = f" and {len(found.upstream) - 2} more" if len(found.upstream) > 2 else ""  # noqa: PLR2004
+            parts.append(f"a new generation of {few}{more}")
+        return ", ".join(parts)
+
+    # -- what others may rely on ----------------------------------------------------------------------
+    def satisfies(self, need: Need, *, of: GroupView) -> bool:
+        """Say whether a group that is done is so for all that another one would read of it."""
+        group = need.group
+        step = self._spec.step(group.step)
+        if isinstance(step, ActionStep):
+            return self.change(group).freshness is not Freshness.REDO
+        if group.published != group.generation:
+            return False
+        change = self.change(group)
+        if change.freshness is Freshness.CURRENT:
+            return True
+        if change.freshness is not Freshness.STALE:
+            return False
+        mine = self.exposures(of)
+        return mine is None or not change.added & mine
+
+    def counts_as_done(self, group: GroupView) -> bool:
+        """Say whether an action that is run again for new data has done what it did before."""
+        step = self._spec.step(group.step)
+        if not isinstance(step, ActionStep) or group.state is GroupState.CANCELLED:
+            return False
+        done = [one for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
+        return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
+
+
+def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
+    match dimension:
+        case "day_obs":
+            return (row.day_obs,)
+        case "exposure":
+            return (row.exposure,)
+        case "visit":
+            return row.visits
+        case "tract":
+            return row.tracts or ()
+    return (0,)
+
+
+def _older(made: Basis, now: Basis) -> tuple[str, ...]:
+    return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
+
+
+def _change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
+    older = _older(made, now)
+    if older:
+        found = Change(freshness=Freshness.REDO, upstream=older)
+        return replace(found, reason=f"a new generation of {', '.join(older[:2])}")
+    if step.action == "ingest-raws" and now.files and now.files != made.files:
+        return Change(freshness=Freshness.EXTEND, reason="there are other raw files than when it last ran")
+    added = now.exposures - made.exposures
+    if step.action == "define-visits" and added:
+        words = f"{len(added)} exposure{'s' if len(added) > 1 else ''} without a visit"
+        return Change(freshness=Freshness.EXTEND, added=added, reason=words)
+    return Change()
