@@ -20,10 +20,9 @@ from lsst.daf.butler.cli.butler import cli as butler_cli
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.files import exports, received
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.transfer import export_of
+from merian_campaign.transfer import export_of, exports, received
 from merian_campaign.transfer.butler_import import ButlerImport
 from merian_campaign.transfer.transfer_service import Exported, Imported, import_export
 
