@@ -17,7 +17,7 @@ def main() -> None:
     with suppress(OSError, CampaignError):  # what is started is refused then, with words
         hide_passwords(os.environ)
     try:
-        from merian_campaign.cli import app  # noqa: PLC0415 - may not be possible
+        from merian_campaign import app  # noqa: PLC0415 - may not be possible
     except ModuleNotFoundError as missing:
         from merian_campaign.domain.text import clean  # noqa: PLC0415
         from merian_campaign.middleware import import_check  # noqa: PLC0415

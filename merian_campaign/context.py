@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,6 @@ from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.preflight import Finding
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.spec import CampaignSpec
@@ -27,11 +26,9 @@ if TYPE_CHECKING:
     from merian_campaign.middleware.scheduler import SlurmScheduler
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
-    from merian_campaign.services.housekeeping import Housekeeping
     from merian_campaign.services.ports import Store, SubmissionRunner
     from merian_campaign.services.runtime import CampaignSettings, Runtime
     from merian_campaign.services.tick import Tick
-    from merian_campaign.services.transfer import Export
     from merian_campaign.store.reader import Reader
 
 
@@ -124,33 +121,6 @@ class CommandContext:
             trusted_by=_trusted_by,
         )
 
-    def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
-        """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""
-        from merian_campaign.middleware.butler_collections import ButlerHousekeeping  # noqa: PLC0415
-        from merian_campaign.services.housekeeping import Housekeeping  # noqa: PLC0415
-        from merian_campaign.store.locks import repository_key  # noqa: PLC0415
-
-        return Housekeeping(
-            store=self.store,
-            collections_of=ButlerHousekeeping,
-            same_place=lambda one, other: repository_key(one) == repository_key(other),
-            runtime=self.runtime,
-            tell=tell,
-        )
-
-    def export(self, *, tell: Callable[[str], None]) -> Export:
-        """Return what exports campaigns; ``tell`` is told how far it is."""
-        from merian_campaign.middleware.butler_export import ButlerExport, versions  # noqa: PLC0415
-        from merian_campaign.services.transfer import Export  # noqa: PLC0415
-
-        return Export(
-            store=self.store,
-            open_source=ButlerExport.opened,
-            versions=versions,
-            runtime=self.runtime,
-            tell=tell,
-        )
-
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
@@ -187,23 +157,7 @@ class CommandContext:
             move=move,
         )
 
-    def preflight(self, spec: CampaignSpec, *, progress: Callable[[str], None]) -> tuple[Finding, ...]:
-        """Look for what would make a campaign's submissions fail; nothing is made or changed."""
-        from merian_campaign.middleware.butler_queries import ButlerQueries  # noqa: PLC0415
-        from merian_campaign.middleware.host_facts import host_facts  # noqa: PLC0415
-        from merian_campaign.services.preflight import Preflight  # noqa: PLC0415
-
-        look = Preflight(
-            open_store=self._store_if_any,
-            inquire=partial(ButlerQueries.of, environment=spec.environment),
-            look_at_host=partial(host_facts, environ=self.environ),
-            scheduler=self.scheduler,
-            root=self.runtime.root,
-            progress=progress,
-        )
-        return look.run(spec, settings_of(spec))
-
-    def _store_if_any(self) -> Store | None:
+    def store_if_any(self) -> Store | None:
         """Return the store, unless that would have to be made first."""
         from merian_campaign.store.server import is_there  # noqa: PLC0415
 

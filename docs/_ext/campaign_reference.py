@@ -20,7 +20,7 @@ from typing import Any
 import typer
 from pydantic import BaseModel
 
-from merian_campaign.cli.app import app as program
+from merian_campaign.app import app as program
 from merian_campaign.domain import states
 from merian_campaign.domain.rules import BUILT_IN, FailureRule, FailureRules
 from merian_campaign.domain.spec.actions import ACTIONS

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.campaign_argument import campaign_spec
 from merian_campaign.cli.options import Campaign, StepOption
 from merian_campaign.cli.output import note, on_terminal, write_bytes
 from merian_campaign.context import CommandContext

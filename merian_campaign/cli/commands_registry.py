@@ -1,59 +1,15 @@
-"""Commands that ask the butler's registry: preflight, select."""
+"""The command that asks the butler's registry: select."""
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from merian_campaign.cli import completion
+from merian_campaign.cli.campaign_argument import campaign_spec
 from merian_campaign.cli.options import AsJson, Campaign
-from merian_campaign.cli.output import console, note, say, show, show_report
-from merian_campaign.context import CommandContext
-
-if TYPE_CHECKING:
-    from merian_campaign.domain.spec import CampaignSpec
-
-PATIENCE = 2.0
-"""Seconds of silence before progress is told."""
-
-EXIT_FOUND = 2
-"""Preflight found something that would make submissions fail."""
-
-
-def preflight(campaign: Campaign, as_json: AsJson = False) -> None:
-    """Look for what would fail, before any graph is built; each finding says what to do.
-
-    Pipelines and overrides, inputs and outputs, selections by group, tracts,
-    filters, calibrations against the exposures' dates, disks and quotas, the
-    tracking database, memory, and Slurm's limits. Nothing is changed.
-
-    Exit status: 2 when submissions would fail, 0 when there are notes only.
-    """
-    from merian_campaign.reports.preflight import preflight_json, preflight_view, summary
-
-    spec, _ = campaign_spec(campaign)
-    found = CommandContext().preflight(spec, progress=_Slowly())
-    if as_json:
-        show_report(preflight_json(found), campaign=spec.campaign)
-    elif found:
-        show(preflight_view(found, width=console().width))
-    note(summary(spec.campaign, found))
-    if any(finding.fatal for finding in found):
-        raise typer.Exit(EXIT_FOUND)
-
-
-class _Slowly:
-    """Says on standard error what is looked at, once it takes long enough for a person to wonder."""
-
-    def __init__(self) -> None:
-        self._begun = time.monotonic()
-
-    def __call__(self, what: str) -> None:
-        if time.monotonic() - self._begun > PATIENCE:
-            note(f"looking at {what} ...")
+from merian_campaign.cli.output import note, say, show_report
 
 
 def select(
@@ -101,19 +57,6 @@ def select(
     note(f"{step}: {len(rows)} exposures of {len({night for _, night in rows})} nights")
 
 
-def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
-    """Return the campaign of a file, or of a name, and whether it was named."""
-    from merian_campaign.domain.applied_spec import applied_spec
-
-    context = CommandContext()
-    if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
-        return context.load(campaign).spec, False
-    from merian_campaign.services.control import find_campaign
-
-    return applied_spec(find_campaign(context.store, campaign)), True
-
-
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command()(preflight)
+    """Add the command."""
     app.command()(select)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli import completion
-from merian_campaign.cli.commands_registry import campaign_spec
+from merian_campaign.cli.campaign_argument import campaign_spec
 from merian_campaign.cli.options import AsJson, Campaign
 from merian_campaign.cli.output import note, say, show, show_report
 from merian_campaign.context import CommandContext

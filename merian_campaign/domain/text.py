@@ -71,6 +71,18 @@ def one_line(text: str, *, limit: int = 400) -> str:
     return words if len(words) <= limit else words[: limit - 1] + "…"
 
 
+def first_line(text: str, *, limit: int = 300) -> str:
+    """Return the first line of what a library says, not too long: the butler's messages have many."""
+    line = next(iter(text.strip().splitlines()), "")
+    return line if len(line) <= limit else f"{line[:limit]} ..."
+
+
+def error_line(error: Exception) -> str:
+    """Return an exception of a library on one line: its class, and the first line of its message."""
+    said = first_line(str(error))
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def _without_middle(text: str, limit: int) -> str:
     mark = f" … [{len(text) - limit} characters left out] … "
     kept = max(0, limit - len(mark))

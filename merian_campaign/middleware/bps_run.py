@@ -17,7 +17,7 @@ from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.middleware import programs
-from merian_campaign.middleware.driver_preflight import refusal_in
+from merian_campaign.middleware.preflight.driver_preflight import refusal_in
 
 _EMPTY_GRAPH = "QuantumGraph was empty"
 _CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")

@@ -197,7 +197,7 @@ def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
 def preflight(*, directory: str) -> dict[str, Any]:
     """Look at what a submission reads and writes, before its graph is built."""
     from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
-    from merian_campaign.middleware.driver_preflight import check  # noqa: PLC0415
+    from merian_campaign.middleware.preflight.driver_preflight import check  # noqa: PLC0415
 
     return {"refused": check(SubmissionPaths(directory=directory))}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware import bps_run
-from merian_campaign.middleware.driver_preflight import check_apart
+from merian_campaign.middleware.preflight.driver_preflight import check_apart
 
 
 @dataclass(frozen=True, kw_only=True)

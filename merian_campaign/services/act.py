@@ -18,31 +18,23 @@ from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
-from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.states import GROUP_MOVES, GroupState, SubmissionOutcome
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
-from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.record import Recorder, name_of
-from merian_campaign.services.runtime import CampaignSettings, Runtime
-from merian_campaign.services.slurm_view import SlurmView
+from merian_campaign.services.tick_context import TickContext, TickPart
 
 
-class Executor:
+class Executor(TickPart):
     """Carries out decisions, one at a time; what goes wrong in one group hurts no other.
 
     Parameters
     ----------
-    store, drivers, scheduler, runtime
-        The world.
-    campaign_id : `int`
-        Database key of the campaign.
-    spec, settings
-        The campaign.
-    slurm_view : `SlurmView`
-        What was seen of Slurm.
+    context : `TickContext`
+        The campaign and the world.
 
     Attributes
     ----------
@@ -56,29 +48,9 @@ class Executor:
         The groups that were set aside, with their reasons.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        drivers: Drivers,
-        scheduler: Scheduler,
-        runtime: Runtime,
-        campaign_id: int,
-        spec: CampaignSpec,
-        settings: CampaignSettings,
-        slurm_view: SlurmView,
-    ) -> None:
-        self._store = store
-        self._drivers = drivers
-        self._scheduler = scheduler
-        self._runtime = runtime
-        self._campaign_id = campaign_id
-        self._spec = spec
-        self._settings = settings
-        self._slurm_view = slurm_view
-        self._recorder = Recorder(
-            store=store, drivers=drivers, runtime=runtime, spec=spec, settings=settings, slurm_view=slurm_view
-        )
+    def __init__(self, context: TickContext) -> None:
+        super().__init__(context)
+        self._recorder = Recorder(context)
         self.no_jobs = ""
         self.trouble: Exception | None = None
         self.notes: list[str] = []

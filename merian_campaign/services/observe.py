@@ -14,24 +14,17 @@ from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
-from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.files.raw_files import look_for_arrivals
-from merian_campaign.services.ports import Drivers, Scheduler
-from merian_campaign.services.runtime import CampaignSettings, Runtime
-from merian_campaign.services.slurm_view import SlurmView
+from merian_campaign.services.tick_context import TickContext, TickPart
 
 
-class Observer:
+class Observer(TickPart):
     """What one tick knows besides the database, and what it decides on it.
 
     Parameters
     ----------
-    drivers, scheduler, runtime
-        The world.
-    spec, settings
-        The campaign.
-    slurm_view : `SlurmView`
-        What was seen of Slurm.
+    context : `TickContext`
+        The campaign and the world.
 
     Attributes
     ----------
@@ -45,22 +38,8 @@ class Observer:
         Why groups that are ready were not submitted when it last decided.
     """
 
-    def __init__(
-        self,
-        *,
-        drivers: Drivers,
-        scheduler: Scheduler,
-        runtime: Runtime,
-        spec: CampaignSpec,
-        settings: CampaignSettings,
-        slurm_view: SlurmView,
-    ) -> None:
-        self._drivers = drivers
-        self._scheduler = scheduler
-        self._runtime = runtime
-        self.spec = spec
-        self.settings = settings
-        self.slurm_view = slurm_view
+    def __init__(self, context: TickContext) -> None:
+        super().__init__(context)
         self.asked = False
         self.waits = ""
         self.no_jobs = ""
@@ -71,22 +50,22 @@ class Observer:
     def arrivals(self, snapshot: Snapshot) -> Arrivals:
         """Return what of new data lies on the file system; it is looked for once a tick."""
         if self._arrivals is None:
-            self._arrivals = look_for_arrivals(self.spec, snapshot.overlaps)
+            self._arrivals = look_for_arrivals(self._spec, snapshot.overlaps)
         return self._arrivals
 
     @property
     def unreachable(self) -> str:
         """Why Slurm did not answer, if it did not."""
-        return self.slurm_view.unreachable or self.waits
+        return self._slurm_view.unreachable or self.waits
 
     def decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
         """Return what to do now; the cluster is asked for its limits once, when something is to start."""
         decisions = self._decide(snapshot)
         submits = any(isinstance(decision, core.Submit) for decision in decisions)
-        if not submits or not self.settings.site.on_slurm or self.asked:
+        if not submits or not self._settings.site.on_slurm or self.asked:
             return decisions
         self.asked = True
-        found = self.slurm_view.unreachable or self._scheduler.cluster()
+        found = self._slurm_view.unreachable or self._scheduler.cluster()
         if isinstance(found, str):
             self.waits = found
         else:
@@ -94,8 +73,8 @@ class Observer:
         return self._decide(snapshot)
 
     def _decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
-        self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self.settings.site.status_seconds)
-        decisions = decide(self.spec, snapshot, self._situation(snapshot))
+        self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self._settings.site.status_seconds)
+        decisions = decide(self._spec, snapshot, self._situation(snapshot))
         waiting = [decision.reason for decision in decisions if isinstance(decision, core.Wait)]
         self.held = tuple(dict.fromkeys(waiting))
         return decisions
@@ -109,23 +88,23 @@ class Observer:
         return Situation(
             drivers={key: value.liveness for key, value in seen.items()},
             words={key: value.words for key, value in seen.items() if value.words},
-            damaged={**self.slurm_view.damaged, **damaged},
-            requests=self.settings.requests,
-            workers=self.settings.site.workers,
+            damaged={**self._slurm_view.damaged, **damaged},
+            requests=self._settings.requests,
+            workers=self._settings.site.workers,
             now=now,
-            site=self.settings.site,
+            site=self._settings.site,
             cluster=self._cluster,
             no_submission=f"Slurm does not answer: {self.waits}" if self.waits else "",
             no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
-            others=None if self.spec.limits.jobs is None else self.slurm_view.others(live),
+            others=None if self._spec.limits.jobs is None else self._slurm_view.others(live),
             arrivals=self.arrivals(snapshot),
-            grace=core.STACK_GRACE if self.settings.stack.sets_up else core.LAUNCH_GRACE,
+            grace=core.STACK_GRACE if self._settings.stack.sets_up else core.LAUNCH_GRACE,
         )
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> DriverStatus:
         if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:
             return DriverStatus(liveness=self._drivers.liveness(submission, now=now))
-        sight = self.slurm_view.sight
+        sight = self._slurm_view.sight
         if sight is None:  # its job was submitted in this very tick
             return DriverStatus(liveness=Liveness.UNSEEN)
         return look(submission, sight=sight, now=now)

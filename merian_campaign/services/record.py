@@ -10,24 +10,19 @@ from merian_campaign.domain.provenance import LineReport
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
-from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
-from merian_campaign.services.ports import Drivers, Store
-from merian_campaign.services.runtime import CampaignSettings, Runtime
-from merian_campaign.services.slurm_view import SlurmView, refused_words
+from merian_campaign.services.slurm_view import refused_words
+from merian_campaign.services.tick_context import TickContext, TickPart
 
 
-class Recorder:
+class Recorder(TickPart):
     """Puts on record what was seen.
 
     Parameters
     ----------
-    store, drivers, runtime
-        The world.
-    spec, settings
-        The campaign.
-    slurm_view : `SlurmView`
-        What was seen of Slurm.
+    context : `TickContext`
+        The campaign and the world.
 
     Attributes
     ----------
@@ -35,22 +30,8 @@ class Recorder:
         Quantum rows that live progress changed.
     """
 
-    def __init__(
-        self,
-        *,
-        store: Store,
-        drivers: Drivers,
-        runtime: Runtime,
-        spec: CampaignSpec,
-        settings: CampaignSettings,
-        slurm_view: SlurmView,
-    ) -> None:
-        self._store = store
-        self._drivers = drivers
-        self._runtime = runtime
-        self._spec = spec
-        self._settings = settings
-        self._slurm_view = slurm_view
+    def __init__(self, context: TickContext) -> None:
+        super().__init__(context)
         self.progressed = 0
 
     def move(self, group: GroupView, state: GroupState, reason: str) -> str:

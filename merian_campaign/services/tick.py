@@ -25,7 +25,8 @@ from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
 from merian_campaign.services.refresh_overlaps import RefreshResult, refresh_overlaps
 from merian_campaign.services.runtime import CampaignSettings, Runtime
-from merian_campaign.services.slurm_view import SlurmView, settle, view_slurm
+from merian_campaign.services.slurm_view import settle, view_slurm
+from merian_campaign.services.tick_context import TickContext
 
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
@@ -122,7 +123,7 @@ class Tick:
         snapshot = self.store.snapshot(name)
         spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
-        observer = self._observer(snapshot, spec, settings)
+        observer = Observer(self._context(snapshot, spec, settings))
         arrivals = observer.arrivals(snapshot)
         return Plan(
             decisions=observer.decide(snapshot),
@@ -185,14 +186,14 @@ class Tick:
     ) -> tuple[TickReport, list[str]]:
         """Look, decide and act; return the report, and the groups that were set aside, with their reasons."""
         seen = self._refresh(snapshot, spec, settings, asked=look_anew)
-        observer = self._observer(seen.snapshot, spec, settings)
-        executor = self._executor(seen.snapshot, observer)
-        seen = self._passes(observer, executor, seen, done)
+        context = self._context(seen.snapshot, spec, settings)
+        observer, executor = Observer(context), Executor(context)
+        seen = self._passes(context, observer, executor, seen, done)
         snapshot = seen.snapshot
-        left = settle(observer.slurm_view, store=self.store, now=self.runtime.clock())
+        left = settle(context.slurm_view, store=self.store, now=self.runtime.clock())
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
-        self._note_scheduler(snapshot, observer)
+        self._note_scheduler(context, observer)
         number = len(executor.aside)
         were = "group was" if number == 1 else "groups were"
         aside = f"{number} {were} set aside for a person, the others go on" if number else ""
@@ -204,7 +205,7 @@ class Tick:
                 *filter(None, [seen.note, aside]),
                 *dict.fromkeys(executor.notes),
                 *left.trouble,
-                *_notes(observer, snapshot, trouble=trouble),
+                *_notes(observer, context.slurm_view.deferred(snapshot), trouble=trouble),
             ),
             trouble=executor.trouble,
             waiting=left.alive > 0
@@ -232,7 +233,12 @@ class Tick:
         )
 
     def _passes(
-        self, observer: Observer, executor: Executor, seen: RefreshResult, done: list[str]
+        self,
+        context: TickContext,
+        observer: Observer,
+        executor: Executor,
+        seen: RefreshResult,
+        done: list[str],
     ) -> RefreshResult:
         """Decide and act until nothing more follows; return the last snapshot, and how it was seen.
 
@@ -247,27 +253,16 @@ class Tick:
                 break
             snapshot = self.store.snapshot(seen.snapshot.campaign.name)
             note = seen.note
-            seen = self._refresh(snapshot, observer.spec, observer.settings)
+            seen = self._refresh(snapshot, context.spec, context.settings)
             seen = seen if seen.note else replace(seen, note=note)
         return seen
 
-    def _executor(self, snapshot: Snapshot, observer: Observer) -> Executor:
-        return Executor(
-            store=self.store,
-            drivers=self.drivers,
-            scheduler=self.scheduler,
-            runtime=self.runtime,
-            campaign_id=snapshot.campaign.id,
-            spec=observer.spec,
-            settings=observer.settings,
-            slurm_view=observer.slurm_view,
-        )
-
-    def _observer(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> Observer:
+    def _context(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> TickContext:
+        """Look at Slurm, and return what the parts of a tick share."""
         self.drivers.settle_in(
             trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
         )
-        slurm_view: SlurmView = view_slurm(
+        slurm_view = view_slurm(
             snapshot,
             store=self.store,
             drivers=self.drivers,
@@ -276,33 +271,35 @@ class Tick:
             on_slurm=settings.site.on_slurm,
             count=_counts_jobs(snapshot, spec, settings),
         )
-        return Observer(
+        return TickContext(
+            store=self.store,
             drivers=self.drivers,
             scheduler=self.scheduler,
             runtime=self.runtime,
+            campaign_id=snapshot.campaign.id,
             spec=spec,
             settings=settings,
             slurm_view=slurm_view,
         )
 
-    def _note_scheduler(self, snapshot: Snapshot, observer: Observer) -> None:
-        if observer.slurm_view.sight is not None or observer.asked:
+    def _note_scheduler(self, context: TickContext, observer: Observer) -> None:
+        if context.slurm_view.sight is not None or observer.asked:
             self.store.note_scheduler(
-                campaign_id=snapshot.campaign.id,
+                campaign_id=context.campaign_id,
                 unreachable=observer.unreachable,
                 actor=self.runtime.actor,
                 now=self.runtime.clock(),
             )
 
 
-def _notes(observer: Observer, snapshot: Snapshot, *, trouble: str) -> tuple[str, ...]:
+def _notes(observer: Observer, deferred: tuple[str, ...], *, trouble: str) -> tuple[str, ...]:
     """Return what was seen besides: of Slurm, and of what it or a limit holds back."""
     notes = [f"Slurm jobs could not be cancelled: {trouble}"] if trouble else []
     if observer.unreachable:
         notes.append(f"Slurm does not answer: {observer.unreachable}; nothing was decided on it")
     elif observer.no_jobs:
         notes.append(f"Slurm takes no driver's job for now: {observer.no_jobs}; tried again later")
-    notes += observer.slurm_view.deferred(snapshot)
+    notes += deferred
     # That the campaign starts no more at once than it says is no news.
     held = [words for words in observer.held if words.startswith(("limits.blocks", "limits.jobs"))]
     return (*notes, *(f"ready groups wait for {words}" for words in held))

@@ -48,7 +48,7 @@ def loaded_by(home: Path, *arguments: str) -> set[str]:
     """Return the top-level packages that a command imports."""
     script = (
         "import sys\n"
-        "from merian_campaign.cli.app import main\n"
+        "from merian_campaign.app import main\n"
         "sys.argv = ['merian-campaign', *sys.argv[1:]]\n"
         "try:\n"
         "    main()\n"

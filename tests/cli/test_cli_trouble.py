@@ -89,7 +89,7 @@ def without_middleware(tmp_path: Path) -> Callable[..., Done]:
 
     def run(cli: Cli, *arguments: str) -> Done:
         done = subprocess.run(
-            [sys.executable, "-S", "-c", "from merian_campaign.cli.app import main; main()", *arguments],
+            [sys.executable, "-S", "-c", "from merian_campaign.app import main; main()", *arguments],
             env=environment(cli.home, PYTHONPATH=f"{packages}{os.pathsep}{root}"),
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip

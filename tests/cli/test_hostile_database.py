@@ -20,7 +20,7 @@ import pytest
 from cli_help import PROGRAM, Cli, environment
 from psycopg2 import sql as query
 
-from merian_campaign.cli import app
+from merian_campaign import app
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import JobRecord

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from merian_campaign.app import app
 from merian_campaign.cli import output
-from merian_campaign.cli.app import app
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.name or command.callback.__name__: command.callback

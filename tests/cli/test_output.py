@@ -25,18 +25,18 @@ from rich.text import Text
 from merian_campaign.cli import output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
-from merian_campaign.domain.cleaning import CleaningPlan, KeptRun, Removal, RunFacts, RunKind
 from merian_campaign.domain.coverage import Coverage, TractCoverage
-from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, Origin
 from merian_campaign.domain.preflight import Finding
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow, FailureRow
 from merian_campaign.domain.requirements import InstalledModule, Requirement, StackReport
 from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.housekeeping.cleaning import CleaningPlan, KeptRun, Removal, RunFacts, RunKind
+from merian_campaign.housekeeping.collections_report import cleaning_view, collections_view
+from merian_campaign.housekeeping.inventory import CollectionRow, CollectionSummary, Origin
+from merian_campaign.preflight.preflight_report import preflight_view
 from merian_campaign.reports.cells import UNBOUNDED, joined, line, paragraph
-from merian_campaign.reports.collections import cleaning_view, collections_view
 from merian_campaign.reports.failures import failures_view
-from merian_campaign.reports.preflight import preflight_view
 from merian_campaign.reports.stack import stack_view
 from merian_campaign.reports.status import Status, status_json, status_view
 from merian_campaign.reports.tracts import tracts_table as coverage_table
@@ -274,7 +274,7 @@ def test_any_width_that_is_asked_for_will_do(columns: str, monkeypatch: pytest.M
 def test_what_libraries_print_and_what_nobody_foresaw_is_inert() -> None:
     program = (
         "import logging, sys, warnings\n"
-        "from merian_campaign.cli import app, output\n"
+        "from merian_campaign import app\n"
         "def run(**_): logging.getLogger('x').warning(TEXT); warnings.warn(TEXT); raise RuntimeError(TEXT)\n"
         f"TEXT = {ACTS!r}\n"
         "app.app = run\n"

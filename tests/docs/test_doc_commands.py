@@ -14,7 +14,7 @@ import typer
 from docs_blocks import Block, blocks
 from docs_place import ROOT, Place
 
-from merian_campaign.cli.app import app, main
+from merian_campaign.app import app, main
 
 LANGUAGES = {"bash", "console", "python", "sql", "text", "yaml"}
 NOT_HERE = {

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 from domain_help import document, finished, group, snapshot, submission
 
-from merian_campaign.domain.cleaning import (
+from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
+from merian_campaign.housekeeping.cleaning import (
     REMOVED,
     REMOVING,
     CleaningFacts,
@@ -17,9 +19,7 @@ from merian_campaign.domain.cleaning import (
     RunFacts,
     RunKind,
 )
-from merian_campaign.domain.cleaning_policy import agreed, check, named_collections, plan_cleaning
-from merian_campaign.domain.snapshot import Snapshot, SubmissionView
-from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
+from merian_campaign.housekeeping.cleaning_policy import agreed, check, named_collections, plan_cleaning
 
 STEP, CHAIN = "runs/night/step1", "runs/night/step1/all"
 NOTHING = CleaningFacts()

@@ -8,10 +8,15 @@ import pytest
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, snapshot, submission
 from rich.console import Console
 
-from merian_campaign.domain.cleaning import REMOVED, CleaningPlan, KeptRun, Removal, RunFacts, RunKind
-from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, Origin, listing, origins
 from merian_campaign.domain.states import SubmissionOutcome
-from merian_campaign.reports.collections import cleaning_view, collections_json, collections_view, size_words
+from merian_campaign.housekeeping.cleaning import REMOVED, CleaningPlan, KeptRun, Removal, RunFacts, RunKind
+from merian_campaign.housekeeping.collections_report import (
+    cleaning_view,
+    collections_json,
+    collections_view,
+    size_words,
+)
+from merian_campaign.housekeeping.inventory import CollectionRow, CollectionSummary, Origin, listing, origins
 
 CERTIFY = {
     "input": "runs/night/step1", "output": "DECam/calib", "dataset_type": "bias",

@@ -79,14 +79,14 @@ def groups(ingest: GroupState = DONE, **changes: object) -> tuple[GroupView, ...
         pytest.param(
             [bps("step1", group_by=NIGHTS), by_tract(after=[{"step": "step1", "match": "all"}])],
             [1],
-            False,
+            True,
             id="a barrier",
         ),
         pytest.param([bps("step1"), by_tract(after=["step1"])], "discover", True, id="discovered"),
         pytest.param(
             [bps("step1", group_by=NIGHTS), bps("step2a", group_by=NIGHTS, after=["step1"])],
             [1],
-            False,
+            True,
             id="nights after nights",
         ),
     ],

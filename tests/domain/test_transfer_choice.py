@@ -9,7 +9,7 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.transfer import FINAL_TYPES, chosen_types, merged_chain, wish
+from merian_campaign.transfer.manifest import FINAL_TYPES, chosen_types, merged_chain, wish
 
 WHOLE = campaign(
     bps("step1"),

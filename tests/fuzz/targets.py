@@ -20,11 +20,11 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.files.bounded_yaml import read_data
 from merian_campaign.files.bps_files import read_requests, read_rules, read_site
 from merian_campaign.files.campaign_file import CampaignFile, load_campaign
-from merian_campaign.files.exports import claim, read_manifest
 from merian_campaign.files.yaml_value import replace_in_file
-from merian_campaign.middleware.driver_preflight import refusal_in
 from merian_campaign.middleware.drivers import LocalDrivers
+from merian_campaign.middleware.preflight.driver_preflight import refusal_in
 from merian_campaign.services.apply import fingerprint
+from merian_campaign.transfer.exports import claim, read_manifest
 from merian_campaign.wms.lease import read_lease
 from merian_campaign.wms.version_lookup import mismatch
 

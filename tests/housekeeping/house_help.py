@@ -20,7 +20,8 @@ from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
-from merian_campaign.services.housekeeping import Housekeeping
+from merian_campaign.housekeeping import housekeeping_of
+from merian_campaign.housekeeping.cleaning_service import Housekeeping
 from merian_campaign.store.store import PostgresStore
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
@@ -171,7 +172,7 @@ class House:
         """Return the service, as the command line uses it."""
         from merian_campaign.context import CommandContext  # noqa: PLC0415
 
-        return CommandContext(environ=self.environ).housekeeping(tell=lambda _: None)
+        return housekeeping_of(CommandContext(environ=self.environ), tell=lambda _: None)
 
     def collections(self) -> set[str]:
         with self.butler() as butler:

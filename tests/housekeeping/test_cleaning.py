@@ -12,9 +12,9 @@ import pytest
 from house_help import INSTRUMENT, NOW, VISITS, House, chain, put
 from lsst.daf.butler import Butler, CollectionType, Timespan
 
-from merian_campaign.domain.cleaning import REMOVING, ForbiddenError, RunKind
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
+from merian_campaign.housekeeping.cleaning import REMOVING, ForbiddenError, RunKind
 
 OTHER = "runs/readers/all"
 

@@ -11,11 +11,12 @@ from lsst.daf.butler import Butler, Config
 from postgresql_help import need_server, private_registry
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.transfer import ExportRequest
-from merian_campaign.middleware.butler_collections import ButlerHousekeeping
-from merian_campaign.middleware.butler_export import ButlerExport
-from merian_campaign.middleware.butler_import import ButlerImport
-from merian_campaign.services.transfer import Imported, import_export
+from merian_campaign.housekeeping.butler_collections import ButlerHousekeeping
+from merian_campaign.transfer import export_of
+from merian_campaign.transfer.butler_export import ButlerExport
+from merian_campaign.transfer.butler_import import ButlerImport
+from merian_campaign.transfer.manifest import ExportRequest
+from merian_campaign.transfer.transfer_service import Imported, import_export
 
 
 def test_tables_come_and_go(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,7 +26,7 @@ def test_tables_come_and_go(house: House, tmp_path: Path, monkeypatch: pytest.Mo
         for run, tract in zip(runs, TRACTS, strict=True):
             put_tract(butler, run, tract, *FINAL)
         chain(butler, f"runs/{house.name}/step3", *runs)
-    service = CommandContext(environ=house.environ).export(tell=lambda _: None)
+    service = export_of(CommandContext(environ=house.environ), tell=lambda _: None)
     folder = tmp_path / "export"
     service.run(house.name, folder=folder, types=(), tracts=(), where="", archive=None)
 

@@ -20,11 +20,11 @@ from lsst.daf.butler.cli.butler import cli as butler_cli
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.files import exports, received
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.middleware.butler_import import ButlerImport
-from merian_campaign.services.transfer import Exported, Imported, import_export
+from merian_campaign.transfer import export_of, exports, received
+from merian_campaign.transfer.butler_import import ButlerImport
+from merian_campaign.transfer.transfer_service import Exported, Imported, import_export
 
 NAME = "objectTable_tract"
 
@@ -46,7 +46,7 @@ def fill(house: House) -> None:
 
 def export(house: House, folder: Path, **changes: Any) -> Exported:
     wanted = {"types": (), "tracts": (), "where": "", "archive": None} | changes
-    service = CommandContext(environ=house.environ).export(tell=lambda _: None)
+    service = export_of(CommandContext(environ=house.environ), tell=lambda _: None)
     return service.run(house.name, folder=folder, **wanted)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.preflight.facts import HostFacts
-from merian_campaign.middleware.host_facts import host_facts, read_lustre_quota
+from merian_campaign.preflight.host_facts import host_facts, read_lustre_quota
 
 
 def facts(folder: Path, *, directories: tuple[str, ...] = (), **environ: str) -> HostFacts:

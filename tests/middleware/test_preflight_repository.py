@@ -19,8 +19,8 @@ from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.middleware.driver_preflight import check
 from merian_campaign.middleware.exposure_selection import select as ask
+from merian_campaign.middleware.preflight.driver_preflight import check
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"

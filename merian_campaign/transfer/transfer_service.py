@@ -13,7 +13,11 @@ from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.transfer import (
+from merian_campaign.services.control import find_campaign
+from merian_campaign.services.ports import Store
+from merian_campaign.services.runtime import Runtime
+from merian_campaign.transfer import exports, received
+from merian_campaign.transfer.manifest import (
     BUTLER_FILE,
     ExportRequest,
     FileEntry,
@@ -21,10 +25,6 @@ from merian_campaign.domain.transfer import (
     SelectedDatasets,
     wish,
 )
-from merian_campaign.files import exports, received
-from merian_campaign.services.control import find_campaign
-from merian_campaign.services.ports import Store
-from merian_campaign.services.runtime import Runtime
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""

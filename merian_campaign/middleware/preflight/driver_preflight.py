@@ -53,7 +53,7 @@ def check(paths: SubmissionPaths) -> str:
 
 
 def _look(asked: GroupCheck) -> tuple[Finding, ...]:
-    from merian_campaign.middleware.butler_queries import ButlerQueries  # noqa: PLC0415 - used with lsst only
+    from merian_campaign.middleware.preflight.butler_queries import ButlerQueries  # noqa: PLC0415 - used with lsst only
 
     look = asked.look
     with ButlerQueries.of(asked.repository) as inquiry:

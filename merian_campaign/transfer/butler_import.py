@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import BadInputError, CampaignError, UnavailableError
-from merian_campaign.domain.transfer import BUTLER_FILE, Manifest, merged_chain
+from merian_campaign.domain.text import error_line
 from merian_campaign.host.inside import open_inside
 from merian_campaign.middleware.actions.perform import share_with_group
-from merian_campaign.middleware.butler_collections import first_line
+from merian_campaign.transfer.manifest import BUTLER_FILE, Manifest, merged_chain
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""
@@ -67,7 +67,7 @@ class ButlerImport:
         except (CampaignError, OSError):
             raise
         except Exception as error:
-            said = f"{type(error).__name__}: {first_line(error)}"
+            said = error_line(error)
             raise UnavailableError(
                 f"{repository}: the import has stopped ({said}); what was imported stays, and the same "
                 "command goes on"

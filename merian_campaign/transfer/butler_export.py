@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.transfer import ExportRequest, SelectedDatasets, SourceFile, chosen_types
+from merian_campaign.domain.text import first_line
+from merian_campaign.transfer.manifest import ExportRequest, SelectedDatasets, SourceFile, chosen_types
 from merian_campaign.wms import upstream
 
 Tell = Callable[[str], None]
@@ -121,8 +122,9 @@ class ButlerExport:
                 with_dimension_records=True,
             )  # fmt: skip
         except Exception as error:
-            first = str(error).splitlines()[0] if str(error) else ""
-            raise BadInputError(f"--where: the butler refuses {where!r} for {name}: {first}") from error
+            raise BadInputError(
+                f"--where: the butler refuses {where!r} for {name}: {first_line(str(error))}"
+            ) from error
         return list(found)
 
     def _files(self, *, tell: Tell) -> Iterator[SourceFile]:

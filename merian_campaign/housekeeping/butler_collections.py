@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from merian_campaign.domain.cleaning import ForbiddenError, RunFacts
 from merian_campaign.domain.errors import CampaignError, UnavailableError
-from merian_campaign.domain.inventory import CollectionSummary
+from merian_campaign.domain.text import error_line
+from merian_campaign.housekeeping.cleaning import ForbiddenError, RunFacts
+from merian_campaign.housekeeping.inventory import CollectionSummary
 from merian_campaign.wms import upstream
 
 Tell = Callable[[str], None]
@@ -53,7 +54,7 @@ class ButlerHousekeeping:
         except (CampaignError, OSError):
             raise
         except Exception as error:
-            said = f"{type(error).__name__}: {first_line(error)}"
+            said = error_line(error)
             raise UnavailableError(f"{self._repository}: the butler cannot do it now ({said})") from error
 
     # -- looking -----------------------------------------------------------------------------------
@@ -337,11 +338,6 @@ class _Look:
         refs = self._butler.query_all_datasets([run], find_first=False, limit=None)
         uris = upstream.uris_of(self._butler, refs, allow_missing=True)
         return sum(uri.size() for found in uris.values() for uri in found.iter_all())
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what an error says; the butler's are long."""
-    return str(error).partition("\n")[0]
 
 
 def _files(folder: Path) -> Iterator[Path]:

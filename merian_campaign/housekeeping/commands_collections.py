@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import confirm, console, note, say, show, show_report
+from merian_campaign.cli.progress import progress
 from merian_campaign.context import CommandContext
-
-_SECONDS = 60.0
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[str], None]]:
-    """Give what shows one line of progress on a terminal, replaced by the next; elsewhere one a minute."""
-    from merian_campaign.reports.cells import line
-
-    screen = console(stderr=True)
-    if not screen.is_terminal:
-        said = time.monotonic()
-
-        def now_and_then(words: str) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _SECONDS:
-                said = time.monotonic()
-                note(words)
-
-        yield now_and_then
-        return
-    with screen.status("") as status:
-        yield lambda words: status.update(line(words, fit=True))
+from merian_campaign.housekeeping import housekeeping_of
 
 
 def collections(
@@ -50,10 +26,10 @@ def collections(
 
     Sizes are those of the files in a RUN's folder below the repository.
     """
-    from merian_campaign.reports.collections import collections_json, collections_view
+    from merian_campaign.housekeeping.collections_report import collections_json, collections_view
 
     with progress() as tell:
-        rows = CommandContext().housekeeping(tell=tell).listing(name, sizes=sizes)
+        rows = housekeeping_of(CommandContext(), tell=tell).listing(name, sizes=sizes)
     if as_json:
         show_report(collections_json(name, rows))
     elif rows:
@@ -75,10 +51,10 @@ def clean(
     Never touched are raws, calibrations, inputs, other campaigns, what runs, and what any chain shows.
     """
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.reports.collections import cleaning_json, cleaning_view
+    from merian_campaign.housekeeping.collections_report import cleaning_json, cleaning_view
 
     with progress() as tell:
-        plan = CommandContext().housekeeping(tell=tell).plan(name)
+        plan = housekeeping_of(CommandContext(), tell=tell).plan(name)
     if not as_json:
         show(cleaning_view(plan))
     if not plan.removals or dry_run:
@@ -94,7 +70,7 @@ def clean(
             )
         confirm("Remove all of these?")
     with progress() as tell:
-        done = CommandContext().housekeeping(tell=tell).clean(name, shown=plan)
+        done = housekeeping_of(CommandContext(), tell=tell).clean(name, shown=plan)
     if as_json:
         show_report(cleaning_json(name, done, removed=True))
     else:

@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import shorten
 
-from merian_campaign.domain.cleaning import (
+from merian_campaign.domain.naming import parse_run_collection
+from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
+from merian_campaign.housekeeping.cleaning import (
     REMOVING,
     CleaningFacts,
     CleaningPlan,
@@ -20,9 +23,6 @@ from merian_campaign.domain.cleaning import (
     RunFacts,
     RunKind,
 )
-from merian_campaign.domain.naming import parse_run_collection
-from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
-from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 
 _DEAD = frozenset(
     {

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from merian_campaign.domain.cleaning import REMOVED, CleaningPlan
-from merian_campaign.domain.cleaning_policy import own_runs
 from merian_campaign.domain.naming import group_output
 from merian_campaign.domain.render import input_collections
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS, CertifyCalibrations, CollectionChain
+from merian_campaign.housekeeping.cleaning import REMOVED, CleaningPlan
+from merian_campaign.housekeeping.cleaning_policy import own_runs
 
 
 @dataclass(frozen=True, kw_only=True)

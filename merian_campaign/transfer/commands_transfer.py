@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.commands_collections import progress
 from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import note, say, say_fields, show_report
+from merian_campaign.cli.progress import progress
 from merian_campaign.context import CommandContext
+from merian_campaign.transfer import export_of
 
 
 class Transfer(StrEnum):
@@ -61,7 +62,7 @@ def export(
     """
     wanted = tuple(part.strip() for part in types.split(",") if part.strip())
     with progress() as tell:
-        done = CommandContext().export(tell=tell).run(
+        done = export_of(CommandContext(), tell=tell).run(
             name, folder=folder, types=wanted, tracts=tuple(tract or ()), where=where, archive=archive
         )  # fmt: skip
     manifest = done.manifest
@@ -117,8 +118,8 @@ def import_(
 
     What the repository has already is skipped: run twice, it has one effect.
     """
-    from merian_campaign.middleware.butler_import import ButlerImport
-    from merian_campaign.services.transfer import import_export
+    from merian_campaign.transfer.butler_import import ButlerImport
+    from merian_campaign.transfer.transfer_service import import_export
 
     with progress() as tell:
         done = import_export(

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.cleaning import CleaningPlan, Removal, RunKind
-from merian_campaign.domain.inventory import CollectionRow
+from merian_campaign.housekeeping.cleaning import CleaningPlan, Removal, RunKind
+from merian_campaign.housekeeping.inventory import CollectionRow
 from merian_campaign.reports.cells import joined, line
 
 _KINDS = {"RUN": "run", "CHAINED": "chain", "CALIBRATION": "calib", "TAGGED": "tagged", "": ""}

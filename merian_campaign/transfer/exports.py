@@ -23,10 +23,10 @@ from pydantic import ValidationError
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.domain.text import one_line
-from merian_campaign.domain.transfer import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile, inside
 from merian_campaign.host.atomic_files import appending, write_if_changed
 from merian_campaign.host.inside import folder_inside, open_inside
 from merian_campaign.host.regular_files import DamagedFileError
+from merian_campaign.transfer.manifest import BUTLER_FILE, MANIFEST, FileEntry, Manifest, SourceFile, inside
 
 Tell = Callable[[str], None]
 """Takes a line on how far something is."""

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.text import one_line
-from merian_campaign.domain.transfer import FileEntry, inside
-from merian_campaign.files import exports
-from merian_campaign.files.exports import Tell
 from merian_campaign.host.inside import folder_inside, open_inside
 from merian_campaign.host.ownership import UntrustedError, doubt, doubt_private, private_folder
+from merian_campaign.transfer import exports
+from merian_campaign.transfer.exports import Tell
+from merian_campaign.transfer.manifest import FileEntry, inside
 
 _SHOWN = 10
 

@@ -29,8 +29,9 @@ from merian_campaign.domain.preflight.queries import (
     searched,
 )
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.text import error_line, first_line
 from merian_campaign.middleware.actions.runner import ActionError, reading
-from merian_campaign.middleware.pipeline_facts import first_line, read_pipeline, words_of
+from merian_campaign.middleware.preflight.pipeline_facts import read_pipeline
 from merian_campaign.middleware.programs import in_environment
 
 
@@ -134,7 +135,7 @@ class ButlerQueries:
                         visits.setdefault(int(data_id["exposure"]), []).append(int(data_id["visit"]))
                 detectors = sorted(int(data_id["detector"]) for data_id in chosen.data_ids(["detector"]))
         except Exception as error:  # noqa: BLE001 - a wrong query is a finding
-            return Selected(problem=words_of(error))
+            return Selected(problem=error_line(error))
         exposures = tuple(
             _exposure(number, record, visits.get(number, ())) for number, record in sorted(rows.items())
         )
@@ -162,7 +163,7 @@ class ButlerQueries:
                     return Present(values=frozenset({1} if some else ()))
                 values = {int(data_id[look.by]) for data_id in joined.data_ids([look.by])}
         except Exception as error:  # noqa: BLE001 - a wrong query is a finding
-            return Present(problem=words_of(error))
+            return Present(problem=error_line(error))
         return Present(values=frozenset(values))
 
     def certified(self, dataset_type: str, collections: Iterable[str]) -> tuple[Certified, ...]:

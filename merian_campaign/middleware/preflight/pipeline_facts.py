@@ -7,8 +7,7 @@ from typing import Any
 from merian_campaign.domain.preflight.facts import InputNeed, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import closest, short
 from merian_campaign.domain.preflight.queries import StepQuery
-
-_MOST_WORDS = 300
+from merian_campaign.domain.text import error_line
 
 
 def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: ANN401 - lsst type
@@ -49,11 +48,11 @@ def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: 
                 pipeline.addConfigOverride(label, field, value)
         graph = pipeline.to_graph(registry=registry, visualization_only=True)
     except FileNotFoundError as error:
-        return PipelineFacts(problem=f"{name}: {words_of(error)}", labels=labels)
+        return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
-        return PipelineFacts(problem=f"{name}: {words_of(error)}", labels=labels)
+        return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
     needed = [
         _need(graph, type_name, node)
         for type_name, node in graph.iter_overall_inputs()
@@ -68,19 +67,6 @@ def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: 
         tasks=tuple(_task(node, calibrating=calibrating) for node in graph.tasks.values()),
         declared=_declared(graph, subset),
     )
-
-
-def first_line(text: str) -> str:
-    """Return the first line of a text, not too long."""
-    lines = text.strip().splitlines()
-    line = lines[0] if lines else ""
-    return line if len(line) <= _MOST_WORDS else f"{line[:_MOST_WORDS]} ..."
-
-
-def words_of(error: Exception) -> str:
-    """Return an exception as a finding says it: its class, and the first line of its message."""
-    said = first_line(str(error))
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _task(node: Any, *, calibrating: frozenset[str]) -> TaskFacts:  # noqa: ANN401 - lsst type

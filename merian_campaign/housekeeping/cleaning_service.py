@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.cleaning import (
+from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.states import SubmissionState
+from merian_campaign.housekeeping.cleaning import (
     REMOVED,
     REMOVING,
     CleaningFacts,
@@ -16,11 +19,14 @@ from merian_campaign.domain.cleaning import (
     RunFacts,
     RunKind,
 )
-from merian_campaign.domain.cleaning_policy import agreed, check, named_collections, own_runs, plan_cleaning
-from merian_campaign.domain.inventory import CollectionRow, CollectionSummary, listing, origins
-from merian_campaign.domain.snapshot import Snapshot
-from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.states import SubmissionState
+from merian_campaign.housekeeping.cleaning_policy import (
+    agreed,
+    check,
+    named_collections,
+    own_runs,
+    plan_cleaning,
+)
+from merian_campaign.housekeeping.inventory import CollectionRow, CollectionSummary, listing, origins
 from merian_campaign.services.control import find_campaign
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 
 from merian_campaign.cli import (
-    commands_collections,
     commands_control,
     commands_files,
     commands_graph,
@@ -23,13 +22,15 @@ from merian_campaign.cli import (
     commands_system,
     commands_top,
     commands_tracts,
-    commands_transfer,
     output,
 )
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.fault_attribution import words_of
 from merian_campaign.domain.text import one_line, redact
+from merian_campaign.housekeeping import commands_collections
+from merian_campaign.preflight import commands_preflight
+from merian_campaign.transfer import commands_transfer
 
 _HELP = """Run survey reductions with the LSST Science Pipelines as campaigns.
 
@@ -70,6 +71,7 @@ app = PlainTyper(
 commands_top.register(app)
 commands_files.register(app)
 commands_prepare.register(app)
+commands_preflight.register(app)
 commands_registry.register(app)
 commands_graph.register(app)
 commands_tracts.register(app)

@@ -1,0 +1,1 @@
+"""What a preflight asks the butler and the pipelines, for a whole campaign or for a driver's group."""
