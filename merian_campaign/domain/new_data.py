@@ -279,7 +279,7 @@ class NewData:
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return Change()
-        if group.combines is not True and not older:
+        if group.combines is not True and not (older and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
             return (
                 replace(found, freshness=Freshness.EXTEND, reason=self._words(found)) if added else Change()
@@ -314,6 +314,8 @@ class NewData:
             and len(nights) >= policy.min_nights
             and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
         )
+        if not now.exposures:  # all of it was withdrawn: there is nothing to make it from
+            return Freshness.STALE
         early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
         return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
 

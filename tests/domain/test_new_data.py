@@ -1,0 +1,271 @@
+"""A group is done for the data that it was made from: what comes later is added, makes it stale, or anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from domain_help import NOW, sky
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from new_data_help import MiniatureSurvey, survey
+
+from merian_campaign.domain.new_data import night_is_complete
+from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.plan import reasons
+from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.spec.new_data import NightComplete
+from merian_campaign.domain.states import GroupState
+
+SKY = {
+    81: sky(81, 18, 1),
+    91: sky(91, 19, 1),
+    201: sky(201, 20, 1, 2),
+    202: sky(202, 20, 2),
+    211: sky(211, 21, 2),
+    231: sky(231, 23),
+    241: sky(241, 24, 3),
+}
+
+
+def of(*days: int) -> list[SkyExposure]:
+    return [row for row in SKY.values() if row.day_obs - 20210300 in days]
+
+
+def after(*days: int, **changes: object) -> MiniatureSurvey:
+    """A campaign that is done with these nights."""
+    found = MiniatureSurvey(survey(**changes))
+    found.arrive(of(*days))
+    found.settle()
+    return found
+
+
+def states(found: MiniatureSurvey) -> set[GroupState]:
+    return {one.state for one in found.groups.values()}
+
+
+def pick(found: MiniatureSurvey, name: str) -> GroupView:
+    step, _, key = name.partition("/")
+    return found.groups[step, key]
+
+
+# -- the rule ------------------------------------------------------------------------------------------
+
+
+def test_a_campaign_with_data_ends_done() -> None:
+    found = after(18, 20)
+    assert states(found) == {GroupState.DONE}
+    assert {key for step, key in found.groups if step == "step1"} == {"night20210318", "night20210320"}
+    assert {key for step, key in found.groups if step == "step3"} == {"tract1", "tract2"}
+
+
+def test_a_new_night_makes_its_tracts_anew_and_leaves_the_others() -> None:
+    found = after(18, 21)
+    before = found.shown["step3", "tract2"]
+    found.arrive(of(19))
+    found.settle()
+    assert states(found) == {GroupState.DONE}
+    assert found.shown["step3", "tract2"] == before
+    assert pick(found, "step3/tract1").generation == 2
+    assert pick(found, "step3/tract2").generation == 1
+    assert found.shown_values() == after(18, 19, 21).shown_values()
+
+
+def test_a_late_exposure_extends_its_night_and_makes_nothing_of_it_anew() -> None:
+    found = after(18)
+    late = sky(82, 18, 1)
+    found.arrive([late])
+    found.settle()
+    night = pick(found, "step1/night20210318")
+    assert (night.generation, len(night.submissions)) == (1, 2)
+    assert set(found.shown["step1", night.key]) == {81, 82}
+    assert pick(found, "step3/tract1").generation > 1
+
+
+def test_a_campaign_without_data_waits_and_says_so() -> None:
+    found = MiniatureSurvey(survey(tracts=[1]))
+    found.settle()
+    found.arrive(of(23))  # off all tracts
+    found.settle()
+    assert pick(found, "step3/tract1").state is GroupState.WAITING
+    assert pick(found, "step2d/night20210323").state is GroupState.DONE
+
+
+def test_a_listed_night_without_data_waits_and_holds_nothing_up() -> None:
+    nights = {"kind": "day_obs", "nights": ["20210318-20210319"]}
+    spec = survey()
+    steps = tuple(
+        step.model_copy(update={"group_by": type(step.group_by).model_validate(nights)})
+        if step.name in {"step1", "step2a", "step2d"}
+        else step
+        for step in spec.steps
+    )
+    found = MiniatureSurvey(spec.model_copy(update={"steps": steps}))
+    found.arrive(of(18))
+    found.settle()
+    assert pick(found, "step3/tract1").state is GroupState.DONE
+    assert pick(found, "step1/night20210319").state is GroupState.WAITING
+    assert not pick(found, "step1/night20210319").submissions
+    found.arrive(of(19))
+    found.settle()
+    assert states(found) == {GroupState.DONE}
+    assert found.shown_values() == after(18, 19).shown_values()
+
+
+def test_what_was_withdrawn_is_left_out_of_what_was_made_from_it() -> None:
+    found = after(18, 19, 20)
+    found.withdraw(91)
+    found.settle()
+    assert states(found) == {GroupState.DONE}
+    assert 91 not in {exposure for exposure, _ in found.shown["step3", "tract1"][1][1]}
+    assert pick(found, "step3/tract1").generation == 2
+    assert pick(found, "step3/tract2").generation in {1, 2}
+
+
+# -- policies ------------------------------------------------------------------------------------------
+
+
+def test_marked_it_stays_done_and_says_what_it_lacks() -> None:
+    found = after(18, on_new_data="mark")
+    before = found.shown["step3", "tract1"]
+    found.arrive(of(19))
+    found.settle()
+    tract = pick(found, "step2b/tract1")
+    assert (tract.state, tract.generation) == (GroupState.DONE, 1)
+    assert tract.reason == "stale: 1 new exposure; made from 1 of 2 exposures"
+    assert found.shown["step3", "tract1"] == before
+    assert pick(found, "step2a/night20210319").state is GroupState.DONE
+    held = pick(found, "step2d/night20210319")
+    why = reasons(found.spec, found._snapshot(), now=NOW)[held.id]
+    assert held.state is GroupState.WAITING
+    assert "step2b/tract1 (done, but for 1 new exposure" in why
+
+
+def test_ignored_nothing_of_it_changes() -> None:
+    found = after(18, on_new_data="ignore")
+    found.arrive(of(19))
+    found.settle()
+    assert (pick(found, "step3/tract1").generation, pick(found, "step3/tract1").reason[:5]) == (1, "all 1")
+
+
+@pytest.mark.parametrize(
+    ("policy", "redone"),
+    [
+        ({"min_visits": 2}, False),
+        ({"min_nights": 2}, False),
+        ({"min_fraction": 0.6}, False),
+        ({"min_fraction": 0.5}, True),
+        ({"not_before": date(2030, 1, 1)}, False),
+        ({"not_before": date(2020, 1, 1)}, True),
+    ],
+)
+def test_thresholds_hold_a_redo_back(policy: dict[str, object], redone: bool) -> None:
+    found = after(18, on_new_data={"action": "redo", **policy})
+    found.arrive(of(19))
+    found.settle()
+    assert (pick(found, "step2b/tract1").generation == 2) is redone
+
+
+# -- complete nights -----------------------------------------------------------------------------------
+
+NIGHT = 20210318
+
+
+@pytest.mark.parametrize(
+    ("rule", "now", "complete"),
+    [
+        ({"after": "12:00"}, datetime(2021, 3, 19, 11, 59, tzinfo=UTC), False),
+        ({"after": "12:00"}, datetime(2021, 3, 19, 12, 0, tzinfo=UTC), True),
+        ({"quiet_hours": 2}, NOW + timedelta(hours=1), False),
+        ({"quiet_hours": 2}, NOW + timedelta(hours=2), True),
+        ({"marker": "/raw/{night}.done"}, NOW, False),
+    ],
+)
+def test_a_night_is_complete_by_the_campaigns_rule(
+    rule: dict[str, object], now: datetime, complete: bool
+) -> None:
+    row = SkyExposure(exposure=1, day_obs=NIGHT, seen_at=NOW)
+    given = NightComplete.model_validate(rule)
+    assert night_is_complete(given, NIGHT, [row], marked=False, now=now) is complete
+    if "marker" in rule:
+        assert night_is_complete(given, NIGHT, [row], marked=True, now=now)
+
+
+def test_half_a_night_is_not_reduced() -> None:
+    found = MiniatureSurvey(survey(night_complete={"quiet_hours": 1}))
+    found.arrive(of(18))
+    found.settle()
+    assert not [one for one in found.groups.values() if one.step == "step1" and one.submissions]
+    found.ticks += 61
+    found.settle()
+    assert pick(found, "step1/night20210318").state is GroupState.DONE
+
+
+# -- the equality --------------------------------------------------------------------------------------
+
+EVENTS = st.lists(
+    st.one_of(
+        st.tuples(st.just("arrive"), st.sets(st.sampled_from(sorted(SKY)), min_size=1)),
+        st.tuples(st.just("ticks"), st.integers(1, 12)),
+        st.tuples(st.just("fail"), st.just(1)),
+        st.tuples(st.just("withdraw"), st.sampled_from(sorted(SKY))),
+    ),
+    max_size=12,
+)
+
+
+def happen(found: MiniatureSurvey, event: tuple[str, object]) -> None:
+    match event:
+        case "arrive", exposures:
+            found.arrive(SKY[exposure] for exposure in exposures)
+        case "ticks", number:
+            for _ in range(number):
+                found.tick()
+        case "fail", _:
+            found.failing = 1
+        case "withdraw", exposure:
+            found.withdraw(exposure)
+
+
+def assert_nothing_is_shown_done_that_lacks_data(found: MiniatureSurvey) -> None:
+    """Of what was seen at the last look: a done group is made from it, or its next tick lets it go on."""
+    found.tick()
+    if found.overlaps is None:
+        return
+    good = {
+        row.exposure: row
+        for row in found.overlaps.exposures
+        if row.tracts is not None and row.exposure not in found.spec.bad_exposures
+    }
+    for (step, key), one in found.groups.items():
+        if step == "step2b" and one.state is GroupState.DONE and one.published == one.generation:
+            tract = one.selection.values[0]
+            wanted = {exposure for exposure, row in good.items() if tract in (row.tracts or ())}
+            used = {exposure for exposure, _ in found.shown[step, key][tract][1]}
+            assert used == wanted or not wanted
+
+
+@given(EVENTS)
+@settings(max_examples=40)
+def test_whenever_data_come_the_campaign_ends_as_if_all_had_been_there(
+    events: list[tuple[str, object]],
+) -> None:
+    found = MiniatureSurvey(survey())
+    for event in events:
+        happen(found, event)
+        assert_nothing_is_shown_done_that_lacks_data(found)
+    found.arrive(SKY.values())
+    found.failing = 0
+    found.settle()
+    whole = MiniatureSurvey(survey(bad_exposures=list(found.spec.bad_exposures)))
+    whole.arrive(SKY.values())
+    whole.settle()
+    good = {row.exposure for row in SKY.values()} - set(found.spec.bad_exposures)
+    # What was made of a withdrawn exposure by itself stays; nothing that is made of several has it.
+    kept = {
+        key: value for key, value in found.shown_values().items() if key[1] in good or key[0] not in NIGHTLY
+    }
+    assert kept == whole.shown_values()
+
+
+NIGHTLY = {"step1", "step2a", "step2d"}
