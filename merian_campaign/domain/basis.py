@@ -23,12 +23,15 @@ class Basis:
         Ids of the exposures that it takes; for a tract those whose visits overlap it.
     upstream : `~collections.abc.Mapping` [`str`, `int`]
         By ``STEP/KEY``, the generation of each group that it reads; those of generation 1 are left out.
+    raws : `int`
+        Number of raw datasets of these exposures, of which one exposure has many; 0 when nobody counted.
     files : `str`
         Digest of the files that an action brings in; empty for everything else.
     """
 
     exposures: frozenset[int] = frozenset()
     upstream: Mapping[str, int] = field(default_factory=dict)
+    raws: int = 0
     files: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -36,6 +39,7 @@ class Basis:
         return {
             "exposures": sorted(self.exposures),
             "upstream": dict(sorted(self.upstream.items())),
+            "raws": self.raws,
             "files": self.files,
         }
 
@@ -53,4 +57,9 @@ class Basis:
             raise WrongValueError("exposures: expected a list of integers")
         if not isinstance(upstream, dict) or not all(type(one) is int for one in upstream.values()):
             raise WrongValueError("upstream: expected a mapping of names to generations")
-        return cls(exposures=frozenset(exposures), upstream=upstream, files=json_values.text(value, "files"))
+        return cls(
+            exposures=frozenset(exposures),
+            upstream=upstream,
+            raws=json_values.whole(value, "raws") or 0,
+            files=json_values.text(value, "files"),
+        )

@@ -71,6 +71,8 @@ class Change:
         Exposures that came, and that were withdrawn.
     upstream : `tuple` [`str`, ...]
         Groups of which it has read an older generation.
+    raws : `int`
+        How many more raws there are of the exposures that it was made from.
     reason : `str`
         In words; empty when nothing is different.
     """
@@ -79,6 +81,7 @@ class Change:
     added: frozenset[int] = frozenset()
     removed: frozenset[int] = frozenset()
     upstream: tuple[str, ...] = ()
+    raws: int = 0
     reason: str = ""
 
 
@@ -172,7 +175,15 @@ class NewData:
         if isinstance(step, ActionStep):
             return self._basis_of_action(group, step)
         exposures = self.exposures(group)
-        return None if exposures is None else Basis(exposures=exposures, upstream=self._upstream(group))
+        if exposures is None:
+            return None
+        raws = sum(self._raws.get(exposure, 0) for exposure in exposures)
+        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group))
+
+    @cached_property
+    def _raws(self) -> Mapping[int, int]:
+        rows = self._overlaps.exposures if self._overlaps is not None else ()
+        return {row.exposure: row.raws for row in rows if row.raws}
 
     def _basis_of_action(self, group: GroupView, step: ActionStep) -> Basis:
         waiting: frozenset[int] = frozenset()
@@ -273,9 +284,12 @@ class NewData:
             return _change_of_action(step, made=made, now=now)
         older = _older(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        if not (older or added or removed):
+        more = now.raws - made.raws if made.raws and not removed and not added else 0
+        if not (older or added or removed or more > 0):
             return Change()
-        found = Change(added=added, removed=removed, upstream=older)
+        # Of which of its exposures there are more raws now is not known.
+        late = now.exposures if more > 0 else frozenset[int]()
+        found = Change(added=added | late, removed=removed, upstream=older, raws=max(0, more))
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return Change()
@@ -304,7 +318,7 @@ class NewData:
             for row in rows
             if row.seen_at is None or (until is not None and row.seen_at <= until)
         )
-        return Basis(exposures=now.exposures & then)
+        return Basis(exposures=now.exposures & then, raws=now.raws if now.exposures <= then else 0)
 
     def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
         changed = found.added | found.removed
@@ -325,8 +339,9 @@ class NewData:
         return {row.exposure: row.day_obs for row in rows}
 
     def _words(self, found: Change) -> str:
-        parts = []
-        for words, ids in (("new", found.added), ("withdrawn", found.removed)):
+        parts = [f"{found.raws} more raws of exposures that it has"] if found.raws else []
+        new = frozenset[int]() if found.raws else found.added
+        for words, ids in (("new", new), ("withdrawn", found.removed)):
             if ids:
                 nights = len({self._nights.get(exposure, 0) for exposure in ids})
                 of = f" of {nights} nights" if nights > 1 else ""

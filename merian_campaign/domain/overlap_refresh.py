@@ -59,12 +59,15 @@ class OverlapQuery:
         By step, data queries for the exposures it takes.
     others : `tuple` [`str`, ...]
         Data queries for all exposures of the nights, exposures and visits that groups name.
+    raws : `tuple` [`str`, ...]
+        RUN collections of raws, or patterns of their names.
     """
 
     instrument: str
     skymap: str | None
     steps: Mapping[str, tuple[str, ...]]
     others: tuple[str, ...]
+    raws: tuple[str, ...] = ("*/raw/all",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,17 @@ def question(spec: CampaignSpec, groups: Iterable[GroupView | NewGroup]) -> Over
         skymap=spec.skymap,
         steps=steps,
         others=tuple(sorted(f"{instrument} AND {where_clause(one)}" for one in others)),
+        raws=_runs_of_raws(spec),
     )
+
+
+def _runs_of_raws(spec: CampaignSpec) -> tuple[str, ...]:
+    given = [step.arguments.get("run") for step in _ingests(spec)]
+    return ("*/raw/all", *sorted({run for run in given if isinstance(run, str)}))
+
+
+def _ingests(spec: CampaignSpec) -> list[ActionStep]:
+    return [step for step in spec.steps if isinstance(step, ActionStep) and step.action == "ingest-raws"]
 
 
 def _discovering(spec: CampaignSpec, step: BpsStep) -> str:
@@ -266,7 +279,7 @@ def refresh_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked:
 
 def comes_from_elsewhere(spec: CampaignSpec) -> bool:
     """Say whether somebody else brings in raws: only a look can tell that there are new ones."""
-    return not any(isinstance(step, ActionStep) and step.action == "ingest-raws" for step in spec.steps)
+    return not _ingests(spec)
 
 
 def overlaps_of(spec: CampaignSpec, look: OverlapRefresh, *, basis: str, now: datetime) -> Overlaps:

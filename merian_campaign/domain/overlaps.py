@@ -27,6 +27,8 @@ class SkyExposure:
         Whether the campaign's steps take it: only such exposures make tracts.
     steps : `frozenset` [`str`]
         Steps over exposures or visits whose data query selects it.
+    raws : `int`
+        How many raw datasets it has, one a detector as a rule; 0 when nobody counted.
     seen_at : `datetime.datetime` or `None`
         When it was seen first, UTC; `None` when that was before such times were kept.
     """
@@ -37,6 +39,7 @@ class SkyExposure:
     tracts: tuple[int, ...] | None = ()
     taken: bool = True
     steps: frozenset[str] = frozenset()
+    raws: int = 0
     seen_at: datetime | None = field(default=None, compare=False)
 
 

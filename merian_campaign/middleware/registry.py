@@ -120,8 +120,9 @@ def _read(answer: Any) -> OverlapRefresh | OverlapRefreshFailed:  # noqa: ANN401
                 day_obs=night,
                 visits=tuple(visits),
                 tracts=None if tracts is None else tuple(tracts),
+                raws=raws,
             )
-            for exposure, night, visits, tracts in answer["exposures"]
+            for exposure, night, visits, tracts, raws in answer["exposures"]
         ),
         taken={step: frozenset(exposures) for step, exposures in answer["taken"].items()},
     )

@@ -22,6 +22,7 @@ def look(
     skymap: str | None,
     steps: Mapping[str, Sequence[str]],
     others: Sequence[str],
+    raws: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the answer to a `Question` as JSON values.
 
@@ -29,7 +30,7 @@ def look(
     -------
     answer : `dict`
         ``exposures``: lists of exposure, night, visits, tracts (`None` while a science exposure has no
-        visit); ``taken``: exposures by step. Or ``failed`` in words: something has to be registered first.
+        visit), number of raws; ``taken``: exposures by step. Or ``failed`` in words: something has to be registered first.
     """
     with reading(repository) as butler:
         missing = missing_records(butler, instrument=instrument, skymap=skymap)
@@ -50,12 +51,16 @@ def look(
             if skymap is None
             else tracts_of_visits(butler, instrument=instrument, skymap=skymap, nights=nights)
         )
+        numbers = _raws(
+            butler, instrument=instrument, runs=raws, nights={record.day_obs for record in records.values()}
+        )
         exposures = [
             [
                 int(record.id),
                 int(record.day_obs),
                 sorted(visits.get(record.id, ())),
                 _tracts_of(record, visits.get(record.id, set()), tracts),
+                numbers.get(record.id, 0),
             ]
             for record in records.values()
         ]
@@ -87,6 +92,33 @@ def _visits(butler: Any, *, instrument: str, exposures: Iterable[int]) -> dict[i
     ):
         if record.exposure in wanted:
             found.setdefault(record.exposure, set()).add(int(record.visit))
+    return found
+
+
+def _raws(
+    butler: Any,  # noqa: ANN401
+    *,
+    instrument: str,
+    runs: Sequence[str],
+    nights: Iterable[int],
+) -> dict[int, int]:
+    """Return how many raws there are of each exposure of some nights."""
+    from lsst.daf.butler import MissingDatasetTypeError  # noqa: PLC0415
+
+    known = sorted({name for run in runs for name in butler.collections.query(run)})
+    found: dict[int, int] = {}
+    ordered = sorted(nights)
+    for start in range(0, len(ordered) if known else 0, _AT_ONCE):
+        listed = ", ".join(map(str, ordered[start : start + _AT_ONCE]))
+        try:
+            with butler.query() as query:
+                chosen = query.join_dataset_search("raw", known).where(
+                    f"exposure.day_obs IN ({listed})", instrument=instrument
+                )
+                for row in chosen.data_ids(["exposure", "detector"]):
+                    found[int(row["exposure"])] = found.get(int(row["exposure"]), 0) + 1
+        except MissingDatasetTypeError:
+            return {}
     return found
 
 

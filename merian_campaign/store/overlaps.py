@@ -15,7 +15,7 @@ from merian_campaign.store.database import Database
 # One row also when nothing was seen, none when nobody looked.
 _LOAD = text("""
     SELECT c.overlaps_seen_at, c.overlaps_basis, o.exposure, o.day_obs, o.visits, o.tracts, o.taken, o.steps,
-           o.seen_at
+           o.raws, o.seen_at
     FROM campaign AS c LEFT JOIN visit_overlap AS o ON o.campaign_id = c.id
     WHERE c.id = :campaign_id AND c.overlaps_seen_at IS NOT NULL
     ORDER BY o.exposure
@@ -23,17 +23,20 @@ _LOAD = text("""
 
 _NEW = """jsonb_to_recordset(:rows)
     AS new (exposure bigint, day_obs integer, visits bigint[], tracts integer[], taken boolean,
-            steps text[], seen_at timestamptz)"""
+            steps text[], raws integer, seen_at timestamptz)"""
 
 _PUT = text(f"""
-    INSERT INTO visit_overlap AS old (campaign_id, exposure, day_obs, visits, tracts, taken, steps, seen_at)
-    SELECT :campaign_id, new.exposure, new.day_obs, new.visits, new.tracts, new.taken, new.steps, new.seen_at
+    INSERT INTO visit_overlap AS old
+        (campaign_id, exposure, day_obs, visits, tracts, taken, steps, raws, seen_at)
+    SELECT :campaign_id, new.exposure, new.day_obs, new.visits, new.tracts, new.taken, new.steps, new.raws,
+           new.seen_at
     FROM {_NEW}
     ON CONFLICT (campaign_id, exposure) DO UPDATE
     SET day_obs = excluded.day_obs, visits = excluded.visits, tracts = excluded.tracts,
-        taken = excluded.taken, steps = excluded.steps
-    WHERE (old.day_obs, old.visits, old.tracts, old.taken, old.steps)
-        IS DISTINCT FROM (excluded.day_obs, excluded.visits, excluded.tracts, excluded.taken, excluded.steps)
+        taken = excluded.taken, steps = excluded.steps, raws = excluded.raws
+    WHERE (old.day_obs, old.visits, old.tracts, old.taken, old.steps, old.raws)
+        IS DISTINCT FROM (excluded.day_obs, excluded.visits, excluded.tracts, excluded.taken, excluded.steps,
+        excluded.raws)
 """).bindparams(bindparam("rows", type_=JSONB))  # noqa: S608 - constants
 
 _DROP = text(f"""
@@ -57,9 +60,10 @@ def load_overlaps(connection: Connection, *, campaign_id: int) -> Overlaps | Non
                 tracts=None if tracts is None else tuple(tracts),
                 taken=taken,
                 steps=frozenset(steps),
+                raws=raws,
                 seen_at=first,
             )
-            for _, _, exposure, day_obs, visits, tracts, taken, steps, first in rows
+            for _, _, exposure, day_obs, visits, tracts, taken, steps, raws, first in rows
             if exposure is not None
         ),
         basis=rows[0].overlaps_basis,
@@ -75,6 +79,7 @@ def _document(row: SkyExposure) -> dict[str, object]:
         "tracts": None if row.tracts is None else list(row.tracts),
         "taken": row.taken,
         "steps": sorted(row.steps),
+        "raws": row.raws,
         "seen_at": None if row.seen_at is None else row.seen_at.isoformat(),
     }
 
