@@ -7,6 +7,7 @@ BUILD := build
 SLURM := $(BIN)/python tests/slurm/cluster --dir $(BUILD)/slurm
 DEMO_DIR ?= $(BUILD)/demo
 SITE ?=
+NIGHTS ?=
 TEST_WORKERS ?= 2
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
@@ -37,11 +38,11 @@ $(BIN)/.installed: pyproject.toml requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo, SITE=slurm)
+demo: $(BIN)/.installed  ## make a miniature survey and reduce it, with injected faults (DEMO_DIR=build/demo, SITE=slurm, NIGHTS=3)
 	@if [ "$(SITE)" = slurm ] && ! timeout 20 sinfo >/dev/null 2>&1; then \
 	  $(SLURM) up && . "$(abspath $(BUILD))/slurm/env.sh" || exit 1; \
 	fi; \
-	DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo $(if $(SITE),--site $(SITE))
+	DEMO_DIR="$(DEMO_DIR)" $(BIN)/merian-campaign demo $(if $(SITE),--site $(SITE)) $(if $(NIGHTS),--nights $(NIGHTS))
 
 test: lint  ## lint, then all tests that CI runs, on a Slurm cluster of their own too
 	@mkdir -p $(BUILD)

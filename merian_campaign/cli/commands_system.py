@@ -93,13 +93,18 @@ def demo(
     ] = "build/demo",
     keep: Annotated[bool, typer.Option("--keep", help="Go on with a demo that is there.")] = False,
     faults: Annotated[bool, typer.Option(help="Inject the demo's faults.")] = True,
+    nights: Annotated[
+        int, typer.Option(min=2, max=3, help="3: when two nights are reduced, another one comes.")
+    ] = 2,
     wms: WmsOption = None,
     site: SiteOption = None,
 ) -> None:
     """Make a miniature survey and reduce it, with injected faults, to finished quanta."""
     from merian_campaign.cli.demo import run_demo
 
-    code = run_demo(directory=Path(directory).absolute(), keep=keep, faults=faults, wms=wms, site=site)
+    code = run_demo(
+        directory=Path(directory).absolute(), keep=keep, faults=faults, wms=wms, site=site, nights=nights
+    )
     if code:
         raise typer.Exit(code)
 

@@ -1,6 +1,6 @@
 """What a survey finds on disk before it has a repository: raws, reference catalogues, another's repository.
 
-``python -m merian_campaign.demo.archive DIR`` writes them. Each file is a function of its name alone; what is
+``python -m merian_campaign.demo.archive DIR`` writes them, and with ``--third-night`` one more night's raws. Each file is a function of its name alone; what is
 there already is left as it is.
 """
 
@@ -9,6 +9,7 @@ import os
 import pickle
 import re
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,9 +20,9 @@ from lsst.daf.butler.formatters.parquet import astropy_to_arrow
 from merian_campaign.demo.catalogues import PS1, REFCAT_LEVEL, reference_catalogues
 from merian_campaign.demo.content import register_dataset_type
 from merian_campaign.demo.sky import raw_pixels
-from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES
+from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, THIRD_NIGHT, ExposurePlan
 
-__all__ = ["OTHER_RUN", "RAW_PATTERN", "make_archive"]
+__all__ = ["OTHER_RUN", "RAW_PATTERN", "add_third_night", "make_archive"]
 
 OTHER_RUN: Final = "refcats/DM-28636"
 RAW_PATTERN: Final = re.compile(r"raw_(\d+)_(\d+)\.pickle")
@@ -39,15 +40,24 @@ def make_archive(directory: Path) -> None:
         Gets ``raw/bias``, ``raw/flat``, ``raw/science``, ``refcats/NAME``, the repository ``other/repo``
         that holds one of the catalogues, and, last, the file ``complete``.
     """
-    for plan in EXPOSURES:
-        folder = directory / "raw" / _FOLDERS[plan.observation_type]
-        for detector in ALL_DETECTORS:
-            path = folder / f"raw_{plan.exposure}_{detector}.pickle"
-            _write(path, pickle.dumps(raw_pixels(plan=plan, detector=detector), protocol=-1))
+    _write_raws(directory, EXPOSURES)
     for name, trixel, shard in reference_catalogues():
         _write_table(directory / "refcats" / name / f"{trixel}.parq", shard)
     _make_other_repository(directory / "other")
     _write(directory / "complete", b"")
+
+
+def add_third_night(directory: Path) -> None:
+    """Write the raws of one more night into an archive, as a telescope does."""
+    _write_raws(directory, THIRD_NIGHT)
+
+
+def _write_raws(directory: Path, plans: Sequence[ExposurePlan]) -> None:
+    for plan in plans:
+        folder = directory / "raw" / _FOLDERS[plan.observation_type]
+        for detector in ALL_DETECTORS:
+            path = folder / f"raw_{plan.exposure}_{detector}.pickle"
+            _write(path, pickle.dumps(raw_pixels(plan=plan, detector=detector), protocol=-1))
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -92,7 +102,9 @@ def main() -> None:
     """Write the archive that the command line names."""
     parser = argparse.ArgumentParser(description="Write the raw files and reference catalogues of the demo.")
     parser.add_argument("directory", type=Path)
-    make_archive(parser.parse_args().directory)
+    parser.add_argument("--third-night", action="store_true", help="only the raws of one more night")
+    given = parser.parse_args()
+    (add_third_night if given.third_night else make_archive)(given.directory)
 
 
 if __name__ == "__main__":

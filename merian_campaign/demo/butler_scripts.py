@@ -27,7 +27,7 @@ from merian_campaign.demo.content import (
     skymap_geometry,
 )
 from merian_campaign.demo.records import insert_exposures, insert_skymap, insert_visits
-from merian_campaign.demo.survey import EXPOSURES, INSTRUMENT, SKYMAP, science_exposures
+from merian_campaign.demo.survey import EVERY_EXPOSURE, INSTRUMENT, SKYMAP
 
 _LOG = logging.getLogger("lsst.merian_campaign.demo")
 
@@ -101,7 +101,7 @@ def ingest_raws(
         new = {path: header for path, header in readable.items() if header not in known}
         with butler.transaction():
             wanted = {exposure for exposure, _ in new.values()}
-            insert_exposures(butler.registry, [plan for plan in EXPOSURES if plan.exposure in wanted])
+            insert_exposures(butler.registry, [plan for plan in EVERY_EXPOSURE if plan.exposure in wanted])
             butler.ingest(*_datasets(butler, new, dataset_type=dataset_type, run=run), transfer=transfer)
     _LOG.info("Ingested %d files; %d were there, %d failed.", len(new), len(readable) - len(new), len(bad))
     if bad:
@@ -121,7 +121,7 @@ def _read_header(path: Path) -> tuple[int, int] | None:
         pickle.loads(path.read_bytes())  # noqa: S301 - the demo's own files
     except (OSError, pickle.UnpicklingError, EOFError, ValueError):
         return None
-    known = {plan.exposure for plan in EXPOSURES}
+    known = {plan.exposure for plan in EVERY_EXPOSURE}
     return (int(match[1]), int(match[2])) if match is not None and int(match[1]) in known else None
 
 
@@ -147,7 +147,9 @@ def define_visits(repo: str, instrument: str, where: str) -> None:
         definitions = butler.query_dimension_records("visit_definition", instrument=name, explain=False)
         defined = Counter(record.exposure for record in definitions)
         plans = [
-            plan for plan in science_exposures() if plan.exposure in registered and not defined[plan.exposure]
+            plan
+            for plan in EVERY_EXPOSURE
+            if plan.pointing is not None and plan.exposure in registered and not defined[plan.exposure]
         ]
         if plans:
             with butler.transaction():

@@ -13,10 +13,12 @@ import numpy.typing as npt
 
 __all__ = [
     "ALL_DETECTORS",
+    "EVERY_EXPOSURE",
     "EXPOSURES",
     "PATCHES",
     "PHYSICAL_FILTERS",
     "SCIENCE_DETECTORS",
+    "THIRD_NIGHT",
     "TRACTS",
     "Box",
     "ExposurePlan",
@@ -211,6 +213,28 @@ EXPOSURES: Final = (
         pointing=(70, -1),
     ),
 )
+
+THIRD_NIGHT: Final = (
+    ExposurePlan(
+        exposure=971400,
+        observation_type="science",
+        physical_filter=N708,
+        begin=_night(21, 2, 0),
+        seconds=600.0,
+        pointing=(64, 1),
+    ),
+    ExposurePlan(
+        exposure=971401,
+        observation_type="science",
+        physical_filter=N540,
+        begin=_night(21, 2, 15),
+        seconds=900.0,
+        pointing=(90, 0),
+    ),
+)
+"""A night that comes when the survey has been reduced."""
+
+EVERY_EXPOSURE: Final = (*EXPOSURES, *THIRD_NIGHT)
 
 
 def _plan_patches() -> tuple[PatchPlan, ...]:

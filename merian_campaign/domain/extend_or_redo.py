@@ -5,7 +5,7 @@ from __future__ import annotations
 from merian_campaign.domain.decisions import Again, MoveGroup, Publish
 from merian_campaign.domain.new_data import Change, Freshness, NewData
 from merian_campaign.domain.snapshot import GroupView
-from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.states import GroupState
 
 STALE = "stale: "
 """How the reason of a group begins that is done for older data and stays so."""
@@ -29,7 +29,8 @@ def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGrou
         return _done(new, group)
     change = new.change(group)
     if change.freshness is not Freshness.CURRENT:
-        if group.state is GroupState.NEEDS_REVIEW and _may_pass(new, group, change):
+        if group.state is GroupState.NEEDS_REVIEW and change.freshness is not Freshness.STALE:
+            # What failed with the data that there were may not with those that there are now.
             return Again(group=group, reason=change.reason, redo=change.freshness is Freshness.REDO)
         if group.state in {GroupState.READY, GroupState.WAITING} and _would_mix(group, change):
             return Again(group=group, reason=f"not finished, and begun anew: {change.reason}", redo=True)
@@ -48,14 +49,6 @@ def _done(new: NewData, group: GroupView) -> Again | MoveGroup | None:
         case Freshness.CURRENT:
             words = "made from all that there is" if group.reason.startswith(STALE) else group.reason
     return None if words == group.reason else MoveGroup(group=group, state=GroupState.DONE, reason=words)
-
-
-def _may_pass(new: NewData, group: GroupView, change: Change) -> bool:
-    """Say whether what failed for want of data, or at bringing data in, is worth another try."""
-    if new.is_action(group):
-        return change.freshness is Freshness.EXTEND
-    last = group.submissions[-1]
-    return last.outcome is SubmissionOutcome.EMPTY and group.counts.expected == 0
 
 
 def _would_mix(group: GroupView, change: Change) -> bool:

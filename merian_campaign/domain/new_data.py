@@ -164,10 +164,6 @@ class NewData:
         self._changes: dict[int, Change] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
 
-    def is_action(self, group: GroupView) -> bool:
-        """Say whether a group is a butler action."""
-        return isinstance(self._spec.step(group.step), ActionStep)
-
     # -- what there is ------------------------------------------------------------------------------
     def basis(self, group: GroupView) -> Basis | None:
         """Return what a submission of a group would be made from now; `None` when that is not known."""

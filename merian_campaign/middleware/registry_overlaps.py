@@ -30,7 +30,8 @@ def look(
     -------
     answer : `dict`
         ``exposures``: lists of exposure, night, visits, tracts (`None` while a science exposure has no
-        visit), number of raws; ``taken``: exposures by step. Or ``failed`` in words: something has to be registered first.
+        visit), number of raws; ``taken``: exposures by step. Or ``failed`` in words: something has to be
+        registered first.
     """
     with reading(repository) as butler:
         missing = missing_records(butler, instrument=instrument, skymap=skymap)
