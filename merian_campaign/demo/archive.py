@@ -1,7 +1,7 @@
 """What a survey finds on disk before it has a repository: raws, reference catalogues, another's repository.
 
-``python -m merian_campaign.demo.archive DIR`` writes them, and with ``--third-night`` one more night's raws. Each file is a function of its name alone; what is
-there already is left as it is.
+``python -m merian_campaign.demo.archive DIR`` writes them, and with ``--third-night`` one more night's raws.
+Each file is a function of its name alone; what is there already is left as it is.
 """
 
 import argparse

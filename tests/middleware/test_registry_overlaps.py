@@ -69,7 +69,9 @@ def test_each_exposure_is_told_with_its_visit_and_the_tracts_that_overlaps(repos
         20210320: [(980001, (980001,), (9813,)), (980002, (980002,), ()), (980003, (), None)],
     }
     assert found.exposures == tuple(
-        SkyExposure(exposure=exposure, day_obs=night, visits=visits, tracts=tracts)
+        SkyExposure(
+            exposure=exposure, day_obs=night, visits=visits, tracts=tracts, raws=0 if exposure > 980000 else 3
+        )
         for night, rows in nights.items()
         for exposure, visits, tracts in rows
     )
