@@ -259,7 +259,9 @@ class CommandContext:
         def make_work(claim: Claim) -> SubmissionRunner:
             spec = applied_spec(claim.campaign)
             step = spec.step(claim.group.step)
-            chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
+            # A generation that is not in force is put into the step's chain as a whole, when it is complete.
+            in_force = claim.submission.generation == claim.group.published
+            chain = spec.output_of(step) if isinstance(step, BpsStep) and in_force else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.
             share_with_group(spec.butler)
             return SubmissionRun(

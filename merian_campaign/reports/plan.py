@@ -7,6 +7,7 @@ from typing import Any
 
 from merian_campaign.domain.decisions import (
     AddGroups,
+    Again,
     CallOff,
     Decision,
     Follow,
@@ -14,6 +15,7 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    Publish,
     SetAside,
     Submit,
     Wait,
@@ -23,13 +25,17 @@ from merian_campaign.domain.states import GroupState
 from merian_campaign.services.tick import Plan
 
 
-def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - one line a kind of decision
+def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind
     """Return what a decision does and why, in words."""
     match decision:
         case AddGroups(groups=groups, reason=reason):
             return f"add {len(groups)} groups", f"{reason}: {_keys(groups)}"
         case MoveGroup(state=state, reason=reason):
             return f"becomes {state.value.replace('_', ' ')}", reason
+        case Again(group=group, redo=redo, reason=reason):
+            return (f"begin generation {group.generation + 1}" if redo else "go on with what is new"), reason
+        case Publish(group=group):
+            return f"put generation {group.generation} in the place of {group.published}", "it is complete"
         case Submit(number=1, reason=reason):
             return "submit", reason
         case Submit(number=number, reason=reason):

@@ -214,7 +214,7 @@ class Tick:
             ),
             trouble=executor.trouble,
             waiting=left.alive > 0
-            or bool(observer.waits or observer.held)
+            or bool(observer.waits or observer.held or executor.unpublished)
             or seen.waits
             or self._pauses(spec, snapshot),
         )
@@ -242,6 +242,7 @@ class Tick:
             store=self.store,
             drivers=self.drivers,
             scheduler=self.scheduler,
+            registry=self.registry,
             runtime=self.runtime,
             campaign_id=snapshot.campaign.id,
             spec=observer.spec,

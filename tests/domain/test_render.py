@@ -68,6 +68,7 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         spec,
         "step1",
         number=3,
+        earlier=True,
         remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
     )
     assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
