@@ -18,9 +18,11 @@ from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.preflight import Finding
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.requirements import StackReport
+    from merian_campaign.domain.snapshot import GroupView, Snapshot
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
@@ -123,6 +125,11 @@ class CommandContext:
             runtime=self.runtime,
             trusted_by=_trusted_by,
         )
+
+    def basis_now(self, snapshot: Snapshot, group: GroupView) -> Basis | None:
+        """Return what a submission of a group would be made from now; `None` when that is not known."""
+        del snapshot, group
+        return None
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
         """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""

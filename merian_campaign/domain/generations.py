@@ -8,7 +8,7 @@ from typing import Any
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,3 +164,9 @@ def chain_change(submissions: Iterable[SubmissionView], *, chain: str, generatio
         if entry.run_collection and entry.generation <= generation:
             (runs if entry.generation == generation else drop).append(entry.run_collection)
     return ChainChange(chain=chain, runs=tuple(reversed(runs)), drop=tuple(drop))
+
+
+def nights_of(snapshot: Snapshot) -> Mapping[int, int]:
+    """Return the nights of the exposures that a campaign has seen, by exposure."""
+    rows = () if snapshot.overlaps is None else snapshot.overlaps.exposures
+    return {row.exposure: row.day_obs for row in rows}

@@ -11,7 +11,7 @@ from merian_campaign.store import locks
 from merian_campaign.store.campaigns import CampaignStore
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
-from merian_campaign.store.generations import GenerationStore
+from merian_campaign.store.group_generations import GenerationStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
 from merian_campaign.store.overlaps import OverlapStore
