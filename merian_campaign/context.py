@@ -18,8 +18,10 @@ from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.records import Claim
     from merian_campaign.domain.requirements import StackReport
+    from merian_campaign.domain.snapshot import GroupView, Snapshot
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
@@ -121,6 +123,19 @@ class CommandContext:
             trusted_by=_trusted_by,
         )
 
+    def basis_now(self, snapshot: Snapshot, group: GroupView) -> Basis | None:
+        """Return what a submission of a group would be made from now; `None` when that is not known."""
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.new_data import NewData  # noqa: PLC0415
+        from merian_campaign.domain.plan import in_force as groups_in_force  # noqa: PLC0415
+        from merian_campaign.files.raw_files import look_for_arrivals  # noqa: PLC0415
+
+        spec = applied_spec(snapshot.campaign)
+        arrivals = look_for_arrivals(spec, snapshot.overlaps)
+        now = self.clock()
+        current = groups_in_force(spec, snapshot)
+        return NewData(spec=spec, snapshot=current, arrivals=arrivals, now=now).basis(group)
+
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
@@ -213,7 +228,9 @@ class CommandContext:
         def make_work(claim: Claim) -> SubmissionRunner:
             spec = applied_spec(claim.campaign)
             step = spec.step(claim.group.step)
-            chain = spec.output_of(step) if isinstance(step, BpsStep) else ""
+            # A generation that is not in force is put into the step's chain as a whole, when it is complete.
+            in_force = claim.submission.generation == claim.group.published
+            chain = spec.output_of(step) if isinstance(step, BpsStep) and in_force else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.
             share_with_group(spec.butler)
             return SubmissionRun(

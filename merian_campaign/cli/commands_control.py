@@ -1,4 +1,4 @@
-"""Commands that give orders: retry, accept, pause, resume, cancel, forget."""
+"""Commands that give orders: retry, accept, redo, pause, resume, cancel, forget."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def accept(
     chosen = _chosen(control, name, groups, verb="accept", verdict=verdict, yes=yes)
     found = control.accept_all(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
+
+
+def redo(name: Name, groups: GroupNames, reason: Reason = "redone by hand", yes: Yes = False) -> None:
+    """Make groups anew from what there is now: a new generation, in RUN collections of its own.
+
+    A step or a pattern means its groups that are done, need review or were cancelled. How many they are is
+    shown and a yes asked for, except for one group that is named. Readers of the step's chain see the outputs
+    that are there until the new ones are complete. An action is only run again.
+    """
+    control = CommandContext().control
+    chosen = _chosen(control, name, groups, verb="redo", verdict=None, yes=yes)
+    (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
+    what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
+    say(f"{_subject(chosen)}: waiting; {what} with the next submission")
 
 
 def _chosen(
@@ -140,5 +154,5 @@ def forget(
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (retry, accept, pause, resume, cancel, forget):
+    for command in (retry, accept, redo, pause, resume, cancel, forget):
         app.command()(command)

@@ -1,4 +1,4 @@
-"""Commands that only look: status, failures, blocks, show, list."""
+"""Commands that only look: status, failures, blocks, show, diff, list."""
 
 from __future__ import annotations
 
@@ -87,6 +87,7 @@ def blocks(
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
     from merian_campaign.domain.applied_spec import applied_spec
+    from merian_campaign.domain.generations import nights_of
     from merian_campaign.domain.plan import reasons
     from merian_campaign.reports.group_detail import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
@@ -100,10 +101,44 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     found = found if why is None else replace(found, reason=why)
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
+    generations = store.generations(group_id=found.id)
+    nights = nights_of(snapshot)
     if as_json:
-        show_report(group_json(found, attempts, events), campaign=name)
+        show_report(group_json(found, attempts, events, generations, nights), campaign=name)
     else:
-        show(group_view(found, attempts, events))
+        show(group_view(found, attempts, events, generations, nights))
+
+
+def diff(
+    name: Name,
+    group: GroupName,
+    before: Annotated[
+        int | None, typer.Argument(metavar="[FROM]", help="Generation; default: the current one.", min=1)
+    ] = None,
+    after: Annotated[
+        int | None, typer.Argument(metavar="[TO]", help="Generation; default: what there is now.", min=1)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is different in the inputs of two generations of a group: exposures, and what it reads.
+
+    Without TO, what a submission would be made from now, by what a tick has last seen of the registry.
+    """
+    from merian_campaign.domain.generations import change_of, nights_of
+    from merian_campaign.reports.generation_detail import change_json, change_view
+    from merian_campaign.services.generation_inputs import inputs_of
+
+    context = CommandContext()
+    found = inputs_of(
+        context.store, name, group=group, before=before, after=after, basis_now=context.basis_now
+    )
+    change, nights = change_of(found.before, found.after), nights_of(found.snapshot)
+    if as_json:
+        names = {"before": str(found.number), "after": "now" if after is None else str(after)}
+        show_report(change_json(change, nights, **names), campaign=name)
+    else:
+        names = {"before": f"generation {found.number}", "after": f"generation {after}" if after else "now"}
+        show(change_view(change, nights, **names))
 
 
 def register(app: typer.Typer) -> None:
@@ -113,3 +148,4 @@ def register(app: typer.Typer) -> None:
     app.command()(failures)
     app.command()(blocks)
     app.command("show")(show_group)
+    app.command()(diff)

@@ -3,9 +3,12 @@
 ::
 
     step output   <campaign output>/<step>            CHAINED, all RUNs of the step (or as the file says)
-    group output  <step output>/<group key>           CHAINED, kept by BPS
-    RUN           <step output>/<group key>/<NNN>     one a submission, NNN = 001, 002 ...
+    group output  <step output>/<group>               CHAINED, kept by BPS
+    RUN           <step output>/<group>/<NNN>         one a submission, NNN = 001, 002 ...
     directory     <root>/<campaign>/<step>/<group key>/<NNN>
+
+``<group>`` is the group's key, and for its generation g, from the second on, ``<group key>.g<g>``: no key has
+a dot in it. Submissions are numbered through all generations.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 _NUMBER = re.compile(r"(?!000)[0-9]{3}|[1-9][0-9]{3,}")
+_GENERATION = re.compile(r"(.+)\.g([2-9]|[1-9][0-9]{1,8})", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +28,18 @@ class RunName:
     step_output: str
     group: str
     number: int
+    generation: int = 1
 
 
-def group_output(*, step_output: str, group: str) -> str:
-    """Return the chain of one group."""
-    return f"{step_output}/{group}"
+def group_output(*, step_output: str, group: str, generation: int = 1) -> str:
+    """Return the chain of one generation of a group."""
+    return f"{step_output}/{group}" if generation == 1 else f"{step_output}/{group}.g{generation}"
 
 
 def run_collection(name: RunName) -> str:
     """Return the RUN collection of a submission."""
-    return f"{group_output(step_output=name.step_output, group=name.group)}/{name.number:03d}"
+    chain = group_output(step_output=name.step_output, group=name.group, generation=name.generation)
+    return f"{chain}/{name.number:03d}"
 
 
 def parse_run_collection(run: str) -> RunName:
@@ -48,7 +54,9 @@ def parse_run_collection(run: str) -> RunName:
     step_output, _, group = step_output.rpartition("/")
     if not step_output or not group or not _NUMBER.fullmatch(rest):
         raise ValueError(f"{run!r} is not <step output>/<group>/<NNN>")
-    return RunName(step_output=step_output, group=group, number=int(rest))
+    later = _GENERATION.fullmatch(group)
+    group, generation = (group, 1) if later is None else (later[1], int(later[2]))
+    return RunName(step_output=step_output, group=group, number=int(rest), generation=generation)
 
 
 def submission_directory(*, root: str, campaign: str, step: str, group: str, number: int) -> str:

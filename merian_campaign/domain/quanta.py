@@ -152,9 +152,16 @@ class Quantum:
     attempts: tuple[Attempt, ...] = ()
 
 
+COUNTED_STATES = tuple(state for state in QuantumState if state is not QuantumState.SUPERSEDED)
+"""States of the quanta that a group has in its current generation."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Numbers of quanta by state; derived, never stored as truth."""
+    """Numbers of a group's quanta by state; derived, never stored as truth.
+
+    Those that only an earlier generation of the group had are not among them.
+    """
 
     pending: int = 0
     running: int = 0
@@ -175,7 +182,7 @@ class Counts:
 
     def __add__(self, other: Counts) -> Counts:
         """Sum state by state."""
-        return Counts(**{state.value: self.of(state) + other.of(state) for state in QuantumState})
+        return Counts(**{state.value: self.of(state) + other.of(state) for state in COUNTED_STATES})
 
     def of(self, state: QuantumState) -> int:
         """Return the number in one state."""

@@ -63,6 +63,10 @@ class RenderRequest:
         Largest memory request of its tasks, MiB, as far as it is known: it may ask for larger blocks.
     requests : `RequestTable`
         What the step's BPS files and resources ask for before the remedy.
+    generation : `int`
+        Of the group's outputs.
+    earlier : `bool`
+        Whether there was a submission of this generation before: what it has made is not made again.
     """
 
     spec: CampaignSpec
@@ -77,6 +81,8 @@ class RenderRequest:
     hold: bool = False
     needs_mb: int = 0
     requests: RequestTable = field(default_factory=RequestTable)
+    generation: int = 1
+    earlier: bool = False
 
 
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
@@ -123,8 +129,19 @@ def input_collections(*, spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:
 def run_of(request: RenderRequest) -> str:
     """Return the RUN collection of a submission."""
     return naming.run_collection(
-        RunName(step_output=request.spec.output_of(request.step), group=request.group, number=request.number)
+        RunName(
+            step_output=request.spec.output_of(request.step),
+            group=request.group,
+            number=request.number,
+            generation=request.generation,
+        )
     )
+
+
+def chain_of(request: RenderRequest) -> str:
+    """Return the chain of the submission's group and generation, which BPS keeps."""
+    output = request.spec.output_of(request.step)
+    return naming.group_output(step_output=output, group=request.group, generation=request.generation)
 
 
 def payload_name(request: RenderRequest) -> str:
@@ -137,12 +154,11 @@ def qgraph_options(request: RenderRequest) -> str:
     options: list[str] = []
     for entry in request.step.config:
         options += ["-c", entry]
-    if request.number > 1:
-        # Through the group's chain, which holds every earlier RUN that was ingested. Never a list of RUNs:
-        # one that does not exist makes the graph builder skip nothing at all, without a word.
+    if request.earlier:
+        # Through the generation's chain, which holds its earlier RUNs that were ingested. Never a list of
+        # RUNs: one that does not exist makes the graph builder skip nothing at all, without a word.
         # The chain may not hold exactly these inputs any more when a step before ran again: --rebase.
-        chain = naming.group_output(step_output=request.spec.output_of(request.step), group=request.group)
-        options += ["--rebase", "--skip-existing-in", chain]
+        options += ["--rebase", "--skip-existing-in", chain_of(request)]
     return shlex.join(options)
 
 
@@ -232,7 +248,7 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
             "payloadName": payload_name(request),
             "butlerConfig": spec.butler,
             "inCollection": ",".join(input_collections(spec=spec, step=step)),
-            "output": naming.group_output(step_output=spec.output_of(step), group=request.group),
+            "output": chain_of(request),
             "outputRun": run,
             "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
             **({"extraQgraphOptions": options} if options else {}),

@@ -81,6 +81,8 @@ class QuantumState(StrEnum):
     """Did not run because a quantum upstream of it failed."""
     UNKNOWN = "unknown"
     """No evidence either way, e.g. its driver died before it was started."""
+    SUPERSEDED = "superseded"
+    """Of an earlier generation of its group, and so far of no graph of the current one."""
 
 
 class Verdict(StrEnum):
@@ -115,8 +117,10 @@ GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     GroupState.RUNNING: frozenset(
         {GroupState.READY, GroupState.DONE, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}
     ),
-    GroupState.NEEDS_REVIEW: frozenset({GroupState.READY, GroupState.DONE, GroupState.CANCELLED}),
-    GroupState.DONE: frozenset({GroupState.READY}),
+    GroupState.NEEDS_REVIEW: frozenset(
+        {GroupState.READY, GroupState.WAITING, GroupState.DONE, GroupState.CANCELLED}
+    ),
+    GroupState.DONE: frozenset({GroupState.READY, GroupState.WAITING}),
     GroupState.CANCELLED: frozenset({GroupState.READY, GroupState.WAITING}),
 }
 

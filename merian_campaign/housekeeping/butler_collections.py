@@ -192,7 +192,7 @@ class _Look:
             run=name,
             kind=kind,
             parents=parents,
-            datasets=self._count(name) if kind and not seen else 0,
+            datasets=self._count(name) if kind and (not seen or len(parents) == 1) else 0,
             seen=seen,
             held_by=tuple(sorted(self._held_by(name))) if kind else (),
             folder=folder is not None,

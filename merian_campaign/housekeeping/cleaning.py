@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from merian_campaign.domain.errors import BadInputError
@@ -14,12 +15,16 @@ REMOVING = "removing"
 REMOVED = "removed"
 """State in the record of events: it is gone."""
 
+_LATEST = datetime.max.replace(tzinfo=UTC)
+
 
 class RunKind(StrEnum):
     """Why something may go."""
 
     SUPERSEDED = "superseded"
     """A RUN of an earlier submission of which no chain shows anything any more."""
+    OLD_GENERATION = "old generation"
+    """A RUN of a generation of its group that another one has taken the place of."""
     DEAD_RUN = "dead run"
     """A RUN of a submission that did not end well, and that is in no chain."""
     DEAD_FOLDER = "dead folder"
@@ -43,7 +48,7 @@ class RunFacts:
     parents : `tuple` [`str`, ...]
         Chains it is a child of.
     datasets : `int`
-        How many it holds; counted only when none of them is seen.
+        How many it holds; counted only when none of them is seen, or through one chain alone.
     seen : `str`
         In words, which of its datasets some chain gives first; empty when none.
     held_by : `tuple` [`str`, ...]
@@ -94,6 +99,10 @@ class CleaningFacts:
         Ids of submissions of which Slurm jobs were alive when last seen.
     cleaning : `~collections.abc.Mapping`
         `REMOVING` or `REMOVED` by submission id, for those that were removed before.
+    now : `datetime.datetime`
+        When this was seen, UTC.
+    keep : `datetime.timedelta`
+        How long RUNs of an old generation stay.
     """
 
     inputs: frozenset[str] = frozenset()
@@ -101,6 +110,8 @@ class CleaningFacts:
     live: tuple[str, ...] = ()
     with_jobs: frozenset[int] = frozenset()
     cleaning: Mapping[int, str] = field(default_factory=dict)
+    now: datetime = _LATEST
+    keep: timedelta = timedelta(0)
 
 
 @dataclass(frozen=True, kw_only=True)

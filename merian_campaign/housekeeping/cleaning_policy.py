@@ -127,6 +127,8 @@ def _judge(
         verdict = (RunKind.UNFINISHED, "an earlier clean was interrupted while it removed this")
     elif not found.exists:
         return None
+    elif _is_replaced(group, submission, found):
+        verdict = _replaced(group, submission, world)
     elif not found.registered or not found.parents:
         verdict = _unchained(submission, registered=found.registered)
     elif not found.seen:
@@ -145,6 +147,25 @@ def _judge(
         number=submission.number,
         facts=found,
     )
+
+
+def _is_replaced(group: GroupView, submission: SubmissionView, found: RunFacts) -> bool:
+    """Say whether a RUN is of an old generation, and in no chain but that generation's own."""
+    own = found.run.rpartition("/")[0]
+    return found.registered and submission.generation < group.published and set(found.parents) <= {own}
+
+
+def _replaced(
+    group: GroupView, submission: SubmissionView, world: CleaningFacts
+) -> tuple[RunKind, str] | str:
+    """Judge a RUN of an old generation: it stays for as long as the campaign says."""
+    ends = [entry.finished_at for entry in group.submissions if entry.generation == group.published]
+    since = max((end for end in ends if end is not None), default=submission.created_at)
+    what = f"it is of generation {submission.generation}, of which {group.published} has taken the place"
+    until = since + world.keep
+    if until > world.now:
+        return f"{what}; the campaign keeps it until {until:%Y-%m-%d %H:%M} UTC"
+    return RunKind.OLD_GENERATION, what
 
 
 def _unchained(submission: SubmissionView, *, registered: bool) -> tuple[RunKind, str] | str:
@@ -204,7 +225,7 @@ def forbidden(removal: Removal, snapshot: Snapshot, world: CleaningFacts) -> str
         ),
         None,
     )
-    for broken, words in (*_ownership(removal, owner, world), *_contents(removal, world)):
+    for broken, words in (*_ownership(removal, owner, world), *_contents(removal, owner, world)):
         if broken:
             return f"{facts.run}: {words}" if owner is None else words
     return ""
@@ -226,18 +247,26 @@ def _ownership(
     yield submission.state is not SubmissionState.FINISHED, "its submission is under way"
     yield submission.id in world.with_jobs, "Slurm jobs of its submission may still be running"
     yield live is not None, f"submission {live.number if live else 0} of its group is under way"
+    replaced = _is_replaced(group, submission, facts)
+    old = removal.kind is RunKind.OLD_GENERATION
+    yield old and not replaced, "its generation is in force, or another chain has it"
 
 
-def _contents(removal: Removal, world: CleaningFacts) -> Iterator[tuple[bool, str]]:
+def _contents(
+    removal: Removal, owner: tuple[GroupView, SubmissionView] | None, world: CleaningFacts
+) -> Iterator[tuple[bool, str]]:
     """Rules about what is in it: nothing that anybody still sees."""
     facts = removal.facts
     yield facts.kind not in {"", "RUN"}, f"it is a {facts.kind} collection"
     if removal.kind is RunKind.STRAY_FILES:
         return
-    yield bool(facts.seen), f"{facts.seen} are found first"
+    # Of an old generation, only its own chain shows anything, from which nothing is read.
+    replaced = owner is not None and _is_replaced(*owner, facts)
+    yield bool(facts.seen) and not replaced, f"{facts.seen} are found first"
     yield bool(facts.held_by), f"{', '.join(facts.held_by)} holds datasets of it"
     yield facts.run in world.inputs, "a campaign names it as an input"
-    read = removal.kind is RunKind.SUPERSEDED and bool(facts.datasets) and bool(world.live)
+    known = removal.kind is RunKind.SUPERSEDED and bool(facts.datasets)
+    read = (known or removal.kind is RunKind.OLD_GENERATION) and bool(world.live)
     yield read, f"{world.live[0] if world.live else ''} is under way, and its graph may read from it"
 
 
@@ -246,7 +275,11 @@ def _follows_grammar(run: str, group: GroupView, submission: SubmissionView) -> 
         name = parse_run_collection(run)
     except ValueError:
         return False
-    return (name.group, name.number) == (group.key, submission.number)
+    return (name.group, name.number, name.generation) == (
+        group.key,
+        submission.number,
+        submission.generation,
+    )
 
 
 def check(plan: CleaningPlan, snapshot: Snapshot, world: CleaningFacts) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from merian_campaign.domain.applied_spec import applied_spec
@@ -192,4 +193,6 @@ class Housekeeping:
             live=tuple(live),
             with_jobs=frozenset(with_jobs),
             cleaning=self.store.cleaning(snapshot.campaign.name),
+            now=self.runtime.clock(),
+            keep=timedelta(days=spec.collections.keep_days),
         )

@@ -98,8 +98,10 @@ def _made(spec: CampaignSpec, snapshot: Snapshot) -> dict[str, Origin]:
             output = spec.output_of(step)
             found[output] = Origin(name=output, made_by=f"chain of {step.name}")
             for group in groups.get(step.name, ()):
-                chain = group_output(step_output=output, group=group.key)
-                found[chain] = Origin(name=chain, made_by=f"chain of {step.name}/{group.key}")
+                for generation in range(1, group.generation + 1):
+                    chain = group_output(step_output=output, group=group.key, generation=generation)
+                    which = f", generation {generation}" if generation > 1 else ""
+                    found[chain] = Origin(name=chain, made_by=f"chain of {step.name}/{group.key}{which}")
                 for submission in group.submissions:
                     found[submission.run_collection] = _of(group, submission)
             continue

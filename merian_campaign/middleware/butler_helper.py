@@ -13,7 +13,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,22 +160,49 @@ def log_files(folder: str) -> dict[str, str]:
 
 
 def prepend(*, repository: str, chain: str, run: str) -> dict[str, Any]:
-    """Put a RUN first in a CHAINED collection, which is made if it is not there; idempotent."""
-    from lsst.daf.butler import (  # noqa: PLC0415
-        Butler,
-        CollectionType,
-        MissingCollectionError,
-    )
+    """Put a RUN first in a CHAINED collection, which is made if it is not there; idempotent.
+
+    Nothing happens without a name of a chain: that of a generation which is not in force shows it later.
+    """
+    if not chain:
+        return {"changed": False}
+    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415
 
     with Butler.from_config(repository, writeable=True) as butler:
-        try:
-            butler.collections.get_info(run)
-        except MissingCollectionError:
+        if not _exists(butler, run):
             return {"changed": False}  # nothing was ingested, so there is nothing to show
         butler.collections.register(chain, CollectionType.CHAINED)
         if run in butler.collections.get_info(chain).children:
             return {"changed": False}
         butler.collections.prepend_chain(chain, run)
+    return {"changed": True}
+
+
+def _exists(butler: Any, collection: str) -> bool:  # noqa: ANN401 - lsst type
+    from lsst.daf.butler import MissingCollectionError  # noqa: PLC0415
+
+    try:
+        butler.collections.get_info(collection)
+    except MissingCollectionError:
+        return False
+    return True
+
+
+def publish(*, repository: str, chain: str, runs: Sequence[str], drop: Sequence[str]) -> dict[str, Any]:
+    """Put RUNs first in a CHAINED collection and take others out of it, in one transaction; idempotent.
+
+    Those that do not exist are left out: nothing was ingested into them.
+    """
+    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415
+
+    with Butler.from_config(repository, writeable=True) as butler:
+        butler.collections.register(chain, CollectionType.CHAINED)
+        there = butler.collections.get_info(chain).children
+        first = [run for run in runs if _exists(butler, run)]
+        children = [*first, *(name for name in there if name not in {*first, *drop})]
+        if children == list(there):
+            return {"changed": False}
+        butler.collections.redefine_chain(chain, children)
     return {"changed": True}
 
 
@@ -206,6 +233,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
     "prepend": prepend,
+    "publish": publish,
     "action": action,
     "overlaps": overlaps,
     "preflight": preflight,

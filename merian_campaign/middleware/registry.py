@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain import json_values
+from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.generations import ChainChange
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
@@ -27,6 +29,8 @@ _SECONDS = 900.0
 _AGAIN_SECONDS = 60.0
 _LASTING = ("UserExpression", "InvalidQuery", "DimensionNameError", "DataIdValueError", "DimensionValueError")
 """Errors of the butler that are a data query's fault."""
+
+_UNREADABLE = (KeyError, TypeError, ValueError)
 
 
 class ButlerRegistry:
@@ -65,9 +69,37 @@ class ButlerRegistry:
         self._failed = (time.monotonic(), text, answer) if isinstance(answer, OverlapRefreshFailed) else None
         return answer
 
+    def publish(
+        self, change: ChainChange, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> str:
+        """Put RUN collections into a chain in the place of others; return in words what went wrong, if so."""
+        request = {"do": "publish", "repository": repository, **asdict(change)}
+        try:
+            answer = self._answer(json.dumps(request), environment, stack)
+            return "" if answer["ok"] else str(answer["error"])
+        except _UNREADABLE as error:
+            return f"the butler's process gave no answer that can be read: {one_line(str(error))}"
+        except UnavailableError as error:
+            return str(error)
+
     def _ask(
         self, request: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
+        try:
+            return _read(self._answer(request, environment, stack))
+        except _UNREADABLE as error:
+            return OverlapRefreshFailed(reason=f"the butler's answer cannot be read: {one_line(str(error))}")
+        except UnavailableError as error:
+            return OverlapRefreshFailed(reason=str(error))
+
+    def _answer(self, request: str, environment: Mapping[str, str], stack: Stack) -> Any:  # noqa: ANN401 - JSON
+        """Return what the child says.
+
+        Raises
+        ------
+        UnavailableError
+            Raised if it says nothing.
+        """
         environ = programs.environment({**self._environ, **environment}, marker="")
         try:
             with _command(stack) as command:
@@ -83,16 +115,16 @@ class ButlerRegistry:
                     preexec_fn=processes.die_with_parent,
                 )
         except subprocess.TimeoutExpired:
-            return OverlapRefreshFailed(reason=f"the butler did not answer within {self._seconds:.0f} s")
+            raise UnavailableError(f"the butler did not answer within {self._seconds:.0f} s") from None
         except OSError as error:
-            return OverlapRefreshFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
+            raise UnavailableError(f"{sys.executable} cannot be started ({error.strerror})") from None
         try:
             # Before it, there is what the set-up of a stack had to say.
-            return _read(json_values.loads(done.stdout.splitlines()[-1]))
-        except (IndexError, KeyError, TypeError, ValueError):
+            return json_values.loads(done.stdout.splitlines()[-1])
+        except (IndexError, ValueError):
             said = [line for line in done.stderr.splitlines() if line.strip()]
             words = one_line(said[-1]) if said else done.returncode
-            return OverlapRefreshFailed(reason=f"the butler's process died: {words}")
+            raise UnavailableError(f"the butler's process died: {words}") from None
 
 
 @contextmanager

@@ -15,7 +15,10 @@ from merian_campaign.middleware.preflight.driver_preflight import check_apart
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where a submission's outputs belong: repository, RUN collection, and the step's chain."""
+    """Where a submission's outputs belong: repository, RUN collection, and the step's chain.
+
+    Of a generation that is not in force there is no chain: it is put into the step's as a whole.
+    """
 
     repository: str
     run: str

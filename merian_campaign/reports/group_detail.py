@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from merian_campaign.domain.generations import Generation
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.records import AttemptRow, RecordedEvent
 from merian_campaign.domain.remedy import describe_remedy
@@ -17,12 +18,17 @@ from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import Either, line, paragraph
 from merian_campaign.reports.failures import attempts_table, events_table
+from merian_campaign.reports.generation_detail import generation_json, generation_words
 
 _LONGEST = 2000
 
 
 def group_json(
-    group: GroupView, attempts: Sequence[AttemptRow], events: Sequence[RecordedEvent]
+    group: GroupView,
+    attempts: Sequence[AttemptRow],
+    events: Sequence[RecordedEvent],
+    generations: Sequence[Generation],
+    nights: Mapping[int, int],
 ) -> dict[str, Any]:
     """Return a group for machines."""
     return {
@@ -30,6 +36,9 @@ def group_json(
         "group": group.key,
         "state": group.state.value,
         "reason": group.reason,
+        "generation": group.generation,
+        "published": group.published,
+        "generations": [generation_json(entry, nights) for entry in generations],
         "submissions": [_submission(entry) for entry in group.submissions],
         "attempts": [asdict(row) for row in attempts],
         "events": [asdict(row) for row in events],
@@ -40,6 +49,7 @@ def _submission(entry: SubmissionView) -> dict[str, Any]:
     paths = SubmissionPaths(directory=entry.directory)
     return {
         "number": entry.number,
+        "generation": entry.generation,
         "state": entry.state.value,
         "outcome": None if entry.outcome is None else entry.outcome.value,
         "reason": entry.reason,
@@ -55,12 +65,17 @@ def _submission(entry: SubmissionView) -> dict[str, Any]:
 
 
 def group_view(
-    group: GroupView, attempts: Sequence[AttemptRow], events: Sequence[RecordedEvent]
+    group: GroupView,
+    attempts: Sequence[AttemptRow],
+    events: Sequence[RecordedEvent],
+    generations: Sequence[Generation],
+    nights: Mapping[int, int],
 ) -> RenderableType:
     """Return a group for people."""
     parts: list[RenderableType] = [
         line(f"{group.step}/{group.key}: {group.state.value.replace('_', ' ')} ({group.reason})", "bold"),
         line(f"{group.counts.succeeded} of {group.counts.expected} quanta succeeded"),
+        *(line(generation_words(entry, group, nights)) for entry in generations),
     ]
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("no.", "state", "RUN collection"):

@@ -25,17 +25,17 @@ from merian_campaign.domain.states import GroupState
 from merian_campaign.services.tick import Plan
 
 
-def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind of decision
+def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind
     """Return what a decision does and why, in words."""
     match decision:
         case AddGroups(groups=groups, reason=reason):
             return f"add {len(groups)} groups", f"{reason}: {_keys(groups)}"
         case MoveGroup(state=state, reason=reason):
             return f"becomes {state.value.replace('_', ' ')}", reason
-        case Again(redo=redo, reason=reason):
-            return "is made anew" if redo else "goes on with new data", reason
+        case Again(group=group, redo=redo, reason=reason):
+            return (f"begin generation {group.generation + 1}" if redo else "go on with what is new"), reason
         case Publish(group=group):
-            return f"shows generation {group.generation}", "it is done"
+            return f"put generation {group.generation} in the place of {group.published}", "it is complete"
         case Submit(number=1, reason=reason):
             return "submit", reason
         case Submit(number=number, reason=reason):

@@ -9,15 +9,16 @@ from merian_campaign.domain import decisions as core
 from merian_campaign.domain import render
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import driver_job_name, script
-from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.fault_attribution import Broken, alone
+from merian_campaign.domain.generations import chain_change
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
-from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
@@ -26,6 +27,9 @@ from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.record import Recorder, name_of
 from merian_campaign.services.tick_context import TickContext, TickPart
+
+_PATIENCE_SECONDS = 10.0
+"""How long a tick waits for a repository in which a graph is built, before it leaves it to the next tick."""
 
 
 class Executor(TickPart):
@@ -46,6 +50,8 @@ class Executor(TickPart):
         What went wrong that cannot be put on record.
     aside : `list` [`str`]
         The groups that were set aside, with their reasons.
+    unpublished : `set` [`int`]
+        Ids of the groups of which a new generation could not be put in force; the next tick tries again.
     """
 
     def __init__(self, context: TickContext) -> None:
@@ -55,6 +61,7 @@ class Executor(TickPart):
         self.trouble: Exception | None = None
         self.notes: list[str] = []
         self.aside: list[str] = []
+        self.unpublished: set[int] = set()
         self._fit: bool | None = None
 
     @property
@@ -143,10 +150,12 @@ class Executor(TickPart):
                 return self._add_groups(step, groups, reason)
             case core.MoveGroup(group=group, state=state, reason=reason):
                 return self._recorder.move(group, state, reason)
-            case core.Again() | core.Publish():
-                raise NotImplementedError
-            case core.Submit(group=group, number=number, remedy=remedy, reason=reason):
-                return self._submit(group, number=number, remedy=remedy, reason=reason)
+            case core.Again(group=group, redo=redo, reason=reason):
+                return self._again(group, redo=redo, reason=reason)
+            case core.Publish(group=group):
+                return self._publish(group)
+            case core.Submit():
+                return self._submit(decision)
             case core.Launch(group=group, submission=submission, reason=reason):
                 words = f"{name_of(group)}: driver started for submission {submission.number} ({reason})"
                 return self._launch(group, submission, words)
@@ -175,27 +184,74 @@ class Executor(TickPart):
         )
         return f"{step}: {len(groups)} groups added ({reason})"
 
-    def _request(
-        self, group: GroupView, step: BpsStep, *, number: int, directory: str, remedy: Remedy
-    ) -> render.RenderRequest:
+    def _again(self, group: GroupView, *, redo: bool, reason: str) -> str:
+        self._store.again(
+            group_id=group.id,
+            redo=redo,
+            reason=reason,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        what = f"generation {group.generation + 1} begins" if redo else "it goes on with what is new"
+        return f"{name_of(group)}: {what} ({reason})"
+
+    def _publish(self, group: GroupView) -> str:
+        """Let the step's chain show a group's generation; what goes wrong is tried again by the next tick."""
+        if group.id in self.unpublished:
+            return ""
+        step = self._spec.step(group.step)
+        trouble = self._put_in_chain(group, self._spec.output_of(step)) if isinstance(step, BpsStep) else ""
+        if trouble:
+            self.unpublished.add(group.id)
+            self.notes.append(
+                f"{name_of(group)}: generation {group.generation} is not in its step's chain yet: {trouble}"
+            )
+            return ""
+        self._store.published(
+            group_id=group.id,
+            generation=group.generation,
+            actor=self._runtime.actor,
+            now=self._runtime.clock(),
+        )
+        return f"{name_of(group)}: generation {group.generation} has taken the place of {group.published}"
+
+    def _put_in_chain(self, group: GroupView, chain: str) -> str:
+        change = chain_change(group.submissions, chain=chain, generation=group.generation)
+        patience = 0.0 if self.unpublished else _PATIENCE_SECONDS
+        try:
+            with self._store.repository_lock(self._spec.butler, patience=patience):
+                return self._registry.publish(
+                    change,
+                    repository=self._spec.butler,
+                    environment=self._spec.environment,
+                    stack=self._settings.stack,
+                )
+        except BusyError as error:
+            return str(error)
+
+    def _request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
         requests = self._settings.requests[step.name]
-        known = known_requests(group, step=step, remedy=remedy, requests=requests)
+        known = known_requests(group, step=step, remedy=submission.remedy, requests=requests)
+        earlier = _is_later(group, submission)
         return render.RenderRequest(
             spec=self._spec,
             step=step,
             group=group.key,
             selection=group.selection,
-            number=number,
-            directory=directory,
+            number=submission.number,
+            directory=submission.directory,
             site=self._settings.site,
-            remedy=remedy,
+            remedy=submission.remedy,
             quantum_wrapper=self._runtime.quantum_wrapper,
-            hold=any(entry.number < number for entry in group.submissions),
+            hold=earlier,
             needs_mb=max(known.values(), default=0),
             requests=requests,
+            generation=submission.generation,
+            earlier=earlier,
         )
 
-    def _submit(self, group: GroupView, *, number: int, remedy: Remedy, reason: str) -> str:
+    def _submit(self, decision: core.Submit) -> str:
+        group, number = decision.group, decision.number
         step = self._spec.step(group.step)
         directory = submission_directory(
             root=self._spec.work_dir or self._runtime.root,
@@ -206,22 +262,25 @@ class Executor(TickPart):
         )
         run = ""
         if isinstance(step, BpsStep):
-            run = run_collection(
-                RunName(step_output=self._spec.output_of(step), group=group.key, number=number)
-            )
+            output = self._spec.output_of(step)
+            name = RunName(step_output=output, group=group.key, number=number, generation=group.generation)
+            run = run_collection(name)
         submission = self._store.prepare_submission(
             group_id=group.id,
             number=number,
             run_collection=run,
             repository=self._spec.butler,
             directory=directory,
-            remedy=remedy,
-            reason=reason,
+            remedy=decision.remedy,
+            reason=decision.reason,
             actor=self._runtime.actor,
             now=self._runtime.clock(),
+            basis=decision.basis,
         )
-        kind = "submission" if number == 1 else "afterburner"
-        return self._launch(group, submission, f"{name_of(group)}: {kind} {number} started ({reason})")
+        kind = "afterburner" if _is_later(group, submission) else "submission"
+        return self._launch(
+            group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
+        )
 
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
@@ -245,28 +304,23 @@ class Executor(TickPart):
         if stack.sets_up:
             files[paths.stack] = prelude(stack, file=paths.stack)
         if isinstance(step, BpsStep):
-            request = self._request(
-                group,
-                step,
-                number=submission.number,
-                directory=submission.directory,
-                remedy=submission.remedy,
-            )
+            request = self._request(group, step, submission)
             files[paths.yaml] = render.render(request)
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
             if not group.counts.expected:  # no submission of it has had a graph
-                files[paths.preflight] = self._group_check(group, step, number=submission.number)
+                files[paths.preflight] = self._group_check(group, step, submission)
         return files
 
-    def _group_check(self, group: GroupView, step: BpsStep, *, number: int) -> str:
+    def _group_check(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> str:
         """Return what the driver looks at before it builds a graph."""
         check = group_check(
             self._spec,
             step,
             group=group.key,
             selection=group.selection,
-            number=number,
+            number=submission.number,
+            generation=submission.generation,
             clusters=read_clusters(self._spec, step),
         )
         return json.dumps(check.to_json(), indent=1) + "\n"
@@ -325,3 +379,11 @@ class Executor(TickPart):
         outcome = self._drivers.outcome(submission.directory)
         assert outcome is not None
         return self._recorder.finish(group, submission, outcome)
+
+
+def _is_later(group: GroupView, submission: SubmissionView) -> bool:
+    """Say whether a submission follows another one of its generation."""
+    return any(
+        entry.number < submission.number and entry.generation == submission.generation
+        for entry in group.submissions
+    )

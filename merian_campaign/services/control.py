@@ -1,4 +1,4 @@
-"""What a person may order: retry, accept, pause, resume, cancel."""
+"""What a person may order: retry, accept, redo, pause, resume, cancel."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.R
 _STATES_OF: Mapping[str, frozenset[GroupState]] = {
     "retry": frozenset({GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
     "accept": frozenset({GroupState.NEEDS_REVIEW}),
+    "redo": frozenset({GroupState.DONE, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
     "cancel": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
 }
 """Which groups a step or a pattern means to a verb; one that is done is only retried by its name."""
@@ -71,7 +72,7 @@ class Control:
     trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
     def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
-        """Return the groups that ``words`` mean for ``verb``: retry, accept or cancel; nothing is done.
+        """Return the groups that ``words`` mean for ``verb``: retry, accept, redo or cancel; nothing is done.
 
         Raises
         ------
@@ -122,6 +123,25 @@ class Control:
                     actor=self.runtime.actor,
                     now=self.runtime.clock(),
                     accepted=True,
+                )
+        return found
+
+    def redo_all(self, name: str, *, groups: Sequence[str], reason: str) -> tuple[GroupView, ...]:
+        """Begin a new generation of groups, for which nothing of the one that is there is skipped.
+
+        All of them are looked at first: if one cannot be made anew, none is.
+        """
+        with self.store.campaign_lock(name):
+            found = self._named(name, groups)
+            for entry in found:
+                _may_redo(entry)
+            for entry in found:
+                self.store.again(
+                    group_id=entry.id,
+                    redo=True,
+                    reason=reason,
+                    actor=self.runtime.actor,
+                    now=self.runtime.clock(),
                 )
         return found
 
@@ -217,13 +237,17 @@ class Control:
         self.store.set_campaign_state(name=name, state=state, event=event, now=self.runtime.clock())
         return campaign
 
+    def _named(self, name: str, groups: Sequence[str]) -> tuple[GroupView, ...]:
+        find_campaign(self.store, name)
+        snapshot = self.store.snapshot(name)
+        return tuple(find_group(snapshot, each) for each in groups)
+
     def _groups(
         self, name: str, groups: Sequence[str], target: GroupState, verb: str
     ) -> tuple[GroupView, ...]:
         """Return groups by name, all of which a person may move."""
-        find_campaign(self.store, name)
+        found = self._named(name, groups)
         snapshot = self.store.snapshot(name)
-        found = tuple(find_group(snapshot, each) for each in groups)
         for entry in found:
             if verb == "retry" and _waits_for_its_time(snapshot, entry):
                 continue  # a person need not wait for the next try
@@ -238,6 +262,16 @@ class Control:
             )
         if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS:
             raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
+
+
+def _may_redo(group: GroupView) -> None:
+    name = f"{group.step}/{group.key}"
+    if group.live is not None:
+        raise BadInputError(f"{name} has a submission under way; redo it afterwards, or cancel it")
+    if not group.submissions:
+        raise BadInputError(f"{name} is {group.state} and has not run; there is nothing to redo")
+    if group.state is GroupState.RUNNING:
+        raise BadInputError(f"{name} has just ended; redo it when a tick has judged it")
 
 
 def _waits_for_its_time(snapshot: Snapshot, group: GroupView) -> bool:

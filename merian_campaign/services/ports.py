@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
 from merian_campaign.domain import journal
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster, ResourceRequest
+from merian_campaign.domain.generations import ChainChange, Generation
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
@@ -102,8 +105,8 @@ class Store(Protocol):
     def campaign_lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
 
-    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it.
+    def repository_lock(self, repository: str, *, patience: float = math.inf) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait so many seconds for it, then raise `BusyError`.
 
         The key is a function of the repository's resolved path, the same in every process.
         """
@@ -148,6 +151,18 @@ class Store(Protocol):
         With ``allow_stack_change`` also what versions of the stack it ran under (``stack_from``).
         """
 
+    def again(self, *, group_id: int, redo: bool, reason: str, actor: str, now: datetime) -> None:
+        """Let a group that has run go on: it waits, its caps are forgotten, and it is accepted no longer.
+
+        With ``redo`` its next generation begins: all its quanta are superseded, their attempts stay.
+        """
+
+    def published(self, *, group_id: int, generation: int, actor: str, now: datetime) -> None:
+        """Record that the step's chain shows a generation of a group."""
+
+    def generations(self, *, group_id: int) -> tuple[Generation, ...]:
+        """Return the generations of a group that have had a submission, the oldest first."""
+
     def prepare_submission(
         self,
         *,
@@ -160,8 +175,12 @@ class Store(Protocol):
         reason: str,
         actor: str,
         now: datetime,
+        basis: Basis | None = None,
     ) -> SubmissionView:
-        """Commit the intention to submit: submission row PREPARED, group RUNNING, event."""
+        """Commit the intention to submit: submission row PREPARED, group RUNNING, event.
+
+        It adds to the generation that the group has.
+        """
 
     def launching(self, *, submission_id: int, now: datetime, driver_job: str = "") -> None:
         """Record that a driver is about to be started (committed before it is).
@@ -357,6 +376,11 @@ class Registry(Protocol):
         self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
         """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
+
+    def publish(
+        self, change: ChainChange, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> str:
+        """Put RUN collections into a chain in the place of others; return in words what went wrong, if so."""
 
 
 class Scheduler(Protocol):

@@ -209,7 +209,7 @@ class Tick:
             ),
             trouble=executor.trouble,
             waiting=left.alive > 0
-            or bool(observer.waits or observer.held)
+            or bool(observer.waits or observer.held or executor.unpublished)
             or seen.waits
             or self._pauses(spec, snapshot),
         )
@@ -275,6 +275,7 @@ class Tick:
             store=self.store,
             drivers=self.drivers,
             scheduler=self.scheduler,
+            registry=self.registry,
             runtime=self.runtime,
             campaign_id=snapshot.campaign.id,
             spec=spec,

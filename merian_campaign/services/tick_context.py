@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.services.ports import Drivers, Scheduler, Store
+from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
 
@@ -22,6 +22,8 @@ class TickContext:
         Driver processes.
     scheduler : `Scheduler`
         Slurm.
+    registry : `Registry`
+        Butler registries.
     runtime : `Runtime`
         Where things lie, who asks, what time it is.
     campaign_id : `int`
@@ -37,6 +39,7 @@ class TickContext:
     store: Store
     drivers: Drivers
     scheduler: Scheduler
+    registry: Registry
     runtime: Runtime
     campaign_id: int
     spec: CampaignSpec
@@ -57,6 +60,7 @@ class TickPart:
         self._store = context.store
         self._drivers = context.drivers
         self._scheduler = context.scheduler
+        self._registry = context.registry
         self._runtime = context.runtime
         self._campaign_id = context.campaign_id
         self._spec = context.spec

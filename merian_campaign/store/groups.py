@@ -16,8 +16,10 @@ _GROUP = schema.group
 
 _FORGET_CAPS = text("""
     UPDATE quantum SET charged_attempts = 0, updated_at = :now
-    WHERE group_id = :group_id AND state <> 'succeeded' AND charged_attempts <> 0
+    WHERE group_id = :group_id AND state NOT IN ('succeeded', 'superseded') AND charged_attempts <> 0
 """)
+
+_LAST_NUMBER = text("SELECT coalesce(max(number), 0) FROM submission WHERE group_id = :group_id")
 
 
 def lock_group(connection: Connection, group_id: int) -> RowMapping:
@@ -74,6 +76,20 @@ def put_group(
         )
 
 
+def forget_caps(connection: Connection, *, group_id: int, now: datetime) -> int:
+    """Let the attempts so far count no more against the budget of a locked group's quanta.
+
+    Returns
+    -------
+    last : `int`
+        Number of its last submission, from which on they count; 0 without any.
+    """
+    last: int = connection.execute(_LAST_NUMBER, {"group_id": group_id}).scalar_one()
+    connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(attempts_from=last))
+    connection.execute(_FORGET_CAPS, {"group_id": group_id, "now": now})
+    return last
+
+
 class GroupStore(Database):
     """The part of the store that moves groups."""
 
@@ -113,10 +129,6 @@ class GroupStore(Database):
         """
         with self._transaction() as connection:
             group = lock_group(connection, group_id)
-            last = connection.execute(
-                text("SELECT coalesce(max(number), 0) FROM submission WHERE group_id = :group_id"),
-                {"group_id": group_id},
-            ).scalar_one()
             put_group(
                 connection,
                 group=group,
@@ -126,6 +138,6 @@ class GroupStore(Database):
                 now=now,
                 kind="retry",
             )
-            forgotten = {"attempts_from": last} | ({"stack_from": last} if allow_stack_change else {})
-            connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(**forgotten))
-            connection.execute(_FORGET_CAPS, {"group_id": group_id, "now": now})
+            last = forget_caps(connection, group_id=group_id, now=now)
+            if allow_stack_change:
+                connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(stack_from=last))

@@ -22,6 +22,13 @@ _COUNTS = text(
     "SELECT state, sum(n)::integer AS n FROM quantum_count WHERE group_id = :group_id GROUP BY state"
 )
 
+# Of its graph, of which a harvest that found nothing says nothing.
+_COMBINES = text("""
+    UPDATE submission AS s SET combines = q.combines
+    FROM (SELECT bool_or(visit IS NULL AND exposure IS NULL) AS combines FROM stage_quantum) AS q
+    WHERE s.id = :submission_id AND q.combines IS NOT NULL AND s.combines IS DISTINCT FROM q.combines
+""")
+
 
 class HarvestStore(Database):
     """The part of the store that takes in quanta."""
@@ -41,11 +48,11 @@ class HarvestStore(Database):
         """
         with self._transaction() as connection:
             staged = stage(raw(connection), quanta)
-            submission = _lock(connection, submission_id)
+            submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             if not staged or submission["state"] == SubmissionState.FINISHED:
                 return 0
-            return _merge(connection, submission, now=now, final=False)
+            return _merge(connection, submission, current=current, now=now, final=False)
 
     def harvest(
         self,
@@ -70,9 +77,10 @@ class HarvestStore(Database):
         """
         with self._transaction() as connection:
             stage(raw(connection), quanta)
-            submission = _lock(connection, submission_id)
+            submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
-            _merge(connection, submission, now=now, final=True)
+            connection.execute(_COMBINES, {"submission_id": submission_id})
+            _merge(connection, submission, current=current, now=now, final=True)
             _finish(
                 connection,
                 submission,
@@ -86,17 +94,20 @@ class HarvestStore(Database):
             return counts_of({row.state: row.n for row in found})
 
 
-def _lock(connection: Connection, submission_id: int) -> RowMapping:
+def _lock(connection: Connection, submission_id: int) -> tuple[RowMapping, bool]:
+    """Return a submission, locked, and whether it is of the generation that its group has now."""
     # The group first, as everywhere, so that two transactions never wait for each other.
     group_id = connection.execute(
         text("SELECT group_id FROM submission WHERE id = :id"), {"id": submission_id}
     ).scalar()
-    if group_id is not None:
-        lock_group(connection, group_id)
-    return lock_submission(connection, submission_id)
+    group = None if group_id is None else lock_group(connection, group_id)
+    submission = lock_submission(connection, submission_id)
+    return submission, group is not None and submission["generation"] == group["generation"]
 
 
-def _merge(connection: Connection, submission: RowMapping, *, now: datetime, final: bool) -> int:
+def _merge(
+    connection: Connection, submission: RowMapping, *, current: bool, now: datetime, final: bool
+) -> int:
     first_harvest = final and submission["state"] != SubmissionState.FINISHED
     values = {
         "group_id": submission["group_id"],
@@ -106,17 +117,14 @@ def _merge(connection: Connection, submission: RowMapping, *, now: datetime, fin
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = (merge_quanta.MERGE_QUANTA, merge_quanta.MERGE_ATTEMPTS)
+        statements = [merge_quanta.MERGE_QUANTA] if current else []
+        statements.append(merge_quanta.MERGE_ATTEMPTS)
         for statement in (*statements, merge_quanta.SETTLE) if first_harvest else statements:
             cursor.execute(statement, values)
             changed += cursor.rowcount
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
-            for statement in (
-                merge_quanta.RECOUNT_ATTEMPTS,
-                merge_quanta.FORGET_COUNTS,
-                merge_quanta.RECOUNT,
-            ):
+            for statement in merge_quanta.COUNT_ANEW:
                 cursor.execute(statement, values)
     return changed
 

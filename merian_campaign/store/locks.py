@@ -7,6 +7,7 @@ a killed holder blocks nobody.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import random
 import socket
@@ -71,9 +72,16 @@ def campaign_lock(url: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def repository_lock(url: str, repository: str) -> Iterator[None]:
-    """Hold a butler repository's lock, waiting for it as long as necessary."""
+def repository_lock(url: str, repository: str, *, patience: float = math.inf) -> Iterator[None]:
+    """Hold a butler repository's lock, waiting for it as long as necessary, or for some seconds.
+
+    Raises
+    ------
+    BusyError
+        Raised if it was taken all that time; names the holder.
+    """
     key = repository_key(repository)
+    until = time.monotonic() + patience
     with closing(_connect(url)) as connection:
         wait = _FIRST_WAIT_SECONDS
         # Asking again and again instead of waiting in the server: psycopg2 would not let a signal through.
@@ -81,6 +89,8 @@ def repository_lock(url: str, repository: str) -> Iterator[None]:
             with translated(url):
                 if _try_lock(connection, key):
                     break
+                if time.monotonic() >= until:
+                    raise BusyError(f"{repository} is being written by {_holder(connection, key)}")
             time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  (only to spread the waiters)
             wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
         yield

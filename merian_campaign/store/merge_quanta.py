@@ -10,6 +10,11 @@ How it ran
 Counts
     Derived from ``quantum_attempt`` plus the one attempt that has no row there, a success at first try.
 
+Generations
+    A submission of an older generation only adds attempts. A redo puts all attempts that there are into
+    ``quantum_attempt`` and leaves the quanta as if they had never run, so that nothing of it is taken for
+    what the next generation did.
+
 INSERT .. ON CONFLICT, not MERGE: MERGE is not safe against concurrent inserts, and without statistics of
 the temporary table it may read the whole of ``quantum``. Every update is guarded by IS DISTINCT FROM, so
 that merging the same again writes nothing.
@@ -127,7 +132,7 @@ FROM (
            count(*) FILTER (
                WHERE a.state <> 'blocked' AND a.charged AND s.number > g.attempts_from
            ) AS charged,
-           count(*) FILTER (WHERE a.verdict = 'out_of_memory') AS memory
+           count(*) FILTER (WHERE a.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
     FROM "group" AS g
     JOIN submission AS s ON s.group_id = g.id
     JOIN quantum_attempt AS a ON a.submission_id = s.id
@@ -157,3 +162,25 @@ SELECT group_id, task, state, count(*) FROM quantum WHERE group_id = %(group_id)
 GROUP BY group_id, task, state
 ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> excluded.n
 """
+
+COUNT_ANEW = (RECOUNT_ATTEMPTS, FORGET_COUNTS, RECOUNT)
+"""What follows every change of a group's quanta."""
+
+# What `KEEP_ATTEMPTS` and `SUPERSEDE` do together is a redo; all is counted anew afterwards.
+KEEP_ATTEMPTS = f"""
+INSERT INTO quantum_attempt (
+    quantum_id, submission_id, try, state, {_list(ATTEMPT_COLUMNS)}, charged, recorded_at
+)
+SELECT id, submission_id, 1, 'succeeded', {_list(ATTEMPT_COLUMNS)}, true, %(now)s
+FROM quantum
+WHERE group_id = %(group_id)s AND first_try_submission_id = submission_id
+ON CONFLICT (quantum_id, submission_id, try) DO NOTHING
+"""  # noqa: S608  (built from constants of this module)
+
+SUPERSEDE = f"""
+UPDATE quantum
+SET state = 'superseded', caveats = '', charged_attempts = 0, memory_attempts = 0, submission_id = NULL,
+    first_try_submission_id = NULL, updated_at = %(now)s,
+    {", ".join(f"{name} = DEFAULT" for name in ATTEMPT_COLUMNS)}
+WHERE group_id = %(group_id)s
+"""  # noqa: S608

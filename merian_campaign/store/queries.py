@@ -83,7 +83,8 @@ SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
-WHERE q.state <> 'succeeded' AND (q.state NOT IN ('pending', 'running') OR q.attempts > 0)
+WHERE q.state NOT IN ('succeeded', 'superseded')
+  AND (q.state NOT IN ('pending', 'running') OR (q.attempts > 0 AND q.submission_id IS NOT NULL))
   AND {_WHERE}"""  # noqa: S608  (built from constants of this module)
 
 # From the attempts, which are few, to their quanta: the succeeded are many.
@@ -95,7 +96,7 @@ FROM (
     FROM quantum_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
-    WHERE a.state <> 'succeeded' AND g.campaign_id = %(campaign_id)s
+    WHERE a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s
     ORDER BY a.quantum_id, a.submission_id DESC, a.try DESC
 ) AS a
 JOIN quantum AS q ON q.id = a.quantum_id
@@ -185,12 +186,14 @@ WHERE q.id = %(id)s AND q.submission_id = q.first_try_submission_id
 ORDER BY submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
+# Of quanta that did not always succeed: after a redo, every attempt before it has a row.
 ATTEMPTS = f"""
 SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")}
 FROM submission AS s
 JOIN quantum_attempt AS a ON a.submission_id = s.id
 JOIN quantum AS q ON q.id = a.quantum_id
 WHERE s.group_id = %(group_id)s
+  AND EXISTS (SELECT 1 FROM quantum_attempt AS b WHERE b.quantum_id = a.quantum_id AND b.state <> 'succeeded')
 ORDER BY q.task, q.data_id, s.number, a.try
 """  # noqa: S608  (built from constants of this module)
 
@@ -208,7 +211,7 @@ SELECT q.task, q.data_id, {", ".join("q." + name for name in COLUMN_DIMENSIONS)}
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 JOIN submission AS s ON s.id = q.submission_id
-WHERE q.group_id = %(group_id)s AND q.state <> 'succeeded'
+WHERE q.group_id = %(group_id)s AND q.state NOT IN ('succeeded', 'superseded')
   AND q.verdict IN ('algorithm', 'configuration') AND s.number > g.attempts_from
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
@@ -222,4 +225,8 @@ JOIN submission AS s ON s.id = j.submission_id
 JOIN "group" AS g ON g.id = s.group_id
 WHERE g.campaign_id = %(campaign_id)s
 ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
+"""
+
+MADE_FROM = """
+SELECT number, generation, basis, combines FROM submission WHERE group_id = %(group_id)s ORDER BY number
 """

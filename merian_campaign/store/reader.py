@@ -12,9 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.quanta import Counts, HeldQuantum
+from merian_campaign.domain.generations import Generation, MadeFrom, generations_of, stored_basis
+from merian_campaign.domain.quanta import COUNTED_STATES, Counts, HeldQuantum
 from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
-from merian_campaign.domain.states import QuantumState
 from merian_campaign.store import find_quanta, queries
 from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.schema_version import require_current, schema_version
@@ -68,7 +68,7 @@ class ReadQueries:
 
     def board(self, name: str) -> tuple[BoardRow, ...]:
         """Return the status board of a campaign from the rollup, in the order of its steps."""
-        states = [state.value for state in QuantumState]
+        states = [state.value for state in COUNTED_STATES]
         rows = []
         with self._moment() as connection:
             for row in _rows(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
@@ -121,6 +121,12 @@ class ReadQueries:
             )
             for row in found
         )
+
+    def generations(self, *, group_id: int) -> tuple[Generation, ...]:
+        """Return the generations of a group that have had a submission, the oldest first."""
+        with self._moment() as connection:
+            rows = _rows(connection, queries.MADE_FROM, {"group_id": group_id})
+        return generations_of([MadeFrom(**{**row, "basis": stored_basis(row["basis"])}) for row in rows])
 
     def quantum(self, name: str, *, number: int) -> FailureRow | None:
         """Return the quantum of a number; `None` if the campaign has none."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import RowMapping
 
+from merian_campaign.domain.generations import MadeFrom, basis_of, combines_of, stored_basis
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.selection import Selection
@@ -77,6 +78,17 @@ def submission_view(row: RowMapping) -> SubmissionView:
         needs_person=row["needs_person"],
         versions_sha=row["versions_sha"],
         versions_short="" if row["versions"] is None else row["versions"]["short"],
+        generation=row["generation"],
+    )
+
+
+def made_from(row: Mapping[str, Any] | RowMapping) -> MadeFrom:
+    """Return what a submission was made from, from its row."""
+    return MadeFrom(
+        number=row["number"],
+        generation=row["generation"],
+        basis=stored_basis(row["basis"]),
+        combines=row["combines"],
     )
 
 
@@ -84,6 +96,7 @@ def group_view(
     row: RowMapping,
     *,
     submissions: tuple[SubmissionView, ...],
+    made: Sequence[MadeFrom],
     counts: Counts,
     open_quanta: tuple[OpenQuanta, ...],
 ) -> GroupView:
@@ -101,6 +114,10 @@ def group_view(
         counts=counts,
         open_quanta=open_quanta,
         stack_from=row["stack_from"],
+        generation=row["generation"],
+        published=row["published"],
+        basis=basis_of(made, generation=row["generation"]),
+        combines=combines_of(made, generation=row["generation"]),
     )
 
 

@@ -74,6 +74,11 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, server_default=text("0"))
 
 
+def _first(name: str) -> Column[int]:
+    """Count from 1."""
+    return Column(name, Integer, nullable=False, server_default=text("1"))
+
+
 _KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
     str: _text,
     str | None: lambda name: Column(name, Text),
@@ -136,6 +141,8 @@ group = Table(
     Column("created_at", _TIME, nullable=False),
     Column("updated_at", _TIME, nullable=False),
     _count("stack_from"),
+    _first("generation"),
+    _first("published"),
     _one_of("state", GroupState),
     UniqueConstraint("campaign_id", "step", "key"),
     comment="One step on one data-ID selection: the unit of work",
@@ -170,6 +177,11 @@ submission = Table(
     _text("versions_sha"),
     Column("versions", JSONB),
     _count("launches"),
+    _first("generation"),
+    # What it selected and read, see `Basis`. NULL: nobody wrote it down.
+    Column("basis", JSONB),
+    # Whether any quantum of its graph has neither visit nor exposure. NULL: it had no graph.
+    Column("combines", Boolean),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),
@@ -249,7 +261,13 @@ quantum = Table(
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     UniqueConstraint("group_id", "task", "data_id"),
-    Index("ix_quantum_open", "group_id", "task", "state", postgresql_where=text("state <> 'succeeded'")),
+    Index(
+        "ix_quantum_open",
+        "group_id",
+        "task",
+        "state",
+        postgresql_where=text("state NOT IN ('succeeded', 'superseded')"),
+    ),
     comment="Current state of each predicted quantum: one task on one data ID of one group",
 )
 
@@ -268,7 +286,8 @@ quantum_attempt = Table(
     _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
-    comment="Every attempt that was not a success at first try; never overwritten by a later one",
+    comment="Every attempt that was not a success at first try, and every one of older generations; "
+    "never overwritten by a later one",
 )
 
 quantum_count = Table(
@@ -291,6 +310,11 @@ visit_overlap = Table(
     Column("visits", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
     Column("tracts", ARRAY(Integer)),
     Column("taken", Boolean, nullable=False),
+    # Of the campaign, those that take it.
+    Column("steps", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    _count("raws"),
+    # First; NULL where that was before anybody wrote it down.
+    Column("seen_at", _TIME),
     comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.generations import MadeFrom
+from merian_campaign.domain.quanta import COUNTED_STATES, Counts, OpenQuanta
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.database import Database
 from merian_campaign.store.overlaps import load_overlaps
-from merian_campaign.store.rows import group_view, open_quanta, submission_view
+from merian_campaign.store.rows import group_view, made_from, open_quanta, submission_view
 
 _WHICH = "g.campaign_id = :campaign_id AND (CAST(:group_id AS bigint) IS NULL OR g.id = :group_id)"
 
@@ -36,7 +37,7 @@ _OPEN = text(f"""
         SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
                q.requested_mb, count(*) AS number, min(q.id) AS one
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
-        WHERE q.state <> 'succeeded' AND {_WHICH}
+        WHERE q.state NOT IN ('succeeded', 'superseded') AND {_WHICH}
         GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts, q.requested_mb
     ) AS o
     JOIN quantum AS q ON q.id = o.one
@@ -50,8 +51,10 @@ def load_groups(
     """Return a campaign's groups with all that belongs to them, or one of them."""
     which = {"campaign_id": campaign_id, "group_id": group_id}
     submissions: dict[int, list[SubmissionView]] = defaultdict(list)
+    made: dict[int, list[MadeFrom]] = defaultdict(list)
     for row in connection.execute(_SUBMISSIONS, which).mappings():
         submissions[row["group_id"]].append(submission_view(row))
+        made[row["group_id"]].append(made_from(row))
     counts: dict[int, dict[str, int]] = defaultdict(dict)
     for row in connection.execute(_COUNTS, which).mappings():
         counts[row["group_id"]][row["state"]] = int(row["n"])
@@ -62,6 +65,7 @@ def load_groups(
         group_view(
             row,
             submissions=tuple(submissions.get(row["id"], ())),
+            made=made.get(row["id"], ()),
             counts=counts_of(counts.get(row["id"], {})),
             open_quanta=tuple(unfinished.get(row["id"], ())),
         )
@@ -71,7 +75,7 @@ def load_groups(
 
 def counts_of(by_state: Mapping[str, int]) -> Counts:
     """Return counts from numbers by state."""
-    return Counts(**by_state)
+    return Counts(**{state: by_state.get(state, 0) for state in COUNTED_STATES})
 
 
 def load_one(connection: Connection, *, group_id: int) -> tuple[CampaignView, GroupView]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from merian_campaign.store import locks
 from merian_campaign.store.campaigns import CampaignStore
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
+from merian_campaign.store.group_generations import GenerationStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
 from merian_campaign.store.overlaps import OverlapStore
@@ -29,6 +31,7 @@ class PostgresStore(
     OverlapStore,
     SnapshotStore,
     RemovalStore,
+    GenerationStore,
     ForgetStore,
     ReadQueries,
 ):
@@ -46,9 +49,9 @@ class PostgresStore(
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
         return locks.campaign_lock(self._url, name)
 
-    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it."""
-        return locks.repository_lock(self._url, repository)
+    def repository_lock(self, repository: str, *, patience: float = math.inf) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait so many seconds for it, then raise `BusyError`."""
+        return locks.repository_lock(self._url, repository, patience=patience)
 
     @contextmanager
     def _moment(self) -> Iterator[Any]:

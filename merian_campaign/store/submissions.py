@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, null, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim, Event
@@ -55,8 +56,11 @@ class SubmissionStore(Database):
         reason: str,
         actor: str,
         now: datetime,
+        basis: Basis | None = None,
     ) -> SubmissionView:
         """Commit the intention to submit: submission row PREPARED, group RUNNING, event.
+
+        It adds to the generation that the group has.
 
         Raises
         ------
@@ -65,20 +69,22 @@ class SubmissionStore(Database):
         BadInputError
             Raised if another submission owns the RUN collection.
         """
-        new = insert(_SUBMISSION).values(
-            group_id=group_id,
-            number=number,
-            state=SubmissionState.PREPARED,
-            repository=repository,
-            run_collection=run_collection,
-            directory=directory,
-            remedy=remedy_document(remedy),
-            reason=reason,
-            created_at=now,
-        )
         try:
             with self._transaction() as connection:
                 group = lock_group(connection, group_id)
+                new = insert(_SUBMISSION).values(
+                    group_id=group_id,
+                    number=number,
+                    state=SubmissionState.PREPARED,
+                    repository=repository,
+                    run_collection=run_collection,
+                    directory=directory,
+                    remedy=remedy_document(remedy),
+                    reason=reason,
+                    created_at=now,
+                    generation=group["generation"],
+                    basis=null() if basis is None else basis.to_json(),
+                )
                 row = connection.execute(new.returning(_SUBMISSION)).mappings().one()
                 put_group(
                     connection, group=group, state=GroupState.RUNNING, reason=reason, actor=actor, now=now

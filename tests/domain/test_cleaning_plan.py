@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from domain_help import document, finished, group, snapshot, submission
+from domain_help import NOW, document, finished, group, snapshot, submission
 
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
@@ -273,3 +274,59 @@ def test_collections_that_a_campaign_names_are_found_wherever_they_stand() -> No
     found = named_collections(document(certify, chain, step))
     assert {"DECam/defaults", "a/bias", "p", "x", "y", "one", "two", "three"} <= found
     assert named_collections({}) == frozenset()
+
+
+REDONE = (
+    replace(finished(1), finished_at=NOW),
+    replace(
+        finished(2, SubmissionOutcome.SUCCEEDED),
+        generation=2,
+        run_collection=f"{CHAIN}.g2/002",
+        finished_at=NOW,
+    ),
+)
+OF_BOTH = [
+    there(1, parents=(CHAIN,), seen=f"4 calexp of it through {CHAIN}"),
+    there(2, run=REDONE[1].run_collection, parents=(STEP, f"{CHAIN}.g2")),
+]
+
+
+def redone(facts: list[RunFacts], *, published: int = 2, world: CleaningFacts = NOTHING) -> CleaningPlan:
+    made = snapshot(group(submissions=REDONE, generation=2, published=published))
+    found = plan_cleaning(made, {entry.run: entry for entry in facts}, world)
+    check(found, made, world)
+    return found
+
+
+def test_an_old_generation_may_go_when_another_has_taken_its_place() -> None:
+    found = redone(OF_BOTH)
+    assert kinds(found) == [(RunKind.OLD_GENERATION, run(1))]
+    assert found.removals[0].reason == "it is of generation 1, of which 2 has taken the place"
+    assert not redone(OF_BOTH, published=1).removals
+    assert not redone([replace(OF_BOTH[0], parents=(CHAIN, "u/ana/mine")), OF_BOTH[1]]).removals
+    assert not redone([replace(OF_BOTH[0], held_by=("tagged",)), OF_BOTH[1]]).removals
+    assert not redone(OF_BOTH, world=CleaningFacts(live=("other step1/all",))).removals
+
+
+def test_an_old_generation_stays_for_as_long_as_the_campaign_says() -> None:
+    world = CleaningFacts(now=NOW + timedelta(days=6), keep=timedelta(days=7))
+    found = redone(OF_BOTH, world=world)
+    assert not found.removals
+    assert [entry.run for entry in found.kept] == [run(1)]
+    assert "keeps it until" in found.kept[0].reason
+    assert redone(OF_BOTH, world=replace(world, now=NOW + timedelta(days=8))).removals
+
+
+def test_an_interrupted_removal_of_an_old_generation_is_finished() -> None:
+    world = CleaningFacts(cleaning={REDONE[0].id: REMOVING})
+    assert kinds(redone(OF_BOTH, world=world)) == [(RunKind.UNFINISHED, run(1))]
+
+
+def test_never_what_is_in_force_or_in_the_making() -> None:
+    """Not even when a plan says so."""
+    made = snapshot(group(submissions=REDONE, generation=2, published=2))
+    for facts, number in ((OF_BOTH[1], 2), (there(1), 1)):
+        (removal,) = redone(OF_BOTH).removals
+        wrong = replace(removal, submission_id=REDONE[number - 1].id, number=number, facts=facts)
+        with pytest.raises(ForbiddenError):
+            check(CleaningPlan(removals=(wrong,)), made, NOTHING)

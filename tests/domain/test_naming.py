@@ -12,16 +12,45 @@ NAMES = st.from_regex(re.compile(NAME_PATTERN.removesuffix("$") + r"\Z", re.ASCI
 COLLECTIONS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
 
 
-@given(step_output=COLLECTIONS, group=NAMES, number=st.integers(min_value=1, max_value=20_000))
-def test_a_run_collection_is_read_back_as_it_was_made(step_output: str, group: str, number: int) -> None:
-    name = RunName(step_output=step_output, group=group, number=number)
+GENERATIONS = st.integers(min_value=1, max_value=999)
+
+
+@given(
+    step_output=COLLECTIONS,
+    group=NAMES,
+    number=st.integers(min_value=1, max_value=20_000),
+    generation=GENERATIONS,
+)
+def test_a_run_collection_is_read_back_as_it_was_made(
+    step_output: str, group: str, number: int, generation: int
+) -> None:
+    name = RunName(step_output=step_output, group=group, number=number, generation=generation)
     assert naming.parse_run_collection(naming.run_collection(name)) == name
 
 
-@given(step_output=COLLECTIONS, group=NAMES, number=st.integers(min_value=1, max_value=20_000))
-def test_a_run_lies_under_its_groups_output(step_output: str, group: str, number: int) -> None:
-    run = naming.run_collection(RunName(step_output=step_output, group=group, number=number))
-    assert run.startswith(naming.group_output(step_output=step_output, group=group) + "/")
+@given(
+    step_output=COLLECTIONS,
+    group=NAMES,
+    number=st.integers(min_value=1, max_value=20_000),
+    generation=GENERATIONS,
+)
+def test_a_run_lies_under_its_groups_output(
+    step_output: str, group: str, number: int, generation: int
+) -> None:
+    name = RunName(step_output=step_output, group=group, number=number, generation=generation)
+    chain = naming.group_output(step_output=step_output, group=group, generation=generation)
+    assert naming.run_collection(name).startswith(f"{chain}/")
+
+
+@given(step_output=COLLECTIONS, one=NAMES, other=NAMES, first=GENERATIONS, second=GENERATIONS)
+def test_generations_of_groups_never_share_a_chain(
+    step_output: str, one: str, other: str, first: int, second: int
+) -> None:
+    chains = [
+        naming.group_output(step_output=step_output, group=group, generation=generation)
+        for group, generation in ((one, first), (other, second))
+    ]
+    assert (chains[0] == chains[1]) == ((one, first) == (other, second))
 
 
 @given(st.text())

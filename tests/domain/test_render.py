@@ -68,6 +68,7 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         spec,
         "step1",
         number=3,
+        earlier=True,
         remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
     )
     assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
@@ -77,6 +78,17 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         "isr": {"requestMemory": 6000, "requestCpus": 2, "requestWalltime": 600},
     }
     assert read["site"]["local"]["cores"] == 1
+
+
+def test_a_generation_lies_apart_and_skips_nothing_of_an_older_one() -> None:
+    spec = campaign(bps("step1"))
+    first = rendered(spec, "step1", number=3, generation=2)["payload"]
+    assert first["output"] == "runs/night/step1/all.g2"
+    assert first["outputRun"] == "runs/night/step1/all.g2/003"
+    assert "extraQgraphOptions" not in first
+    later = rendered(spec, "step1", number=4, generation=2, earlier=True)["payload"]
+    assert later["outputRun"] == "runs/night/step1/all.g2/004"
+    assert later["extraQgraphOptions"] == "--rebase --skip-existing-in runs/night/step1/all.g2"
 
 
 def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:

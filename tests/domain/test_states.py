@@ -18,8 +18,8 @@ GROUP = {
     "blocked": {"waiting", "ready", "needs_review", "cancelled"},
     "ready": {"running", "waiting", "cancelled", "needs_review"},
     "running": {"ready", "done", "needs_review", "cancelled"},
-    "needs_review": {"ready", "done", "cancelled"},
-    "done": {"ready"},
+    "needs_review": {"ready", "waiting", "done", "cancelled"},
+    "done": {"ready", "waiting"},
     "cancelled": {"ready", "waiting"},
 }
 SUBMISSION = {"prepared": {"running", "finished"}, "running": {"finished"}, "finished": set()}

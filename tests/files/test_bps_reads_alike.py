@@ -123,6 +123,7 @@ def request_of(spec: CampaignSpec) -> RenderRequest:
         group=group.key,
         selection=group.selection,
         number=2,
+        earlier=True,
         directory="/sub/night/step1/all/002",
         site=read_site(spec.site),
         remedy=Remedy(),

@@ -138,6 +138,7 @@ def _use(loaded: CampaignFile, site: str) -> None:
                 group=groups[step.name].key,
                 selection=groups[step.name].selection,
                 number=2,
+                earlier=True,
                 directory="/sub",
                 site=profile,
                 remedy=Remedy(memory_mb=(("isr", 3000),)),

@@ -39,9 +39,7 @@ SPEC = CampaignSpec.model_validate(
         ],
     }
 )
-SEEN = SkyExposure(
-    exposure=1, day_obs=20210318, visits=(1,), tracts=(7,), steps=frozenset({"step1"}), raws=2
-)
+SEEN = SkyExposure(exposure=1, day_obs=20210318, visits=(1,), tracts=(7,), steps=frozenset({"step1"}), raws=2)
 GROUP = GroupView(
     id=1, step="step1", key="night20210318", state=GroupState.WAITING, reason="", accepted=False,
     selection=Selection(dimension="day_obs", values=(20210318,)), attempts_from=0, submissions=(),

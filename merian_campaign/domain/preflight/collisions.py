@@ -85,16 +85,23 @@ def output_findings(
     """
     found: list[Finding] = []
     coming = next_submissions(spec, tracking)
-    own = {
-        entry.run_collection for group in (tracking.groups if tracking else ()) for entry in group.submissions
-    }
+    known = tracking.groups if tracking else ()
+    own = {entry.run_collection for group in known for entry in group.submissions}
+    generations = {(group.step, group.key): group.generation for group in known}
     for step in spec.steps:
         if not isinstance(step, BpsStep):
             continue
         output = spec.output_of(step)
         groups = [(group, number) for group, number in coming if group.step == step.name]
         runs = [
-            naming.run_collection(RunName(step_output=output, group=group.key, number=number))
+            naming.run_collection(
+                RunName(
+                    step_output=output,
+                    group=group.key,
+                    number=number,
+                    generation=generations.get((group.step, group.key), 1),
+                )
+            )
             for group, number in groups
         ]
         taken = [run for run in runs if run in collections]

@@ -90,6 +90,7 @@ def group_check(
     group: str,
     selection: Selection,
     number: int,
+    generation: int = 1,
     clusters: Clusters | None = None,
 ) -> GroupCheck:
     """Return what to look at before a submission of a group that has no graph yet."""
@@ -102,8 +103,10 @@ def group_check(
         group=group,
         values=selection.values,
         look=step_look(spec, step, place=f"{step.name}/{group}", values=selection.values),
-        chains=(output, naming.group_output(step_output=output, group=group)),
-        run=naming.run_collection(RunName(step_output=output, group=group, number=number)),
+        chains=(output, naming.group_output(step_output=output, group=group, generation=generation)),
+        run=naming.run_collection(
+            RunName(step_output=output, group=group, number=number, generation=generation)
+        ),
         clusters=clusters or {},
     )
 

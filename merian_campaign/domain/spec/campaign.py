@@ -60,6 +60,15 @@ class Collections(Strict):
     inputs: Annotated[
         tuple[Collection, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
     ] = ()
+    keep_days: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=36_500,
+            strict=False,
+            description="So long, `clean` keeps the outputs of a group that were made anew since.",
+        ),
+    ] = 0.0
 
 
 class Limits(Strict):

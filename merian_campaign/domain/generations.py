@@ -1,0 +1,172 @@
+"""Generations of a group: what each was made from, and what is different between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+
+
+@dataclass(frozen=True, kw_only=True)
+class MadeFrom:
+    """What is on record of one submission's inputs.
+
+    Parameters
+    ----------
+    number : `int`
+        Of the submission.
+    generation : `int`
+        To which it adds.
+    basis : `Basis` or `None`
+        What it selected and read; `None` when nobody wrote it down.
+    combines : `bool` or `None`
+        Whether any quantum of its graph has neither a visit nor an exposure; `None` when it had no graph.
+    """
+
+    number: int
+    generation: int
+    basis: Basis | None = None
+    combines: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """One generation of a group.
+
+    Parameters
+    ----------
+    number : `int`
+        From 1.
+    submissions : `tuple` [`int`, ...]
+        Numbers of those that made it.
+    basis : `Basis` or `None`
+        What it was made from; `None` when nobody wrote it down.
+    """
+
+    number: int
+    submissions: tuple[int, ...]
+    basis: Basis | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BasisChange:
+    """What is different from one basis to another.
+
+    Parameters
+    ----------
+    added, removed : `tuple` [`int`, ...]
+        Exposures, sorted.
+    upstream : `tuple` [`tuple` [`str`, `int`, `int`], ...]
+        Groups that were read in another generation: name, before, after.
+    files : `bool`
+        Whether an action brought in other files.
+    """
+
+    added: tuple[int, ...] = ()
+    removed: tuple[int, ...] = ()
+    upstream: tuple[tuple[str, int, int], ...] = ()
+    files: bool = False
+
+    def __bool__(self) -> bool:
+        """Whether anything is."""
+        return bool(self.added or self.removed or self.upstream or self.files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainChange:
+    """Which RUN collections a chain shows first, and which no longer; everything else stays as it is.
+
+    Parameters
+    ----------
+    chain : `str`
+        The chain.
+    runs : `tuple` [`str`, ...]
+        What comes first in it, in order; those that do not exist are left out.
+    drop : `tuple` [`str`, ...]
+        What goes out of it.
+    """
+
+    chain: str
+    runs: tuple[str, ...]
+    drop: tuple[str, ...]
+
+
+def stored_basis(value: Mapping[str, Any] | None) -> Basis | None:
+    """Return a basis from what was stored; one that cannot be read is one that nobody wrote down."""
+    try:
+        return None if value is None else Basis.from_json(value)
+    except WrongValueError:
+        return None
+
+
+# In each of these, what was made is in the order of submissions.
+def combines_of(made: Sequence[MadeFrom], *, generation: int) -> bool | None:
+    """Say whether new data change outputs of a group that exist; `None` before its first graph.
+
+    Of a generation all graphs count: an afterburner has a part of the quanta only. While it has none, those
+    of the generation before it do.
+    """
+    known = [entry for entry in made if entry.combines is not None]
+    own = [entry for entry in known if entry.generation == generation]
+    if not known:
+        return None
+    last = (own or known)[-1].generation
+    return any(entry.combines for entry in known if entry.generation == last)
+
+
+def basis_of(made: Sequence[MadeFrom], *, generation: int) -> Basis | None:
+    """Return what the outputs of a generation were made from; `None` when nobody wrote it down.
+
+    Of outputs that combine data, what its first graph was for: later submissions skip what exists. Of others,
+    and of actions, what the last submission was for: it has added what was missing.
+    """
+    own = [entry for entry in made if entry.generation == generation]
+    if not own:
+        return None
+    graphs = [entry for entry in own if entry.combines is not None]
+    first = bool(graphs) and combines_of(made, generation=generation)
+    return graphs[0].basis if first else own[-1].basis
+
+
+def generations_of(made: Sequence[MadeFrom]) -> tuple[Generation, ...]:
+    """Return the generations of a group that have had a submission, the oldest first."""
+    return tuple(
+        Generation(
+            number=number,
+            submissions=tuple(entry.number for entry in made if entry.generation == number),
+            basis=basis_of(made, generation=number),
+        )
+        for number in sorted({entry.generation for entry in made})
+    )
+
+
+def change_of(before: Basis, after: Basis) -> BasisChange:
+    """Return what is different from one basis to another."""
+    names = sorted({*before.upstream, *after.upstream})
+    pairs = ((name, before.upstream.get(name, 1), after.upstream.get(name, 1)) for name in names)
+    return BasisChange(
+        added=tuple(sorted(after.exposures - before.exposures)),
+        removed=tuple(sorted(before.exposures - after.exposures)),
+        upstream=tuple(pair for pair in pairs if pair[1] != pair[2]),
+        files=before.files != after.files,
+    )
+
+
+def chain_change(submissions: Iterable[SubmissionView], *, chain: str, generation: int) -> ChainChange:
+    """Return what puts a generation into a step's chain, in the place of all older ones."""
+    runs: list[str] = []
+    drop: list[str] = []
+    for entry in submissions:
+        if entry.run_collection and entry.generation <= generation:
+            (runs if entry.generation == generation else drop).append(entry.run_collection)
+    return ChainChange(chain=chain, runs=tuple(reversed(runs)), drop=tuple(drop))
+
+
+def nights_of(snapshot: Snapshot) -> Mapping[int, int]:
+    """Return the nights of the exposures that a campaign has seen, by exposure."""
+    rows = () if snapshot.overlaps is None else snapshot.overlaps.exposures
+    return {row.exposure: row.day_obs for row in rows}

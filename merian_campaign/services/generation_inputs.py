@@ -1,0 +1,84 @@
+"""What two generations of a group were made from, or one of them and what there is now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.services.control import find_campaign, find_group
+from merian_campaign.services.ports import Store
+
+type BasisNow = Callable[[Snapshot, GroupView], Basis | None]
+"""Says what a submission of a group would be made from now; `None` when that is not known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """What two generations were made from.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign.
+    number : `int`
+        Of the earlier generation.
+    before, after : `Basis`
+        Theirs; ``after`` may be what there is now.
+    """
+
+    snapshot: Snapshot
+    number: int
+    before: Basis
+    after: Basis
+
+
+def inputs_of(
+    store: Store, name: str, *, group: str, before: int | None, after: int | None, basis_now: BasisNow
+) -> Inputs:
+    """Return what two generations of a group were made from.
+
+    Parameters
+    ----------
+    store : `Store`
+        The tracking database.
+    name, group : `str`
+        Campaign, and group by ``STEP/KEY``.
+    before, after : `int` or `None`
+        Generations; without them the current one, and what there is now.
+    basis_now : callable
+        Says what that is.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is no such generation, or nobody wrote down what it was made from.
+    """
+    find_campaign(store, name)
+    snapshot = store.snapshot(name)
+    found = find_group(snapshot, group)
+    number = found.generation if before is None else before
+    shown = f"{found.step}/{found.key}"
+    made = {entry.number: entry.basis for entry in store.generations(group_id=found.id)}
+
+    def known(generation: int) -> Basis:
+        if generation not in made:
+            there = ", ".join(map(str, made)) or "none yet"
+            raise BadInputError(f"{shown} has no generation {generation} that was submitted; it has {there}")
+        basis = made[generation]
+        if basis is None:
+            raise BadInputError(
+                f"{shown}: nobody wrote down what generation {generation} was made from; an earlier release "
+                "made it, or its exposures were not known"
+            )
+        return basis
+
+    now = basis_now(snapshot, found) if after is None else known(after)
+    if now is None:
+        raise BadInputError(
+            f"{shown}: what it would be made from now is not known; `merian-campaign tick {name}` looks, "
+            "or name two generations"
+        )
+    return Inputs(snapshot=snapshot, number=number, before=known(number), after=now)
