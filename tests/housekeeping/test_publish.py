@@ -17,8 +17,11 @@ from merian_campaign.domain.cleaning import RunKind
 from merian_campaign.domain.decisions import Again, Decision, Publish
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
+from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.render import render
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
 from merian_campaign.middleware import butler_helper
@@ -49,7 +52,7 @@ def executor(house: House) -> Executor:
         ),
         campaign_id=snapshot.campaign.id,
         spec=applied_spec(snapshot.campaign),
-        settings=CampaignSettings(site=site, rules=(), requests={}),
+        settings=CampaignSettings(site=site, rules=(), requests={"step1": RequestTable()}),
         slurm_view=SlurmView(),
     )
 
@@ -233,3 +236,20 @@ def test_where_a_driver_shows_its_outputs(house: House) -> None:
     before = house.collections()
     assert butler_helper.prepend(repository=str(house.repository), chain="", run="x") == {"changed": False}
     assert house.collections() == before
+
+
+def test_what_a_submission_of_a_new_generation_is_told(house: House) -> None:
+    """It skips and holds what its own generation has done, and nothing of an older one."""
+    finish(house, prepare(house, 1, generation=1), *VISITS[:1])
+    acted(house, Again(group=group_of(house), reason="new exposures", redo=True))
+    told = []
+    for number in (2, 3):
+        claim = prepare(house, number, generation=2)
+        step = applied_spec(claim.campaign).step("step1")
+        assert isinstance(step, BpsStep)
+        request = executor(house)._request(group_of(house), step, claim.submission)
+        text = render(request)
+        told.append(("--skip-existing-in" in text, request.hold))
+        assert f"{house.step}/all.g2/00{number}" in text
+        finish(house, claim, *VISITS[:1])
+    assert told == [(False, False), (True, True)]
