@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.middleware.scheduler import SlurmScheduler
+    from merian_campaign.middleware.submit_in_process import Target
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.ports import Store, SubmissionRunner
@@ -217,26 +218,20 @@ class CommandContext:
         ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
         """
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
         from merian_campaign.host.processes import identity  # noqa: PLC0415
         from merian_campaign.middleware.actions.perform import share_with_group  # noqa: PLC0415
         from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
-        from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
         from merian_campaign.services.driver_loop import drive  # noqa: PLC0415
         from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
         def make_work(claim: Claim) -> SubmissionRunner:
             spec = applied_spec(claim.campaign)
-            step = spec.step(claim.group.step)
-            # A generation that is not in force is put into the step's chain as a whole, when it is complete.
-            in_force = claim.submission.generation == claim.group.published
-            chain = spec.output_of(step) if isinstance(step, BpsStep) and in_force else ""
             # Inherited by all that this driver starts, so that what they write is the group's too.
             share_with_group(spec.butler)
             return SubmissionRun(
                 directory=claim.submission.directory,
                 epoch=claim.epoch,
-                target=Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain),
+                target=target_of(claim, spec),
                 warm=spec.wms == "campaign",
                 environ=self.environ,
                 trusted=_trusted_by(spec),
@@ -252,6 +247,20 @@ class CommandContext:
             no_stack=no_stack,
         )
         return result is not None
+
+
+def target_of(claim: Claim, spec: CampaignSpec) -> Target:
+    """Return where the outputs of a claimed submission belong.
+
+    A generation that is not in force is put into the step's chain as a whole, when it is complete.
+    """
+    from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
+    from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
+
+    step = spec.step(claim.group.step)
+    in_force = claim.submission.generation == claim.group.published
+    chain = spec.output_of(step) if isinstance(step, BpsStep) and in_force else ""
+    return Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain)
 
 
 def check_stack() -> StackReport:

@@ -8,7 +8,7 @@ one: what quanta wrote has no size in the datastore's records.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,9 @@ class ButlerHousekeeping:
             raise UnavailableError(f"{self._repository}: the butler cannot do it now ({said})") from error
 
     # -- looking -----------------------------------------------------------------------------------
-    def runs(self, names: Sequence[str], *, files: bool, tell: Tell) -> Mapping[str, RunFacts]:
+    def runs(
+        self, names: Sequence[str], *, files: bool, counted: Container[str] = (), tell: Tell
+    ) -> Mapping[str, RunFacts]:
         """Return what there is of RUN collections.
 
         Parameters
@@ -67,6 +69,8 @@ class ButlerHousekeeping:
             Their names.
         files : `bool`
             Whether to look at the files of their folders: how many, how large, which are known.
+        counted : `~collections.abc.Container` [`str`]
+            Those whose datasets are counted although some chain shows them.
         tell : callable
             Told how far it is.
         """
@@ -75,7 +79,7 @@ class ButlerHousekeeping:
             found = {}
             for number, name in enumerate(names, start=1):
                 tell(f"looking at {name} ({number} of {len(names)})")
-                found[name] = look.run(name, files=files)
+                found[name] = look.run(name, files=files, counted=name in counted)
             return found
 
     def collections(
@@ -175,7 +179,7 @@ class _Look:
             self._types[run] = frozenset(info.dataset_types or ()) if info is not None else frozenset()
         return self._types[run]
 
-    def run(self, name: str, *, files: bool, shallow: bool = False) -> RunFacts:
+    def run(self, name: str, *, files: bool, shallow: bool = False, counted: bool = False) -> RunFacts:
         """Return what there is of a RUN; ``shallow``: only its type and its chains."""
         info = self._info(name)
         folder = self.folder(name)
@@ -192,7 +196,7 @@ class _Look:
             run=name,
             kind=kind,
             parents=parents,
-            datasets=self._count(name) if kind and (not seen or len(parents) == 1) else 0,
+            datasets=self._count(name) if kind and (counted or not seen) else 0,
             seen=seen,
             held_by=tuple(sorted(self._held_by(name))) if kind else (),
             folder=folder is not None,

@@ -24,7 +24,7 @@ class RunKind(StrEnum):
     SUPERSEDED = "superseded"
     """A RUN of an earlier submission of which no chain shows anything any more."""
     OLD_GENERATION = "old generation"
-    """A RUN of a generation of its group that another one has taken the place of."""
+    """A RUN of a generation that another one has taken the place of, in chains of such generations only."""
     DEAD_RUN = "dead run"
     """A RUN of a submission that did not end well, and that is in no chain."""
     DEAD_FOLDER = "dead folder"
@@ -48,7 +48,7 @@ class RunFacts:
     parents : `tuple` [`str`, ...]
         Chains it is a child of.
     datasets : `int`
-        How many it holds; counted only when none of them is seen, or through one chain alone.
+        How many it holds; of one that is seen, counted only when it is of an old generation.
     seen : `str`
         In words, which of its datasets some chain gives first; empty when none.
     held_by : `tuple` [`str`, ...]

@@ -86,11 +86,12 @@ def plan_cleaning(snapshot: Snapshot, facts: Mapping[str, RunFacts], world: Clea
     """
     removals: list[Removal] = []
     kept: list[KeptRun] = []
+    replaced = replaced_chains(snapshot)
     for group, submission in own_runs(snapshot):
         found = facts.get(submission.run_collection)
         if found is None or submission.state is not SubmissionState.FINISHED:
             continue
-        judged = _judge(group, submission, found, facts=facts, world=world)
+        judged = _judge(group, submission, found, facts=facts, world=world, replaced=replaced)
         if isinstance(judged, str):
             kept.append(_kept(group, submission, judged))
         elif judged is not None:
@@ -119,6 +120,7 @@ def _judge(
     *,
     facts: Mapping[str, RunFacts],
     world: CleaningFacts,
+    replaced: frozenset[str],
 ) -> Removal | str | None:
     """Return what may go of a finished submission; a text when a person should know why it stays."""
     outcome = submission.outcome
@@ -127,7 +129,7 @@ def _judge(
         verdict = (RunKind.UNFINISHED, "an earlier clean was interrupted while it removed this")
     elif not found.exists:
         return None
-    elif _is_replaced(group, submission, found):
+    elif _is_replaced(group, submission, found, replaced=replaced):
         verdict = _replaced(group, submission, world)
     elif not found.registered or not found.parents:
         verdict = _unchained(submission, registered=found.registered)
@@ -149,10 +151,23 @@ def _judge(
     )
 
 
-def _is_replaced(group: GroupView, submission: SubmissionView, found: RunFacts) -> bool:
-    """Say whether a RUN is of an old generation, and in no chain but that generation's own."""
-    own = found.run.rpartition("/")[0]
-    return found.registered and submission.generation < group.published and set(found.parents) <= {own}
+def replaced_chains(snapshot: Snapshot) -> frozenset[str]:
+    """Return the chains of generations that another one has taken the place of: nobody reads them any more.
+
+    Those of what was made from a RUN show it too, among their inputs.
+    """
+    return frozenset(
+        submission.run_collection.rpartition("/")[0]
+        for group, submission in own_runs(snapshot)
+        if submission.generation < group.published
+    )
+
+
+def _is_replaced(
+    group: GroupView, submission: SubmissionView, found: RunFacts, *, replaced: frozenset[str]
+) -> bool:
+    """Say whether a RUN is of an old generation, and in no chain but those of old generations."""
+    return found.registered and submission.generation < group.published and set(found.parents) <= replaced
 
 
 def _replaced(
@@ -225,7 +240,11 @@ def forbidden(removal: Removal, snapshot: Snapshot, world: CleaningFacts) -> str
         ),
         None,
     )
-    for broken, words in (*_ownership(removal, owner, world), *_contents(removal, owner, world)):
+    replaced = owner is not None and _is_replaced(*owner, facts, replaced=replaced_chains(snapshot))
+    for broken, words in (
+        *_ownership(removal, owner, world),
+        *_contents(removal, world, replaced=replaced),
+    ):
         if broken:
             return f"{facts.run}: {words}" if owner is None else words
     return ""
@@ -247,26 +266,22 @@ def _ownership(
     yield submission.state is not SubmissionState.FINISHED, "its submission is under way"
     yield submission.id in world.with_jobs, "Slurm jobs of its submission may still be running"
     yield live is not None, f"submission {live.number if live else 0} of its group is under way"
-    replaced = _is_replaced(group, submission, facts)
-    old = removal.kind is RunKind.OLD_GENERATION
-    yield old and not replaced, "its generation is in force, or another chain has it"
 
 
-def _contents(
-    removal: Removal, owner: tuple[GroupView, SubmissionView] | None, world: CleaningFacts
-) -> Iterator[tuple[bool, str]]:
+def _contents(removal: Removal, world: CleaningFacts, *, replaced: bool) -> Iterator[tuple[bool, str]]:
     """Rules about what is in it: nothing that anybody still sees."""
     facts = removal.facts
     yield facts.kind not in {"", "RUN"}, f"it is a {facts.kind} collection"
     if removal.kind is RunKind.STRAY_FILES:
         return
-    # Of an old generation, only its own chain shows anything, from which nothing is read.
-    replaced = owner is not None and _is_replaced(*owner, facts)
+    # Of an old generation, only chains show anything from which nothing is read any more.
     yield bool(facts.seen) and not replaced, f"{facts.seen} are found first"
+    old = removal.kind is RunKind.OLD_GENERATION
+    yield old and not replaced, "its generation is in force, or another chain has it"
     yield bool(facts.held_by), f"{', '.join(facts.held_by)} holds datasets of it"
     yield facts.run in world.inputs, "a campaign names it as an input"
     known = removal.kind is RunKind.SUPERSEDED and bool(facts.datasets)
-    read = (known or removal.kind is RunKind.OLD_GENERATION) and bool(world.live)
+    read = (known or old) and bool(world.live)
     yield read, f"{world.live[0] if world.live else ''} is under way, and its graph may read from it"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -39,7 +39,9 @@ Tell = Callable[[str], None]
 class ButlerCollections(Protocol):
     """The collections of a butler repository."""
 
-    def runs(self, names: Sequence[str], *, files: bool, tell: Tell) -> Mapping[str, RunFacts]:
+    def runs(
+        self, names: Sequence[str], *, files: bool, counted: Container[str] = (), tell: Tell
+    ) -> Mapping[str, RunFacts]:
         """Return what there is of RUN collections."""
 
     def collections(
@@ -164,7 +166,13 @@ class Housekeeping:
             for _, submission in own_runs(snapshot)
             if submission.state is SubmissionState.FINISHED
         ]
-        facts = self.collections_of(spec.butler).runs(runs, files=files, tell=self.tell)
+        old = {
+            submission.run_collection
+            for group, submission in own_runs(snapshot)
+            if submission.generation < group.published
+        }
+        collections = self.collections_of(spec.butler)
+        facts = collections.runs(runs, files=files, counted=old, tell=self.tell)
         world = self._world(spec, snapshot)
         return plan_cleaning(snapshot, facts, world), world
 

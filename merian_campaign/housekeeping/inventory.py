@@ -98,12 +98,7 @@ def _made(spec: CampaignSpec, snapshot: Snapshot) -> dict[str, Origin]:
             output = spec.output_of(step)
             found[output] = Origin(name=output, made_by=f"chain of {step.name}")
             for group in groups.get(step.name, ()):
-                for generation in range(1, group.generation + 1):
-                    chain = group_output(step_output=output, group=group.key, generation=generation)
-                    which = f", generation {generation}" if generation > 1 else ""
-                    found[chain] = Origin(name=chain, made_by=f"chain of {step.name}/{group.key}{which}")
-                for submission in group.submissions:
-                    found[submission.run_collection] = _of(group, submission)
+                found.update(_of_group(group, output))
             continue
         given = ACTIONS[step.action].model_validate(dict(step.arguments))
         if isinstance(given, CertifyCalibrations):
@@ -113,6 +108,19 @@ def _made(spec: CampaignSpec, snapshot: Snapshot) -> dict[str, Origin]:
     for group, submission in own_runs(snapshot):
         # Of steps that the campaign's file no longer has.
         found.setdefault(submission.run_collection, _of(group, submission))
+    return found
+
+
+def _of_group(group: GroupView, output: str) -> dict[str, Origin]:
+    """Return the chain of each generation of a group, followed by its RUNs."""
+    found: dict[str, Origin] = {}
+    for generation in range(1, group.generation + 1):
+        chain = group_output(step_output=output, group=group.key, generation=generation)
+        which = f", generation {generation}" if generation > 1 else ""
+        found[chain] = Origin(name=chain, made_by=f"chain of {group.step}/{group.key}{which}")
+        for submission in group.submissions:
+            if submission.generation == generation:
+                found[submission.run_collection] = _of(group, submission)
     return found
 
 

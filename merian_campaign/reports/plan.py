@@ -25,7 +25,7 @@ from merian_campaign.domain.states import GroupState
 from merian_campaign.services.tick import Plan
 
 
-def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind
+def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - one line a kind of decision
     """Return what a decision does and why, in words."""
     match decision:
         case AddGroups(groups=groups, reason=reason):
@@ -36,10 +36,9 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR
             return (f"begin generation {group.generation + 1}" if redo else "go on with what is new"), reason
         case Publish(group=group):
             return f"put generation {group.generation} in the place of {group.published}", "it is complete"
-        case Submit(number=1, reason=reason):
-            return "submit", reason
-        case Submit(number=number, reason=reason):
-            return f"submit afterburner {number}", reason
+        case Submit(group=group, number=number, reason=reason):
+            again = any(entry.generation == group.generation for entry in group.submissions)
+            return f"submit afterburner {number}" if again else "submit", reason
         case Wait(reason=reason):
             return "stays ready", reason
         case Launch(submission=submission, reason=reason):

@@ -304,6 +304,20 @@ def test_an_old_generation_may_go_when_another_has_taken_its_place() -> None:
     assert found.removals[0].reason == "it is of generation 1, of which 2 has taken the place"
     assert not redone(OF_BOTH, published=1).removals
     assert not redone([replace(OF_BOTH[0], parents=(CHAIN, "u/ana/mine")), OF_BOTH[1]]).removals
+    # What was made from it shows it among its inputs: kept for as long as readers see that.
+    later = group(
+        "step2", submissions=[replace(finished(1), id=7, run_collection="runs/night/step2/all/001")]
+    )
+    other = replace(OF_BOTH[0], parents=(CHAIN, "runs/night/step2/all"))
+    facts = {entry.run: entry for entry in (other, OF_BOTH[1])}
+    for published, removed in ((1, []), (2, [run(1)])):
+        made = snapshot(
+            group(submissions=REDONE, generation=2, published=2),
+            replace(later, generation=2, published=published),
+        )
+        found = plan_cleaning(made, facts, NOTHING)
+        assert [entry.facts.run for entry in found.removals] == removed
+        check(found, made, NOTHING)
     assert not redone([replace(OF_BOTH[0], held_by=("tagged",)), OF_BOTH[1]]).removals
     assert not redone(OF_BOTH, world=CleaningFacts(live=("other step1/all",))).removals
 

@@ -57,6 +57,18 @@ def test_inputs_come_first_and_every_collection_says_what_made_it() -> None:
     assert origins(alone, STATE)[0] == Origin(name="DECam/defaults", made_by="input")
 
 
+def test_generations_come_one_after_the_other_each_with_its_runs() -> None:
+    runs = (f"{CHAIN}/001", f"{CHAIN}.g2/002", f"{CHAIN}.g2/003")
+    made = tuple(
+        finished(number, run_collection=run, generation=1 + (number > 1))
+        for number, run in enumerate(runs, start=1)
+    )
+    found = origins(SPEC, snapshot(group(submissions=made, generation=2)))
+    names = [origin.name for origin in found if origin.name.startswith(CHAIN)]
+    assert names == [CHAIN, runs[0], f"{CHAIN}.g2", *runs[1:]]
+    assert "chain of step1/all, generation 2" in {origin.made_by for origin in found}
+
+
 def test_runs_of_a_step_that_the_file_has_no_more_are_listed() -> None:
     old = group("old", submissions=(finished(run_collection="runs/night/old/all/001"),))
     assert "runs/night/old/all/001" in {origin.name for origin in origins(SPEC, snapshot(old))}

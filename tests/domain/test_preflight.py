@@ -28,6 +28,7 @@ from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import nanoseconds
+from merian_campaign.domain.states import GroupState
 
 N708 = "N708 DECam"
 N540 = "N540 DECam"
@@ -332,6 +333,10 @@ def test_a_run_of_the_next_submission_must_not_be_there() -> None:
         "one", "night20210318", submissions=(finished(1, run_collection=f"{OUTPUT}/night20210318/001"),)
     )
     assert _found(replace(facts, tracking=Tracking(groups=(done,)))) == []
+    again = replace(done, generation=2, state=GroupState.WAITING)
+    taken = _having(**{f"{OUTPUT}/night20210318.g2/002": CollectionFacts(kind="RUN")})
+    finding = _only(_found(replace(taken, tracking=Tracking(groups=(again,)))))
+    assert f"{OUTPUT}/night20210318.g2/002" in finding.message
 
 
 def test_runs_of_others_in_an_output_are_a_note() -> None:

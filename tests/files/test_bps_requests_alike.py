@@ -85,6 +85,7 @@ class Asked:
             group=group.key,
             selection=group.selection,
             number=number,
+            earlier=number > 1,
             directory="/sub/night/step1/all/002",
             site=read_site(self.spec.site),
             remedy=remedy,

@@ -149,10 +149,7 @@ def test_harvest_may_correct_the_progress_of_its_own_submission(
     assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "transient")]
 
 
-@pytest.mark.parametrize(
-    "state",
-    [state for state in QuantumState if state not in {QuantumState.SUCCEEDED, QuantumState.SUPERSEDED}],
-)
+@pytest.mark.parametrize("state", [state for state in COUNTED_STATES if state is not QuantumState.SUCCEEDED])
 def test_a_harvest_may_correct_a_live_success_to_anything(
     given: Given, first: int, sql: Connection, state: QuantumState
 ) -> None:
