@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,8 @@ def tracts(
 ) -> None:
     """List the tracts that a campaign's visits overlap, with visits, detectors, and coverage by band.
 
+    Of an applied campaign, used are the visits that the products of its last step by tract were made from.
+
     Visits and detectors are those that the campaign's steps select: only visits with a visitSummary, once
     there are any, and all of them by their regions before step 2a. Coverage is sampled: of a grid of points
     over the tract, those nearer to its centre than to another tract's, the fraction under a detector.
@@ -57,10 +60,11 @@ def tracts(
     )
     found = everything.at_least(min_visits)
     note(f"campaign {spec.campaign}: {found.source}, on {len(found.tracts)} tracts of {spec.skymap}")
+    used = _used(campaign) if named else {}
     if as_json:
-        show_report(tracts_json(found), campaign=spec.campaign)
+        show_report(tracts_json(found, used=used), campaign=spec.campaign)
     elif found.tracts:
-        show(tracts_table(found))
+        show(tracts_table(found, used=used))
     text = tracts_text(tuple(row.tract for row in found.tracts))
     if not write:
         if found.tracts and not as_json:
@@ -71,6 +75,16 @@ def tracts(
     file = _file_of(campaign) if named else campaign
     changed = replace_in_file(Path(file), key="tracts", value=text, shown=file)
     note(f"{file}: tracts {'written; apply it' if changed else 'are these already'}")
+
+
+def _used(name: str) -> Mapping[int, Sequence[int]]:
+    """Return by tract the visits that its products in force were made from."""
+    from merian_campaign.domain.applied_spec import applied_spec
+    from merian_campaign.services.generation_inputs import visits_used
+
+    store = CommandContext().store
+    snapshot = store.snapshot(name)
+    return visits_used(store, snapshot, applied_spec(snapshot.campaign))
 
 
 def _file_of(name: str) -> str:

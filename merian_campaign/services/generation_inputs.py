@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.control import find_campaign, find_group
 from merian_campaign.services.ports import Store
 
@@ -82,3 +84,22 @@ def inputs_of(
             "or name two generations"
         )
     return Inputs(snapshot=snapshot, number=number, before=known(number), after=now)
+
+
+def visits_used(store: Store, snapshot: Snapshot, spec: CampaignSpec) -> Mapping[int, tuple[int, ...]]:
+    """Return by tract the visits that its products in force were made from, of its last step.
+
+    Tracts of which that is not on record are left out.
+    """
+    last = next((step.name for step in reversed(spec.steps) if cut_of(spec, step.name) == "tract"), "")
+    rows = {row.exposure: row for row in snapshot.overlaps.exposures} if snapshot.overlaps else {}
+    found: dict[int, tuple[int, ...]] = {}
+    for group in snapshot.groups:
+        if group.step != last or group.tract is None:
+            continue
+        made = {entry.number: entry.basis for entry in store.generations(group_id=group.id)}
+        basis = made.get(group.published)
+        if basis is not None:
+            used = (rows[exposure] for exposure in basis.exposures if exposure in rows)
+            found[group.tract] = tuple(sorted({visit for row in used for visit in row.visits}))
+    return found

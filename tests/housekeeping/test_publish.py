@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from house_help import NOW, VISITS, House, chain, put
+from merian_campaign.domain.cleaning import RunKind
 
 from merian_campaign.context import target_of
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.cleaning import RunKind
 from merian_campaign.domain.decisions import Again, Decision, Publish
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
