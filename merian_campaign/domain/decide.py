@@ -210,7 +210,9 @@ def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
             by_step.setdefault(group.step, []).append(group)
     for step, groups in by_step.items():
         visits = snapshot.overlaps.visits if snapshot.overlaps is not None else 0
-        yield AddGroups(step=step, groups=tuple(groups), reason=f"tracts that {visits} visits overlap")
+        nights = spec.discovers_nights(spec.step(step))
+        reason = "nights of which there are exposures" if nights else f"tracts that {visits} visits overlap"
+        yield AddGroups(step=step, groups=tuple(groups), reason=reason)
 
 
 def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation) -> MoveGroup | None:

@@ -246,15 +246,27 @@ class NewData:
     def lacks_data(self, group: GroupView) -> bool:
         """Say whether a group selects nothing of what there is, and waits for it."""
         step = self._spec.step(group.step)
-        if not isinstance(step, BpsStep) or step.if_empty in {"done", "needs_review"}:
+        if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
             return False
-        return self.exposures(group) == frozenset()
+        return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
+
+    def _is_coming(self, group: GroupView) -> bool:
+        """Say whether there are exposures of a group of which nothing can be made yet."""
+        values, dimension = frozenset(group.selection.values or (0,)), group.selection.dimension
+        if dimension == "day_obs" and values & self._incomplete:
+            return True
+        overlaps = self.snapshot.overlaps
+        rows = overlaps.exposures if overlaps is not None else ()
+        waiting = [row for row in rows if row.tracts is None]
+        return any(values.intersection(_values(dimension, row)) for row in waiting)
 
     def why_no_data(self, group: GroupView) -> str:
         """Say what a group waits for that `lacks_data`."""
         early = sorted(self._incomplete.intersection(group.selection.values))
         if group.selection.dimension == "day_obs" and early:
             return f"waits for night {early[0]} to be complete"
+        if self._is_coming(group):
+            return "waits for the visits of its exposures to be defined"
         return "waits for data: the repository has none that it selects"
 
     def why_not(self, group: GroupView) -> str:

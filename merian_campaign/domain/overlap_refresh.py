@@ -179,13 +179,16 @@ def _discovering(spec: CampaignSpec, step: BpsStep) -> str:
 
 
 def nights_of(step: BpsStep | ActionStep, overlaps: Overlaps | None) -> tuple[int, ...]:
-    """Return the nights of which a step takes exposures, where it discovers them; else none."""
+    """Return the nights of which a step takes exposures, where it discovers them; else none.
+
+    Exposures that wait for their visits do not count: nothing could be made of them yet.
+    """
     if overlaps is None or not isinstance(step, BpsStep) or not isinstance(step.group_by, ByDayObs):
         return ()
     nights = step.group_by.nights
     if not isinstance(nights, DiscoverNights):
         return ()
-    found = {row.day_obs for row in overlaps.exposures if step.name in row.steps}
+    found = {row.day_obs for row in overlaps.exposures if step.name in row.steps and row.tracts is not None}
     return tuple(sorted(night for night in found if nights.has(night)))
 
 

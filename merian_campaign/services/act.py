@@ -277,7 +277,8 @@ class Executor(TickPart):
             now=self._runtime.clock(),
             basis=decision.basis,
         )
-        kind = "afterburner" if _is_later(group, submission) else "submission"
+        later = submission.run_collection and _is_later(group, submission)
+        kind = "afterburner" if later else "submission"
         return self._launch(
             group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from domain_help import NOW, sky
+from domain_help import NOW, seen, sky
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
 from merian_campaign.domain.new_data import night_is_complete
+from merian_campaign.domain.overlap_refresh import nights_of
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import reasons
 from merian_campaign.domain.snapshot import GroupView
@@ -269,3 +271,21 @@ def test_whenever_data_come_the_campaign_ends_as_if_all_had_been_there(
 
 
 NIGHTLY = {"step1", "step2a", "step2d"}
+
+
+def test_more_raws_of_exposures_that_it_has_extend_a_night_too() -> None:
+    found = MiniatureSurvey(survey())
+    found.arrive([replace(SKY[81], raws=60)])
+    found.settle()
+    found.registry[81] = replace(found.registry[81], raws=62)
+    found.revision += 1  # another look
+    found.settle()
+    assert len(pick(found, "step1/night20210318").submissions) == 2
+    assert pick(found, "step3/tract1").generation == 2
+
+
+def test_a_night_that_waits_for_its_visits_is_no_night_yet() -> None:
+    step = survey().step("step1")
+    row = replace(SKY[81], steps=frozenset({"step1"}))
+    assert nights_of(step, seen(row)) == (20210318,)
+    assert nights_of(step, seen(replace(row, visits=(), tracts=None))) == ()
