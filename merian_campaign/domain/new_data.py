@@ -284,7 +284,8 @@ class NewData:
 
     def _change(self, group: GroupView) -> Change:
         now = self.basis(group)
-        if now is None or group.live is not None or not group.submissions:
+        begun = any(one.generation == group.generation for one in group.submissions)
+        if now is None or group.live is not None or not begun:
             return Change()
         step = self._spec.step(group.step)
         made = group.basis if group.basis is not None else self._inferred(group, now)
@@ -292,20 +293,19 @@ class NewData:
             return _change_of_action(step, made=made, now=now)
         older = _older(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        more = now.raws - made.raws if made.raws and not removed and not added else 0
-        if not (older or added or removed or more > 0):
+        late = now.raws - made.raws if made.raws and not removed and not added else 0
+        if not (older or added or removed or late > 0):
             return Change()
         # Of which of its exposures there are more raws now is not known.
-        late = now.exposures if more > 0 else frozenset[int]()
-        found = Change(added=added | late, removed=removed, upstream=older, raws=max(0, more))
+        with_more = now.exposures if late > 0 else frozenset[int]()
+        found = Change(added=added | with_more, removed=removed, upstream=older, raws=max(0, late))
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return Change()
         if group.combines is not True and not (older and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
-            return (
-                replace(found, freshness=Freshness.EXTEND, reason=self._words(found)) if added else Change()
-            )
+            more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found))
+            return more if found.added else Change()
         fresh = self._redo_or_not(policy, found, now)
         words = f"made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
         return replace(found, freshness=fresh, reason=f"{self._words(found)}; {words}")
