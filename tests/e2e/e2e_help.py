@@ -148,3 +148,12 @@ def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 240.0)
 def file_times(folder: Path) -> dict[str, int]:
     """Return the modification time of every file below a folder."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def runs_of(repository: Path, *outputs: str) -> list[str]:
+    """Return the RUN collections below each output; its chain would hold the inputs too."""
+    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415 - heavy
+
+    with Butler.from_config(str(repository)) as butler:
+        patterns = [f"{output}/*" for output in outputs]
+        return list(butler.collections.query(patterns, collection_types=CollectionType.RUN))
