@@ -54,7 +54,8 @@ _RAN_OUT = re.compile(
     rf"{_NO_ROOM.pattern}|file too large|too many open files"
     r"|cannot allocate memory|MemoryError|out of memory on this host|resource temporarily unavailable"
     r"|BlockingIOError|can't start new thread|(?:cannot|could not|can't) fork|input/output error"
-    r"|disk i/o error|stale file handle|read-only file system|readonly database",
+    r"|disk i/o error|stale file handle|read-only file system|readonly database"
+    r"|the tracking database at .{0,500} (?:does not answer|cannot do it now)",
     re.IGNORECASE,
 )
 
