@@ -3,26 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import resource
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 import pytest
+from another_user import Account, accounts_of_one_group
 from cli_help import PROGRAM, Done, environment
 from survey_help import make_survey
 
-ACCOUNTS = ("games", "nobody")
-"""Whose limit it is: root has none. The first that there is; nothing else runs under it."""
-READS_ALL = "-all,+dac_read_search"
-"""What lets this account use our Python, wherever that is installed."""
 STEPS = """
 steps:
   - name: c1
@@ -32,51 +23,28 @@ steps:
 
 
 @dataclass(frozen=True)
-class Account:
-    """Another user with a home and a campaign, whose processes can be limited."""
+class Limited:
+    """Another user with a home and a campaign, whose processes can be limited; root's cannot."""
 
-    name: str
+    account: Account
     folder: Path
 
-    def processes(self) -> list[psutil.Process]:
-        return [one for one in psutil.process_iter(["username"]) if one.info["username"] == self.name]
-
     def __call__(self, *arguments: str, at_most: int | None = None) -> Done:
-        """Run a command; ``at_most`` is how many processes more than now there may be, itself included."""
-
-        def limit() -> None:
-            if at_most is not None:
-                number = len(self.processes()) + at_most
-                resource.setrlimit(resource.RLIMIT_NPROC, (number, number))
-
-        done = subprocess.run(
-            [
-                "setpriv", f"--reuid={self.name}", "--regid=nogroup", "--clear-groups",
-                f"--inh-caps={READS_ALL}", f"--ambient-caps={READS_ALL}", "--",
-                str(PROGRAM), *arguments,
-            ],
-            env=environment(self.folder / "home", USER=self.name, HOME=str(self.folder)),
-            cwd=self.folder, capture_output=True, text=True, check=False, timeout=300, preexec_fn=limit,
-        )  # fmt: skip
+        environ = environment(self.folder / "home", HOME=str(self.folder))
+        done = self.account.run(str(PROGRAM), *arguments, environ=environ, cwd=self.folder, at_most=at_most)
         return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture
-def account() -> Iterator[Account]:
-    if os.geteuid() != 0:
-        pytest.skip("only root can be two users")
-    if shutil.which("setpriv") is None or sys.platform != "linux":
-        pytest.skip("setpriv is not installed")
-    name = next((one for one in ACCOUNTS if one in {entry.pw_name for entry in pwd.getpwall()}), None)
-    if name is None:
-        pytest.skip(f"there is none of the accounts {', '.join(ACCOUNTS)}")
+def account() -> Iterator[Limited]:
+    (account,) = accounts_of_one_group(1)
     folder = Path(tempfile.mkdtemp(prefix="merian-np-")).resolve()
     survey = make_survey(folder)
     text = survey.file.read_text().partition("\nsteps:")[0].partition("\ntracts:")[0]
     survey.file.write_text(f"{text}\nwork_dir: {folder}/work\n{STEPS}")
     for place in (folder, *folder.rglob("*")):
-        shutil.chown(place, name)
-    made = Account(name, folder)
+        shutil.chown(place, account.name)
+    made = Limited(account, folder)
     try:
         yield made
     finally:
@@ -92,7 +60,7 @@ def refused(done: Done) -> None:
     assert "too many processes (`ulimit -u`)" in line, done
 
 
-def test_no_process_can_be_started(account: Account) -> None:
+def test_no_process_can_be_started(account: Limited) -> None:
     file = str(account.folder / "night.yaml")
     # The embedded server cannot be made, and what was begun of it is no obstacle.
     for number in (1, 3):
