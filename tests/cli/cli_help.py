@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from forked_program import run_forked
 from survey_help import Survey
 
 from merian_campaign.context import CommandContext
@@ -49,15 +50,20 @@ def environment(home: Path, **changes: str) -> dict[str, str]:
 
 
 def run_program(*arguments: str, home: Path, cwd: Path | None = None, **changes: str) -> Done:
-    done = subprocess.run(
-        [str(PROGRAM), *arguments],
-        cwd=cwd,
-        env=environment(home, **changes),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    """Run a command to its end, in a forked child unless what changes is read when Python starts."""
+    environ = environment(home, **changes)
+    if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in changes):
+        done = run_forked(*arguments, env=environ, cwd=cwd)
+    else:
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            cwd=cwd,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
