@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from forked_program import run_forked
 
 BIN = Path(sys.executable).parent
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,14 +57,14 @@ class Installation:
         )  # fmt: skip
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that prints JSON."""
-        done = self.run(*arguments, "--json")
+        """Run a command that prints JSON, in a forked child: it is looked at often."""
+        done = run_forked(*arguments, "--json", env=self.environ)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Query the tracking database."""
-        url = self.run("db", "url", "--libpq").stdout.strip()
+        url = run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
