@@ -102,10 +102,13 @@ class Store(Protocol):
     def campaign_lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
 
-    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it.
+    def repository_lock(
+        self, repository: str, *, go_on: Callable[[], bool] = ...
+    ) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it, and for a database that is away.
 
-        The key is a function of the repository's resolved path, the same in every process.
+        The key is a function of the repository's resolved path, the same in every process. `CalledOffError`
+        when ``go_on`` says that it is not wanted any more.
         """
 
     def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
@@ -290,8 +293,8 @@ class SubmissionRunner(Protocol):
     def versions(self) -> Versions:
         """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
 
-    def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
-        """Do a butler action."""
+    def act(self, *, name: str, arguments: Mapping[str, Any], go_on: Callable[[], bool]) -> RunResult:
+        """Do a butler action; when ``go_on`` says `False`, end it with all that it started."""
 
     def write_outcome(self, value: Mapping[str, Any]) -> None:
         """Write how the driver ended, once and whole."""

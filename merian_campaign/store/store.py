@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -46,9 +46,11 @@ class PostgresStore(
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
         return locks.campaign_lock(self._url, name)
 
-    def repository_lock(self, repository: str) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it."""
-        return locks.repository_lock(self._url, repository)
+    def repository_lock(
+        self, repository: str, *, go_on: Callable[[], bool] = lambda: True
+    ) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it while ``go_on`` says so."""
+        return locks.repository_lock(self._url, repository, go_on=go_on)
 
     @contextmanager
     def _moment(self) -> Iterator[Any]:
