@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
-from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
+from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
@@ -23,7 +22,6 @@ from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
 
 _LONGEST_WORDS = 2000
-_SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
 
 _AT_LIMIT = 0.95
 """Whoever the kernel killed below this part of its own limit met that of its node or block."""
@@ -154,7 +152,7 @@ def conclude(
 
 def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, journalled: bool) -> QuantumState:
     """Return a quantum's state before blocking is derived from the graph."""
-    if raw is not None and raw.status in _SUCCESS:
+    if raw is not None and raw.status in SUCCESSFUL:
         return QuantumState.SUCCEEDED
     if raw is not None and raw.status == "BLOCKED":
         return QuantumState.BLOCKED
@@ -234,98 +232,53 @@ def _attempts(
     context: HarvestContext,
 ) -> tuple[Attempt, ...]:
     """Join the provenance's attempts with what the journal knows of the last one."""
-    found = list(raw.attempts) if raw is not None else []
-    if not found:
-        found = [_EMPTY]
-    made = [_lost(entry, start, number=number, context=context) for number, start in enumerate(seen.lost, 1)]
-    before = len(made)
-    for number, attempt in enumerate(found, start=1):
-        last = number == len(found)
-        ended = state if last else _attempt_state(attempt)
-        made.append(
-            _attempt(
-                entry,
-                attempt,
-                seen if last else _Seen(),
-                number=before + number,
-                state=ended,
-                context=context,
-            )
-        )
+    found = (raw.attempts if raw is not None else ()) or (_EMPTY,)
     log = None if raw is None else raw.log
-    return tuple(_with_log(attempt, log) for attempt in made)
+    made = [
+        _lost(entry, start, number=number, log=log, context=context)
+        for number, start in enumerate(seen.lost, 1)
+    ]
+    before = len(made)
+    *earlier, last = (replace(each, try_number=before + each.try_number, log_path=log) for each in found)
+    made += [_attempt(entry, each, _Seen(), context=context) for each in earlier]
+    made.append(_attempt(entry, replace(last, state=state), seen, context=context))
+    return tuple(made)
 
 
-_EMPTY = RawAttempt(
-    status="UNKNOWN", exception_type=None, exception_message=None, peak_mb=None, started=None, seconds=None
-)
+_EMPTY = Attempt(try_number=1, state=QuantumState.UNKNOWN)
+"""Of a quantum of which the provenance graph has no attempt."""
 
 
-def _attempt_state(attempt: RawAttempt) -> QuantumState:
-    return QuantumState.SUCCEEDED if attempt.status in _SUCCESS else QuantumState.FAILED
-
-
-def _with_log(attempt: Attempt, log: str | None) -> Attempt:
-    return replace(attempt, log_path=log)
-
-
-def _attempt(
-    entry: Predicted,
-    raw: RawAttempt,
-    seen: _Seen,
-    *,
-    number: int,
-    state: QuantumState,
-    context: HarvestContext,
-) -> Attempt:
+def _attempt(entry: Predicted, known: Attempt, seen: _Seen, *, context: HarvestContext) -> Attempt:
+    """Add to an attempt as the provenance graph has it what the journal knows, and the verdict on it."""
     record = None if seen.progress is None else seen.progress.record
-    ended = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
-    judgement = None
-    if state is QuantumState.FAILED:
-        shared = blame(seen.progress, start=seen.start, blocks=context.blocks)
-        evidence = _evidence(entry, raw, seen.progress, context=context, ended=ended, block=shared)
-        judgement = judge(evidence, rules=context.rules)
-    started = raw.started
-    finished = _moved(started, raw.seconds)
-    if record is not None and finished is None and ended:
-        finished = record.time
-        started = started or _moved(finished, None if record.wall_s is None else -record.wall_s)
-    return Attempt(
-        try_number=number,
-        state=state,
-        verdict=None if judgement is None else judgement.verdict,
-        evidence="" if judgement is None else judgement.evidence,
-        exception_type=raw.exception_type,
-        exception_message=raw.exception_message,
+    over = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    started, ended = known.started, known.ended
+    if record is not None and ended is None and over:
+        ended = record.time
+        started = started or moment_after(ended, None if record.wall_s is None else -record.wall_s)
+    attempt = replace(
+        known,
         exit_code=None if record is None else record.exit,
         signal=None if record is None else record.signal,
-        peak_mb=_peak(raw, record),
+        peak_mb=_peak(known, record),
         requested_mb=_requested(entry.task, record, context),
         started=started,
-        ended=finished,
+        ended=ended,
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
-        charged=True if judgement is None else judgement.charged,
-        exception_bases=_bases(raw, context),
+        # The word of the process that raised it comes first.
+        exception_bases=context.bases.get(known.exception_type or "", known.exception_bases),
     )
+    if attempt.state is not QuantumState.FAILED:
+        return attempt
+    block = blame(seen.progress, start=seen.start, blocks=context.blocks)
+    evidence = _evidence(entry, attempt, seen.progress, context=context, ended=over, block=block)
+    found = judge(evidence, rules=context.rules)
+    return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
 
 
-def _bases(raw: RawAttempt, context: HarvestContext) -> tuple[str, ...]:
-    """Return what an attempt's exception is by class; the word of the process that raised it comes first."""
-    return context.bases.get(raw.exception_type or "", raw.exception_bases)
-
-
-def _moved(moment: datetime | None, seconds: float | None) -> datetime | None:
-    """Return a moment so many seconds later, if there is one."""
-    if moment is None or seconds is None:
-        return None
-    try:
-        return moment + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
-
-
-def _lost(entry: Predicted, gone: Lost, *, number: int, context: HarvestContext) -> Attempt:
+def _lost(entry: Predicted, gone: Lost, *, number: int, log: str | None, context: HarvestContext) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")
@@ -342,15 +295,16 @@ def _lost(entry: Predicted, gone: Lost, *, number: int, context: HarvestContext)
         started=start.time,
         ended=None if gone.last is start else gone.last.time,
         host=start.host or None,
+        log_path=log,
         uuid=entry.uuid,
         charged=False if found is None else found.charged,
     )
 
 
-def _peak(raw: RawAttempt, record: journal.JournalRecord | None) -> int | None:
+def _peak(known: Attempt, record: journal.JournalRecord | None) -> int | None:
     if record is not None and record.peak_mb is not None:
         return round(record.peak_mb)
-    return raw.peak_mb
+    return known.peak_mb
 
 
 def _requested(task: str, record: journal.JournalRecord | None, context: HarvestContext) -> int:
@@ -387,7 +341,7 @@ def _killed_words(record: journal.JournalRecord, *, reached: object) -> str:
 
 def _evidence(
     entry: Predicted,
-    raw: RawAttempt,
+    attempt: Attempt,
     seen: journal.QuantumProgress | None,
     *,
     context: HarvestContext,
@@ -401,11 +355,7 @@ def _evidence(
     words = _guard_words(record) if guard is not None and record is not None else ""
     return Evidence(
         task=entry.task,
-        exception_type=raw.exception_type,
-        exception_message=raw.exception_message,
-        exception_bases=_bases(raw, context),
-        exit_code=None if record is None else record.exit,
-        signal=None if record is None else record.signal,
+        attempt=attempt,
         journal_verdict=guard,
         journal_evidence=words,
         started=seen is not None and seen.starts > 0,
