@@ -14,6 +14,7 @@ from merian_campaign.domain import journal
 from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
+from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
@@ -60,7 +61,7 @@ class HarvestContext:
 class _Seen:
     """What the journal has of one quantum: last state, last start, and starts that came to nothing."""
 
-    progress: journal.QuantumProgress | None = None
+    progress: QuantumProgress | None = None
     start: journal.JournalRecord | None = None
     lost: tuple[Lost, ...] = ()
 
@@ -71,7 +72,7 @@ def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRe
     A quantum of a job that held several is not called failed before the harvest: the job's status
     does not tell which of them it was.
     """
-    seen = journal.fold(records)
+    seen = fold(records)
     return tuple(
         Quantum(
             task=entry.task,
@@ -83,17 +84,17 @@ def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRe
     )
 
 
-def _live_state(seen: journal.QuantumProgress | None) -> QuantumState:
+def _live_state(seen: QuantumProgress | None) -> QuantumState:
     if seen is None:
         return QuantumState.PENDING
     match seen.state:
-        case journal.JournalState.RUNNING:
+        case JournalState.RUNNING:
             return QuantumState.RUNNING
-        case journal.JournalState.OK:
+        case JournalState.OK:
             return QuantumState.SUCCEEDED
-        case journal.JournalState.FAILED | journal.JournalState.HELD:
+        case JournalState.FAILED | JournalState.HELD:
             return QuantumState.UNKNOWN if seen.shared else QuantumState.FAILED
-        case journal.JournalState.LOST:
+        case JournalState.LOST:
             return QuantumState.UNKNOWN
         case _:
             return QuantumState.PENDING
@@ -121,7 +122,7 @@ def conclude(
     """
     lines = tuple(records)
     context = replace(context, bases={**context.bases, **journal.exception_bases(lines)})
-    seen = journal.fold(lines)
+    seen = fold(lines)
     journalled = bool(seen)
     found = {entry.uuid: entry for entry in raw}
     plan = {entry.uuid: entry for entry in predicted}
@@ -135,7 +136,7 @@ def conclude(
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
     _block(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
-    held = {uuid for uuid, entry in seen.items() if entry.state is journal.JournalState.HELD}
+    held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
     starts, lost = last_starts(lines), lost_starts(lines)
     return tuple(
         _quantum(
@@ -150,7 +151,7 @@ def conclude(
     )
 
 
-def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, journalled: bool) -> QuantumState:
+def _state(raw: RawQuantum | None, seen: QuantumProgress | None, *, journalled: bool) -> QuantumState:
     """Return a quantum's state before blocking is derived from the graph."""
     if raw is not None and raw.status in SUCCESSFUL:
         return QuantumState.SUCCEEDED
@@ -166,7 +167,7 @@ def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, jour
     return QuantumState.UNKNOWN
 
 
-def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None) -> bool:
+def _process_failed(raw: RawQuantum | None, seen: QuantumProgress | None) -> bool:
     """Say whether the journal shows that this very quantum did not succeed.
 
     In a job of several quanta it does not: the one that was running when it died is not named. A
@@ -178,9 +179,9 @@ def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None
         return True
     if seen.shared:
         return False
-    if seen.state is journal.JournalState.OK:
+    if seen.state is JournalState.OK:
         return raw is not None and raw.status == "FAILED"
-    return seen.starts > 0 or seen.state is journal.JournalState.HELD
+    return seen.starts > 0 or seen.state is JournalState.HELD
 
 
 def _refused(record: journal.JournalRecord | None) -> bool:
@@ -342,7 +343,7 @@ def _killed_words(record: journal.JournalRecord, *, reached: object) -> str:
 def _evidence(
     entry: Predicted,
     attempt: Attempt,
-    seen: journal.QuantumProgress | None,
+    seen: QuantumProgress | None,
     *,
     context: HarvestContext,
     ended: bool,
