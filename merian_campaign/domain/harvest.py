@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
@@ -239,10 +240,11 @@ def _attempts(
         _lost(entry, start, number=number, log=log, context=context)
         for number, start in enumerate(seen.lost, 1)
     ]
-    before = len(made)
-    *earlier, last = (replace(each, try_number=before + each.try_number, log_path=log) for each in found)
-    made += [_attempt(entry, each, _Seen(), context=context) for each in earlier]
-    made.append(_attempt(entry, replace(last, state=state), seen, context=context))
+    for number, known in enumerate(found, len(made) + 1):
+        last = known is found[-1]
+        seen_of = seen if last else _Seen()
+        became = {"try_number": number, "state": state if last else known.state, "log_path": log}
+        made.append(_attempt(entry, known, seen_of, became=became, context=context))
     return tuple(made)
 
 
@@ -250,7 +252,9 @@ _EMPTY = Attempt(try_number=1, state=QuantumState.UNKNOWN)
 """Of a quantum of which the provenance graph has no attempt."""
 
 
-def _attempt(entry: Predicted, known: Attempt, seen: _Seen, *, context: HarvestContext) -> Attempt:
+def _attempt(
+    entry: Predicted, known: Attempt, seen: _Seen, *, became: Mapping[str, Any], context: HarvestContext
+) -> Attempt:
     """Add to an attempt as the provenance graph has it what the journal knows, and the verdict on it."""
     record = None if seen.progress is None else seen.progress.record
     over = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
@@ -270,6 +274,7 @@ def _attempt(entry: Predicted, known: Attempt, seen: _Seen, *, context: HarvestC
         uuid=entry.uuid,
         # The word of the process that raised it comes first.
         exception_bases=context.bases.get(known.exception_type or "", known.exception_bases),
+        **became,
     )
     if attempt.state is not QuantumState.FAILED:
         return attempt
