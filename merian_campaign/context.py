@@ -179,10 +179,6 @@ class CommandContext:
 
         return self.store if is_there(self.environ) else None
 
-    def settings(self, spec: CampaignSpec) -> CampaignSettings:
-        """Read the site, the failure rules and the memory requests of a campaign."""
-        return settings_of(spec)
-
     def check_unedited(self, name: str) -> None:
         """Refuse to go on when a campaign's file was edited since it was applied.
 

@@ -11,7 +11,7 @@ import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption
 from merian_campaign.cli.output import note, say, show_json
-from merian_campaign.context import CommandContext
+from merian_campaign.context import CommandContext, settings_of
 
 
 class Starter(StrEnum):
@@ -79,7 +79,7 @@ def render(
         spec=loaded.spec,
         output=Path(output).absolute(),
         runtime=context.runtime,
-        settings=context.settings(loaded.spec),
+        settings=settings_of(loaded.spec),
     )
     for path in written:
         say(str(path))

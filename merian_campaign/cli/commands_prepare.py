@@ -9,7 +9,7 @@ import typer
 
 from merian_campaign.cli.options import File, StepOption
 from merian_campaign.cli.output import say
-from merian_campaign.context import CommandContext
+from merian_campaign.context import CommandContext, settings_of
 from merian_campaign.domain.text import one_line
 
 
@@ -25,7 +25,7 @@ def commands(file: File, step: StepOption = None) -> None:
     names = [entry.name for entry in spec.steps]
     if step is not None and step not in names:
         raise BadInputError(f"{file}: there is no step {step!r}; steps are: {', '.join(names)}")
-    stack = context.settings(spec).stack
+    stack = settings_of(spec).stack
     for line in [*stack_commands(stack), *stack.prelude.splitlines()] if step is None else ():
         say(line)
     for group in campaign_commands(spec, step=step):

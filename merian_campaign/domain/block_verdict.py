@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, JournalState, QuantumProgress
+from merian_campaign.domain.journal import JournalEvent, JournalRecord
 from merian_campaign.domain.quanta import Judgement
+from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress
 from merian_campaign.domain.slurm_jobs import SlurmJob, describe
 from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.states import Verdict

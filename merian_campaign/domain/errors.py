@@ -45,6 +45,14 @@ class UnavailableError(CampaignError):
     exit_code = 69
 
 
+class DatabaseUnavailableError(UnavailableError):
+    """The tracking database does not answer, or cannot do it now; it says nothing of what is under way."""
+
+
+class CalledOffError(CampaignError):
+    """What was waited for is not wanted any more."""
+
+
 class RefusedRowsError(CampaignError):
     """The tracking database does not take what a group left behind: values it cannot hold, or that clash."""
 

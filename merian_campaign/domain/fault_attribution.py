@@ -53,8 +53,9 @@ _NO_ROOM = re.compile(
 _RAN_OUT = re.compile(
     rf"{_NO_ROOM.pattern}|file too large|too many open files"
     r"|cannot allocate memory|MemoryError|out of memory on this host|resource temporarily unavailable"
-    r"|BlockingIOError|can't start new thread|input/output error|disk i/o error|stale file handle"
-    r"|read-only file system|readonly database",
+    r"|BlockingIOError|can't start new thread|(?:cannot|could not|can't) fork|input/output error"
+    r"|disk i/o error|stale file handle|read-only file system|readonly database"
+    r"|the tracking database at .{0,500} (?:does not answer|cannot do it now)",
     re.IGNORECASE,
 )
 
@@ -68,6 +69,7 @@ _TOLD: Final = tuple(
         ("cannot allocate memory|MemoryError|out of memory on this host", errno.ENOMEM),
         ("read-only file system|readonly database", errno.EROFS),
         ("resource temporarily unavailable|BlockingIOError|can't start new thread", errno.EAGAIN),
+        ("(?:cannot|could not|can't) fork", errno.EAGAIN),
     )
 )
 

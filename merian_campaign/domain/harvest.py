@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from typing import Any
 
 from merian_campaign.domain import journal
 from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
-from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
+from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
+from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
@@ -23,7 +24,6 @@ from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
 
 _LONGEST_WORDS = 2000
-_SUCCESS = {"SUCCESSFUL", "ABORTED_SUCCESS"}
 
 _AT_LIMIT = 0.95
 """Whoever the kernel killed below this part of its own limit met that of its node or block."""
@@ -62,7 +62,7 @@ class HarvestContext:
 class _Seen:
     """What the journal has of one quantum: last state, last start, and starts that came to nothing."""
 
-    progress: journal.QuantumProgress | None = None
+    progress: QuantumProgress | None = None
     start: journal.JournalRecord | None = None
     lost: tuple[Lost, ...] = ()
 
@@ -73,7 +73,7 @@ def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRe
     A quantum of a job that held several is not called failed before the harvest: the job's status
     does not tell which of them it was.
     """
-    seen = journal.fold(records)
+    seen = fold(records)
     return tuple(
         Quantum(
             task=entry.task,
@@ -85,17 +85,17 @@ def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRe
     )
 
 
-def _live_state(seen: journal.QuantumProgress | None) -> QuantumState:
+def _live_state(seen: QuantumProgress | None) -> QuantumState:
     if seen is None:
         return QuantumState.PENDING
     match seen.state:
-        case journal.JournalState.RUNNING:
+        case JournalState.RUNNING:
             return QuantumState.RUNNING
-        case journal.JournalState.OK:
+        case JournalState.OK:
             return QuantumState.SUCCEEDED
-        case journal.JournalState.FAILED | journal.JournalState.HELD:
+        case JournalState.FAILED | JournalState.HELD:
             return QuantumState.UNKNOWN if seen.shared else QuantumState.FAILED
-        case journal.JournalState.LOST:
+        case JournalState.LOST:
             return QuantumState.UNKNOWN
         case _:
             return QuantumState.PENDING
@@ -123,7 +123,7 @@ def conclude(
     """
     lines = tuple(records)
     context = replace(context, bases={**context.bases, **journal.exception_bases(lines)})
-    seen = journal.fold(lines)
+    seen = fold(lines)
     journalled = bool(seen)
     found = {entry.uuid: entry for entry in raw}
     plan = {entry.uuid: entry for entry in predicted}
@@ -137,7 +137,7 @@ def conclude(
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
     _block(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
-    held = {uuid for uuid, entry in seen.items() if entry.state is journal.JournalState.HELD}
+    held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
     starts, lost = last_starts(lines), lost_starts(lines)
     return tuple(
         _quantum(
@@ -152,9 +152,9 @@ def conclude(
     )
 
 
-def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, journalled: bool) -> QuantumState:
+def _state(raw: RawQuantum | None, seen: QuantumProgress | None, *, journalled: bool) -> QuantumState:
     """Return a quantum's state before blocking is derived from the graph."""
-    if raw is not None and raw.status in _SUCCESS:
+    if raw is not None and raw.status in SUCCESSFUL:
         return QuantumState.SUCCEEDED
     if raw is not None and raw.status == "BLOCKED":
         return QuantumState.BLOCKED
@@ -168,7 +168,7 @@ def _state(raw: RawQuantum | None, seen: journal.QuantumProgress | None, *, jour
     return QuantumState.UNKNOWN
 
 
-def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None) -> bool:
+def _process_failed(raw: RawQuantum | None, seen: QuantumProgress | None) -> bool:
     """Say whether the journal shows that this very quantum did not succeed.
 
     In a job of several quanta it does not: the one that was running when it died is not named. A
@@ -180,9 +180,9 @@ def _process_failed(raw: RawQuantum | None, seen: journal.QuantumProgress | None
         return True
     if seen.shared:
         return False
-    if seen.state is journal.JournalState.OK:
+    if seen.state is JournalState.OK:
         return raw is not None and raw.status == "FAILED"
-    return seen.starts > 0 or seen.state is journal.JournalState.HELD
+    return seen.starts > 0 or seen.state is JournalState.HELD
 
 
 def _refused(record: journal.JournalRecord | None) -> bool:
@@ -234,98 +234,57 @@ def _attempts(
     context: HarvestContext,
 ) -> tuple[Attempt, ...]:
     """Join the provenance's attempts with what the journal knows of the last one."""
-    found = list(raw.attempts) if raw is not None else []
-    if not found:
-        found = [_EMPTY]
-    made = [_lost(entry, start, number=number, context=context) for number, start in enumerate(seen.lost, 1)]
-    before = len(made)
-    for number, attempt in enumerate(found, start=1):
-        last = number == len(found)
-        ended = state if last else _attempt_state(attempt)
-        made.append(
-            _attempt(
-                entry,
-                attempt,
-                seen if last else _Seen(),
-                number=before + number,
-                state=ended,
-                context=context,
-            )
-        )
+    found = (raw.attempts if raw is not None else ()) or (_EMPTY,)
     log = None if raw is None else raw.log
-    return tuple(_with_log(attempt, log) for attempt in made)
+    made = [
+        _lost(entry, start, number=number, log=log, context=context)
+        for number, start in enumerate(seen.lost, 1)
+    ]
+    for number, known in enumerate(found, len(made) + 1):
+        last = known is found[-1]
+        seen_of = seen if last else _Seen()
+        became = {"try_number": number, "state": state if last else known.state, "log_path": log}
+        made.append(_attempt(entry, known, seen_of, became=became, context=context))
+    return tuple(made)
 
 
-_EMPTY = RawAttempt(
-    status="UNKNOWN", exception_type=None, exception_message=None, peak_mb=None, started=None, seconds=None
-)
-
-
-def _attempt_state(attempt: RawAttempt) -> QuantumState:
-    return QuantumState.SUCCEEDED if attempt.status in _SUCCESS else QuantumState.FAILED
-
-
-def _with_log(attempt: Attempt, log: str | None) -> Attempt:
-    return replace(attempt, log_path=log)
+_EMPTY = Attempt(try_number=1, state=QuantumState.UNKNOWN)
+"""Of a quantum of which the provenance graph has no attempt."""
 
 
 def _attempt(
-    entry: Predicted,
-    raw: RawAttempt,
-    seen: _Seen,
-    *,
-    number: int,
-    state: QuantumState,
-    context: HarvestContext,
+    entry: Predicted, known: Attempt, seen: _Seen, *, became: Mapping[str, Any], context: HarvestContext
 ) -> Attempt:
+    """Add to an attempt as the provenance graph has it what the journal knows, and the verdict on it."""
     record = None if seen.progress is None else seen.progress.record
-    ended = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
-    judgement = None
-    if state is QuantumState.FAILED:
-        shared = blame(seen.progress, start=seen.start, blocks=context.blocks)
-        evidence = _evidence(entry, raw, seen.progress, context=context, ended=ended, block=shared)
-        judgement = judge(evidence, rules=context.rules)
-    started = raw.started
-    finished = _moved(started, raw.seconds)
-    if record is not None and finished is None and ended:
-        finished = record.time
-        started = started or _moved(finished, None if record.wall_s is None else -record.wall_s)
-    return Attempt(
-        try_number=number,
-        state=state,
-        verdict=None if judgement is None else judgement.verdict,
-        evidence="" if judgement is None else judgement.evidence,
-        exception_type=raw.exception_type,
-        exception_message=raw.exception_message,
+    over = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    started, ended = known.started, known.ended
+    if record is not None and ended is None and over:
+        ended = record.time
+        started = started or moment_after(ended, None if record.wall_s is None else -record.wall_s)
+    attempt = replace(
+        known,
         exit_code=None if record is None else record.exit,
         signal=None if record is None else record.signal,
-        peak_mb=_peak(raw, record),
+        peak_mb=_peak(known, record),
         requested_mb=_requested(entry.task, record, context),
         started=started,
-        ended=finished,
+        ended=ended,
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
-        charged=True if judgement is None else judgement.charged,
-        exception_bases=_bases(raw, context),
+        # The word of the process that raised it comes first.
+        exception_bases=context.bases.get(known.exception_type or "", known.exception_bases),
+        **became,
     )
+    if attempt.state is not QuantumState.FAILED:
+        return attempt
+    block = blame(seen.progress, start=seen.start, blocks=context.blocks)
+    evidence = _evidence(entry, attempt, seen.progress, context=context, ended=over, block=block)
+    found = judge(evidence, rules=context.rules)
+    return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
 
 
-def _bases(raw: RawAttempt, context: HarvestContext) -> tuple[str, ...]:
-    """Return what an attempt's exception is by class; the word of the process that raised it comes first."""
-    return context.bases.get(raw.exception_type or "", raw.exception_bases)
-
-
-def _moved(moment: datetime | None, seconds: float | None) -> datetime | None:
-    """Return a moment so many seconds later, if there is one."""
-    if moment is None or seconds is None:
-        return None
-    try:
-        return moment + timedelta(seconds=seconds)
-    except OverflowError:
-        return None
-
-
-def _lost(entry: Predicted, gone: Lost, *, number: int, context: HarvestContext) -> Attempt:
+def _lost(entry: Predicted, gone: Lost, *, number: int, log: str | None, context: HarvestContext) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")
@@ -342,15 +301,16 @@ def _lost(entry: Predicted, gone: Lost, *, number: int, context: HarvestContext)
         started=start.time,
         ended=None if gone.last is start else gone.last.time,
         host=start.host or None,
+        log_path=log,
         uuid=entry.uuid,
         charged=False if found is None else found.charged,
     )
 
 
-def _peak(raw: RawAttempt, record: journal.JournalRecord | None) -> int | None:
+def _peak(known: Attempt, record: journal.JournalRecord | None) -> int | None:
     if record is not None and record.peak_mb is not None:
         return round(record.peak_mb)
-    return raw.peak_mb
+    return known.peak_mb
 
 
 def _requested(task: str, record: journal.JournalRecord | None, context: HarvestContext) -> int:
@@ -387,8 +347,8 @@ def _killed_words(record: journal.JournalRecord, *, reached: object) -> str:
 
 def _evidence(
     entry: Predicted,
-    raw: RawAttempt,
-    seen: journal.QuantumProgress | None,
+    attempt: Attempt,
+    seen: QuantumProgress | None,
     *,
     context: HarvestContext,
     ended: bool,
@@ -401,11 +361,7 @@ def _evidence(
     words = _guard_words(record) if guard is not None and record is not None else ""
     return Evidence(
         task=entry.task,
-        exception_type=raw.exception_type,
-        exception_message=raw.exception_message,
-        exception_bases=_bases(raw, context),
-        exit_code=None if record is None else record.exit,
-        signal=None if record is None else record.signal,
+        attempt=attempt,
         journal_verdict=guard,
         journal_evidence=words,
         started=seen is not None and seen.starts > 0,

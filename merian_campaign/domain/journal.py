@@ -1,9 +1,9 @@
 """The journal of one submission, version 1: what its lines mean, and how to read them.
 
 ``{submitPath}/journal.jsonl`` holds one JSON object a line, appended by several processes on several
-hosts while the submission runs.  This module is the format: frozen records, a tolerant reader, and a
-fold into the last known state of each quantum.  It never opens a file and never reads a clock; writing
-belongs to the WMS service and to its shell wrapper.
+hosts while the submission runs.  This module is the format: frozen records and a tolerant reader.  It
+never opens a file and never reads a clock; writing belongs to the WMS service and to its shell wrapper.
+What the lines say of each quantum is in `~merian_campaign.domain.quantum_progress`.
 
 Fields of a line (``null`` or absent when unknown):
 
@@ -43,10 +43,7 @@ __all__ = [
     "JobVerdict",
     "JournalEvent",
     "JournalRecord",
-    "JournalState",
-    "QuantumProgress",
     "exception_bases",
-    "fold",
     "format_line",
     "format_time",
     "is_open",
@@ -115,28 +112,6 @@ class JobVerdict(StrEnum):
     """Ended because the submission was stopped."""
 
 
-class JournalState(StrEnum):
-    """Last known state of one quantum, as far as the journal tells."""
-
-    LAUNCHED = "launched"
-    """Handed to the engine, not seen starting."""
-
-    RUNNING = "running"
-    """Started and not seen ending."""
-
-    OK = "ok"
-    """Its job ended well."""
-
-    FAILED = "failed"
-    """Its job ended otherwise; the record's verdict says how."""
-
-    HELD = "held"
-    """Left out on purpose."""
-
-    LOST = "lost"
-    """Started, never seen ending, and the journal was closed or opened again after that."""
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class JournalRecord:
     """One line of a journal; the module docstring defines the fields.
@@ -169,31 +144,6 @@ class JournalRecord:
     def time(self) -> datetime | None:
         """Moment of the event, timezone aware, or None when the line had no readable one."""
         return moment_of(self.t)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuantumProgress:
-    """What the journal knows about one quantum.
-
-    Parameters
-    ----------
-    quantum : `str`
-        UUID in this submission's graph.
-    state : `JournalState`
-        Last known state.
-    starts : `int`
-        How many times a job with this quantum was started.
-    shared : `bool`
-        The job held several quanta: a failure is the job's, and this quantum itself may have succeeded.
-    record : `JournalRecord`
-        The line that set ``state`` (for `JournalState.LOST`, the one that started it).
-    """
-
-    quantum: str
-    state: JournalState
-    starts: int
-    shared: bool
-    record: JournalRecord
 
 
 def format_time(moment: datetime) -> str:
@@ -327,38 +277,6 @@ def _size(value: object) -> int:
     return 8
 
 
-def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
-    """Return the last known state of every quantum that a journal mentions.
-
-    A success is final: a job that is started again after it (a resumed submission) only finds its
-    outputs there.  An ``opened`` or ``closed`` line turns whatever was still running into
-    `JournalState.LOST`, because a driver opens a journal only when no other driver of it is left.
-
-    Parameters
-    ----------
-    records : iterable of `JournalRecord`
-        In the order of the file.
-
-    Returns
-    -------
-    progress : `dict` [`str`, `QuantumProgress`]
-        By quantum UUID.
-    """
-    folded: dict[str, QuantumProgress] = {}
-    for record in records:
-        if record.event in (JournalEvent.OPENED, JournalEvent.CLOSED):
-            for quantum, progress in folded.items():
-                if progress.state is JournalState.RUNNING:
-                    folded[quantum] = _moved(progress, JournalState.LOST, progress.record)
-            continue
-        state = _state_after(record)
-        if state is None:
-            continue
-        for quantum in record.quanta:
-            folded[quantum] = _advance(folded.get(quantum), quantum=quantum, state=state, record=record)
-    return folded
-
-
 def exception_bases(records: Iterable[JournalRecord]) -> dict[str, tuple[str, ...]]:
     """Return what exceptions are by class, as far as the processes that raised them noted it.
 
@@ -390,39 +308,3 @@ def is_open(records: Iterable[JournalRecord]) -> JournalRecord | None:
         elif record.event == JournalEvent.CLOSED:
             opened = None
     return opened
-
-
-def _state_after(record: JournalRecord) -> JournalState | None:
-    match record.event:
-        case JournalEvent.LAUNCHED:
-            return JournalState.LAUNCHED
-        case JournalEvent.STARTED:
-            return JournalState.RUNNING
-        case JournalEvent.ENDED:
-            return JournalState.OK if record.verdict == JobVerdict.OK else JournalState.FAILED
-        case JournalEvent.HELD:
-            return JournalState.HELD
-        case _:
-            return None
-
-
-def _advance(
-    before: QuantumProgress | None, *, quantum: str, state: JournalState, record: JournalRecord
-) -> QuantumProgress:
-    starts = (before.starts if before else 0) + (state is JournalState.RUNNING)
-    after = QuantumProgress(
-        quantum=quantum, state=state, starts=starts, shared=len(record.quanta) > 1, record=record
-    )
-    if before is not None and before.state is JournalState.OK:
-        return _moved(after, JournalState.OK, before.record)
-    return after
-
-
-def _moved(progress: QuantumProgress, state: JournalState, record: JournalRecord) -> QuantumProgress:
-    return QuantumProgress(
-        quantum=progress.quantum,
-        state=state,
-        starts=progress.starts,
-        shared=progress.shared,
-        record=record,
-    )

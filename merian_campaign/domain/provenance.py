@@ -9,19 +9,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.jsonl import moment_of
-from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, DataIdValue
+from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, Attempt, DataIdValue
+from merian_campaign.domain.states import QuantumState
 
 __all__ = [
+    "SUCCESSFUL",
     "LineReport",
     "Predicted",
-    "RawAttempt",
     "RawQuantum",
+    "moment_after",
     "parse_harvest",
     "parse_predicted",
 ]
@@ -29,6 +31,9 @@ __all__ = [
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _DATA_ID: Final = re.compile(r"[a-z_][a-z_0-9]*=[^,=]+(?:,[a-z_][a-z_0-9]*=[^,=]+)*|")
 _NAME: Final = re.compile(r"[a-z_][a-z_0-9]*")
+SUCCESSFUL: Final = frozenset({"SUCCESSFUL", "ABORTED_SUCCESS"})
+"""What the provenance graph calls a success, with or without a caveat."""
+
 _LARGE: Final = frozenset({"visit", "exposure"})
 """Dimensions of 64 bits; the others have 32 in the database."""
 
@@ -54,24 +59,11 @@ class Predicted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RawAttempt:
-    """An attempt as the provenance graph has it; memory in MiB, times UTC, seconds of run time.
-
-    The bases of its exception are not of the graph: whoever read it looked them up.
-    """
-
-    status: str
-    exception_type: str | None
-    exception_message: str | None
-    peak_mb: int | None
-    started: datetime | None
-    seconds: float | None
-    exception_bases: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
 class RawQuantum:
-    """A quantum as the provenance graph has it."""
+    """A quantum as the provenance graph has it, and of its attempts what that knows.
+
+    The bases of their exceptions are not of the graph: whoever read it looked them up.
+    """
 
     uuid: str
     task: str
@@ -79,7 +71,7 @@ class RawQuantum:
     dimensions: Mapping[str, DataIdValue]
     status: str
     caveats: str
-    attempts: tuple[RawAttempt, ...]
+    attempts: tuple[Attempt, ...]
     log: str | None
 
 
@@ -170,26 +162,40 @@ def _raw_quantum(entry: Mapping[str, Any]) -> RawQuantum:
         **_identity(entry),
         status=_short(entry, "status"),
         caveats=_short(entry, "caveats"),
-        attempts=tuple(_raw_attempt(_object(each, "attempts")) for each in attempts),
+        attempts=tuple(
+            _attempt(_object(each, "attempts"), try_number=number) for number, each in enumerate(attempts, 1)
+        ),
         log=_text_or_none(entry, "log"),
     )
 
 
-def _raw_attempt(entry: Mapping[str, Any]) -> RawAttempt:
+def _attempt(entry: Mapping[str, Any], *, try_number: int) -> Attempt:
     started = _text_or_none(entry, "started")
     moment = None if started is None else moment_of(started)
     if started is not None and moment is None:
         raise WrongValueError(f"started: {started[:60]!r} is no moment")
     bases = _list(entry, "exception_bases") if "exception_bases" in entry else []
-    return RawAttempt(
-        status=_short(entry, "status"),
+    succeeded = _short(entry, "status") in SUCCESSFUL
+    return Attempt(
+        try_number=try_number,
+        state=QuantumState.SUCCEEDED if succeeded else QuantumState.FAILED,
         exception_type=_text_or_none(entry, "exception_type"),
         exception_message=_text_or_none(entry, "exception_message"),
         peak_mb=_whole32(entry, "peak_mb"),
         started=moment,
-        seconds=json_values.number(entry, "seconds"),
+        ended=moment_after(moment, json_values.number(entry, "seconds")),
         exception_bases=tuple(str(base)[:_LONGEST_NAME] for base in bases[:_MOST_ATTEMPTS]),
     )
+
+
+def moment_after(moment: datetime | None, seconds: float | None) -> datetime | None:
+    """Return a moment so many seconds later, if there is one."""
+    if moment is None or seconds is None:
+        return None
+    try:
+        return moment + timedelta(seconds=seconds)
+    except OverflowError:
+        return None
 
 
 def _identity(entry: Mapping[str, Any]) -> dict[str, Any]:

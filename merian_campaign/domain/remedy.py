@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
-from merian_campaign.domain.states import QuantumState, Verdict
-
-FINAL_VERDICTS = frozenset({Verdict.ALGORITHM, Verdict.CONFIGURATION})
-"""Verdicts that a retry cannot cure."""
+from merian_campaign.domain.states import FINAL_VERDICTS, QuantumState, Verdict
 
 _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState.UNKNOWN})
 

@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain import patterns
-from merian_campaign.domain.quanta import Judgement
+from merian_campaign.domain.quanta import Attempt, Judgement
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.states import Verdict
 
@@ -66,18 +66,14 @@ class FailureRules(Strict):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What is known of a failed attempt.
+    """A failed attempt, and what is known of it besides.
 
     Parameters
     ----------
     task : `str`
         Task label.
-    exception_type, exception_message : `str` or `None`
-        From the quantum's log.
-    exception_bases : `tuple` [`str`, ...]
-        Full names of the exception's class and its bases, nearest first; empty when they are not known.
-    exit_code, signal : `int` or `None`
-        Of the process.
+    attempt : `Attempt`
+        The attempt, not judged yet.
     journal_verdict : `str` or `None`
         What the guard that ran it wrote: ``out_of_memory``, ``walltime``, ``node_lost``, ``cancelled``;
         ``refused`` when no node can ever run it.
@@ -92,11 +88,7 @@ class Evidence:
     """
 
     task: str
-    exception_type: str | None = None
-    exception_message: str | None = None
-    exception_bases: tuple[str, ...] = ()
-    exit_code: int | None = None
-    signal: int | None = None
+    attempt: Attempt
     journal_verdict: str | None = None
     journal_evidence: str = ""
     started: bool = False
@@ -166,14 +158,14 @@ _BY_NAME = (
 _ENDING_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM})
 
 
-def _matches(rule: FailureRule, evidence: Evidence) -> bool:
+def _matches(rule: FailureRule, *, task: str, attempt: Attempt) -> bool:
     return (
-        (rule.task is None or patterns.whole(rule.task, evidence.task))
-        and _found(rule.exception, evidence.exception_type)
-        and (rule.bases is None or any(_found(rule.bases, base) for base in evidence.exception_bases))
-        and _found(rule.message, evidence.exception_message)
-        and (rule.exit_code is None or rule.exit_code == evidence.exit_code)
-        and (rule.signal is None or rule.signal == evidence.signal)
+        (rule.task is None or patterns.whole(rule.task, task))
+        and _found(rule.exception, attempt.exception_type)
+        and (rule.bases is None or any(_found(rule.bases, base) for base in attempt.exception_bases))
+        and _found(rule.message, attempt.exception_message)
+        and (rule.exit_code is None or rule.exit_code == attempt.exit_code)
+        and (rule.signal is None or rule.signal == attempt.signal)
     )
 
 
@@ -189,32 +181,32 @@ def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgeme
     what can be inferred from how the process ended. A lost node or driver is never charged.
     """
     guard = _from_guard(evidence)
-    block = evidence.block
-    if block is not None and evidence.exception_type is None and (guard is None or not guard.charged):
+    attempt, block = evidence.attempt, evidence.block
+    if block is not None and attempt.exception_type is None and (guard is None or not guard.charged):
         return block
     if guard is not None:
         return guard
-    by_name = () if evidence.exception_bases else _BY_NAME
+    by_name = () if attempt.exception_bases else _BY_NAME
     for rule in (*rules, *by_name, *BUILT_IN):
-        if _matches(rule, evidence):
-            found = _short(evidence.exception_type) or _ending(evidence)
+        if _matches(rule, task=evidence.task, attempt=attempt):
+            found = _short(attempt.exception_type) or _ending(attempt)
             return Judgement(
                 verdict=rule.verdict,
                 evidence=f"{found}: {rule.note}" if rule.note else found,
                 charged=rule.verdict is not Verdict.NODE_LOST,
             )
-    if evidence.exception_type is None and evidence.started and not evidence.ended:
+    if attempt.exception_type is None and evidence.started and not evidence.ended:
         return Judgement(
             verdict=Verdict.NODE_LOST,
             evidence="it started and never ended: the worker, node or driver under it went away",
             charged=False,
         )
-    if evidence.driver_lost and evidence.exception_type is None and evidence.signal in _ENDING_SIGNALS:
+    if evidence.driver_lost and attempt.exception_type is None and attempt.signal in _ENDING_SIGNALS:
         # What a dead driver left running is ended by the next one.
         return Judgement(
-            verdict=Verdict.NODE_LOST, evidence=f"{_ending(evidence)}; its driver had died", charged=False
+            verdict=Verdict.NODE_LOST, evidence=f"{_ending(attempt)}; its driver had died", charged=False
         )
-    return Judgement(verdict=Verdict.UNKNOWN, evidence=_unknown(evidence), charged=True)
+    return Judgement(verdict=Verdict.UNKNOWN, evidence=_unknown(attempt), charged=True)
 
 
 def _from_guard(evidence: Evidence) -> Judgement | None:
@@ -237,19 +229,19 @@ def _short(exception_type: str | None) -> str:
     return (exception_type or "").rpartition(".")[2]
 
 
-def _ending(evidence: Evidence) -> str:
-    if evidence.signal is not None:
-        return f"killed by signal {evidence.signal}"
-    if evidence.exit_code is not None:
-        return f"exit code {evidence.exit_code}"
+def _ending(attempt: Attempt) -> str:
+    if attempt.signal is not None:
+        return f"killed by signal {attempt.signal}"
+    if attempt.exit_code is not None:
+        return f"exit code {attempt.exit_code}"
     return "no exit status"
 
 
-def _unknown(evidence: Evidence) -> str:
-    if evidence.exception_type is not None:
-        return f"{_short(evidence.exception_type)}: no rule matches"
-    if evidence.signal is not None:
-        return f"{_ending(evidence)}, no sign of memory or time limits"
-    if evidence.exit_code == 0:
+def _unknown(attempt: Attempt) -> str:
+    if attempt.exception_type is not None:
+        return f"{_short(attempt.exception_type)}: no rule matches"
+    if attempt.signal is not None:
+        return f"{_ending(attempt)}, no sign of memory or time limits"
+    if attempt.exit_code == 0:
         return "exit code 0, and no outputs"
-    return f"{_ending(evidence)}, and no log"
+    return f"{_ending(attempt)}, and no log"

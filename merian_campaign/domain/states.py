@@ -104,6 +104,10 @@ class Verdict(StrEnum):
     """No rule matched; retried with the same resources, within the cap."""
 
 
+FINAL_VERDICTS = frozenset({Verdict.ALGORITHM, Verdict.CONFIGURATION})
+"""Verdicts that a retry cannot cure: what has one is held back from further submissions."""
+
+
 GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     GroupState.WAITING: frozenset(
         {GroupState.READY, GroupState.BLOCKED, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}

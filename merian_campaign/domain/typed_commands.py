@@ -8,7 +8,6 @@ from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.render import data_query, input_collections
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.actions.base import Command
 
 
@@ -58,7 +57,7 @@ def step_commands(
     The latter shows collections and data query; a campaign runs the same through BPS, quantum by quantum.
     """
     if isinstance(step, ActionStep):
-        given = ACTIONS[step.action].model_validate(dict(step.arguments))
+        given = step.typed_arguments()
         return given.commands(repository=spec.butler)
     overrides = [word for entry in step.config for word in ("-c", entry)]
     return (

@@ -9,7 +9,7 @@ from pathlib import Path
 from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
-from merian_campaign.domain.spec.actions import IngestRaws
+from merian_campaign.domain.spec.actions.data import IngestRaws
 
 
 def look_for_arrivals(spec: CampaignSpec, overlaps: Overlaps | None) -> Arrivals:

@@ -37,6 +37,7 @@ __all__ = [
     "start_detached",
     "start_time",
     "stop_child",
+    "stop_tree",
     "this_host",
     "threads",
     "watch_orphans",
@@ -282,6 +283,39 @@ def stop_child(process: subprocess.Popen[bytes], *, patience: float) -> None:
     if process.poll() is None:
         process.kill()
         process.wait()
+
+
+def stop_tree(root: int, *, patience: float) -> None:
+    """End a process that shall do nothing more, with all its descendants.
+
+    It is held first, so that it starts nothing in place of what ends. Its descendants are asked to end and
+    given time for it; then all are killed, itself last.
+
+    Parameters
+    ----------
+    root : `int`
+        Pid of the process at the top.
+    patience : `float`
+        How long descendants may take to end, seconds.
+    """
+    known: set[tuple[int, int]] = set()
+
+    def below() -> list[ProcessEntry]:
+        found = [member for member in members_of(root, processes(), known) if member.pid != root]
+        known.update((member.pid, member.start) for member in found)
+        return found
+
+    with suppress(ProcessLookupError):
+        os.kill(root, signal.SIGSTOP)
+    for member in below():
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(member.pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while below() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    kill_all(below)
+    with suppress(ProcessLookupError):
+        os.kill(root, signal.SIGKILL)
 
 
 def _prctl(option: int, value: int) -> None:

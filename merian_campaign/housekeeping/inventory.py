@@ -10,7 +10,7 @@ from merian_campaign.domain.naming import group_output
 from merian_campaign.domain.render import input_collections
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.actions import ACTIONS, CertifyCalibrations, CollectionChain
+from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.housekeeping.cleaning import REMOVED, CleaningPlan
 from merian_campaign.housekeeping.cleaning_policy import own_runs
 
@@ -100,7 +100,7 @@ def _made(spec: CampaignSpec, snapshot: Snapshot) -> dict[str, Origin]:
             for group in groups.get(step.name, ()):
                 found.update(_of_group(group, output))
             continue
-        given = ACTIONS[step.action].model_validate(dict(step.arguments))
+        given = step.typed_arguments()
         if isinstance(given, CertifyCalibrations):
             found.setdefault(given.output, Origin(name=given.output, made_by=f"certified by {step.name}"))
         elif isinstance(given, CollectionChain):

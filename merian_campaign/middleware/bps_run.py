@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from merian_campaign.domain.errors import DatabaseUnavailableError
 from merian_campaign.domain.last_error import last_error
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
@@ -145,6 +146,11 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
     -------
     error : `str` or `None`
         The last words of ``butler aggregate-graph`` when it failed.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        Raised if the repository's lock could not be had: nothing was done.
     """
     graph = find_graph(paths)
     if graph is None:
@@ -164,4 +170,6 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
             env=dict(environ),
             check=False,
         )
+    if done.returncode == DatabaseUnavailableError.exit_code:
+        raise DatabaseUnavailableError(last_error(read_tail(paths.driver_log)))
     return None if done.returncode == 0 else last_error(read_tail(paths.driver_log))

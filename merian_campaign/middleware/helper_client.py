@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -107,6 +108,21 @@ class ButlerHelper:
         if not answer.pop("ok", False):
             raise HelperError(str(answer.get("error")), needs_person=bool(answer.get("needs_person")))
         return answer
+
+    def has_answered(self, *, within: float) -> bool:
+        """Say whether the answer to the only request under way is there; wait for it so many seconds."""
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return bool(select.select([self._process.stdout], [], [], within)[0])
+
+    def stop(self, *, patience: float) -> None:
+        """End the process in the middle of a request, with all that it has started.
+
+        What it has started is asked to end and given ``patience`` seconds for that, then killed.
+        """
+        if self._process is not None:
+            processes.stop_tree(self._process.pid, patience=patience)
+            self.close()
 
     def close(self) -> None:
         """End the process."""

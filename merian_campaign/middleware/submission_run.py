@@ -25,6 +25,10 @@ from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.submit_in_process import Target
 from merian_campaign.wms import version_lookup
 
+_POLL_SECONDS = 0.3
+_STOP_SECONDS = 3.0
+"""How long a command of an action may take to end when it is cancelled."""
+
 
 class SubmissionRun:
     """The work of one submission under one driver.
@@ -187,12 +191,17 @@ class SubmissionRun:
         version_lookup.keep(Path(self.paths.versions), found)
         return found
 
-    def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
-        """Do a butler action."""
+    def act(self, *, name: str, arguments: Mapping[str, Any], go_on: Callable[[], bool]) -> RunResult:
+        """Do a butler action; when ``go_on`` says `False`, end it with all that it started."""
+        helper = self._helper
         try:
-            answer = self._helper.ask(
-                "action", name=name, repository=self._target.repository, arguments=dict(arguments)
-            )
+            helper.send("action", name=name, repository=self._target.repository, arguments=dict(arguments))
+            while not helper.has_answered(within=_POLL_SECONDS):
+                if not go_on():
+                    helper.stop(patience=_STOP_SECONDS)
+                    self.reap()
+                    return RunResult(end=RunEnd.CANCELLED, reason="cancelled on request")
+            answer = helper.answer()
         except HelperError as error:
             reason = str(error).removeprefix("ActionError: ")
             return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)

@@ -18,11 +18,13 @@ from typing import Protocol
 from merian_campaign.domain import runs, stack_setup
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.clock_skew import LEASE
+from merian_campaign.domain.errors import CalledOffError, DatabaseUnavailableError
 from merian_campaign.domain.fault_attribution import advised, failure_words
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
+from merian_campaign.host.patience import patiently
 from merian_campaign.services.ports import Store, SubmissionRunner
 from merian_campaign.services.stack_guard import StackGuard
 
@@ -71,7 +73,8 @@ class Heartbeat:
     def stop(self) -> None:
         """Stop beating."""
         self._ended.set()
-        self._thread.join(timeout=BEAT_SECONDS)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=BEAT_SECONDS)
 
     def go_on(self) -> bool:
         """Say whether the work should go on."""
@@ -126,13 +129,20 @@ def drive(
     -------
     result : `RunResult` or `None`
         `None` when another driver has the submission, or has ended it.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        Raised if the database was away for too long. No outcome is left: the next driver goes on.
     """
-    claim = store.claim(
-        submission_id=submission_id,
-        driver=identity,
-        lease_seconds=LEASE_SECONDS,
-        now=datetime.now(UTC),
-        expected_epoch=expected_epoch,
+    claim = patiently(
+        lambda: store.claim(
+            submission_id=submission_id,
+            driver=identity,
+            lease_seconds=LEASE_SECONDS,
+            now=datetime.now(UTC),
+            expected_epoch=expected_epoch,
+        )
     )
     if claim is None:
         return None
@@ -145,12 +155,15 @@ def drive(
         os._exit(75)
 
     heart = Heartbeat(store=store, submission_id=submission_id, epoch=claim.epoch, superseded=superseded)
-    heart.start()
     try:
+        heart.start()
         if no_stack is None:
             result = _work(store=store, claim=claim, work=work, go_on=heart.go_on, guard=guard)
         else:
             result = RunResult(end=RunEnd.FAILED, reason=stack_setup.failure(no_stack), needs_person=True)
+    except DatabaseUnavailableError:
+        # Nothing is wrong with the submission, and what ran of it is whole: the next driver goes on with it.
+        raise
     except Exception as error:  # noqa: BLE001 - whatever it is, a person must read it in the outcome
         result = RunResult(end=RunEnd.FAILED, reason=f"the driver failed: {failure_words(error)}")
     finally:
@@ -173,8 +186,11 @@ def _work(
             return RunResult(end=RunEnd.CANCELLED, reason="cancelled before it began")
         guard.refusal(claim, spec=spec, work=work)
         work.mark_started()
-        with store.repository_lock(spec.butler):
-            return work.act(name=step.action, arguments=step.arguments)
+        try:
+            with store.repository_lock(spec.butler, go_on=go_on):
+                return work.act(name=step.action, arguments=step.arguments, go_on=go_on)
+        except CalledOffError:
+            return RunResult(end=RunEnd.CANCELLED, reason="cancelled before it began")
     if work.was_started():
         result = RunResult(end=RunEnd.LOST, reason="its driver died; what it had done was collected")
     elif claim.submission.cancel_requested:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -105,10 +104,15 @@ class Store(Protocol):
     def campaign_lock(self, name: str) -> AbstractContextManager[None]:
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
 
-    def repository_lock(self, repository: str, *, patience: float = math.inf) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait so many seconds for it, then raise `BusyError`.
+    def repository_lock(
+        self, repository: str, *, go_on: Callable[[], bool] = ..., patience: float = ...
+    ) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it, and for a database that is away.
 
-        The key is a function of the repository's resolved path, the same in every process.
+        `BusyError` after so many seconds of patience.
+
+        The key is a function of the repository's resolved path, the same in every process. `CalledOffError`
+        when ``go_on`` says that it is not wanted any more.
         """
 
     def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
@@ -309,8 +313,8 @@ class SubmissionRunner(Protocol):
     def versions(self) -> Versions:
         """Take the versions of the LSST stack that this driver sees, and keep them in a file."""
 
-    def act(self, *, name: str, arguments: Mapping[str, Any]) -> RunResult:
-        """Do a butler action."""
+    def act(self, *, name: str, arguments: Mapping[str, Any], go_on: Callable[[], bool]) -> RunResult:
+        """Do a butler action; when ``go_on`` says `False`, end it with all that it started."""
 
     def write_outcome(self, value: Mapping[str, Any]) -> None:
         """Write how the driver ended, once and whole."""

@@ -9,6 +9,7 @@ from merian_campaign.domain import stack_versions
 from merian_campaign.domain.records import Claim
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.host.patience import patiently
 from merian_campaign.services.ports import Store, SubmissionRunner
 
 
@@ -31,11 +32,13 @@ class StackGuard:
         """Put a driver's versions on record; return why nothing may run under them, if so."""
         found = work.versions()
         why = self._why(claim, spec=spec, found=found)
-        self.store.record_versions(
-            submission_id=claim.submission.id,
-            epoch=claim.epoch,
-            versions=stack_versions.to_json(found),
-            ran=not why,
+        patiently(
+            lambda: self.store.record_versions(
+                submission_id=claim.submission.id,
+                epoch=claim.epoch,
+                versions=stack_versions.to_json(found),
+                ran=not why,
+            )
         )
         return RunResult(end=RunEnd.FAILED, reason=why, needs_person=True) if why else None
 
@@ -47,7 +50,7 @@ class StackGuard:
             or self.changes_allowed(spec)
         ):
             return ""
-        content = self.store.versions(submission_id=earlier.id)
+        content = patiently(lambda: self.store.versions(submission_id=earlier.id))
         if content is None:
             return ""
         changes = stack_versions.change_words(stack_versions.from_json(content), found)

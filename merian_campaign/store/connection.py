@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 import psycopg2
 
 from merian_campaign.domain.credentials import WrongUrlError, read_url
-from merian_campaign.domain.errors import BadInputError, RefusedRowsError, UnavailableError
+from merian_campaign.domain.errors import (
+    BadInputError,
+    DatabaseUnavailableError,
+    RefusedRowsError,
+    UnavailableError,
+)
 from merian_campaign.domain.text import one_line, redact
 from merian_campaign.store import storable
 
@@ -88,7 +93,7 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
 
     Raises
     ------
-    UnavailableError
+    DatabaseUnavailableError
         Raised if the server cannot be reached or refuses the connection.
     """
     storable.register()
@@ -119,7 +124,7 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
 
 @contextmanager
 def translated(url: str) -> Iterator[None]:
-    """Turn a lost or refused connection into `UnavailableError`, which a person can act on."""
+    """Turn a lost or refused connection into `DatabaseUnavailableError`, which a person can act on."""
     try:
         yield
     except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
@@ -146,12 +151,12 @@ def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableEr
     if code.startswith(_OF_THE_ROWS):
         return RefusedRowsError(f"the tracking database refuses the rows: {said}")
     if code.startswith("53"):  # insufficient resources
-        return UnavailableError(
+        return DatabaseUnavailableError(
             f"the tracking database at {redacted(url)} has run out of something: {said}. "
             "Free space on its file system, or raise the limit it names; then the same command goes on"
         )
     if code.startswith(_PASSING):
-        return UnavailableError(f"the tracking database at {redacted(url)} cannot do it now: {said}")
+        return DatabaseUnavailableError(f"the tracking database at {redacted(url)} cannot do it now: {said}")
     if code == "42501":  # insufficient privilege
         return UnavailableError(f"the tracking database at {redacted(url)} does not allow it: {said}")
     return None
@@ -161,7 +166,7 @@ def _said(error: BaseException) -> str:
     return one_line(str(error).partition("\nCONTEXT:")[0].partition("\nLINE ")[0]).rstrip(".?")
 
 
-def unavailable(url: str, error: BaseException) -> UnavailableError:
+def unavailable(url: str, error: BaseException) -> DatabaseUnavailableError:
     """Return the error for a database that does not answer.
 
     Parameters
@@ -174,7 +179,7 @@ def unavailable(url: str, error: BaseException) -> UnavailableError:
     said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
     said = redact(re.sub(r' in URI: ".*', "", said))
-    return UnavailableError(
+    return DatabaseUnavailableError(
         f"the tracking database at {redacted(url)} does not answer: {said}. "
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "
         "or unset that variable to use the embedded server"

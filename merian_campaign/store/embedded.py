@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.fault_attribution import advised, words_of
+from merian_campaign.domain.text import one_line
 from merian_campaign.host.atomic_files import appending, open_append, write_atomically
 from merian_campaign.host.ownership import (
     UntrustedError,
@@ -101,8 +103,17 @@ def ensure_running(home: Path) -> str:
                 _start(home)
             _create_database(home)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UnavailableError(f"the embedded database under {home} cannot be started: {error}") from error
+        raise UnavailableError(
+            f"the embedded database under {home} cannot be started: {_words(error)}"
+        ) from error
     return url(home)
+
+
+def _words(error: OSError | subprocess.SubprocessError) -> str:
+    """Return what went wrong at starting the server, in the words of the program that failed, if one did."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return advised(one_line(error.stderr or str(error), limit=1000))
+    return words_of(error)
 
 
 def stop(home: Path) -> bool:
@@ -276,7 +287,7 @@ def _start_there(home: Path, place: str, *, sockets: str, passed: tuple[int, ...
             # killed leaves children that take a moment to notice.
             if time.monotonic() > deadline:
                 raise UnavailableError(
-                    f"the embedded database under {home} does not start: {error.stderr.strip()}; "
+                    f"the embedded database under {home} does not start: {_words(error)}; "
                     f"see {data_directory(home) / 'server.log'}"
                 ) from error
             time.sleep(0.5)

@@ -52,23 +52,9 @@ class _Task:
         return canonical_data_id({name: values.get(name, example[name]) for name in example})
 
 
-def by_number(connection: Connection, *, campaign_id: int, number: int) -> list[dict[str, Any]]:
-    """Return the quantum of a number, if this campaign has it."""
-    return _rows(connection, queries.QUANTUM, {"campaign_id": campaign_id, "id": number})
-
-
-def failed(
-    connection: Connection, *, campaign_id: int, step: str | None, tract: int | None, limit: int
-) -> list[dict[str, Any]]:
-    """Return quanta that are failed, the first ones."""
-    values = {"campaign_id": campaign_id, "step": step, "tract": tract, "limit": limit}
-    _by_index(connection)
-    return _rows(connection, queries.FAILED_QUANTA, values)
-
-
 def tasks(connection: Connection, *, campaign_id: int) -> list[str]:
     """Return the tasks of a campaign of which there are quanta."""
-    rows = _rows(connection, queries.TASK_EXAMPLES, {"campaign_id": campaign_id, "step": None, "task": None})
+    rows = fetch(connection, queries.TASK_EXAMPLES, {"campaign_id": campaign_id, "step": None, "task": None})
     return list(dict.fromkeys(row["task"] for row in rows))
 
 
@@ -83,8 +69,8 @@ def by_words(
 ) -> list[dict[str, Any]]:
     """Return quanta of a task (or of any) whose data IDs have these values, the first ones."""
     given = {"campaign_id": campaign_id, "step": step, "task": task}
-    _by_index(connection)
-    found = [_Task(**row) for row in _rows(connection, queries.TASK_EXAMPLES, given)]
+    by_index(connection)
+    found = [_Task(**row) for row in fetch(connection, queries.TASK_EXAMPLES, given)]
     found = [entry for entry in found if entry.has(values)]
     given |= {"limit": limit, "tract": _whole(values.get("tract"))}
     keyed = [(entry, key) for entry in found if (key := entry.key(values)) is not None]
@@ -101,11 +87,6 @@ def by_words(
     return rows[:limit]
 
 
-def attempts(connection: Connection, *, quantum_id: int) -> list[dict[str, Any]]:
-    """Return the attempts of a quantum, in the order in which they were made."""
-    return _rows(connection, queries.QUANTUM_ATTEMPTS, {"id": quantum_id})
-
-
 def _search(
     connection: Connection,
     entry: _Task,
@@ -120,7 +101,7 @@ def _search(
     arguments = {f"column_{name}": values[name] for name in implied}
     place = {"step": entry.step, "task": entry.task}
     query = queries.QUANTA_OF_A_TASK.replace("CONDITION", conditions)
-    return _rows(connection, query, {**given, **more, **arguments, **place})
+    return fetch(connection, query, {**given, **more, **arguments, **place})
 
 
 def _plain(text: str) -> str:
@@ -134,12 +115,14 @@ def _whole(text: str | None) -> int | None:
     return int(text) if text is not None and plain else None
 
 
-def _by_index(connection: Connection) -> None:
+def by_index(connection: Connection) -> None:
+    """Keep this transaction from reading whole tables."""
     with connection.cursor() as cursor:
         cursor.execute(_BY_INDEX)
 
 
-def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+def fetch(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return the rows of a query, by column."""
     with connection.cursor() as cursor:
         cursor.execute(query, dict(values))
         names: Sequence[str] = [column.name for column in cursor.description or ()]

@@ -7,24 +7,26 @@ a killed holder blocks nobody.
 from __future__ import annotations
 
 import hashlib
-import math
+import logging
 import os
-import random
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merian_campaign.domain.errors import BusyError
+from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
+from merian_campaign.host.patience import patiently, pauses
 from merian_campaign.store.connection import open_connection, translated
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
-_FIRST_WAIT_SECONDS = 0.05
-_LONGEST_WAIT_SECONDS = 2.0
+_LOG = logging.getLogger(__name__)
+
+LOCK_SECONDS = 24 * 3600.0
+"""How long a repository's lock is waited for: the largest graphs take hours, and several may queue."""
 
 _HOLDER = """
 SELECT a.application_name, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
@@ -72,28 +74,74 @@ def campaign_lock(url: str, name: str) -> Iterator[None]:
 
 
 @contextmanager
-def repository_lock(url: str, repository: str, *, patience: float = math.inf) -> Iterator[None]:
-    """Hold a butler repository's lock, waiting for it as long as necessary, or for some seconds.
+def repository_lock(
+    url: str, repository: str, *, go_on: Callable[[], bool] = lambda: True, bound: float = LOCK_SECONDS
+) -> Iterator[None]:
+    """Hold a butler repository's lock; wait for it, and for a database that is away.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+    repository : `str`
+        Butler repository.
+    go_on : callable, optional
+        Says whether it is still wanted.
+    bound : `float`, optional
+        How long to wait for its holder, seconds.
 
     Raises
     ------
     BusyError
-        Raised if it was taken all that time; names the holder.
+        Raised if it is still taken after ``bound``; names the holder.
+    DatabaseUnavailableError
+        Raised if the database is away for longer than is waited for it.
+    CalledOffError
+        Raised if it is not wanted any more.
     """
-    key = repository_key(repository)
-    until = time.monotonic() + patience
-    with closing(_connect(url)) as connection:
-        wait = _FIRST_WAIT_SECONDS
+    with closing(_Waiter(url, repository_key(repository))) as waiter:
+        deadline = time.monotonic() + bound
+        told = False
         # Asking again and again instead of waiting in the server: psycopg2 would not let a signal through.
-        while True:
-            with translated(url):
-                if _try_lock(connection, key):
-                    break
-                if time.monotonic() >= until:
-                    raise BusyError(f"{repository} is being written by {_holder(connection, key)}")
-            time.sleep(wait * random.uniform(0.5, 1))  # noqa: S311  (only to spread the waiters)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+        for pause in pauses():
+            holder = patiently(waiter.ask, go_on=go_on)
+            if not holder:
+                break
+            if time.monotonic() > deadline:
+                raise BusyError(f"the lock of {repository} is held by {holder}, for too long to wait for it")
+            if not go_on():
+                raise CalledOffError(f"stopped while the lock of {repository} was waited for")
+            if not told:
+                _LOG.warning("the lock of %s is waited for; it is held by %s", repository, holder)
+            told = True
+            time.sleep(pause)
         yield
+
+
+class _Waiter:
+    """Asks for a lock on a connection of its own, which is opened again when it was lost."""
+
+    def __init__(self, url: str, key: int) -> None:
+        self._url = url
+        self._key = key
+        self._connection: Connection | None = None
+
+    def ask(self) -> str:
+        """Try to take the lock; return who else holds it, or nothing."""
+        try:
+            if self._connection is None:
+                self._connection = _connect(self._url)
+            with translated(self._url):
+                return "" if _try_lock(self._connection, self._key) else _holder(self._connection, self._key)
+        except DatabaseUnavailableError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the lock back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
 def _hash(value: str) -> int:

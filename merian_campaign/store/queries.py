@@ -1,8 +1,9 @@
-"""SQL text of the queries in `read`. Columns are named like the fields of the records they fill."""
+"""SQL text of what is read. Columns are named like the fields of the records they fill."""
 
 from __future__ import annotations
 
 from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS
+from merian_campaign.domain.states import FINAL_VERDICTS
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
@@ -117,7 +118,7 @@ FAILURES_AND_RECOVERED = (
 
 _FOUND = f"""
 SELECT q.id AS quantum_id, g.step, g.key AS "group", q.task, q.data_id, q.state, q.attempts,
-       {_how("q")}, q.host, q.log_path, s.number AS submission
+       {_how("q")}, s.number AS submission
 """
 _OF_QUANTUM = """
 JOIN "group" AS g ON g.id = q.group_id
@@ -172,14 +173,13 @@ ORDER BY g.ordinal, g.id, q.task, q.data_id
 
 # A success at first try has no row of its own unless other submissions had tried before.
 QUANTUM_ATTEMPTS = f"""
-SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")},
-       a.started, a.ended, a.host, a.log_path
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")}
 FROM quantum_attempt AS a
 JOIN quantum AS q ON q.id = a.quantum_id
 JOIN submission AS s ON s.id = a.submission_id
 WHERE a.quantum_id = %(id)s AND a.state <> 'blocked'
 UNION ALL
-SELECT q.task, q.data_id, s.number, 1, q.state, {_how("q")}, q.started, q.ended, q.host, q.log_path
+SELECT q.task, q.data_id, s.number, 1, q.state, {_how("q")}
 FROM quantum AS q
 JOIN submission AS s ON s.id = q.first_try_submission_id
 WHERE q.id = %(id)s AND q.submission_id = q.first_try_submission_id
@@ -206,13 +206,15 @@ ORDER BY id DESC
 LIMIT %(limit)s
 """
 
+_FINAL = ", ".join(f"'{verdict}'" for verdict in sorted(FINAL_VERDICTS))
+
 HELD = f"""
 SELECT q.task, q.data_id, {", ".join("q." + name for name in COLUMN_DIMENSIONS)}
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 JOIN submission AS s ON s.id = q.submission_id
 WHERE q.group_id = %(group_id)s AND q.state NOT IN ('succeeded', 'superseded')
-  AND q.verdict IN ('algorithm', 'configuration') AND s.number > g.attempts_from
+  AND q.verdict IN ({_FINAL}) AND s.number > g.attempts_from
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
 

@@ -17,6 +17,7 @@ from merian_campaign.domain.quanta import COUNTED_STATES, Counts, HeldQuantum
 from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
 from merian_campaign.store import find_quanta, queries
 from merian_campaign.store.connection import open_connection, translated
+from merian_campaign.store.find_quanta import fetch
 from merian_campaign.store.schema_version import require_current, schema_version
 
 if TYPE_CHECKING:
@@ -41,17 +42,10 @@ def no_campaign(name: str, names: list[str]) -> BadInputError:
 
 
 def _campaign(connection: Connection, name: str) -> dict[str, Any]:
-    for row in _rows(connection, "SELECT id, state FROM campaign WHERE name = %(name)s", {"name": name}):
+    for row in fetch(connection, "SELECT id, state FROM campaign WHERE name = %(name)s", {"name": name}):
         return row
-    names = [row["name"] for row in _rows(connection, "SELECT name FROM campaign ORDER BY name", {})]
+    names = [row["name"] for row in fetch(connection, "SELECT name FROM campaign ORDER BY name", {})]
     raise no_campaign(name, names)
-
-
-def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
-    with connection.cursor() as cursor:
-        cursor.execute(query, dict(values))
-        names = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 class ReadQueries:
@@ -71,7 +65,7 @@ class ReadQueries:
         states = [state.value for state in COUNTED_STATES]
         rows = []
         with self._moment() as connection:
-            for row in _rows(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
+            for row in fetch(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
                 counts = Counts(**{state: row.pop(state) for state in states})
                 rows.append(BoardRow(**row, counts=counts))
         return tuple(rows)
@@ -86,25 +80,25 @@ class ReadQueries:
         query = queries.FAILURES_AND_RECOVERED if recovered else queries.FAILURES
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
-            return tuple(FailureRow(**row) for row in _rows(connection, query, values))
+            return tuple(FailureRow(**row) for row in fetch(connection, query, values))
 
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta, in the order in which they were made."""
         with self._moment() as connection:
-            found = _rows(connection, queries.ATTEMPTS, {"group_id": group_id})
+            found = fetch(connection, queries.ATTEMPTS, {"group_id": group_id})
         return tuple(AttemptRow(**row) for row in found)
 
     def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
         """Return the newest events of a campaign or of one of its groups, newest first."""
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
-            return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
+            return tuple(RecordedEvent(**row) for row in fetch(connection, queries.EVENTS, values))
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
         """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
-            return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
+            return tuple(JobRow(**row) for row in fetch(connection, queries.JOBS, values))
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration).
@@ -112,7 +106,7 @@ class ReadQueries:
         Attempts from before a person said «retry» hold nothing back.
         """
         with self._moment() as connection:
-            found = _rows(connection, queries.HELD, {"group_id": group_id})
+            found = fetch(connection, queries.HELD, {"group_id": group_id})
         return tuple(
             HeldQuantum(
                 task=row.pop("task"),
@@ -125,14 +119,14 @@ class ReadQueries:
     def generations(self, *, group_id: int) -> tuple[Generation, ...]:
         """Return the generations of a group that have had a submission, the oldest first."""
         with self._moment() as connection:
-            rows = _rows(connection, queries.MADE_FROM, {"group_id": group_id})
+            rows = fetch(connection, queries.MADE_FROM, {"group_id": group_id})
         return generations_of([MadeFrom(**{**row, "basis": stored_basis(row["basis"])}) for row in rows])
 
     def quantum(self, name: str, *, number: int) -> FailureRow | None:
         """Return the quantum of a number; `None` if the campaign has none."""
         with self._moment() as connection:
             key = campaign_id(connection, name)
-            rows = find_quanta.by_number(connection, campaign_id=key, number=number)
+            rows = fetch(connection, queries.QUANTUM, {"campaign_id": key, "id": number})
         return FailureRow(**rows[0]) if rows else None
 
     def failed_quanta(
@@ -140,8 +134,14 @@ class ReadQueries:
     ) -> tuple[FailureRow, ...]:
         """Return the first quanta that are failed."""
         with self._moment() as connection:
-            key = campaign_id(connection, name)
-            rows = find_quanta.failed(connection, campaign_id=key, step=step, tract=tract, limit=limit)
+            values = {
+                "campaign_id": campaign_id(connection, name),
+                "step": step,
+                "tract": tract,
+                "limit": limit,
+            }
+            find_quanta.by_index(connection)
+            rows = fetch(connection, queries.FAILED_QUANTA, values)
         return tuple(FailureRow(**row) for row in rows)
 
     def quanta(
@@ -168,7 +168,7 @@ class ReadQueries:
     def quantum_attempts(self, *, quantum_id: int) -> tuple[AttemptRow, ...]:
         """Return the attempts of a quantum, in the order in which they were made."""
         with self._moment() as connection:
-            rows = find_quanta.attempts(connection, quantum_id=quantum_id)
+            rows = fetch(connection, queries.QUANTUM_ATTEMPTS, {"id": quantum_id})
         return tuple(AttemptRow(**row) for row in rows)
 
 

@@ -5,6 +5,7 @@ psycopg2 only, so that `status` can ask without importing Alembic.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import SchemaVersionError
@@ -13,7 +14,8 @@ from merian_campaign.store.connection import redacted
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+_VERSIONS = Path(__file__).parent / "migrations" / "versions"
+KNOWN = tuple(sorted(file.name[:4] for file in _VERSIONS.glob("[0-9]*.sql")))
 """Schema versions in order; the last is the one this program uses."""
 
 

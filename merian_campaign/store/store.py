@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -49,9 +48,15 @@ class PostgresStore(
         """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
         return locks.campaign_lock(self._url, name)
 
-    def repository_lock(self, repository: str, *, patience: float = math.inf) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait so many seconds for it, then raise `BusyError`."""
-        return locks.repository_lock(self._url, repository, patience=patience)
+    def repository_lock(
+        self,
+        repository: str,
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+        patience: float = locks.LOCK_SECONDS,
+    ) -> AbstractContextManager[None]:
+        """Hold the butler repository's advisory lock; wait for it while ``go_on`` says so."""
+        return locks.repository_lock(self._url, repository, go_on=go_on, bound=patience)
 
     @contextmanager
     def _moment(self) -> Iterator[Any]:

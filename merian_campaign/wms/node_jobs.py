@@ -18,7 +18,7 @@ from merian_campaign.wms.child import ForkOrder
 from merian_campaign.wms.command import changed_variables, plain_words, read_run_qbb
 from merian_campaign.wms.job_outcome import JobOutcome
 from merian_campaign.wms.memory_guard import LimitExceeded, MemoryLimits
-from merian_campaign.wms.memory_samples import Holding
+from merian_campaign.wms.memory_samples import Holding, culprit
 from merian_campaign.wms.node import SlurmPlace
 
 __all__ = ["JobRequest", "NodeJob", "NodeJobs", "ended_record", "outcome_of", "refused", "started_record"]
@@ -131,6 +131,17 @@ class NodeJobs:
     waiting: deque[NodeJob] = field(default_factory=deque)
     running: dict[int, NodeJob] = field(default_factory=dict)
     count: int = 0
+
+    def excuse(self, job: NodeJob, *, peak_mb: float) -> LimitExceeded | None:
+        """Return the finding for a job that the kernel killed while another held too much."""
+        request = job.request
+        if request.requested_mb is None or peak_mb > request.requested_mb:
+            return None
+        guilty = culprit(other.holding() for other in self.running.values() if other is not job)
+        if guilty is None:
+            return None
+        evidence: dict[str, object] = {"ended_by": "kernel", "reached_mb": peak_mb, "memory_of": guilty.job}
+        return LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence)
 
 
 def refused(why: str) -> JobOutcome:

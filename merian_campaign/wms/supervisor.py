@@ -28,7 +28,7 @@ from merian_campaign.wms.job_outcome import JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, LeaseWatch
 from merian_campaign.wms.memory_guard import LimitExceeded, judge, kernel_kill, measure
-from merian_campaign.wms.memory_samples import NodeSample, SamplesFile, culprit
+from merian_campaign.wms.memory_samples import NodeSample, SamplesFile
 from merian_campaign.wms.node import granted_mb, kernel_memory_kills, memory_mb, slurm_place
 from merian_campaign.wms.node_jobs import (
     JobRequest,
@@ -211,18 +211,7 @@ class Supervisor:
         limits = job.limits(self._settings.tolerance)
         peak = job.leaf.peak_mb()
         found = kernel_kill(kills=kills, peak_mb=peak, limits=limits, elapsed_s=now - job.began)
-        return self._excuse(job, peak_mb=peak or job.peak_mb) or found
-
-    def _excuse(self, job: NodeJob, *, peak_mb: float) -> LimitExceeded | None:
-        """Return the finding for a job that the kernel killed while another held too much."""
-        request = job.request
-        if request.requested_mb is None or peak_mb > request.requested_mb:
-            return None
-        guilty = culprit(other.holding() for other in self._work.running.values() if other is not job)
-        if guilty is None:
-            return None
-        evidence: dict[str, object] = {"ended_by": "kernel", "reached_mb": peak_mb, "memory_of": guilty.job}
-        return LimitExceeded(verdict=JobVerdict.NODE_LOST, evidence=evidence)
+        return self._work.excuse(job, peak_mb=peak or job.peak_mb) or found
 
     # Clients ------------------------------------------------------------------------------------------
 
@@ -328,7 +317,7 @@ class Supervisor:
         after = kernel_memory_kills() if killed else self._kills
         outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
         if outcome.verdict is JobVerdict.OUT_OF_MEMORY and job.finding is None:
-            job.finding = self._excuse(job, peak_mb=outcome.peak_mb or 0.0)
+            job.finding = self._work.excuse(job, peak_mb=outcome.peak_mb or 0.0)
             outcome = outcome_of(job, ended=ended, now=now, kills_after=after)
         self._kills = after
         self._finish(job, outcome)

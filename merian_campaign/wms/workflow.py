@@ -19,8 +19,9 @@ from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
 from parsl.executors.errors import BadStateException
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, JournalState, fold
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.last_error import last_error
+from merian_campaign.domain.quantum_progress import JournalState, fold
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.processes import alive, identity

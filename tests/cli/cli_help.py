@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg2
 import pytest
+from forked_program import run_forked
 from survey_help import Survey
 
 from merian_campaign.context import CommandContext
@@ -49,15 +50,20 @@ def environment(home: Path, **changes: str) -> dict[str, str]:
 
 
 def run_program(*arguments: str, home: Path, cwd: Path | None = None, **changes: str) -> Done:
-    done = subprocess.run(
-        [str(PROGRAM), *arguments],
-        cwd=cwd,
-        env=environment(home, **changes),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    """Run a command to its end, in a forked child unless what changes is read when Python starts."""
+    environ = environment(home, **changes)
+    if not any(name.startswith(("PYTHON", "LC_", "LANG")) for name in changes):
+        done = run_forked(*arguments, env=environ, cwd=cwd)
+    else:
+        done = subprocess.run(
+            [str(PROGRAM), *arguments],
+            cwd=cwd,
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
     return Done(done.returncode, done.stdout, done.stderr)
 
 
@@ -113,3 +119,21 @@ def files(*folders: Path) -> dict[str, tuple[int, int]]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def written(cli: Cli, steps: str, work: Path) -> None:
+    """Make the survey's file one of these actions."""
+    text = cli.survey.file.read_text().partition("\nsteps:")[0].partition("\ntracts:")[0]
+    cli.survey.file.write_text(f"{text}\nwork_dir: {work}\nlimits: {{submissions: 9}}{steps}")
+    cli("apply", cli.file).fine()
+
+
+def submissions(sql: psycopg2.extensions.connection, name: str) -> list[tuple[str, str, int, str]]:
+    with sql.cursor() as cursor:
+        cursor.execute(
+            'SELECT g.step, g.state, count(s.id), g.reason FROM "group" g'
+            " JOIN campaign c ON c.id = g.campaign_id LEFT JOIN submission s ON s.group_id = g.id"
+            " WHERE c.name = %s GROUP BY g.id ORDER BY g.step",
+            [name],
+        )
+        return cursor.fetchall()

@@ -45,6 +45,12 @@ def cli(home: Path, survey: Survey) -> Cli:
 
 
 @pytest.fixture
+def work(cli: Cli) -> Path:
+    """The campaign's folder of submissions."""
+    return cli.survey.folder / "work"
+
+
+@pytest.fixture
 def sql(url: str) -> Iterator[psycopg2.extensions.connection]:
     with closing(psycopg2.connect(url)) as connection:
         connection.autocommit = True

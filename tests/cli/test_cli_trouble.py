@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from cli_help import Cli, Done, environment
+from cli_help import Cli, Done, environment, submissions, written
 
 STEPS = """
 steps:
@@ -29,30 +29,6 @@ steps:
     action: command
     arguments: {run: ["true"]}
 """
-
-
-@pytest.fixture
-def work(cli: Cli) -> Path:
-    """The campaign's folder of submissions."""
-    return cli.survey.folder / "work"
-
-
-def written(cli: Cli, steps: str, work: Path) -> None:
-    """Make the survey's file one of these actions."""
-    text = cli.survey.file.read_text().partition("\nsteps:")[0].partition("\ntracts:")[0]
-    cli.survey.file.write_text(f"{text}\nwork_dir: {work}\nlimits: {{submissions: 9}}{steps}")
-    cli("apply", cli.file).fine()
-
-
-def submissions(sql: psycopg2.extensions.connection, name: str) -> list[tuple[str, str, int, str]]:
-    with sql.cursor() as cursor:
-        cursor.execute(
-            'SELECT g.step, g.state, count(s.id), g.reason FROM "group" g'
-            " JOIN campaign c ON c.id = g.campaign_id LEFT JOIN submission s ON s.group_id = g.id"
-            " WHERE c.name = %s GROUP BY g.id ORDER BY g.step",
-            [name],
-        )
-        return cursor.fetchall()
 
 
 def last_error(sql: psycopg2.extensions.connection) -> str | None:

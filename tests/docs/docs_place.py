@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
+from forked_program import run_forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
@@ -54,16 +55,8 @@ class Place:
         }
 
     def type(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run the console script here."""
-        return subprocess.run(
-            [str(PROGRAM), *words],
-            cwd=self.folder,
-            env=self.environ,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        """Run a command here."""
+        return run_forked(*words, env=self.environ, cwd=self.folder)
 
     def sql(self, statement: str, values: dict[str, str] | None = None) -> list[tuple[object, ...]]:
         """Run statements in the tracking database; return the rows of the last one."""

@@ -8,7 +8,7 @@ import pytest
 from merian_campaign.domain.block_usage import busy_seconds, runs_by_block, usage
 from merian_campaign.domain.harvest import HarvestContext, conclude
 from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
-from merian_campaign.domain.provenance import Predicted, RawAttempt, RawQuantum
+from merian_campaign.domain.provenance import Predicted, RawQuantum
 from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.records import JobRow
 from merian_campaign.domain.remedy import RequestTable
@@ -124,9 +124,9 @@ def test_what_a_quantum_logged_itself_comes_first() -> None:
     raw = RawQuantum(
         uuid="a", task="isr", data_id="detector=1", dimensions={}, status="FAILED", caveats="", log=None,
         attempts=(
-            RawAttempt(
-                status="FAILED", exception_type="lsst.AlgorithmError", exception_message="no", peak_mb=None,
-                started=at(1), seconds=1.0,
+            Attempt(
+                try_number=1, state=QuantumState.FAILED, exception_type="lsst.AlgorithmError",
+                exception_message="no", started=at(1), ended=at(2),
             ),
         ),
     )  # fmt: skip
@@ -142,9 +142,8 @@ def test_an_execution_lost_with_its_block_is_kept_beside_the_one_that_made_up_fo
     raw = RawQuantum(
         uuid="a", task="isr", data_id="detector=1", dimensions={}, status="SUCCESSFUL", caveats="", log=None,
         attempts=(
-            RawAttempt(
-                status="SUCCESSFUL", exception_type=None, exception_message=None, peak_mb=5, started=at(71),
-                seconds=9.0,
+            Attempt(
+                try_number=1, state=QuantumState.SUCCEEDED, peak_mb=5, started=at(71), ended=at(80),
             ),
         ),
     )  # fmt: skip

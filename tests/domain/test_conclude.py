@@ -1,7 +1,7 @@
 """From what a submission left behind to quanta with attempts and verdicts."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,12 +12,11 @@ from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.provenance import (
     LineReport,
     Predicted,
-    RawAttempt,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
-from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.quanta import Attempt, Quantum
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import FailureRule
 from merian_campaign.domain.snapshot import Remedy
@@ -42,19 +41,17 @@ GRAPH = (
 )
 
 
-def attempt(status: str = "FAILED", **changes: object) -> RawAttempt:
+def attempt(status: str = "FAILED", **changes: object) -> Attempt:
     values: dict[str, Any] = {
-        "status": status,
-        "exception_type": None,
-        "exception_message": None,
-        "peak_mb": None,
+        "try_number": 1,
+        "state": S.SUCCEEDED if status == "SUCCESSFUL" else S.FAILED,
         "started": BEGAN,
-        "seconds": 60.0,
+        "ended": BEGAN + timedelta(seconds=60),
     }
-    return RawAttempt(**(values | changes))
+    return Attempt(**(values | changes))
 
 
-def raw(uuid: str, status: str, *attempts: RawAttempt, **changes: object) -> RawQuantum:
+def raw(uuid: str, status: str, *attempts: Attempt, **changes: object) -> RawQuantum:
     values: dict[str, Any] = {
         "uuid": uuid,
         "task": "isr",
@@ -215,7 +212,7 @@ def test_several_tries_in_one_submission() -> None:
         "a",
         "SUCCESSFUL",
         attempt(exception_type="MemoryError", peak_mb=4000),
-        attempt("SUCCESSFUL", peak_mb=1000),
+        attempt("SUCCESSFUL", try_number=2, peak_mb=1000),
     )
     found = concluded([tries], ran("a", peak_mb=1200.0), graph=(predicted("a"),))["a"]
     assert found.state is S.SUCCEEDED
@@ -238,15 +235,15 @@ def test_requests_come_from_the_journal_the_remedy_or_the_table() -> None:
 
 BASES = {"case.Alg": ["case.Alg", "lsst.pipe.base.AlgorithmError", "lsst.pipe.base.RepeatableQuantumError"]}
 NOTHING = attempt(
-    started=None, seconds=None
+    started=None, ended=None
 )  # what the graph has of a quantum that left neither log nor outputs
 
 
-def raised(kind: str, **changes: object) -> RawAttempt:
+def raised(kind: str, **changes: object) -> Attempt:
     return attempt(exception_type=kind, exception_message="why", **changes)
 
 
-def lost(word: str, *attempts: RawAttempt, **changes: object) -> list[RawQuantum]:
+def lost(word: str, *attempts: Attempt, **changes: object) -> list[RawQuantum]:
     return [raw("a", word, *attempts, **changes)]
 
 

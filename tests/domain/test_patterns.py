@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from merian_campaign.domain import error_classes, patterns
 from merian_campaign.domain.last_error import last_error
+from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.requirements import parse_requirement, satisfies
 from merian_campaign.domain.rules import BUILT_IN, Evidence, FailureRule, FailureRules, judge
 from merian_campaign.domain.stack_versions import tag_of
-from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.actions.runner import last_words
 from merian_campaign.wms.version_lookup import _VERSION
 
@@ -37,7 +38,8 @@ MEGABYTE = 1_000_000
 def test_no_pattern_takes_long_on_any_text(pattern: str, text: str) -> None:
     # With a backtracking engine this does not end.
     rule = FailureRule(message=pattern, exception=pattern, verdict=Verdict.TRANSIENT)
-    assert judge(Evidence(task=text, exception_type=text, exception_message=text), rules=(rule,)).evidence
+    attempt = Attempt(try_number=1, state=QuantumState.FAILED, exception_type=text, exception_message=text)
+    assert judge(Evidence(task=text, attempt=attempt), rules=(rule,)).evidence
 
 
 @pytest.mark.parametrize(

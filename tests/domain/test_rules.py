@@ -5,12 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.rules import Evidence, FailureRule, FailureRules, judge
-from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.states import QuantumState, Verdict
 
 
 def evidence(**changes: object) -> Evidence:
-    return Evidence(**({"task": "isr"} | changes))  # type: ignore[arg-type]
+    names = {"exception_type", "exception_message", "exception_bases", "exit_code", "signal"}
+    of_attempt = {name: value for name, value in changes.items() if name in names}
+    besides = {name: value for name, value in changes.items() if name not in of_attempt}
+    attempt = Attempt(try_number=1, state=QuantumState.FAILED, **of_attempt)  # type: ignore[arg-type]
+    return Evidence(**({"task": "isr", "attempt": attempt} | besides))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+from forked_program import run_forked
 
 BIN = Path(sys.executable).parent
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,14 +57,14 @@ class Installation:
         )  # fmt: skip
 
     def json(self, *arguments: str) -> Any:
-        """Run a command that prints JSON."""
-        done = self.run(*arguments, "--json")
+        """Run a command that prints JSON, in a forked child: it is looked at often."""
+        done = run_forked(*arguments, "--json", env=self.environ)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Query the tracking database."""
-        url = self.run("db", "url", "--libpq").stdout.strip()
+        url = run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()
         with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
@@ -148,3 +149,12 @@ def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 240.0)
 def file_times(folder: Path) -> dict[str, int]:
     """Return the modification time of every file below a folder."""
     return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def runs_of(repository: Path, *outputs: str) -> list[str]:
+    """Return the RUN collections below each output; its chain would hold the inputs too."""
+    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415 - heavy
+
+    with Butler.from_config(str(repository)) as butler:
+        patterns = [f"{output}/*" for output in outputs]
+        return list(butler.collections.query(patterns, collection_types=CollectionType.RUN))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from demo_chain import BIAS, CROSSTALK, FLAT, OUTPUT, Survey
-from e2e_help import new_installation
+from e2e_help import new_installation, runs_of
 
 from merian_campaign.demo.compare import Difference, compare_collections
 
@@ -30,15 +30,6 @@ def undisturbed() -> Iterator[Path]:
         done = installation.run("demo", "--dir", str(installation.root / "demo"), "--no-faults")
         assert done.returncode == 0, done.stdout + done.stderr
         yield installation.root / "demo"
-
-
-def runs_of(repository: Path, *outputs: str) -> list[str]:
-    """Return the RUN collections below each output; its chain would hold the inputs too."""
-    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415 - heavy
-
-    with Butler.from_config(str(repository)) as butler:
-        patterns = [f"{output}/*" for output in outputs]
-        return list(butler.collections.query(patterns, collection_types=CollectionType.RUN))
 
 
 def check(found: Sequence[Difference]) -> None:

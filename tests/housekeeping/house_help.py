@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
 from merian_campaign.domain.process_identity import ProcessIdentity
@@ -149,12 +150,9 @@ class House:
             )
         return made.id
 
-    def program(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    def program(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
-        return subprocess.run(
-            [str(PROGRAM), *arguments], env=self.environ, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, check=False, **options,
-        )  # fmt: skip
+        return run_forked(*arguments, env=self.environ)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start the command line and go on."""

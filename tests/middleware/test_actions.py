@@ -20,8 +20,9 @@ from merian_campaign.demo.compare import compare_collections
 from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.domain.fault_attribution import advised, ran_out
 from merian_campaign.domain.runs import RunEnd
+from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.middleware.actions.perform import ActionError, perform
-from merian_campaign.middleware.actions.runner import run_command
+from merian_campaign.middleware.actions.runner import RUNNERS, run_command
 from merian_campaign.middleware.submission_run import SubmissionRun
 from merian_campaign.middleware.submit_in_process import Target
 
@@ -104,6 +105,11 @@ def count(repository: Path, dataset_type: str, collection: str) -> int:
 
 
 # -- the repository ----------------------------------------------------------------------------------
+
+
+def test_each_action_has_the_one_runner_that_is_of_its_model() -> None:
+    assert set(RUNNERS) == set(ACTIONS.values())
+    assert all(name == model.NAME for name, model in ACTIONS.items())
 
 
 def test_a_creation_that_was_cut_short_is_done_again(tmp_path: Path) -> None:

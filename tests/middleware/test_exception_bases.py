@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.rules import Evidence, judge
-from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.exception_bases import look_up
 
 MODULE = """
@@ -46,8 +48,11 @@ def test_looked_up_by_name(module: Path) -> None:
         "lsst.pipe.base.InvalidQuantumError": Verdict.CONFIGURATION,
     }
     bases = look_up([*verdicts, "case_errors.Missing", "nothing.Here", "ValueError", "x; y"])
+    failed = Attempt(try_number=1, state=QuantumState.FAILED)
     found = {
-        name: judge(Evidence(task="t", exception_type=name, exception_bases=tuple(known))).verdict
+        name: judge(
+            Evidence(task="t", attempt=replace(failed, exception_type=name, exception_bases=tuple(known)))
+        ).verdict
         for name, known in bases.items()
     }
     assert found == verdicts

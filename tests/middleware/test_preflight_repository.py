@@ -6,11 +6,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from astropy.time import Time
+from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
 from merian_campaign.demo.demo_repository import create_repository
@@ -22,7 +22,6 @@ from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.middleware.exposure_selection import select as ask
 from merian_campaign.middleware.preflight.driver_preflight import check
 
-PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
 
 
@@ -35,9 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = {"DEMO_DIR": str(folder), "HOME": str(folder), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [str(PROGRAM), *arguments], env=environ, capture_output=True, text=True, check=False
-    )
+    return run_forked(*arguments, env=environ)
 
 
 def changed(folder: Path, name: str, *changes: tuple[str, str]) -> str:

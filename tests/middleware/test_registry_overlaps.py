@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
+from forked_program import run_forked
 from lsst.daf.butler import Butler, DatasetType
 
 from merian_campaign.demo.demo_repository import create_repository
@@ -22,7 +23,6 @@ from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.middleware.registry import ButlerRegistry
 
-PROGRAM = Path(sys.executable).with_name("merian-campaign")
 CHECKOUT = Path(__file__).resolve().parents[2]
 SCIENCE = "instrument = 'DECam' AND exposure.observation_type = 'science' AND detector NOT IN (31, 61)"
 NIGHTS = "instrument = 'DECam' AND exposure.day_obs IN (20210318, 20210319, 20210320)"
@@ -128,13 +128,7 @@ steps:
 
 def tracts(file: Path, *options: str) -> subprocess.CompletedProcess[str]:
     environ = {"HOME": str(file.parent), "PATH": "/usr/bin:/bin"}
-    return subprocess.run(
-        [str(PROGRAM), "tracts", str(file), *options],
-        env=environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_forked("tracts", str(file), *options, env=environ)
 
 
 def test_tracts_are_listed_from_regions_then_from_summaries_and_written_into_the_file(

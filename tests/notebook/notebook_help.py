@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from merian_campaign.context import CommandContext
+from merian_campaign.context import CommandContext, settings_of
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.typed_commands import campaign_commands
@@ -73,9 +73,7 @@ def render_campaign(name: str, stack: Path) -> Rendered:
     context = CommandContext(environ=environ)
     spec = context.load(str(CAMPAIGNS / f"{name}.yaml")).spec
     output = stack / "rendered" / name
-    written, _ = render_all(
-        spec=spec, output=output, runtime=context.runtime, settings=context.settings(spec)
-    )
+    written, _ = render_all(spec=spec, output=output, runtime=context.runtime, settings=settings_of(spec))
     files = {"/".join(path.parts[-4:-2]): yaml.safe_load(path.read_text()) for path in written}
     commands = {
         f"{entry.step}/{entry.group}": tuple(shown(words) for words in entry.commands)

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 import pytest
 import yaml
 from astropy.table import Table
+from forked_program import run_forked
 from notebook_help import CAMPAIGNS
 
 from merian_campaign.files.schema import campaign_schema
 
-PROGRAM = Path(sys.executable).with_name("merian-campaign")
 FILES = sorted(path for path in CAMPAIGNS.glob("*.yaml") if path.name != "failure-rules.yaml")
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     environ = {"HOME": str(cwd), "PATH": "/usr/bin:/bin", "DEMO_DIR": str(cwd)}
-    return subprocess.run(
-        [str(PROGRAM), *arguments], env=environ, cwd=cwd, capture_output=True, text=True, check=False
-    )
+    return run_forked(*arguments, env=environ, cwd=cwd)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)

@@ -19,7 +19,8 @@ from cluster.running import Cluster
 from wms_support import Rendering, Submission
 
 from merian_campaign.domain.blocks import Block, BlockEvent, fold_blocks, in_doubt, parse_block_lines
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, fold
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.quantum_progress import fold
 
 # A slow, shared machine may take its time; nothing here waits longer than it must.
 PATIENCE = 150.0

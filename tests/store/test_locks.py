@@ -15,13 +15,16 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.errors import BusyError
+from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
+from merian_campaign.host.patience import patiently
 from merian_campaign.store import locks
+from merian_campaign.store.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 HOLD = """
 import sys
 from merian_campaign.store import locks
+from merian_campaign.store.connection import open_connection
 kind, url, name = sys.argv[1:]
 with getattr(locks, kind)(url, name):
     print("held", flush=True)
@@ -94,6 +97,24 @@ def test_graph_builders_wait_for_each_other(store: PostgresStore, url: str, tmp_
         os.kill(process.pid, signal.SIGKILL)
         assert entered.wait(10)
         waiter.join()
+
+
+def test_a_holder_that_never_ends_is_named(url: str) -> None:
+    with holder("repository_lock", url, "s3://demo") as process:
+        waits = locks.repository_lock(url, "s3://demo", bound=0)
+        with pytest.raises(BusyError, match=f"process {process.pid} on "), waits:
+            pass
+        with pytest.raises(CalledOffError), locks.repository_lock(url, "s3://demo", go_on=lambda: False):
+            pass
+
+
+def test_a_database_that_stays_away_is_given_up() -> None:
+    def ask() -> None:
+        open_connection("postgresql://merian@127.0.0.1:1/none")
+
+    for options in ({"bound": 0.0}, {"go_on": lambda: False}):
+        with pytest.raises(DatabaseUnavailableError, match="does not answer"):
+            patiently(ask, **options)
 
 
 def test_keys_are_stable_and_of_two_kinds(tmp_path: Path) -> None:

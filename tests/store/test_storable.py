@@ -12,7 +12,7 @@ from sqlalchemy import Column, DateTime, Table, insert, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from store_help import Given, quantum, rows, worked
 
-from merian_campaign.domain.errors import RefusedRowsError, UnavailableError
+from merian_campaign.domain.errors import DatabaseUnavailableError, RefusedRowsError, UnavailableError
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store import schema
 from merian_campaign.store.connection import refusal
@@ -87,12 +87,12 @@ def test_rows_that_do_not_fit_are_refused_in_words(given: Given) -> None:
 @pytest.mark.parametrize(
     ("code", "found"),
     [
-        ("53100", UnavailableError),  # disk full
-        ("53300", UnavailableError),  # too many connections
-        ("40P01", UnavailableError),  # deadlock
-        ("25006", UnavailableError),  # read-only
-        ("57P01", UnavailableError),  # shut down
-        ("58030", UnavailableError),  # input/output
+        ("53100", DatabaseUnavailableError),  # disk full
+        ("53300", DatabaseUnavailableError),  # too many connections
+        ("40P01", DatabaseUnavailableError),  # deadlock
+        ("25006", DatabaseUnavailableError),  # read-only
+        ("57P01", DatabaseUnavailableError),  # shut down
+        ("58030", DatabaseUnavailableError),  # input/output
         ("42501", UnavailableError),  # not allowed
         ("22003", RefusedRowsError),  # out of range
         ("23503", RefusedRowsError),  # foreign key

@@ -7,13 +7,12 @@ from merian_campaign.domain.journal import (
     JobVerdict,
     JournalEvent,
     JournalRecord,
-    JournalState,
-    fold,
     format_line,
     format_time,
     is_open,
     parse_lines,
 )
+from merian_campaign.domain.quantum_progress import JournalState, fold
 from merian_campaign.wms.journal_writer import Journal
 
 SCRIPT = Path(__file__).parents[2] / "merian_campaign" / "wms" / "quantum.sh"

@@ -42,21 +42,19 @@ def gone(submission: support.Submission) -> bool:
 
 
 @pytest.mark.parametrize("way", ["SIGTERM", "SIGINT", "cancel"])
-def test_a_stop_takes_seconds_and_leaves_nothing(repo: Path, folder: Path, way: str) -> None:
+def test_a_stop_waits_for_nothing_that_runs_and_leaves_nothing(repo: Path, folder: Path, way: str) -> None:
     submission = support.render(folder, repo=repo, name=f"stop-{way.lower()}", choices=LONG)
     with support.started(submission) as driver:
         started_first(submission, 2)
-        begin = time.monotonic()
         if way == "cancel":
             options = ["--wms-service-class", support.OURS, "--id", str(submission.submit)]
             done = support.run("bps", "cancel", *options, cwd=folder)
             assert "Successfully canceled" in done.stdout
         else:
             driver.send_signal(getattr(signal, way))
-        assert driver.wait(60) == 128 + (signal.SIGINT if way == "SIGINT" else signal.SIGTERM)
-        took = time.monotonic() - begin
-        assert took < 60
-        support.wait_for(lambda: gone(submission), seconds=20, what="every process to be gone")
+        # What runs sleeps for longer than this.
+        assert driver.wait(400) == 128 + (signal.SIGINT if way == "SIGINT" else signal.SIGTERM)
+        support.wait_for(lambda: gone(submission), what="every process to be gone")
     records = submission.records()
     assert is_open(records) is None
     if way == "cancel":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName
@@ -144,11 +144,3 @@ def refusal(findings: tuple[Finding, ...]) -> str:
         return ""
     more = f" (and {len(fatal) - 1} more, see driver.log)" if len(fatal) > 1 else ""
     return f"{fatal[0].text}{more}"
-
-
-type Severity = Literal["error", "note"]
-
-
-def severity(finding: Finding) -> Severity:
-    """Return in a word how grave a finding is."""
-    return "error" if finding.fatal else "note"

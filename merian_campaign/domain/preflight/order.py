@@ -10,7 +10,8 @@ from merian_campaign.domain.preflight.inputs import few
 from merian_campaign.domain.preflight.queries import made_by
 from merian_campaign.domain.render import input_collections
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.actions import ACTIONS, CertifyCalibrations, TransferDatasets
+from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations
+from merian_campaign.domain.spec.actions.data import TransferDatasets
 from merian_campaign.domain.spec.campaign import steps_before
 
 
@@ -95,7 +96,7 @@ def _is_elsewhere(
     for step in spec.steps:
         if not isinstance(step, ActionStep):
             continue
-        match ACTIONS[step.action].model_validate(dict(step.arguments)):
+        match step.typed_arguments():
             case CertifyCalibrations() as given:
                 own.append(given.output)
             case TransferDatasets() as given:
@@ -150,7 +151,7 @@ def _ways(spec: CampaignSpec, maker: BpsStep, need: InputNeed) -> list[_Way]:
     for step in spec.steps:
         if not isinstance(step, ActionStep):
             continue
-        match ACTIONS[step.action].model_validate(dict(step.arguments)):
+        match step.typed_arguments():
             case CertifyCalibrations() as given if given.dataset_type == need.name and (
                 given.input == output or given.input.startswith(f"{output}/")
             ):

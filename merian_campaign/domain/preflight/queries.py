@@ -13,17 +13,9 @@ from merian_campaign.domain.render import data_query, input_collections
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.actions import (
-    ACTIONS,
-    CertifyCalibrations,
-    CollectionChain,
-    IngestRaws,
-    ReferenceCatalogue,
-    RegisterSkymap,
-    TransferDatasets,
-    WriteCuratedCalibrations,
-)
-from merian_campaign.domain.spec.actions.calibrations import nanoseconds
+from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain, nanoseconds
+from merian_campaign.domain.spec.actions.data import IngestRaws, ReferenceCatalogue, TransferDatasets
+from merian_campaign.domain.spec.actions.repository import RegisterSkymap, WriteCuratedCalibrations
 from merian_campaign.domain.spec.grouping import dimension_of
 from merian_campaign.domain.spec.steps import effective_scope
 
@@ -203,7 +195,7 @@ def _by_pipeline(spec: CampaignSpec, step: BpsStep, pipeline: PipelineFacts) -> 
 
 def _by_action(spec: CampaignSpec, step: ActionStep) -> Made:  # noqa: PLR0911 - one a kind of action
     actions = frozenset({step.action})
-    match ACTIONS[step.action].model_validate(dict(step.arguments)):
+    match step.typed_arguments():
         case CertifyCalibrations() as given:
             promises = (_promise(step.name, given),)
             return Made(collections=frozenset({given.output}), promises=promises, actions=actions)

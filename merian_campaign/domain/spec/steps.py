@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
-from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
@@ -330,7 +330,7 @@ class ActionStep(_StepBase):
             raise ValidationError.from_exception_data("arguments", _under("arguments", error)) from None
         return self
 
-    def typed_arguments(self) -> Strict:
+    def typed_arguments(self) -> Action:
         """Return the arguments as the action's own model."""
         return ACTIONS[self.action].model_validate(dict(self.arguments))
 

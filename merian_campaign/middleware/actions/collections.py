@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from merian_campaign.domain.shell import shown
-from merian_campaign.domain.spec.actions import CertifyCalibrations, CollectionChain
+from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.middleware.actions.runner import ActionError, ActionRunner, CommandError, few, reading
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from merian_campaign.domain import error_classes
 from merian_campaign.domain.shell import shown
-from merian_campaign.domain.spec.actions import (
+from merian_campaign.domain.spec.actions.data import (
     DefineVisits,
     IngestRaws,
     ReferenceCatalogue,

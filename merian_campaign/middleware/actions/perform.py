@@ -10,24 +10,12 @@ from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.host.modes import group_umask, is_shared
 from merian_campaign.middleware.actions import collections, data, half_registered, repository
-from merian_campaign.middleware.actions.runner import ActionError, ActionRunner, CommandError
+from merian_campaign.middleware.actions.runner import RUNNERS, ActionError, CommandError
 
 __all__ = ["ActionError", "perform", "share_with_group"]
 
-_RUNNERS: Mapping[str, type[ActionRunner[Any]]] = {
-    "certify-calibrations": collections.CertifyCalibrationsRunner,
-    "check-filters": repository.CheckFiltersRunner,
-    "collection-chain": collections.CollectionChainRunner,
-    "command": data.CommandRunner,
-    "create": repository.CreateRunner,
-    "define-visits": data.DefineVisitsRunner,
-    "ingest-raws": data.IngestRawsRunner,
-    "reference-catalogue": data.ReferenceCatalogueRunner,
-    "register-instrument": repository.RegisterInstrumentRunner,
-    "register-skymap": repository.RegisterSkymapRunner,
-    "transfer-datasets": data.TransferDatasetsRunner,
-    "write-curated-calibrations": repository.CuratedCalibrationsRunner,
-}
+_MODULES = (collections, data, repository)
+"""Whose runners there are: importing a module registers them."""
 
 
 def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,7 +57,7 @@ def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict
 def _perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Do an action unless it is done."""
     given = ACTIONS[name].model_validate(dict(arguments))
-    runner = _RUNNERS[name](repository=repository, given=given)
+    runner = RUNNERS[type(given)](repository=repository, given=given)
     command = " && ".join(shown(words) for words in given.commands(repository=repository))
     runner.check()
     found = runner.seen()

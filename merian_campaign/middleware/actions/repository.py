@@ -11,7 +11,7 @@ from typing import Any
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.shell import quoted
-from merian_campaign.domain.spec.actions import (
+from merian_campaign.domain.spec.actions.repository import (
     CheckFilters,
     Create,
     RegisterInstrument,

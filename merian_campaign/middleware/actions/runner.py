@@ -1,6 +1,6 @@
 """How a butler action is done: look whether it is done, run the command lines, look again.
 
-What is particular to one action is in `doing_repository` and `doing_data`.
+What is particular to one action is in the other modules of this folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import IO, Any, NoReturn
+from types import get_original_bases
+from typing import IO, Any, NoReturn, get_args, get_origin
 
 from merian_campaign.domain import error_classes
 from merian_campaign.domain.shell import shown
@@ -70,6 +71,10 @@ class CommandError(ActionError):
         self.output = output
 
 
+RUNNERS: dict[type[Action], type[ActionRunner[Any]]] = {}
+"""What does each action, by its model; made by `ActionRunner` from its subclasses."""
+
+
 class ActionRunner[GivenAction: Action]:
     """One action on one repository.
 
@@ -80,6 +85,13 @@ class ActionRunner[GivenAction: Action]:
     given : `Action`
         Its arguments.
     """
+
+    def __init_subclass__(cls) -> None:
+        """Take the runner into `RUNNERS`, under the model that it is a runner of."""
+        super().__init_subclass__()
+        for base in get_original_bases(cls):
+            if get_origin(base) is ActionRunner:
+                RUNNERS[get_args(base)[0]] = cls
 
     def __init__(self, *, repository: str, given: GivenAction) -> None:
         self.repository = repository

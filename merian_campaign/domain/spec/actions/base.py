@@ -25,6 +25,9 @@ def listed(value: object) -> object:
 class Action(Strict):
     """Arguments of one butler action."""
 
+    NAME: ClassVar[str]
+    """What a step calls it; that of the ``butler`` subcommand, where there is one."""
+
     PATHS: ClassVar[tuple[str, ...]] = ()
     """Arguments that are paths: relative ones are taken from the campaign file's folder."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -22,6 +22,8 @@ def nanoseconds(text: str) -> int:
 
 class CertifyCalibrations(Action):
     """``butler certify-calibrations``: give calibrations a validity range in a CALIBRATION collection."""
+
+    NAME: ClassVar[str] = "certify-calibrations"
 
     input: Annotated[Collection, Field(description="Collection that holds the calibrations.")]
     output: Annotated[Collection, Field(description="CALIBRATION collection to certify into.")]
@@ -54,6 +56,8 @@ class CertifyCalibrations(Action):
 
 class CollectionChain(Action):
     """``butler collection-chain``: define a CHAINED collection."""
+
+    NAME: ClassVar[str] = "collection-chain"
 
     parent: Annotated[Collection, Field(description="The chain to define.")]
     children: Annotated[

@@ -22,6 +22,7 @@ Transfer = Annotated[
 class ReferenceCatalogue(Action):
     """A sharded reference catalogue: its table of files, its dataset type, ``butler ingest-files``."""
 
+    NAME: ClassVar[str] = "reference-catalogue"
     PATHS: ClassVar[tuple[str, ...]] = ("shards", "table")
 
     name: Annotated[DatasetTypeName, Field(description="Dataset type, e.g. gaia_dr2_20200414.")]
@@ -51,6 +52,7 @@ class ReferenceCatalogue(Action):
 class TransferDatasets(Action):
     """``butler transfer-datasets``: datasets of another repository, e.g. its reference catalogues."""
 
+    NAME: ClassVar[str] = "transfer-datasets"
     PATHS: ClassVar[tuple[str, ...]] = ("source",)
 
     source: Annotated[Text, Field(description="The other repository.")]
@@ -75,6 +77,7 @@ class TransferDatasets(Action):
 class IngestRaws(Action):
     """``butler ingest-raws``: raw files by glob patterns; those that are in already are left alone."""
 
+    NAME: ClassVar[str] = "ingest-raws"
     PATHS: ClassVar[tuple[str, ...]] = ("files",)
 
     files: Annotated[
@@ -104,6 +107,8 @@ class IngestRaws(Action):
 class DefineVisits(Action):
     """``butler define-visits``: visits of science exposures. One process: more lock each other out."""
 
+    NAME: ClassVar[str] = "define-visits"
+
     instrument: InstrumentClass
     where: Annotated[str, Field(description="Data query, to define only some.")] = ""
 
@@ -116,6 +121,7 @@ class DefineVisits(Action):
 class RunCommand(Action):
     """Any other command, as a list of words; no shell reads it."""
 
+    NAME: ClassVar[str] = "command"
     PATHS: ClassVar[tuple[str, ...]] = ("creates",)
 
     run: Annotated[

@@ -36,6 +36,7 @@ def _none_if_empty(value: object) -> object:
 class Create(Action):
     """``butler create``: an empty repository, on SQLite, or on PostgreSQL as a seed file says."""
 
+    NAME: ClassVar[str] = "create"
     PATHS: ClassVar[tuple[str, ...]] = ("seed_config",)
 
     seed_config: Annotated[
@@ -64,6 +65,8 @@ class Create(Action):
 class RegisterInstrument(Action):
     """``butler register-instrument``: the camera, its detectors and filters; again when filters are new."""
 
+    NAME: ClassVar[str] = "register-instrument"
+
     instrument: InstrumentClass
     update: Annotated[bool, Field(description="Change records that differ from the class.")] = False
 
@@ -75,6 +78,8 @@ class RegisterInstrument(Action):
 
 class CheckFilters(Action):
     """A check: the registry knows these filters."""
+
+    NAME: ClassVar[str] = "check-filters"
 
     filters: Annotated[
         Words, BeforeValidator(listed), Field(min_length=1, description="Physical filters, whole names.")
@@ -88,6 +93,7 @@ class CheckFilters(Action):
 class RegisterSkymap(Action):
     """``butler register-skymap``: one sky map; a step for each."""
 
+    NAME: ClassVar[str] = "register-skymap"
     PATHS: ClassVar[tuple[str, ...]] = ("config_file",)
 
     name: Annotated[SkymapName, Field(description="Name of the sky map, e.g. decam_rings_v1.")]
@@ -105,6 +111,8 @@ class RegisterSkymap(Action):
 
 class WriteCuratedCalibrations(Action):
     """``butler write-curated-calibrations``: camera, defects and what else the instrument brings."""
+
+    NAME: ClassVar[str] = "write-curated-calibrations"
 
     instrument: InstrumentClass
     labels: Annotated[

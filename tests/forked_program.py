@@ -1,0 +1,89 @@
+"""The command line in a forked child: what a user runs, without the seconds that its imports take."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+import types
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, NoReturn
+
+from merian_campaign.__main__ import main
+
+NEEDED = ("cli.app", "context", "reports.status", "services.tick", "store.migrate", "store.store")
+"""Of this package: what most commands import sooner or later, and what these import."""
+
+
+@functools.cache
+def preload() -> None:
+    for name in NEEDED:
+        importlib.import_module(f"merian_campaign.{name}")
+
+
+def run_forked(
+    *arguments: str, env: Mapping[str, str], cwd: Path | None = None, seconds: int = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run ``merian-campaign`` to its end, at most so long, in an environment and a folder of its own."""
+    preload()
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with warnings.catch_warnings():
+            # Threads that Python warns of are those of numerical libraries, which sleep.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pid = os.fork()
+        if pid == 0:
+            _become(arguments, env=env, cwd=cwd, seconds=seconds, out=out, err=err)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert code != -signal.SIGALRM, f"{arguments} took more than {seconds} s"
+        return subprocess.CompletedProcess(arguments, code, stdout=_text(out), stderr=_text(err))
+
+
+def _text(stream: IO[bytes]) -> str:
+    stream.seek(0)
+    return stream.read().decode()
+
+
+def _become(
+    arguments: tuple[str, ...], *, env: Mapping[str, str], cwd: Path | None, seconds: int,
+    out: IO[bytes], err: IO[bytes],
+) -> NoReturn:  # fmt: skip
+    code = 70
+    try:
+        for number in (signal.SIGALRM, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        signal.alarm(seconds)
+        os.chdir(cwd or Path.cwd())
+        os.environ.clear()
+        os.environ.update(env)
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for number, wanted in enumerate((nothing, out.fileno(), err.fileno())):
+            os.dup2(wanted, number)
+        sys.stdin = sys.__stdin__ = os.fdopen(0, encoding="utf-8", closefd=False)
+        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = sys.__stderr__ = os.fdopen(
+            2, "w", encoding="utf-8", errors="backslashreplace", closefd=False
+        )
+        for handler in list(logging.getLogger().handlers):
+            logging.getLogger().removeHandler(handler)
+        sys.argv = ["merian-campaign", *arguments]
+        sys.modules["__main__"] = types.ModuleType("__main__")  # by which the program knows its name
+        main()
+        code = 0
+    except SystemExit as ended:
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+    except BaseException:  # noqa: BLE001 - nothing may go back into the test's code
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

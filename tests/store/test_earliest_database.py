@@ -1,0 +1,96 @@
+"""A database of the earliest schema, and the folder of a run that ended but was not taken in, go on here.
+
+``earliest`` is what the first release left of a paused campaign of two nights: one with a quantum that failed
+and one whose driver has ended since the last tick. Of the database it is a dump, of the folder what a harvest
+reads.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from store_help import rows
+
+from merian_campaign.store.connection import open_connection
+from merian_campaign.store.schema_version import KNOWN
+
+EARLIEST = Path(__file__).parent / "earliest"
+CHECKOUT = Path(__file__).parents[2]
+NIGHT = "submissions/early/step1/night20210319/001"
+
+
+@dataclass(frozen=True)
+class Left:
+    """A machine on which the first release was replaced by this one."""
+
+    root: Path
+    url: str
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environ = {**os.environ, "MERIAN_CAMPAIGN_DATABASE_URL": self.url}
+        environ["MERIAN_CAMPAIGN_HOME"] = str(self.root / "home")
+        command = [sys.executable, "-m", "merian_campaign", *arguments]
+        return subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    def fine(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def groups(self) -> dict[tuple[str, str], dict[str, Any]]:
+        board = json.loads(self.fine("status", "early", "--json"))
+        return {(entry["step"], entry["group"]): entry for entry in board["groups"]}
+
+
+@pytest.fixture
+def left(empty_url: str, tmp_path: Path) -> Left:
+    shutil.copytree(EARLIEST / "night20210319", tmp_path / NIGHT)
+    shutil.copytree(EARLIEST / "site", tmp_path / "site")
+    for file in (tmp_path / NIGHT).rglob("*"):
+        if file.is_file():
+            file.write_text(_here(file.read_text(), tmp_path))
+    dump = _here((EARLIEST / "database.sql").read_text(), tmp_path)
+    with closing(open_connection(empty_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(dump)
+    return Left(root=tmp_path, url=empty_url)
+
+
+def _here(text: str, root: Path) -> str:
+    return text.replace("@ROOT@", str(root)).replace("@CHECKOUT@", str(CHECKOUT))
+
+
+def test_a_campaign_of_the_first_release_goes_on(left: Left) -> None:
+    refused = left.run("status", "early")
+    assert refused.returncode != 0
+    assert f"schema version 0004, this program uses {KNOWN[-1]}" in refused.stderr
+    left.fine("db", "upgrade")
+    before = left.groups()
+    assert {key: entry["state"] for key, entry in before.items()} == {
+        ("defaults", "all"): "done",
+        ("step1", "night20210318"): "needs_review",
+        ("step1", "night20210319"): "running",
+        ("step2a", "night20210318"): "blocked",
+        ("step2a", "night20210319"): "waiting",
+    }
+    shown = left.fine("show", "early", "step1/night20210318")
+    assert "algorithm" in shown
+    failures = json.loads(left.fine("failures", "early", "--json"))["failures"]
+    assert [(entry["task"], entry["verdict"]) for entry in failures if entry["state"] == "failed"] == [
+        ("calibrate", "algorithm")
+    ]
+
+    left.fine("tick", "early", "--as-applied")
+    taken = left.groups()["step1", "night20210319"]
+    assert (taken["state"], taken["quanta"]["succeeded"]) == ("done", 16)
+    with closing(open_connection(left.url)) as connection:
+        outcomes = rows(connection, "SELECT outcome FROM submission ORDER BY id")
+    assert outcomes == [("succeeded",), ("partial",), ("succeeded",)]
