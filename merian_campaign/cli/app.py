@@ -12,6 +12,7 @@ import typer
 from merian_campaign.cli import (
     commands_collections,
     commands_control,
+    commands_cron,
     commands_files,
     commands_graph,
     commands_inspect,
@@ -21,6 +22,7 @@ from merian_campaign.cli import (
     commands_run,
     commands_stack,
     commands_system,
+    commands_tick,
     commands_top,
     commands_tracts,
     commands_transfer,
@@ -74,6 +76,8 @@ commands_registry.register(app)
 commands_graph.register(app)
 commands_tracts.register(app)
 commands_run.register(app)
+commands_tick.register(app)
+commands_cron.register(app)
 commands_inspect.register(app)
 commands_log.register(app)
 commands_control.register(app)

@@ -93,7 +93,9 @@ def _decide_one(
     move = _group_move(spec, gates, group, situation)
     if move is not None:
         return move
-    startable = group.state is GroupState.READY and not pauses(spec, group, now=situation.now)
+    startable = (
+        group.state is GroupState.READY and not group.hold and not pauses(spec, group, now=situation.now)
+    )
     return group if startable else None
 
 
@@ -235,15 +237,18 @@ def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Sit
 def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
     number = group.submissions[-1].number + 1 if group.submissions else 1
     step = spec.step(group.step)
-    if isinstance(step, ActionStep) or not group.submissions:
+    if isinstance(step, ActionStep):
         return Submit(group=group, number=number, remedy=Remedy(), reason=group.reason)
-    found = remedy.next_remedy(
-        group,
-        step=step,
-        policy=spec.afterburner_of(step),
-        requests=situation.requests[step.name],
-        workers=situation.workers,
-    )
+    found = Remedy()
+    if group.submissions:
+        found = remedy.next_remedy(
+            group,
+            step=step,
+            policy=spec.afterburner_of(step),
+            requests=situation.requests[step.name],
+            workers=situation.workers,
+        )
+    found = remedy.with_asked(found, group.asked)
     words = remedy.describe_remedy(found)
     reason = f"{group.reason}; {words}" if words else group.reason
     return Submit(group=group, number=number, remedy=found, reason=reason)

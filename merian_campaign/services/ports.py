@@ -11,6 +11,7 @@ from merian_campaign.domain import journal
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.notices import Activity, Notice, PendingNotice
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.process_identity import ProcessIdentity
@@ -233,6 +234,19 @@ class Store(Protocol):
 
         One transaction; idempotent; COPY into a temporary table, then ``INSERT .. ON CONFLICT``.
         """
+
+    # -- notices -----------------------------------------------------------------------------------
+    def add_notices(self, *, campaign_id: int, notices: Sequence[Notice], now: datetime) -> tuple[str, ...]:
+        """Put notices into the outbox; return the keys of those that are new."""
+
+    def pending_notices(self, *, channels: Sequence[str], now: datetime) -> tuple[PendingNotice, ...]:
+        """Return the notices of a month that have not got to one of these channels, oldest first."""
+
+    def record_delivery(self, *, ids: Sequence[int], channel: str, error: str, now: datetime) -> None:
+        """Record that notices got to a channel, or, with an error in words, that they did not."""
+
+    def activity(self, *, campaign_id: int, since: datetime | None) -> Activity:
+        """Return when a campaign last moved, and, if asked, what it did since some moment."""
 
     # -- housekeeping ------------------------------------------------------------------------------
     def record_cleaning(

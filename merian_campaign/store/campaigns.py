@@ -18,7 +18,7 @@ from merian_campaign.store.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
 
 _CAMPAIGNS = """
-    SELECT c.id, c.name, c.state, c.file, r.number AS revision, r.sha256, r.spec
+    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid, r.number AS revision, r.sha256, r.spec
     FROM campaign AS c
     JOIN revision AS r ON r.campaign_id = c.id
         AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = c.id)
@@ -147,7 +147,7 @@ class CampaignStore(Database):
             connection.execute(
                 update(schema.campaign)
                 .where(schema.campaign.c.id == found.id)
-                .values(state=state, updated_at=now)
+                .values(state=state, reason=event.reason, updated_at=now)
             )
             events.record(connection, event, at=now, campaign_id=found.id)
 

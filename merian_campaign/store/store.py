@@ -12,6 +12,7 @@ from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
+from merian_campaign.store.notices import NoticeStore
 from merian_campaign.store.overlaps import OverlapStore
 from merian_campaign.store.reader import ReadQueries
 from merian_campaign.store.removals import RemovalStore
@@ -27,6 +28,7 @@ class PostgresStore(
     HarvestStore,
     SlurmJobStore,
     OverlapStore,
+    NoticeStore,
     SnapshotStore,
     RemovalStore,
     ForgetStore,
