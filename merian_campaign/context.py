@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.housekeeping import Housekeeping
+    from merian_campaign.services.orders import Orders
     from merian_campaign.services.ports import Store, SubmissionRunner
     from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import CampaignSettings, Runtime
@@ -146,6 +147,13 @@ class CommandContext:
             runtime=self.runtime,
             trusted_by=_trusted_by,
         )
+
+    @cached_property
+    def orders(self) -> Orders:
+        """More orders of a person: those that take others back, and those that hold groups."""
+        from merian_campaign.services.orders import Orders  # noqa: PLC0415
+
+        return Orders(store=self.store, runtime=self.runtime)
 
     def housekeeping(self, *, tell: Callable[[str], None]) -> Housekeeping:
         """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""

@@ -14,8 +14,8 @@ from merian_campaign.cli.output import complain, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.fault_attribution import words_of
-from merian_campaign.domain.notices import BUSY, FAILED, NOTHING, PERSON
 from merian_campaign.domain.text import one_line
+from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -216,6 +216,10 @@ def _group_move(spec: CampaignSpec, gates: Gates, group: GroupView, situation: S
             target = GroupState.WAITING
         if target is not group.state:
             return MoveGroup(group=group, state=target, reason=found.reason)
+    expires = group.accepted_until
+    if group.state is GroupState.DONE and expires is not None and expires <= situation.now:
+        reason = f"accepted until {expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=reason)
     return None
 
 

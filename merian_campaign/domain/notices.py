@@ -18,10 +18,6 @@ from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.text import clean, one_line
 
 __all__ = [
-    "BUSY",
-    "FAILED",
-    "NOTHING",
-    "PERSON",
     "STORM",
     "URGENT",
     "Activity",
@@ -34,9 +30,6 @@ __all__ = [
     "notices_of",
     "trouble_notice",
 ]
-
-NOTHING, PERSON, FAILED, BUSY = 0, 1, 2, 75
-"""Exit statuses of a tick: nothing for a person to do; a person is needed, told once; failed; locked."""
 
 STORM: Final = "storm: "
 """How the reason of a campaign begins that has paused itself."""

@@ -51,6 +51,7 @@ class RecordedEvent:
     submission: int | None
     from_state: str | None
     to_state: str | None
+    group_id: int | None = None
 
 
 class JobRole(StrEnum):

@@ -122,8 +122,13 @@ class Store(Protocol):
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta."""
 
-    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+    def events(
+        self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
+    ) -> tuple[RecordedEvent, ...]:
         """Return the newest events, newest first."""
+
+    def last_cancels(self, name: str) -> Mapping[int, str]:
+        """Return, by group id, why it was last cancelled, as the event says."""
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration)."""
@@ -138,15 +143,30 @@ class Store(Protocol):
         actor: str,
         now: datetime,
         accepted: bool = False,
+        accepted_until: datetime | None = None,
+        kind: str = "group",
     ) -> None:
         """Move a group along the transition table and record the event."""
 
+    def hold_group(
+        self, *, group_id: int, hold: str, reason: str, actor: str, now: datetime, kind: str = ""
+    ) -> None:
+        """Keep a group from starting, for a reason, or with an empty ``hold`` let it; record the event."""
+
     def retry_group(
-        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+        self,
+        *,
+        group_id: int,
+        reason: str,
+        actor: str,
+        now: datetime,
+        allow_stack_change: bool = False,
+        asked: Remedy | None = None,
     ) -> None:
         """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number).
 
-        With ``allow_stack_change`` also what versions of the stack it ran under (``stack_from``).
+        ``asked`` is what its submissions do differently from now on. With ``allow_stack_change`` also what
+        versions of the stack it ran under (``stack_from``) is forgotten.
         """
 
     def prepare_submission(
@@ -204,7 +224,9 @@ class Store(Protocol):
     def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
         """Return what `record_versions` put on record."""
 
-    def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
+    def request_cancel(
+        self, *, submission_id: int, actor: str, now: datetime, reason: str = "asked to stop"
+    ) -> None:
         """Ask a submission's driver to stop."""
 
     def record_progress(

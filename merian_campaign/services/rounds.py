@@ -12,10 +12,6 @@ from typing import Protocol
 from merian_campaign.domain.errors import BusyError, CampaignError
 from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
 from merian_campaign.domain.notices import (
-    BUSY,
-    FAILED,
-    NOTHING,
-    PERSON,
     URGENT,
     Channel,
     Notice,
@@ -27,6 +23,7 @@ from merian_campaign.domain.notices import (
 )
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.text import one_line
+from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.tick import Tick, TickReport

@@ -147,7 +147,11 @@ class CampaignStore(Database):
             connection.execute(
                 update(schema.campaign)
                 .where(schema.campaign.c.id == found.id)
-                .values(state=state, reason=event.reason, updated_at=now)
+                .values(
+                    state=state,
+                    reason="" if state is CampaignState.ACTIVE else event.reason,
+                    updated_at=now,
+                )
             )
             events.record(connection, event, at=now, campaign_id=found.id)
 

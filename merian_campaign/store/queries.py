@@ -196,11 +196,18 @@ ORDER BY q.task, q.data_id, s.number, a.try
 
 EVENTS = """
 SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
-       from_state, to_state
+       from_state, to_state, group_id
 FROM event
 WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
+  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
 ORDER BY id DESC
 LIMIT %(limit)s
+"""
+
+LAST_CANCELS = """
+SELECT DISTINCT ON (group_id) group_id, reason FROM event
+WHERE campaign_id = %(campaign_id)s AND kind = 'cancel' AND group_id IS NOT NULL
+ORDER BY group_id, id DESC
 """
 
 HELD = f"""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -94,10 +95,13 @@ class ReadQueries:
             found = _rows(connection, queries.ATTEMPTS, {"group_id": group_id})
         return tuple(AttemptRow(**row) for row in found)
 
-    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+    def events(
+        self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
+    ) -> tuple[RecordedEvent, ...]:
         """Return the newest events of a campaign or of one of its groups, newest first."""
         with self._moment() as connection:
-            values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
+            which = {"campaign_id": campaign_id(connection, name), "group_id": group_id}
+            values = {**which, "limit": limit, "since": since}
             return tuple(RecordedEvent(**row) for row in _rows(connection, queries.EVENTS, values))
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
@@ -105,6 +109,12 @@ class ReadQueries:
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
             return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
+
+    def last_cancels(self, name: str) -> Mapping[int, str]:
+        """Return, by group id, why it was last cancelled, as the event says."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name)}
+            return {row["group_id"]: row["reason"] for row in _rows(connection, queries.LAST_CANCELS, values)}
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration).
