@@ -68,6 +68,13 @@ class Situation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PauseCampaign:
+    """Start nothing more of the campaign until a person says so: one failure is everywhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddGroups:
     """Create the groups of a step that new data ask for."""
 
@@ -155,5 +162,15 @@ class Follow:
 
 
 type Decision = (
-    AddGroups | MoveGroup | Submit | Wait | Launch | Harvest | GiveUp | SetAside | CallOff | Follow
+    PauseCampaign
+    | AddGroups
+    | MoveGroup
+    | Submit
+    | Wait
+    | Launch
+    | Harvest
+    | GiveUp
+    | SetAside
+    | CallOff
+    | Follow
 )

@@ -194,6 +194,8 @@ class CampaignView:
         Why it is paused or cancelled, with who said so; empty while it is active.
     uuid : `str`
         Of this campaign in this database; one that is created anew has another.
+    resumed_at : `datetime.datetime` or `None`
+        When a person last let it go on, UTC.
     """
 
     id: int
@@ -205,6 +207,7 @@ class CampaignView:
     spec: Mapping[str, object]
     reason: str = ""
     uuid: str = ""
+    resumed_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

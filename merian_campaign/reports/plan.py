@@ -14,6 +14,7 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    PauseCampaign,
     SetAside,
     Submit,
     Wait,
@@ -28,6 +29,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - on
     match decision:
         case AddGroups(groups=groups, reason=reason):
             return f"add {len(groups)} groups", f"{reason}: {_keys(groups)}"
+        case PauseCampaign(reason=reason):
+            return "pause the campaign", reason
         case MoveGroup(state=state, reason=reason):
             return f"becomes {state.value.replace('_', ' ')}", reason
         case Submit(number=1, reason=reason):
@@ -85,6 +88,8 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 
 
 def _place(decision: Decision) -> tuple[str, str | None]:
+    if isinstance(decision, PauseCampaign):
+        return "", None
     if isinstance(decision, AddGroups):
         return decision.step, None
     return decision.group.step, decision.group.key
@@ -102,10 +107,12 @@ def plan_lines(plan: Plan) -> list[str]:
     for decision in plan.decisions:
         what, reason = describe(decision)
         step, key = _place(decision)
-        lines.append(f"{step if key is None else f'{step}/{key}'}: {what} ({reason})")
+        place = step if key is None else f"{step}/{key}"
+        lines.append(f"{place or 'storm guard'}: {what} ({reason})")
     if len(lines) == said:
         lines.append("nothing to do")
-    planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, AddGroups)}
+    of_all = AddGroups | PauseCampaign
+    planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, of_all)}
     for group in plan.snapshot.groups:
         if group.id not in planned and group.state is not GroupState.DONE:
             why = f"held: {group.hold}" if group.hold else plan.reasons.get(group.id, group.reason)

@@ -13,7 +13,7 @@ from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
+from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
@@ -21,7 +21,7 @@ from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
-from merian_campaign.domain.states import GROUP_MOVES, GroupState, SubmissionOutcome
+from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, SubmissionOutcome
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -125,6 +125,9 @@ class Executor:
 
     def _broken(self, decision: Decision, broken: Broken) -> str:
         """Set a group aside for which a decision could not be carried out."""
+        if isinstance(decision, core.PauseCampaign):
+            self.notes.append(f"the campaign cannot be paused: {broken.reason}")
+            return ""
         if isinstance(decision, core.AddGroups):
             self.notes.append(f"{decision.step}: its groups cannot be added: {broken.reason}")
             return ""
@@ -181,6 +184,8 @@ class Executor:
                 return ""
             case core.Wait():
                 return ""
+            case core.PauseCampaign(reason=reason):
+                return self._pause(reason)
             case core.Harvest(group=group, submission=submission):
                 return self._harvest(group, submission)
             case core.GiveUp(group=group, submission=submission, reason=reason):
@@ -190,6 +195,20 @@ class Executor:
                 return self._set_aside(group, reason)
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
+
+    def _pause(self, reason: str) -> str:
+        actor = self._runtime.actor
+        event = Event(
+            kind="storm",
+            actor=actor,
+            reason=reason,
+            from_state=CampaignState.ACTIVE,
+            to_state=CampaignState.PAUSED,
+        )
+        self._store.set_campaign_state(
+            name=self._spec.campaign, state=CampaignState.PAUSED, event=event, now=self._runtime.clock()
+        )
+        return f"campaign {self._spec.campaign}: paused ({reason})"
 
     def _add_groups(self, step: str, groups: tuple[NewGroup, ...], reason: str) -> str:
         self._store.add_groups(

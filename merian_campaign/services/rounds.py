@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Protocol
 
-from merian_campaign.domain.errors import BusyError, CampaignError
+from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
 from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
 from merian_campaign.domain.notices import (
     URGENT,
@@ -21,6 +22,7 @@ from merian_campaign.domain.notices import (
     notices_of,
     trouble_notice,
 )
+from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.text import one_line
 from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
@@ -124,13 +126,17 @@ class Rounds:
     pause: Callable[[float], None] = field(default=time.sleep)
 
     def names(self) -> tuple[str, ...]:
-        """Return the campaigns that ticks act on: all but those that were cancelled and have ended."""
-        return tuple(
-            campaign.name
+        """Return the campaigns that ticks act on, in order: not those that were cancelled and have ended.
+
+        A higher ``limits.priority`` goes first.
+        """
+        wanted = [
+            campaign
             for campaign in self.store.campaigns()
             if campaign.state is not CampaignState.CANCELLED
             or any(group.live is not None for group in self.store.snapshot(campaign.name).groups)
-        )
+        ]
+        return tuple(campaign.name for campaign in sorted(wanted, key=_priority))
 
     def run(
         self, names: Sequence[str], *, look_anew: bool = False, patience: float = 0.0
@@ -261,3 +267,11 @@ class Rounds:
                 error=error,
                 now=self.runtime.clock(),
             )
+
+
+def _priority(campaign: CampaignView) -> int:
+    """Return what campaigns are sorted by; one that this release does not understand comes last."""
+    try:
+        return -applied_spec(campaign).limits.priority
+    except BadInputError:
+        return 0

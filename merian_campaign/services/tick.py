@@ -290,7 +290,7 @@ def _notes(observer: Observer, snapshot: Snapshot, *, trouble: str) -> tuple[str
         notes.append(f"Slurm takes no driver's job for now: {observer.no_jobs}; tried again later")
     notes += observer.slurm_view.deferred(snapshot)
     # That the campaign starts no more at once than it says is no news.
-    held = [words for words in observer.held if words.startswith(("limits.blocks", "limits.jobs"))]
+    held = [words for words in observer.held if not words.startswith("limits.submissions")]
     return (*notes, *(f"ready groups wait for {words}" for words in held))
 
 

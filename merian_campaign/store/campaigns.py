@@ -18,7 +18,9 @@ from merian_campaign.store.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
 
 _CAMPAIGNS = """
-    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid, r.number AS revision, r.sha256, r.spec
+    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid,
+        (SELECT max(e.at) FROM event AS e WHERE e.campaign_id = c.id AND e.kind = 'resume') AS resumed_at,
+        r.number AS revision, r.sha256, r.spec
     FROM campaign AS c
     JOIN revision AS r ON r.campaign_id = c.id
         AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = c.id)

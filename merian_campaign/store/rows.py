@@ -33,6 +33,7 @@ def campaign_view(row: RowMapping) -> CampaignView:
         spec=row["spec"],
         reason=row["reason"],
         uuid=row["uuid"],
+        resumed_at=row["resumed_at"],
     )
 
 

@@ -211,10 +211,10 @@ def test_usage_errors_are_no_tracebacks(cli: Cli) -> None:
 # -- the database --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["status", "x"], ["tick", "x"]])
-def test_a_database_that_does_not_answer(cli: Cli, arguments: list[str]) -> None:
+@pytest.mark.parametrize(("code", "arguments"), [(69, ["status", "x"]), (2, ["tick", "x"])])
+def test_a_database_that_does_not_answer(cli: Cli, code: int, arguments: list[str]) -> None:
     said = cli(*arguments, MERIAN_CAMPAIGN_DATABASE_URL="postgresql://ana:secret@127.0.0.1:1/night").refused(
-        69, "postgresql://ana@127.0.0.1:1/night does not answer", "MERIAN_CAMPAIGN_DATABASE_URL"
+        code, "postgresql://ana@127.0.0.1:1/night does not answer", "MERIAN_CAMPAIGN_DATABASE_URL"
     )
     assert "secret" not in said
 
@@ -239,5 +239,5 @@ def test_schemas_of_other_versions(cli: Cli, url: str, sql: psycopg2.extensions.
     with connection, connection.cursor() as cursor:
         cursor.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
-    for arguments in (["status", "x"], ["tick", "x"], ["db", "upgrade"]):
-        cli(*arguments, **other).refused(78, "schema version 9999, newer than", "install the newer")
+    for code, arguments in ((78, ["status", "x"]), (2, ["tick", "x"]), (78, ["db", "upgrade"])):
+        cli(*arguments, **other).refused(code, "schema version 9999, newer than", "install the newer")
