@@ -66,7 +66,8 @@ class Channel(Strict):
 
     url: Annotated[str, Field(min_length=1, description="Of Apprise, or command:/path/of/a/program.")]
     kinds: Annotated[
-        tuple[NoticeKind, ...], Field(strict=False, description="Which notices; all, without it.")
+        tuple[Annotated[NoticeKind, Field(strict=False)], ...],
+        Field(strict=False, description="Which notices; all, without it."),
     ] = tuple(NoticeKind)
 
     @property

@@ -157,6 +157,24 @@ class BoardRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CampaignRow:
+    """How one campaign stands, for the list of all: groups by state, and its last tick (UTC)."""
+
+    name: str
+    state: str
+    reason: str
+    revision: int
+    file: str
+    groups: int
+    done: int
+    ready: int
+    running: int
+    review: int
+    ticked_at: datetime | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Claim:
     """What a driver that claimed a submission works on."""
 

@@ -39,6 +39,8 @@ class Executor:
         The world.
     campaign_id : `int`
         Database key of the campaign.
+    campaign_uuid : `str`
+        Of this campaign in this database: what bears another is not its own.
     spec, settings
         The campaign.
     slurm_view : `SlurmView`
@@ -64,6 +66,7 @@ class Executor:
         scheduler: Scheduler,
         runtime: Runtime,
         campaign_id: int,
+        campaign_uuid: str,
         spec: CampaignSpec,
         settings: CampaignSettings,
         slurm_view: SlurmView,
@@ -73,6 +76,7 @@ class Executor:
         self._scheduler = scheduler
         self._runtime = runtime
         self._campaign_id = campaign_id
+        self._campaign_uuid = campaign_uuid
         self._spec = spec
         self._settings = settings
         self._slurm_view = slurm_view
@@ -249,6 +253,10 @@ class Executor:
             group=group.key,
             number=number,
         )
+        foreign = self._drivers.foreign(directory, identity=self._identity(group, number))
+        if foreign:
+            # Nothing of it is touched: its driver, jobs and files may be alive, and another's.
+            return self._recorder.move(group, GroupState.NEEDS_REVIEW, f"not submitted: {foreign}")
         run = ""
         if isinstance(step, BpsStep):
             run = run_collection(
@@ -268,6 +276,10 @@ class Executor:
         kind = "submission" if number == 1 else "afterburner"
         return self._launch(group, submission, f"{name_of(group)}: {kind} {number} started ({reason})")
 
+    def _identity(self, group: GroupView, number: int) -> dict[str, object]:
+        """Return what a submission's directory says of whose it is."""
+        return {"campaign": self._campaign_uuid, "group": name_of(group), "number": number}
+
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
         self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
@@ -285,7 +297,8 @@ class Executor:
         """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
         paths = SubmissionPaths(directory=submission.directory)
-        files: dict[str, str] = {}
+        identity = self._identity(group, submission.number) | {"name": self._spec.campaign}
+        files: dict[str, str] = {paths.identity: json.dumps(identity, indent=1) + "\n"}
         stack = self._settings.stack
         if stack.sets_up:
             files[paths.stack] = prelude(stack, file=paths.stack)

@@ -358,6 +358,9 @@ class Drivers(Protocol):
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun."""
 
+    def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
+        """Say in words that a directory is of another database, or of an earlier life; else nothing."""
+
     def unfit(self, *, stack: Stack, folder: str) -> str:
         """Return in words why no driver could run from here, with what to do; empty when one can.
 

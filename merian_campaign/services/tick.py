@@ -244,6 +244,7 @@ class Tick:
             scheduler=self.scheduler,
             runtime=self.runtime,
             campaign_id=snapshot.campaign.id,
+            campaign_uuid=snapshot.campaign.uuid,
             spec=observer.spec,
             settings=observer.settings,
             slurm_view=observer.slurm_view,

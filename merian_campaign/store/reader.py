@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.quanta import Counts, HeldQuantum
-from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
+from merian_campaign.domain.records import (
+    AttemptRow,
+    BoardRow,
+    CampaignRow,
+    FailureRow,
+    JobRow,
+    RecordedEvent,
+)
 from merian_campaign.domain.states import QuantumState
 from merian_campaign.store import find_quanta, queries
 from merian_campaign.store.connection import open_connection, translated
@@ -110,6 +117,11 @@ class ReadQueries:
             values = {"campaign_id": campaign_id(connection, name)}
             return tuple(JobRow(**row) for row in _rows(connection, queries.JOBS, values))
 
+    def campaign_list(self) -> tuple[CampaignRow, ...]:
+        """Return how all campaigns stand, by name."""
+        with self._moment() as connection:
+            return tuple(CampaignRow(**row) for row in _rows(connection, queries.CAMPAIGNS, {}))
+
     def last_cancels(self, name: str) -> Mapping[int, str]:
         """Return, by group id, why it was last cancelled, as the event says."""
         with self._moment() as connection:
@@ -196,7 +208,9 @@ class Reader(ReadQueries):
         self._url = url
         self._connection = open_connection(url)
         try:
-            require_current(schema_version(self._connection), url=url)
+            with translated(url):
+                found = schema_version(self._connection)
+            require_current(found, url=url)
             # Each method is then one moment of the database.
             self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         except BaseException:

@@ -143,3 +143,50 @@ def test_a_plan_in_json_says_what_is_held(cli: Cli, context: CommandContext) -> 
     found = json.loads(cli("plan", cli.name, "--json").fine())
     assert found["held"] == [{"step": "step1", "group": "all", "why": "later"}]
     assert found["state_reason"].startswith("by ")
+
+
+def test_events_and_the_list_in_words(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="later")
+    lines = cli("events", cli.name, "--since", "1h").fine().splitlines()
+    assert lines[0].endswith(
+        f"campaign: the file was applied (revision 1: 3 groups created, 0 dropped) by {context.runtime.actor}"
+    )
+    assert lines[-1].endswith(f"step1/all: hold (later) by {context.runtime.actor}")
+    assert any("step3/tract9814: done (why) by t" in line for line in lines)
+    assert len(cli("events", cli.name, "--group", "step1").fine().splitlines()) == 1
+    assert cli("events", cli.name, "--since", "2999-01-01").fine() == ""
+    cli("events", cli.name, "--since", "soon").refused(2, "--since: found 'soon'; write 30m, 6h, 2d")
+    (line,) = [line for line in cli("list").fine().splitlines() if line.startswith(f"{cli.name}\t")]
+    assert line.split("\t")[1:5] == ["paused", "revision 1", "1 of 3 groups done", "1 need you"]
+    assert f"next: by {context.runtime.actor}" in line
+
+
+def test_a_directory_of_another_database_is_refused_and_left_alone(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    work = cli.survey.folder / "work"
+    cli.survey.edit("campaign: ", f"work_dir: {work}\ncampaign: ")
+    context.apply(cli.file)
+    place = work / cli.name / "step1" / "all" / "001"
+    place.mkdir(parents=True)
+    other = {"campaign": "of another database", "group": "step1/all", "number": 1, "name": cli.name}
+    (place / "identity.json").write_text(json.dumps(other))
+    (place / "outcome.json").write_text(json.dumps({"end": "ran", "reason": "all went well"}))
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    context.control.resume(cli.name)
+    context.tick.run(cli.name)
+    context.control.pause(cli.name)
+    found = seen(context, cli).groups[0]
+    assert (found.state, found.submissions) == (GroupState.NEEDS_REVIEW, ())
+    assert f"{place}: is of another tracking database, or of an earlier campaign" in found.reason
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    # Without a sign whose it is, what ran there is not believed either.
+    (place / "identity.json").unlink()
+    context.control.retry_all(cli.name, groups=["step1"], reason="r")
+    context.control.resume(cli.name)
+    context.tick.run(cli.name)
+    context.control.pause(cli.name)
+    assert "something ran there that nobody here knows of" in seen(context, cli).groups[0].reason
+    with sql.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM submission WHERE directory = %s", [str(place)])
+        assert cursor.fetchone() == (0,)
