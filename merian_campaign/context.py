@@ -13,7 +13,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
@@ -217,6 +217,23 @@ class CommandContext:
             resolved=loaded.resolved,
             move=move,
         )
+
+    def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:
+        """Return in words what applying a file would change of its campaign; nothing for a new one."""
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.plan import plan_groups  # noqa: PLC0415
+        from merian_campaign.domain.spec_changes import changes  # noqa: PLC0415
+
+        spec = self.load(file, wms=wms, site=site).spec
+        campaign = self.store.campaign(spec.campaign)
+        if campaign is None:
+            return ()
+        groups = self.store.snapshot(spec.campaign).groups
+        try:
+            before = applied_spec(campaign)
+        except BadInputError:  # of another release
+            return ()
+        return changes(before, spec, groups=groups, plan=plan_groups(spec, existing=groups))
 
     def preflight(self, spec: CampaignSpec, *, progress: Callable[[str], None]) -> tuple[Finding, ...]:
         """Look for what would make a campaign's submissions fail; nothing is made or changed."""

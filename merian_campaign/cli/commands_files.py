@@ -1,4 +1,4 @@
-"""Commands on campaign files: init, validate, render, apply, schema."""
+"""Commands on campaign files: init, validate, render, apply, diff, schema."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.options import File, SiteOption, WmsOption
-from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.cli.options import Campaign, File, SiteOption, WmsOption, Yes
+from merian_campaign.cli.output import answers, confirm, note, say, show_json
 from merian_campaign.context import CommandContext
 
 
@@ -94,13 +94,38 @@ def apply(
     move: Annotated[bool, typer.Option("--move", help="The campaign's file now lies here.")] = False,
     wms: WmsOption = None,
     site: SiteOption = None,
+    yes: Yes = False,
 ) -> None:
-    """Record a campaign file: create the campaign, or give it a new revision and new groups."""
-    done = CommandContext().apply(file, move=move, wms=wms, site=site)
+    """Record a campaign file: create the campaign, or give it a new revision and new groups.
+
+    What that changes is shown, and on a terminal a yes asked for: what is done stays as it is.
+    """
+    context = CommandContext()
+    changes = context.changes(file, wms=wms, site=site)
+    for line in changes:
+        note(line)
+    if changes and not yes and answers():
+        confirm("Apply these changes?")
+    done = context.apply(file, move=move, wms=wms, site=site)
     what = f"revision {done.campaign.revision}" if done.changed else "nothing changed"
     say(f"campaign {done.campaign.name}: {what}, {len(done.plan.wanted)} groups ({done.new_groups} new)")
     for group in done.plan.orphaned:
         note(f"kept although the file no longer has it, because it ran: {group.step}/{group.key}")
+
+
+def diff(campaign: Campaign, wms: WmsOption = None, site: SiteOption = None) -> None:
+    """Show what applying the file of a campaign, as it is now, would change; nothing is done."""
+    from merian_campaign.services.control import find_campaign
+
+    context = CommandContext()
+    file = campaign
+    if Path(campaign).suffix not in {".yaml", ".yml"}:
+        file = find_campaign(context.store, campaign).file
+    found = context.changes(file, wms=wms, site=site)
+    for line in found:
+        say(line)
+    if not found:
+        note(f"{file}: nothing would change")
 
 
 def schema() -> None:
@@ -112,5 +137,5 @@ def schema() -> None:
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (init, validate, render, apply, schema):
+    for command in (init, validate, render, apply, diff, schema):
         app.command()(command)

@@ -190,3 +190,22 @@ def test_a_directory_of_another_database_is_refused_and_left_alone(
     with sql.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM submission WHERE directory = %s", [str(place)])
         assert cursor.fetchone() == (0,)
+
+
+def test_apply_says_what_changes_and_for_whom(cli: Cli, context: CommandContext) -> None:
+    assert cli("diff", cli.name).stderr.endswith("nothing would change\n")
+    cli.survey.edit("group_by: tract", "group_by: tract\n    loss_budget: 0.1")
+    cli.survey.edit('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]')
+    lines = cli("diff", cli.name).fine().splitlines()
+    assert lines[0].startswith(
+        "tracts: (9813, 9814) -> (9813, 9814, 9815); for the next submission of 2 groups"
+    )
+    assert (
+        "steps[step3].loss_budget: 0.0 -> 0.1; for the next submission of 1 groups; 1 done keep" in lines[1]
+    )
+    assert lines[-1] == "1 groups new: step3/tract9815"
+    done = cli("apply", cli.file)
+    assert "revision 2, 4 groups (1 new)" in done.fine()
+    assert "steps[step3].loss_budget: 0.0 -> 0.1" in done.stderr
+    assert cli("diff", cli.file).fine() == ""
+    assert len(context.store.snapshot(cli.name).groups) == 4
