@@ -30,6 +30,9 @@ from merian_campaign.services.slurm_view import SlurmView, settle, view_slurm
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
 
+_UNTIL_A_PERSON = ("limits.total", "limits.canary")
+"""How the reasons begin of groups that wait for no time, and for nothing that is under way."""
+
 _MOST_WORDS = 4000
 """Characters of what went wrong that are kept of a tick; the events of the groups have all of it."""
 
@@ -214,7 +217,7 @@ class Tick:
             ),
             trouble=executor.trouble,
             waiting=left.alive > 0
-            or bool(observer.waits or observer.held)
+            or bool(observer.waits or any(not words.startswith(_UNTIL_A_PERSON) for words in observer.held))
             or seen.waits
             or self._pauses(spec, snapshot),
         )
@@ -291,7 +294,7 @@ def _notes(observer: Observer, snapshot: Snapshot, *, trouble: str) -> tuple[str
         notes.append(f"Slurm takes no driver's job for now: {observer.no_jobs}; tried again later")
     notes += observer.slurm_view.deferred(snapshot)
     # That the campaign starts no more at once than it says is no news.
-    held = [words for words in observer.held if not words.startswith("limits.submissions")]
+    held = [words for words in observer.held if not words.startswith(("limits.submissions", "Slurm "))]
     return (*notes, *(f"ready groups wait for {words}" for words in held))
 
 

@@ -42,16 +42,15 @@ steps:
 @pytest.fixture
 def crontab() -> Iterator[None]:
     """A cron daemon, and this user's table put back at the end."""
-    why = "" if shutil.which("cron") and shutil.which("crontab") else "there is no cron (Debian: cron)"
+    program = shutil.which("cron", path=f"{os.environ['PATH']}:/usr/sbin")
+    why = "" if program and shutil.which("crontab") else "there is no cron (Debian: cron)"
     why = why or ("" if os.geteuid() == 0 else "only root may start a cron daemon")
     if why:
         assert "MERIAN_CRON_REQUIRED" not in os.environ, why
         pytest.skip(why)
     before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
     # One that runs already does as well: then this one ends by itself.
-    daemon = subprocess.Popen(
-        [shutil.which("cron") or "cron", "-f"], env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL
-    )
+    daemon = subprocess.Popen([str(program), "-f"], env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
     try:
         yield
     finally:

@@ -203,8 +203,8 @@ class World:
                 self.succeeded[group].add(entry.data_id)
             name, words = ERRORS[kind] if kind else (None, None)
             attempt = RawAttempt(
-                status="SUCCESSFUL" if kind is None else "FAILED", exception_type=name, exception_message=words,
-                peak_mb=100, started=self.now, seconds=9.0,
+                status="SUCCESSFUL" if kind is None else "FAILED", exception_type=name,
+                exception_message=words, peak_mb=100, started=self.now, seconds=9.0,
             )  # fmt: skip
             made.append(
                 RawQuantum(
@@ -292,8 +292,8 @@ class SixWeeks(RuleBasedStateMachine):
         self.nights = 1
         self.attempts = 0
         runtime = Runtime(
-            root=str(self.folder / "submissions"), quantum_wrapper=quantum_wrapper(), actor="t@sim", host="sim",
-            pid=1, clock=self.world.clock,
+            root=str(self.folder / "submissions"), quantum_wrapper=quantum_wrapper(), actor="t@sim",
+            host="sim", pid=1, clock=self.world.clock,
         )  # fmt: skip
         scheduler = SlurmScheduler(environ={}, clock=self.world.clock)
         self.tick = Tick(
