@@ -157,6 +157,16 @@ class BoardRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OpenTick:
+    """A tick that has begun (UTC) and not ended: it is at work, hangs, or was killed."""
+
+    id: int
+    host: str
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class CampaignRow:
     """How one campaign stands, for the list of all: groups by state, and its last tick (UTC)."""
 

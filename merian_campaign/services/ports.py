@@ -25,6 +25,7 @@ from merian_campaign.domain.records import (
     JobRow,
     NewGroup,
     OpenJobs,
+    OpenTick,
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
@@ -111,6 +112,9 @@ class Store(Protocol):
 
     def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
         """Record that a tick began; return its id."""
+
+    def open_tick(self, name: str) -> OpenTick | None:
+        """Return the newest tick of a campaign, if it has not ended."""
 
     def tick_finished(self, *, tick_id: int, now: datetime, actions: int, error: str | None) -> None:
         """Record how a tick ended."""

@@ -7,15 +7,17 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
-from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
+from merian_campaign.domain.fault_attribution import alone, is_of_the_machine, words_of
 from merian_campaign.domain.notices import (
     URGENT,
     Channel,
     Notice,
+    NoticeKind,
     NoticeOptions,
     PendingNotice,
     letter,
@@ -31,6 +33,7 @@ from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.tick import Tick, TickReport
 
 _DAY = timedelta(days=1)
+_LONGEST_TICK = timedelta(hours=1)
 _ASK_AGAIN_SECONDS = 0.5
 _MOST_TRIES = 5
 """After so many tries a notice waits for the first ticks of an hour, so that a dead channel costs little."""
@@ -165,7 +168,7 @@ class Rounds:
         try:
             report = self._patiently(name, look_anew=look_anew, patience=patience)
         except BusyError as busy:
-            return Ticked(campaign=name, status=BUSY, summary=one_line(str(busy), limit=1000), error=busy)
+            return self._busy(name, busy)
         except Exception as error:  # noqa: BLE001 - the other campaigns go on, whatever it was
             known = isinstance(error, CampaignError | OSError | MemoryError) or is_of_the_machine(error)
             words = words_of(error)
@@ -175,6 +178,32 @@ class Rounds:
                 error=error, news=self._trouble(name, words),
             )  # fmt: skip
         return self._judged(name, report)
+
+    def _busy(self, name: str, busy: BusyError) -> Ticked:
+        """Say that another tick is at work; of one that hangs, a person is told."""
+        words = one_line(str(busy), limit=1000)
+        hanging = alone(partial(self._hanging, name))
+        if isinstance(hanging, Notice):
+            campaign = self.store.campaign(name)
+            if campaign is not None and self._add(campaign.id, [hanging]):
+                return Ticked(
+                    campaign=name, status=PERSON, summary=one_line(f"{hanging.subject}: {hanging.body}"),
+                    error=busy, news=True,
+                )  # fmt: skip
+        return Ticked(campaign=name, status=BUSY, summary=words, error=busy)
+
+    def _hanging(self, name: str) -> Notice | None:
+        """Return what is told of a tick that has been at work for longer than any is."""
+        found = self.store.open_tick(name)
+        if found is None or self.runtime.clock() - found.started_at < _LONGEST_TICK:
+            return None
+        return Notice(
+            kind=NoticeKind.TROUBLE,
+            key=f"hanging:{found.id}",
+            subject=f"campaign {name}: a tick seems to hang",
+            body=f"process {found.pid} on {found.host} is at work since {found.started_at:%Y-%m-%d %H:%M} UTC; "
+            f"if it is stopped or stuck: kill -9 {found.pid}, and the next tick goes on",
+        )
 
     def _patiently(self, name: str, *, look_anew: bool, patience: float) -> TickReport:
         began = time.monotonic()

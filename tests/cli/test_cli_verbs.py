@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import psycopg2
 import pytest
@@ -209,3 +210,15 @@ def test_apply_says_what_changes_and_for_whom(cli: Cli, context: CommandContext)
     assert "steps[step3].loss_budget: 0.0 -> 0.1" in done.stderr
     assert cli("diff", cli.file).fine() == ""
     assert len(context.store.snapshot(cli.name).groups) == 4
+
+
+def test_a_tick_that_hangs_is_told_once_and_holds_up_no_other_campaign(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    campaign = seen(context, cli).campaign.id
+    began = context.clock() - timedelta(hours=2)
+    context.store.tick_started(campaign_id=campaign, host="login1", pid=4711, now=began)
+    with context.store.campaign_lock(cli.name):
+        first, again = (context.rounds.run([cli.name])[0] for _ in range(2))
+    assert (first.status, again.status) == (1, 75)
+    assert "kill -9 4711" in first.summary
