@@ -201,7 +201,7 @@ class Rounds:
             kind=NoticeKind.TROUBLE,
             key=f"hanging:{found.id}",
             subject=f"campaign {name}: a tick seems to hang",
-            body=f"process {found.pid} on {found.host} is at work since {found.started_at:%Y-%m-%d %H:%M} UTC; "
+            body=f"process {found.pid} on {found.host}, since {found.started_at:%Y-%m-%d %H:%M} UTC; "
             f"if it is stopped or stuck: kill -9 {found.pid}, and the next tick goes on",
         )
 

@@ -530,7 +530,7 @@ def server() -> Iterator[str]:
 
 def lived(url: str, *, examples: int, steps: int, tracts: int) -> None:
     machine = type("SixWeeks", (SixWeeks,), {"url": url, "tracts": tracts})
-    chosen = settings(max_examples=examples, stateful_step_count=steps, phases=tuple(Phase))
+    chosen = settings(max_examples=examples, stateful_step_count=steps, phases=tuple(Phase), deadline=None)
     run_state_machine_as_test(machine, settings=chosen)
 
 
