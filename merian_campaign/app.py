@@ -11,6 +11,7 @@ import typer
 
 from merian_campaign.cli import (
     commands_control,
+    commands_cron,
     commands_files,
     commands_graph,
     commands_inspect,
@@ -20,6 +21,7 @@ from merian_campaign.cli import (
     commands_run,
     commands_stack,
     commands_system,
+    commands_tick,
     commands_top,
     commands_tracts,
     output,
@@ -76,6 +78,8 @@ commands_registry.register(app)
 commands_graph.register(app)
 commands_tracts.register(app)
 commands_run.register(app)
+commands_tick.register(app)
+commands_cron.register(app)
 commands_inspect.register(app)
 commands_log.register(app)
 commands_control.register(app)

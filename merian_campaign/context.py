@@ -9,12 +9,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
@@ -29,7 +28,9 @@ if TYPE_CHECKING:
     from merian_campaign.middleware.submit_in_process import Target
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
+    from merian_campaign.services.orders import Orders
     from merian_campaign.services.ports import Store, SubmissionRunner
+    from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import CampaignSettings, Runtime
     from merian_campaign.services.tick import Tick
     from merian_campaign.store.reader import Reader
@@ -104,6 +105,29 @@ class CommandContext:
         )
 
     @cached_property
+    def teller(self) -> Teller:
+        """Whom to tell what."""
+        from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
+        from merian_campaign.host.home import home_directory  # noqa: PLC0415
+        from merian_campaign.host.rotated_log import first_time  # noqa: PLC0415
+        from merian_campaign.middleware.notifier import ChannelNotifier  # noqa: PLC0415
+        from merian_campaign.services.rounds import Teller  # noqa: PLC0415
+
+        home = home_directory(self.environ)
+        return Teller(
+            options=read_notices(home, environ=self.environ),
+            notifier=ChannelNotifier(environ=self.environ),
+            first=partial(first_time, home / "told"),
+        )
+
+    @cached_property
+    def rounds(self) -> Rounds:
+        """Ticks of several campaigns, and what people are told of them."""
+        from merian_campaign.services.rounds import Rounds  # noqa: PLC0415
+
+        return Rounds(tick=self.tick, store=self.store, runtime=self.runtime, teller=self.teller)
+
+    @cached_property
     def scheduler(self) -> SlurmScheduler:
         """Slurm's commands; nothing is run until something is asked."""
         from merian_campaign.middleware.scheduler import SlurmScheduler  # noqa: PLC0415
@@ -136,6 +160,13 @@ class CommandContext:
         now = self.clock()
         current = groups_in_force(spec, snapshot)
         return NewData(spec=spec, snapshot=current, arrivals=arrivals, now=now).basis(group)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """More orders of a person: those that take others back, and those that hold groups."""
+        from merian_campaign.services.orders import Orders  # noqa: PLC0415
+
+        return Orders(store=self.store, runtime=self.runtime)
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
@@ -173,40 +204,46 @@ class CommandContext:
             move=move,
         )
 
+    def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:
+        """Return in words what applying a file would change of its campaign; nothing for a new one."""
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.plan import plan_groups  # noqa: PLC0415
+        from merian_campaign.domain.spec_changes import changes  # noqa: PLC0415
+
+        spec = self.load(file, wms=wms, site=site).spec
+        campaign = self.store.campaign(spec.campaign)
+        if campaign is None:
+            return ()
+        groups = self.store.snapshot(spec.campaign).groups
+        try:
+            before = applied_spec(campaign)
+        except BadInputError:  # of another release
+            return ()
+        return changes(before, spec, groups=groups, plan=plan_groups(spec, existing=groups))
+
     def store_if_any(self) -> Store | None:
         """Return the store, unless that would have to be made first."""
         from merian_campaign.store.server import is_there  # noqa: PLC0415
 
         return self.store if is_there(self.environ) else None
 
-    def check_unedited(self, name: str) -> None:
-        """Refuse to go on when a campaign's file was edited since it was applied.
-
-        Raises
-        ------
-        BadInputError
-            Raised with what to do.
-        """
+    def edited(self, name: str) -> str:
+        """Return in words that a campaign's file is no longer what was applied; empty while it is."""
         from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
         from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
         from merian_campaign.services.control import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
+        goes_on = f"campaign {name} goes on with revision {campaign.revision}"
         try:
             text = read_text(campaign.file, limit=MOST_BYTES)
-        except (FileNotFoundError, DamagedFileError) as error:
+        except (OSError, DamagedFileError) as error:
             why = error.found if isinstance(error, DamagedFileError) else error.strerror
-            raise BadInputError(
-                f"{campaign.file}: the file of campaign {name!r} cannot be read ({why}); put it back, "
-                "`apply --move` it from where it is now, or say --as-applied"
-            ) from None
-        if not same_text(campaign, text):
-            apply = shown(("merian-campaign", "apply", campaign.file))
-            raise BadInputError(
-                f"{campaign.file}: edited since it was applied as revision {campaign.revision}; run "
-                f"`{apply}`, or say --as-applied to go on with that revision"
-            )
+            return f"{campaign.file}: cannot be read ({why}); {goes_on}"
+        if same_text(campaign, text):
+            return ""
+        return f"{campaign.file}: edited and not applied; {goes_on}, see `merian-campaign diff {name}`"
 
     def drive(self, *, submission_id: int, expected_epoch: int, no_stack: str | None = None) -> bool:
         """Drive one submission; `False` when another driver has it.
@@ -220,7 +257,10 @@ class CommandContext:
         from merian_campaign.services.driver_loop import drive  # noqa: PLC0415
         from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
 
+        claims: list[Claim] = []
+
         def make_work(claim: Claim) -> SubmissionRunner:
+            claims.append(claim)
             spec = applied_spec(claim.campaign)
             # Inherited by all that this driver starts, so that what they write is the group's too.
             share_with_group(spec.butler)
@@ -242,7 +282,27 @@ class CommandContext:
             guard=StackGuard(store=self.store, changes_allowed=_changes_allowed),
             no_stack=no_stack,
         )
+        if result is not None and not claims[0].submission.driver_job:
+            self._next_tick(claims[0].campaign.name)
         return result is not None
+
+    def _next_tick(self, name: str) -> None:
+        """Start the tick that takes in how a driver ended, as cron would start it."""
+        from merian_campaign.domain.cron_line import NEXT_TICK, bare_environment  # noqa: PLC0415
+        from merian_campaign.host.home import home_directory  # noqa: PLC0415
+        from merian_campaign.host.ownership import doubt  # noqa: PLC0415
+        from merian_campaign.host.processes import start_detached  # noqa: PLC0415
+
+        launcher = self.environ.get(NEXT_TICK, "")
+        if not launcher or not os.access(launcher, os.X_OK) or doubt(launcher):
+            return
+        home = home_directory(self.environ)
+        start_detached(
+            (launcher, "--wait", "60", name),
+            directory=home,
+            log=home / "logs" / "next-tick.log",
+            environment=bare_environment(self.environ),
+        )
 
 
 def target_of(claim: Claim, spec: CampaignSpec) -> Target:

@@ -1,4 +1,4 @@
-"""Commands on campaign files: init, validate, render, apply, schema."""
+"""Commands on campaign files: init, validate, render, apply, diff, schema."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.options import File, SiteOption, WmsOption
-from merian_campaign.cli.output import note, say, show_json
+from merian_campaign.cli.options import File, SiteOption, WmsOption, Yes
+from merian_campaign.cli.output import answers, confirm, note, say, show_json
 from merian_campaign.context import CommandContext, settings_of
 
 
@@ -94,9 +94,19 @@ def apply(
     move: Annotated[bool, typer.Option("--move", help="The campaign's file now lies here.")] = False,
     wms: WmsOption = None,
     site: SiteOption = None,
+    yes: Yes = False,
 ) -> None:
-    """Record a campaign file: create the campaign, or give it a new revision and new groups."""
-    done = CommandContext().apply(file, move=move, wms=wms, site=site)
+    """Record a campaign file: create the campaign, or give it a new revision and new groups.
+
+    What that changes is shown, and on a terminal a yes asked for: what is done stays as it is.
+    """
+    context = CommandContext()
+    changes = context.changes(file, wms=wms, site=site)
+    for line in changes:
+        note(line)
+    if changes and not yes and answers():
+        confirm("Apply these changes?")
+    done = context.apply(file, move=move, wms=wms, site=site)
     what = f"revision {done.campaign.revision}" if done.changed else "nothing changed"
     say(f"campaign {done.campaign.name}: {what}, {len(done.plan.wanted)} groups ({done.new_groups} new)")
     for group in done.plan.orphaned:

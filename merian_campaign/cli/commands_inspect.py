@@ -1,28 +1,88 @@
-"""Commands that only look: status, failures, blocks, show, diff, list."""
+"""Commands that only look: status, failures, blocks, show, diff, events, list."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Annotated
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
 
-from merian_campaign.cli.options import AsJson, GroupName, Name, StepOption, TractOption
-from merian_campaign.cli.output import console, note, say_fields, show, show_report
+from merian_campaign.cli import completion
+from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepOption, TractOption
+from merian_campaign.cli.output import console, note, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.text import one_line
+
+_SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
+_SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def list_campaigns(as_json: AsJson = False) -> None:
-    """List the campaigns in the tracking database."""
-    campaigns = CommandContext().store.campaigns()
+    """List all campaigns: state, progress, what needs you, last tick, what is next, and the file."""
+    from merian_campaign.reports.events import campaign_fields, campaign_json
+
+    rows = CommandContext().reader.campaign_list()
     if as_json:
-        names = ("name", "state", "revision", "file")
-        rows = [{name: getattr(campaign, name) for name in names} for campaign in campaigns]
-        show_report({"campaigns": rows})
+        show_report({"campaigns": [campaign_json(row) for row in rows]})
         return
-    for campaign in campaigns:
-        say_fields(campaign.name, campaign.state, f"revision {campaign.revision}", campaign.file)
+    for row in rows:
+        say_fields(*campaign_fields(row))
+
+
+def events(
+    name: Name,
+    group: Annotated[
+        str | None,
+        typer.Option(
+            "--group", help="Of this group alone.", show_default=False, autocompletion=completion.groups
+        ),
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", help="From then on: 30m, 6h, 2d, or a time (UTC).", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", help="Only so many, the newest.", min=1)] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Say what happened to a campaign: when, what, why, and who did it; oldest first."""
+    from merian_campaign.reports.events import event_json, event_lines
+    from merian_campaign.services.control import find_group
+
+    context = CommandContext()
+    moment = None if since is None else _moment(since, now=context.clock())
+    group_id = None if group is None else find_group(context.store.snapshot(name), group).id
+    found = context.reader.events(name, group_id=group_id, limit=limit, since=moment)[::-1]
+    if as_json:
+        show_report({"events": event_json(found)}, campaign=name)
+        return
+    for line in event_lines(found):
+        say(line)
+    if not found:
+        note("nothing has happened")
+
+
+def _moment(text: str, *, now: datetime) -> datetime:
+    """Return the moment that a person means by a span or a time.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is neither.
+    """
+    span = _SPAN.fullmatch(text.strip())
+    try:
+        if span is not None:
+            return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
+        found = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise BadInputError(
+            f"--since: found {one_line(text)!r}; write 30m, 6h, 2d, or 2026-11-25T20:00 (UTC)"
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def status(name: Name, step: StepOption = None, tract: TractOption = None, as_json: AsJson = False) -> None:
@@ -110,8 +170,10 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
 
 
 def diff(
-    name: Name,
-    group: GroupName,
+    campaign: Campaign,
+    group: Annotated[
+        str | None, typer.Argument(help="Group, as STEP/KEY.", autocompletion=completion.groups)
+    ] = None,
     before: Annotated[
         int | None, typer.Argument(metavar="[FROM]", help="Generation; default: the current one.", min=1)
     ] = None,
@@ -120,25 +182,46 @@ def diff(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what is different in the inputs of two generations of a group: exposures, and what it reads.
+    """Show what applying a campaign's file, as it is now, would change; nothing is done.
 
-    Without TO, what a submission would be made from now, by what a tick has last seen of the registry.
+    With a group, what is different in the inputs of two of its generations: exposures, and what it reads;
+    without TO, what a submission would be made from now, by what a tick has last seen of the registry.
     """
+    if group is None:
+        _what_applying_changes(campaign, as_json=as_json)
+        return
     from merian_campaign.domain.generations import change_of, nights_of
     from merian_campaign.reports.generation_detail import change_json, change_view
     from merian_campaign.services.generation_inputs import inputs_of
 
     context = CommandContext()
     found = inputs_of(
-        context.store, name, group=group, before=before, after=after, basis_now=context.basis_now
+        context.store, campaign, group=group, before=before, after=after, basis_now=context.basis_now
     )
     change, nights = change_of(found.before, found.after), nights_of(found.snapshot)
     if as_json:
         names = {"before": str(found.number), "after": "now" if after is None else str(after)}
-        show_report(change_json(change, nights, **names), campaign=name)
+        show_report(change_json(change, nights, **names), campaign=campaign)
     else:
         names = {"before": f"generation {found.number}", "after": f"generation {after}" if after else "now"}
         show(change_view(change, nights, **names))
+
+
+def _what_applying_changes(campaign: str, *, as_json: bool) -> None:
+    from merian_campaign.services.control import find_campaign
+
+    context = CommandContext()
+    file = campaign
+    if Path(campaign).suffix not in {".yaml", ".yml"}:
+        file = find_campaign(context.store, campaign).file
+    found = context.changes(file)
+    if as_json:
+        show_report({"changes": list(found)}, campaign=campaign)
+        return
+    for words in found:
+        say(words)
+    if not found:
+        note(f"{file}: nothing would change")
 
 
 def register(app: typer.Typer) -> None:
@@ -147,5 +230,6 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
     app.command()(failures)
     app.command()(blocks)
+    app.command()(events)
     app.command("show")(show_group)
     app.command()(diff)

@@ -49,6 +49,52 @@ def check() -> None:
 
 
 @db.command()
+def dump(
+    file: Annotated[str, typer.Argument(help="File to write; it must not be there yet.", metavar="FILE")],
+) -> None:
+    """Write the whole database into a file, as of one moment; ticks and drivers may go on."""
+    from merian_campaign.store.backup import dump as write_dump
+    from merian_campaign.store.server import prepared_url
+
+    write_dump(prepared_url(), Path(file))
+    say(file)
+
+
+@db.command()
+def restore(
+    file: Annotated[str, typer.Argument(help="File that `db dump` wrote.", metavar="FILE")],
+) -> None:
+    """Fill an empty database from such a file, and bring its schema to this program's version.
+
+    Its campaigns are those that were dumped: of two databases with the same ones only one may go on.
+    """
+    from merian_campaign.store.backup import restore as read_dump
+    from merian_campaign.store.migrate import upgrade as migrate
+    from merian_campaign.store.server import database_url
+
+    where = database_url()
+    read_dump(where, Path(file))
+    migrate(where)
+    say(f"restored from {file}")
+
+
+@db.command()
+def grants(
+    operator: Annotated[
+        list[str] | None,
+        typer.Option("--operator", help="Role that may do all but change tables. Repeatable."),
+    ] = None,
+    reader: Annotated[
+        list[str] | None, typer.Option("--reader", help="Role that may only look. Repeatable.")
+    ] = None,
+) -> None:
+    """Print the SQL, for psql, by which the database's owner lets other roles use it."""
+    from merian_campaign.store.backup import grants as rights
+
+    say(rights(operators=operator or (), readers=reader or ()))
+
+
+@db.command()
 def stop() -> None:
     """Stop the embedded server, if it runs."""
     from merian_campaign.store.server import stop as stop_server

@@ -63,9 +63,6 @@ StepOption = Annotated[
 ]
 TractOption = Annotated[int | None, typer.Option("--tract", help="Only this tract.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.", show_default=False)]
-AsApplied = Annotated[
-    bool, typer.Option("--as-applied", help="Go on with the applied revision although the file was edited.")
-]
 WmsOption = Annotated[
     str | None,
     typer.Option("--wms", help="stock or campaign, instead of what the file says.", show_default=False),

@@ -114,6 +114,11 @@ def on_terminal() -> bool:
     return sys.stdout.isatty()
 
 
+def answers() -> bool:
+    """Say whether there is somebody to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def confirm(question: str) -> None:
     """Ask for a yes; anything else ends the command.
 

@@ -30,9 +30,28 @@ def recent(group: GroupView) -> tuple[SubmissionView, ...]:
 
 
 def starved(submission: SubmissionView) -> bool:
-    """Say whether a submission failed because the machine had run out of something: no fault of its group."""
-    failed = submission.outcome is SubmissionOutcome.FAILED
-    return failed and not submission.needs_person and ran_out(submission.reason)
+    """Say whether a submission failed of the machine or the database, which had run out or were away.
+
+    That is no fault of its group.
+    """
+    failed = submission.outcome is SubmissionOutcome.FAILED and not submission.needs_person
+    return failed and (ran_out(submission.reason) or error_classes.passes(submission.reason))
+
+
+def charged(group: GroupView) -> int:
+    """Return how many submissions count against the cap: not those that the infrastructure ended."""
+    lost = SubmissionOutcome.LOST
+    return sum(entry.outcome is not lost and not starved(entry) for entry in recent(group))
+
+
+def lost_tries(group: GroupView) -> int:
+    """Return how many of the latest submissions, one after the other, lost their drivers."""
+    tries = 0
+    for entry in reversed(recent(group)):
+        if entry.outcome is not SubmissionOutcome.LOST:
+            break
+        tries += 1
+    return tries
 
 
 def starved_tries(group: GroupView) -> int:
@@ -90,7 +109,9 @@ def _pause(spec: CampaignSpec, group: GroupView) -> timedelta | None:
     if tried[-1].outcome in _RAN and any(no_room(entry.exception_message) for entry in group.open_quanta):
         # Its attempts are counted, so there are few: 32 minutes before the second, an hour before the next.
         return error_classes.pause_after(len(tried) + 3)
-    return None
+    lost = lost_tries(group)
+    # The first is followed at once: most drivers are lost for what does not come again.
+    return error_classes.pause_after(lost - 1) if lost > 1 else None
 
 
 def successor_waits(submission: SubmissionView, *, now: datetime) -> bool:

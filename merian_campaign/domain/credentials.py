@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from merian_campaign.domain.text import redact
 
-__all__ = ["LEFT_OUT", "DatabaseUrl", "WrongUrlError", "read_url", "shown_environment"]
+__all__ = ["LEFT_OUT", "DatabaseUrl", "WrongUrlError", "is_secret_name", "read_url", "shown_environment"]
 
 LEFT_OUT: Final = "(left out)"
 """What stands in place of a secret."""
@@ -83,9 +83,11 @@ def _is_server(text: str) -> bool:
     return all(_SERVER.fullmatch(each) for each in text.split(","))
 
 
+def is_secret_name(name: str) -> bool:
+    """Say whether an environment variable of this name holds a secret, and not the place of one."""
+    return _SECRET_NAME.search(name) is not None and not _PLACE_NAME.search(name)
+
+
 def shown_environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Return an environment as it may be kept in a file that others read."""
-    return {
-        name: LEFT_OUT if _SECRET_NAME.search(name) and not _PLACE_NAME.search(name) else redact(value)
-        for name, value in environ.items()
-    }
+    return {name: LEFT_OUT if is_secret_name(name) else redact(value) for name, value in environ.items()}

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from merian_campaign.domain import plan, remedy, throttle
+from merian_campaign.domain import plan, remedy, storms, throttle
 from merian_campaign.domain.backoff import MAX_LAUNCHES, claim_awaited, pauses, successor_waits
 from merian_campaign.domain.decisions import (
     AddGroups,
@@ -21,6 +21,7 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    PauseCampaign,
     SetAside,
     Situation,
     Submit,
@@ -81,6 +82,9 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         elif decision is not None:
             decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
+        everywhere = storms.storm(snapshot, now=situation.now)
+        if everywhere:
+            return (*decisions, PauseCampaign(reason=everywhere))
         decisions.extend(_starts(spec, snapshot, new, throttle.in_turn(spec, ready), situation))
     return tuple(decisions)
 
@@ -98,7 +102,9 @@ def _decide_one(
     move = _group_move(spec, new, group, situation)
     if move is not None:
         return move
-    startable = group.state is GroupState.READY and not pauses(spec, group, now=situation.now)
+    startable = (
+        group.state is GroupState.READY and not group.hold and not pauses(spec, group, now=situation.now)
+    )
     return group if startable else None
 
 
@@ -115,10 +121,23 @@ def _starts(
 ) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
     room = throttle.room(spec, snapshot, site=situation.site, others=situation.others)
-    silent = situation.no_submission or situation.no_jobs
+    silent = situation.no_submission or situation.no_jobs or throttle.closed(spec, now=situation.now)
+    left, spent = throttle.budget(spec, snapshot, now=situation.now)
+    short = storms.shortage(snapshot, now=situation.now)
+    if short:
+        under_way = sum(group.live is not None for group in snapshot.groups)
+        left, spent = min(1 - under_way, 1 if left is None else left), short
+    canaries: dict[str, int | None] = {}
     for group in ready:
+        alone_first = canaries.setdefault(group.step, storms.unproven(spec, snapshot, group.step))
         if silent or room.submissions <= 0:
             yield Wait(group=group, reason=silent or throttle.why_not(spec, room, throttle.Allotment()))
+            continue
+        if left is not None and left <= 0:
+            yield Wait(group=group, reason=spent)
+            continue
+        if alone_first is not None and alone_first <= 0:
+            yield Wait(group=group, reason="limits.canary: no group of the step has succeeded yet")
             continue
         found = alone(partial(_submission, spec, group, situation))
         if isinstance(found, Broken):
@@ -132,6 +151,8 @@ def _starts(
             yield Wait(group=group, reason=throttle.why_not(spec, room, most))
         else:
             room = room.less(given)
+            left = None if left is None else left - 1
+            canaries[group.step] = None if alone_first is None else alone_first - 1
             limited = throttle.limited(spec, wanted.remedy, given)
             fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}", basis=new.basis(group))
@@ -225,6 +246,10 @@ def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: S
             target = GroupState.WAITING
         if target is not group.state:
             return MoveGroup(group=group, state=target, reason=found.reason)
+    expires = group.accepted_until
+    if group.state is GroupState.DONE and expires is not None and expires <= situation.now:
+        reason = f"accepted until {expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
+        return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=reason)
     return None
 
 
@@ -246,15 +271,18 @@ def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Sit
 def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
     number = group.submissions[-1].number + 1 if group.submissions else 1
     step = spec.step(group.step)
-    if isinstance(step, ActionStep) or not group.submissions:
+    if isinstance(step, ActionStep):
         return Submit(group=group, number=number, remedy=Remedy(), reason=group.reason)
-    found = remedy.next_remedy(
-        group,
-        step=step,
-        policy=spec.afterburner_of(step),
-        requests=situation.requests[step.name],
-        workers=situation.workers,
-    )
+    found = Remedy()
+    if group.submissions:
+        found = remedy.next_remedy(
+            group,
+            step=step,
+            policy=spec.afterburner_of(step),
+            requests=situation.requests[step.name],
+            workers=situation.workers,
+        )
+    found = remedy.with_asked(found, group.asked)
     words = remedy.describe_remedy(found)
     reason = f"{group.reason}; {words}" if words else group.reason
     return Submit(group=group, number=number, remedy=found, reason=reason)

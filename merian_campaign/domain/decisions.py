@@ -73,6 +73,13 @@ class Situation:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PauseCampaign:
+    """Start nothing more of the campaign until a person says so: one failure is everywhere."""
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class AddGroups:
     """Create the groups of a step that new data ask for."""
 
@@ -185,7 +192,8 @@ class Follow:
 
 
 type Decision = (
-    AddGroups
+    PauseCampaign
+    | AddGroups
     | MoveGroup
     | Again
     | Publish

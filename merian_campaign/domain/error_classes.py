@@ -13,7 +13,7 @@ _PASSING = re.compile(
     r"|too many (clients|connections)|deadlock|could not serialize|time-?d? ?out|stale file handle"
     r"|input/output error|disk i/o error|no space left|disk quota exceeded|temporar(y|ily)|try again"
     r"|BlockingIOError|helper died|cannot allocate memory|too many open files|network is unreachable"
-    r"|no route to host|broken pipe",
+    r"|no route to host|broken pipe|killed by SIG(KILL|TERM|HUP|BUS)",
     re.IGNORECASE,
 )
 _CERTAIN = re.compile(
@@ -57,6 +57,12 @@ def needs_person(text: str, *, checked: bool) -> bool:
     if _PASSING.search(text):
         return False
     return checked or _HOPELESS.search(text) is not None
+
+
+def passes(text: str) -> bool:
+    """Say whether an error is one that passes by itself, whatever else it says."""
+    text = clean(text)
+    return _CERTAIN.search(text) is None and _PASSING.search(text) is not None
 
 
 def pause_after(failures: int) -> timedelta:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from datetime import UTC
 
 from merian_campaign.domain import remedy
-from merian_campaign.domain.backoff import MAX_STARVED, due, recent, starved, starved_tries
+from merian_campaign.domain.backoff import (
+    MAX_STARVED,
+    charged,
+    due,
+    lost_tries,
+    recent,
+    starved,
+    starved_tries,
+)
 from merian_campaign.domain.decisions import MoveGroup, Situation
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -85,8 +93,9 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     # A driver that was lost before its graph was there left nothing to judge by.
     unseen = last.outcome is SubmissionOutcome.LOST and group.counts.expected == 0
     may_retry = unseen or (bool(ahead.retryable) and last.outcome is not SubmissionOutcome.EMPTY)
-    used = len(recent(group))
-    if may_retry and used < policy.max_submissions:
+    used = charged(group)
+    lost_driver = 0 < lost_tries(group) < MAX_STARVED
+    if may_retry and (used < policy.max_submissions or lost_driver):
         why = remedy.describe_failures(ahead.retryable) or last.reason
         reason = f"afterburner: {why}{_when(spec, group)}"
         return MoveGroup(group=group, state=GroupState.READY, reason=reason)

@@ -159,6 +159,11 @@ class SubmissionPaths:
         return self._path("findings.json")
 
     @property
+    def identity(self) -> str:
+        """Whose it is: campaign, group and number, and the database that knows them (JSON)."""
+        return self._path("identity.json")
+
+    @property
     def started(self) -> str:
         """Marker: the work of this submission was begun (holds the epoch)."""
         return self._path("started")

@@ -51,6 +51,7 @@ class RecordedEvent:
     submission: int | None
     from_state: str | None
     to_state: str | None
+    group_id: int | None = None
 
 
 class JobRole(StrEnum):
@@ -153,6 +154,34 @@ class BoardRow:
     def empty(self) -> bool:
         """Whether it is done because there was nothing to do: its quantum graph was empty."""
         return self.no_graph and self.state == "done" and not self.counts.expected
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTick:
+    """A tick that has begun (UTC) and not ended: it is at work, hangs, or was killed."""
+
+    id: int
+    host: str
+    pid: int
+    started_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignRow:
+    """How one campaign stands, for the list of all: groups by state, and its last tick (UTC)."""
+
+    name: str
+    state: str
+    reason: str
+    revision: int
+    file: str
+    groups: int
+    done: int
+    ready: int
+    running: int
+    review: int
+    ticked_at: datetime | None
+    error: str | None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Remedy
@@ -208,6 +208,14 @@ def next_remedy(
     return Remedy(memory_mb=tuple(sorted(memory.items())), workers=fewer)
 
 
+def with_asked(found: Remedy, asked: Remedy) -> Remedy:
+    """Return a remedy with what a person asked for; of memory the larger of the two."""
+    memory = dict(found.memory_mb)
+    for task, wanted in asked.memory_mb:
+        memory[task] = max(wanted, memory.get(task, 0))
+    return replace(found, memory_mb=tuple(sorted(memory.items())), walltime=asked.walltime)
+
+
 def describe_failures(entries: Iterable[OpenQuanta]) -> str:
     """Say in words which quanta have which verdict, e.g. ``calibrate: out of memory x2``."""
     found: dict[tuple[str, str], int] = {}
@@ -220,6 +228,7 @@ def describe_failures(entries: Iterable[OpenQuanta]) -> str:
 def describe_remedy(remedy: Remedy) -> str:
     """Say in words what a remedy changes; empty when it changes nothing."""
     parts = [f"{task} gets {memory} MB" for task, memory in remedy.memory_mb]
+    parts += [f"{task} gets {minutes} minutes" for task, minutes in remedy.walltime]
     if remedy.workers is not None:
         parts.append(f"{remedy.workers} worker{'s' if remedy.workers > 1 else ''} a node")
     return ", ".join(parts)

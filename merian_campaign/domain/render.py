@@ -162,7 +162,9 @@ def qgraph_options(request: RenderRequest) -> str:
     return shlex.join(options)
 
 
-def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[str, YamlValue]:
+def _task_section(
+    resources: Resources | None, *, memory_mb: int | None, walltime: int | None
+) -> dict[str, YamlValue]:
     section: dict[str, YamlValue] = {}
     if resources is not None:
         given: Mapping[str, YamlValue | None] = {
@@ -175,18 +177,27 @@ def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[st
         section.update({key: value for key, value in given.items() if value is not None})
     if memory_mb is not None:
         section["requestMemory"] = memory_mb
+    if walltime is not None:
+        section["requestWalltime"] = walltime
     return section
 
 
 def _tasks(request: RenderRequest) -> dict[str, YamlValue]:
-    memory = dict(request.remedy.memory_mb)
-    labels = sorted({*request.step.resources, *memory})
-    return {label: _task_section(request.step.resources.get(label), memory.get(label)) for label in labels}
+    memory, walltime = dict(request.remedy.memory_mb), dict(request.remedy.walltime)
+    resources = request.step.resources
+    return {
+        label: _task_section(resources.get(label), memory_mb=memory.get(label), walltime=walltime.get(label))
+        for label in sorted({*resources, *memory, *walltime})
+    }
 
 
 def _clusters(request: RenderRequest) -> dict[str, YamlValue]:
     """Return what clusters ask for whose own requests would keep those of their tasks from counting."""
-    touched = {*request.step.resources, *dict(request.remedy.memory_mb)}
+    touched = {
+        *request.step.resources,
+        *dict(request.remedy.memory_mb),
+        *dict(request.remedy.walltime),
+    }
     found: dict[str, YamlValue] = {}
     for cluster in request.requests.clusters:
         if cluster.tasks and (_shell_guard(request.spec) or touched.intersection(cluster.tasks)):
@@ -197,14 +208,17 @@ def _clusters(request: RenderRequest) -> dict[str, YamlValue]:
 
 
 def _cluster_section(cluster: ClusterRequest, request: RenderRequest) -> dict[str, YamlValue]:
-    memory = None
+    memory, walltime = None, dict(request.remedy.walltime)
     # The limit in a job's command line is looked for under the job's label: a cluster's, never its tasks'.
     if cluster.memory_mb is not None or _shell_guard(request.spec):
         memory = max(request.requests.request(task, request.remedy) for task in cluster.tasks)
     given: Mapping[str, YamlValue | None] = {
         "requestMemory": memory,
         "requestCpus": cluster.cpus,
-        "requestWalltime": cluster.walltime,
+        "requestWalltime": max(
+            (value for value in (cluster.walltime, *map(walltime.get, cluster.tasks)) if value is not None),
+            default=None,
+        ),
     }
     return {key: value for key, value in given.items() if value is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from merian_campaign.domain.basis import Basis
@@ -26,11 +26,14 @@ class Remedy:
         Workers a node; `None` leaves the site's number.
     blocks : `int` or `None`
         Its share of the blocks that the campaign's limits allow; `None` leaves the site's number.
+    walltime : `tuple` [`tuple` [`str`, `int`], ...]
+        Task label and the walltime of its quanta that a person asked for, minutes, sorted by label.
     """
 
     memory_mb: tuple[tuple[str, int], ...] = ()
     workers: int | None = None
     blocks: int | None = None
+    walltime: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,6 +144,12 @@ class GroupView:
     combines : `bool` or `None`
         Whether any quantum of it is neither of one exposure nor of one visit, so that new data change
         outputs that exist; `None` before its first graph.
+    hold : `str`
+        Why a person holds it, so that nothing of it starts; empty when nobody does.
+    accepted_until : `datetime.datetime` or `None`
+        When what a person accepted is to be looked at again, UTC; `None` is never.
+    asked : `Remedy`
+        What a person asked its submissions to do differently from now on.
     """
 
     id: int
@@ -159,6 +168,9 @@ class GroupView:
     published: int = 1
     basis: Basis | None = None
     combines: bool | None = None
+    hold: str = ""
+    accepted_until: datetime | None = None
+    asked: Remedy = field(default_factory=Remedy)
 
     @property
     def tract(self) -> int | None:
@@ -196,6 +208,12 @@ class CampaignView:
         Of the file as applied.
     spec : `~collections.abc.Mapping`
         The resolved campaign document (variables expanded, paths absolute), for `CampaignSpec`.
+    reason : `str`
+        Why it is paused or cancelled, with who said so; empty while it is active.
+    uuid : `str`
+        Of this campaign in this database; one that is created anew has another.
+    resumed_at : `datetime.datetime` or `None`
+        When a person last let it go on, UTC.
     """
 
     id: int
@@ -205,6 +223,9 @@ class CampaignView:
     revision: int
     sha256: str
     spec: Mapping[str, object]
+    reason: str = ""
+    uuid: str = ""
+    resumed_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

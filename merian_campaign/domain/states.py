@@ -124,8 +124,9 @@ GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     GroupState.NEEDS_REVIEW: frozenset(
         {GroupState.READY, GroupState.WAITING, GroupState.DONE, GroupState.CANCELLED}
     ),
-    GroupState.DONE: frozenset({GroupState.READY, GroupState.WAITING}),
-    GroupState.CANCELLED: frozenset({GroupState.READY, GroupState.WAITING}),
+    # A person rejects it, or what was accepted for a time is looked at again.
+    GroupState.DONE: frozenset({GroupState.READY, GroupState.WAITING, GroupState.NEEDS_REVIEW}),
+    GroupState.CANCELLED: frozenset({GroupState.READY, GroupState.WAITING, GroupState.NEEDS_REVIEW}),
 }
 
 SUBMISSION_MOVES: dict[SubmissionState, frozenset[SubmissionState]] = {

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
+from merian_campaign.domain.spec.campaign import Window
+from merian_campaign.domain.spec.clock import WeekdayName
+
+_HALF_DAY: Final = timedelta(hours=12)
 
 
 def in_turn(spec: CampaignSpec, groups: Iterable[GroupView]) -> tuple[GroupView, ...]:
@@ -21,7 +29,72 @@ def in_turn(spec: CampaignSpec, groups: Iterable[GroupView]) -> tuple[GroupView,
     tract, a night) is finished before more is begun. Then the order of the file counts.
     """
     depth = _depths(spec)
-    return tuple(sorted(groups, key=lambda group: (-spec.step(group.step).priority, -depth[group.step])))
+    return tuple(
+        sorted(
+            groups,
+            key=lambda group: (
+                _place(spec, group),
+                -spec.step(group.step).priority,
+                -depth[group.step],
+            ),
+        )
+    )
+
+
+def _place(spec: CampaignSpec, group: GroupView) -> int:
+    """Return how early a person wants a group: by the first pattern of ``limits.first`` that it has."""
+    names = (group.key, f"{group.step}/{group.key}")
+    matching = (
+        at
+        for at, pattern in enumerate(spec.limits.first)
+        if any(fnmatchcase(name, pattern) for name in names)
+    )
+    return next(matching, len(spec.limits.first))
+
+
+def closed(spec: CampaignSpec, *, now: datetime) -> str:
+    """Say in words that it is no hour to submit anything; empty when it is."""
+    window = spec.limits.window
+    if window is None or _open(window, now.astimezone(ZoneInfo(window.timezone))):
+        return ""
+    days = "" if len(window.days) == len(WeekdayName) else f" {', '.join(window.days)}"
+    return f"limits.window: submissions start {window.begins}-{window.ends}{days} ({window.timezone})"
+
+
+def budget(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> tuple[int | None, str]:
+    """Return how many submissions the budgets leave, and in words which of them leaves the fewest.
+
+    `None` where there are no budgets. A night goes from noon to noon.
+    """
+    limits = spec.limits
+    if limits.total is None and limits.per_night is None:
+        return None, ""
+    local = now.astimezone(ZoneInfo(limits.window.timezone if limits.window is not None else "UTC"))
+    noon = (local - _HALF_DAY).replace(hour=0, minute=0, second=0, microsecond=0) + _HALF_DAY
+    made = [entry.created_at for group in snapshot.groups for entry in group.submissions]
+    tonight = sum(noon <= moment <= now for moment in made)
+    left = [
+        (limits.total - len(made), f"limits.total: the campaign has had its {limits.total} submissions")
+        if limits.total is not None
+        else None,
+        (
+            limits.per_night - tonight,
+            f"limits.per_night: this night has had its {limits.per_night} submissions",
+        )
+        if limits.per_night is not None
+        else None,
+    ]
+    return min(entry for entry in left if entry is not None)
+
+
+def _open(window: Window, local: datetime) -> bool:
+    """Say whether a window is open at a local time; one that ends before it begins goes over midnight."""
+    today = list(WeekdayName)[local.weekday()] in window.days
+    yesterday = list(WeekdayName)[local.weekday() - 1] in window.days
+    clock = f"{local:%H:%M}"
+    if window.begins < window.ends:
+        return today and window.begins <= clock < window.ends
+    return (today and clock >= window.begins) or (yesterday and clock < window.ends)
 
 
 def _depths(spec: CampaignSpec) -> dict[str, int]:

@@ -29,7 +29,7 @@ from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
-from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_json_object, read_lines
 from merian_campaign.middleware import environment_check, programs
 from merian_campaign.middleware.submission_run import read_outcome
 
@@ -159,6 +159,33 @@ class LocalDrivers:
         if wrong is not None:
             wrong.join(found)
         return quanta
+
+    def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
+        """Say in words that a directory is of another database, or of an earlier life; else nothing.
+
+        Parameters
+        ----------
+        directory : `str`
+            Where a submission is to be made.
+        identity : `~collections.abc.Mapping`
+            What its ``identity.json`` has to say.
+        """
+        paths = SubmissionPaths(directory=directory)
+        what_to_do = "move it away, or give the campaign a work_dir or a name of its own"
+        self._believe(directory, paths.identity)
+        try:
+            found = read_json_object(paths.identity, follow=False)
+        except DamagedFileError as error:
+            return f"{error}; {what_to_do}"
+        if found is None:
+            ran = Path(paths.started).exists() or Path(paths.outcome).exists()
+            return f"{directory}: something ran there that nobody here knows of; {what_to_do}" if ran else ""
+        if all(found.get(key) == value for key, value in identity.items()):
+            return ""
+        return (
+            f"{directory}: is of another tracking database, or of an earlier campaign of this name; "
+            f"{what_to_do}"
+        )
 
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""

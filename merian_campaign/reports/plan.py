@@ -15,21 +15,24 @@ from merian_campaign.domain.decisions import (
     Harvest,
     Launch,
     MoveGroup,
+    PauseCampaign,
     Publish,
     SetAside,
     Submit,
     Wait,
 )
 from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.tick import Plan
 
 
-def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911 - one line a kind of decision
+def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind of decision
     """Return what a decision does and why, in words."""
     match decision:
         case AddGroups(groups=groups, reason=reason):
             return f"add {len(groups)} groups", f"{reason}: {_keys(groups)}"
+        case PauseCampaign(reason=reason):
+            return "pause the campaign", reason
         case MoveGroup(state=state, reason=reason):
             return f"becomes {state.value.replace('_', ' ')}", reason
         case Again(group=group, redo=redo, reason=reason):
@@ -73,16 +76,25 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         for group in plan.snapshot.groups
         if group.id in plan.reasons
     ]
+    held = [
+        {"step": group.step, "group": group.key, "why": group.hold}
+        for group in plan.snapshot.groups
+        if group.hold
+    ]
     return {
         "campaign": campaign.name,
         "state": campaign.state.value,
+        "state_reason": campaign.reason,
         "looks_for_overlaps": plan.looks,
         "actions": entries,
         "waiting": waiting,
+        "held": held,
     }
 
 
 def _place(decision: Decision) -> tuple[str, str | None]:
+    if isinstance(decision, PauseCampaign):
+        return "", None
     if isinstance(decision, AddGroups):
         return decision.step, None
     return decision.group.step, decision.group.key
@@ -91,18 +103,24 @@ def _place(decision: Decision) -> tuple[str, str | None]:
 def plan_lines(plan: Plan) -> list[str]:
     """Return the plan for people, and what everything else waits for."""
     lines = []
+    campaign = plan.snapshot.campaign
+    if campaign.state is not CampaignState.ACTIVE:
+        lines.append(f"the campaign is {campaign.state}: {campaign.reason or 'nothing new is started'}")
+    said = len(lines)
     if plan.looks:
         lines.append("first: ask the butler which tracts the visits overlap; after that there may be more")
     for decision in plan.decisions:
         what, reason = describe(decision)
         step, key = _place(decision)
-        lines.append(f"{step if key is None else f'{step}/{key}'}: {what} ({reason})")
-    if not lines:
+        place = step if key is None else f"{step}/{key}"
+        lines.append(f"{place or 'storm guard'}: {what} ({reason})")
+    if len(lines) == said:
         lines.append("nothing to do")
-    planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, AddGroups)}
+    of_all = AddGroups | PauseCampaign
+    planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, of_all)}
     for group in plan.snapshot.groups:
         if group.id not in planned and group.state is not GroupState.DONE:
-            why = plan.reasons.get(group.id, group.reason)
+            why = f"held: {group.hold}" if group.hold else plan.reasons.get(group.id, group.reason)
             reason = f" ({why})" if why else ""
             lines.append(f"{group.step}/{group.key}: stays {group.state.value.replace('_', ' ')}{reason}")
     return lines

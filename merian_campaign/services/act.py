@@ -14,7 +14,7 @@ from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.generations import chain_change
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.records import JobRecord, JobRole, NewGroup
+from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
@@ -22,7 +22,7 @@ from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.stack_setup import prelude
-from merian_campaign.domain.states import GROUP_MOVES, GroupState, SubmissionOutcome
+from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, SubmissionOutcome
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.record import Recorder, name_of
@@ -104,6 +104,9 @@ class Executor(TickPart):
 
     def _broken(self, decision: Decision, broken: Broken) -> str:
         """Set a group aside for which a decision could not be carried out."""
+        if isinstance(decision, core.PauseCampaign):
+            self.notes.append(f"the campaign cannot be paused: {broken.reason}")
+            return ""
         if isinstance(decision, core.AddGroups):
             self.notes.append(f"{decision.step}: its groups cannot be added: {broken.reason}")
             return ""
@@ -144,7 +147,7 @@ class Executor(TickPart):
         self.aside.append(f"{name_of(group)}: {reason}")
         return f"{name_of(group)}: {GroupState.NEEDS_REVIEW} ({reason})"
 
-    def _act(self, decision: Decision) -> str:  # noqa: C901, PLR0911 - one a kind of decision
+    def _act(self, decision: Decision) -> str:  # noqa: C901, PLR0911, PLR0912 - one a kind of decision
         match decision:
             case core.AddGroups(step=step, groups=groups, reason=reason):
                 return self._add_groups(step, groups, reason)
@@ -164,6 +167,8 @@ class Executor(TickPart):
                 return ""
             case core.Wait():
                 return ""
+            case core.PauseCampaign(reason=reason):
+                return self._pause(reason)
             case core.Harvest(group=group, submission=submission):
                 return self._harvest(group, submission)
             case core.GiveUp(group=group, submission=submission, reason=reason):
@@ -173,6 +178,20 @@ class Executor(TickPart):
                 return self._set_aside(group, reason)
             case core.CallOff(group=group, submission=submission, reason=reason):
                 return self._call_off(group, submission, reason)
+
+    def _pause(self, reason: str) -> str:
+        actor = self._runtime.actor
+        event = Event(
+            kind="storm",
+            actor=actor,
+            reason=reason,
+            from_state=CampaignState.ACTIVE,
+            to_state=CampaignState.PAUSED,
+        )
+        self._store.set_campaign_state(
+            name=self._spec.campaign, state=CampaignState.PAUSED, event=event, now=self._runtime.clock()
+        )
+        return f"campaign {self._spec.campaign}: paused ({reason})"
 
     def _add_groups(self, step: str, groups: tuple[NewGroup, ...], reason: str) -> str:
         self._store.add_groups(
@@ -260,6 +279,10 @@ class Executor(TickPart):
             group=group.key,
             number=number,
         )
+        foreign = self._drivers.foreign(directory, identity=self._identity(group, number))
+        if foreign:
+            # Nothing of it is touched: its driver, jobs and files may be alive, and another's.
+            return self._recorder.move(group, GroupState.NEEDS_REVIEW, f"not submitted: {foreign}")
         run = ""
         if isinstance(step, BpsStep):
             output = self._spec.output_of(step)
@@ -283,6 +306,10 @@ class Executor(TickPart):
             group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
         )
 
+    def _identity(self, group: GroupView, number: int) -> dict[str, object]:
+        """Return what a submission's directory says of whose it is."""
+        return {"campaign": self._uuid, "group": name_of(group), "number": number}
+
     def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
         """Start a driver; return ``words``, or what went wrong."""
         self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
@@ -300,7 +327,8 @@ class Executor(TickPart):
         """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
         paths = SubmissionPaths(directory=submission.directory)
-        files: dict[str, str] = {}
+        identity = self._identity(group, submission.number) | {"name": self._spec.campaign}
+        files: dict[str, str] = {paths.identity: json.dumps(identity, indent=1) + "\n"}
         stack = self._settings.stack
         if stack.sets_up:
             files[paths.stack] = prelude(stack, file=paths.stack)

@@ -1,10 +1,11 @@
-"""What a person may order: retry, accept, redo, pause, resume, cancel."""
+"""What a person may order: retry, accept, redo, reject, hold, release, pause, resume, cancel."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from merian_campaign.domain.applied_spec import applied_spec
@@ -14,6 +15,7 @@ from merian_campaign.domain.fault_attribution import alone
 from merian_campaign.domain.group_selection import Choice, choose
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.records import Event
+from merian_campaign.domain.retry_request import RetryRequest
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, Verdict
@@ -29,9 +31,15 @@ _STATES_OF: Mapping[str, frozenset[GroupState]] = {
     "retry": frozenset({GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
     "accept": frozenset({GroupState.NEEDS_REVIEW}),
     "redo": frozenset({GroupState.DONE, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
+    "reject": frozenset({GroupState.DONE}),
+    "hold": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
+    "release": frozenset(GroupState),
     "cancel": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
 }
 """Which groups a step or a pattern means to a verb; one that is done is only retried by its name."""
+
+_WITH_ALL = "cancelled with the campaign"
+"""Why a group was cancelled that `resume` revives; one that was cancelled by itself stays so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +54,14 @@ class Cancelled:
         Slurm jobs that were cancelled because no living driver would do it.
     trouble : `str`
         What went wrong at that, in words; empty for nothing.
+    changed : `bool`
+        Whether anything was to be cancelled.
     """
 
     submissions: int
     jobs: tuple[str, ...] = ()
     trouble: str = ""
+    changed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +83,7 @@ class Control:
     trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
     def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
-        """Return the groups that ``words`` mean for ``verb``: retry, accept, redo or cancel; nothing is done.
+        """Return the groups that ``words`` mean for ``verb``; nothing is done.
 
         Raises
         ------
@@ -80,7 +91,13 @@ class Control:
             Raised if a word means nothing, or nothing to which the verb applies.
         """
         find_campaign(self.store, name)
-        return choose(self.store.snapshot(name), words, states=_STATES_OF[verb], verdict=verdict)
+        snapshot = self.store.snapshot(name)
+        if verb in {"hold", "release"}:
+            kept = tuple(group for group in snapshot.groups if bool(group.hold) is (verb == "release"))
+            if not kept:
+                raise BadInputError(f"campaign {name!r} has no group to {verb}")
+            snapshot = replace(snapshot, groups=kept)
+        return choose(snapshot, words, states=_STATES_OF[verb], verdict=verdict)
 
     def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
         """Let a group be submitted again; see `retry_all`."""
@@ -88,7 +105,13 @@ class Control:
         return found
 
     def retry_all(
-        self, name: str, *, groups: Sequence[str], reason: str, allow_stack_change: bool = False
+        self,
+        name: str,
+        *,
+        groups: Sequence[str],
+        reason: str,
+        allow_stack_change: bool = False,
+        request: RetryRequest | None = None,
     ) -> tuple[GroupView, ...]:
         """Let groups be submitted again, their caps forgotten; if asked, under other versions of the stack.
 
@@ -96,13 +119,16 @@ class Control:
         """
         with self.store.campaign_lock(name):
             found = self._groups(name, groups, GroupState.READY, "retry")
-            for entry in found:
+            asked = [None if request is None else request.of(entry) for entry in found]
+            now = self.runtime.clock()
+            for entry, remedy in zip(found, asked, strict=True):
                 self.store.retry_group(
                     group_id=entry.id,
                     reason=f"{reason}; the stack may differ from now on" if allow_stack_change else reason,
                     actor=self.runtime.actor,
-                    now=self.runtime.clock(),
+                    now=now,
                     allow_stack_change=allow_stack_change,
+                    asked=remedy,
                 )
         return found
 
@@ -111,18 +137,28 @@ class Control:
         (found,) = self.accept_all(name, groups=[group], reason=reason)
         return found
 
-    def accept_all(self, name: str, *, groups: Sequence[str], reason: str) -> tuple[GroupView, ...]:
-        """Take groups as they are: what comes after them is released. All of them, or none."""
+    def accept_all(
+        self, name: str, *, groups: Sequence[str], reason: str, until: datetime | None = None
+    ) -> tuple[GroupView, ...]:
+        """Take groups as they are, for good or until some moment: what comes after them is released.
+
+        All of them, or none.
+        """
         with self.store.campaign_lock(name):
             found = self._groups(name, groups, GroupState.DONE, "accept")
+            now = self.runtime.clock()
+            if until is not None and until <= now:
+                raise BadInputError(f"accept: {until:%Y-%m-%d %H:%M} UTC is over; name a later moment")
             for entry in found:
                 self.store.move_group(
                     group_id=entry.id,
                     state=GroupState.DONE,
                     reason=f"accepted: {reason}",
                     actor=self.runtime.actor,
-                    now=self.runtime.clock(),
+                    now=now,
                     accepted=True,
+                    accepted_until=until,
+                    kind="accept",
                 )
         return found
 
@@ -145,41 +181,76 @@ class Control:
                 )
         return found
 
-    def pause(self, name: str) -> CampaignView:
-        """Start nothing new; what runs goes on and is followed."""
-        return self._set_state(name, CampaignState.PAUSED, "pause")
+    def pause(self, name: str, *, reason: str = "") -> bool:
+        """Start nothing new; what runs goes on and is followed. Say whether that was news.
 
-    def resume(self, name: str) -> CampaignView:
-        """Go on after a pause or a cancellation."""
-        campaign = self._set_state(name, CampaignState.ACTIVE, "resume")
+        Raises
+        ------
+        BadInputError
+            Raised if the campaign was cancelled, which a pause must not undo.
+        """
+        campaign = find_campaign(self.store, name)
+        if campaign.state is CampaignState.CANCELLED:
+            raise BadInputError(f"campaign {name!r} is cancelled ({campaign.reason}); `resume` it first")
+        return self._set_state(campaign, CampaignState.PAUSED, "pause", reason=reason)
+
+    def resume(self, name: str, *, reason: str = "") -> int | None:
+        """Go on after a pause or a cancellation; return how many groups live again, `None` for no news.
+
+        Groups that were cancelled with the campaign do; those that were cancelled by themselves stay so.
+        """
+        campaign = find_campaign(self.store, name)
+        if not self._set_state(campaign, CampaignState.ACTIVE, "resume", reason=reason):
+            return None
+        if campaign.state is not CampaignState.CANCELLED:
+            return 0
         with self.store.campaign_lock(name):
-            for group in self.store.snapshot(name).groups:
-                if group.state is GroupState.CANCELLED:
-                    self.store.move_group(
-                        group_id=group.id,
-                        state=GroupState.WAITING,
-                        reason="resumed",
-                        actor=self.runtime.actor,
-                        now=self.runtime.clock(),
-                    )
-        return campaign
+            why = self.store.last_cancels(name)
+            revived = [
+                group
+                for group in self.store.snapshot(name).groups
+                if group.state is GroupState.CANCELLED and why.get(group.id, _WITH_ALL).startswith(_WITH_ALL)
+            ]
+            for group in revived:
+                self.store.move_group(
+                    group_id=group.id,
+                    state=GroupState.WAITING,
+                    reason="resumed",
+                    actor=self.runtime.actor,
+                    now=self.runtime.clock(),
+                    kind="resume",
+                )
+        return len(revived)
 
-    def cancel(self, name: str, *, group: str | None = None, groups: Sequence[str] = ()) -> Cancelled:
+    def cancel(
+        self, name: str, *, group: str | None = None, groups: Sequence[str] = (), reason: str = ""
+    ) -> Cancelled:
         """Stop a group, several, or everything.
 
         A living driver stops by itself within seconds and takes its blocks along. Slurm jobs without one
         (drivers still in the queue, blocks whose driver is gone) are found by name and comment and
         cancelled here.
+
+        Raises
+        ------
+        BadInputError
+            Raised if a group that is named is over already.
         """
         named = [group] if group is not None else list(groups)
+        campaign = find_campaign(self.store, name)
         if not named:
-            self._set_state(name, CampaignState.CANCELLED, "cancel")
-        find_campaign(self.store, name)
+            self._set_state(campaign, CampaignState.CANCELLED, "cancel", reason=reason)
         with self.store.campaign_lock(name):
             snapshot = self.store.snapshot(name)
             found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
+            for entry in found if named else ():
+                if entry.state in {GroupState.DONE, GroupState.CANCELLED}:
+                    raise BadInputError(
+                        f"{entry.step}/{entry.key} is {entry.state}; there is nothing to cancel"
+                    )
             live = [entry.live for entry in found if entry.live is not None]
-            stopped = sum(self._cancel(entry) for entry in found)
+            words = "cancelled" if named else _WITH_ALL
+            changed = [self._cancel(entry, f"{words}: {reason}" if reason else words) for entry in found]
             with suppress(BadInputError):  # of another release: then only what is ours is believed
                 spec = applied_spec(find_campaign(self.store, name))
                 self.drivers.settle_in(
@@ -189,7 +260,10 @@ class Control:
                 jobs, trouble = self._cancel_jobs(live)
             except UntrustedError as error:
                 jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
-        return Cancelled(submissions=stopped, jobs=jobs, trouble=trouble)
+        state = campaign.state is not CampaignState.CANCELLED and not named
+        return Cancelled(
+            submissions=len(live), jobs=jobs, trouble=trouble, changed=state or any(changed) or bool(jobs)
+        )
 
     def _cancel_jobs(self, live: Sequence[SubmissionView]) -> tuple[tuple[str, ...], str]:
         slurm_view = look_at(live, drivers=self.drivers, scheduler=self.scheduler)
@@ -216,26 +290,35 @@ class Control:
                 )
             self.store.forget(name)
 
-    def _cancel(self, group: GroupView) -> int:
+    def _cancel(self, group: GroupView, reason: str) -> bool:
+        """Cancel a group, or ask what runs of it to stop; say whether that was news."""
         now = self.runtime.clock()
         if group.live is not None:
-            self.store.request_cancel(submission_id=group.live.id, actor=self.runtime.actor, now=now)
-            return 1
-        if GroupState.CANCELLED in GROUP_MOVES[group.state]:
-            self.store.move_group(
-                group_id=group.id,
-                state=GroupState.CANCELLED,
-                reason="cancelled",
-                actor=self.runtime.actor,
-                now=now,
+            self.store.request_cancel(
+                submission_id=group.live.id, actor=self.runtime.actor, now=now, reason=reason
             )
-        return 0
+            return not group.live.cancel_requested
+        if GroupState.CANCELLED not in GROUP_MOVES[group.state]:
+            return False
+        self.store.move_group(
+            group_id=group.id,
+            state=GroupState.CANCELLED,
+            reason=reason,
+            actor=self.runtime.actor,
+            now=now,
+            kind="cancel",
+        )
+        return True
 
-    def _set_state(self, name: str, state: CampaignState, kind: str) -> CampaignView:
-        campaign = find_campaign(self.store, name)
-        event = Event(kind=kind, actor=self.runtime.actor, from_state=campaign.state, to_state=state)
-        self.store.set_campaign_state(name=name, state=state, event=event, now=self.runtime.clock())
-        return campaign
+    def _set_state(self, campaign: CampaignView, state: CampaignState, kind: str, *, reason: str) -> bool:
+        """Change a campaign's state; say whether it was another."""
+        if campaign.state is state:
+            return False
+        actor = self.runtime.actor
+        words = f"{reason} (by {actor})" if reason else f"by {actor}"
+        event = Event(kind=kind, actor=actor, reason=words, from_state=campaign.state, to_state=state)
+        self.store.set_campaign_state(name=campaign.name, state=state, event=event, now=self.runtime.clock())
+        return True
 
     def _named(self, name: str, groups: Sequence[str]) -> tuple[GroupView, ...]:
         find_campaign(self.store, name)
@@ -251,17 +334,25 @@ class Control:
         for entry in found:
             if verb == "retry" and _waits_for_its_time(snapshot, entry):
                 continue  # a person need not wait for the next try
-            self._may_move(entry, target, verb)
+            may_move(entry, target, verb)
         return found
 
-    @staticmethod
-    def _may_move(group: GroupView, target: GroupState, verb: str) -> None:
-        if group.live is not None:
-            raise BadInputError(
-                f"{group.step}/{group.key} has a submission under way; {verb} it afterwards, or cancel it"
-            )
-        if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS:
-            raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
+
+def may_move(group: GroupView, target: GroupState, verb: str) -> None:
+    """Refuse what a person may not order of a group.
+
+    Raises
+    ------
+    BadInputError
+        Raised with the state it is in.
+    """
+    if group.live is not None:
+        raise BadInputError(
+            f"{group.step}/{group.key} has a submission under way; {verb} it afterwards, or cancel it"
+        )
+    rejects = verb == "reject" and group.state is not GroupState.DONE
+    if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS or rejects:
+        raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
 
 
 def _may_redo(group: GroupView) -> None:

@@ -13,6 +13,7 @@ from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.generations import ChainChange, Generation
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.notices import Activity, Notice, PendingNotice
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.process_identity import ProcessIdentity
@@ -26,6 +27,7 @@ from merian_campaign.domain.records import (
     JobRow,
     NewGroup,
     OpenJobs,
+    OpenTick,
     RecordedEvent,
 )
 from merian_campaign.domain.runs import RunResult
@@ -118,6 +120,9 @@ class Store(Protocol):
     def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
         """Record that a tick began; return its id."""
 
+    def open_tick(self, name: str) -> OpenTick | None:
+        """Return the newest tick of a campaign, if it has not ended."""
+
     def tick_finished(self, *, tick_id: int, now: datetime, actions: int, error: str | None) -> None:
         """Record how a tick ended."""
 
@@ -128,8 +133,13 @@ class Store(Protocol):
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta."""
 
-    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+    def events(
+        self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
+    ) -> tuple[RecordedEvent, ...]:
         """Return the newest events, newest first."""
+
+    def last_cancels(self, name: str) -> Mapping[int, str]:
+        """Return, by group id, why it was last cancelled, as the event says."""
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration)."""
@@ -144,15 +154,30 @@ class Store(Protocol):
         actor: str,
         now: datetime,
         accepted: bool = False,
+        accepted_until: datetime | None = None,
+        kind: str = "group",
     ) -> None:
         """Move a group along the transition table and record the event."""
 
+    def hold_group(
+        self, *, group_id: int, hold: str, reason: str, actor: str, now: datetime, kind: str = ""
+    ) -> None:
+        """Keep a group from starting, for a reason, or with an empty ``hold`` let it; record the event."""
+
     def retry_group(
-        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+        self,
+        *,
+        group_id: int,
+        reason: str,
+        actor: str,
+        now: datetime,
+        allow_stack_change: bool = False,
+        asked: Remedy | None = None,
     ) -> None:
         """Move a group to READY, forgetting its caps (``attempts_from`` = its last submission number).
 
-        With ``allow_stack_change`` also what versions of the stack it ran under (``stack_from``).
+        ``asked`` is what its submissions do differently from now on. With ``allow_stack_change`` also what
+        versions of the stack it ran under (``stack_from``) is forgotten.
         """
 
     def again(self, *, group_id: int, redo: bool, reason: str, actor: str, now: datetime) -> None:
@@ -226,7 +251,9 @@ class Store(Protocol):
     def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
         """Return what `record_versions` put on record."""
 
-    def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
+    def request_cancel(
+        self, *, submission_id: int, actor: str, now: datetime, reason: str = "asked to stop"
+    ) -> None:
         """Ask a submission's driver to stop."""
 
     def record_progress(
@@ -256,6 +283,19 @@ class Store(Protocol):
 
         One transaction; idempotent; COPY into a temporary table, then ``INSERT .. ON CONFLICT``.
         """
+
+    # -- notices -----------------------------------------------------------------------------------
+    def add_notices(self, *, campaign_id: int, notices: Sequence[Notice], now: datetime) -> tuple[str, ...]:
+        """Put notices into the outbox; return the keys of those that are new."""
+
+    def pending_notices(self, *, channels: Sequence[str], now: datetime) -> tuple[PendingNotice, ...]:
+        """Return the notices of a month that have not got to one of these channels, oldest first."""
+
+    def record_delivery(self, *, ids: Sequence[int], channel: str, error: str, now: datetime) -> None:
+        """Record that notices got to a channel, or, with an error in words, that they did not."""
+
+    def activity(self, *, campaign_id: int, since: datetime | None) -> Activity:
+        """Return when a campaign last moved, and, if asked, what it did since some moment."""
 
     # -- housekeeping ------------------------------------------------------------------------------
     def record_cleaning(
@@ -344,6 +384,9 @@ class Drivers(Protocol):
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun."""
+
+    def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
+        """Say in words that a directory is of another database, or of an earlier life; else nothing."""
 
     def unfit(self, *, stack: Stack, folder: str) -> str:
         """Return in words why no driver could run from here, with what to do; empty when one can.

@@ -31,6 +31,9 @@ from merian_campaign.services.tick_context import TickContext
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
 
+_UNTIL_A_PERSON = ("limits.total", "limits.canary")
+"""How the reasons begin of groups that wait for no time, and for nothing that is under way."""
+
 _MOST_WORDS = 4000
 """Characters of what went wrong that are kept of a tick; the events of the groups have all of it."""
 
@@ -209,7 +212,8 @@ class Tick:
             ),
             trouble=executor.trouble,
             waiting=left.alive > 0
-            or bool(observer.waits or observer.held or executor.unpublished)
+            or bool(executor.unpublished)
+            or bool(observer.waits or any(not words.startswith(_UNTIL_A_PERSON) for words in observer.held))
             or seen.waits
             or self._pauses(spec, snapshot),
         )
@@ -278,6 +282,7 @@ class Tick:
             registry=self.registry,
             runtime=self.runtime,
             campaign_id=snapshot.campaign.id,
+            campaign_uuid=snapshot.campaign.uuid,
             spec=spec,
             settings=settings,
             slurm_view=slurm_view,
@@ -302,7 +307,7 @@ def _notes(observer: Observer, deferred: tuple[str, ...], *, trouble: str) -> tu
         notes.append(f"Slurm takes no driver's job for now: {observer.no_jobs}; tried again later")
     notes += deferred
     # That the campaign starts no more at once than it says is no news.
-    held = [words for words in observer.held if words.startswith(("limits.blocks", "limits.jobs"))]
+    held = [words for words in observer.held if not words.startswith(("limits.submissions", "Slurm "))]
     return (*notes, *(f"ready groups wait for {words}" for words in held))
 
 

@@ -28,6 +28,8 @@ class TickContext:
         Where things lie, who asks, what time it is.
     campaign_id : `int`
         Database key of the campaign.
+    campaign_uuid : `str`
+        Of this campaign in this database: what bears another is not its own.
     spec : `CampaignSpec`
         The campaign as applied.
     settings : `CampaignSettings`
@@ -42,6 +44,7 @@ class TickContext:
     registry: Registry
     runtime: Runtime
     campaign_id: int
+    campaign_uuid: str
     spec: CampaignSpec
     settings: CampaignSettings
     slurm_view: SlurmView
@@ -63,6 +66,7 @@ class TickPart:
         self._registry = context.registry
         self._runtime = context.runtime
         self._campaign_id = context.campaign_id
+        self._uuid = context.campaign_uuid
         self._spec = context.spec
         self._settings = context.settings
         self._slurm_view = context.slurm_view

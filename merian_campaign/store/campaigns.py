@@ -9,7 +9,7 @@ from sqlalchemy import Connection, bindparam, insert, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from merian_campaign.domain.records import Event, NewGroup
+from merian_campaign.domain.records import Event, NewGroup, OpenTick
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.store import events, schema
@@ -18,7 +18,9 @@ from merian_campaign.store.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
 
 _CAMPAIGNS = """
-    SELECT c.id, c.name, c.state, c.file, r.number AS revision, r.sha256, r.spec
+    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid,
+        (SELECT max(e.at) FROM event AS e WHERE e.campaign_id = c.id AND e.kind = 'resume') AS resumed_at,
+        r.number AS revision, r.sha256, r.spec
     FROM campaign AS c
     JOIN revision AS r ON r.campaign_id = c.id
         AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = c.id)
@@ -147,7 +149,11 @@ class CampaignStore(Database):
             connection.execute(
                 update(schema.campaign)
                 .where(schema.campaign.c.id == found.id)
-                .values(state=state, updated_at=now)
+                .values(
+                    state=state,
+                    reason="" if state is CampaignState.ACTIVE else event.reason,
+                    updated_at=now,
+                )
             )
             events.record(connection, event, at=now, campaign_id=found.id)
 
@@ -161,6 +167,18 @@ class CampaignStore(Database):
                     .returning(schema.tick.c.id)
                 ).scalar_one()
             )
+
+    def open_tick(self, name: str) -> OpenTick | None:
+        """Return the newest tick of a campaign, if it has not ended."""
+        query = text(
+            "SELECT t.id, t.host, t.pid, t.started_at, t.finished_at FROM tick AS t"
+            " JOIN campaign AS c ON c.id = t.campaign_id WHERE c.name = :name ORDER BY t.id DESC LIMIT 1"
+        )
+        with self._reading() as connection:
+            row = connection.execute(query, {"name": name}).mappings().first()
+            if row is None or row["finished_at"] is not None:
+                return None
+            return OpenTick(id=row["id"], host=row["host"], pid=row["pid"], started_at=row["started_at"])
 
     def tick_finished(self, *, tick_id: int, now: datetime, actions: int, error: str | None) -> None:
         """Record how a tick ended."""

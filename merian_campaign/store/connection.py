@@ -131,9 +131,7 @@ def translated(url: str) -> Iterator[None]:
         raise unavailable(url, error) from error
     except psycopg2.ProgrammingError as error:
         # libpq could not read the URL; an error of SQL carries a code.
-        if error.pgcode is not None:
-            raise
-        raise unavailable(url, error) from error
+        raise unavailable(url, error) if error.pgcode is None else refusal(url, error) or error from error
 
 
 def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableError | None:
@@ -158,7 +156,10 @@ def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableEr
     if code.startswith(_PASSING):
         return DatabaseUnavailableError(f"the tracking database at {redacted(url)} cannot do it now: {said}")
     if code == "42501":  # insufficient privilege
-        return UnavailableError(f"the tracking database at {redacted(url)} does not allow it: {said}")
+        return UnavailableError(
+            f"the tracking database at {redacted(url)} does not allow it: {said}. "
+            "Ask its owner for the rights that `merian-campaign db grants` prints"
+        )
     return None
 
 

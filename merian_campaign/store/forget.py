@@ -13,6 +13,7 @@ _STATEMENTS = (
     f"DELETE FROM quantum WHERE group_id IN ({_GROUPS})",  # noqa: S608
     f"DELETE FROM quantum_count WHERE group_id IN ({_GROUPS})",  # noqa: S608
     "DELETE FROM event WHERE campaign_id = :id",
+    "DELETE FROM notice WHERE campaign_id = :id",
     "DELETE FROM tick WHERE campaign_id = :id",
     f"DELETE FROM slurm_job WHERE submission_id IN (SELECT id FROM submission WHERE group_id IN ({_GROUPS}))",  # noqa: S608
     f"DELETE FROM submission WHERE group_id IN ({_GROUPS})",  # noqa: S608

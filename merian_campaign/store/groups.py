@@ -8,9 +8,11 @@ from sqlalchemy import Connection, RowMapping, select, text, update
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.records import Event
+from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, schema
 from merian_campaign.store.database import Database
+from merian_campaign.store.rows import remedy_document
 
 _GROUP = schema.group
 
@@ -48,6 +50,7 @@ def put_group(
     actor: str,
     now: datetime,
     accepted: bool = False,
+    accepted_until: datetime | None = None,
     kind: str = "group",
 ) -> None:
     """Move a locked group and record the event; a new reason alone is stored without one."""
@@ -59,7 +62,7 @@ def put_group(
     connection.execute(
         update(_GROUP)
         .where(_GROUP.c.id == group["id"])
-        .values(state=state, reason=reason, accepted=accepted, updated_at=now)
+        .values(state=state, reason=reason, accepted=accepted, accepted_until=accepted_until, updated_at=now)
     )
     if state is not current or accepted != group["accepted"]:
         events.record(
@@ -102,6 +105,8 @@ class GroupStore(Database):
         actor: str,
         now: datetime,
         accepted: bool = False,
+        accepted_until: datetime | None = None,
+        kind: str = "group",
     ) -> None:
         """Move a group along the transition table and record the event.
 
@@ -116,10 +121,32 @@ class GroupStore(Database):
                 actor=actor,
                 now=now,
                 accepted=accepted,
+                accepted_until=accepted_until,
+                kind=kind,
             )
 
+    def hold_group(
+        self, *, group_id: int, hold: str, reason: str, actor: str, now: datetime, kind: str = ""
+    ) -> None:
+        """Keep a group from starting, for a reason, or with an empty ``hold`` let it; record the event."""
+        with self._transaction() as connection:
+            group = lock_group(connection, group_id)
+            values = {"hold": hold, "updated_at": now}
+            connection.execute(update(_GROUP).where(_GROUP.c.id == group["id"]).values(**values))
+            event = Event(
+                kind=kind or ("hold" if hold else "release"), actor=actor, reason=reason, group_id=group_id
+            )
+            events.record(connection, event, at=now)
+
     def retry_group(
-        self, *, group_id: int, reason: str, actor: str, now: datetime, allow_stack_change: bool = False
+        self,
+        *,
+        group_id: int,
+        reason: str,
+        actor: str,
+        now: datetime,
+        allow_stack_change: bool = False,
+        asked: Remedy | None = None,
     ) -> None:
         """Move a group to READY, forgetting its caps.
 
@@ -139,5 +166,7 @@ class GroupStore(Database):
                 kind="retry",
             )
             last = forget_caps(connection, group_id=group_id, now=now)
-            if allow_stack_change:
-                connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(stack_from=last))
+            changed: dict[str, object] = {"stack_from": last} if allow_stack_change else {}
+            changed |= {"asked": remedy_document(asked)} if asked is not None else {}
+            if changed:
+                connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(**changed))

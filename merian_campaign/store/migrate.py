@@ -9,7 +9,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.engine import make_engine, translated_sql
 from merian_campaign.store.schema_version import KNOWN, require_current, schema_version
 
@@ -82,4 +82,6 @@ def check(url: str) -> None:
         Raised if it does not answer.
     """
     with closing(open_connection(url)) as connection:
-        require_current(schema_version(connection), url=url)
+        with translated(url):
+            found = schema_version(connection)
+        require_current(found, url=url)

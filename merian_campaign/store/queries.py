@@ -199,13 +199,37 @@ ORDER BY q.task, q.data_id, s.number, a.try
 
 EVENTS = """
 SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
-       from_state, to_state
+       from_state, to_state, group_id
 FROM event
 WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
+  AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
 ORDER BY id DESC
 LIMIT %(limit)s
 """
 
+CAMPAIGNS = """
+SELECT c.name, c.state, c.reason, c.file, t.finished_at AS ticked_at, t.error,
+       (SELECT max(number) FROM revision WHERE campaign_id = c.id) AS revision,
+       count(g.id)::integer AS groups,
+       count(g.id) FILTER (WHERE g.state = 'done')::integer AS done,
+       count(g.id) FILTER (WHERE g.state IN ('ready', 'waiting'))::integer AS ready,
+       count(g.id) FILTER (WHERE g.state = 'running')::integer AS running,
+       count(g.id) FILTER (WHERE g.state = 'needs_review')::integer AS review
+FROM campaign AS c
+LEFT JOIN "group" AS g ON g.campaign_id = c.id
+LEFT JOIN LATERAL (
+    SELECT coalesce(finished_at, started_at) AS finished_at, error FROM tick
+    WHERE campaign_id = c.id ORDER BY id DESC LIMIT 1
+) AS t ON true
+GROUP BY c.id, t.finished_at, t.error
+ORDER BY c.name
+"""
+
+LAST_CANCELS = """
+SELECT DISTINCT ON (group_id) group_id, reason FROM event
+WHERE campaign_id = %(campaign_id)s AND kind = 'cancel' AND group_id IS NOT NULL
+ORDER BY group_id, id DESC
+"""
 _FINAL = ", ".join(f"'{verdict}'" for verdict in sorted(FINAL_VERDICTS))
 
 HELD = f"""

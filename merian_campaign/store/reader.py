@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.generations import Generation, MadeFrom, generations_of, stored_basis
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts, HeldQuantum
-from merian_campaign.domain.records import AttemptRow, BoardRow, FailureRow, JobRow, RecordedEvent
+from merian_campaign.domain.records import (
+    AttemptRow,
+    BoardRow,
+    CampaignRow,
+    FailureRow,
+    JobRow,
+    RecordedEvent,
+)
 from merian_campaign.store import find_quanta, queries
 from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.find_quanta import fetch
@@ -88,10 +96,13 @@ class ReadQueries:
             found = fetch(connection, queries.ATTEMPTS, {"group_id": group_id})
         return tuple(AttemptRow(**row) for row in found)
 
-    def events(self, name: str, *, group_id: int | None = None, limit: int = 50) -> tuple[RecordedEvent, ...]:
+    def events(
+        self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
+    ) -> tuple[RecordedEvent, ...]:
         """Return the newest events of a campaign or of one of its groups, newest first."""
         with self._moment() as connection:
-            values = {"campaign_id": campaign_id(connection, name), "group_id": group_id, "limit": limit}
+            which = {"campaign_id": campaign_id(connection, name), "group_id": group_id}
+            values = {**which, "limit": limit, "since": since}
             return tuple(RecordedEvent(**row) for row in fetch(connection, queries.EVENTS, values))
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
@@ -99,6 +110,17 @@ class ReadQueries:
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
             return tuple(JobRow(**row) for row in fetch(connection, queries.JOBS, values))
+
+    def campaign_list(self) -> tuple[CampaignRow, ...]:
+        """Return how all campaigns stand, by name."""
+        with self._moment() as connection:
+            return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {}))
+
+    def last_cancels(self, name: str) -> Mapping[int, str]:
+        """Return, by group id, why it was last cancelled, as the event says."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name)}
+            return {row["group_id"]: row["reason"] for row in fetch(connection, queries.LAST_CANCELS, values)}
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration).
@@ -192,7 +214,9 @@ class Reader(ReadQueries):
         self._url = url
         self._connection = open_connection(url)
         try:
-            require_current(schema_version(self._connection), url=url)
+            with translated(url):
+                found = schema_version(self._connection)
+            require_current(found, url=url)
             # Each method is then one moment of the database.
             self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
         except BaseException:

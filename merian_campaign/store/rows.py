@@ -32,20 +32,30 @@ def campaign_view(row: RowMapping) -> CampaignView:
         revision=row["revision"],
         sha256=row["sha256"],
         spec=row["spec"],
+        reason=row["reason"],
+        uuid=row["uuid"],
+        resumed_at=row["resumed_at"],
     )
 
 
 def remedy_document(remedy: Remedy) -> dict[str, object]:
     """Return what is stored of a remedy."""
-    return {"memory_mb": dict(remedy.memory_mb), "workers": remedy.workers, "blocks": remedy.blocks}
+    return {
+        "memory_mb": dict(remedy.memory_mb),
+        "workers": remedy.workers,
+        "blocks": remedy.blocks,
+        "walltime": dict(remedy.walltime),
+    }
 
 
 def remedy(document: Mapping[str, Any]) -> Remedy:
     """Return a remedy from what was stored."""
     return Remedy(
-        memory_mb=tuple(sorted(document["memory_mb"].items())),
-        workers=document["workers"],
-        blocks=document.get("blocks"),  # absent from rows of earlier releases
+        # Keys are absent from rows of earlier releases, and all are where nobody has asked for anything.
+        memory_mb=tuple(sorted(document.get("memory_mb", {}).items())),
+        workers=document.get("workers"),
+        blocks=document.get("blocks"),
+        walltime=tuple(sorted(document.get("walltime", {}).items())),
     )
 
 
@@ -118,6 +128,9 @@ def group_view(
         published=row["published"],
         basis=basis_of(made, generation=row["generation"]),
         combines=combines_of(made, generation=row["generation"]),
+        hold=row["hold"],
+        accepted_until=row["accepted_until"],
+        asked=remedy(row["asked"]),
     )
 
 

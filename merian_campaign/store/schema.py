@@ -104,6 +104,10 @@ campaign = Table(
     # NULL: nobody has looked. The basis says what the look rested on.
     Column("overlaps_seen_at", _TIME),
     _text("overlaps_basis"),
+    # Why it is paused or cancelled.
+    _text("reason"),
+    # Of this campaign in this database: what lies in its submissions' directories bears it.
+    Column("uuid", Text, nullable=False, server_default=text("(gen_random_uuid())::text")),
     _one_of("state", CampaignState),
     UniqueConstraint("name"),
     comment="What a survey lead launched: one campaign file",
@@ -143,6 +147,11 @@ group = Table(
     _count("stack_from"),
     _first("generation"),
     _first("published"),
+    # Why a person holds it; empty when nobody does.
+    _text("hold"),
+    Column("accepted_until", _TIME),
+    # What a person asked its next submissions to do differently.
+    Column("asked", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     _one_of("state", GroupState),
     UniqueConstraint("campaign_id", "step", "key"),
     comment="One step on one data-ID selection: the unit of work",
@@ -337,6 +346,21 @@ event = Table(
     Column("to_state", Text),
     Index("ix_event_campaign_id_id", "campaign_id", "id"),
     comment="Every transition: when, who, from, to, why; append-only (a trigger refuses the rest)",
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    _key(),
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    _text("body"),
+    Column("created_at", _TIME, nullable=False),
+    Column("deliveries", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    UniqueConstraint("campaign_id", "key"),
+    comment="What people are told, once each; by channel, when it got there or why not yet",
 )
 
 tick = Table(

@@ -13,6 +13,7 @@ from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.group_generations import GenerationStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
+from merian_campaign.store.notices import NoticeStore
 from merian_campaign.store.overlaps import OverlapStore
 from merian_campaign.store.reader import ReadQueries
 from merian_campaign.store.removals import RemovalStore
@@ -28,6 +29,7 @@ class PostgresStore(
     HarvestStore,
     SlurmJobStore,
     OverlapStore,
+    NoticeStore,
     SnapshotStore,
     RemovalStore,
     GenerationStore,

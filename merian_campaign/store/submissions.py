@@ -190,7 +190,9 @@ class SubmissionStore(Database):
             ).scalar_one_or_none()
             return found
 
-    def request_cancel(self, *, submission_id: int, actor: str, now: datetime) -> None:
+    def request_cancel(
+        self, *, submission_id: int, actor: str, now: datetime, reason: str = "asked to stop"
+    ) -> None:
         """Ask a submission's driver to stop; asking again, or too late, changes nothing."""
         ask = (
             update(_SUBMISSION)
@@ -205,7 +207,7 @@ class SubmissionStore(Database):
         with self._transaction() as connection:
             row = connection.execute(ask).mappings().first()
             if row is not None:
-                _record(connection, row, actor=actor, reason="asked to stop", at=now, kind="cancel")
+                _record(connection, row, actor=actor, reason=reason, at=now, kind="cancel")
 
 
 def _take(

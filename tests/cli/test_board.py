@@ -147,6 +147,6 @@ def test_without_a_terminal_a_row_is_a_line(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_ctrl_c_says_how_to_go_on_and_how_to_stop() -> None:
-    *_, again, _, stop = live.interrupted("wide", again=("run", "wide", "--as-applied"))
-    assert again.endswith("merian-campaign run wide --as-applied")
+    *_, again, _, stop = live.interrupted("wide", again=("run", "wide"))
+    assert again.endswith("merian-campaign run wide")
     assert stop.endswith("merian-campaign cancel wide")

@@ -192,7 +192,7 @@ def commands(name: str, quantum: int) -> dict[str, tuple[str, ...]]:
         "failures": ("failures", name, "--recovered"),
         "blocks": ("blocks", name),
         "show": ("show", name, "step3/tract9813"),
-        "plan": ("plan", name, "--as-applied"),
+        "plan": ("plan", name),
         "graph": ("graph", name),
         "log": ("log", name, str(quantum)),
         "log words": ("log", name, "nope", "patch=1"),

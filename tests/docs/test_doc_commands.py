@@ -27,7 +27,7 @@ NOT_HERE = {
 SHELL = {".", "cd", "export", "source"}
 """What changes the reader's shell and nothing else."""
 
-MAY_END_WITH = {"preflight": {0, 2}, "stack": {0, 1}}
+MAY_END_WITH = {"preflight": {0, 2}, "stack": {0, 1}, "tick": {0, 1}}
 COMMANDS = [block for block in blocks() if block.language in {"bash", "console"}]
 _ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
 

@@ -364,7 +364,7 @@ def test_submissions_are_capped() -> None:
     second = verdict(finished(1), finished(2), counts=PARTIAL, open_quanta=entries, spec=spec)
     assert second == (GroupState.NEEDS_REVIEW, "calibrate: node lost x2 after 2 submissions")
     lost = verdict(finished(1), finished(2, Outcome.LOST), counts=PARTIAL, open_quanta=entries, spec=spec)
-    assert lost[0] is GroupState.NEEDS_REVIEW
+    assert lost[0] is GroupState.READY, "a lost driver uses up nothing"
     again = verdict(
         finished(1), finished(2), finished(3), counts=PARTIAL, open_quanta=entries, spec=spec, attempts_from=2
     )

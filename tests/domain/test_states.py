@@ -19,8 +19,8 @@ GROUP = {
     "ready": {"running", "waiting", "cancelled", "needs_review"},
     "running": {"ready", "done", "needs_review", "cancelled"},
     "needs_review": {"ready", "waiting", "done", "cancelled"},
-    "done": {"ready", "waiting"},
-    "cancelled": {"ready", "waiting"},
+    "done": {"ready", "waiting", "needs_review"},
+    "cancelled": {"ready", "waiting", "needs_review"},
 }
 SUBMISSION = {"prepared": {"running", "finished"}, "running": {"finished"}, "finished": set()}
 

@@ -84,7 +84,7 @@ class Campaign:
 
     def tick(self) -> None:
         done = self.installation.run("tick", self.name)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode in {0, 1}, done.stdout + done.stderr  # 1: a group has come to need a person
         assert done.stdout.count("driver started") <= 1, done.stdout
 
     def submissions(self) -> list[Path]:

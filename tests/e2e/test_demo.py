@@ -124,6 +124,7 @@ def test_the_log_of_the_failed_quantum_names_its_error(reduced: Installation) ->
 def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None:
     sql = "SELECT id, xmin::text, updated_at FROM quantum ORDER BY id"
     rows, files = reduced.query(sql), file_times(reduced.demo)
+    assert reduced.run("tick", "demo").returncode == 1  # that a person is needed is said once
     done = reduced.run("tick", "demo")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""

@@ -66,6 +66,17 @@ def walltime_seconds(walltime: str) -> int:
     return int(days or 0) * 86400 + hours * 3600 + minutes * 60 + seconds
 
 
+def read_walltime(text: str) -> int:
+    """Return a walltime that a person wrote, in whole minutes, rounded up.
+
+    Raises
+    ------
+    ValueError
+        Raised if it is none.
+    """
+    return whole_minutes(_walltime(text))
+
+
 def whole_minutes(walltime: str) -> int:
     """Return a walltime as BPS has it: whole minutes, rounded up."""
     return -(-walltime_seconds(walltime) // 60)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Integers, Name, Strict, count_ids
+from merian_campaign.domain.spec.clock import ClockTime, Weekday, WeekdayName, ZoneName
 from merian_campaign.domain.spec.grouping import (
     ByDayObs,
     ByTract,
@@ -53,6 +54,9 @@ _LONGEST_ENVIRONMENT: Final = 256_000
 _COMPARED: Final = 200
 
 
+Pattern = Annotated[str, Field(min_length=1, max_length=300)]
+
+
 class Collections(Strict):
     """Where outputs go and what every step reads."""
 
@@ -71,8 +75,50 @@ class Collections(Strict):
     ] = 0.0
 
 
+class Window(Strict):
+    """When submissions may start; what runs goes on after it."""
+
+    begins: Annotated[ClockTime, Field(description='Quoted "HH:MM".')] = "00:00"
+    ends: Annotated[ClockTime, Field(description='Quoted "HH:MM"; before begins, it is on the next day.')] = (
+        "00:00"
+    )
+    days: Annotated[
+        tuple[Weekday, ...],
+        BeforeValidator(_tuple),
+        Field(min_length=1, description="Days on which it begins; all, without it."),
+    ] = tuple(WeekdayName)
+    timezone: Annotated[ZoneName, Field(description="Of these times, e.g. Europe/Berlin.")] = "UTC"
+
+
 class Limits(Strict):
-    """How much of the campaign may be under way at once."""
+    """How much of the campaign may be under way at once, and how much is started when."""
+
+    window: Annotated[Window | None, Field(description="When submissions may start.")] = None
+    per_night: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=MOST_CORES,
+            description="Submissions from noon to noon, in the window's time zone or UTC.",
+        ),
+    ] = None
+    total: Annotated[
+        int | None, Field(ge=1, le=10_000_000, description="Submissions in the campaign's life.")
+    ] = None
+    priority: Annotated[
+        int,
+        Field(
+            ge=-1000, le=1000, description="Of two campaigns, a tick does the one of higher priority first."
+        ),
+    ] = 0
+    first: Annotated[
+        tuple[Pattern, ...],
+        BeforeValidator(_tuple),
+        Field(
+            max_length=MOST_STEPS,
+            description="Groups that start before all others: KEY, STEP/KEY, or patterns.",
+        ),
+    ] = ()
 
     submissions: Annotated[
         int, Field(ge=1, le=MOST_CORES, description="Unfinished submissions at any moment.")
@@ -88,6 +134,10 @@ class Limits(Strict):
             le=MOST_CORES,
             description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it.",
         ),
+    ] = None
+    canary: Annotated[
+        int | None,
+        Field(ge=1, le=MOST_CORES, description="Groups of a step that run alone until one has succeeded."),
     ] = None
     nice: Annotated[
         int | None,

@@ -1,0 +1,295 @@
+"""What people are told of a campaign that nobody watches: when, and never the same twice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import Field, field_validator
+
+from merian_campaign.domain.shell import shown
+from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.text import clean, one_line
+
+__all__ = [
+    "STORM",
+    "URGENT",
+    "Activity",
+    "Channel",
+    "Notice",
+    "NoticeKind",
+    "NoticeOptions",
+    "PendingNotice",
+    "letter",
+    "notices_of",
+    "trouble_notice",
+]
+
+STORM: Final = "storm: "
+"""How the reason of a campaign begins that has paused itself."""
+
+MOST_TOLD: Final = 30
+"""Notices that one message lists; of more, their number."""
+
+_LONGEST_BODY: Final = 20_000
+
+
+class NoticeKind(StrEnum):
+    """What a notice is about."""
+
+    PERSON = "person"
+    """A group needs review."""
+    STORM = "storm"
+    """The campaign paused itself because one failure was everywhere."""
+    STALL = "stall"
+    """Nothing has moved for hours though something should."""
+    TROUBLE = "trouble"
+    """A tick failed, or could start nothing: the database, a disk, an environment."""
+    COMPLETION = "completion"
+    """All groups are done."""
+    DIGEST = "digest"
+    """What a day brought."""
+
+
+URGENT: Final = frozenset({NoticeKind.PERSON, NoticeKind.STORM, NoticeKind.STALL, NoticeKind.TROUBLE})
+"""Those for which a tick ends with status 1: a person is needed."""
+
+
+class Channel(Strict):
+    """Where notices go, and which."""
+
+    url: Annotated[str, Field(min_length=1, description="Of Apprise, or command:/path/of/a/program.")]
+    kinds: Annotated[
+        tuple[Annotated[NoticeKind, Field(strict=False)], ...],
+        Field(strict=False, description="Which notices; all, without it."),
+    ] = tuple(NoticeKind)
+
+    @property
+    def key(self) -> str:
+        """What it is called where no secret may stand."""
+        scheme = self.url.partition(":")[0]
+        return f"{one_line(scheme, limit=20)}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
+
+
+class NoticeOptions(Strict):
+    """Whom to tell: ``notices.yaml`` in the home directory, which only its owner may read."""
+
+    channels: Annotated[
+        tuple[Channel, ...], Field(strict=False, description="Where notices go, and which.")
+    ] = ()
+    heartbeat: Annotated[
+        str | None,
+        Field(description="File to touch, or http(s) URL to get, at every tick that did not fail."),
+    ] = None
+    stall_hours: Annotated[
+        float, Field(gt=0, le=10_000, description="Hours without a change that are a stall.")
+    ] = 6
+    digest_hour: Annotated[
+        int | None,
+        Field(ge=0, le=23, description="Hour, UTC, after which the day's digest goes out; none: never."),
+    ] = None
+
+    @field_validator("channels", mode="before")
+    @classmethod
+    def _urls_alone(cls, value: object) -> object:
+        """Take a channel that is written as its URL alone."""
+        if not isinstance(value, list | tuple):
+            return value
+        return tuple({"url": entry} if isinstance(entry, str) else entry for entry in value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notice:
+    """Something to be told once.
+
+    Parameters
+    ----------
+    kind : `NoticeKind`
+        What it is about.
+    key : `str`
+        Another notice of this key says the same.
+    subject, body : `str`
+        In words.
+    """
+
+    kind: NoticeKind
+    key: str
+    subject: str
+    body: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PendingNotice:
+    """A notice as stored, and what became of it by channel: the time it got there, or why not yet."""
+
+    id: int
+    campaign: str
+    notice: Notice
+    created_at: datetime
+    delivered: frozenset[str]
+    tries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Activity:
+    """What a campaign did since some moment, and when it last did anything.
+
+    Parameters
+    ----------
+    moved_at : `datetime.datetime` or `None`
+        When anything last changed, UTC.
+    ended : `tuple` [`tuple` [`str`, `int`], ...]
+        Submissions that ended, by outcome.
+    moves : `tuple` [`tuple` [`str`, `int`], ...]
+        Groups that changed their state, by the new one.
+    attempts : `int`
+        Quanta that came to an end.
+    core_hours : `float`
+        Hours that those ran.
+    """
+
+    moved_at: datetime | None
+    ended: tuple[tuple[str, int], ...] = ()
+    moves: tuple[tuple[str, int], ...] = ()
+    attempts: int = 0
+    core_hours: float = 0.0
+
+
+def notices_of(
+    snapshot: Snapshot, *, activity: Activity, options: NoticeOptions, now: datetime
+) -> tuple[Notice, ...]:
+    """Return all that there is to be told of a campaign now, whether or not it was told before."""
+    found = [_review(snapshot, group) for group in snapshot.groups if group.state is GroupState.NEEDS_REVIEW]
+    campaign = snapshot.campaign
+    if campaign.state is CampaignState.CANCELLED:
+        return ()
+    if campaign.state is CampaignState.PAUSED and campaign.reason.startswith(STORM):
+        found.append(_storm(snapshot))
+    if _stalls(snapshot, activity=activity, hours=options.stall_hours, now=now):
+        found.append(_stall(snapshot, activity=activity))
+    states = {group.state for group in snapshot.groups}
+    if states == {GroupState.DONE}:
+        last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
+        found.append(
+            Notice(
+                kind=NoticeKind.COMPLETION,
+                key=f"completion:{campaign.revision}:{last}",
+                subject=f"campaign {campaign.name} is done",
+                body=f"{len(snapshot.groups)} groups; `merian-campaign status {campaign.name}`",
+            )
+        )
+    if options.digest_hour is not None and now.hour >= options.digest_hour:
+        found.append(_digest(snapshot, activity=activity, now=now))
+    return tuple(found)
+
+
+def trouble_notice(campaign: str, words: str, *, now: datetime) -> Notice:
+    """Return what is told of a tick that failed or could start nothing: once a day of the same words."""
+    digest = hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16]
+    return Notice(
+        kind=NoticeKind.TROUBLE,
+        key=f"trouble:{now:%Y-%m-%d}:{digest}",
+        subject=f"campaign {campaign}: its ticks have trouble",
+        body=f"{clean(words)}\nTo see it: {shown(('merian-campaign', 'tick', campaign))}",
+    )
+
+
+def letter(notices: Sequence[PendingNotice]) -> tuple[str, str]:
+    """Return subject and body of one message about several notices of one campaign or more."""
+    first = notices[0].notice
+    if len(notices) == 1:
+        return one_line(f"merian-campaign: {first.subject}"), first.body[:_LONGEST_BODY]
+    subject = f"merian-campaign: {first.subject}, and {len(notices) - 1} more"
+    parts = [f"* {entry.notice.subject}\n{_indented(entry.notice.body)}" for entry in notices[:MOST_TOLD]]
+    if len(notices) > MOST_TOLD:
+        parts.append(f"and {len(notices) - MOST_TOLD} more; `merian-campaign list`")
+    return one_line(subject), "\n".join(parts)[:_LONGEST_BODY]
+
+
+def _indented(body: str) -> str:
+    return "\n".join(f"  {line}" for line in body.splitlines())
+
+
+def _review(snapshot: Snapshot, group: GroupView) -> Notice:
+    name, place = snapshot.campaign.name, f"{group.step}/{group.key}"
+    commands = "\n".join(
+        shown(("merian-campaign", verb, name, place)) for verb in ("show", "retry", "accept")
+    )
+    return Notice(
+        kind=NoticeKind.PERSON,
+        # After a person's retry it has run again, and what it needs then is news.
+        key=f"review:{group.id}:{len(group.submissions)}:{group.attempts_from}",
+        subject=f"{name} {place} needs a person",
+        body=f"{group.reason}\n{commands}",
+    )
+
+
+def _storm(snapshot: Snapshot) -> Notice:
+    campaign = snapshot.campaign
+    digest = hashlib.sha256(campaign.reason.encode()).hexdigest()[:16]
+    last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
+    return Notice(
+        kind=NoticeKind.STORM,
+        key=f"storm:{last}:{digest}",
+        subject=f"campaign {campaign.name} paused itself",
+        body=f"{campaign.reason}\nOnce the cause is mended: "
+        f"{shown(('merian-campaign', 'resume', campaign.name))}",
+    )
+
+
+def _stalls(snapshot: Snapshot, *, activity: Activity, hours: float, now: datetime) -> bool:
+    if snapshot.campaign.state is not CampaignState.ACTIVE or activity.moved_at is None:
+        return False
+    due = {GroupState.READY, GroupState.RUNNING}
+    should = any(group.state in due and not group.hold for group in snapshot.groups)
+    return should and now - activity.moved_at > timedelta(hours=hours)
+
+
+def _stall(snapshot: Snapshot, *, activity: Activity) -> Notice:
+    name = snapshot.campaign.name
+    places = [f"{group.step}/{group.key}" for group in snapshot.groups if group.state is GroupState.RUNNING]
+    runs = f"; under way: {', '.join(places[:5])}{' ...' if len(places) > 5 else ''}" if places else ""  # noqa: PLR2004
+    return Notice(
+        kind=NoticeKind.STALL,
+        key=f"stall:{activity.moved_at:%Y-%m-%dT%H:%M:%S}",
+        subject=f"campaign {name} has not moved since {activity.moved_at:%Y-%m-%d %H:%M} UTC",
+        body=f"something should be under way{runs}\n{shown(('merian-campaign', 'plan', name))}",
+    )
+
+
+def _digest(snapshot: Snapshot, *, activity: Activity, now: datetime) -> Notice:
+    campaign, groups = snapshot.campaign, snapshot.groups
+    done = sum(group.state is GroupState.DONE for group in groups)
+    succeeded = sum(group.counts.succeeded for group in groups)
+    expected = sum(group.counts.expected for group in groups)
+    review = [group for group in groups if group.state is GroupState.NEEDS_REVIEW]
+    gained = dict(activity.moves).get(GroupState.DONE.value, 0)
+    left = len(groups) - done
+    lines = [
+        f"campaign {campaign.name} ({campaign.state}): {done} of {len(groups)} groups done",
+        f"{succeeded} of {expected} quanta succeeded",
+        f"since yesterday: {gained} groups done; submissions ended: {_tally(activity.ended)}",
+        f"{activity.attempts} quanta ended, in {activity.core_hours:.1f} hours of run time",
+    ]
+    if gained and left:
+        lines.append(f"at this pace the other {left} take {left / gained:.1f} days")
+    lines += [f"needs you: {group.step}/{group.key}: {group.reason}" for group in review[:MOST_TOLD]]
+    if review:
+        lines.append(shown(("merian-campaign", "failures", campaign.name)))
+    return Notice(
+        kind=NoticeKind.DIGEST,
+        key=f"digest:{now:%Y-%m-%d}",
+        subject=f"campaign {campaign.name}: {done} of {len(groups)} groups done"
+        + (f", {len(review)} need you" if review else ""),
+        body=clean("\n".join(lines), limit=_LONGEST_BODY),
+    )
+
+
+def _tally(pairs: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{number} {name}" for name, number in pairs) or "none"

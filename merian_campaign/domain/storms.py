@@ -1,0 +1,122 @@
+"""When one failure is everywhere: the campaign stops by itself instead of spending what it has of tries."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from merian_campaign.domain.backoff import starved
+from merian_campaign.domain.notices import STORM
+from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.text import one_line
+
+__all__ = ["shortage", "storm", "unproven"]
+
+WINDOW: Final = timedelta(hours=2)
+"""Submissions that ended within this time are looked at together."""
+
+FEWEST: Final = 5
+"""Groups that a storm has at least; fewer may be chance, or a bad tract and its neighbours."""
+
+FEWEST_SHORT: Final = 2
+"""Groups that could not run for what the machine was short of, before all others wait."""
+
+SHARE: Final = 0.8
+"""Of the groups that ended within the window, how many have that failure."""
+
+_VARYING: Final = re.compile(r"0x[0-9a-f]+|/\S+|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
+
+
+def storm(snapshot: Snapshot, *, now: datetime) -> str:
+    """Say with its evidence that one failure is everywhere; empty when none is.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign. What ended before a person last let it go on counts no more.
+    now : `datetime.datetime`
+        UTC.
+    """
+    ended = _ended(snapshot, now=now)
+    by_signature: dict[str, list[tuple[GroupView, SubmissionView]]] = defaultdict(list)
+    for group, last in ended:
+        found = _signature(group, last)
+        if found:
+            by_signature[found].append((group, last))
+    for entries in by_signature.values():
+        if len(entries) >= FEWEST and len(entries) >= SHARE * len(ended):
+            return _words(entries, of=len(ended), since=min(last.finished_at or now for _, last in entries))
+    return ""
+
+
+def shortage(snapshot: Snapshot, *, now: datetime) -> str:
+    """Say that machine or database are short of something for everybody; empty when they are not.
+
+    That passes by itself: one submission at a time tries whether it has.
+    """
+    ended = _ended(snapshot, now=now)
+    short = [(group, last) for group, last in ended if starved(last)]
+    if len(short) < FEWEST_SHORT or len(short) < SHARE * len(ended):
+        return ""
+    return one_line(f"{len(short)} groups could not run: {short[-1][1].reason}; one at a time tries again")
+
+
+def _ended(snapshot: Snapshot, *, now: datetime) -> list[tuple[GroupView, SubmissionView]]:
+    """Return the groups whose latest run ended within the window, with that run."""
+    resumed = snapshot.campaign.resumed_at
+    since = max(now - WINDOW, resumed or now - WINDOW)
+    found = []
+    for group in snapshot.groups:
+        last = next((entry for entry in reversed(group.submissions) if entry.outcome is not None), None)
+        if last is not None and last.finished_at is not None and since < last.finished_at <= now:
+            found.append((group, last))
+    return found
+
+
+def unproven(spec: CampaignSpec, snapshot: Snapshot, step: str) -> int | None:
+    """Return how many groups of a step may start before one has shown that it works; `None`: any number."""
+    canary = spec.limits.canary
+    groups = [group for group in snapshot.groups if group.step == step]
+    if canary is None or len(groups) <= canary:
+        return None
+    if any(group.state is GroupState.DONE or (group.counts.succeeded and not group.live) for group in groups):
+        return None
+    return max(0, canary - sum(group.live is not None for group in groups))
+
+
+def _signature(group: GroupView, last: SubmissionView) -> str:
+    """Return what a failure has in common with others of its kind; empty for none that counts.
+
+    Of what ran, only that no quantum of the group has ever succeeded counts. Lost drivers, and what the
+    machine was short of, are waited for instead.
+    """
+    if starved(last):
+        return ""
+    if last.outcome is SubmissionOutcome.FAILED:
+        return _VARYING.sub("#", last.reason)[:200]
+    if last.outcome is not SubmissionOutcome.PARTIAL or group.counts.succeeded:
+        return ""
+    failed = [entry for entry in group.open_quanta if entry.verdict is not None]
+    worst = max(failed, key=lambda entry: entry.number, default=None)
+    if worst is None:
+        return _VARYING.sub("#", last.reason)[:200]
+    return f"{worst.task}: {worst.verdict}: {worst.exception_type}"
+
+
+def _words(entries: list[tuple[GroupView, SubmissionView]], *, of: int, since: datetime) -> str:
+    group, last = entries[0]
+    failed = [entry for entry in group.open_quanta if entry.verdict is not None]
+    worst = max(failed, key=lambda entry: entry.number, default=None)
+    cause = last.reason
+    if last.outcome is not SubmissionOutcome.FAILED and worst is not None:
+        cause = f"{worst.task}: {worst.exception_type}: {worst.exception_message}"
+    places = ", ".join(f"{entry.step}/{entry.key}" for entry, _ in entries[:3])
+    return one_line(
+        f"{STORM}{len(entries)} of {of} groups that ended since {since.astimezone(UTC):%H:%M} UTC "
+        f"failed alike ({places} ...): {cause}",
+        limit=1000,
+    )

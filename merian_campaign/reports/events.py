@@ -1,0 +1,85 @@
+"""What happened to a campaign, in words, and how all campaigns stand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from merian_campaign.domain.records import CampaignRow, RecordedEvent
+from merian_campaign.domain.text import one_line
+
+__all__ = ["campaign_fields", "campaign_json", "event_json", "event_lines"]
+
+_LONGEST = 2000
+_VERBS = {
+    "applied": "the file was applied",
+    "groups": "groups were added",
+    "storm": "paused itself",
+    "scheduler": "the scheduler",
+}
+
+
+def event_lines(events: Sequence[RecordedEvent]) -> list[str]:
+    """Return events as lines, in the order in which they are given."""
+    return [one_line(f"{_moment(event.at)}  {_what(event)}", limit=_LONGEST) for event in events]
+
+
+def _what(event: RecordedEvent) -> str:
+    place = "campaign" if event.step is None else f"{event.step}/{event.group}"
+    if event.submission is not None:
+        place = f"{place} submission {event.submission}"
+    became = "" if event.to_state is None else f" {event.to_state.replace('_', ' ')}"
+    if event.from_state is not None and event.to_state == event.from_state:
+        became = ""
+    verb = _VERBS.get(event.kind, "" if event.kind in {"group", "submission"} else event.kind)
+    words = " ".join(filter(None, [place + (":" if verb or became else ""), verb, became.strip()]))
+    reason = f" ({event.reason})" if event.reason else ""
+    return f"{words}{reason} by {event.actor}"
+
+
+def event_json(events: Sequence[RecordedEvent]) -> list[dict[str, Any]]:
+    """Return events for machines."""
+    names = ("kind", "actor", "reason", "step", "group", "submission", "from_state", "to_state")
+    return [
+        {"at": event.at.isoformat(), **{name: getattr(event, name) for name in names}} for event in events
+    ]
+
+
+def campaign_fields(row: CampaignRow) -> tuple[str, ...]:
+    """Return how a campaign stands, in words, as fields of one line."""
+    last = "no tick yet"
+    if row.ticked_at is not None:
+        last = f"last tick {_moment(row.ticked_at)}"
+        last += " failed" if row.error else ""
+    return (
+        row.name,
+        row.state,
+        f"revision {row.revision}",
+        f"{row.done} of {row.groups} groups done",
+        f"{row.review} need you" if row.review else "nothing for you",
+        last,
+        f"next: {_next(row)}",
+        row.file,
+    )
+
+
+def _next(row: CampaignRow) -> str:
+    if row.running:
+        return f"{row.running} under way"
+    if row.state != "active":
+        return row.reason or row.state
+    if row.groups and row.done == row.groups:
+        return "nothing, it is done"
+    return f"{row.ready} ready" if row.ready else "only a person can move it on"
+
+
+def campaign_json(row: CampaignRow) -> dict[str, Any]:
+    """Return how a campaign stands for machines."""
+    ticked = None if row.ticked_at is None else row.ticked_at.isoformat()
+    names = ("name", "state", "revision", "file", "reason", "groups", "done", "ready", "running", "review")
+    return {name: getattr(row, name) for name in names} | {"last_tick": ticked, "last_error": row.error}
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,127 @@
+"""Backup of the tracking database, by PostgreSQL's own programs; and rights for others to use it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from merian_campaign.domain.credentials import read_url
+from merian_campaign.domain.errors import BadInputError, UnavailableError
+from merian_campaign.domain.text import one_line, redact
+from merian_campaign.store.connection import libpq_url, open_connection, redacted
+from merian_campaign.store.embedded import bundled
+from merian_campaign.store.schema_version import schema_version
+
+__all__ = ["dump", "grants", "restore"]
+
+_ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
+
+
+def dump(url: str, file: Path) -> None:
+    """Write a tracking database into a file, whole, as of one moment; it may be in use.
+
+    Raises
+    ------
+    BadInputError
+        Raised if the file exists.
+    UnavailableError
+        Raised if the database does not answer, or its server is newer than the programs here.
+    """
+    if file.exists():
+        raise BadInputError(f"{file}: is there already; name another file")
+    # Beside it, and under its name only when it is whole.
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        _run("pg_dump", url, "--format=custom", "--no-owner", "--no-privileges", f"--file={part}")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def restore(url: str, file: Path) -> None:
+    """Fill an empty database from a file that `dump` has written; all of it, or nothing.
+
+    Raises
+    ------
+    BadInputError
+        Raised if the database is not empty, or the file is not there.
+    """
+    if not file.is_file():
+        raise BadInputError(f"{file}: there is no such file")
+    with closing(open_connection(url)) as connection:
+        found = schema_version(connection)
+    if found is not None:
+        raise BadInputError(
+            f"the database at {redacted(url)} has tables already, and nothing of it is overwritten: make an "
+            "empty one (createdb) and name it in MERIAN_CAMPAIGN_DATABASE_URL, or set MERIAN_CAMPAIGN_HOME "
+            "to an empty folder"
+        )
+    # PostgreSQL's own schema is in every database.
+    _run(
+        "pg_restore",
+        url,
+        "--no-owner",
+        "--no-privileges",
+        "--single-transaction",
+        "--exit-on-error",
+        str(file),
+    )
+
+
+def grants(*, operators: Sequence[str], readers: Sequence[str]) -> str:
+    """Return the SQL by which the owner of a tracking database lets other roles use it.
+
+    An operator may do all but change tables and delete events; a reader only looks.
+
+    Raises
+    ------
+    BadInputError
+        Raised if a name cannot be a role's.
+    """
+    lines = ["BEGIN;"]
+    for role in (*operators, *readers):
+        if not _ROLE.fullmatch(role):
+            raise BadInputError(f"{one_line(role)!r} is no name of a role; write letters, digits, _ and -")
+        lines += [
+            f'GRANT USAGE ON SCHEMA public TO "{role}";',
+            f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}";',
+            f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO "{role}";',
+        ]
+    for role in operators:
+        more = "INSERT, UPDATE, DELETE"
+        lines += [
+            f'GRANT {more} ON ALL TABLES IN SCHEMA public TO "{role}";',
+            f'REVOKE UPDATE, DELETE ON event FROM "{role}";',
+            f'REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM "{role}";',
+            f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}";',
+            f'GRANT TEMPORARY ON DATABASE :"DBNAME" TO "{role}";',
+            f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {more} ON TABLES TO "{role}";',
+        ]
+    return "\n".join([*lines, "COMMIT;"])
+
+
+def _run(program: str, url: str, *words: str) -> None:
+    path = bundled(program) or shutil.which(program)
+    if path is None:
+        raise UnavailableError(f"there is no {program} here; install PostgreSQL's client programs")
+    found = read_url(url)
+    # Not among the words, which everybody on this host may see.
+    secret = {} if found.password is None else {"PGPASSWORD": found.password}
+    done = subprocess.run(
+        [str(path), f"--dbname={libpq_url(found.url)}", *words],
+        env={**os.environ, **secret, "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="backslashreplace",
+        check=False,
+    )
+    if done.returncode:
+        said = redact(one_line(done.stderr, limit=800)) or f"exit status {done.returncode}"
+        raise UnavailableError(f"{program} of {redacted(url)}: {said}")

@@ -1,0 +1,128 @@
+"""The outbox: what people are to be told, and what became of it by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
+
+from merian_campaign.domain.notices import Activity, Notice, NoticeKind, PendingNotice
+from merian_campaign.store.database import Database
+
+_ADD = text("""
+    INSERT INTO notice (campaign_id, kind, key, subject, body, created_at)
+    SELECT :campaign_id, n.kind, n.key, n.subject, n.body, :now
+    FROM jsonb_to_recordset(:notices) AS n (kind text, key text, subject text, body text)
+    ON CONFLICT (campaign_id, key) DO NOTHING
+    RETURNING key
+""").bindparams(bindparam("notices", type_=JSONB))
+
+_OLD = "interval '30 days'"
+
+_PENDING = text(f"""
+    SELECT n.id, c.name AS campaign, n.kind, n.key, n.subject, n.body, n.created_at, n.deliveries
+    FROM notice AS n JOIN campaign AS c ON c.id = n.campaign_id
+    WHERE n.created_at > CAST(:now AS timestamptz) - {_OLD}
+      AND EXISTS (
+        SELECT 1 FROM unnest(CAST(:channels AS text[])) AS channel
+        WHERE n.deliveries -> channel ->> 'at' IS NULL
+      )
+    ORDER BY n.id LIMIT 500
+""")  # noqa: S608 - a constant
+
+_DELIVERED = text("""
+    UPDATE notice AS n SET deliveries = n.deliveries || jsonb_build_object(
+        CAST(:channel AS text), jsonb_build_object(
+            'at', CASE WHEN :error = '' THEN CAST(:now AS text) END,
+            'error', CAST(:error AS text),
+            'tries', coalesce((n.deliveries -> :channel ->> 'tries')::integer, 0) + 1))
+    WHERE n.id = ANY(:ids)
+""")
+
+_MOVED = text("""
+    SELECT greatest(
+        (SELECT max(at) FROM event WHERE campaign_id = :id),
+        (SELECT max(q.updated_at) FROM quantum AS q JOIN submission AS s ON s.group_id = q.group_id
+         JOIN "group" AS g ON g.id = s.group_id WHERE g.campaign_id = :id AND s.state <> 'finished'))
+""")
+
+_ENDED = text("""
+    SELECT s.outcome, count(*) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = :id AND s.finished_at >= :since GROUP BY 1 ORDER BY 2 DESC, 1
+""")
+
+_MOVES = text("""
+    SELECT to_state, count(DISTINCT group_id) FROM event
+    WHERE campaign_id = :id AND at >= :since AND group_id IS NOT NULL AND submission_id IS NULL
+      AND to_state IS NOT NULL AND to_state IS DISTINCT FROM from_state
+    GROUP BY 1 ORDER BY 2 DESC, 1
+""")
+
+_RUN_TIME = text("""
+    SELECT count(*), coalesce(sum(extract(epoch FROM q.ended - q.started)), 0) / 3600
+    FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE g.campaign_id = :id AND q.ended >= :since AND q.started IS NOT NULL
+""")
+
+
+class NoticeStore(Database):
+    """The part of the store that holds what people are told."""
+
+    def add_notices(self, *, campaign_id: int, notices: Sequence[Notice], now: datetime) -> tuple[str, ...]:
+        """Put notices into the outbox; return the keys of those that are new."""
+        if not notices:
+            return ()
+        documents = [
+            {"kind": entry.kind.value, "key": entry.key, "subject": entry.subject, "body": entry.body}
+            for entry in notices
+        ]
+        with self._transaction() as connection:
+            found = connection.execute(_ADD, {"campaign_id": campaign_id, "now": now, "notices": documents})
+            return tuple(found.scalars().all())
+
+    def pending_notices(self, *, channels: Sequence[str], now: datetime) -> tuple[PendingNotice, ...]:
+        """Return the notices of a month that have not got to one of these channels, oldest first."""
+        with self._reading() as connection:
+            rows = connection.execute(_PENDING, {"channels": list(channels), "now": now}).mappings()
+            return tuple(
+                PendingNotice(
+                    id=row["id"],
+                    campaign=row["campaign"],
+                    notice=Notice(
+                        kind=NoticeKind(row["kind"]),
+                        key=row["key"],
+                        subject=row["subject"],
+                        body=row["body"],
+                    ),
+                    created_at=row["created_at"],
+                    delivered=frozenset(
+                        name for name, entry in row["deliveries"].items() if entry["at"] is not None
+                    ),
+                    tries=max((entry["tries"] for entry in row["deliveries"].values()), default=0),
+                )
+                for row in rows
+            )
+
+    def record_delivery(self, *, ids: Sequence[int], channel: str, error: str, now: datetime) -> None:
+        """Record that notices got to a channel, or, with an error in words, that they did not."""
+        with self._transaction() as connection:
+            values = {"ids": list(ids), "channel": channel, "error": error, "now": now.isoformat()}
+            connection.execute(_DELIVERED, values)
+
+    def activity(self, *, campaign_id: int, since: datetime | None) -> Activity:
+        """Return when a campaign last moved, and, if asked, what it did since some moment."""
+        with self._reading() as connection:
+            moved = connection.execute(_MOVED, {"id": campaign_id}).scalar_one()
+            if since is None:
+                return Activity(moved_at=moved)
+            which = {"id": campaign_id, "since": since}
+            number, hours = connection.execute(_RUN_TIME, which).one()
+            return Activity(
+                moved_at=moved,
+                ended=tuple((str(name), int(n)) for name, n in connection.execute(_ENDED, which)),
+                moves=tuple((str(name), int(n)) for name, n in connection.execute(_MOVES, which)),
+                attempts=int(number),
+                core_hours=float(hours),
+            )

@@ -1,0 +1,224 @@
+"""Verbs of a person: none says done when it changed nothing, none undoes another's, each is an event."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import psycopg2
+import pytest
+from cli_help import Cli
+
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.states import CampaignState, GroupState
+
+
+@pytest.fixture
+def context(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> CommandContext:
+    """A paused campaign: step1 waits, tract 9813 needs review, tract 9814 is done."""
+    monkeypatch.delenv("MERIAN_CAMPAIGN_DATABASE_URL", raising=False)
+    monkeypatch.setenv("MERIAN_CAMPAIGN_HOME", str(cli.home))
+    context = CommandContext()
+    name = cli.applied()
+    last = {"tract9813": GroupState.NEEDS_REVIEW, "tract9814": GroupState.DONE}
+    for group in context.store.snapshot(name).groups:
+        for state in (
+            (GroupState.READY, GroupState.NEEDS_REVIEW, last[group.key]) if group.step == "step3" else ()
+        ):
+            context.store.move_group(
+                group_id=group.id, state=state, reason="why", actor="t", now=context.clock()
+            )
+    return context
+
+
+def seen(context: CommandContext, cli: Cli) -> Snapshot:
+    return context.store.snapshot(cli.name)
+
+
+def states(context: CommandContext, cli: Cli) -> list[str]:
+    return [group.state.value for group in seen(context, cli).groups]
+
+
+def test_no_verb_says_done_when_it_changed_nothing(cli: Cli, context: CommandContext) -> None:
+    assert "is paused already; nothing changed" in cli("pause", cli.name).fine()
+    cli("cancel", cli.name, "step3/tract9814").refused(
+        2, "step3/tract9814 is done; there is nothing to cancel"
+    )
+    cli("release", cli.name, "step1").refused(2, "has no group to release")
+    cli("reject", cli.name, "step3/tract9813").refused(2, "is needs_review; there is nothing to reject")
+    before = len(context.store.events(cli.name))
+    assert cli("resume", cli.name, "-m", "all is well").fine() == f"campaign {cli.name}: active\n"
+    assert "is active already; nothing changed" in cli("resume", cli.name).fine()
+    newest, *_ = context.store.events(cli.name)
+    assert len(context.store.events(cli.name)) == before + 1
+    assert (newest.kind, newest.reason) == ("resume", f"all is well (by {context.runtime.actor})")
+
+
+def test_none_undoes_anothers(cli: Cli, context: CommandContext) -> None:
+    control = context.control
+    control.cancel(cli.name, group="step1", reason="not that one")
+    control.resume(cli.name)
+    assert states(context, cli) == ["cancelled", "needs_review", "done"], "resume after pause revives nothing"
+    assert control.cancel(cli.name).changed
+    assert not control.cancel(cli.name).changed
+    with pytest.raises(BadInputError, match=r"is cancelled \(by .*resume"):
+        control.pause(cli.name)
+    assert control.resume(cli.name) == 1
+    assert states(context, cli) == ["cancelled", "waiting", "done"], "one was cancelled by itself"
+
+
+def test_what_is_held_does_not_start_and_is_said(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="calibrations come tomorrow")
+    context.tick.run(cli.name)
+    context.control.resume(cli.name)
+    assert context.tick.run(cli.name).actions == ()
+    assert seen(context, cli).groups[0].submissions == ()
+    context.control.pause(cli.name, reason="night shift")
+    planned = cli("plan", cli.name).fine().splitlines()
+    assert planned[0] == f"the campaign is paused: night shift (by {context.runtime.actor})"
+    assert "step1/all: stays ready (held: calibrations come tomorrow)" in planned
+    ticked = cli("tick", cli.name)
+    assert "paused (night shift" in ticked.stderr
+    cli("hold", cli.name, "step1/all").refused(2, "no group is meant by 'step1/all'")
+    assert "step1/all: released" in cli("release", cli.name, "step1/all").fine()
+    assert seen(context, cli).groups[0].hold == ""
+
+
+def test_undo_takes_back_the_last_order_whole(cli: Cli, context: CommandContext) -> None:
+    orders, control = context.orders, context.control
+    control.retry_all(cli.name, groups=["step3/tract9813"], reason="r")
+    assert cli("undo", cli.name).fine() == (f"step3/tract9813: retry of {context.runtime.actor} is undone\n")
+    assert states(context, cli)[1] == "needs_review"
+    cli("undo", cli.name).refused(2, "taken back already")
+    orders.hold(cli.name, groups=["step1", "step3/tract9813"], reason="both")
+    assert len(orders.undo(cli.name, reason="no").groups) == 2
+    assert [group.hold for group in seen(context, cli).groups] == ["", "", ""]
+    orders.reject(cli.name, groups=["step3/tract9814"], reason="stripes")
+    assert states(context, cli)[2] == "needs_review"
+    orders.undo(cli.name, reason="no stripes")
+    assert states(context, cli)[2] == "done"
+    control.resume(cli.name)
+    orders.undo(cli.name, reason="too early")
+    assert seen(context, cli).campaign.state is CampaignState.PAUSED
+    control.accept_all(cli.name, groups=["step3/tract9813"], reason="fine")
+    control.retry_all(cli.name, groups=["step3/tract9813"], reason="not fine")
+    with pytest.raises(BadInputError, match="cannot become done again; nothing is undone"):
+        orders.undo(cli.name, reason="no")
+
+
+def test_what_was_accepted_for_a_time_is_looked_at_again(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    cli("accept", cli.name, "step3/tract9813", "--until", "2020-01-01").refused(
+        2, "2020-01-01 00:00 UTC is over"
+    )
+    cli("accept", cli.name, "step3/tract9813", "--until", "2999-01-01").fine()
+    context.tick.run(cli.name)
+    assert states(context, cli)[1] == "done"
+    with sql.cursor() as cursor:
+        cursor.execute(
+            'UPDATE "group" SET accepted_until = now() WHERE accepted_until IS NOT NULL AND campaign_id = %s',
+            [seen(context, cli).campaign.id],
+        )
+    context.tick.run(cli.name)
+    found = seen(context, cli).groups[1]
+    assert (found.state, "which is over" in found.reason) == (GroupState.NEEDS_REVIEW, True)
+
+
+def test_a_retry_asks_for_more(cli: Cli, context: CommandContext) -> None:
+    cli("retry", cli.name, "step3/tract9813", "--memory", "lots").refused(2, "write MiB, or 16G")
+    cli("retry", cli.name, "step3/tract9813", "--memory", "16G").refused(
+        2, "no task that has failed; name it"
+    )
+    cli("retry", cli.name, "step3/tract9813", "--walltime", "10").refused(2, "--walltime: found '10'")
+    given = ("--memory", "16G", "--walltime", "10:00:30", "--task", "measure")
+    cli("retry", cli.name, "step3/tract9813", *given).fine()
+    asked = seen(context, cli).groups[1].asked
+    assert (asked.memory_mb, asked.walltime) == ((("measure", 16384),), (("measure", 601),))
+
+
+def test_a_plan_in_json_says_what_is_held(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="later")
+    found = json.loads(cli("plan", cli.name, "--json").fine())
+    assert found["held"] == [{"step": "step1", "group": "all", "why": "later"}]
+    assert found["state_reason"].startswith("by ")
+
+
+def test_events_and_the_list_in_words(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="later")
+    lines = cli("events", cli.name, "--since", "1h").fine().splitlines()
+    assert lines[0].endswith(
+        f"campaign: the file was applied (revision 1: 3 groups created, 0 dropped) by {context.runtime.actor}"
+    )
+    assert lines[-1].endswith(f"step1/all: hold (later) by {context.runtime.actor}")
+    assert any("step3/tract9814: done (why) by t" in line for line in lines)
+    assert len(cli("events", cli.name, "--group", "step1").fine().splitlines()) == 1
+    assert cli("events", cli.name, "--since", "2999-01-01").fine() == ""
+    cli("events", cli.name, "--since", "soon").refused(2, "--since: found 'soon'; write 30m, 6h, 2d")
+    (line,) = [line for line in cli("list").fine().splitlines() if line.startswith(f"{cli.name}\t")]
+    assert line.split("\t")[1:5] == ["paused", "revision 1", "1 of 3 groups done", "1 need you"]
+    assert f"next: by {context.runtime.actor}" in line
+
+
+def test_a_directory_of_another_database_is_refused_and_left_alone(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    work = cli.survey.folder / "work"
+    cli.survey.edit("campaign: ", f"work_dir: {work}\ncampaign: ")
+    context.apply(cli.file)
+    place = work / cli.name / "step1" / "all" / "001"
+    place.mkdir(parents=True)
+    other = {"campaign": "of another database", "group": "step1/all", "number": 1, "name": cli.name}
+    (place / "identity.json").write_text(json.dumps(other))
+    (place / "outcome.json").write_text(json.dumps({"end": "ran", "reason": "all went well"}))
+    before = {path: path.read_bytes() for path in place.iterdir()}
+    context.control.resume(cli.name)
+    context.tick.run(cli.name)
+    context.control.pause(cli.name)
+    found = seen(context, cli).groups[0]
+    assert (found.state, found.submissions) == (GroupState.NEEDS_REVIEW, ())
+    assert f"{place}: is of another tracking database, or of an earlier campaign" in found.reason
+    assert {path: path.read_bytes() for path in place.iterdir()} == before
+    # Without a sign whose it is, what ran there is not believed either.
+    (place / "identity.json").unlink()
+    context.control.retry_all(cli.name, groups=["step1"], reason="r")
+    context.control.resume(cli.name)
+    context.tick.run(cli.name)
+    context.control.pause(cli.name)
+    assert "something ran there that nobody here knows of" in seen(context, cli).groups[0].reason
+    with sql.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM submission WHERE directory = %s", [str(place)])
+        assert cursor.fetchone() == (0,)
+
+
+def test_apply_says_what_changes_and_for_whom(cli: Cli, context: CommandContext) -> None:
+    assert cli("diff", cli.name).stderr.endswith("nothing would change\n")
+    cli.survey.edit("group_by: tract", "group_by: tract\n    loss_budget: 0.1")
+    cli.survey.edit('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]')
+    lines = cli("diff", cli.name).fine().splitlines()
+    assert lines[0].startswith(
+        "tracts: (9813, 9814) -> (9813, 9814, 9815); for the next submission of 2 groups"
+    )
+    assert (
+        "steps[step3].loss_budget: 0.0 -> 0.1; for the next submission of 1 groups; 1 done keep" in lines[1]
+    )
+    assert lines[-1] == "1 groups new: step3/tract9815"
+    done = cli("apply", cli.file)
+    assert "revision 2, 4 groups (1 new)" in done.fine()
+    assert "steps[step3].loss_budget: 0.0 -> 0.1" in done.stderr
+    assert cli("diff", cli.file).fine() == ""
+    assert len(context.store.snapshot(cli.name).groups) == 4
+
+
+def test_a_tick_that_hangs_is_told_once_and_holds_up_no_other_campaign(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    campaign = seen(context, cli).campaign.id
+    began = context.clock() - timedelta(hours=2)
+    context.store.tick_started(campaign_id=campaign, host="login1", pid=4711, now=began)
+    with context.store.campaign_lock(cli.name):
+        first, again = (context.rounds.run([cli.name])[0] for _ in range(2))
+    assert (first.status, again.status) == (1, 75)
+    assert "kill -9 4711" in first.summary

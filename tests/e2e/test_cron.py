@@ -1,0 +1,120 @@
+"""Ticks from a real cron daemon, with nothing in its environment: from `apply` to the end."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from e2e_help import CHECKOUT, Installation, new_installation, wait_for
+
+pytestmark = pytest.mark.e2e
+
+CAMPAIGN = """
+campaign: unattended
+butler: {root}/repo
+work_dir: {root}/submissions
+instrument: DECam
+site: {checkout}/site/local.yaml
+include: [{checkout}/bps_configs/base.yaml]
+collections: {{output: DECam/runs/unattended}}
+steps:
+  - name: before
+    action: command
+    arguments: {{run: [sh, -c, "echo $HOME $SURVEY_WORD"]}}
+  - name: cpBias
+    after: [before]
+    pipeline: {checkout}/merian_campaign/demo/pipelines/cpBias.yaml
+    scope: exposure
+    where: exposure.observation_type = 'zero' AND detector NOT IN (31, 61)
+    inputs: [DECam/raw/all, DECam/calib/curated/19700101T000000Z, DECam/calib/unbounded]
+  - name: after
+    after: [cpBias]
+    action: command
+    arguments: {{run: ["false"]}}
+    max_submissions: 1
+"""
+
+
+@pytest.fixture
+def crontab() -> Iterator[None]:
+    """A cron daemon, and this user's table put back at the end."""
+    program = shutil.which("cron", path=f"{os.environ['PATH']}:/usr/sbin")
+    why = "" if program and shutil.which("crontab") else "there is no cron (Debian: cron)"
+    why = why or ("" if os.geteuid() == 0 else "only root may start a cron daemon")
+    if why:
+        assert "MERIAN_CRON_REQUIRED" not in os.environ, why
+        pytest.skip(why)
+    before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    # One that runs already does as well: then this one ends by itself.
+    daemon = subprocess.Popen([str(program), "-f"], env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        daemon.terminate()
+        daemon.wait()
+        if before.returncode:
+            subprocess.run(["crontab", "-r"], stderr=subprocess.DEVNULL, check=False)
+        else:
+            subprocess.run(["crontab", "-"], input=before.stdout, text=True, check=True)
+
+
+@pytest.fixture
+def installation() -> Iterator[Installation]:
+    """A home of its own: whatever cron starts is looked for there at the end."""
+    with new_installation(SURVEY_WORD="blue 50%") as made:
+        yield made
+
+
+def table() -> str:
+    return subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False).stdout
+
+
+@pytest.mark.usefixtures("crontab")
+def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, tmp_path: Path) -> None:
+    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+
+    create_repository(tmp_path)
+    file = tmp_path / "campaign.yaml"
+    file.write_text(CAMPAIGN.format(root=tmp_path, checkout=CHECKOUT), encoding="utf-8")
+    home = installation.root / "home"
+    told = tmp_path / "told"
+    home.mkdir()
+    notices = home / "notices.yaml"
+    tell = tmp_path / "tell"
+    tell.write_text(f'#!/bin/sh\n(echo "$1"; cat) >> {told}\n', encoding="utf-8")
+    tell.chmod(0o700)
+    notices.write_text(f"channels: ['command:{tell}']\nheartbeat: {tmp_path}/alive\n", encoding="utf-8")
+    notices.chmod(0o600)
+    kept = "0 0 1 1 * echo of somebody else\n"
+    subprocess.run(["crontab", "-"], input=kept, text=True, check=True)
+    applied = installation.run("apply", str(file))
+    assert applied.returncode == 0, applied.stderr
+    asked = installation.run("cron", "install", "--every", "1", "--keep", "SURVEY_WORD")
+    assert (asked.returncode, table()) == (1, kept), "nothing without a yes"
+    entered = installation.run("cron", "install", "--every", "1", "--keep", "SURVEY_WORD", "--yes")
+    assert entered.returncode == 0, entered.stdout + entered.stderr
+    assert "tried in cron's environment: database postgresql://" in entered.stdout
+    assert table().startswith(kept)
+    try:
+        wait_for(told.exists, what="word of the group that needs a person", seconds=300)
+    finally:
+        removed = installation.run("cron", "remove")
+    assert (removed.returncode, table()) == (0, kept)
+    states = dict(installation.query('SELECT step, state FROM "group"'))
+    assert states == {"before": "done", "cpBias": "done", "after": "needs_review"}
+    assert installation.query("SELECT count(*) FROM submission") == [(3,)], "nothing ran twice"
+    log = (tmp_path / "submissions/unattended/before/all/001/driver.log").read_text(encoding="utf-8")
+    reason = installation.query("SELECT reason FROM \"group\" WHERE step = 'before'")[0][0]
+    assert "blue 50%" in log + reason
+    # No step waited for the next minute: each driver started the tick after it.
+    ticks = installation.query("SELECT count(*) FROM tick")[0][0]
+    assert ticks >= 3
+    assert "unattended after/all needs a person" in told.read_text(encoding="utf-8")
+    assert (tmp_path / "alive").exists()
+    assert "merian-campaign retry unattended after/all" in told.read_text(encoding="utf-8")
+    assert told.read_text(encoding="utf-8").count("needs a person") == 1
+    assert "3 submissions" not in (home / "logs" / "ticks.log").read_text(encoding="utf-8")
