@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import partial
 
 from merian_campaign.domain import decisions as core
@@ -28,6 +29,12 @@ from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.record import Recorder, name_of
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
+
+NODE_REST = timedelta(hours=24)
+"""How long a node is left out on which blocks were lost again and again, counted from the last one."""
+
+MOST_LOST = 3
+"""Blocks that may be lost on a node within that time before it is left out."""
 
 
 class Executor:
@@ -241,8 +248,21 @@ class Executor:
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=any(entry.number < number for entry in group.submissions),
             needs_mb=max(known.values(), default=0),
+            exclude=self._left_out(),
             requests=requests,
         )
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Return the nodes that blocks are lost on again and again; say which, with the evidence."""
+        if self._settings.site.blocks is None:
+            return ()
+        found = self._store.bad_nodes(since=self._runtime.clock() - NODE_REST, fewest=MOST_LOST)
+        self.notes += [
+            f"node {entry.node} is left out until {entry.last + NODE_REST:%Y-%m-%d %H:%M} UTC: "
+            f"{entry.lost} blocks were lost on it, the last at {entry.last:%H:%M}"
+            for entry in found
+        ]
+        return tuple(entry.node for entry in found)
 
     def _submit(self, group: GroupView, *, number: int, remedy: Remedy, reason: str) -> str:
         step = self._spec.step(group.step)
