@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from merian_campaign.cli.options import AsJson, Name
+from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.text import one_line
@@ -17,8 +17,9 @@ EXIT_NEEDS_REVIEW = 3
 _LONGEST = 2000
 
 
-def plan(name: Name, as_json: AsJson = False) -> None:
+def plan(name: Name, as_json: AsJson = False, as_applied: AsApplied = False) -> None:
     """Say what the next tick would do, and why; nothing is done."""
+    del as_applied
     from merian_campaign.reports.plan import plan_json, plan_lines
 
     context = CommandContext()
@@ -36,6 +37,7 @@ def plan(name: Name, as_json: AsJson = False) -> None:
 def run(
     name: Name,
     interval: Annotated[float, typer.Option(help="Seconds between ticks.", min=0.2)] = 2.0,
+    as_applied: AsApplied = False,
 ) -> None:
     """Tick until nothing can move, showing progress; Ctrl-C leaves what runs and says how to stop it.
 
@@ -44,6 +46,7 @@ def run(
     """
     from merian_campaign.cli.live import follow
 
+    del as_applied
     context = CommandContext()
     edited = context.edited(name)
     if edited:

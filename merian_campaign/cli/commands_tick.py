@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from merian_campaign.cli import completion
+from merian_campaign.cli.options import AsApplied
 from merian_campaign.cli.output import complain, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, CampaignError
@@ -58,6 +59,7 @@ def tick(
     wait: Annotated[
         float, typer.Option("--wait", help="Seconds to wait for another tick to end.", min=0)
     ] = 0.0,
+    as_applied: AsApplied = False,
     check: Annotated[
         bool, typer.Option("--check", help="Only see whether everything is there, and say which database.")
     ] = False,
@@ -67,6 +69,7 @@ def tick(
     Exit status: 0 nothing for a person to do; 1 a person is needed, said once; 2 the tick failed: what was
     waits, and the next one goes on; 75 another tick is at work. All that it did is in logs/ticks.log.
     """
+    del as_applied
     if bool(names) == every:
         raise BadInputError("tick: name campaigns, or say --all")
     context = CommandContext()

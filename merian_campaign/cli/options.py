@@ -55,6 +55,10 @@ VerdictOption = Annotated[
     Verdict | None,
     typer.Option("--verdict", help="Only groups with a quantum that failed for this.", show_default=False),
 ]
+AsApplied = Annotated[
+    bool,
+    typer.Option("--as-applied", hidden=True, help="Does nothing: an edited file stops no tick any more."),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StepOption = Annotated[

@@ -157,6 +157,15 @@ class BoardRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BadNode:
+    """A node on which blocks keep being lost: how many of late, and when the last one was (UTC)."""
+
+    node: str
+    lost: int
+    last: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class OpenTick:
     """A tick that has begun (UTC) and not ended: it is at work, hangs, or was killed."""
 

@@ -61,6 +61,8 @@ class RenderRequest:
         Whether a list of quanta that must not run again lies in the directory.
     needs_mb : `int`
         Largest memory request of its tasks, MiB, as far as it is known: it may ask for larger blocks.
+    exclude : `tuple` [`str`, ...]
+        Nodes that its blocks must not get.
     requests : `RequestTable`
         What the step's BPS files and resources ask for before the remedy.
     generation : `int`
@@ -80,6 +82,7 @@ class RenderRequest:
     quantum_wrapper: str
     hold: bool = False
     needs_mb: int = 0
+    exclude: tuple[str, ...] = ()
     requests: RequestTable = field(default_factory=RequestTable)
     generation: int = 1
     earlier: bool = False
@@ -299,6 +302,8 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
         section["nice"] = nice
     if request.remedy.blocks is not None and request.site.blocks is not None:
         section["max_blocks"] = request.remedy.blocks
+    if request.exclude and request.site.blocks is not None:
+        section["exclude"] = ",".join(request.exclude)
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section

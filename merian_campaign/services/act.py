@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from functools import partial
 
 from merian_campaign.domain import decisions as core
@@ -30,6 +31,12 @@ from merian_campaign.services.tick_context import TickContext, TickPart
 
 _PATIENCE_SECONDS = 10.0
 """How long a tick waits for a repository in which a graph is built, before it leaves it to the next tick."""
+
+NODE_REST = timedelta(hours=24)
+"""How long a node is left out on which blocks were lost again and again, counted from the last one."""
+
+MOST_LOST = 3
+"""Blocks that may be lost on a node within that time before it is left out."""
 
 
 class Executor(TickPart):
@@ -264,10 +271,23 @@ class Executor(TickPart):
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=earlier,
             needs_mb=max(known.values(), default=0),
+            exclude=self._left_out(),
             requests=requests,
             generation=submission.generation,
             earlier=earlier,
         )
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Return the nodes that blocks are lost on again and again; say which, with the evidence."""
+        if self._settings.site.blocks is None:
+            return ()
+        found = self._store.bad_nodes(since=self._runtime.clock() - NODE_REST, fewest=MOST_LOST)
+        self.notes += [
+            f"node {entry.node} is left out until {entry.last + NODE_REST:%Y-%m-%d %H:%M} UTC: "
+            f"{entry.lost} blocks were lost on it, the last at {entry.last:%H:%M}"
+            for entry in found
+        ]
+        return tuple(entry.node for entry in found)
 
     def _submit(self, decision: core.Submit) -> str:
         group, number = decision.group, decision.number

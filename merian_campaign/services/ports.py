@@ -21,6 +21,7 @@ from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Counts, HeldQuantum, Quantum
 from merian_campaign.domain.records import (
     AttemptRow,
+    BadNode,
     Claim,
     Event,
     JobRecord,
@@ -315,6 +316,9 @@ class Store(Protocol):
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
         """Return the Slurm jobs of a campaign, in the order of its steps."""
+
+    def bad_nodes(self, *, since: datetime, fewest: int) -> tuple[BadNode, ...]:
+        """Return the nodes on which at least so many Slurm jobs were lost since some moment."""
 
     def note_scheduler(self, *, campaign_id: int, unreachable: str, actor: str, now: datetime) -> bool:
         """Record an event when the scheduler has stopped answering, or answers again; say if it was news."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from merian_campaign.domain.records import Event, JobRecord, OpenJobs
+from merian_campaign.domain.records import BadNode, Event, JobRecord, OpenJobs
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.store import events, schema
@@ -30,6 +30,19 @@ _KEPT = {"nodes", "reason", "cancelled_by"}
 _LAST_WORD = text("""
     SELECT to_state FROM event WHERE campaign_id = :campaign_id AND kind = 'scheduler'
     ORDER BY id DESC LIMIT 1
+""")
+
+# Of several nodes nobody can say which it was. What ended well there later says that it works again.
+_BAD_NODES = text("""
+    SELECT nodes AS node, count(*)::integer AS lost, max(coalesce(ended, updated_at)) AS last
+    FROM slurm_job AS j
+    WHERE fate = 'node_lost' AND nodes ~ '^[A-Za-z0-9._-]+$' AND coalesce(ended, updated_at) >= :since
+      AND NOT EXISTS (
+        SELECT 1 FROM slurm_job AS w
+        WHERE w.nodes = j.nodes AND w.fate = 'completed' AND w.started > coalesce(j.ended, j.updated_at)
+      )
+    GROUP BY nodes HAVING count(*) >= :fewest
+    ORDER BY nodes LIMIT 200
 """)
 
 
@@ -115,6 +128,15 @@ class SlurmJobStore(Database):
         """Put on record what was seen of a submission's Slurm jobs; return how many rows changed."""
         with self._transaction() as connection:
             return put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
+
+    def bad_nodes(self, *, since: datetime, fewest: int) -> tuple[BadNode, ...]:
+        """Return the nodes on which at least so many jobs, of whatever campaign, were lost since some moment.
+
+        Only jobs of one node tell which it was; and a job that ended well there later clears it.
+        """
+        with self._reading() as connection:
+            rows = connection.execute(_BAD_NODES, {"since": since, "fewest": fewest}).mappings()
+            return tuple(BadNode(node=row["node"], lost=row["lost"], last=row["last"]) for row in rows)
 
     def open_jobs(self, name: str) -> tuple[OpenJobs, ...]:
         """Return the Slurm jobs of a campaign that were not over when last seen, by submission."""

@@ -94,6 +94,8 @@ def test_a_generation_lies_apart_and_skips_nothing_of_an_older_one() -> None:
 def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:
     spec = campaign(bps("step1"), bps("step2a", nice=0), limits={"nice": 100})
     cluster = replace(SITE, name="slurm", blocks=Blocks(walltime="01:00:00"))
+    without = rendered(spec, "step1", site=cluster, exclude=("n7", "n9"))["site"]["slurm"]
+    assert without == {"nice": 100, "exclude": "n7,n9"}
     assert rendered(spec, "step1", site=cluster)["site"]["slurm"] == {"nice": 100}
     assert rendered(spec, "step2a", site=cluster)["site"]["slurm"] == {"nice": 0}
     assert "site" not in rendered(spec, "step1")

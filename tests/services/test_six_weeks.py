@@ -41,11 +41,12 @@ from merian_campaign.domain.journal import JournalRecord
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.notices import Channel, NoticeOptions
 from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.provenance import LineReport, Predicted, RawAttempt, RawQuantum
+from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
+from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.states import CampaignState, GroupState, SubmissionState
+from merian_campaign.domain.states import CampaignState, GroupState, QuantumState, SubmissionState
 from merian_campaign.domain.tick_status import BUSY, FAILED, PERSON
 from merian_campaign.middleware.registry import ButlerRegistry
 from merian_campaign.middleware.scheduler import SlurmScheduler
@@ -202,14 +203,16 @@ class World:
                 self.executed[group, entry.data_id] = self.executed.get((group, entry.data_id), 0) + 1
                 self.succeeded[group].add(entry.data_id)
             name, words = ERRORS[kind] if kind else (None, None)
-            attempt = RawAttempt(
-                status="SUCCESSFUL" if kind is None else "FAILED", exception_type=name,
-                exception_message=words, peak_mb=100, started=self.now, seconds=9.0,
+            well = kind is None
+            attempt = Attempt(
+                try_number=1, state=QuantumState.SUCCEEDED if well else QuantumState.FAILED,
+                exception_type=name, exception_message=words, peak_mb=100, started=self.now,
+                ended=self.now + timedelta(seconds=9),
             )  # fmt: skip
             made.append(
                 RawQuantum(
                     uuid=entry.uuid, task=entry.task, data_id=entry.data_id, dimensions=entry.dimensions,
-                    status=attempt.status, caveats="", attempts=(attempt,), log=None,
+                    status="SUCCESSFUL" if well else "FAILED", caveats="", attempts=(attempt,), log=None,
                 )
             )  # fmt: skip
         return tuple(made)

@@ -121,3 +121,21 @@ def test_forgetting_a_campaign_takes_its_jobs_along(given: Given, sql: Connectio
     given.store.record_jobs(submission_id=given.prepared(group).id, jobs=[record()], now=at(1))
     given.store.forget("demo")
     assert rows(sql, "SELECT count(*) FROM slurm_job") == [(0,)]
+
+
+def test_a_node_that_loses_block_after_block_is_bad_until_it_works_again(given: Given) -> None:
+    (group,) = given.campaign()
+    submission = given.prepared(group).id
+
+    def lost(number: int, nodes: str, *, state: str = "NODE_FAIL") -> JobRecord:
+        return record(state, str(number), nodes=nodes, started=at(number), ended=at(number))
+
+    def bad(since: float = 0) -> list[tuple[str, int]]:
+        return [(entry.node, entry.lost) for entry in given.store.bad_nodes(since=at(since), fewest=3)]
+
+    jobs = [*(lost(n, "n7") for n in range(20, 23)), *(lost(n, "n[1-2]") for n in range(30, 34))]
+    given.store.record_jobs(submission_id=submission, jobs=[*jobs, lost(40, "n8")], now=at(50))
+    assert bad() == [("n7", 3)]
+    assert bad(since=21) == [], "the first of them is long ago"
+    given.store.record_jobs(submission_id=submission, jobs=[lost(60, "n7", state="COMPLETED")], now=at(61))
+    assert bad() == []

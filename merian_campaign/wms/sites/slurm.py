@@ -252,6 +252,7 @@ class Slurm(CampaignSite):
             "qos": self.optional("qos", str),
             "constraint": self.optional("constraint", str),
             "nice": self.optional("nice", int),
+            "exclude": self.optional("exclude", str),
             "cpus-per-task": cores,
             "mem": f"{memory}M" if memory else None,
             "dependency": "singleton" if self.value("singleton", bool, default=False) else None,
