@@ -59,7 +59,7 @@ def plan_groups(
         here = tuple((group.key, group.selection) for group in by_step[step.name])
         chosen = tracts
         if spec.discovers(step):
-            known = {group.tract for group in by_step[step.name] if group.tract is not None}
+            known = {tract for group in by_step[step.name] for tract in group.selection.values}
             chosen = tuple(sorted(known.union(tracts)))
         groups = (
             expand(step.group_by, tracts=chosen, existing=here)

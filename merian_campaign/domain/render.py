@@ -89,9 +89,8 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
     if own:
         terms.append(own)
     terms += step.select.terms()
-    if step.where.strip():
-        text = step.where.strip()
-        terms.append(f"({text})" if _OR.search(text) else text)
+    texts = (text.strip() for text in (spec.where, step.where))
+    terms += [f"({text})" if _OR.search(text) else text for text in texts if text]
     return " AND ".join(terms)
 
 
