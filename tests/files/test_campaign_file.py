@@ -19,7 +19,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
     ("{memory:", "{memroy:", 0, "steps[step1].resources.isr.memroy", "did you mean 'memory'?"),
     (
         "group_by: tract",
-        "group_by: {kind: tract, size: 3}",
+        "group_by: {kind: day_obs, nights: [20210318], size: 3}",
         0,
         "steps[step3].group_by.size",
         "no such key here, it belongs elsewhere",
