@@ -129,9 +129,7 @@ def payload_name(request: RenderRequest) -> str:
 
 def qgraph_options(request: RenderRequest) -> str:
     """Return what is added to ``pipetask qgraph``; what the BPS files add themselves is not in it."""
-    options: list[str] = []
-    for entry in request.step.config:
-        options += ["-c", entry]
+    options = list(request.step.overrides)
     if request.number > 1:
         # Through the group's chain, which holds every earlier RUN that was ingested. Never a list of RUNs:
         # one that does not exist makes the graph builder skip nothing at all, without a word.
@@ -150,6 +148,7 @@ def _task_section(resources: Resources | None, memory_mb: int | None) -> dict[st
             "memoryMultiplier": resources.memory_multiplier,
             "requestCpus": resources.cpus,
             "requestWalltime": None if resources.walltime is None else whole_minutes(resources.walltime),
+            "extraRunQuantumOptions": resources.run_options,
         }
         section.update({key: value for key, value in given.items() if value is not None})
     if memory_mb is not None:

@@ -423,3 +423,13 @@ def test_a_file_with_thousands_of_problems_lists_the_first(survey: Survey) -> No
     said = survey.complaint()
     assert len(said) == 51
     assert said[-1] == "and 4950 more problems"
+
+
+def test_a_file_of_overrides_lies_beside_the_campaign_file(survey: Survey) -> None:
+    survey.edit("    resources:\n", '    config_files: ["isr:config/isr.py"]\n    resources:\n')
+    assert f"the file of overrides {survey.folder}/config/isr.py does not exist" in survey.complaint()[0]
+    (survey.folder / "config").mkdir()
+    (survey.folder / "config" / "isr.py").touch()
+    step = survey.load().spec.steps[0]
+    assert isinstance(step, BpsStep)
+    assert step.config_files == (f"isr:{survey.folder}/config/isr.py",)

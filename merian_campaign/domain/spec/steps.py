@@ -15,6 +15,7 @@ from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping, dimension_of
 from merian_campaign.domain.spec.words import (
     Collection,
+    ConfigFile,
     Label,
     Pipeline,
     PlainPath,
@@ -85,6 +86,14 @@ class Resources(Strict):
     ] = None
     cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="requestCpus.")] = None
     walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
+    run_options: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9_.:/=,@+ -]+$",
+            max_length=1000,
+            description='extraRunQuantumOptions, e.g. "-n 10 --no-raise-on-partial-outputs".',
+        ),
+    ] = None
 
 
 class Afterburner(Strict):
@@ -160,6 +169,13 @@ class BpsStep(_StepBase):
         BeforeValidator(_tuple),
         Field(description="Overrides as pipetask -c label:field=value."),
     ] = ()
+    config_files: Annotated[
+        tuple[ConfigFile, ...],
+        BeforeValidator(_tuple),
+        Field(
+            max_length=MOST_NAMED, description="Files of overrides as pipetask -C label:file; before config."
+        ),
+    ] = ()
     include: Annotated[
         tuple[PlainPath, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
     ] = ()
@@ -192,6 +208,12 @@ class BpsStep(_StepBase):
     def subset(self) -> str:
         """The subset after ``#``; empty when the whole pipeline runs."""
         return self.pipeline.partition("#")[2]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Files and single overrides as words of a command line of pipetask."""
+        files = (word for entry in self.config_files for word in ("-C", entry))
+        return (*files, *(word for entry in self.config for word in ("-c", entry)))
 
     @property
     def kind(self) -> Literal["bps"]:
