@@ -1,4 +1,4 @@
-"""Campaigns of four surveys from their shipped files to their last step, with mock tasks of the real pipelines."""
+"""Campaigns of four surveys from their shipped files to the last step, on mocks of the real pipelines."""
 
 from __future__ import annotations
 

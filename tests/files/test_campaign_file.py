@@ -433,3 +433,18 @@ def test_a_file_of_overrides_lies_beside_the_campaign_file(survey: Survey) -> No
     step = survey.load().spec.steps[0]
     assert isinstance(step, BpsStep)
     assert step.config_files == (f"isr:{survey.folder}/config/isr.py",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "here"),
+    [
+        ("butler: repo", "butler: repo\ncomputeSite: local", "site"),
+        ("    where: ", "    dataQuery: ", "where"),
+        ("{memory: 4096,", "{requestMemory: 4096,", "memory, under resources: and a task"),
+    ],
+)
+def test_words_of_bps_are_answered_with_what_they_are_called(
+    survey: Survey, old: str, new: str, here: str
+) -> None:
+    survey.edit(old, new)
+    assert any(line.endswith(f"; here this is called {here}") for line in survey.complaint())
