@@ -100,12 +100,11 @@ def _pipeline(campaign: str, step: str, form: Format) -> str:
     if not isinstance(found, BpsStep):
         names = [entry.name for entry in spec.steps if isinstance(entry, BpsStep)]
         raise BadInputError(f"{step!r} is no step with a pipeline; such steps: {', '.join(names)}")
-    overrides = [word for entry in found.config for word in ("-c", entry)]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline"
         option = "--pipeline-mermaid" if form is Format.MERMAID else "--pipeline-dot"
         program = Path(sys.executable).with_name("pipetask")
-        words = (str(program), "build", "-p", found.pipeline, *overrides, option, str(file))
+        words = (str(program), "build", "-p", found.pipeline, *found.overrides, option, str(file))
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode != 0 or not file.exists():
             said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]

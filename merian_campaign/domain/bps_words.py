@@ -24,6 +24,42 @@ UNUSED = {
 }
 """Keys that ask for what is done here in another way, and which way."""
 
+CALLED_HERE = {
+    "pipelineYaml": "pipeline",
+    "butlerConfig": "butler",
+    "dataQuery": "where",
+    "inCollection": "inputs of a step, and collections: inputs",
+    "outputRun": "output of a step; RUN collections are named by group and submission below it",
+    "includeConfigs": "include",
+    "computeSite": "site",
+    "wmsServiceClass": "wms: campaign or stock",
+    "submitPath": "work_dir",
+    "payload": "butler, collections and the keys of a step",
+    "pipetask": "resources of a step, by task",
+    "requestMemory": "memory, under resources: and a task",
+    "requestMemoryMax": "memory_max, under resources: and a task, or in afterburner:",
+    "memoryMultiplier": "memory_multiplier, under resources: and a task, or in afterburner:",
+    "requestCpus": "cpus, under resources: and a task",
+    "requestWalltime": "walltime, under resources: and a task",
+    "extraRunQuantumOptions": "run_options, under resources: and a task",
+    "numberOfRetries": "max_attempts, in afterburner:",
+    "extraQgraphOptions": "config and config_files; other options belong into a BPS file of include:",
+    "cluster": "cluster too, but in a BPS file of include:",
+    "clusterAlgorithm": "clusterAlgorithm too, but in a BPS file of include:",
+    "butler_config": "butler",
+    "butler-config": "butler",
+    "data_query": "where",
+    "data-query": "where",
+    "dataset_query": "where",
+    "input": "inputs",
+    "config_file": "config_files",
+    "config-file": "config_files",
+    "subset": "pipeline, with # and the subset behind it",
+    "skymap_name": "skymap",
+    "retries": "max_attempts, in afterburner:",
+}
+"""Words of BPS and pipetask that people write into a campaign file, and what it is called there."""
+
 REFUSED = {
     "qgraphFile": "BPS would run this graph in every group; leave it out",
     "bpsBatchSubmission": "a submission's driver builds its graph; leave it out",

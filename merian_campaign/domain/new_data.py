@@ -201,6 +201,8 @@ class NewData:
             return None
         if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
             return None
+        if group.selection.dimension not in _OF_EXPOSURES:
+            return None
         index = self._index(step, group.selection.dimension)
         return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
 
@@ -384,6 +386,10 @@ class NewData:
             return False
         done = [one for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
+
+
+_OF_EXPOSURES = frozenset({"", "day_obs", "exposure", "visit", "tract"})
+"""Dimensions of which it is seen what exposures have to do with them."""
 
 
 def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:

@@ -61,7 +61,7 @@ def plan_groups(
         here = tuple((group.key, group.selection) for group in by_step[step.name])
         chosen = tracts
         if spec.discovers(step):
-            known = {group.tract for group in by_step[step.name] if group.tract is not None}
+            known = {tract for group in by_step[step.name] for tract in group.selection.values}
             chosen = tuple(sorted(known.union(tracts)))
         nights = nights_of(step, overlaps)
         if spec.discovers_nights(step):

@@ -102,9 +102,8 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
         # A visit of one exposure has its id, as with DECam, HSC and LSST's cameras.
         column = "exposure" if effective_scope(step) == "exposure" else "visit"
         terms.append(f"{column} NOT IN ({', '.join(map(str, spec.bad_exposures))})")
-    if step.where.strip():
-        text = step.where.strip()
-        terms.append(f"({text})" if _OR.search(text) else text)
+    texts = (text.strip() for text in (spec.where, step.where))
+    terms += [f"({text})" if _OR.search(text) else text for text in texts if text]
     return " AND ".join(terms)
 
 
@@ -154,9 +153,7 @@ def payload_name(request: RenderRequest) -> str:
 
 def qgraph_options(request: RenderRequest) -> str:
     """Return what is added to ``pipetask qgraph``; what the BPS files add themselves is not in it."""
-    options: list[str] = []
-    for entry in request.step.config:
-        options += ["-c", entry]
+    options = list(request.step.overrides)
     if request.earlier:
         # Through the generation's chain, which holds its earlier RUNs that were ingested. Never a list of
         # RUNs: one that does not exist makes the graph builder skip nothing at all, without a word.
@@ -176,6 +173,7 @@ def _task_section(
             "memoryMultiplier": resources.memory_multiplier,
             "requestCpus": resources.cpus,
             "requestWalltime": None if resources.walltime is None else whole_minutes(resources.walltime),
+            "extraRunQuantumOptions": resources.run_options,
         }
         section.update({key: value for key, value in given.items() if value is not None})
     if memory_mb is not None:

@@ -12,7 +12,7 @@ class Selection:
     Parameters
     ----------
     dimension : `str`
-        ``tract``, ``day_obs``, ``exposure``, ``visit``; empty for everything.
+        ``tract``, ``day_obs``, ``exposure``, ``visit``, or another of integer ids; empty for everything.
     values : `tuple` [`int`, ...]
         Sorted, without duplicates.
     """

@@ -59,7 +59,6 @@ def step_commands(
     if isinstance(step, ActionStep):
         given = step.typed_arguments()
         return given.commands(repository=spec.butler)
-    overrides = [word for entry in step.config for word in ("-c", entry)]
     return (
         (
             "pipetask", "--long-log", "run", "--register-dataset-types",
@@ -67,7 +66,7 @@ def step_commands(
             "-i", ",".join(input_collections(spec=spec, step=step)),
             "-o", spec.output_of(step),
             "-p", step.pipeline,
-            *overrides,
+            *step.overrides,
             "-d", data_query(spec=spec, step=step, selection=selection),
         ),
     )  # fmt: skip

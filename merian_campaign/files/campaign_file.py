@@ -178,6 +178,8 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
         made["pipeline"] = f"{_path(file, base)}{hash_mark}{subset}"
     if isinstance(made.get("include"), list):
         made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
+    if isinstance(made.get("config_files"), list):
+        made["config_files"] = [_labelled(entry, base) for entry in made["config_files"]]
     action = made.get("action")
     if isinstance(made.get("arguments"), dict) and isinstance(action, str) and action in ACTIONS:
         made["arguments"] = {
@@ -185,6 +187,14 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
             for key, value in made["arguments"].items()
         }
     return made
+
+
+def _labelled(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
+    """Make the path behind a task's label absolute."""
+    if not isinstance(value, str) or ":" not in value:
+        return value
+    label, _, path = value.partition(":")
+    return f"{label}:{_path(path, base)}"
 
 
 def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
@@ -264,4 +274,8 @@ def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]
             check(step.pipeline.partition("#")[0], ("steps", index, "pipeline"), "the pipeline file")
             for place, include in enumerate(step.include):
                 check(include, ("steps", index, "include", place), "the BPS file")
+            for place, entry in enumerate(step.config_files):
+                check(
+                    entry.partition(":")[2], ("steps", index, "config_files", place), "the file of overrides"
+                )
     return tuple(problems)

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
+from merian_campaign.domain.bps_words import CALLED_HERE
 from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
 from merian_campaign.domain.spec.base import NAME_PATTERN
 from merian_campaign.domain.spec.words import ADVICE
@@ -114,7 +115,9 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
     if kind == "value_error":
         return message
     if kind == "extra_forbidden":
-        return _ADVICE[kind] + _similar(str(error["loc"][-1]), known)
+        key = str(error["loc"][-1])
+        here = CALLED_HERE.get(key)
+        return _ADVICE[kind] + (_similar(key, known) if here is None else f"; here this is called {here}")
     advice = _ADVICE.get(kind)
     if kind == "string_pattern_mismatch":
         advice = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""))

@@ -94,7 +94,40 @@ def test_a_selection_joins_the_groups_and_the_steps_own_terms() -> None:
 )
 def test_only_steps_over_exposures_and_visits_select(subset: str, changes: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="select"):
-        campaign(bps("some", subset, select={"band": "N708"}, **changes))
+        campaign(bps("some", subset, select={"target": "COSMOS"}, **changes))
+
+
+@pytest.mark.parametrize(
+    ("subset", "changes"), [("step3", {"group_by": "tract"}), ("step2a", {"scope": "global"})]
+)
+def test_bands_and_detectors_are_chosen_in_other_steps_too(subset: str, changes: dict[str, Any]) -> None:
+    select = {"band": ["N540", "N708"], "exclude_detectors": [31]}
+    spec = campaign(bps("some", subset, select=select, **changes))
+    step = spec.steps[0]
+    assert isinstance(step, BpsStep)
+    query = data_query(spec=spec, step=step, selection=Selection())
+    assert query.endswith("band IN ('N540', 'N708') AND detector NOT IN (31)")
+
+
+def test_a_query_of_the_campaign_is_in_that_of_every_step() -> None:
+    spec = campaign(
+        bps("a", "step1", where="visit > 3"), bps("b", "step3", group_by="tract"),
+        where="detector < 9 OR detector > 11",
+    )  # fmt: skip
+    queries = [
+        data_query(spec=spec, step=step, selection=Selection())
+        for step in spec.steps
+        if isinstance(step, BpsStep)
+    ]
+    assert queries[0].endswith(" AND (detector < 9 OR detector > 11) AND visit > 3")
+    assert queries[1].endswith(" AND (detector < 9 OR detector > 11)")
+
+
+def test_a_query_of_the_campaign_names_no_tract() -> None:
+    with pytest.raises(
+        ValidationError, match="where: found 'tract'; it is added to the steps over exposures"
+    ):
+        campaign(bps("a", "step1"), where="tract = 9813")
 
 
 def test_actions_do_not_select() -> None:

@@ -118,6 +118,17 @@ def test_a_pipeline_that_declares_its_steps_is_believed() -> None:
     assert "may be cut by visit, and it is cut by tract" in finding.message
 
 
+def test_pixels_that_no_data_query_joins_are_no_groups() -> None:
+    pixels = {"kind": "dimension", "dimension": "healpix3", "ids": [425]}
+    fit = _task("gbdesHealpix3AstrometricFit", "instrument", "healpix3", "physical_filter")
+    summary = InputNeed(name="preliminary_visit_summary", dimensions=frozenset(VISIT))
+    declared = frozenset({"healpix3"})
+    (finding,) = _scope(_pipeline(fit, inputs=(summary,), declared=declared), scope="global", group_by=pixels)
+    assert "no data query joins healpix3 with visit" in finding.message
+    tiles = InputNeed(name="deep_coadd_hips8", dimensions=frozenset({"healpix8"}))
+    assert _scope(_pipeline(fit, inputs=(tiles,)), scope="global", group_by=pixels) == []
+
+
 def test_the_sky_map_is_named_wherever_a_task_has_it() -> None:
     source = _pipeline(_task("writeRecalibratedSourceTable", "skymap", *VISIT))
     for subset, scope in (("step2d", None), ("step3", "visit"), ("step1", "global")):

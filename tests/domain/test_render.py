@@ -8,6 +8,7 @@ import yaml
 from domain_help import action, bps, by_tract, campaign
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
@@ -194,3 +195,32 @@ def test_a_fingerprint_depends_on_the_text_and_on_what_it_resolved_to(
     assert len(found) == 64
     assert (found == before) is same
     assert (found[:32] == before[:32]) is (text == "a: 1\n")
+
+
+def test_files_of_overrides_come_before_overrides_and_options_of_a_task_are_its_own() -> None:
+    step = bps(
+        "step1",
+        config=["isr:doFlat=False"],
+        config_files=["isr:/cfg/isr.py", "calibrate:s3://cfg/calibrate.py"],
+        resources={"isr": {"run_options": "-n 10 --no-raise-on-partial-outputs"}},
+    )
+    read = rendered(campaign(step), "step1")
+    assert read["payload"]["extraQgraphOptions"] == (
+        "-C isr:/cfg/isr.py -C calibrate:s3://cfg/calibrate.py -c isr:doFlat=False"
+    )
+    assert read["pipetask"] == {"isr": {"extraRunQuantumOptions": "-n 10 --no-raise-on-partial-outputs"}}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config_files": ["/cfg/isr.py"]},
+        {"config_files": ["isr:"]},
+        {"config_files": ["isr:/a folder/isr.py"]},
+        {"resources": {"isr": {"run_options": "-n 10; ls"}}},
+        {"resources": {"isr": {"run_options": "{butlerConfig}"}}},
+    ],
+)
+def test_what_a_command_line_would_not_take_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"config_files|run_options"):
+        campaign(bps("step1", **changes))

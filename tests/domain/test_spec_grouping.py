@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec.base import expand_ranges
-from merian_campaign.domain.spec.grouping import Chunks, Grouping, expand, where_clause
+from merian_campaign.domain.spec.grouping import ByDimension, ByTract, Chunks, Grouping, expand, where_clause
 
 ADAPTER: TypeAdapter[object] = TypeAdapter(Grouping)
 IDS = st.sets(st.integers(min_value=0, max_value=400), max_size=60)
@@ -72,7 +73,13 @@ def test_duplicate_tracts_are_refused_in_a_campaign() -> None:
         {"kind": "lists", "dimension": "detector", "lists": {"a": [1]}},
         {"kind": "lists", "dimension": "visit", "lists": {"a": [1, 2], "b": [2]}},
         {"kind": "lists", "dimension": "visit", "lists": {"a/b": [1]}},
-        {"kind": "tract", "size": 3},
+        {"kind": "tract", "size": 0},
+        {"kind": "dimension", "ids": [1]},
+        {"kind": "dimension", "dimension": "healpix3", "ids": []},
+        {"kind": "dimension", "dimension": "tract", "ids": [1]},
+        {"kind": "dimension", "dimension": "band", "ids": [1]},
+        {"kind": "dimension", "dimension": "patch", "ids": [1]},
+        {"kind": "dimension", "dimension": "healpix3 OR 1", "ids": [1]},
         {"ids": [1], "size": 1},
         "night",
         None,
@@ -82,6 +89,34 @@ def test_duplicate_tracts_are_refused_in_a_campaign() -> None:
 def test_groupings_that_are_refused(grouping: object) -> None:
     with pytest.raises(ValidationError):
         ADAPTER.validate_python(grouping)
+
+
+@given(st.lists(IDS.filter(len), min_size=1, max_size=4), st.integers(min_value=1, max_value=9))
+def test_groups_of_several_tracts_are_never_cut_anew(releases: list[set[int]], size: int) -> None:
+    grouping = ByTract(size=size)
+    existing: tuple[tuple[str, Selection], ...] = ()
+    tracts: set[int] = set()
+    for release in releases:
+        tracts |= release
+        groups = expand(grouping, tracts=tuple(sorted(tracts)), existing=existing)
+        assert set(existing) <= set(groups)
+        assert sorted(value for _, one in groups for value in one.values) == sorted(tracts)
+        assert all(len(one.values) <= size and one.dimension == "tract" for _, one in groups)
+        existing = groups
+
+
+def test_groups_of_any_dimension() -> None:
+    grouping = ADAPTER.validate_python(
+        {"kind": "dimension", "dimension": "healpix3", "ids": ["5-8"], "size": 3}
+    )
+    assert isinstance(grouping, ByDimension)
+    groups = expand(grouping, tracts=())
+    assert [one.values for _, one in groups] == [(5, 6, 7), (8,)]
+    assert where_clause(groups[0][1]) == "healpix3 IN (5, 6, 7)"
+    spec = campaign(bps("all", "step2c", scope="global", group_by=grouping.model_dump()))
+    assert cut_of(spec, "all") == ""
+    with pytest.raises(ValidationError, match=r"group_by: found healpix3; .* write scope: global"):
+        campaign(bps("all", "step2c", group_by=grouping.model_dump()))
 
 
 def test_a_tract_step_without_tracts_is_refused() -> None:

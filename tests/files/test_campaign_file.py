@@ -19,7 +19,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
     ("{memory:", "{memroy:", 0, "steps[step1].resources.isr.memroy", "did you mean 'memory'?"),
     (
         "group_by: tract",
-        "group_by: {kind: tract, size: 3}",
+        "group_by: {kind: day_obs, nights: [20210318], size: 3}",
         0,
         "steps[step3].group_by.size",
         "no such key here, it belongs elsewhere",
@@ -423,3 +423,28 @@ def test_a_file_with_thousands_of_problems_lists_the_first(survey: Survey) -> No
     said = survey.complaint()
     assert len(said) == 51
     assert said[-1] == "and 4950 more problems"
+
+
+def test_a_file_of_overrides_lies_beside_the_campaign_file(survey: Survey) -> None:
+    survey.edit("    resources:\n", '    config_files: ["isr:config/isr.py"]\n    resources:\n')
+    assert f"the file of overrides {survey.folder}/config/isr.py does not exist" in survey.complaint()[0]
+    (survey.folder / "config").mkdir()
+    (survey.folder / "config" / "isr.py").touch()
+    step = survey.load().spec.steps[0]
+    assert isinstance(step, BpsStep)
+    assert step.config_files == (f"isr:{survey.folder}/config/isr.py",)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "here"),
+    [
+        ("butler: repo", "butler: repo\ncomputeSite: local", "site"),
+        ("    where: ", "    dataQuery: ", "where"),
+        ("{memory: 4096,", "{requestMemory: 4096,", "memory, under resources: and a task"),
+    ],
+)
+def test_words_of_bps_are_answered_with_what_they_are_called(
+    survey: Survey, old: str, new: str, here: str
+) -> None:
+    survey.edit(old, new)
+    assert any(line.endswith(f"; here this is called {here}") for line in survey.complaint())

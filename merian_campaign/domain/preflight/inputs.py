@@ -57,6 +57,7 @@ def pipeline_findings(step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
         ]
     named = [(label, "resources") for label in step.resources]
     named += [(entry.partition(":")[0], "config") for entry in step.config]
+    named += [(entry.partition(":")[0], "config_files") for entry in step.config_files]
     named += [(label, "partial") for label in step.partial]
     return [
         Finding(
@@ -64,7 +65,7 @@ def pipeline_findings(step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
             message=f"{field}: {short(step.pipeline)} has no task {label!r}",
             fix=closest(label, pipeline.labels),
             # An override of an unknown task ends graph building; a request for one is only never used.
-            fatal=field == "config",
+            fatal=field in {"config", "config_files"},
         )
         for label, field in dict.fromkeys(named)
         if label not in pipeline.labels

@@ -36,6 +36,8 @@ class StepQuery:
         Pipeline with subset.
     config : `tuple` [`str`, ...]
         Overrides as pipetask takes them.
+    config_files : `tuple` [`str`, ...]
+        Files of overrides, before those.
     inputs : `tuple` [`str`, ...]
         Collections that it reads, in order.
     query : `str`
@@ -51,6 +53,7 @@ class StepQuery:
     place: str
     pipeline: str
     config: tuple[str, ...] = ()
+    config_files: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     query: str = ""
     by: str = ""
@@ -69,7 +72,8 @@ class StepQuery:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Read what `to_json` gave."""
-        return cls(**{**value, "config": tuple(value["config"]), "inputs": tuple(value["inputs"])})
+        lists = ("config", "config_files", "inputs")
+        return cls(**{**value, **{name: tuple(value.get(name, ())) for name in lists}})
 
 
 def looks(spec: CampaignSpec, *, existing: tuple[GroupView, ...] = ()) -> tuple[StepQuery, ...]:
@@ -104,6 +108,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
         place=place,
         pipeline=step.pipeline,
         config=step.config,
+        config_files=step.config_files,
         inputs=input_collections(spec=spec, step=step),
         query=f"{query} AND {term}" if term else query,
         by=by,

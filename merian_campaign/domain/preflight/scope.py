@@ -6,6 +6,8 @@ dimensions by which a step may be cut (``steps:``), that is believed. Names of s
 
 from __future__ import annotations
 
+import re
+
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import few, short
 from merian_campaign.domain.preflight.queries import StepQuery
@@ -18,6 +20,10 @@ _WITHIN = {
     "visit": frozenset({"exposure", "visit"}),
 }
 """Dimensions of which a quantum has one if it lies within a group; by the dimension of the groups."""
+
+_PIXELS = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
+_ON_SKY = frozenset({"tract", "patch", "visit"})
+"""Dimensions that a data query joins with those of ``htm7`` only (``lsst.daf.butler.queries.overlaps``)."""
 
 _SINGLE = frozenset({"exposure", "visit"})
 
@@ -46,6 +52,16 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
     by = look.by or ("tract" if effective_scope(step) == "tract" else "")
     if not by:
         return []
+    joined = _ON_SKY & _spatial(pipeline) if _PIXELS.fullmatch(by) else frozenset()
+    if joined:
+        return [
+            Finding(
+                place=look.place,
+                message=f"cut by {by}, its graphs could not be built: no data query joins {by} with "
+                f"{few(sorted(joined))}, which its tasks read or work by",
+                fix="write group_by: everything",
+            )
+        ]
     within = _WITHIN.get(by, frozenset({by}))
     if pipeline.declared is not None:
         if pipeline.declared & within:
@@ -78,6 +94,12 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
             f"group_by, no select); partial: [{labels}] says that parts are meant",
         )
     ]
+
+
+def _spatial(pipeline: PipelineFacts) -> frozenset[str]:
+    """Return the dimensions that the data query of a pipeline's graph has to do with."""
+    needs = (need.dimensions for need in pipeline.inputs if not need.prerequisite)
+    return frozenset().union(*(task.dimensions for task in pipeline.tasks), *needs)
 
 
 def _undeclared(look: StepQuery, step: BpsStep, *, by: str, declared: frozenset[str]) -> Finding:

@@ -12,6 +12,7 @@ from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Integers, Nam
 from merian_campaign.domain.spec.clock import ClockTime, Weekday, WeekdayName, ZoneName
 from merian_campaign.domain.spec.grouping import (
     ByDayObs,
+    ByDimension,
     ByTract,
     Chunks,
     Discover,
@@ -30,7 +31,9 @@ from merian_campaign.domain.spec.steps import (
     BpsStep,
     Step,
     _tuple,
+    check_where,
     effective_scope,
+    spatial_term,
 )
 from merian_campaign.domain.spec.words import (
     LONGEST_COLLECTION,
@@ -170,6 +173,9 @@ class CampaignSpec(Strict):
     campaign: Annotated[Name, Field(description="Unique name of the campaign.")]
     description: Annotated[str, Field(description="For people.")] = ""
     butler: Annotated[PlainPath, Field(description="Butler repository.")]
+    where: Annotated[
+        str, Field(description="Data query that is added to that of every step, e.g. to leave out detectors.")
+    ] = ""
     instrument: Annotated[InstrumentName, Field(description="Short name, e.g. DECam.")]
     skymap: Annotated[SkymapName | None, Field(description="Sky map of the tract steps.")] = None
     site: Annotated[PlainPath, Field(description="Site name (site/NAME.yaml) or a path.")]
@@ -235,6 +241,8 @@ class CampaignSpec(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        check_where(self.where)
+        check_campaign_where(self)
         check_names(self)
         check_gates(self)
         check_groups(self)
@@ -328,6 +336,16 @@ def _id_lists(step: Mapping[str, object]) -> Iterator[object]:
     if isinstance(select, Mapping):
         keys = ("exposures", "exclude_exposures", "exclude_detectors")
         yield from (select[key] for key in keys if key in select)
+
+
+def check_campaign_where(spec: CampaignSpec) -> None:
+    """Refuse a data query of the campaign that names tracts: steps over visits would see parts."""
+    found = spatial_term(spec.where)
+    if found:
+        raise ValueError(
+            f"where: found {found!r}; it is added to the steps over exposures and visits too, which must not "
+            "be constrained by tract or patch; write it in the steps that it is for"
+        )
 
 
 def check_names(spec: CampaignSpec) -> None:
@@ -426,13 +444,13 @@ def _number_of_groups(spec: CampaignSpec, step: BpsStep | ActionStep) -> int:
     if isinstance(step, ActionStep):
         return 1
     match step.group_by:
-        case ByTract(tracts=tracts):
-            return len(spec.listed_tracts if tracts is None else tracts)
+        case ByTract(tracts=tracts, size=size):
+            return -(-len(spec.listed_tracts if tracts is None else tracts) // size)
         case ByDayObs(nights=nights):
             return 0 if isinstance(nights, DiscoverNights) else len(nights)
         case Lists(lists=lists):
             return len(lists)
-        case Chunks(ids=ids, size=size):
+        case Chunks(ids=ids, size=size) | ByDimension(ids=ids, size=size):
             return -(-len(ids) // size)
     return 1
 

@@ -89,6 +89,19 @@ class Select(Strict):
         left_out = set(self.exclude_exposures)
         return tuple(number for number in self.exposures if number not in left_out)
 
+    @property
+    def of_exposures(self) -> str:
+        """The first field that chooses some exposures among those of a band; empty for none."""
+        fields = (
+            "observation_type",
+            "day_obs",
+            "physical_filter",
+            "target",
+            "exposures",
+            "exclude_exposures",
+        )
+        return next((name for name in fields if getattr(self, name)), "")
+
     def terms(self) -> tuple[str, ...]:
         """Return the terms of the data query, in the order of the fields."""
         found = [

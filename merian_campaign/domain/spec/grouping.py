@@ -34,6 +34,9 @@ MOST_NIGHTS: Final = 36_525
 
 _LARGEST_TRACT: Final = 2**31 - 1
 
+_OF_NAMES: Final = frozenset({"instrument", "skymap", "band", "physical_filter", "group", "subfilter"})
+_OF_TRACTS: Final = {"patch": "tract", "cell": "tract", "detector": "visit"}
+
 
 def _in_32_bits(values: tuple[int, ...]) -> tuple[int, ...]:
     """Refuse what does not fit the columns of tracts and nights in the tracking database."""
@@ -49,7 +52,7 @@ class Everything(Strict):
 
 
 class ByTract(Strict):
-    """One group a tract; the campaign's tracts unless the step lists its own."""
+    """Groups of one tract or of several; the campaign's tracts unless the step lists its own."""
 
     kind: Annotated[Literal["tract"], Field(description="Which rule it is.")] = "tract"
     tracts: Annotated[
@@ -57,6 +60,7 @@ class ByTract(Strict):
         AfterValidator(lambda values: values if values is None else _in_32_bits(values)),
         Field(description="Tracts and ranges; default: the campaign's."),
     ] = None
+    size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of tracts in one group.")] = 1
 
 
 class Discover(Strict):
@@ -198,6 +202,37 @@ class Chunks(Strict):
     size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")]
 
 
+class ByDimension(Strict):
+    """Groups of at most ``size`` values of any other dimension with integer ids, e.g. ``healpix3``."""
+
+    kind: Annotated[Literal["dimension"], Field(description="Which rule it is.")] = "dimension"
+    dimension: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z][a-z0-9_]*$", max_length=32, description="Its name in the butler, e.g. healpix3."
+        ),
+    ]
+    ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
+    size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> ByDimension:
+        own = {"tract", "day_obs", "exposure", "visit"}
+        if self.dimension in own:
+            raise ValueError(f"dimension: found {self.dimension!r}; write kind: {self.dimension} instead")
+        if self.dimension in _OF_NAMES:
+            raise ValueError(
+                f"dimension: found {self.dimension!r}, which has names; groups are of integer ids. "
+                "Write one step for each, with it in where:"
+            )
+        if self.dimension in _OF_TRACTS:
+            raise ValueError(
+                f"dimension: found {self.dimension!r}, which means nothing without its "
+                f"{_OF_TRACTS[self.dimension]}; write kind: {_OF_TRACTS[self.dimension]} instead"
+            )
+        return self
+
+
 class Lists(Strict):
     """Groups with names, each an explicit list of ids of one dimension."""
 
@@ -228,24 +263,27 @@ def _shorthand(value: object) -> object:
         if value not in {"everything", "tract"}:
             raise ValueError(
                 f"found {brief(value)}; write everything, tract, or a mapping with kind: "
-                "tract, day_obs, exposure, visit or lists"
+                "tract, day_obs, exposure, visit, dimension or lists"
             )
         return {"kind": value}
     return value
 
 
 Grouping = Annotated[
-    Annotated[Everything | ByTract | ByDayObs | Chunks | Lists, Field(discriminator="kind")],
+    Annotated[Everything | ByTract | ByDayObs | Chunks | ByDimension | Lists, Field(discriminator="kind")],
     BeforeValidator(_shorthand),
 ]
 
 
-def dimension_of(grouping: Everything | ByTract | ByDayObs | Chunks | Lists) -> str:
+type AnyGrouping = Everything | ByTract | ByDayObs | Chunks | ByDimension | Lists
+
+
+def dimension_of(grouping: AnyGrouping) -> str:
     """Return the dimension a grouping constrains; empty for everything."""
     match grouping:
         case Everything():
             return ""
-        case Lists(dimension=dimension):
+        case Lists(dimension=dimension) | ByDimension(dimension=dimension):
             return dimension
         case Chunks(kind=kind):
             return kind
@@ -256,7 +294,7 @@ def dimension_of(grouping: Everything | ByTract | ByDayObs | Chunks | Lists) -> 
 
 
 def expand(
-    grouping: Everything | ByTract | ByDayObs | Chunks | Lists,
+    grouping: AnyGrouping,
     *,
     tracts: tuple[int, ...],
     existing: Iterable[tuple[str, Selection]] = (),
@@ -266,7 +304,7 @@ def expand(
 
     Parameters
     ----------
-    grouping : `Everything`, `ByTract`, `ByDayObs`, `Chunks` or `Lists`
+    grouping : `Everything`, `ByTract`, `ByDayObs`, `Chunks`, `ByDimension` or `Lists`
         The rule.
     tracts : `tuple` [`int`, ...]
         The campaign's tracts.
@@ -284,15 +322,15 @@ def expand(
     match grouping:
         case Everything():
             return (("all", Selection()),)
-        case ByTract(tracts=own):
+        case ByTract(tracts=own, size=size):
             chosen = tracts if own is None else own
-            return tuple((f"tract{t}", Selection(dimension="tract", values=(t,))) for t in chosen)
+            return _chunks(kind="tract", ids=chosen, size=size, existing=tuple(existing))
         case ByDayObs(nights=own):
             listed = nights if isinstance(own, DiscoverNights) else own
             return tuple((f"night{n}", Selection(dimension="day_obs", values=(n,))) for n in listed)
         case Lists(dimension=dimension, lists=lists):
             return tuple((name, Selection(dimension=dimension, values=ids)) for name, ids in lists.items())
-        case Chunks(kind=kind, ids=ids, size=size):
+        case Chunks(kind=kind, ids=ids, size=size) | ByDimension(dimension=kind, ids=ids, size=size):
             return _chunks(kind=kind, ids=ids, size=size, existing=tuple(existing))
 
 
@@ -321,21 +359,23 @@ def chunk_key(kind: str, values: tuple[int, ...]) -> str:
     return f"{kind}{values[0]}to{values[-1]}x{digest}"
 
 
-def longest_key(
-    grouping: Everything | ByTract | ByDayObs | Chunks | Lists, *, tracts: tuple[int, ...]
-) -> str:
+def longest_key(grouping: AnyGrouping, *, tracts: tuple[int, ...]) -> str:
     """Return a key as long as the longest that the groups of a grouping can have."""
     match grouping:
-        case ByTract(tracts=own):
-            return f"tract{max(tracts if own is None else own, default=0)}"
+        case ByTract(tracts=own, size=size):
+            return _longest_chunk("tract", tracts if own is None else own, size)
         case ByDayObs(nights=nights):
             return "night20991231" if isinstance(nights, DiscoverNights) else f"night{nights[-1]}"
         case Lists(lists=lists):
             return max(lists, key=len)
-        case Chunks(kind=kind, ids=ids, size=size):
-            last = ids[-1]
-            return chunk_key(kind, (last,) if size == 1 or len(ids) == 1 else (last, last))
+        case Chunks(kind=kind, ids=ids, size=size) | ByDimension(dimension=kind, ids=ids, size=size):
+            return _longest_chunk(kind, ids, size)
     return "all"
+
+
+def _longest_chunk(kind: str, ids: tuple[int, ...], size: int) -> str:
+    last = ids[-1] if ids else 0
+    return chunk_key(kind, (last,) if size == 1 or len(ids) == 1 else (last, last))
 
 
 def where_clause(selection: Selection) -> str:

@@ -12,10 +12,11 @@ from pydantic_core import InitErrorDetails
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.domain.spec.grouping import Everything, Grouping, dimension_of
+from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping, dimension_of
 from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
+    ConfigFile,
     Label,
     Pipeline,
     PlainPath,
@@ -86,6 +87,14 @@ class Resources(Strict):
     ] = None
     cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="requestCpus.")] = None
     walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
+    run_options: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[A-Za-z0-9_.:/=,@+ -]+$",
+            max_length=1000,
+            description='extraRunQuantumOptions, e.g. "-n 10 --no-raise-on-partial-outputs".',
+        ),
+    ] = None
 
 
 class Afterburner(Strict):
@@ -161,6 +170,13 @@ class BpsStep(_StepBase):
         BeforeValidator(_tuple),
         Field(description="Overrides as pipetask -c label:field=value."),
     ] = ()
+    config_files: Annotated[
+        tuple[ConfigFile, ...],
+        BeforeValidator(_tuple),
+        Field(
+            max_length=MOST_NAMED, description="Files of overrides as pipetask -C label:file; before config."
+        ),
+    ] = ()
     include: Annotated[
         tuple[PlainPath, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
     ] = ()
@@ -195,6 +211,12 @@ class BpsStep(_StepBase):
     def subset(self) -> str:
         """The subset after ``#``; empty when the whole pipeline runs."""
         return self.pipeline.partition("#")[2]
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """Files and single overrides as words of a command line of pipetask."""
+        files = (word for entry in self.config_files for word in ("-C", entry))
+        return (*files, *(word for entry in self.config for word in ("-c", entry)))
 
     @property
     def kind(self) -> Literal["bps"]:
@@ -257,6 +279,12 @@ def check_where(where: str) -> None:
         raise ValueError("where: a parenthesis without its partner")
 
 
+def spatial_term(where: str) -> str:
+    """Return the first tract or patch that a data query names; empty for none."""
+    match = _SPATIAL.search(_QUOTED.sub("", where))
+    return match[1] if match else ""
+
+
 def check_selection(step: BpsStep) -> None:
     """Refuse selections that silently give partial visits or partial tracts.
 
@@ -272,12 +300,15 @@ def check_selection(step: BpsStep) -> None:
     scope = effective_scope(step)
     bare = _QUOTED.sub("", step.where)
     grouped = dimension_of(step.group_by)
-    spatial = _SPATIAL.search(bare)
+    spatial = spatial_term(step.where)
+    if isinstance(step.group_by, ByDimension) and scope != "global":
+        raise ValueError(
+            f"group_by: found {grouped}; what it has to do with visits and tracts is not known, so the step "
+            "waits for all of the steps before it, and they wait for all of it: write scope: global"
+        )
     if scope != "tract":
         if grouped == "tract" or spatial:
-            field, found = (
-                ("group_by", "tract") if grouped == "tract" else ("where", spatial[1] if spatial else "")
-            )
+            field, found = ("group_by", "tract") if grouped == "tract" else ("where", spatial)
             raise ValueError(
                 f"{field}: found {found!r}; a step of scope {scope} must not be constrained by tract or "
                 "patch, it would run on partial visits; group by day_obs, exposure or visit instead, "
@@ -288,13 +319,16 @@ def check_selection(step: BpsStep) -> None:
                 "a step of scope instrument makes one product of everything: remove where, select and "
                 "group_by"
             )
-        if scope == "global" and step.select.terms():
-            raise ValueError("select: a step of scope global takes everything; remove it")
+        if scope == "global" and step.select.of_exposures:
+            raise ValueError(
+                f"select: found {step.select.of_exposures}; a step of scope global takes all but bands "
+                "and detectors; remove it"
+            )
         return
-    if step.select.terms():
+    if step.select.of_exposures:
         raise ValueError(
-            "select: a step of scope tract must not be cut by exposure, each group would see partial visit "
-            "coverage; remove it"
+            f"select: found {step.select.of_exposures}; a step of scope tract must not be cut by exposure, "
+            "each group would see partial visit coverage; band and exclude_detectors are all it may have"
         )
     if grouped in {"exposure", "visit", "day_obs"}:
         raise ValueError(

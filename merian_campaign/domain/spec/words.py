@@ -93,6 +93,15 @@ def plain_path(text: str) -> str:
     return text
 
 
+def labelled_path(text: str) -> str:
+    """Refuse what is not a task's label, a colon, and the path of a file."""
+    label, colon, path = text.partition(":")
+    if not colon or not path or not re.fullmatch(LABEL_PATTERN, label):
+        raise ValueError(f"found {brief(text)}; write label:file, as pipetask -C wants it")
+    plain_path(path)
+    return text
+
+
 def plain_pipeline(text: str) -> str:
     """Refuse a pipeline that a command line without quotes would break or change."""
     path, mark, subset = text.partition("#")
@@ -160,6 +169,9 @@ PlainPath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(
 
 FreePath = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(one_line_of)]
 """Path that is only opened, or handed to a program as a word of its own."""
+
+ConfigFile = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(labelled_path)]
+"""Label of a task, a colon, and a path or URI."""
 
 Pipeline = Annotated[str, Field(min_length=1, max_length=4096), AfterValidator(plain_pipeline)]
 """Path or URI of a pipeline, with ``#`` and labels."""

@@ -52,7 +52,7 @@ class ButlerQueries:
         self._butler = butler
         self._there = there
         self._problem = problem
-        self._pipelines: dict[tuple[str, tuple[str, ...]], PipelineFacts] = {}
+        self._pipelines: dict[tuple[str, tuple[str, ...], tuple[str, ...]], PipelineFacts] = {}
 
     @classmethod
     @contextmanager
@@ -86,7 +86,7 @@ class ButlerQueries:
         OSError
             Raised if a file cannot be read, other than for not being there.
         """
-        key = (look.pipeline, look.config)
+        key = (look.pipeline, look.config, look.config_files)
         if key not in self._pipelines:
             registry = None if self._butler is None else self._butler.registry
             self._pipelines[key] = read_pipeline(look, registry=registry)

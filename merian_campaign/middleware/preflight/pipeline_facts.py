@@ -41,6 +41,10 @@ def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: 
                 )
         pipeline = Pipeline.from_uri(look.pipeline)
         labels = frozenset(pipeline.task_labels)
+        for entry in look.config_files:
+            label, _, file = entry.partition(":")
+            if label in labels:
+                pipeline.addConfigFile(label, file)
         for entry in look.config:
             label, _, rest = entry.partition(":")
             field, _, value = rest.partition("=")

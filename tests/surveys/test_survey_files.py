@@ -1,0 +1,75 @@
+"""The shipped files of four surveys on mocks of their pipelines: validated, preflighted, rendered.
+
+Where an LSST stack is set up, the real pipelines are held against the tables too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+from mock_survey import CHECKOUT, SURVEYS, TABLES, MockSurvey, make_mock_survey, simulate
+from survey_tasks import read_table
+
+PROGRAM = Path(sys.executable).with_name("merian-campaign")
+NAMES = sorted(SURVEYS)
+STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
+
+
+@pytest.fixture(scope="session", params=NAMES)
+def mock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MockSurvey:
+    """Each survey with its mock repository."""
+    return make_mock_survey(request.param, tmp_path_factory.mktemp("surveys") / request.param)
+
+
+def command(mock: MockSurvey, *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    environ = {**kept, **mock.environ, "MERIAN_CAMPAIGN_HOME": str(mock.folder / "home")}
+    return subprocess.run(
+        [str(PROGRAM), *arguments], env=environ, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_survey_passes_its_preflight(mock: MockSurvey) -> None:
+    done = command(mock, "preflight", str(mock.file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) -> None:
+    done = command(mock, "validate", str(CHECKOUT / "campaign" / f"{mock.facts.campaign}.yaml"))
+    assert done.returncode == 0, done.stderr
+    output = mock.folder / "rendered"
+    done = command(mock, "render", str(mock.file), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    queries = [
+        str(yaml.safe_load(file.read_text())["payload"]["dataQuery"]) for file in output.rglob("submit.yaml")
+    ]
+    assert queries
+    assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+@pytest.mark.skipif(not STACK, reason="no LSST stack is set up")
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tables_are_those_of_the_pipelines_of_the_stack(name: str) -> None:
+    from lsst.pipe.base import Pipeline  # noqa: PLC0415 - only with a stack
+
+    for table in SURVEYS[name].tables:
+        recorded = read_table(str(TABLES / f"{table}.yaml"))
+        package, _, file = recorded["pipeline"].partition("/")
+        pipeline = Pipeline.from_uri(f"${package.upper()}_DIR/{file}")
+        graph = pipeline.to_graph(visualization_only=True)
+        for label, task in recorded["tasks"].items():
+            assert label in graph.tasks
+            # Dimensions that others imply are not in the table.
+            assert set(task["dimensions"]) <= set(graph.tasks[label].dimensions.names)
+
+
+@pytest.mark.soak
+def test_the_graph_of_every_group_of_a_survey_has_quanta(mock: MockSurvey) -> None:
+    quanta = simulate(mock)
+    assert {name for name, number in quanta.items() if number == 0} == set()
