@@ -63,7 +63,7 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     integers = {
         "anyOf": [
             {"type": "integer"},
-            {"type": "string", "pattern": r"^\s*\d+\s*(-\s*\d+\s*)?$"},
+            {"type": "string", "pattern": rf"^\s*(\d+|{_VARIABLE})\s*(-\s*(\d+|{_VARIABLE})\s*)?$"},
         ]
     }
     definitions = schema["$defs"]
@@ -73,6 +73,12 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     grouping["anyOf"] = [{"enum": ["everything", "tract"]}, grouped]
     tracts = schema["properties"]["tracts"]
     tracts["anyOf"] = [*tracts.pop("oneOf"), {"const": "discover"}]
+    nights = definitions["ByDayObs"]["properties"]["nights"]
+    nights["anyOf"] = [*nights.pop("oneOf"), {"const": "discover"}]
+    for place in (schema, definitions["BpsStep"]):
+        policy = place["properties"]["on_new_data"]
+        given = policy.pop("anyOf", None) or [{"$ref": policy.pop("$ref")}]
+        policy["anyOf"] = [{"enum": ["ignore", "mark", "redo"]}, *given]
     for name in ("setup", "packages"):
         listed = definitions["Stack"]["properties"][name]
         moved = {key: listed.pop(key) for key in ("type", "items", "default") if key in listed}

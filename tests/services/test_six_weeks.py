@@ -40,6 +40,8 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.journal import JournalRecord
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.notices import Channel, NoticeOptions
+from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh
+from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Attempt
@@ -48,7 +50,6 @@ from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState, QuantumState, SubmissionState
 from merian_campaign.domain.tick_status import BUSY, FAILED, PERSON
-from merian_campaign.middleware.registry import ButlerRegistry
 from merian_campaign.middleware.scheduler import SlurmScheduler
 from merian_campaign.services.apply import apply_campaign
 from merian_campaign.services.control import Control
@@ -277,6 +278,22 @@ class Mail:
         return ""
 
 
+@dataclass
+class Sky:
+    """The registry of a repository that has one exposure a night, on all tracts."""
+
+    tracts: int
+    nights: list[int] = field(default_factory=list)
+
+    def look(self, question: OverlapQuery, **_: object) -> OverlapRefresh:
+        tracts = tuple(range(1, self.tracts + 1))
+        rows = tuple(
+            SkyExposure(exposure=night, day_obs=night, visits=(night,), tracts=tracts)
+            for night in self.nights
+        )
+        return OverlapRefresh(exposures=rows, taken=dict.fromkeys(question.steps, frozenset(self.nights)))
+
+
 class SixWeeks(RuleBasedStateMachine):
     """The events of a campaign's weeks, in any order."""
 
@@ -293,6 +310,7 @@ class SixWeeks(RuleBasedStateMachine):
         self.store = PostgresStore(self.url)
         self.world.store = self.store
         self.nights = 1
+        self.sky = Sky(self.tracts)
         self.attempts = 0
         runtime = Runtime(
             root=str(self.folder / "submissions"), quantum_wrapper=quantum_wrapper(), actor="t@sim",
@@ -300,7 +318,7 @@ class SixWeeks(RuleBasedStateMachine):
         )  # fmt: skip
         scheduler = SlurmScheduler(environ={}, clock=self.world.clock)
         self.tick = Tick(
-            store=self.store, drivers=self.world, scheduler=scheduler, registry=ButlerRegistry(environ={}),
+            store=self.store, drivers=self.world, scheduler=scheduler, registry=self.sky,
             runtime=runtime, settings_of=settings_of,
         )  # fmt: skip
         self.control = Control(
@@ -344,6 +362,7 @@ class SixWeeks(RuleBasedStateMachine):
 
     def _apply(self) -> None:
         nights = [20260101 + number for number in range(self.nights)]
+        self.sky.nights = nights
         self.file.write_text(
             self.text.replace("NIGHTS", json.dumps({"kind": "day_obs", "nights": nights}).replace('"', ""))
         )
