@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Name, Strict, count_ids
-from merian_campaign.domain.spec.clock import ClockTime, Weekday, WeekdayName, ZoneName
+from merian_campaign.domain.spec.clock import Window
 from merian_campaign.domain.spec.grouping import (
     ByDayObs,
     ByTract,
@@ -62,21 +62,6 @@ class Collections(Strict):
     inputs: Annotated[
         tuple[Collection, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
     ] = ()
-
-
-class Window(Strict):
-    """When submissions may start; what runs goes on after it."""
-
-    begins: Annotated[ClockTime, Field(description='Quoted "HH:MM".')] = "00:00"
-    ends: Annotated[ClockTime, Field(description='Quoted "HH:MM"; before begins, it is on the next day.')] = (
-        "00:00"
-    )
-    days: Annotated[
-        tuple[Weekday, ...],
-        BeforeValidator(_tuple),
-        Field(min_length=1, description="Days on which it begins; all, without it."),
-    ] = tuple(WeekdayName)
-    timezone: Annotated[ZoneName, Field(description="Of these times, e.g. Europe/Berlin.")] = "UTC"
 
 
 class Limits(Strict):
