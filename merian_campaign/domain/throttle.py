@@ -16,8 +16,7 @@ from zoneinfo import ZoneInfo
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.campaign import Window
-from merian_campaign.domain.spec.clock import WeekdayName
+from merian_campaign.domain.spec.clock import WeekdayName, Window
 
 _HALF_DAY: Final = timedelta(hours=12)
 

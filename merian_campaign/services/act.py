@@ -302,6 +302,7 @@ class Executor(TickPart):
         foreign = self._drivers.foreign(directory, identity=self._identity(group, number))
         if foreign:
             # Nothing of it is touched: its driver, jobs and files may be alive, and another's.
+            self.aside.append(f"{name_of(group)}: {foreign}")
             return self._recorder.move(group, GroupState.NEEDS_REVIEW, f"not submitted: {foreign}")
         run = ""
         if isinstance(step, BpsStep):

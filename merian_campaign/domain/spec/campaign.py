@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Integers, Name, Strict, count_ids
-from merian_campaign.domain.spec.clock import ClockTime, Weekday, WeekdayName, ZoneName
+from merian_campaign.domain.spec.clock import Window
 from merian_campaign.domain.spec.grouping import (
     ByDayObs,
     ByDimension,
@@ -76,21 +76,6 @@ class Collections(Strict):
             description="So long, `clean` keeps the outputs of a group that were made anew since.",
         ),
     ] = 0.0
-
-
-class Window(Strict):
-    """When submissions may start; what runs goes on after it."""
-
-    begins: Annotated[ClockTime, Field(description='Quoted "HH:MM".')] = "00:00"
-    ends: Annotated[ClockTime, Field(description='Quoted "HH:MM"; before begins, it is on the next day.')] = (
-        "00:00"
-    )
-    days: Annotated[
-        tuple[Weekday, ...],
-        BeforeValidator(_tuple),
-        Field(min_length=1, description="Days on which it begins; all, without it."),
-    ] = tuple(WeekdayName)
-    timezone: Annotated[ZoneName, Field(description="Of these times, e.g. Europe/Berlin.")] = "UTC"
 
 
 class Limits(Strict):
