@@ -15,6 +15,7 @@ import yaml
 from astropy.time import Time
 from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, Registry, Timespan
 from lsst.pipe.base import Pipeline
+from lsst.pipe.base._datasetQueryConstraints import DatasetQueryConstraintVariant
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.tests.mocks import MockDataset
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
@@ -22,9 +23,10 @@ from survey_tasks import MARKS, STORAGE, read_table
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.spec import ActionStep
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions import CertifyCalibrations, CollectionChain
 from merian_campaign.domain.spec.grouping import expand
+from merian_campaign.files.bps_files import read_requests
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 TABLES = Path(__file__).with_name("surveys") / "tables"
@@ -398,15 +400,36 @@ def simulate(survey: MockSurvey) -> dict[str, int]:
                 runs.append(f"{spec.output_of(step)}/{key}/001")
                 query = data_query(spec=own, step=step, selection=selection)
                 inputs = input_collections(spec=spec, step=step)
-                found[f"{step.name}/{key}"] = build(butler, graph, query=query, inputs=inputs, run=runs[-1])
+                found[f"{step.name}/{key}"] = build(
+                    butler, graph, query=query, inputs=inputs, run=runs[-1], constraint=constraint(spec, step)
+                )
             chain(butler, spec.output_of(step), runs)
     return found
 
 
-def build(butler: Butler, graph: Any, *, query: str, inputs: tuple[str, ...], run: str) -> int:
+def constraint(spec: CampaignSpec, step: BpsStep) -> DatasetQueryConstraintVariant:
+    """Return which inputs the query for data IDs joins, as the BPS files of a step say."""
+    _, _, after = read_requests(spec, step).qgraph_options.partition("--dataset-query-constraint ")
+    return DatasetQueryConstraintVariant.fromExpression(after.split()[0] if after else "all")
+
+
+def build(
+    butler: Butler,
+    graph: Any,
+    *,
+    query: str,
+    inputs: tuple[str, ...],
+    run: str,
+    constraint: DatasetQueryConstraintVariant,
+) -> int:
     """Build one graph and register the outputs that it predicts; return its number of quanta."""
     made = AllDimensionsQuantumGraphBuilder(
-        graph, butler, where=query, input_collections=list(inputs), output_run=run
+        graph,
+        butler,
+        where=query,
+        input_collections=list(inputs),
+        output_run=run,
+        dataset_query_constraint=constraint,
     ).build(attach_datastore_records=False)
     butler.registry.registerRun(run)
     refs = [ref for node in made for refs in node.quantum.outputs.values() for ref in refs]

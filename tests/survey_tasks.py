@@ -41,6 +41,7 @@ class TableConnections(PipelineTaskConnections, dimensions=()):
     def __init__(self, *, config: Any) -> None:
         table = read_table(config.table)
         task = table["tasks"][config.label]
+        self._bounds = tuple(task.get("bounds", ()))
         self.dimensions.update(task["dimensions"])
         kinds = {
             "looks_up": connectionTypes.PrerequisiteInput,
@@ -65,6 +66,10 @@ class TableConnections(PipelineTaskConnections, dimensions=()):
                 )
                 # A task that reads what it makes, one group after the other, has two connections of one name.
                 setattr(self, f"{name}_of_others" if hasattr(self, name) else name, made)
+
+    def getSpatialBoundsConnections(self) -> tuple[str, ...]:  # noqa: N802 - name set by the base class
+        """Return whose regions say where prerequisites on the sky are looked up, instead of the quantum's."""
+        return self._bounds
 
 
 class TableConfig(BaseTestPipelineTaskConfig, pipelineConnections=TableConnections):

@@ -156,17 +156,25 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
                 _drain(driver.journal)
         finally:
             driver.stopping()  # supervisors end with the payload, also when Parsl broke
-            self.shutdown()
+            if self.dfk is not None:
+                self.shutdown()
         stop.check()
         _say_lost(execution)
         return execution.tally()
 
     def shutdown(self) -> None:
-        """Stop Parsl and its blocks."""
-        if self.dfk is not None:
-            dfk, self.dfk = self.dfk, None
-            dfk.cleanup()
-            parsl.DataFlowKernelLoader.clear()
+        """Stop Parsl and its blocks.
+
+        Raises
+        ------
+        RuntimeError
+            Raised before `start`, as the stock service does.
+        """
+        if self.dfk is None:
+            raise RuntimeError("Workflow not started.")
+        dfk, self.dfk = self.dfk, None
+        dfk.cleanup()
+        parsl.DataFlowKernelLoader.clear()
 
     def initialize_jobs(self) -> None:
         """Run the initialization, warm if possible.

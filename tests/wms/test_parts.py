@@ -24,6 +24,7 @@ from merian_campaign.wms.node_jobs import JobRequest
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
+from merian_campaign.wms.workflow import CampaignWorkflow
 from merian_campaign.wms.zipfix import is_broken, mend
 
 RUN = "pipetask --long-log --log-level=VERBOSE run-qbb /repo /x.qg --qgraph-node-id a-1,b-2"
@@ -281,3 +282,10 @@ def test_the_environment_of_bps_reaches_a_job() -> None:
     own = order(PATH="/mine:<ENV:PATH>", THREADS="2", GONE="<ENV:NOWHERE>")
     assert own.environment == {**node, "PATH": "/mine:/bin", "THREADS": "2", "GONE": ""}
     assert (own.words, own.command) == (None, call)
+
+
+def test_a_workflow_that_was_not_started_says_so_when_it_is_shut_down() -> None:
+    workflow = CampaignWorkflow.__new__(CampaignWorkflow)
+    workflow.dfk = None
+    with pytest.raises(RuntimeError, match="Workflow not started"):
+        workflow.shutdown()
