@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 from merian_campaign.domain import json_values
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
@@ -65,9 +66,26 @@ class ButlerRegistry:
         self._failed = (time.monotonic(), text, answer) if isinstance(answer, OverlapRefreshFailed) else None
         return answer
 
+    def regions(
+        self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:
+        """Return where tracts and visits lie on the sky, those of which the registry knows it."""
+        request = json.dumps({**question.request(), "repository": repository})
+        return self._child(request, environment, stack, read=_read_regions)
+
     def _ask(
         self, request: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
+        return self._child(request, environment, stack, read=_read)
+
+    def _child[T](
+        self,
+        request: str,
+        environment: Mapping[str, str],
+        stack: Stack,
+        *,
+        read: Callable[[Any], T | OverlapRefreshFailed],
+    ) -> T | OverlapRefreshFailed:
         environ = programs.environment({**self._environ, **environment}, marker="")
         try:
             with _command(stack) as command:
@@ -88,7 +106,7 @@ class ButlerRegistry:
             return OverlapRefreshFailed(reason=f"{sys.executable} cannot be started ({error.strerror})")
         try:
             # Before it, there is what the set-up of a stack had to say.
-            return _read(json_values.loads(done.stdout.splitlines()[-1]))
+            return read(json_values.loads(done.stdout.splitlines()[-1]))
         except (IndexError, KeyError, TypeError, ValueError):
             said = [line for line in done.stderr.splitlines() if line.strip()]
             words = one_line(said[-1]) if said else done.returncode
@@ -107,10 +125,25 @@ def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
         yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
 
 
+def _read_regions(answer: Any) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    if not answer["ok"]:
+        return _refused(answer)
+    return tuple(
+        SkyRegion(
+            kind=RegionKind(kind), number=int(number), ra=tuple(map(float, ra)), dec=tuple(map(float, dec))
+        )
+        for kind, number, ra, dec in answer["regions"]
+    )
+
+
+def _refused(answer: Any) -> OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    reason = str(answer["error"]).removeprefix("ActionError: ")
+    return OverlapRefreshFailed(reason=reason, lasting=reason.startswith(_LASTING))
+
+
 def _read(answer: Any) -> OverlapRefresh | OverlapRefreshFailed:  # noqa: ANN401 - any JSON value; what it is not, raises
     if not answer["ok"]:
-        reason = str(answer["error"]).removeprefix("ActionError: ")
-        return OverlapRefreshFailed(reason=reason, lasting=reason.startswith(_LASTING))
+        return _refused(answer)
     if "failed" in answer:
         return OverlapRefreshFailed(reason=str(answer["failed"]), lasting=True)
     return OverlapRefresh(

@@ -26,8 +26,10 @@ from merian_campaign.domain.records import (
     OpenJobs,
     RecordedEvent,
 )
+from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.sbatch import SubmitResult
+from merian_campaign.domain.sky_regions import RegionQuery, SkyRegion
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
 from merian_campaign.domain.snapshot import CampaignView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
@@ -92,6 +94,14 @@ class Store(Protocol):
         changed : `bool`
             Whether any exposure, or what it overlaps, is news; then there is an event.
         """
+
+    def record_regions(self, *, campaign: str, regions: Sequence[SkyRegion]) -> None:
+        """Keep where tracts and visits lie on the sky."""
+
+    def report(
+        self, name: str, *, at: datetime, past: bool = False, since: datetime | None = None
+    ) -> ReportRows:
+        """Return all that a report is made of, now or of a moment that is past."""
 
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
         """Change a campaign's state and record the event."""
@@ -357,6 +367,11 @@ class Registry(Protocol):
         self, question: OverlapQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
         """Return which exposures there are and which tracts they overlap, or why that cannot be said."""
+
+    def regions(
+        self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:
+        """Return where tracts and visits lie on the sky, or why that cannot be said."""
 
 
 class Scheduler(Protocol):

@@ -13,7 +13,7 @@ from merian_campaign.store.connection import redacted
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
-KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006")
+KNOWN = ("0001", "0002", "0003", "0004", "0005", "0006", "0009")
 """Schema versions in order; the last is the one this program uses."""
 
 

@@ -14,6 +14,7 @@ from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
 from merian_campaign.store.overlaps import OverlapStore
 from merian_campaign.store.reader import ReadQueries
+from merian_campaign.store.regions import SkyRegionStore
 from merian_campaign.store.removals import RemovalStore
 from merian_campaign.store.slurm_jobs import SlurmJobStore
 from merian_campaign.store.snapshots import SnapshotStore
@@ -27,6 +28,7 @@ class PostgresStore(
     HarvestStore,
     SlurmJobStore,
     OverlapStore,
+    SkyRegionStore,
     SnapshotStore,
     RemovalStore,
     ForgetStore,
