@@ -67,7 +67,7 @@ def report(
     if begin is not None and then is not None and begin >= then:
         begin = None
     context = CommandContext()
-    rows = read(context, name, at=then, since=begin, page=output is not None)
+    rows = read(context, name, at=then, since=begin, drawn=output is not None or figures is not None)
     written = write(rows, output=output, tables=tables, figures=figures)
     if as_json:
         from merian_campaign.reports.page.tables import report_json
@@ -79,11 +79,11 @@ def report(
 
 
 def read(
-    context: CommandContext, name: str, *, at: datetime | None, since: datetime | None, page: bool
+    context: CommandContext, name: str, *, at: datetime | None, since: datetime | None, drawn: bool
 ) -> ReportRows:
-    """Return the rows of a report, and have what its page needs ready meanwhile."""
-    if not page:
-        return context.report_rows(name, at=at, since=since, tell=note)
+    """Return the rows of a report; of one that is drawn, with the sky, and what draws it ready meanwhile."""
+    if not drawn:
+        return context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
     from merian_campaign.reports.page.html import prepare
 
     with ThreadPoolExecutor(max_workers=1) as beside:

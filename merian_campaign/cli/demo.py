@@ -124,7 +124,7 @@ def _write_report(context: CommandContext, directory: Path) -> None:
     from merian_campaign.cli.commands_report import read, write  # noqa: PLC0415 - of an extra
 
     try:
-        rows = read(context, NAME, at=None, since=None, page=True)
+        rows = read(context, NAME, at=None, since=None, drawn=True)
         (page,) = write(rows, output=directory / "report")
     except ModuleNotFoundError as error:
         note(f"no report: {error.name} is not there; pip install 'merian-campaign[report]'")
