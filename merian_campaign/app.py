@@ -18,6 +18,7 @@ from merian_campaign.cli import (
     commands_log,
     commands_prepare,
     commands_registry,
+    commands_report,
     commands_run,
     commands_stack,
     commands_system,
@@ -43,13 +44,21 @@ from cron) does it and retries what failed, `status` and `failures` say how it s
 EXIT_UNAVAILABLE = 69
 """The middleware cannot be imported, or there is no memory (``sysexits.h``)."""
 
+_OF_REPORTS = {
+    "jinja2": "Jinja2",
+    "markupsafe": "Jinja2",
+    "vl_convert": "vl-convert-python",
+    "pyarrow": "pyarrow",
+}
 _MIDDLEWARE = (
     "the LSST middleware, which is not there; run it inside the stack of the campaign, which "
     "`merian-campaign stack FILE|NAME` shows, or, without one: pip install 'merian-campaign[middleware]'"
 )
+_REPORT = "{}, which is not there: pip install 'merian-campaign[report]'"
 _MISSING = {
     "lsst": _MIDDLEWARE,
     "parsl": _MIDDLEWARE,
+    **{name: _REPORT.format(full) for name, full in _OF_REPORTS.items()},
     "psycopg2": "psycopg2, which is not there; install it as this environment installs things (conda install "
     "psycopg2), or: pip install 'merian-campaign[binary]'",
 }
@@ -82,6 +91,7 @@ commands_tick.register(app)
 commands_cron.register(app)
 commands_inspect.register(app)
 commands_log.register(app)
+commands_report.register(app)
 commands_control.register(app)
 commands_collections.register(app)
 commands_transfer.register(app)

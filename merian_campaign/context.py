@@ -19,7 +19,9 @@ from merian_campaign.domain.text import one_line
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.records import Claim
+    from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
+    from merian_campaign.domain.sky_regions import SkyRegion
     from merian_campaign.domain.snapshot import GroupView, Snapshot
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
@@ -167,6 +169,40 @@ class CommandContext:
         from merian_campaign.services.orders import Orders  # noqa: PLC0415
 
         return Orders(store=self.store, runtime=self.runtime)
+
+    def report_rows(
+        self, name: str, *, at: datetime | None, since: datetime | None, tell: Callable[[str], None]
+    ) -> ReportRows:
+        """Return the rows of a report; where tracts lie is asked of the butler if it is not known yet.
+
+        ``at`` is a moment that is past, or `None` for now.
+        """
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
+        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.fetch_regions import fetch_regions, regions_wanted  # noqa: PLC0415
+
+        rows = self.reader.report(name, at=at or self.clock(), past=at is not None, since=since)
+        question = regions_wanted(rows)
+        if question.empty:
+            return rows
+        found: tuple[SkyRegion, ...] | str
+        try:
+            spec = applied_spec(find_campaign(self.store, name))
+            found = fetch_regions(
+                question,
+                campaign=name,
+                spec=spec,
+                store=self.store,
+                registry=ButlerRegistry(environ=self.environ),
+                stack=settings_of(spec).stack,
+            )
+        except (CampaignError, OSError) as error:
+            found = str(error)
+        if isinstance(found, str):
+            tell(f"where tracts and visits lie cannot be asked of the butler: {one_line(found)}")
+            return rows
+        return replace(rows, regions=(*rows.regions, *found))
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from rich.console import ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import ConsoleDimensions, ConsoleOptions, Group, RenderableType, RenderResult
 
 from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.state_marks import MARKS, STYLES
@@ -39,12 +39,15 @@ class Board:
         Seconds, of any clock, when it began and now.
     recent : `list` [`str`], optional
         Lines on what was done last, the newest at the end.
+    pulse : `str`, optional
+        A line on how fast it goes, below its head; empty for none.
     """
 
     status: Status
     began: float
     clock: Callable[[], float]
     recent: list[str] = field(default_factory=list)
+    pulse: str = ""
     _drawn: tuple[object, Status, RenderableType] | None = field(default=None, init=False)
     """What was drawn last and what for; the status too, so that its identity is that of no other."""
 
@@ -53,6 +56,10 @@ class Board:
         # Of one moment: ticks change them meanwhile.
         status, recent = self.status, tuple(self.recent)
         yield self._head(status)
+        if self.pulse:
+            yield line(self.pulse, fit=True)
+            options = options.update(height=options.size.height - 1)
+            options.size = ConsoleDimensions(options.size.width, options.size.height - 1)
         made_for = (id(status), recent, options.size)
         if self._drawn is None or self._drawn[0] != made_for:
             self._drawn = (made_for, status, _body(status, recent, console=console, options=options))

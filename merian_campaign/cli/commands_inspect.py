@@ -15,6 +15,7 @@ from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepO
 from merian_campaign.cli.output import console, note, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.text import one_line
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
@@ -85,24 +86,53 @@ def _moment(text: str, *, now: datetime) -> datetime:
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
-def status(name: Name, step: StepOption = None, tract: TractOption = None, as_json: AsJson = False) -> None:
-    """Show how a campaign stands: steps, tracts, quanta, and what needs a person."""
-    from merian_campaign.reports.status import Status, status_json, status_view
+def status(
+    name: Name,
+    step: StepOption = None,
+    tract: TractOption = None,
+    state: Annotated[
+        GroupState | None, typer.Option("--state", help="Only groups in this state.", show_default=False)
+    ] = None,
+    needs_you: Annotated[bool, typer.Option("--needs-you", help="Only groups that need a person.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", help="Seconds between two looks of --watch.", min=1.0)
+    ] = 5.0,
+    as_json: AsJson = False,
+) -> None:
+    """Show how a campaign stands: steps, tracts, quanta, and what needs a person.
+
+    On a terminal it fits one screen: tracts are folded by how far they are. With --step, --tract, --state or
+    --needs-you, or without a terminal, each has its line.
+    """
+    from merian_campaign.cli.live import read_status
+    from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
-    found = Status(
-        campaign=name, campaign_state=context.reader.campaign_state(name), rows=context.reader.board(name)
-    )
+    found = read_status(context, name)
     if step is not None and step not in {row.step for row in found.rows}:
         steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
         raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
-    found = found.selected(step=step, tract=tract)
-    if tract is not None and not found.rows:
-        raise BadInputError(f"campaign {name!r} has no group for tract {tract}")
+    if needs_you and state not in {None, GroupState.NEEDS_REVIEW}:
+        raise BadInputError("--needs-you are the groups in state needs_review; leave --state out")
+    if watch:
+        from merian_campaign.cli.watch import watch_campaign
+
+        watch_campaign(context, name, interval=interval)
+        return
+    wanted = GroupState.NEEDS_REVIEW if needs_you else state
+    part = found.selected(step=step, tract=tract, state=wanted)
+    if tract is not None and not part.rows:
+        raise BadInputError(f"campaign {name!r} has no group for tract {tract}" + (" so" if wanted else ""))
     if as_json:
-        show_report(status_json(found))
-    else:
-        show(status_view(found, width=console().width))
+        show_report(status_json(part))
+        return
+    if not part.rows and wanted is not None:
+        note(f"no group is in state {wanted}")
+        return
+    screen = console()
+    whole = screen.is_terminal and part.rows == found.rows
+    show(status_view(part, width=screen.width, height=screen.height if whole else None))
 
 
 def failures(

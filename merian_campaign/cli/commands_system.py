@@ -95,6 +95,16 @@ def grants(
 
 
 @db.command()
+def grant(role: Annotated[str, typer.Argument(help="A role of the database.", show_default=False)]) -> None:
+    """Let a role of the database read the stable views, e.g. for Grafana."""
+    from merian_campaign.store.reader_role import grant_reading
+    from merian_campaign.store.server import prepared_url
+
+    grant_reading(prepared_url(), role)
+    say("granted")
+
+
+@db.command()
 def stop() -> None:
     """Stop the embedded server, if it runs."""
     from merian_campaign.store.server import stop as stop_server

@@ -138,9 +138,24 @@ def _show_end(context: CommandContext, status: Status, directory: Path) -> None:
     if rows:
         show(line("Quanta that did not succeed at once, and how they ended:", "bold"))
         show(failures_view(rows))
+    _write_report(context, directory)
     show(line("Look further", "bold"))
     for words in closing_lines(directory):
         say(words)
+
+
+def _write_report(context: CommandContext, directory: Path) -> None:
+    """Write the page of the demo and name its file; without the packages that draw it, say so."""
+    from merian_campaign.cli.commands_report import read, write  # noqa: PLC0415 - of an extra
+
+    try:
+        rows = read(context, NAME, at=None, since=None, drawn=True)
+        (page,) = write(rows, output=directory / "report")
+    except ModuleNotFoundError as error:
+        note(f"no report: {error.name} is not there; pip install 'merian-campaign[report]'")
+        return
+    show(line("The report, to be opened in a browser:", "bold"))
+    say(str(page))
 
 
 def closing_lines(directory: Path) -> list[str]:

@@ -10,14 +10,19 @@ from merian_campaign.domain.requirements import PACKAGE, Requirement
 _BESIDE = ("parsl", "lsst-ctrl-bps", "lsst-ctrl-bps-parsl", "lsst-pipe-base", "lsst-daf-butler")
 
 
+def version() -> str:
+    """Return the version of this package."""
+    try:
+        return metadata.version(PACKAGE)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
 def lines() -> list[str]:
     """Return a line a package: this one, Python, and what reductions run on; nothing is imported."""
     from merian_campaign.middleware.import_check import look  # noqa: PLC0415 - keeps --help fast
 
-    try:
-        own = metadata.version(PACKAGE)
-    except metadata.PackageNotFoundError:
-        own = "not installed"
+    own = version()
     found = [look(Requirement(name=name, versions="")) for name in _BESIDE]
     there = [f"{entry.wanted.name} {entry.version or '(version unknown)'}" for entry in found if entry.where]
     lost = [entry.wanted.name for entry in found if not entry.where]

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet  # type: ignore[import-untyped]
+import pyarrow.parquet
 from lsst.daf.butler import Butler
 from lsst.daf.butler.formatters.parquet import astropy_to_arrow
 

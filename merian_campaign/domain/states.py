@@ -136,6 +136,17 @@ SUBMISSION_MOVES: dict[SubmissionState, frozenset[SubmissionState]] = {
 }
 
 
+def derived_state(campaign_state: str, states: set[str]) -> str:
+    """Return the state of a whole campaign, from its own and those of its groups."""
+    if campaign_state != CampaignState.ACTIVE:
+        return campaign_state
+    if states <= {GroupState.DONE.value}:
+        return "done"
+    if states & {GroupState.RUNNING.value, GroupState.READY.value}:
+        return "running"
+    return "needs_review" if GroupState.NEEDS_REVIEW.value in states else "waiting"
+
+
 class IllegalMoveError(Exception):
     """A state change that the transition table does not contain (a defect, not bad input)."""
 

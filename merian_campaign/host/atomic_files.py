@@ -13,7 +13,15 @@ from typing import IO, Any
 
 from merian_campaign.host.regular_files import DamagedFileError, read_bytes
 
-__all__ = ["appending", "open_append", "write_atomically", "write_if_changed", "write_json", "write_lines"]
+__all__ = [
+    "appending",
+    "open_append",
+    "write_atomically",
+    "write_bytes_atomically",
+    "write_if_changed",
+    "write_json",
+    "write_lines",
+]
 
 
 def write_if_changed(path: Path, text: str) -> bool:
@@ -48,19 +56,24 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o666, durable: bool 
     _write((text,), path=path, mode=mode, durable=durable)
 
 
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Replace a file of bytes in one step, as `write_atomically` does."""
+    _write((content,), path=path, mode=0o666, durable=True)
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Replace a file by lines as they are made, in one step, as `write_atomically` does."""
     _write((f"{line}\n" for line in lines), path=path, mode=0o666, durable=True)
 
 
-def _write(texts: Iterable[str], *, path: Path, mode: int, durable: bool) -> None:
+def _write(texts: Iterable[str | bytes], *, path: Path, mode: int, durable: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(6)}.tmp")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+        with os.fdopen(handle, "wb") as stream:
             for text in texts:
-                stream.write(text)
+                stream.write(text.encode() if isinstance(text, str) else text)
             stream.flush()
             if durable:
                 os.fsync(stream.fileno())

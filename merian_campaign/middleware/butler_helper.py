@@ -221,6 +221,13 @@ def overlaps(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
     return asking.look(**question)
 
 
+def regions(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
+    """Ask a registry where tracts and visits lie on the sky."""
+    from merian_campaign.middleware import registry_regions  # noqa: PLC0415 - only reports need it
+
+    return registry_regions.look(**question)
+
+
 def preflight(*, directory: str) -> dict[str, Any]:
     """Look at what a submission reads and writes, before its graph is built."""
     from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
@@ -236,6 +243,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "publish": publish,
     "action": action,
     "overlaps": overlaps,
+    "regions": regions,
     "preflight": preflight,
 }
 

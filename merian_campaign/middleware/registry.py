@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.generations import ChainChange
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
@@ -82,11 +83,28 @@ class ButlerRegistry:
         except UnavailableError as error:
             return str(error)
 
+    def regions(
+        self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:
+        """Return where tracts and visits lie on the sky, those of which the registry knows it."""
+        request = json.dumps({**question.request(), "repository": repository})
+        return self._read(request, environment, stack, read=_read_regions)
+
     def _ask(
         self, request: str, environment: Mapping[str, str], stack: Stack
     ) -> OverlapRefresh | OverlapRefreshFailed:
+        return self._read(request, environment, stack, read=_read)
+
+    def _read[T](
+        self,
+        request: str,
+        environment: Mapping[str, str],
+        stack: Stack,
+        *,
+        read: Callable[[Any], T | OverlapRefreshFailed],
+    ) -> T | OverlapRefreshFailed:
         try:
-            return _read(self._answer(request, environment, stack))
+            return read(self._answer(request, environment, stack))
         except _UNREADABLE as error:
             return OverlapRefreshFailed(reason=f"the butler's answer cannot be read: {one_line(str(error))}")
         except UnavailableError as error:
@@ -139,10 +157,25 @@ def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
         yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
 
 
+def _read_regions(answer: Any) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    if not answer["ok"]:
+        return _refused(answer)
+    return tuple(
+        SkyRegion(
+            kind=RegionKind(kind), number=int(number), ra=tuple(map(float, ra)), dec=tuple(map(float, dec))
+        )
+        for kind, number, ra, dec in answer["regions"]
+    )
+
+
+def _refused(answer: Any) -> OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    reason = str(answer["error"]).removeprefix("ActionError: ")
+    return OverlapRefreshFailed(reason=reason, lasting=reason.startswith(_LASTING))
+
+
 def _read(answer: Any) -> OverlapRefresh | OverlapRefreshFailed:  # noqa: ANN401 - any JSON value; what it is not, raises
     if not answer["ok"]:
-        reason = str(answer["error"]).removeprefix("ActionError: ")
-        return OverlapRefreshFailed(reason=reason, lasting=reason.startswith(_LASTING))
+        return _refused(answer)
     if "failed" in answer:
         return OverlapRefreshFailed(reason=str(answer["failed"]), lasting=True)
     return OverlapRefresh(

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
-from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.states import GroupState, derived_state
 from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import UNBOUNDED, joined, line
 from merian_campaign.reports.state_marks import MARKS, STYLES, shown_state
@@ -20,6 +20,19 @@ from merian_campaign.reports.steps_table import step_lines, steps_table, total
 
 _BLOCKED_SHOWN = 5
 """Blocked groups that are listed: what blocks them needs a person, they themselves do not."""
+
+_ASKING_SHOWN = 6
+"""Groups that need review, of those that are listed where not all lines fit."""
+
+_AROUND = 12
+"""Lines besides those of steps and tracts."""
+
+_FOLDED = 8
+"""Lines of folded tracts."""
+
+_FEWEST_STEPS = 5
+
+_WORST_FIRST = ("needs_review", "blocked", "cancelled", "running", "ready", "waiting", "done")
 
 _MARKS_ALONE, _NUMBERS, _WORDS = range(3)
 """How much a cell of the table of the tracts says."""
@@ -38,21 +51,16 @@ class Status:
     @property
     def state(self) -> str:
         """The state of the whole, derived from its groups."""
-        if self.campaign_state != CampaignState.ACTIVE:
-            return self.campaign_state
-        states = {row.state for row in self.rows}
-        if states <= {GroupState.DONE.value}:
-            return "done"
-        if states & {GroupState.RUNNING.value, GroupState.READY.value}:
-            return "running"
-        return "needs_review" if GroupState.NEEDS_REVIEW.value in states else "waiting"
+        return derived_state(self.campaign_state, {row.state for row in self.rows})
 
-    def selected(self, *, step: str | None, tract: int | None) -> Status:
-        """Return the part that is about a step, a tract, or both."""
+    def selected(
+        self, *, step: str | None = None, tract: int | None = None, state: str | None = None
+    ) -> Status:
+        """Return the part that is about a step, a tract, a state, or some of these."""
         rows = tuple(
             row
             for row in self.rows
-            if (step is None or row.step == step) and (tract is None or row.tract == tract)
+            if step in {None, row.step} and tract in {None, row.tract} and state in {None, row.state}
         )
         return Status(campaign=self.campaign, campaign_state=self.campaign_state, rows=rows)
 
@@ -88,24 +96,85 @@ def status_json(status: Status) -> dict[str, Any]:
     }
 
 
-def status_view(status: Status, *, width: int) -> RenderableType:
-    """Return the board: steps with their quanta, tracts by step, and what needs a person."""
+def status_view(status: Status, *, width: int, height: int | None = None) -> RenderableType:
+    """Return the board: steps with their quanta, tracts by step, and what needs a person.
+
+    Parameters
+    ----------
+    status : `Status`
+        What to show.
+    width : `int`
+        Columns that there are.
+    height : `int` or `None`, optional
+        Lines that there are: tracts that do not fit are folded by how far they are, and so are steps.
+        `None`: all is shown.
+    """
     headline = joined(
         ("campaign ", "dim"),
         (status.campaign, "bold"),
         ("  state ", "dim"),
         (status.state, STYLES.get(status.state, "bold")),
     )
+    tracts = len({row.tract for row in status.rows if row.tract is not None})
+    folded = height is not None and tracts + _AROUND > height
     parts: list[RenderableType] = [
         headline,
-        steps_table(step_lines(status.rows), rows=status.rows, width=width),
+        steps_table(
+            step_lines(status.rows, at_most=_room(height)),
+            rows=status.rows,
+            width=width,
+            edges=height is None,
+        ),
     ]
-    if any(row.tract is not None for row in status.rows):
+    if folded:
+        parts.append(folded_tracts(status.rows, width=width))
+    elif tracts:
         parts.append(tracts_table(status.rows, width=width))
-    attention = attention_list(status.rows, width=width)
+    attention = attention_list(status.rows, width=width, at_most=_ASKING_SHOWN if folded else None)
     if attention is not None:
         parts.append(attention)
     return Group(*parts)
+
+
+def _room(height: int | None) -> int | None:
+    """Return how many lines the steps may take."""
+    return None if height is None else max(_FEWEST_STEPS, height - _AROUND - _FOLDED - _ASKING_SHOWN)
+
+
+def folded_tracts(rows: Sequence[BoardRow], *, width: int) -> RenderableType:
+    """Return a line for all tracts that are equally far, with the first ones named; the worst come first."""
+    by_tract: dict[int, list[BoardRow]] = {}
+    for row in rows:
+        if row.tract is not None:
+            by_tract.setdefault(row.tract, []).append(row)
+    kinds: dict[tuple[str, str], list[int]] = {}
+    for tract, mine in sorted(by_tract.items()):
+        behind = next((row for row in mine if row.state != GroupState.DONE.value), None)
+        key = ("done", "") if behind is None else (behind.state, behind.step)
+        kinds.setdefault(key, []).append(tract)
+    ranked = sorted(kinds.items(), key=lambda entry: (_WORST_FIRST.index(entry[0][0]), -len(entry[1])))
+    lines: list[RenderableType] = [line("")]
+    for (state, step), tracts in ranked[:_FOLDED]:
+        words = "releasable" if state == "done" else f"{state.replace('_', ' ')} at {step}"
+        head = f"{len(tracts):>5} tract{'s' if len(tracts) > 1 else ' '} {MARKS[state]} {words}: "
+        lines.append(joined((head, STYLES[state]), _first(tracts, room=width - len(head))))
+    if len(ranked) > _FOLDED:
+        left = sum(len(tracts) for _, tracts in ranked[_FOLDED:])
+        lines.append(line(f"{left:>5} tracts elsewhere", "dim"))
+    lines.append(line("      --state, --step, --tract and --needs-you show them one by one", "dim", fit=True))
+    return Group(*lines)
+
+
+def _first(tracts: Sequence[int], *, room: int) -> str:
+    """Return the first of some numbers, as many as fit, and how many more there are."""
+    words = ""
+    for shown, tract in enumerate(tracts):
+        left = len(tracts) - shown
+        more = f"{words}, {tract}" if words else str(tract)
+        if len(more) + (len(f" and {left - 1} more") if left > 1 else 0) > max(20, room):
+            return f"{words} and {left} more" if words else f"{left}"
+        words = more
+    return words
 
 
 def tracts_table(rows: Sequence[BoardRow], *, width: int) -> Table:
@@ -154,18 +223,27 @@ def _cell(row: BoardRow, *, detail: int) -> str:
     return f"{MARKS[shown_state(row)]}{words}{numbers}"
 
 
-def attention_list(rows: Sequence[BoardRow], *, width: int) -> RenderableType | None:
-    """Return the groups that wait for a person, with their reasons in words."""
+def attention_list(
+    rows: Sequence[BoardRow], *, width: int, at_most: int | None = None
+) -> RenderableType | None:
+    """Return the groups that wait for a person, with their reasons in words; a line each if not all."""
     asking = [row for row in rows if row.state == GroupState.NEEDS_REVIEW.value]
     blocked = [row for row in rows if row.state == GroupState.BLOCKED.value]
     if not asking and not blocked:
         return None
     table = Table(box=None, pad_edge=False, show_header=False, width=width if width < UNBOUNDED else None)
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    for row in (*asking, *blocked[:_BLOCKED_SHOWN]):
+    short = at_most is not None
+    table.add_column(overflow="ellipsis" if short else "fold", no_wrap=short)
+    for row in (*asking[:at_most], *blocked[: 0 if short and asking else _BLOCKED_SHOWN]):
         name = line(f"{MARKS[shown_state(row)]} {row.step}/{row.group}", STYLES[shown_state(row)])
-        table.add_row(name, line(one_line(row.reason)))  # `show` has all of it
+        table.add_row(name, line(one_line(row.reason), fit=short))  # `show` has all of it
+    if at_most is not None and asking:
+        more = max(0, len(asking) - at_most)
+        words = [f"{more} more need review"] * bool(more) + [f"{len(blocked)} are blocked"] * bool(blocked)
+        if words:
+            table.add_row("", f"and {', '.join(words)}; --needs-you lists them")
+        return table
     if len(blocked) > _BLOCKED_SHOWN:
         table.add_row("", f"and {len(blocked) - _BLOCKED_SHOWN} more blocked groups")
     return table

@@ -31,8 +31,10 @@ from merian_campaign.domain.records import (
     OpenTick,
     RecordedEvent,
 )
+from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.sbatch import SubmitResult
+from merian_campaign.domain.sky_regions import RegionQuery, SkyRegion
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
 from merian_campaign.domain.snapshot import CampaignView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
@@ -97,6 +99,14 @@ class Store(Protocol):
         changed : `bool`
             Whether any exposure, or what it overlaps, is news; then there is an event.
         """
+
+    def record_regions(self, *, campaign: str, regions: Sequence[SkyRegion]) -> None:
+        """Keep where tracts and visits lie on the sky."""
+
+    def report(
+        self, name: str, *, at: datetime, past: bool = False, since: datetime | None = None
+    ) -> ReportRows:
+        """Return all that a report is made of, now or of a moment that is past."""
 
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
         """Change a campaign's state and record the event."""
@@ -432,6 +442,11 @@ class Registry(Protocol):
         self, change: ChainChange, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> str:
         """Put RUN collections into a chain in the place of others; return in words what went wrong, if so."""
+
+    def regions(
+        self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:
+        """Return where tracts and visits lie on the sky, or why that cannot be said."""
 
 
 class Scheduler(Protocol):

@@ -23,13 +23,15 @@ from merian_campaign.domain.records import (
     JobRow,
     RecordedEvent,
 )
-from merian_campaign.store import find_quanta, queries
+from merian_campaign.store import find_quanta, queries, report_queries
 from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.find_quanta import fetch
 from merian_campaign.store.schema_version import require_current, schema_version
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
+
+    from merian_campaign.domain.report.rows import ReportRows
 
 
 def campaign_id(connection: Connection, name: str) -> int:
@@ -77,6 +79,17 @@ class ReadQueries:
                 counts = Counts(**{state: row.pop(state) for state in states})
                 rows.append(BoardRow(**row, counts=counts))
         return tuple(rows)
+
+    def report(
+        self, name: str, *, at: datetime, past: bool = False, since: datetime | None = None
+    ) -> ReportRows:
+        """Return all that a report is made of, now or of a moment that is past."""
+        from merian_campaign.store.report_reader import read_report  # noqa: PLC0415 - only reports need it
+
+        with self._moment() as connection:
+            campaign_id(connection, name)
+            (found,) = fetch(connection, report_queries.CAMPAIGN, {"name": name, "at": at})
+            return read_report(connection, {**found, "name": name}, at=at, past=past, since=since)
 
     def failures(
         self, name: str, *, step: str | None = None, tract: int | None = None, recovered: bool = False

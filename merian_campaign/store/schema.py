@@ -1,7 +1,7 @@
 """Tables of the tracking database, as SQLAlchemy Core metadata.
 
 What the migrations build; a test holds the two together. Columns for what is queried, JSONB only for
-what is merely shown, text with CHECK for states. The view ``quantum_status`` and the trigger that keeps
+what is merely shown, text with CHECK for states. The views and the trigger that keeps
 ``event`` append-only live in the migrations.
 """
 
@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from merian_campaign.domain.quanta import ATTEMPT_FACTS
 from merian_campaign.domain.records import JobRole
+from merian_campaign.domain.sky_regions import RegionKind
 from merian_campaign.domain.slurm_states import JobEnd
 from merian_campaign.domain.states import (
     CampaignState,
@@ -325,6 +326,18 @@ visit_overlap = Table(
     # First; NULL where that was before anybody wrote it down.
     Column("seen_at", _TIME),
     comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
+)
+
+sky_region = Table(
+    "sky_region",
+    metadata,
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("ra", ARRAY(Double), nullable=False),
+    Column("dec", ARRAY(Double), nullable=False),
+    _one_of("kind", RegionKind),
+    comment="Corners of tracts and visits, in degrees (ICRS) and in the order in which sphgeom has them",
 )
 
 event = Table(

@@ -16,6 +16,7 @@ from merian_campaign.store.harvest import HarvestStore
 from merian_campaign.store.notices import NoticeStore
 from merian_campaign.store.overlaps import OverlapStore
 from merian_campaign.store.reader import ReadQueries
+from merian_campaign.store.regions import SkyRegionStore
 from merian_campaign.store.removals import RemovalStore
 from merian_campaign.store.slurm_jobs import SlurmJobStore
 from merian_campaign.store.snapshots import SnapshotStore
@@ -30,6 +31,7 @@ class PostgresStore(
     SlurmJobStore,
     OverlapStore,
     NoticeStore,
+    SkyRegionStore,
     SnapshotStore,
     RemovalStore,
     GenerationStore,

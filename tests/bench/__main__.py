@@ -11,7 +11,13 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("render/bench_render.py", "store/bench_store.py", "wms/bench_wms.py", "wms/bench_handover.py")
+SCRIPTS = (
+    "render/bench_render.py",
+    "store/bench_store.py",
+    "reports/bench_reports.py",
+    "wms/bench_wms.py",
+    "wms/bench_handover.py",
+)
 
 
 def main() -> int:

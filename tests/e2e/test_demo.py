@@ -132,6 +132,37 @@ def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None
     assert file_times(reduced.demo) == files
 
 
+def test_the_demo_ends_with_its_report_whose_numbers_are_those_of_the_database(reduced: Installation) -> None:
+    page = reduced.demo / "report" / "index.html"
+    assert f"{page}\n" in (reduced.root / "demo.out").read_text()
+    text = page.read_text()
+    # The sky is drawn: the butler told where the tracts and visits lie.
+    assert 'id="pic-sky-1"' in text
+    assert 'id="visits"' in text
+    found = reduced.json("report", "demo")
+    counted = dict(
+        reduced.query("SELECT state, count(*) FROM quantum_status WHERE campaign = 'demo' GROUP BY state")
+    )
+    head = found["headline"]
+    assert head["expected"] == sum(counted.values())
+    assert [head[state] for state in ("succeeded", "failed", "blocked")] == [
+        counted.get(state, 0) for state in ("succeeded", "failed", "blocked")
+    ]
+    assert [(line["tract"], line["releasable"]) for line in found["tracts"]] == [(9813, True), (9814, False)]
+    by_band = reduced.query(
+        "SELECT step, tract, coalesce(band, ''), count(*), count(*) FILTER (WHERE state = 'succeeded')"
+        " FROM quantum_status WHERE campaign = 'demo' AND tract IS NOT NULL GROUP BY 1, 2, 3"
+    )
+    lines = {
+        (line["step"], line["tract"], line["band"], line["expected"], line["succeeded"])
+        for line in found["completeness"]
+    }
+    assert lines == set(by_band)
+    (cause,) = found["causes"]
+    assert (cause["task"], cause["verdict"], cause["blocked"]) == ("deblend", "algorithm", head["blocked"])
+    assert cause["command"] == "merian-campaign accept demo step3/tract9814"
+
+
 def test_what_the_demo_ends_with_can_be_pasted_into_a_shell(reduced: Installation, tmp_path: Path) -> None:
     text = (reduced.root / "demo.out").read_text()
     lines = text.rstrip().partition("Look further\n")[2].splitlines()

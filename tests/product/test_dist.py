@@ -67,7 +67,7 @@ def machine(request: pytest.FixtureRequest, built: Built) -> Iterator[Machine]:
             (root / name).mkdir()
         subprocess.run([python, "-m", "venv", str(root / "venv")], check=True)
         pip = [str(root / "venv" / "bin" / "pip"), "--disable-pip-version-check", "--quiet"]
-        subprocess.run([*pip, "install", f"{built.wheel}[middleware,embedded]"], check=True)
+        subprocess.run([*pip, "install", f"{built.wheel}[middleware,embedded,report]"], check=True)
         subprocess.run([*pip, "check"], check=True)
         yield made
     finally:

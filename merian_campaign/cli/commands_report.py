@@ -1,0 +1,254 @@
+"""Commands that take a campaign's numbers away: report, completeness, usage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from merian_campaign.cli.options import AsJson, Name, StepOption, TractOption
+from merian_campaign.cli.output import console, note, say, show, show_report
+from merian_campaign.cli.version import version
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.text import one_line
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.report.numbers import Report
+    from merian_campaign.domain.report.rows import ReportRows
+
+_PAGE: Final = "index.html"
+_HEAD: Final = 1 << 20
+"""Bytes of an earlier page in which its time is looked for."""
+
+_MARK: Final = '<meta name="merian-campaign-report" content="'
+_LOGS: Final = 12
+_LOG_BYTES: Final = 6000
+_LOG_LINES: Final = 25
+
+
+def report(
+    name: Name,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder of the page, made if need be.", metavar="DIR"),
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option("--tables", help="Folder for tables as CSV and Parquet.", metavar="DIR")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--figures", help="Folder for pictures as PNG, SVG and PDF.", metavar="DIR")
+    ] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="As it was then, e.g. 2026-11-20T08:00 (UTC).", metavar="DATE")
+    ] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since", help="Changes from then on; default: the page that is there.", metavar="DATE"
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a page for those who want to see how a campaign stands, and its numbers as files.
+
+    The page is one file that asks nobody for anything: it can be opened, sent, or put on a web server.
+    """
+    if output is None and tables is None and figures is None and not as_json:
+        raise BadInputError(
+            "nothing to write: say where with -o DIR, --tables DIR or --figures DIR, or --json"
+        )
+    then = None if at is None else moment(at, option="--at")
+    begin = moment(since, option="--since") if since is not None else _last_page(output)
+    if begin is not None and then is not None and begin >= then:
+        begin = None
+    context = CommandContext()
+    rows = read(context, name, at=then, since=begin, drawn=output is not None or figures is not None)
+    written = write(rows, output=output, tables=tables, figures=figures)
+    if as_json:
+        from merian_campaign.reports.page.tables import report_json
+
+        show_report(report_json(_report_of(rows)))
+        return
+    for path in written:
+        say(str(path))
+
+
+def read(
+    context: CommandContext, name: str, *, at: datetime | None, since: datetime | None, drawn: bool
+) -> ReportRows:
+    """Return the rows of a report; of one that is drawn, with the sky, and what draws it ready meanwhile."""
+    if not drawn:
+        return context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
+    from merian_campaign.reports.page.html import prepare
+
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        ready = beside.submit(prepare)
+        rows = context.report_rows(name, at=at, since=since, tell=note)
+        ready.result()
+    return rows
+
+
+def write(
+    rows: ReportRows, *, output: Path | None, tables: Path | None = None, figures: Path | None = None
+) -> list[Path]:
+    """Write what is asked for; return the files that a person will open."""
+    from merian_campaign.host.atomic_files import write_atomically, write_bytes_atomically
+
+    made = _report_of(rows)
+    written = []
+    if output is not None:
+        from merian_campaign.reports.page.html import PageText, page
+
+        no_sky = "Where the tracts lie is not known yet: the butler has not told it."
+        text = PageText(version=version(), logs=_logs(made), no_sky=no_sky)
+        write_atomically(output / _PAGE, page(made, text))
+        written.append(output / _PAGE)
+    if tables is not None:
+        from merian_campaign.reports.page.tables import KINDS, as_csv, as_parquet
+
+        for table in KINDS:
+            write_atomically(tables / f"{table}.csv", as_csv(made, table))
+            write_bytes_atomically(tables / f"{table}.parquet", as_parquet(made, table))
+        written.append(tables)
+    if figures is not None:
+        from merian_campaign.reports.page.figures import figures as drawn
+
+        for file, content in drawn(made):
+            write_bytes_atomically(figures / file, content)
+        written.append(figures)
+    return written
+
+
+def _report_of(rows: ReportRows) -> Report:
+    from merian_campaign.domain.report.numbers import report_of
+
+    return report_of(rows)
+
+
+def moment(text: str, *, option: str) -> datetime:
+    """Return a time that a person wrote, UTC unless it says otherwise.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is none.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInputError(
+            f"{option}: found {one_line(text)!r}; write a date or a time like 2026-11-20 or 2026-11-20T08:00"
+        ) from None
+    try:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise BadInputError(
+            f"{option}: found {one_line(text)!r}; no time that a campaign can be of"
+        ) from None
+
+
+def _last_page(folder: Path | None) -> datetime | None:
+    """Return of when the page is that lies there.
+
+    Raises
+    ------
+    BadInputError
+        Raised if something else has its name.
+    """
+    from merian_campaign.host.regular_files import DamagedFileError, open_regular
+
+    if folder is None:
+        return None
+    path = folder / _PAGE
+    try:
+        with open(open_regular(path, limit=1 << 62), "rb") as stream:  # noqa: PTH123 - of a descriptor
+            head = stream.read(_HEAD).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return None
+    except (DamagedFileError, NotADirectoryError) as error:
+        raise BadInputError(f"{path}: {error}; choose another folder") from None
+    _, mark, rest = head.partition(_MARK)
+    try:
+        return datetime.fromisoformat(rest.partition('"')[0]) if mark else _not_ours(path)
+    except ValueError:
+        return _not_ours(path)
+
+
+def _not_ours(path: Path) -> datetime:
+    raise BadInputError(f"{path}: there already, and no report of merian-campaign; choose another folder")
+
+
+def _logs(made: Report) -> dict[int, str]:
+    """Return the last lines of the logs of the first causes, of those that can be read."""
+    from merian_campaign.files.log_reader import read_log
+    from merian_campaign.host.regular_files import DamagedFileError
+
+    found = {}
+    for line in made.causes[:_LOGS]:
+        if not line.log_path:
+            continue
+        try:
+            text, _ = read_log(line.log_path, size=_LOG_BYTES)
+        except (OSError, DamagedFileError):
+            continue
+        found[line.example] = "\n".join(text.splitlines()[-_LOG_LINES:])
+    return found
+
+
+def completeness(
+    name: Name,
+    step: StepOption = None,
+    tract: TractOption = None,
+    everything: Annotated[bool, typer.Option("--all", help="Also what is complete.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show tracts by step and band: what has succeeded, with caveats, and what was accepted without."""
+    from merian_campaign.reports.completeness import completeness_json, completeness_view
+
+    made = _numbers(name, step=step)
+    lines = [line for line in made.completeness if step in {None, line.step} and tract in {None, line.tract}]
+    if tract is not None and not lines:
+        raise BadInputError(
+            f"campaign {name!r} has no quanta of tract {tract}" + (f" in {step}" if step else "")
+        )
+    if as_json:
+        show_report(completeness_json(name, lines))
+    elif lines:
+        show(completeness_view(lines, everything=everything or tract is not None, width=console().width))
+    else:
+        note("no quantum of a tract is predicted yet")
+
+
+def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
+    """Show memory and run time by task: what was asked for, and what was used."""
+    from merian_campaign.reports.usage import usage_json, usage_view
+
+    made = _numbers(name, step=step)
+    rows = [row for row in made.usage if step in {None, row.step}]
+    if as_json:
+        show_report(usage_json(name, rows))
+    elif rows:
+        show(usage_view(rows))
+    else:
+        note("no quantum has run yet")
+
+
+def _numbers(name: str, *, step: str | None) -> Report:
+    context = CommandContext()
+    made = _report_of(context.reader.report(name, at=context.clock()))
+    known = [line.step for line in made.steps]
+    if step is not None and step not in known:
+        raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {', '.join(known)}")
+    return made
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    commands: tuple[Callable[..., Any], ...] = (report, completeness, usage)
+    for command in commands:
+        app.command()(command)

@@ -1,0 +1,211 @@
+"""The lines of a report's tables. Their fields are the columns of page, JSON, CSV and Parquet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLineOfReport:
+    """A step: how many of its groups are in which state, and its quanta."""
+
+    step: str
+    kind: str
+    groups: int
+    done: int
+    running: int
+    needs_review: int
+    blocked: int
+    waiting: int
+    expected: int
+    succeeded: int
+    failed: int
+    open: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupLine:
+    """A group; ``values`` are its tracts, nights or whatever ``dimension`` says."""
+
+    step: str
+    group: str
+    dimension: str
+    values: tuple[int, ...]
+    state: str
+    reason: str
+    submissions: int
+    expected: int
+    succeeded: int
+    failed: int
+    blocked: int
+    open: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class TractLine:
+    """A tract, over the steps that go by tract.
+
+    ``reached`` counts its steps from the first on that are done without a gap; ``releasable`` says that all
+    are. ``accepted`` are quanta that did not succeed in groups that are done all the same.
+    """
+
+    tract: int
+    state: str
+    releasable: bool
+    reached: int
+    steps: int
+    reached_step: str
+    visits: int
+    expected: int
+    succeeded: int
+    failed: int
+    blocked: int
+    open: int
+    caveats: int
+    accepted: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompletenessLine:
+    """Quanta of a tract in a step and band; the band is empty for quanta without one."""
+
+    tract: int
+    step: str
+    band: str
+    expected: int
+    succeeded: int
+    caveats: int
+    failed: int
+    blocked: int
+    open: int
+    accepted: int
+
+    @property
+    def fraction(self) -> float:
+        """How much of it has succeeded, or was accepted without."""
+        return (self.succeeded + self.accepted) / self.expected if self.expected else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class CauseLine:
+    """Failed quanta of one cause, what stands behind them, and what to type next.
+
+    ``blocked`` are quanta that are blocked in the same groups, ``held`` groups that are blocked by them;
+    ``losses`` are those of ``quanta`` that were accepted.
+    """
+
+    step: str
+    task: str
+    verdict: str
+    exception: str
+    quanta: int
+    groups: int
+    tracts: int
+    blocked: int
+    held: int
+    losses: int
+    last_ended: datetime | None
+    example: int
+    group: str
+    data_id: str
+    evidence: str
+    message: str
+    log_path: str
+    command: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockSumLine:
+    """Slurm blocks of a step; times in hours. Lost are those that ended with their node or by preemption."""
+
+    step: str
+    blocks: int
+    queued_hours: float
+    ran_hours: float
+    busy_hours: float
+    idle_hours: float
+    unknown_hours: float
+    lost: int
+    lost_hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionLine:
+    """A submission; beyond the first of its group they are afterburners, with a remedy."""
+
+    step: str
+    group: str
+    tract: int | None
+    number: int
+    state: str
+    outcome: str
+    reason: str
+    remedy: str
+    run_collection: str
+    created_at: datetime
+    claimed_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeLine:
+    """A group that moved since the last report: from its first state to its last one."""
+
+    step: str
+    group: str
+    from_state: str
+    to_state: str
+    at: datetime
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionLine:
+    """A revision of the campaign file, with what it changed as a unified diff."""
+
+    number: int
+    actor: str
+    applied_at: datetime
+    sha256: str
+    diff: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The numbers that come first.
+
+    Hours are of quanta that ran (one is counted once, however many cores it had) and of blocks. Between
+    ``eta_low`` and ``eta_high`` it is expected to end; `None` where ``eta_words`` says why not.
+    """
+
+    campaign: str
+    state: str
+    at: datetime
+    past: bool
+    tracts: int
+    releasable: int
+    groups: int
+    done: int
+    running: int
+    needs_you: int
+    blocked_groups: int
+    expected: int
+    succeeded: int
+    failed: int
+    blocked: int
+    open: int
+    executions: int
+    foreseen: int
+    quantum_hours: float
+    block_hours: float
+    per_hour: float
+    eta_low: datetime | None
+    eta_high: datetime | None
+    eta_words: str
+    last_tick: datetime | None
+    since: datetime | None
+    done_since: int
+    failed_since: int

@@ -1,0 +1,192 @@
+"""Rows that a report is made of, as one moment of the tracking database has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from merian_campaign.domain.records import JobRow, RecordedEvent
+from merian_campaign.domain.sky_regions import SkyRegion
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportGroup:
+    """A group; ``dimension`` and ``values`` are what it selects, ``empty_graph`` that its graph was empty."""
+
+    id: int
+    step: str
+    group: str
+    ordinal: int
+    dimension: str
+    values: tuple[int, ...]
+    state: str
+    reason: str
+    accepted: bool
+    submissions: int
+    empty_graph: bool
+    updated_at: datetime
+
+    @property
+    def tracts(self) -> tuple[int, ...]:
+        """The tracts that it selects."""
+        return self.values if self.dimension == "tract" else ()
+
+    @property
+    def nights(self) -> tuple[int, ...]:
+        """The nights that it selects."""
+        return self.values if self.dimension == "day_obs" else ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantaCell:
+    """Quanta of a group by tract, band and state, and how many of them succeeded with caveats."""
+
+    group_id: int
+    tract: int | None
+    band: str | None
+    state: str
+    n: int
+    caveats: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CauseRow:
+    """Failed quanta of one step, task, verdict and exception, with the first of them as an example."""
+
+    step: str
+    ordinal: int
+    task: str
+    verdict: str
+    exception: str
+    quanta: int
+    group_ids: tuple[int, ...]
+    tracts: int
+    last_ended: datetime | None
+    example: int
+    group: str
+    data_id: str
+    evidence: str
+    message: str | None
+    log_path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageRow:
+    """Executions of a task: how many, how many failed, memory in MiB, run times in seconds."""
+
+    step: str
+    task: str
+    executions: int
+    failed: int
+    requested_mb: int | None
+    peak_mb_median: int | None
+    peak_mb_p95: int | None
+    peak_mb: int | None
+    seconds_median: float | None
+    seconds_p95: float | None
+    seconds_longest: float | None
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressRow:
+    """Executions that ended in a span of time, by step."""
+
+    start: datetime
+    step: str
+    succeeded: int
+    failed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionRow:
+    """A submission, with the group that it is of."""
+
+    step: str
+    group: str
+    tract: int | None
+    number: int
+    state: str
+    outcome: str | None
+    reason: str
+    remedy: Mapping[str, Any]
+    run_collection: str
+    created_at: datetime
+    claimed_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackRow:
+    """Versions of the LSST stack that submissions ran under."""
+
+    digest: str
+    short: str
+    submissions: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class RevisionRow:
+    """A revision of the campaign file."""
+
+    number: int
+    actor: str
+    applied_at: datetime
+    sha256: str
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportRows:
+    """All of one moment.
+
+    Parameters
+    ----------
+    campaign, state, file : `str`
+        Name, state and file of the campaign.
+    spec : `~collections.abc.Mapping`
+        What the revision in force resolved to.
+    at : `datetime.datetime`
+        The moment, UTC.
+    past : `bool`
+        Whether it is the record of an earlier moment.
+    since : `datetime.datetime` or `None`
+        From when on changes are told.
+    began : `datetime.datetime` or `None`
+        When the first submission was made.
+    span_seconds : `int`
+        Length of the spans of ``progress``.
+    schema : `str`
+        Version of the database's schema.
+    last_tick : `datetime.datetime` or `None`
+        When the last tick began.
+    """
+
+    campaign: str
+    state: str
+    file: str
+    spec: Mapping[str, Any]
+    at: datetime
+    past: bool
+    since: datetime | None
+    began: datetime | None
+    span_seconds: int
+    schema: str
+    last_tick: datetime | None
+    groups: tuple[ReportGroup, ...]
+    cells: tuple[QuantaCell, ...]
+    causes: tuple[CauseRow, ...]
+    usage: tuple[UsageRow, ...]
+    progress: tuple[ProgressRow, ...]
+    jobs: tuple[JobRow, ...]
+    submissions: tuple[SubmissionRow, ...]
+    stacks: tuple[StackRow, ...]
+    revisions: tuple[RevisionRow, ...]
+    events: tuple[RecordedEvent, ...]
+    regions: tuple[SkyRegion, ...]
+    visits: tuple[int, ...]
+    visits_of_tracts: Mapping[int, int]

@@ -1,0 +1,393 @@
+"""Charts over time and by task: progress, memory, run time, blocks, submissions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from merian_campaign.domain.report.lines import SubmissionLine
+from merian_campaign.domain.report.numbers import Report
+from merian_campaign.domain.report.outlook import totals_by_start
+from merian_campaign.domain.report.rows import UsageRow
+from merian_campaign.reports.page.pictures import Picture, Spec, milliseconds, tooltip, utc, values
+from merian_campaign.reports.page.style import colour
+
+_TASK_ROW: Final = 21
+_LANE: Final = 34
+_MOST_SUBMISSIONS: Final = 5000
+"""The latest ones are drawn; the tables have all."""
+
+_GOOD, _BAD = ("succeeded", "failed")
+_OUTCOMES: Final = {
+    "succeeded": "done",
+    "partial": "blocked",
+    "empty": "ready",
+    "failed": "needs_review",
+    "lost": "cancelled",
+    "cancelled": "cancelled",
+    "running": "running",
+}
+_TIME: Final = "%Y-%m-%d %H:%M"
+_SHORTEST: Final = timedelta(seconds=1)
+
+
+def pictures(report: Report) -> list[Picture]:
+    """Return those of which there is something to show."""
+    found = []
+    if report.progress:
+        found += [_progress(report), _throughput(report)]
+    memory = [row for row in report.usage if row.peak_mb]
+    if memory:
+        found.append(_memory(report, memory))
+    timed = [row for row in report.usage if row.seconds_median]
+    if timed:
+        found.append(_times(report, timed))
+    if report.blocks:
+        found.append(_blocks(report))
+    if report.submissions:
+        found.append(_submissions(report))
+    return found
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}".replace(",", "\N{THIN SPACE}")
+
+
+def _progress(report: Report) -> Picture:
+    head = report.headline
+    rows, total = [], 0
+    for start, (good, _) in totals_by_start(report.progress).items():
+        total += good
+        end = start + timedelta(seconds=report.span_seconds)
+        rows.append(
+            {
+                "t": milliseconds(min(end, max(head.at, start))),
+                "n": total,
+                "tip": f"{end:{_TIME}} UTC\n{_count(total)} quanta",
+            }
+        )
+    expected = head.expected + head.foreseen
+    words = f"{_count(expected)} expected" + (" or estimated" if head.foreseen else "")
+    layers: list[Spec] = [
+        {
+            "data": values(rows),
+            "mark": {"type": "area", "interpolate": "step-after", "color": colour("done"), "opacity": 0.16,
+                     "line": {"color": colour("done"), "strokeWidth": 1.8}},
+            "encoding": {
+                "x": utc("t"),
+                "y": {"field": "n", "type": "quantitative", "title": "quanta done",
+                      "axis": {"tickCount": 5, "format": "~s"}},
+                "tooltip": tooltip(),
+            },
+        },
+        {
+            "data": values([{"y": expected, "words": words}]),
+            "mark": {"type": "rule", "strokeDash": [4, 4], "color": colour("faint")},
+            "encoding": {"y": {"field": "y", "type": "quantitative"}, "tooltip": tooltip("words")},
+        },
+    ]  # fmt: skip
+    layers += _forecast(report, total=total, expected=expected)
+    return Picture(
+        name="progress",
+        title=f"{head.campaign}: quanta done",
+        words=f"{_count(head.succeeded)} of {_count(head.expected)} predicted quanta are done.",
+        spec={"width": "container", "height": 200, "layer": layers},
+    )
+
+
+def _forecast(report: Report, *, total: int, expected: int) -> list[Spec]:
+    head = report.headline
+    if head.eta_low is None or head.eta_high is None:
+        return []
+    rows = [
+        {"t": milliseconds(head.at), "low": total, "high": total},
+        {"t": milliseconds(head.eta_low), "high": expected,
+         "low": _between(head.at, head.eta_low, head.eta_high, total, expected)},
+        {"t": milliseconds(head.eta_high), "low": expected, "high": expected},
+    ]  # fmt: skip
+    tip = f"expected to end\n{head.eta_low:{_TIME}} to\n{head.eta_high:{_TIME}} UTC"
+    return [
+        {
+            "data": values([row | {"tip": tip} for row in rows]),
+            "mark": {"type": "area", "color": colour("accent"), "opacity": 0.18},
+            "encoding": {
+                "x": utc("t"),
+                "y": {"field": "low", "type": "quantitative", "stack": None},
+                "y2": {"field": "high"},
+                "tooltip": tooltip(),
+            },
+        }
+    ]
+
+
+def _between(now: datetime, when: datetime, last: datetime, total: int, expected: int) -> int:
+    """Return how far the slower forecast is at a time."""
+    whole = (last - now).total_seconds()
+    return (
+        expected if whole <= 0 else round(total + (expected - total) * (when - now).total_seconds() / whole)
+    )
+
+
+def _span_words(seconds: int) -> str:
+    if seconds < 60:  # noqa: PLR2004 - seconds of a minute
+        return f"{seconds} s"
+    if seconds < 3600:  # noqa: PLR2004 - seconds of an hour
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 86400 else f"{seconds // 86400} d"  # noqa: PLR2004 - of a day
+
+
+def _throughput(report: Report) -> Picture:
+    rows = []
+    each = timedelta(seconds=report.span_seconds)
+    for start, (good, bad) in totals_by_start(report.progress).items():
+        ended = f"{_count(good)} succeeded, {_count(bad)} failed"
+        tip = f"{start:{_TIME}} UTC, {_span_words(report.span_seconds)}\n{ended}"
+        base = {"t": milliseconds(start), "u": milliseconds(start + each), "tip": tip}
+        rows.append({**base, "what": _GOOD, "n": good})
+        if bad:
+            rows.append({**base, "what": _BAD, "n": -bad})
+    spec: Spec = {
+        "width": "container",
+        "height": 110,
+        "data": values(rows),
+        "mark": {"type": "bar"},
+        "encoding": {
+            "x": utc("t"),
+            "x2": {"field": "u"},
+            "y": {
+                "field": "n",
+                "type": "quantitative",
+                "stack": None,
+                "title": f"executions in {_span_words(report.span_seconds)}",
+                "axis": {"tickCount": 4, "format": "~s"},
+            },
+            "y2": {"datum": 0},
+            "color": {
+                "field": "what",
+                "type": "nominal",
+                "scale": {"domain": [_GOOD, _BAD], "range": [colour("done"), colour("needs_review")]},
+                "legend": {"orient": "top", "title": None, "symbolType": "square"},
+            },
+            "tooltip": tooltip(),
+        },
+    }
+    title = f"{report.headline.campaign}: executions that ended"
+    words = f"Executions by {_span_words(report.span_seconds)}, failed ones below the line."
+    return Picture(name="throughput", title=title, words=words, spec=spec)
+
+
+def _names(rows: Sequence[UsageRow]) -> Mapping[tuple[str, str], str]:
+    """Return what tasks are called: with their step where several steps have them."""
+    often = Counter(row.task for row in rows)
+    return {
+        (row.step, row.task): row.task if often[row.task] == 1 else f"{row.step}: {row.task}" for row in rows
+    }
+
+
+def _by_task(rows: Sequence[UsageRow], layers: list[Spec]) -> Spec:
+    order = list(_names(rows).values())
+    for layer in layers:
+        layer["encoding"]["y"] = {
+            "field": "task",
+            "type": "nominal",
+            "sort": order,
+            "title": None,
+            "axis": {"domain": False, "ticks": False, "labelLimit": 190, "grid": False},
+        }
+    return {"width": "container", "height": _TASK_ROW * len(order), "layer": layers}
+
+
+def _range(low: str, middle: str, high: str, *, title: str, scale: Spec, axis: Spec) -> list[Spec]:
+    def x(field: str) -> Spec:
+        return {"field": field, "type": "quantitative", "title": title, "scale": scale, "axis": axis}
+
+    return [
+        {"mark": {"type": "bar", "height": 5, "color": colour("accent"), "opacity": 0.35, "cornerRadius": 2},
+         "encoding": {"x": x(low), "x2": {"field": high}, "tooltip": tooltip()}},
+        {"mark": {"type": "point", "filled": True, "size": 46, "opacity": 1, "color": colour("accent")},
+         "encoding": {"x": x(low), "tooltip": tooltip()}},
+        {"mark": {"type": "tick", "thickness": 2, "height": 11, "color": colour("accent")},
+         "encoding": {"x": x(middle), "tooltip": tooltip()}},
+    ]  # fmt: skip
+
+
+def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
+    names = _names(usage)
+    rows = [
+        {
+            "task": names[row.step, row.task],
+            "m": (row.peak_mb_median or 0) / 1024, "p": (row.peak_mb_p95 or 0) / 1024,
+            "x": (row.peak_mb or 0) / 1024,
+            "r": None if row.requested_mb is None else row.requested_mb / 1024,
+            "tip": f"{row.step}: {row.task}\npeak {row.peak_mb_median} MB median, "
+            f"{row.peak_mb_p95} MB for 95%, {row.peak_mb} MB at most\nasked for up to {row.requested_mb} MB",
+        }
+        for row in usage
+    ]  # fmt: skip
+    layers = _range(
+        "m",
+        "p",
+        "x",
+        title="memory (GiB): median, 95%, largest; asked for",
+        scale={"zero": True},
+        axis={"tickCount": 6},
+    )
+    asked: Spec = {
+        "mark": {"type": "tick", "thickness": 2.5, "height": 15, "color": colour("blocked")},
+        "encoding": {"x": {"field": "r", "type": "quantitative"}, "tooltip": tooltip()},
+    }
+    spec = {"data": values(rows)} | _by_task(usage, [*layers, asked])
+    words = f"Memory of {len(rows)} tasks, asked for and used; the table below says it in numbers."
+    return Picture(name="memory", title=f"{report.headline.campaign}: memory by task", words=words, spec=spec)
+
+
+def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
+    least, names = 0.1, _names(usage)
+    rows = [
+        {
+            "task": names[row.step, row.task],
+            "m": max(least, row.seconds_median or 0), "p": max(least, row.seconds_p95 or 0),
+            "x": max(least, row.seconds_longest or 0),
+            "tip": f"{row.step}: {row.task}\n{row.seconds_median:.1f} s median, "
+            f"{row.seconds_p95 or 0:.1f} s for 95%, {row.seconds_longest or 0:.1f} s at most\n"
+            f"{row.executions:,} executions, {row.hours:,.1f} hours",
+        }
+        for row in usage
+    ]  # fmt: skip
+    layers = _range("m", "p", "x", title="run time (s): median, 95%, longest", scale={"type": "log"},
+                    axis={"tickCount": 5, "format": "~s"})  # fmt: skip
+    spec = {"data": values(rows)} | _by_task(usage, layers)
+    words = f"Run times of {len(rows)} tasks."
+    return Picture(
+        name="times", title=f"{report.headline.campaign}: run time by task", words=words, spec=spec
+    )
+
+
+_PARTS: Final = (
+    ("queued", "queued_hours", "waiting"),
+    ("busy", "busy_hours", "done"),
+    ("idle", "idle_hours", "blocked"),
+    ("not known", "unknown_hours", "none"),
+)
+
+
+def _blocks(report: Report) -> Picture:
+    rows: list[dict[str, Any]] = [
+        {
+            "step": line.step, "part": part, "hours": getattr(line, name),
+            "tip": f"{line.step}: {part}\n{getattr(line, name):,.1f} h of {line.blocks} blocks"
+            + (f"\n{line.lost} lost with their node or preempted" if line.lost else ""),
+        }
+        for line in report.blocks
+        for part, name, _ in _PARTS
+        if getattr(line, name) > 0
+    ]  # fmt: skip
+    there = {row["part"] for row in rows}
+    shown = [(part, name) for part, _, name in _PARTS if part in there]
+    spec: Spec = {
+        "width": "container",
+        "height": 26 * len(report.blocks),
+        "data": values(rows),
+        "mark": {"type": "bar", "height": 14},
+        "encoding": {
+            "y": {"field": "step", "type": "nominal", "title": None,
+                  "sort": [line.step for line in report.blocks],
+                  "axis": {"domain": False, "ticks": False}},
+            "x": {"field": "hours", "type": "quantitative", "title": "hours of blocks",
+                  "axis": {"tickCount": 6}},
+            "order": {"field": "part", "sort": "descending"},
+            "color": {
+                "field": "part", "type": "nominal",
+                "scale": _scale(shown),
+                "legend": {"orient": "top", "title": None, "symbolType": "square"},
+            },
+            "tooltip": tooltip(),
+        },
+    }  # fmt: skip
+    words = "Hours that Slurm blocks waited in the queue, were busy, and were idle, by step."
+    return Picture(name="blocks", title=f"{report.headline.campaign}: blocks", words=words, spec=spec)
+
+
+def _scale(shown: Sequence[tuple[str, str]]) -> Spec:
+    """Return a scale from words to names of colours."""
+    return {"domain": [words for words, _ in shown], "range": [colour(name) for _, name in shown]}
+
+
+def _submissions(report: Report) -> Picture:
+    listed = sorted(report.submissions, key=lambda line: line.created_at)[-_MOST_SUBMISSIONS:]
+    order = list(dict.fromkeys(line.step for line in report.submissions))
+    rows: list[dict[str, Any]] = []
+    for lane, step in enumerate(order):
+        rows += _lane([line for line in listed if line.step == step], lane=lane, now=report.headline.at)
+    there = {row["what"] for row in rows}
+    shown = [(name, name_of) for name, name_of in _OUTCOMES.items() if name in there]
+    y: Spec = {
+        "field": "y", "type": "quantitative", "title": None,
+        "scale": {"domain": [0, len(order)], "reverse": True, "nice": False},
+        "axis": {
+            "values": [i + 0.5 for i in range(len(order))], "labelExpr": "lanes[floor(datum.value)]",
+            "domain": False, "ticks": False, "grid": False,
+        },
+    }  # fmt: skip
+    spec: Spec = {
+        "width": "container",
+        "height": max(90, _LANE * len(order)),
+        "params": [{"name": "lanes", "value": order}, {"name": "tract", "value": 0}],
+        "data": values(rows),
+        "mark": {"type": "rect", "cursor": "pointer"},
+        "encoding": {
+            "x": utc("t"),
+            "x2": {"field": "u"},
+            "y": y,
+            "y2": {"field": "z"},
+            "color": {
+                "field": "what", "type": "nominal",
+                "scale": _scale(shown),
+                "legend": {"orient": "top", "title": None, "symbolType": "square"},
+            },
+            "opacity": {"condition": {"test": "tract == 0 || datum.tract == tract", "value": 1},
+                        "value": 0.12},
+            "stroke": {"condition": {"test": "datum.n > 1", "value": colour("ink")}, "value": None},
+            "strokeWidth": {"value": 0.8},
+            "tooltip": tooltip(),
+        },
+    }  # fmt: skip
+    words = f"{len(rows)} submissions by step and time; afterburners have an outline."
+    return Picture(
+        name="submissions", title=f"{report.headline.campaign}: submissions", words=words, spec=spec
+    )
+
+
+def _lane(lines: Sequence[SubmissionLine], *, lane: int, now: datetime) -> list[dict[str, Any]]:
+    """Return the submissions of a step as bars, those that overlap in time below each other."""
+    ends: list[datetime] = []
+    placed = []
+    for line in lines:
+        begin = line.claimed_at or line.created_at
+        end = max(line.finished_at or now, begin + _SHORTEST)
+        row = next((i for i, over in enumerate(ends) if over <= begin), len(ends))
+        ends[row:] = [end, *ends[row + 1 :]]
+        placed.append((line, begin, end, row))
+    each = 0.84 / max(1, len(ends))
+    return [
+        {
+            "t": milliseconds(begin), "u": milliseconds(end), "tract": line.tract or -1, "n": line.number,
+            "what": line.outcome or "running",
+            "y": round(lane + 0.08 + each * row, 4), "z": round(lane + 0.08 + each * (row + 0.9), 4),
+            "tip": _submission_words(line, begin, end),
+        }
+        for line, begin, end, row in placed
+    ]  # fmt: skip
+
+
+def _submission_words(line: SubmissionLine, begin: datetime, end: datetime) -> str:
+    what = "afterburner" if line.number > 1 else "submission"
+    words = [
+        f"{line.step}/{line.group}, {what} {line.number}: {line.outcome or line.state}",
+        f"{begin:{_TIME}} to {f'{end:{_TIME}}' if line.finished_at else 'now'} UTC",
+    ]
+    if line.remedy:
+        words.append(f"remedy: {line.remedy[:120]}")
+    return "\n".join(words)

@@ -1,0 +1,56 @@
+"""Memory and run time by task: for the terminal, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from merian_campaign.domain.report.rows import UsageRow
+from merian_campaign.reports.cells import line
+
+_CAPTION = "Memory in MB, run times in seconds: median / 95% / largest."
+
+
+def usage_json(campaign: str, rows: Sequence[UsageRow]) -> dict[str, Any]:
+    """Return usage for machines."""
+    return {"campaign": campaign, "usage": [asdict(row) for row in rows]}
+
+
+def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
+    """Return a line a task, by step; 80 columns are enough."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    table.add_column("task", overflow="fold", footer="total")
+    table.add_column("runs", justify="right", no_wrap=True, footer=str(sum(row.executions for row in rows)))
+    table.add_column("failed", justify="right", no_wrap=True, footer=_some(sum(row.failed for row in rows)))
+    table.add_column("asked", justify="right", no_wrap=True)
+    table.add_column("memory used", justify="right", no_wrap=True)
+    table.add_column("run time", justify="right", no_wrap=True)
+    table.add_column("hours", justify="right", no_wrap=True, footer=f"{sum(row.hours for row in rows):.1f}")
+    step = ""
+    for row in rows:
+        if row.step != step:
+            step = row.step
+            table.add_row(line(step, "bold"))
+        table.add_row(
+            line(f"  {row.task}" if row.task else ""),
+            str(row.executions),
+            line(_some(row.failed), "red"),
+            _some(row.requested_mb),
+            _three(row.peak_mb_median, row.peak_mb_p95, row.peak_mb),
+            _three(row.seconds_median, row.seconds_p95, row.seconds_longest),
+            f"{row.hours:.1f}",
+        )
+    return Group(table, line(_CAPTION, "dim"))
+
+
+def _some(value: int | None) -> str:
+    return str(value) if value else ""
+
+
+def _three(*values: float | None) -> str:
+    return "/".join("-" if value is None else f"{value:.0f}" for value in values) if any(values) else ""

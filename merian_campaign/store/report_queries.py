@@ -1,0 +1,209 @@
+"""SQL text of a report. Columns are named like the fields of the rows they fill.
+
+Of a moment that is past, states are told by the events and the attempts: what has not changed since is as it
+was, of all else the last attempt before it counts.
+"""
+
+from __future__ import annotations
+
+CAMPAIGN = """
+SELECT c.id, c.state, c.file,
+       (SELECT r.spec FROM revision AS r WHERE r.campaign_id = c.id AND r.applied_at <= %(at)s
+        ORDER BY r.number DESC LIMIT 1) AS spec,
+       (SELECT min(s.created_at) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+        WHERE g.campaign_id = c.id) AS began,
+       (SELECT max(s.finished_at) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+        WHERE g.campaign_id = c.id) AS ended,
+       (SELECT max(t.started_at) FROM tick AS t WHERE t.campaign_id = c.id AND t.started_at <= %(at)s)
+           AS last_tick,
+       (SELECT e.to_state FROM event AS e
+        WHERE e.campaign_id = c.id AND e.group_id IS NULL AND e.to_state IN ('active', 'paused', 'cancelled')
+          AND e.at <= %(at)s
+        ORDER BY e.id DESC LIMIT 1) AS state_then
+FROM campaign AS c WHERE c.name = %(name)s
+"""
+
+GROUPS = """
+SELECT g.id, g.step, g.key AS "group", g.ordinal, g.selection_dimension AS dimension,
+       g.selection_values AS "values",
+       CASE WHEN %(past)s THEN coalesce(e.to_state, 'waiting') ELSE g.state END AS state,
+       CASE WHEN %(past)s THEN coalesce(e.reason, '') ELSE g.reason END AS reason,
+       g.accepted AND (NOT %(past)s OR coalesce(e.to_state, 'waiting') = 'done') AS accepted,
+       coalesce(s.n, 0)::integer AS submissions, coalesce(s.empty_graph, false) AS empty_graph,
+       CASE WHEN %(past)s THEN coalesce(e.at, g.created_at) ELSE g.updated_at END AS updated_at
+FROM "group" AS g
+LEFT JOIN (
+    SELECT s.group_id, count(*) AS n,
+           coalesce(bool_or(s.outcome = 'empty' AND s.finished_at <= %(at)s), false) AS empty_graph
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND s.created_at <= %(at)s
+    GROUP BY s.group_id
+) AS s ON s.group_id = g.id
+LEFT JOIN (
+    SELECT DISTINCT ON (e.group_id) e.group_id, e.to_state, e.reason, e.at
+    FROM event AS e
+    WHERE %(past)s AND e.campaign_id = %(campaign_id)s AND e.submission_id IS NULL AND e.to_state IS NOT NULL
+      AND e.group_id IS NOT NULL AND e.at <= %(at)s
+    ORDER BY e.group_id, e.id DESC
+) AS e ON e.group_id = g.id
+WHERE g.campaign_id = %(campaign_id)s AND g.created_at <= %(at)s
+ORDER BY g.ordinal, g.id
+"""
+
+_TRACT = """coalesce(q.tract,
+       CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
+            THEN g.selection_values[1]::integer END)"""
+
+_NOW = """
+SELECT q.id, q.group_id, q.task, q.tract, q.band, q.caveats, q.state, q.verdict, q.exception_type, q.ended
+FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id WHERE g.campaign_id = %(campaign_id)s
+"""
+
+_THEN = """
+SELECT q.id, q.group_id, q.task, q.tract, q.band,
+       CASE WHEN q.updated_at <= %(at)s THEN q.caveats ELSE '' END AS caveats,
+       CASE WHEN q.updated_at <= %(at)s THEN q.state
+            WHEN q.first_try_submission_id = q.submission_id
+            THEN CASE WHEN q.ended <= %(at)s THEN 'succeeded' ELSE 'pending' END
+            ELSE coalesce(a.state, 'pending') END AS state,
+       CASE WHEN q.updated_at <= %(at)s THEN q.verdict ELSE a.verdict END AS verdict,
+       CASE WHEN q.updated_at <= %(at)s THEN q.exception_type ELSE a.exception_type END AS exception_type,
+       CASE WHEN q.updated_at <= %(at)s THEN q.ended ELSE a.ended END AS ended
+FROM quantum AS q
+JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN (
+    SELECT DISTINCT ON (a.quantum_id) a.quantum_id, a.state, a.verdict, a.exception_type, a.ended
+    FROM quantum_attempt AS a
+    JOIN submission AS s ON s.id = a.submission_id
+    JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND coalesce(a.ended, a.recorded_at) <= %(at)s
+    ORDER BY a.quantum_id, a.submission_id DESC, a.try DESC
+) AS a ON a.quantum_id = q.id
+WHERE g.campaign_id = %(campaign_id)s
+  AND EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.claimed_at <= %(at)s)
+"""
+
+
+def cells(*, past: bool) -> str:
+    """Return the query for quanta by group, tract, band and state."""
+    return f"""
+SELECT q.group_id, {_TRACT} AS tract, q.band, q.state, count(*)::integer AS n,
+       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats
+FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE q.state <> 'superseded'
+GROUP BY 1, 2, 3, 4
+"""  # noqa: S608  (built from constants of this module)
+
+
+def causes(*, past: bool) -> str:
+    """Return the query for failed quanta by cause."""
+    return f"""
+WITH c AS (
+    SELECT g.step, min(g.ordinal) AS ordinal, q.task, coalesce(q.verdict, 'unknown') AS verdict,
+           coalesce(q.exception_type, '') AS exception, count(*)::integer AS quanta,
+           array_agg(DISTINCT q.group_id) AS group_ids, count(DISTINCT {_TRACT})::integer AS tracts,
+           max(q.ended) AS last_ended, min(q.id) AS example
+    FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE q.state = 'failed'
+    GROUP BY g.step, q.task, coalesce(q.verdict, 'unknown'), coalesce(q.exception_type, '')
+)
+SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message, q.log_path
+FROM c JOIN quantum AS q ON q.id = c.example JOIN "group" AS g ON g.id = q.group_id
+ORDER BY c.quanta DESC, c.ordinal, c.task, c.verdict, c.exception
+"""  # noqa: S608  (built from constants of this module)
+
+
+# Each execution once: a success at first try stands with its quantum, every other one is an attempt.
+_EXECUTIONS = """
+SELECT g.step, q.task, 'succeeded' AS state, q.requested_mb, q.peak_mb, q.started, q.ended
+FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE g.campaign_id = %(campaign_id)s AND q.first_try_submission_id = q.submission_id
+  AND (NOT %(past)s OR q.ended <= %(at)s)
+UNION ALL
+SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended
+FROM quantum_attempt AS a
+JOIN submission AS s ON s.id = a.submission_id
+JOIN "group" AS g ON g.id = s.group_id
+JOIN quantum AS q ON q.id = a.quantum_id
+WHERE g.campaign_id = %(campaign_id)s AND a.state IN ('succeeded', 'failed', 'unknown')
+  AND (NOT %(past)s OR coalesce(a.ended, a.recorded_at) <= %(at)s)
+"""
+
+_SECONDS = "extract(epoch FROM e.ended - e.started)::double precision"
+
+USAGE = f"""
+SELECT e.step, e.task, count(*)::integer AS executions,
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
+       max(e.requested_mb) AS requested_mb,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_median,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_p95,
+       max(e.peak_mb) AS peak_mb,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_median,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_p95,
+       max({_SECONDS}) AS seconds_longest, coalesce(sum({_SECONDS}), 0) / 3600 AS hours
+FROM ({_EXECUTIONS}) AS e
+GROUP BY e.step, e.task
+"""  # noqa: S608  (built from constants of this module)
+
+PROGRESS = f"""
+SELECT date_bin(%(span)s * interval '1 second', e.ended, '2000-01-01Z') AS start, e.step,
+       (count(*) FILTER (WHERE e.state = 'succeeded'))::integer AS succeeded,
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed
+FROM ({_EXECUTIONS}) AS e
+WHERE e.ended IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+"""  # noqa: S608  (built from constants of this module)
+
+SUBMISSIONS = """
+SELECT g.step, g.key AS "group",
+       CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
+            THEN g.selection_values[1]::integer END AS tract,
+       s.number,
+       CASE WHEN NOT %(past)s OR s.finished_at <= %(at)s THEN s.state
+            WHEN s.claimed_at <= %(at)s THEN 'running' ELSE 'prepared' END AS state,
+       CASE WHEN NOT %(past)s OR s.finished_at <= %(at)s THEN s.outcome END AS outcome,
+       s.reason, s.remedy, s.run_collection, s.created_at,
+       CASE WHEN s.claimed_at <= %(at)s THEN s.claimed_at END AS claimed_at,
+       CASE WHEN s.finished_at <= %(at)s THEN s.finished_at END AS finished_at
+FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s AND s.created_at <= %(at)s
+ORDER BY g.ordinal, s.created_at, s.id
+"""
+
+STACKS = """
+SELECT s.versions_sha AS digest, coalesce(min(s.versions ->> 'short'), '') AS short,
+       count(*)::integer AS submissions, min(s.created_at) AS first, max(s.created_at) AS last
+FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s AND s.versions_sha <> '' AND s.created_at <= %(at)s
+GROUP BY s.versions_sha ORDER BY first
+"""
+
+REVISIONS = """
+SELECT number, actor, applied_at, sha256, text FROM revision
+WHERE campaign_id = %(campaign_id)s AND applied_at <= %(at)s
+ORDER BY number
+"""
+
+EVENTS = """
+SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
+       from_state, to_state
+FROM event
+WHERE campaign_id = %(campaign_id)s AND at > %(since)s AND at <= %(at)s AND submission_id IS NULL
+ORDER BY id
+"""
+
+REGIONS = """
+SELECT kind, number, ra, "dec" FROM sky_region WHERE campaign_id = %(campaign_id)s ORDER BY kind, number
+"""
+
+VISITS = """
+SELECT t.tract, count(DISTINCT v.visit)::integer AS visits
+FROM visit_overlap AS o, unnest(o.tracts) AS t (tract), unnest(o.visits) AS v (visit)
+WHERE o.campaign_id = %(campaign_id)s AND o.taken
+GROUP BY t.tract
+"""
+
+VISIT_IDS = """
+SELECT DISTINCT v.visit FROM visit_overlap AS o, unnest(o.visits) AS v (visit)
+WHERE o.campaign_id = %(campaign_id)s AND o.taken ORDER BY v.visit
+"""

@@ -1,0 +1,142 @@
+"""All rows of a report, of one moment of the database, over psycopg2 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from merian_campaign.domain.records import JobRow, RecordedEvent
+from merian_campaign.domain.report.rows import (
+    CauseRow,
+    ProgressRow,
+    QuantaCell,
+    ReportGroup,
+    ReportRows,
+    RevisionRow,
+    StackRow,
+    SubmissionRow,
+    UsageRow,
+)
+from merian_campaign.domain.sky_regions import SkyRegion
+from merian_campaign.store import queries, report_queries
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
+
+type Rows = Callable[[str], list[dict[str, Any]]]
+
+_SPANS: Final = (10, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400)
+_MOST_SPANS: Final = 240
+_WORK_MEMORY: Final = "SET LOCAL work_mem = '64MB'"
+"""Percentiles sort whole tasks."""
+
+
+def read_report(
+    connection: Connection, campaign: Mapping[str, Any], *, at: datetime, past: bool, since: datetime | None
+) -> ReportRows:
+    """Return the rows of a report.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    campaign : `~collections.abc.Mapping`
+        The row of `report_queries.CAMPAIGN`, with its ``name``.
+    at : `datetime.datetime`
+        The moment.
+    past : `bool`
+        Whether it is over, so that events and attempts tell it.
+    since : `datetime.datetime` or `None`
+        From when on events are wanted.
+    """
+    span = _span(campaign["began"], min(at, campaign["ended"] or at) if past else campaign["ended"] or at)
+    values = {"campaign_id": campaign["id"], "at": at, "past": past, "since": since or at, "span": span}
+    with connection.cursor() as cursor:
+        cursor.execute(_WORK_MEMORY)
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, values)
+
+    version = rows("SELECT version_num FROM alembic_version")[0]["version_num"]
+    return ReportRows(
+        campaign=campaign["name"],
+        state=(campaign["state_then"] or "active") if past else campaign["state"],
+        file=campaign["file"],
+        spec=campaign["spec"] or {},
+        at=at,
+        past=past,
+        since=since,
+        began=campaign["began"],
+        span_seconds=span,
+        schema=str(version),
+        last_tick=campaign["last_tick"],
+        **_tables(rows, at=at, past=past),
+    )
+
+
+def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
+    def many[T](kind: Callable[..., T], query: str) -> tuple[T, ...]:
+        return tuple(kind(**row) for row in rows(query))
+
+    jobs = many(JobRow, queries.JOBS)
+    return {
+        "groups": tuple(
+            ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
+        ),
+        "cells": many(QuantaCell, report_queries.cells(past=past)),
+        "causes": tuple(
+            CauseRow(**{**row, "group_ids": tuple(row["group_ids"])})
+            for row in rows(report_queries.causes(past=past))
+        ),
+        "usage": many(UsageRow, report_queries.USAGE),
+        "progress": many(ProgressRow, report_queries.PROGRESS),
+        "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
+        if past
+        else jobs,
+        "submissions": many(SubmissionRow, report_queries.SUBMISSIONS),
+        "stacks": many(StackRow, report_queries.STACKS),
+        "revisions": many(RevisionRow, report_queries.REVISIONS),
+        "events": many(RecordedEvent, report_queries.EVENTS),
+        "regions": tuple(
+            SkyRegion(**{**row, "ra": tuple(row["ra"]), "dec": tuple(row["dec"])})
+            for row in rows(report_queries.REGIONS)
+        ),
+        "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
+        "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
+    }
+
+
+def _later(when: datetime | None, at: datetime) -> bool:
+    return when is not None and when > at
+
+
+def _then(job: JobRow, at: datetime) -> JobRow:
+    """Return a Slurm job as it was: what came later is not known yet."""
+    if not _later(job.ended, at):
+        return job
+    values = {name: getattr(job, name) for name in JobRow.__dataclass_fields__}
+    started = None if _later(job.started, at) else job.started
+    # How busy it was by then is not on record.
+    values |= {"ended": None, "started": started, "fate": "alive", "busy_seconds": None, "exit_code": None}
+    values |= {"slurm_state": "RUNNING" if started else "PENDING", "cancelled_by": "", "reason": ""}
+    return JobRow(**values)
+
+
+def _span(began: datetime | None, ended: datetime) -> int:
+    """Return a length of spans, in seconds, of which not too many make up all the time there is."""
+    if began is None:
+        return _SPANS[0]
+    whole = max(0.0, (ended - began).total_seconds())
+    return next((span for span in _SPANS if whole / span <= _MOST_SPANS), 7 * _SPANS[-1])
+
+
+def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, dict(values))
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, map(_utc, row), strict=True)) for row in cursor.fetchall()]
+
+
+def _utc(value: Any) -> Any:  # noqa: ANN401 - any column
+    return value.astimezone(UTC) if isinstance(value, datetime) else value

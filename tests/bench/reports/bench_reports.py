@@ -1,0 +1,134 @@
+"""What looking at a large campaign costs: seconds, memory and bytes, beside those of a small one.
+
+The ratios are of `status`, which reads the rollup and must not grow with the quanta, and of the page's size.
+"""
+
+# ruff: noqa: T201 - a bench prints what it finds
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from made_campaign import MadeCampaign  # noqa: E402 - of the tests
+
+from merian_campaign.store import embedded, migrate  # noqa: E402
+from merian_campaign.store.connection import open_connection  # noqa: E402
+from merian_campaign.store.store import PostgresStore  # noqa: E402
+
+PROGRAM = Path(sys.executable).with_name("merian-campaign")
+LARGEST_PAGE = 3_000_000
+AGAIN = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Of one command."""
+
+    seconds: float
+    megabytes: float
+
+
+@contextmanager
+def campaign(*, tracts: int, quanta: int) -> Iterator[Path]:
+    """A home with the campaign ``wide``, gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="merian-bench-")).resolve()
+    home.chmod(0o711)
+    try:
+        url = embedded.ensure_running(home)
+        migrate.upgrade(url)
+        with closing(open_connection(url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("ALTER SYSTEM SET fsync = off")
+                cursor.execute("SELECT pg_reload_conf()")
+        with PostgresStore(url) as store:
+            MadeCampaign(tracts=tracts, quanta=quanta).fill(store)
+        with closing(open_connection(url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute("VACUUM ANALYZE")
+        yield home
+    finally:
+        embedded.stop(home)
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def run(home: Path, *words: str) -> Cost:
+    """Run a command; return what it cost."""
+    begin = time.perf_counter()
+    environ = {**os.environ, "MERIAN_CAMPAIGN_HOME": str(home)}
+    environ.pop("MERIAN_CAMPAIGN_DATABASE_URL", None)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    pid = os.posix_spawn(
+        str(PROGRAM), [str(PROGRAM), *words], environ, file_actions=[(os.POSIX_SPAWN_DUP2, silent, 1)]
+    )
+    _, status, used = os.wait4(pid, 0)
+    os.close(silent)
+    assert status == 0, words
+    return Cost(seconds=time.perf_counter() - begin, megabytes=used.ru_maxrss / 1024)
+
+
+def measure(home: Path, *, name: str) -> tuple[float, int]:
+    """Print what each command costs; return the seconds of `status` and the bytes of the page."""
+    page = home / "page"
+    commands = {
+        "status": ("status", "wide"),
+        "failures": ("failures", "wide"),
+        "completeness": ("completeness", "wide"),
+        "usage": ("usage", "wide"),
+        "report": ("report", "wide", "-o", str(page)),
+    }
+    times = {}
+    for command, words in commands.items():
+        costs = [run(home, *words) for _ in range(AGAIN if command == "status" else 1)]
+        times[command] = median(cost.seconds for cost in costs)
+        print(f"{name:>12} {command:13} {times[command]:7.2f} s {costs[-1].megabytes:7.0f} MB")
+    size = (page / "index.html").stat().st_size
+    print(f"{name:>12} {'page':13} {size / 1e6:7.2f} MB")
+    return times["status"], size
+
+
+def main() -> int:
+    """Measure, print, keep; exit 1 if a ratio is below what must hold."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tracts", type=int, default=100)
+    parser.add_argument("--quanta", type=int, default=100_000)
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    arguments = parser.parse_args()
+    with campaign(tracts=4, quanta=400) as home:
+        small, _ = measure(home, name="400")
+    with campaign(tracts=arguments.tracts, quanta=arguments.quanta) as home:
+        large, size = measure(home, name=f"{arguments.quanta:,}")
+    entries = [
+        {
+            "name": "reports: status, small against large",
+            "ratio": small / large,
+            "at_least": 1 / 3,
+            "aim": 0.8,
+        },
+        {"name": "reports: page within its size", "ratio": LARGEST_PAGE / size, "at_least": 1, "aim": 2},
+    ]
+    before = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
+    names = {entry["name"] for entry in entries}
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    kept = [entry for entry in before if entry["name"] not in names]
+    arguments.output.write_text(json.dumps(kept + entries, indent=2) + "\n")
+    return int(any(entry["ratio"] < entry["at_least"] for entry in entries))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

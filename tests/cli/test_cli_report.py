@@ -1,0 +1,121 @@
+"""Reports on the command line: what is written, what is refused, what fits a screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cli_help import Cli
+
+from merian_campaign.cli.watch import Pace, pulse
+from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.records import BoardRow
+from merian_campaign.reports.status import Status, status_view
+
+
+def test_a_page_says_what_changed_since_the_last_one(cli: Cli, tmp_path: Path) -> None:
+    name, folder = cli.applied(), tmp_path / "page"
+    assert cli("report", name, "-o", str(folder)).fine() == f"{folder}/index.html\n"
+    first = (folder / "index.html").read_text()
+    assert "Since " not in first
+    cli("report", name, "-o", str(folder)).fine()
+    moment = first.partition('report" content="')[2][:16].replace("T", " ")
+    assert f"Since {moment}" in (folder / "index.html").read_text()
+
+
+def test_tables_json_and_an_earlier_moment(cli: Cli, tmp_path: Path) -> None:
+    name = cli.applied()
+    cli("report", name, "--tables", str(tmp_path / "t")).fine()
+    assert (tmp_path / "t" / "groups.csv").read_text().startswith("step,group,")
+    assert (tmp_path / "t" / "groups.parquet").read_bytes().startswith(b"PAR1")
+    now = json.loads(cli("report", name, "--json").fine())
+    assert now["campaign"] == name
+    assert now["headline"]["groups"] == len(now["groups"]) > 0
+    then = json.loads(cli("report", name, "--json", "--at", "2020-01-01").fine())
+    assert then["headline"]["groups"] == 0
+    assert then["headline"]["past"]
+
+
+def test_what_cannot_be_is_refused(cli: Cli, tmp_path: Path) -> None:
+    name = cli.applied()
+    (tmp_path / "index.html").write_text("<p>of somebody else</p>")
+    cli("report", name).refused(2, "nothing to write")
+    cli("report", name, "--json", "--at", "yesterday").refused(2, "--at", "yesterday")
+    cli("report", name, "-o", str(tmp_path)).refused(2, "no report of merian-campaign")
+    assert (tmp_path / "index.html").read_text() == "<p>of somebody else</p>"
+
+
+def test_without_the_extra_it_says_what_to_install(cli: Cli, tmp_path: Path) -> None:
+    name = cli.applied()
+    for module in ("jinja2", "markupsafe", "vl_convert"):
+        (tmp_path / f"{module}.py").write_text(f"raise ModuleNotFoundError(name={module!r})")
+    done = cli("report", name, "-o", str(tmp_path / "page"), PYTHONPATH=str(tmp_path))
+    done.refused(69, "pip install 'merian-campaign[report]'")
+    assert not (tmp_path / "page").exists()
+
+
+def test_looks_of_the_terminal(cli: Cli) -> None:
+    name = cli.applied()
+    cli("status", name, "--watch").refused(2, "--watch draws on a terminal")
+    assert "no group is in state needs_review" in cli("status", name, "--needs-you").stderr
+    assert "no quantum of a tract" in cli("completeness", name).stderr
+    assert "no quantum has run" in cli("usage", name).stderr
+    assert json.loads(cli("usage", name, "--json").fine())["usage"] == []
+    cli("completeness", name, "--step", "nosuch").refused(2, "has no step 'nosuch'")
+
+
+def board(tracts: int) -> Status:
+    rows = [
+        BoardRow(
+            step=step,
+            group=f"tract{tract}",
+            ordinal=place,
+            tract=tract,
+            state="needs_review" if tract % 9 == 4 and place == 1 else "done" if place < 2 else "waiting",
+            reason="deblend: algorithm x1; " + "very long " * 30,
+            submissions=1,
+            counts=Counts(succeeded=1234, failed=1),
+        )
+        for place, step in enumerate(("step2b", "step3", "step4"))
+        for tract in range(8000, 8000 + tracts)
+    ]
+    return Status(campaign="wide", campaign_state="active", rows=tuple(rows))
+
+
+@pytest.mark.parametrize("height", [24, 40])
+def test_the_status_of_many_tracts_fits_a_screen(height: int) -> None:
+    from rich.console import Console  # noqa: PLC0415 - of this test alone
+
+    screen = Console(width=80, height=height, color_system=None)
+    with screen.capture() as captured:
+        screen.print(status_view(board(400), width=80, height=height))
+    lines = captured.get().splitlines()
+    assert len(lines) <= max(height, 30)
+    assert max(len(line) for line in lines) <= 80
+    text = "\n".join(lines)
+    asking = sum(tract % 9 == 4 for tract in range(8000, 8400))
+    assert f"{asking} tracts ✘ needs review at step3: 8005, 8014" in text
+    assert f"{400 - asking} tracts · waiting at step4: 8000, 8001" in text
+    assert "more need review; --needs-you lists them" in text
+
+
+def test_all_tracts_are_there_where_there_is_no_screen() -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    screen = Console(width=200, color_system=None)
+    with screen.capture() as captured:
+        screen.print(status_view(board(400), width=200))
+    assert all(str(tract) in captured.get() for tract in range(8000, 8400))
+
+
+def test_the_pace_of_a_board() -> None:
+    pace = Pace()
+    pace.add(0.0, 100)
+    assert pace.per_hour is None
+    pace.add(360.0, 150)
+    assert pace.per_hour == 500
+    counts = Counts(running=3, pending=997)
+    assert pulse(counts, blocks=1, per_hour=500) == (
+        "3 quanta run  1 block  500 quanta an hour  2 h for what is predicted"
+    )

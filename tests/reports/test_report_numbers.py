@@ -1,0 +1,190 @@
+"""Every number of a report equals an independent count."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+import psycopg2
+import pytest
+from report_help import number, rows_of
+
+from merian_campaign.domain.report.numbers import Report, report_of
+from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.store.reader import Reader
+
+type Connection = psycopg2.extensions.connection
+
+ALL = """
+SELECT q.id, 'succeeded' AS state, q.started, q.ended, q.peak_mb, q.requested_mb, q.task, q.group_id
+FROM quantum q WHERE q.first_try_submission_id = q.submission_id
+UNION ALL
+SELECT q.id, a.state, a.started, a.ended, a.peak_mb, a.requested_mb, q.task, q.group_id
+FROM quantum_attempt a JOIN quantum q ON q.id = a.quantum_id WHERE a.state <> 'blocked'
+"""
+
+
+def test_the_headline(report: Report, sql: Connection) -> None:
+    head = report.headline
+    counted = dict(rows_of(sql, "SELECT state, count(*) FROM quantum GROUP BY state"))
+    assert head.expected == sum(counted.values()) == number(sql, "SELECT count(*) FROM quantum_status")
+    assert (head.succeeded, head.failed, head.blocked) == tuple(
+        counted.get(state, 0) for state in ("succeeded", "failed", "blocked")
+    )
+    assert head.open == head.expected - head.succeeded - head.failed - head.blocked
+    states = dict(rows_of(sql, 'SELECT state, count(*) FROM "group" GROUP BY state'))
+    assert (head.done, head.running, head.needs_you) == tuple(
+        states.get(state, 0) for state in ("done", "running", "needs_review")
+    )
+    assert head.groups == sum(states.values())
+    assert head.needs_you
+    releasable = """SELECT count(*) FROM (SELECT selection_values FROM "group"
+        WHERE selection_dimension = 'tract' GROUP BY 1 HAVING bool_and(state = 'done')) AS t"""
+    assert head.releasable == number(sql, releasable) > 0
+    assert head.executions == number(sql, f"SELECT count(*) FROM ({ALL}) AS e")
+    hours = number(sql, f"SELECT sum(extract(epoch FROM ended - started)) / 3600 FROM ({ALL}) AS e")
+    assert head.quantum_hours == pytest.approx(float(hours))
+    in_blocks = "SELECT sum(extract(epoch FROM ended - started)) / 3600 FROM slurm_job WHERE role = 'block'"
+    assert head.block_hours == pytest.approx(float(number(sql, in_blocks)))
+
+
+def test_changes_since(report: Report, rows: ReportRows, sql: Connection) -> None:
+    assert rows.since is not None
+    good = f"SELECT count(*) FROM ({ALL}) AS e WHERE state = 'succeeded' AND ended >= %s"
+    assert report.headline.done_since == number(sql, good, rows.since) > 0
+    moved = """SELECT count(*) FROM (
+        SELECT group_id, (array_agg(from_state ORDER BY id))[1] AS first,
+               (array_agg(to_state ORDER BY id DESC))[1] AS last
+        FROM event WHERE submission_id IS NULL AND to_state IS NOT NULL AND at > %s AND at <= %s
+        GROUP BY group_id
+    ) AS e WHERE first <> last"""
+    assert len(report.changes) == number(sql, moved, rows.since, rows.at) > 0
+
+
+def test_tracts_and_completeness(report: Report, sql: Connection) -> None:
+    found = rows_of(
+        sql,
+        """SELECT q.tract, g.step, coalesce(q.band, ''), count(*),
+                  count(*) FILTER (WHERE q.state = 'succeeded'),
+                  count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'),
+                  count(*) FILTER (WHERE q.state = 'failed'), count(*) FILTER (WHERE q.state = 'blocked'),
+                  count(*) FILTER (WHERE q.state <> 'succeeded' AND g.state = 'done')
+           FROM quantum q JOIN "group" g ON g.id = q.group_id WHERE q.tract IS NOT NULL GROUP BY 1, 2, 3""",
+    )
+    lines = {
+        (line.tract, line.step, line.band): (
+            line.expected, line.succeeded, line.caveats, line.failed, line.blocked, line.accepted,
+        )
+        for line in report.completeness
+    }  # fmt: skip
+    assert lines == {row[:3]: row[3:] for row in found}
+    by_tract = rows_of(
+        sql,
+        """SELECT q.tract, count(*), count(*) FILTER (WHERE q.state = 'succeeded'),
+                  count(*) FILTER (WHERE q.state = 'failed'), count(*) FILTER (WHERE q.state = 'blocked')
+           FROM quantum q WHERE q.tract IS NOT NULL GROUP BY 1 ORDER BY 1""",
+    )
+    assert [
+        (line.tract, line.expected, line.succeeded, line.failed, line.blocked)
+        for line in report.tracts
+        if line.expected
+    ] == by_tract
+
+
+def test_causes(report: Report, sql: Connection) -> None:
+    found = rows_of(
+        sql,
+        """SELECT g.step, q.task, q.verdict, q.exception_type, count(*), count(DISTINCT q.group_id), min(q.id)
+           FROM quantum q JOIN "group" g ON g.id = q.group_id WHERE q.state = 'failed' GROUP BY 1, 2, 3, 4""",
+    )
+    lines = {
+        (line.step, line.task, line.verdict, line.exception, line.quanta, line.groups, line.example)
+        for line in report.causes
+    }
+    assert lines == set(found)
+    assert found
+    for line in report.causes:
+        behind = """SELECT count(*) FROM quantum WHERE state = 'blocked' AND group_id IN (
+            SELECT q.group_id FROM quantum q JOIN "group" g ON g.id = q.group_id
+            WHERE q.state = 'failed' AND g.step = %s AND q.task = %s AND q.verdict = %s
+              AND q.exception_type = %s)"""
+        key = (line.step, line.task, line.verdict, line.exception)
+        assert line.blocked == number(sql, behind, *key)
+        assert line.command.startswith("merian-campaign ")
+
+
+def test_usage_and_progress(report: Report, sql: Connection) -> None:
+    found = rows_of(
+        sql,
+        f"""SELECT g.step, e.task, count(*), count(*) FILTER (WHERE e.state <> 'succeeded'),
+                   max(e.requested_mb),
+                   percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb), max(e.peak_mb)
+            FROM ({ALL}) AS e JOIN "group" g ON g.id = e.group_id GROUP BY 1, 2""",
+    )
+    assert {
+        (row.step, row.task, row.executions, row.failed, row.requested_mb, row.peak_mb_median, row.peak_mb)
+        for row in report.usage
+    } == set(found)
+    by_day: Counter[datetime] = Counter()
+    for row in report.progress:
+        by_day[row.start.replace(hour=0, minute=0)] += row.succeeded
+    days = rows_of(
+        sql,
+        f"""SELECT date_trunc('day', ended, 'UTC'), count(*) FROM ({ALL}) AS e
+            WHERE state = 'succeeded' AND ended IS NOT NULL GROUP BY 1""",
+    )
+    assert dict(by_day) == dict(days)
+
+
+def test_submissions_and_blocks(report: Report, sql: Connection) -> None:
+    assert len(report.submissions) == number(sql, "SELECT count(*) FROM submission")
+    again = sum(line.number > 1 for line in report.submissions)
+    assert again == number(sql, "SELECT count(*) FROM submission WHERE number > 1") > 0
+    assert all("deblend 28000 MB" in line.remedy for line in report.submissions if line.number > 1)
+    found = rows_of(
+        sql,
+        """SELECT g.step, count(*), count(*) FILTER (WHERE j.fate = 'node_lost')
+           FROM slurm_job j JOIN submission s ON s.id = j.submission_id JOIN "group" g ON g.id = s.group_id
+           WHERE j.role = 'block' GROUP BY 1""",
+    )
+    assert {(line.step, line.blocks, line.lost) for line in report.blocks} == set(found)
+    for line in report.blocks:
+        assert line.ran_hours == pytest.approx(line.busy_hours + line.idle_hours + line.unknown_hours)
+
+
+def test_revisions_say_what_changed(report: Report) -> None:
+    assert [line.number for line in report.revisions] == [1, 2]
+    assert report.revisions[0].diff == ""
+    assert "-tracts: [9690-9700]" in report.revisions[1].diff
+
+
+def test_the_record_of_now_is_what_stands(url: str, rows: ReportRows) -> None:
+    with Reader(url) as reader:
+        then = report_of(reader.report("wide", at=rows.at, past=True, since=rows.since))
+    now = report_of(rows)
+    assert then.tracts == now.tracts
+    assert then.completeness == now.completeness
+    assert then.causes == now.causes
+    assert [(line.step, line.group, line.state) for line in then.groups] == [
+        (line.step, line.group, line.state) for line in now.groups
+    ]
+
+
+def test_an_earlier_moment(url: str, rows: ReportRows, sql: Connection) -> None:
+    then = rows.at.replace(day=10)
+    with Reader(url) as reader:
+        made = report_of(reader.report("wide", at=then, past=True))
+    head = made.headline
+    assert head.past
+    good = f"SELECT count(DISTINCT id) FROM ({ALL}) AS e WHERE state = 'succeeded' AND ended <= %s"
+    assert head.succeeded == number(sql, good, then)
+    assert 0 < head.succeeded < report_of(rows).headline.succeeded
+    last = """SELECT count(*) FROM (
+        SELECT DISTINCT ON (group_id) to_state FROM event
+        WHERE submission_id IS NULL AND group_id IS NOT NULL AND to_state IS NOT NULL AND at <= %s
+        ORDER BY group_id, id DESC) AS e WHERE to_state = 'done'"""
+    assert head.done == number(sql, last, then)
+    assert len(made.submissions) == number(
+        sql, "SELECT count(*) FROM submission WHERE created_at <= %s", then
+    )
+    assert all(line.finished_at is None or line.finished_at <= then for line in made.submissions)

@@ -1,0 +1,146 @@
+"""The page in a browser: it works, asks nobody, and words from outside stay words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from report_help import HOSTILE, opened
+
+from merian_campaign.domain.report.numbers import Report
+from merian_campaign.reports.page.html import PageText, page
+
+_WORK = """
+  const shown = () => $$("#tracts-table tbody tr").filter((row) => !row.hidden).length;
+  const rects = (name) => $$(`#pic-${name} path`).length;
+  const out = { title: document.title };
+  out.drawn = Object.keys(JSON.parse($("#data").textContent).pictures).length;
+  out.pictures = Number(document.documentElement.dataset.drawn);
+  out.all = shown();
+  out.shapes = rects("sky-1");
+  // the sky: a click on a tract's polygon
+  const polygons = $$("#pic-sky-1 path[aria-label], #pic-sky-1 .mark-shape path");
+  const tract = polygons.find((one) => one.__data__ && one.__data__.datum && one.__data__.datum.tract);
+  const box = tract.getBoundingClientRect();
+  const where = { bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 };
+  for (const kind of ["pointerdown", "mousedown", "pointerup", "mouseup", "click"])
+    tract.dispatchEvent(new (kind.startsWith("pointer") ? PointerEvent : MouseEvent)(kind, where));
+  await settled();
+  out.chosen = $("#chosen").classList.contains("on") ? $("#chosen h3").textContent : "";
+  out.clicked = tract.__data__.datum.tract;
+  out.marked = $$("#tracts-table tr.is").map((row) => Number(row.dataset.tract));
+  out.lines = $$("#chosen tbody tr").length;
+  document.dispatchEvent(new KeyboardEvent("keydown", { key: "Escape" }));
+  await settled();
+  out.cleared = !$("#chosen").classList.contains("on");
+  // filters
+  $("#only").value = "needs_review";
+  $("#only").dispatchEvent(new Event("change"));
+  out.asking = shown();
+  $("#only").value = "";
+  $("#only").dispatchEvent(new Event("change"));
+  $("#find").value = String(out.clicked);
+  $("#find").dispatchEvent(new Event("input"));
+  out.found = shown();
+  $("#find").value = "";
+  $("#find").dispatchEvent(new Event("input"));
+  // sorting
+  const heading = $$("#tracts-table thead th").find((one) => one.textContent === "Failed");
+  heading.querySelector("button").click();
+  heading.querySelector("button").click();
+  out.sorted = $$("#tracts-table tbody tr").map((row) => Number(row.cells[7].dataset.v));
+  out.sort = heading.getAttribute("aria-sort");
+  // what the sky shows
+  const shades = () => polygons.map((one) => one.getAttribute("fill")).join();
+  const before = shades();
+  $("#mode").value = "failures";
+  $("#mode").dispatchEvent(new Event("change"));
+  await settled();
+  out.recoloured = shades() !== before;
+  out.legends = $$(".legend[data-mode]").filter((one) => !one.hidden).map((one) => one.dataset.mode);
+  out.links = $$("nav a").every((link) => document.getElementById(link.hash.slice(1)));
+  out.wider = document.documentElement.scrollWidth > innerWidth;
+  $("#theme").click();
+  out.theme = document.documentElement.dataset.theme;
+  out.unnamed = $$("button, input, select").filter((one) => !(one.textContent.trim() || one.labels?.length
+    || one.getAttribute("aria-label"))).length;
+  out.images = document.images.length;
+  return out;
+"""
+
+
+@pytest.fixture(scope="session")
+def text(report: Report) -> str:
+    logs = {report.causes[0].example: f"last words{HOSTILE}"}
+    return page(report, PageText(version="0.1.0", logs=logs, no_sky="no sky"))
+
+
+def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> None:
+    found, said = opened(text, _WORK, folder=tmp_path)
+    assert said == []
+    assert found["requests"] == found["violations"] == []
+    assert found["pictures"] == found["drawn"] >= 9
+    assert found["all"] == len(report.tracts)
+    assert found["shapes"] > len(report.tracts) / 3
+    assert found["chosen"].startswith(f"Tract {found['clicked']}: ")
+    assert found["marked"] == [found["clicked"]]
+    assert found["lines"] == sum(line.tract == found["clicked"] for line in report.completeness)
+    assert found["cleared"]
+    assert found["asking"] == sum(line.state == "needs_review" for line in report.tracts)
+    assert 1 <= found["found"] < found["all"]
+    assert found["sort"] == "descending"
+    assert found["sorted"] == sorted((line.failed for line in report.tracts), reverse=True)
+    assert found["recoloured"]
+    assert found["legends"] == ["failures"]
+    assert found["links"]
+    assert not found["wider"]
+    assert found["theme"] == "dark"
+    assert found["unnamed"] == 0
+    # Words from outside did nothing.
+    assert found["title"] == "wide · campaign report"
+    assert found["images"] == 0
+
+
+def without_scripts(text: str) -> str:
+    """Return a page without what is ours to run."""
+    return re.sub(r"<script type=\"module\">.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_words_from_outside_are_no_markup(text: str) -> None:
+    outside = without_scripts(text)
+    assert outside.count("<script") == outside.count("</script>") == 1  # the data
+    assert "<img" not in outside
+    assert "<b>bold" not in outside
+    assert "\x1b" not in outside
+    assert "\u202e" not in outside
+    assert "{{ 7*7 }}" in outside
+    assert "document.title=" in outside  # as text
+
+
+def test_it_names_no_other_place(text: str) -> None:
+    outside = without_scripts(text)
+    assert not re.findall(r"(?:src|href)=\"(?!#|data:)", outside)
+    assert "@import" not in outside
+    assert len(text.encode()) < 3_000_000
+
+
+def test_a_campaign_without_tracts_has_a_page(report: Report, tmp_path: Path) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    nothing = dict.fromkeys(("tracts", "completeness", "causes", "usage", "progress", "blocks"), ())
+    bare = replace(report, groups=(), steps=(), submissions=(), changes=(), regions=(), **nothing)
+    made = page(bare, PageText(version="0.1.0", logs={}))
+    found, said = opened(made, "return { title: document.title };", folder=tmp_path)
+    assert said == []
+    assert found["title"] == "wide · campaign report"
+
+
+def test_without_regions_it_says_so(report: Report) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    made = page(
+        replace(report, regions=()), PageText(version="0.1.0", logs={}, no_sky="the butler was not asked")
+    )
+    assert "the butler was not asked" in made
+    assert 'id="pic-tracts"' in made
