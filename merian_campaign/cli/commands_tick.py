@@ -16,7 +16,15 @@ from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.fault_attribution import words_of
 from merian_campaign.domain.text import one_line
-from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
+from merian_campaign.domain.tick_status import (
+    BUSY,
+    CANNOT_START,
+    FAILED,
+    NOTHING,
+    PERSON,
+    RAN_OUT,
+    failed_status,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,7 +75,8 @@ def tick(
     """Do one pass: harvest what ended, decide, start what may start. For cron; see also `cron install`.
 
     Exit status: 0 nothing for a person to do; 1 a person is needed, said once; 2 the tick failed: what was
-    waits, and the next one goes on; 75 another tick is at work. All that it did is in logs/ticks.log.
+    waits, and the next one goes on; 69 or 74 so, for what this machine lacks; 75 another tick is at work. All
+    that it did is in logs/ticks.log.
     """
     del as_applied
     if bool(names) == every:
@@ -81,7 +90,7 @@ def tick(
         if watch is None:
             break
         # With connections of its own: those there were may be of a server that is gone.
-        context = replace(context) if status == FAILED else context
+        context = replace(context) if status in {FAILED, RAN_OUT, CANNOT_START} else context
         time.sleep(watch)
     if status:
         raise typer.Exit(status)
@@ -98,7 +107,7 @@ def _round(context: CommandContext, names: Sequence[str], *, look: bool, quiet: 
     except (CampaignError, OSError) as error:
         if _is_news(context, error) or not quiet:
             complain(words_of(error))
-        return FAILED
+        return failed_status(error)
     for line in () if quiet else (context.edited(entry.campaign) for entry in found):
         if line:
             note(line)
@@ -136,8 +145,9 @@ def _is_news(context: CommandContext, error: Exception) -> bool:
 
 def _status(found: Sequence[Ticked]) -> int:
     """Return the status that counts most: a tick that failed, a person who is needed, a lock, none."""
-    statuses = {entry.status for entry in found}
-    return next((status for status in (FAILED, PERSON, BUSY) if status in statuses), NOTHING)
+    statuses = {failed_status(entry.error) if entry.status == FAILED else entry.status for entry in found}
+    order = (FAILED, RAN_OUT, CANNOT_START, PERSON, BUSY)
+    return next((status for status in order if status in statuses), NOTHING)
 
 
 def _show(entry: Ticked, *, quiet: bool) -> None:

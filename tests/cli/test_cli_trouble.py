@@ -81,7 +81,7 @@ def test_a_tick_without_middleware_submits_nothing(
     written(cli, ONE, work)
     for _ in range(3):
         done = without_middleware(cli, "tick", cli.name)
-        assert done.code == 2, done
+        assert done.code == 69, done
         (complaint,) = [line for line in done.stderr.splitlines() if line.startswith("merian-campaign: ")]
         assert "nothing was started" in complaint
         assert "has no lsst.daf.butler; set up the LSST stack" in complaint
@@ -97,7 +97,7 @@ def test_a_folder_that_is_none(cli: Cli, work: Path, sql: psycopg2.extensions.co
     written(cli, ONE, work)
     work.write_text("a file")
     done = cli("tick", cli.name)
-    assert (done.code, f"{work} is no folder" in done.stderr) == (2, True), done
+    assert (done.code, f"{work} is no folder" in done.stderr) == (69, True), done
     assert [row[1:3] for row in submissions(sql, cli.name)] == [("ready", 0)]
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_is_told_and_heals(cli: Cli, small: Path, sql: psycopg2.exte
     written(cli, ONE, small)
     for _ in range(2):
         done = cli("tick", cli.name)
-        assert done.code == 2, done
+        assert done.code == 74, done
         (complaint,) = [line for line in done.stderr.splitlines() if line.startswith("merian-campaign: ")]
         assert "No space left on device; free space" in complaint
     assert "No space left" in (last_error(sql) or "")

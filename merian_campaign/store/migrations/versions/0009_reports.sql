@@ -44,7 +44,7 @@ LEFT JOIN LATERAL (
            sum(q.n) FILTER (WHERE q.state = 'failed') AS failed,
            sum(q.n) FILTER (WHERE q.state = 'blocked') AS blocked,
            sum(q.n) FILTER (WHERE q.state IN ('pending', 'running', 'unknown')) AS open
-    FROM quantum_count AS q WHERE q.group_id = g.id
+    FROM quantum_count AS q WHERE q.group_id = g.id AND q.state <> 'superseded'
 ) AS n ON true;
 COMMENT ON VIEW group_status IS 'Stable: one row a group (one step on one selection) of every campaign';
 COMMENT ON COLUMN group_status.campaign IS 'Name of the campaign';
