@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from merian_campaign.domain.decisions import Again, MoveGroup, Publish
 from merian_campaign.domain.new_data import Change, Freshness, NewData
+from merian_campaign.domain.records import STALE
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.states import GroupState
-
-STALE = "stale: "
-"""How the reason of a group begins that is done for older data and stays so."""
 
 
 def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGroup | None:

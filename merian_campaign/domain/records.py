@@ -135,6 +135,10 @@ class AttemptRow(AttemptFacts):
     state: str
 
 
+STALE = "stale: "
+"""How the reason of a group begins that is done for older data and stays so."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardRow:
     """One group for the status board: cheap to read, from the rollup."""
@@ -149,6 +153,11 @@ class BoardRow:
     counts: Counts
     stack: str = ""
     no_graph: bool = False
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is done for older data than there are now, and stays so."""
+        return self.state == "done" and self.reason.startswith(STALE)
 
     @property
     def empty(self) -> bool:

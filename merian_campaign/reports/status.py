@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import BoardRow
+from merian_campaign.domain.records import STALE, BoardRow
 from merian_campaign.domain.states import GroupState, derived_state
 from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import UNBOUNDED, joined, line
@@ -84,6 +84,7 @@ def status_json(status: Status) -> dict[str, Any]:
                 "tract": row.tract,
                 "state": row.state,
                 "empty": row.empty,
+                "stale": row.stale,
                 "reason": row.reason,
                 "submissions": row.submissions,
                 "stack": row.stack,
@@ -92,6 +93,7 @@ def status_json(status: Status) -> dict[str, Any]:
             for row in status.rows
         ],
         "empty_groups": sum(row.empty for row in status.rows),
+        "stale_groups": sum(row.stale for row in status.rows),
         "quanta": _quanta(total(status.rows)),
     }
 
@@ -133,6 +135,12 @@ def status_view(status: Status, *, width: int, height: int | None = None) -> Ren
     attention = attention_list(status.rows, width=width, at_most=_ASKING_SHOWN if folded else None)
     if attention is not None:
         parts.append(attention)
+    stale = [row for row in status.rows if row.stale]
+    if stale:
+        first = f"{stale[0].step}/{stale[0].group}"
+        number = "1 group is" if len(stale) == 1 else f"{len(stale)} groups are"
+        words = f"{number} done for older data, e.g. {first}: {stale[0].reason.removeprefix(STALE)}"
+        parts.append(line(one_line(words, limit=2 * width), "yellow"))
     return Group(*parts)
 
 

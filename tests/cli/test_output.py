@@ -100,6 +100,16 @@ def test_an_empty_group_is_never_shown_as_done() -> None:
     assert not replace(nothing, state="needs_review").empty
 
 
+def test_what_is_done_for_older_data_is_told() -> None:
+    row = replace(board("stale: 2 new exposures; made from 4 of 6 exposures", tract=9813), state="done")
+    status = Status(campaign="c", campaign_state="active", rows=(row, replace(row, tract=9814, group="b")))
+    shown = written(status_view(status, width=100), width=100)
+    assert "2 groups are done for older data, e.g." in shown
+    assert "2 new exposures; made from 4 of 6 exposures" in shown
+    told = status_json(status)
+    assert (told["stale_groups"], [row["stale"] for row in told["groups"]]) == (2, [True, True])
+
+
 def test_brackets_of_an_error_are_shown_as_they_are() -> None:
     shown = written(
         status_view(Status(campaign="c", campaign_state="active", rows=(board(BRACKETS),)), width=80)
