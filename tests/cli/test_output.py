@@ -201,7 +201,8 @@ def test_a_stack_and_tracts_are_inert(text: str) -> None:
     )
     assert_inert(written(stack_view(report)))
     tract = TractCoverage(tract=1, visits=1, detectors=1, bands={text: 0.5})
-    assert_inert(written(coverage_table(Coverage(selected=1, summarized=0, tracts=(tract,)))))
+    found_tracts = Coverage(selected=1, summarized=0, tracts=(tract,))
+    assert_inert(written(coverage_table(found_tracts, used={})))
 
 
 @pytest.mark.parametrize("width", [80, 120])
