@@ -19,7 +19,7 @@ from typing import IO, NoReturn
 
 from merian_campaign.__main__ import main
 
-NEEDED = ("cli.app", "context", "reports.status", "services.tick", "store.migrate", "store.store")
+NEEDED = ("app", "context", "reports.status", "services.tick", "store.migrate", "store.store")
 """Of this package: what most commands import sooner or later, and what these import."""
 
 

@@ -24,7 +24,7 @@ from survey_tasks import MARKS, STORAGE, read_table
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.render import data_query, input_collections
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.actions import CertifyCalibrations, CollectionChain
+from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.domain.spec.grouping import expand
 from merian_campaign.files.bps_files import read_requests
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from house_help import NOW, VISITS, House, chain, put
-from merian_campaign.domain.cleaning import RunKind
 
 from merian_campaign.context import target_of
 from merian_campaign.domain.applied_spec import applied_spec
@@ -24,6 +23,7 @@ from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
+from merian_campaign.housekeeping.cleaning import RunKind
 from merian_campaign.middleware import butler_helper
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.middleware.registry import ButlerRegistry
@@ -32,6 +32,7 @@ from merian_campaign.services import act
 from merian_campaign.services.act import Executor
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
+from merian_campaign.services.tick_context import TickContext
 
 
 def group_of(house: House) -> GroupView:
@@ -42,7 +43,7 @@ def group_of(house: House) -> GroupView:
 def executor(house: House) -> Executor:
     snapshot = house.store.snapshot(house.name)
     site = SiteProfile(name="local", file="/site/local.yaml", workers=1, workers_key="cores")
-    return Executor(
+    context = TickContext(
         store=house.store,
         drivers=LocalDrivers(environ=os.environ),
         scheduler=SlurmScheduler(environ=os.environ, clock=lambda: NOW),
@@ -51,10 +52,12 @@ def executor(house: House) -> Executor:
             root="/submit", quantum_wrapper="/q", actor="tick", host="h", pid=1, clock=lambda: NOW
         ),
         campaign_id=snapshot.campaign.id,
+        campaign_uuid=snapshot.campaign.uuid,
         spec=applied_spec(snapshot.campaign),
         settings=CampaignSettings(site=site, rules=(), requests={"step1": RequestTable()}),
         slurm_view=SlurmView(),
     )
+    return Executor(context)
 
 
 def acted(house: House, decision: Decision) -> tuple[str, list[str]]:
