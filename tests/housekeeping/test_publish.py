@@ -194,7 +194,7 @@ def test_what_goes_wrong_is_a_note_and_tried_again(
         assert len(made.notes) == 1  # once a tick
     assert words == ""
     assert "generation 2 is not in its step's chain yet" in notes[0]
-    assert "is being written by process" in notes[0]
+    assert "is held by process" in notes[0]
     assert children(house, house.step)[-1] == redone[0]
 
     configuration = house.repository / "butler.yaml"
