@@ -245,17 +245,21 @@ class CommandContext:
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.domain.plan import plan_groups  # noqa: PLC0415
         from merian_campaign.domain.spec_changes import changes  # noqa: PLC0415
+        from merian_campaign.services.apply import check_applicable  # noqa: PLC0415
 
-        spec = self.load(file, wms=wms, site=site).spec
+        loaded = self.load(file, wms=wms, site=site)
+        spec = loaded.spec
         campaign = self.store.campaign(spec.campaign)
         if campaign is None:
             return ()
         groups = self.store.snapshot(spec.campaign).groups
+        plan = plan_groups(spec, existing=groups)
+        check_applicable(file=str(loaded.path), spec=spec, plan=plan, existing=groups)
         try:
             before = applied_spec(campaign)
         except BadInputError:  # of another release
             return ()
-        return changes(before, spec, groups=groups, plan=plan_groups(spec, existing=groups))
+        return changes(before, spec, groups=groups, plan=plan)
 
     def store_if_any(self) -> Store | None:
         """Return the store, unless that would have to be made first."""

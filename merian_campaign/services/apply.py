@@ -72,8 +72,7 @@ def apply_campaign(
             )
         existing: tuple[GroupView, ...] = () if current is None else store.snapshot(spec.campaign).groups
         plan = plan_groups(spec, existing=existing)
-        _check_selections(file=file, plan=plan, existing=existing)
-        _check_steps(file=file, spec=spec, existing=existing)
+        check_applicable(file=file, spec=spec, plan=plan, existing=existing)
         digest = fingerprint(text=text, resolved=resolved)
         known = {(group.step, group.key) for group in existing}
         applied = store.apply(
@@ -93,6 +92,20 @@ def apply_campaign(
         new_groups=sum(1 for group in plan.wanted if (group.step, group.key) not in known),
         changed=current is None or current.sha256 != digest,
     )
+
+
+def check_applicable(
+    *, file: str, spec: CampaignSpec, plan: GroupPlan, existing: tuple[GroupView, ...]
+) -> None:
+    """Refuse a file that would give groups that ran another meaning, or lose sight of one that runs.
+
+    Raises
+    ------
+    BadInputError
+        Raised with the step and what to do.
+    """
+    _check_selections(file=file, plan=plan, existing=existing)
+    _check_steps(file=file, spec=spec, existing=existing)
 
 
 def _check_selections(*, file: str, plan: GroupPlan, existing: tuple[GroupView, ...]) -> None:

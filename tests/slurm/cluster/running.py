@@ -121,7 +121,17 @@ class Cluster:
     def sacct(self, *jobs: str, fields: str = "JobID,State,ExitCode") -> list[list[str]]:
         """Return accounting's rows, without steps, one for every run of a requeued job."""
         text = self.output(
-            "sacct", "-D", "-X", "-n", "-P", "-o", fields, *(["-j", ",".join(jobs)] if jobs else [])
+            # Without a beginning only this day's jobs are told.
+            "sacct",
+            "-D",
+            "-X",
+            "-n",
+            "-P",
+            "-S",
+            "now-7days",
+            "-o",
+            fields,
+            *(["-j", ",".join(jobs)] if jobs else []),
         )
         return [line.split("|") for line in text.splitlines()]
 
