@@ -323,7 +323,7 @@ class Gates:
         return self._being_added(step, nights & self._nights(step), what="nights")
 
     def _nights(self, step: str) -> frozenset[int]:
-        return frozenset(nights_of(self._spec.step(step), self._overlaps))
+        return frozenset(nights_of(self._spec, self._spec.step(step), self._overlaps))
 
     def _being_added(self, step: str, wanted: frozenset[int], *, what: str = "tracts") -> str:
         present = {value for group in self._groups[step] for value in group.selection.values}

@@ -16,7 +16,13 @@ from functools import cached_property
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.gates import Gates, Need
-from merian_campaign.domain.overlap_refresh import last_success, over_visits, reaching, settled
+from merian_campaign.domain.overlap_refresh import (
+    defines_visits,
+    last_success,
+    over_visits,
+    reaching,
+    settled,
+)
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -232,9 +238,12 @@ class NewData:
     def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
         found: dict[str, list[SkyExposure]] = defaultdict(list)
         for row in self._overlaps.exposures if self._overlaps is not None else ():
-            for name in row.steps if row.tracts is not None else ():
+            for name in row.steps if self._is_usable(row) else ():
                 found[name].append(row)
         return found
+
+    def _is_usable(self, row: SkyExposure) -> bool:
+        return row.tracts is not None or not defines_visits(self._spec)
 
     def _upstream(self, group: GroupView) -> Mapping[str, int]:
         if not self._redone:
@@ -259,7 +268,7 @@ class NewData:
             return True
         overlaps = self.snapshot.overlaps
         rows = overlaps.exposures if overlaps is not None else ()
-        waiting = [row for row in rows if row.tracts is None]
+        waiting = [row for row in rows if not self._is_usable(row)]
         return any(values.intersection(_values(dimension, row)) for row in waiting)
 
     def why_no_data(self, group: GroupView) -> str:

@@ -33,6 +33,9 @@ from merian_campaign.domain.states import CampaignState, GroupState, SubmissionO
 LOOK_AGAIN = timedelta(minutes=10)
 """How soon a look is repeated that did not find all nights, exposures or visits that groups name."""
 
+_FORM = 2
+"""What a look tells of an exposure; what was seen before it told so much is out of date."""
+
 _AT_ONCE = 500
 """Ids in one data query."""
 
@@ -178,7 +181,12 @@ def _discovering(spec: CampaignSpec, step: BpsStep) -> str:
     return query
 
 
-def nights_of(step: BpsStep | ActionStep, overlaps: Overlaps | None) -> tuple[int, ...]:
+def defines_visits(spec: CampaignSpec) -> bool:
+    """Say whether the campaign itself defines visits: then exposures without one wait for it."""
+    return any(isinstance(step, ActionStep) and step.action == "define-visits" for step in spec.steps)
+
+
+def nights_of(spec: CampaignSpec, step: BpsStep | ActionStep, overlaps: Overlaps | None) -> tuple[int, ...]:
     """Return the nights of which a step takes exposures, where it discovers them; else none.
 
     Exposures that wait for their visits do not count: nothing could be made of them yet.
@@ -229,7 +237,7 @@ def basis(spec: CampaignSpec, snapshot: Snapshot) -> str | None:
             elif step.action in _PREPARING:
                 return None
     asked = asdict(question(spec, snapshot.groups))
-    text = json.dumps([snapshot.campaign.revision, asked, done], sort_keys=True)
+    text = json.dumps([_FORM, snapshot.campaign.revision, asked, done], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

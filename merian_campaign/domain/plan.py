@@ -63,7 +63,7 @@ def plan_groups(
         if spec.discovers(step):
             known = {tract for group in by_step[step.name] for tract in group.selection.values}
             chosen = tuple(sorted(known.union(tracts)))
-        nights = nights_of(step, overlaps)
+        nights = nights_of(spec, step, overlaps)
         if spec.discovers_nights(step):
             known_nights = {value for group in by_step[step.name] for value in group.selection.values}
             nights = tuple(sorted(known_nights.union(nights)))

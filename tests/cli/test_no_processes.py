@@ -73,7 +73,7 @@ def test_no_process_can_be_started(account: Limited) -> None:
     # A driver that can start nothing says so, and leaves nothing else behind.
     account("drive", "1", at_most=1).fine()
     place = account.folder / "work" / "night" / "c1" / "all" / "001"
-    assert {path.name for path in place.iterdir()} == {"driver.log", "outcome.json"}
+    assert {path.name for path in place.iterdir()} == {"driver.log", "identity.json", "outcome.json"}
     assert "too many processes (`ulimit -u`)" in (place / "outcome.json").read_text()
     assert "next try at" in account("tick", "night").fine()
     # There is room again.

@@ -285,7 +285,8 @@ def test_more_raws_of_exposures_that_it_has_extend_a_night_too() -> None:
 
 
 def test_a_night_that_waits_for_its_visits_is_no_night_yet() -> None:
-    step = survey().step("step1")
+    spec = survey()
+    step = spec.step("step1")
     row = replace(SKY[81], steps=frozenset({"step1"}))
-    assert nights_of(step, seen(row)) == (20210318,)
-    assert nights_of(step, seen(replace(row, visits=(), tracts=None))) == ()
+    assert nights_of(spec, step, seen(row)) == (20210318,)
+    assert nights_of(spec, step, seen(replace(row, visits=(), tracts=None))) == ()

@@ -345,9 +345,15 @@ def test_the_driver_hears_whether_another_try_helps(tmp_path: Path) -> None:
     work = SubmissionRun(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=os.environ)
     try:
         found = [
-            work.act(name="collection-chain", arguments={"parent": "a", "children": ["b"]}),
-            work.act(name="command", arguments={"run": ["sh", "-c", "echo database is locked; exit 1"]}),
-            work.act(name="command", arguments={"run": ["echo", "well"]}),
+            work.act(
+                name="collection-chain", arguments={"parent": "a", "children": ["b"]}, go_on=lambda: True
+            ),
+            work.act(
+                name="command",
+                arguments={"run": ["sh", "-c", "echo database is locked; exit 1"]},
+                go_on=lambda: True,
+            ),
+            work.act(name="command", arguments={"run": ["echo", "well"]}, go_on=lambda: True),
         ]
     finally:
         work.close()
@@ -398,7 +404,7 @@ def test_a_repository_whose_disk_is_full_is_told_and_heals(
     asked = {"files": [str(archive / "raw" / "science" / "raw_*.pickle")], "transfer": "copy"}
     try:
         for _ in range(2):
-            found = work.act(name="ingest-raws", arguments=asked)
+            found = work.act(name="ingest-raws", arguments=asked, go_on=lambda: True)
             assert (found.end, found.needs_person) == (RunEnd.FAILED, False), found
             assert ran_out(found.reason), "no fault of the action: it is waited for"
             assert advice in advised(found.reason)
@@ -406,7 +412,9 @@ def test_a_repository_whose_disk_is_full_is_told_and_heals(
         assert list(repository.rglob("*.pickle")) == [], "no debris"
         small("rw,size=64m")
         # What a full disk left of a dataset type is cleared away by the first try.
-        assert [work.act(name="ingest-raws", arguments=asked).end for _ in range(2)][-1] is RunEnd.RAN
+        assert [work.act(name="ingest-raws", arguments=asked, go_on=lambda: True).end for _ in range(2)][
+            -1
+        ] is RunEnd.RAN
     finally:
         work.close()
     assert count(repository, "raw", "DECam/raw/all") == 12

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from notebook_help import Rendered
 
-from merian_campaign.domain.overlap_refresh import basis
+from merian_campaign.domain.overlap_refresh import basis, over_visits
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.plan import plan_groups, reasons
 from merian_campaign.domain.quanta import Counts
@@ -96,8 +96,9 @@ def _at_step_1(spec: CampaignSpec, *, going: int, seen: dict[int, tuple[int, ...
         id=1, name="dr", state=CampaignState.ACTIVE, file="", revision=1, sha256="", spec={}
     )
     snapshot = Snapshot(campaign=campaign, groups=groups)
+    taking = frozenset(step.name for step in over_visits(spec))
     exposures = tuple(
-        SkyExposure(exposure=night, day_obs=night, visits=(night,), tracts=tracts)
+        SkyExposure(exposure=night, day_obs=night, visits=(night,), tracts=tracts, steps=taking)
         for night, tracts in sorted(seen.items())
     )
     now = datetime(2026, 11, 22, tzinfo=UTC)
@@ -111,7 +112,10 @@ def test_a_tract_whose_visits_are_done_moves_on_while_another_night_is_in_step_1
     seen = dict.fromkeys(nights, (9813,)) | {20210320: (9813, 9814), 20210321: (9814,)}
     snapshot = _at_step_1(release.spec, going=20210321, seen=seen)
     names = {group.id: f"{group.step}/{group.key}" for group in snapshot.groups}
-    found = {names[number]: reason for number, reason in reasons(release.spec, snapshot).items()}
+    found = {
+        names[number]: reason
+        for number, reason in reasons(release.spec, snapshot, now=datetime(2026, 11, 22, tzinfo=UTC)).items()
+    }
     for step in ("isolatedStars", "step2b"):
         assert found[f"{step}/tract9813"] == "all it needs is done"
         assert found[f"{step}/tract9814"] == "waits for step2a/night20210321 (waiting) of its visits"
