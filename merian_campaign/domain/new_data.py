@@ -17,6 +17,7 @@ from functools import cached_property
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.gates import Gates, Need
 from merian_campaign.domain.overlap_refresh import (
+    comes_from_elsewhere,
     defines_visits,
     last_success,
     over_visits,
@@ -259,6 +260,8 @@ class NewData:
         step = self._spec.step(group.step)
         if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
             return False
+        if not group.selection.dimension and comes_from_elsewhere(self._spec):
+            return False  # its tasks may not be about exposures at all: the graph tells
         return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
 
     def _is_coming(self, group: GroupView) -> bool:

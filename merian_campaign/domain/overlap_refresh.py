@@ -196,7 +196,12 @@ def nights_of(spec: CampaignSpec, step: BpsStep | ActionStep, overlaps: Overlaps
     nights = step.group_by.nights
     if not isinstance(nights, DiscoverNights):
         return ()
-    found = {row.day_obs for row in overlaps.exposures if step.name in row.steps and row.tracts is not None}
+    waits = defines_visits(spec)
+    found = {
+        row.day_obs
+        for row in overlaps.exposures
+        if step.name in row.steps and (row.tracts is not None or not waits)
+    }
     return tuple(sorted(night for night in found if nights.has(night)))
 
 
