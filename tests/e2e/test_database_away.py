@@ -15,7 +15,7 @@ from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
 from merian_campaign.store import embedded
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.soak]  # two minutes, of which most is waiting
 
 CAMPAIGN = """
 campaign: away

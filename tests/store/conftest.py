@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from store_help import Given
+from store_help import Given, database_of
 
 from merian_campaign.store import embedded, migrate, schema
 from merian_campaign.store.connection import open_connection
@@ -88,10 +88,6 @@ def sql(url: str) -> Iterator[psycopg2.extensions.connection]:
     with closing(open_connection(url)) as connection:
         connection.autocommit = True
         yield connection
-
-
-def database_of(server: str, name: str) -> str:
-    return server.replace("@/merian?", f"@/{name}?")
 
 
 def _create(server: str, name: str) -> None:

@@ -161,3 +161,8 @@ def assert_rollup_is_right(connection: Connection) -> None:
     )
     kept = rows(connection, "SELECT group_id, task, state, n FROM quantum_count ORDER BY 1, 2, 3")
     assert kept == counted
+
+
+def database_of(server: str, name: str) -> str:
+    """Return the URL of another database of a server."""
+    return server.replace("@/merian?", f"@/{name}?")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from conftest import database_of
-from store_help import Given, at, quantum, rows
+from store_help import Given, at, database_of, quantum, rows
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.notices import Notice, NoticeKind
