@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import os
 from pathlib import Path
 
 from merian_campaign.domain.new_data import Arrivals
@@ -29,7 +30,12 @@ def look_for_arrivals(spec: CampaignSpec, overlaps: Overlaps | None) -> Arrivals
     nights = {row.day_obs for row in overlaps.exposures}
     return Arrivals(
         files=files,
-        marked=frozenset(night for night in nights if Path(marker.replace("{night}", str(night))).exists()),
+        # Of a folder that cannot be looked into nothing is known: it must not end a tick.
+        marked=frozenset(
+            night
+            for night in nights
+            if os.path.exists(marker.replace("{night}", str(night)))  # noqa: PTH110
+        ),
     )
 
 
