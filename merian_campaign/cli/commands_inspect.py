@@ -177,7 +177,7 @@ def blocks(
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
     from merian_campaign.domain.applied_spec import applied_spec
-    from merian_campaign.domain.generations import nights_of
+    from merian_campaign.domain.generations import night_by_exposure
     from merian_campaign.domain.plan import reasons
     from merian_campaign.reports.group_detail import group_json, group_view
     from merian_campaign.services.control import find_campaign, find_group
@@ -192,7 +192,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     attempts = store.attempts(group_id=found.id)
     events = store.events(name, group_id=found.id)
     generations = store.generations(group_id=found.id)
-    nights = nights_of(snapshot)
+    nights = night_by_exposure(snapshot)
     if as_json:
         show_report(group_json(found, attempts, events, generations, nights), campaign=name)
     else:
@@ -220,7 +220,7 @@ def diff(
     if group is None:
         _what_applying_changes(campaign, as_json=as_json)
         return
-    from merian_campaign.domain.generations import change_of, nights_of
+    from merian_campaign.domain.generations import change_of, night_by_exposure
     from merian_campaign.reports.generation_detail import change_json, change_view
     from merian_campaign.services.generation_inputs import inputs_of
 
@@ -228,7 +228,7 @@ def diff(
     found = inputs_of(
         context.store, campaign, group=group, before=before, after=after, basis_now=context.basis_now
     )
-    change, nights = change_of(found.before, found.after), nights_of(found.snapshot)
+    change, nights = change_of(found.before, found.after), night_by_exposure(found.snapshot)
     if as_json:
         names = {"before": str(found.number), "after": "now" if after is None else str(after)}
         show_report(change_json(change, nights, **names), campaign=campaign)

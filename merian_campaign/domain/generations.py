@@ -166,7 +166,7 @@ def chain_change(submissions: Iterable[SubmissionView], *, chain: str, generatio
     return ChainChange(chain=chain, runs=tuple(reversed(runs)), drop=tuple(drop))
 
 
-def nights_of(snapshot: Snapshot) -> Mapping[int, int]:
+def night_by_exposure(snapshot: Snapshot) -> Mapping[int, int]:
     """Return the nights of the exposures that a campaign has seen, by exposure."""
     rows = () if snapshot.overlaps is None else snapshot.overlaps.exposures
     return {row.exposure: row.day_obs for row in rows}

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.gates import Gates, Need
+from merian_campaign.domain.generations import night_by_exposure
 from merian_campaign.domain.overlap_refresh import (
     comes_from_elsewhere,
     defines_visits,
@@ -162,6 +163,7 @@ class NewData:
         self._spec = spec
         self._arrivals = arrivals
         self._now = now
+        self._nights = night_by_exposure(snapshot)  # also of what was withdrawn
         self._incomplete = incomplete_nights(spec, snapshot.overlaps, arrivals=arrivals, now=now)
         self.snapshot = usable(spec, snapshot, without=self._incomplete)
         self.gates = Gates(spec=spec, snapshot=self.snapshot)
@@ -321,8 +323,8 @@ class NewData:
             more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found))
             return more if found.added else Change()
         fresh = self._redo_or_not(policy, found, now)
-        words = f"made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
-        return replace(found, freshness=fresh, reason=f"{self._words(found)}; {words}")
+        share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
+        return replace(found, freshness=fresh, reason=f"{self._words(found)}{share if added else ''}")
 
     def _inferred(self, group: GroupView, now: Basis) -> Basis:
         """Return what a group was made from whose submissions say nothing: what had been seen by then.
@@ -344,7 +346,7 @@ class NewData:
 
     def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
         changed = found.added | found.removed
-        nights = {self._nights.get(exposure, exposure) for exposure in changed}
+        nights = {self._nights.get(exposure) for exposure in changed}
         enough = found.upstream or (
             len(changed) >= policy.min_visits
             and len(nights) >= policy.min_nights
@@ -355,17 +357,12 @@ class NewData:
         early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
         return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
 
-    @cached_property
-    def _nights(self) -> Mapping[int, int]:
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return {row.exposure: row.day_obs for row in rows}
-
     def _words(self, found: Change) -> str:
         parts = [f"{found.raws} more raws of exposures that it has"] if found.raws else []
         new = frozenset[int]() if found.raws else found.added
         for words, ids in (("new", new), ("withdrawn", found.removed)):
             if ids:
-                nights = len({self._nights.get(exposure, 0) for exposure in ids})
+                nights = len({self._nights.get(exposure) for exposure in ids})
                 of = f" of {nights} nights" if nights > 1 else ""
                 parts.append(f"{len(ids)} {words} exposure{'s' if len(ids) > 1 else ''}{of}")
         if found.upstream:

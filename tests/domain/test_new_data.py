@@ -168,6 +168,23 @@ def test_thresholds_hold_a_redo_back(policy: dict[str, object], redone: bool) ->
     assert (pick(found, "step2b/tract1").generation == 2) is redone
 
 
+def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
+    found = MiniatureSurvey(survey(on_new_data={"action": "redo", "min_nights": 2}))
+    found.arrive([*of(18), sky(82, 18, 1), sky(83, 18, 1), *of(19)])
+    found.settle()
+    found.withdraw(82)
+    found.withdraw(83)
+    found.settle()
+    tract = pick(found, "step2b/tract1")
+    assert (tract.generation, tract.reason) == (
+        1,
+        "stale: 2 withdrawn exposures",
+    )
+    found.withdraw(91)
+    found.settle()
+    assert pick(found, "step2b/tract1").generation == 2
+
+
 # -- complete nights -----------------------------------------------------------------------------------
 
 NIGHT = 20210318
