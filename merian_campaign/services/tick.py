@@ -214,7 +214,7 @@ class Tick:
             waiting=left.alive > 0
             or bool(executor.unpublished)
             or bool(observer.waits or any(not words.startswith(_UNTIL_A_PERSON) for words in observer.held))
-            or seen.waits
+            or (seen.waits and _may_move(snapshot))
             or self._pauses(spec, snapshot),
         )
         return report, executor.aside
@@ -309,6 +309,12 @@ def _notes(observer: Observer, deferred: tuple[str, ...], *, trouble: str) -> tu
     # That the campaign starts no more at once than it says is no news.
     held = [words for words in observer.held if not words.startswith(("limits.submissions", "Slurm "))]
     return (*notes, *(f"ready groups wait for {words}" for words in held))
+
+
+def _may_move(snapshot: Snapshot) -> bool:
+    """Say whether a group may go on once the butler answers: what needs a person does not."""
+    moving = {GroupState.WAITING, GroupState.READY, GroupState.RUNNING}
+    return any(group.state in moving for group in snapshot.groups)
 
 
 def _counts_jobs(snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> bool:
