@@ -120,7 +120,7 @@ class Store(Protocol):
     def repository_lock(
         self, repository: str, *, go_on: Callable[[], bool] = ..., patience: float = ...
     ) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it, and for a database that is away.
+        """Hold the butler repository's advisory lock, alone; wait for it, and for a database that is away.
 
         `BusyError` after so many seconds of patience.
 

@@ -59,7 +59,7 @@ class PostgresStore(
         go_on: Callable[[], bool] = lambda: True,
         patience: float = locks.LOCK_SECONDS,
     ) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it while ``go_on`` says so."""
+        """Hold the butler repository's advisory lock, alone; wait for it while ``go_on`` says so."""
         return locks.repository_lock(self._url, repository, go_on=go_on, bound=patience)
 
     @contextmanager
