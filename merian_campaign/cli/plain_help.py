@@ -92,12 +92,17 @@ class PlainTyper(typer.Typer):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Run the command that the command line names; the others are not built."""
-        word = sys.argv[1] if len(sys.argv) > 1 else ""
-        commands = [entry for entry in self.registered_commands if _name_of(entry) == word]
-        groups = [entry for entry in self.registered_groups if entry.name == word]
+        whole = self.registered_commands, self.registered_groups
+        given = args[0] if args else kwargs.get("args")
+        word = next(iter(sys.argv[1:] if given is None else given), "")
+        commands = [entry for entry in whole[0] if _name_of(entry) == word]
+        groups = [entry for entry in whole[1] if entry.name == word]
         if commands or groups:
             self.registered_commands, self.registered_groups = commands, groups
-        return super().__call__(*args, **kwargs)
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            self.registered_commands, self.registered_groups = whole
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401
         """Return the decorator that adds a command."""
