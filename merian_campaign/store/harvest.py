@@ -113,6 +113,7 @@ def _merge(
         "group_id": submission["group_id"],
         "submission_id": submission["id"],
         "correcting": first_harvest,
+        "within": f"{submission['directory']}/",
         "now": now,
     }
     with raw(connection).cursor() as cursor:

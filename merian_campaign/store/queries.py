@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS
 from merian_campaign.domain.states import FINAL_VERDICTS
+from merian_campaign.store.quantum_keys import full_path
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
@@ -69,8 +70,11 @@ ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 
 
-def _how(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in ATTEMPT_FACTS)
+def _how(alias: str, directory: str = "s.directory") -> str:
+    return ", ".join(
+        f"{full_path(f'{alias}.{name}', directory)} AS {name}" if name == "log_path" else f"{alias}.{name}"
+        for name in ATTEMPT_FACTS
+    )
 
 
 _WHERE = """g.campaign_id = %(campaign_id)s
@@ -91,9 +95,9 @@ WHERE q.state NOT IN ('succeeded', 'superseded')
 # From the attempts, which are few, to their quanta: the succeeded are many.
 _RECOVERED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("a")}, a.number
+       {_how("a", "a.directory")}, a.number
 FROM (
-    SELECT DISTINCT ON (a.quantum_id) a.*, s.number
+    SELECT DISTINCT ON (a.quantum_id) a.*, s.number, s.directory
     FROM quantum_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
@@ -154,10 +158,9 @@ CROSS JOIN LATERAL (
 ORDER BY t.ordinal, t.task
 """  # noqa: S608  (built from constants of this module)
 
-# The keys first, which are all in an index; the rows of those that are found.
 QUANTA_OF_A_TASK = f"""
 WITH f AS MATERIALIZED (
-    SELECT q.group_id, q.task, q.data_id
+    SELECT q.id
     FROM "group" AS g JOIN quantum AS q ON q.group_id = g.id
     WHERE g.campaign_id = %(campaign_id)s AND g.step = %(step)s AND q.task = %(task)s
       AND (%(tract)s::bigint IS NULL OR g.selection_dimension <> 'tract'
@@ -166,7 +169,7 @@ WITH f AS MATERIALIZED (
     LIMIT %(limit)s
 )
 {_FOUND}
-FROM f JOIN quantum AS q ON q.group_id = f.group_id AND q.task = f.task AND q.data_id = f.data_id
+FROM f JOIN quantum AS q ON q.id = f.id
 {_OF_QUANTUM}
 ORDER BY g.ordinal, g.id, q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
