@@ -80,6 +80,8 @@ class SubmissionView:
         The versions that its driver found, in a few words.
     generation : `int`
         Of the group's outputs, to which it adds.
+    followed : `int` or `None`
+        Bytes of its journal that live progress has put on record; `None` while its graph is not, either.
     """
 
     id: int
@@ -104,6 +106,7 @@ class SubmissionView:
     versions_sha: str = ""
     versions_short: str = ""
     generation: int = 1
+    followed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -268,9 +268,17 @@ class Store(Protocol):
         """Ask a submission's driver to stop."""
 
     def record_progress(
-        self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime, jobs: Sequence[JobRecord] = ()
+        self,
+        *,
+        submission_id: int,
+        quanta: Iterable[Quantum],
+        now: datetime,
+        jobs: Sequence[JobRecord] = (),
+        followed: int | None = None,
     ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else.
+
+        ``followed`` is how far the journal is on record by that, in the same transaction.
 
         Returns
         -------
@@ -417,14 +425,22 @@ class Drivers(Protocol):
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs; empty while there is nothing."""
 
-    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
-        """Return the quanta of a submission's graph, as far as written down; say what is damaged."""
+    def predicted(
+        self, directory: str, *, wrong: LineReport | None = None, only: Collection[str] | None = None
+    ) -> tuple[Predicted, ...]:
+        """Return the quanta of a submission's graph, as far as written down; say what is damaged.
+
+        With ``only`` those of these UUIDs, and no line of another one is parsed.
+        """
 
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph, if any; say what of it is damaged."""
 
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal; empty while there is none."""
+
+    def appended(self, directory: str, *, start: int = 0) -> journal.JournalPart:
+        """Return what stands in a submission's journal after a byte; all of it when it got shorter."""
 
     def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""

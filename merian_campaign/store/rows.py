@@ -89,6 +89,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
         versions_sha=row["versions_sha"],
         versions_short="" if row["versions"] is None else row["versions"]["short"],
         generation=row["generation"],
+        followed=row["followed"],
     )
 
 

@@ -13,7 +13,7 @@ import errno
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ from survey_help import make_survey
 from merian_campaign.context import quantum_wrapper, settings_of
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.journal import JournalRecord
+from merian_campaign.domain.journal import JournalPart, JournalRecord
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.notices import Channel, NoticeOptions
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh
@@ -162,7 +162,9 @@ class World:
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         return ()
 
-    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+    def predicted(
+        self, directory: str, *, wrong: LineReport | None = None, only: Collection[str] | None = None
+    ) -> tuple[Predicted, ...]:
         return self.runs[directory].predicted if directory in self.runs else ()
 
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
@@ -170,6 +172,9 @@ class World:
 
     def records(self, directory: str) -> tuple[JournalRecord, ...]:
         return ()
+
+    def appended(self, directory: str, *, start: int = 0) -> JournalPart:
+        return JournalPart(records=(), start=0, end=0)
 
     def outcome(self, directory: str) -> RunResult | None:
         return self.runs[directory].outcome if directory in self.runs else None

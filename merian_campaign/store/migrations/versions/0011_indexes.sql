@@ -22,6 +22,9 @@ BEGIN
 END
 $$;
 
+-- Of a submission under way: how far its journal is on record. NULL: nothing of it is.
+ALTER TABLE submission ADD COLUMN followed bigint;
+
 -- Equal values share an entry: some seven bytes a quantum.
 CREATE INDEX ix_quantum_visit ON quantum (visit) WHERE visit IS NOT NULL;
 CREATE INDEX ix_quantum_exposure ON quantum (exposure) WHERE exposure IS NOT NULL;
