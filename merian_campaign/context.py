@@ -179,8 +179,8 @@ class CommandContext:
         """
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
         from merian_campaign.services.fetch_regions import fetch_regions, regions_wanted  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         rows = self.reader.report(name, at=at or self.clock(), past=at is not None, since=since)
         question = regions_wanted(rows)
@@ -217,7 +217,7 @@ class CommandContext:
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
             return settings_of(self.load(file_or_name).spec).stack
@@ -272,7 +272,7 @@ class CommandContext:
         from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
         from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         goes_on = f"campaign {name} goes on with revision {campaign.revision}"

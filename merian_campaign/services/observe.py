@@ -7,12 +7,12 @@ from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.complete_nights import Arrivals
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import DriverStatus, look
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.files.raw_files import look_for_arrivals
 from merian_campaign.services.tick_context import TickContext, TickPart
