@@ -11,7 +11,7 @@ import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption, Yes
 from merian_campaign.cli.output import answers, confirm, note, say, show_json
-from merian_campaign.context import CommandContext, settings_of
+from merian_campaign.context import CommandContext
 
 
 class Starter(StrEnum):
@@ -71,6 +71,7 @@ def render(
     site: SiteOption = None,
 ) -> None:
     """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
+    from merian_campaign.services.campaign_settings import settings_of
     from merian_campaign.services.rendering import render_all
 
     context = CommandContext()

@@ -11,7 +11,8 @@ import typer
 from merian_campaign.cli.options import SiteOption, WmsOption
 from merian_campaign.cli.output import flush, note, say
 from merian_campaign.cli.plain_help import PlainTyper
-from merian_campaign.context import CommandContext, exclusive, submit_warm
+from merian_campaign.context import CommandContext
+from merian_campaign.submission_context import drive_submission, exclusive, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
 
@@ -120,7 +121,8 @@ def drive(
     ] = None,
 ) -> None:
     """Drive one submission to its end (started by ticks)."""
-    if not CommandContext().drive(submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
+    context = CommandContext()
+    if not drive_submission(context, submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
         note("another driver has this submission, or it is finished")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from house_help import NOW, VISITS, House, chain, put
 
-from merian_campaign.context import target_of
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Again, Decision, Publish
@@ -33,6 +32,7 @@ from merian_campaign.services.act import Executor
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
 from merian_campaign.services.tick_context import TickContext
+from merian_campaign.submission_context import target_of
 
 
 def group_of(house: House) -> GroupView:
