@@ -12,6 +12,8 @@ from merian_campaign.cli.options import SiteOption, WmsOption
 from merian_campaign.cli.output import flush, note, say
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
+from merian_campaign.store.rights import Access, statements
+from merian_campaign.store.rights import grant as give_rights
 from merian_campaign.submission_context import drive_submission, exclusive, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
@@ -80,28 +82,27 @@ def restore(
 
 
 @db.command()
-def grants(
-    operator: Annotated[
-        list[str] | None,
-        typer.Option("--operator", help="Role that may do all but change tables. Repeatable."),
-    ] = None,
-    reader: Annotated[
-        list[str] | None, typer.Option("--reader", help="Role that may only look. Repeatable.")
-    ] = None,
+def grant(
+    roles: Annotated[
+        list[str], typer.Argument(help="Roles of the database.", show_default=False, metavar="ROLE...")
+    ],
+    access: Annotated[
+        Access,
+        typer.Option(
+            "--as", help="views: the stable views only; reader: all of it; operator: all but change tables."
+        ),
+    ] = Access.VIEWS,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL, for the owner's psql, and change nothing.")
+    ] = False,
 ) -> None:
-    """Print the SQL, for psql, by which the database's owner lets other roles use it."""
-    from merian_campaign.store.backup import grants as rights
-
-    say(rights(operators=operator or (), readers=reader or ()))
-
-
-@db.command()
-def grant(role: Annotated[str, typer.Argument(help="A role of the database.", show_default=False)]) -> None:
-    """Let a role of the database read the stable views, e.g. for Grafana."""
-    from merian_campaign.store.reader_role import grant_reading
+    """Let other roles use the database, e.g. Grafana its views, or a second operator all of it."""
+    if sql:
+        say("\n".join(("BEGIN;", *statements(roles, access=access), "COMMIT;")))
+        return
     from merian_campaign.store.server import prepared_url
 
-    grant_reading(prepared_url(), role)
+    give_rights(prepared_url(), roles, access=access)
     say("granted")
 
 
