@@ -9,18 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import Integers, Name, Strict
-from merian_campaign.domain.spec.grouping import (
-    ByDayObs,
-    ByDimension,
-    ByTract,
-    Chunks,
-    Discover,
-    DiscoverNights,
-    Lists,
-    Tracts,
-    dimension_of,
-    longest_key,
-)
+from merian_campaign.domain.spec.grouping import ByDayObs, ByTract, longest_key, number_of_groups
 from merian_campaign.domain.spec.id_lists import check_ids
 from merian_campaign.domain.spec.limits import MOST_STEPS, Limits
 from merian_campaign.domain.spec.new_data import NewDataPolicy, NightComplete, OnNewData
@@ -35,6 +24,7 @@ from merian_campaign.domain.spec.steps import (
     effective_scope,
     spatial_term,
 )
+from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights, Tracts
 from merian_campaign.domain.spec.words import (
     LONGEST_COLLECTION,
     Collection,
@@ -309,7 +299,7 @@ def check_groups(spec: CampaignSpec) -> None:
                 f"steps[{step.name}].group_by: no tracts, so the step would have no group; "
                 "list them under the campaign's tracts:, or write tracts: discover"
             )
-        if dimension_of(grouping) == "tract" and spec.skymap is None:
+        if grouping.cut_by == "tract" and spec.skymap is None:
             raise ValueError(f"steps[{step.name}].group_by: tract needs the campaign's skymap:")
     _check_number_of_groups(spec)
 
@@ -317,27 +307,14 @@ def check_groups(spec: CampaignSpec) -> None:
 def _check_number_of_groups(spec: CampaignSpec) -> None:
     number = 0
     for step in spec.steps:
-        number += _number_of_groups(spec, step)
+        number += (
+            number_of_groups(step.group_by, tracts=spec.listed_tracts) if isinstance(step, BpsStep) else 1
+        )
         if number > MOST_GROUPS:
             raise ValueError(
                 f"steps[{step.name}].group_by: with this step the campaign has {number} groups, more than "
                 f"{MOST_GROUPS}; make the groups larger, or cut it into several campaigns"
             )
-
-
-def _number_of_groups(spec: CampaignSpec, step: BpsStep | ActionStep) -> int:
-    if isinstance(step, ActionStep):
-        return 1
-    match step.group_by:
-        case ByTract(tracts=tracts, size=size):
-            return -(-len(spec.listed_tracts if tracts is None else tracts) // size)
-        case ByDayObs(nights=nights):
-            return 0 if isinstance(nights, DiscoverNights) else len(nights)
-        case Lists(lists=lists):
-            return len(lists)
-        case Chunks(ids=ids, size=size) | ByDimension(ids=ids, size=size):
-            return -(-len(ids) // size)
-    return 1
 
 
 def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:

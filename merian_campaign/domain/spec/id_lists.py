@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from merian_campaign.domain.spec.base import MOST_IDS, count_ids
-from merian_campaign.domain.spec.grouping import calendar_days
+from merian_campaign.domain.spec.tracts_and_nights import calendar_days
 
 
 def check_ids(document: object) -> None:
