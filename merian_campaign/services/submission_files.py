@@ -53,7 +53,7 @@ class SubmissionFiles(TickPart):
         if stack.sets_up:
             files[paths.stack] = prelude(stack, file=paths.stack)
         if isinstance(step, BpsStep):
-            request = self._request(group, step, submission)
+            request = self.request(group, step, submission)
             files[paths.yaml] = render.render(request)
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
@@ -74,7 +74,8 @@ class SubmissionFiles(TickPart):
         )
         return json.dumps(check.to_json(), indent=1) + "\n"
 
-    def _request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
+    def request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
+        """Return what a submission's YAML is rendered from."""
         requests = self._settings.requests[step.name]
         known = known_requests(group, step=step, remedy=submission.remedy, requests=requests)
         earlier = is_later(group, submission)
