@@ -30,16 +30,36 @@ def init(
         Starter,
         typer.Option("--from", help="Data it is for: those of the demo, DECam's for Merian, or HSC's."),
     ] = Starter.MERIAN,
+    butler: Annotated[
+        str | None,
+        typer.Option(
+            "--butler-config", "-b", help="Butler repository: path, label or URI.", show_default=False
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option("--input", "-i", help="Input collections, commas between them.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="All outputs go below this collection.", show_default=False),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--data-query", "-d", help="Data query added to every step's.", show_default=False),
+    ] = None,
 ) -> None:
     """Write a first campaign file, with a remark at what to change; nothing is overwritten.
 
     Beside it goes the JSON Schema by which editors complete and check it.
 
-    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it.
+    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it, and what is given
+    as pipetask has it.
     """
     from merian_campaign.files.starters import write_starter
 
-    path, new_schema = write_starter(starter.value, file, environ=CommandContext().environ)
+    given = {"butler": butler, "inputs": inputs, "output": output, "where": where}
+    path, new_schema = write_starter(starter.value, file, environ=CommandContext().environ, given=given)
     say(str(path))
     if new_schema:
         note(f"{path.with_name('campaign.schema.json')}: written, for editors")

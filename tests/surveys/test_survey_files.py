@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import yaml
+from forked_program import run_forked
 from mock_survey import CHECKOUT, SURVEYS, TABLES, MockSurvey, make_mock_survey, simulate
 from survey_tasks import read_table
 
-PROGRAM = Path(sys.executable).with_name("merian-campaign")
 NAMES = sorted(SURVEYS)
 STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
 
@@ -30,9 +28,7 @@ def mock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def command(mock: MockSurvey, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environ = {**kept, **mock.environ, "MERIAN_CAMPAIGN_HOME": str(mock.folder / "home")}
-    return subprocess.run(
-        [str(PROGRAM), *arguments], env=environ, capture_output=True, text=True, check=False
-    )
+    return run_forked(*arguments, env=environ)
 
 
 def test_a_survey_passes_its_preflight(mock: MockSurvey) -> None:

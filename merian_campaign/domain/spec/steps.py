@@ -16,6 +16,7 @@ from merian_campaign.domain.spec.grouping import ByDimension, Everything, Groupi
 from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
+    CollectionList,
     ConfigFile,
     Label,
     Pipeline,
@@ -157,8 +158,7 @@ class BpsStep(_StepBase):
     )
     group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
-        tuple[Collection, ...] | None,
-        BeforeValidator(_tuple),
+        CollectionList | None,
         Field(
             max_length=MOST_NAMED,
             description="Input collections or step names, instead of: all steps before it, campaign inputs.",
