@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption, Yes
 from merian_campaign.cli.output import answers, confirm, note, say, show_json
 from merian_campaign.context import CommandContext, settings_of
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.spec import CampaignSpec
 
 
 class Starter(StrEnum):
@@ -78,8 +81,16 @@ def validate(file: File) -> None:
             continue
         number = sum(1 for group in wanted if group.step == step.name)
         say(f"{step.name}: {number} group{'' if number == 1 else 's'}")
+    _say_unused(loaded.spec)
     size = f"{len(loaded.spec.steps)} steps, {len(wanted)} groups"
     note(f"{file}: campaign {loaded.spec.campaign!r} is valid: {size}")
+
+
+def _say_unused(spec: CampaignSpec) -> None:
+    """Say what BPS files ask for that is done here in another way."""
+    tables = settings_of(spec).requests.values()
+    for words in dict.fromkeys(words for table in tables for words in table.unused):
+        note(words)
 
 
 def render(
