@@ -158,7 +158,9 @@ def test_the_schema_is_json_on_standard_output(cli: Cli) -> None:
 
 
 def test_validate_says_what_bps_files_ask_for_that_is_done_otherwise(cli: Cli) -> None:
-    (cli.survey.folder / "base.yaml").write_text("retryUnlessExit: 2\npipetask: {isr: {numberOfRetries: 3}}\n")
+    (cli.survey.folder / "base.yaml").write_text(
+        "retryUnlessExit: 2\npipetask: {isr: {numberOfRetries: 3}}\n"
+    )
     done = cli("validate", cli.file, **NOWHERE)
     done.fine()
     said = done.stdout + done.stderr

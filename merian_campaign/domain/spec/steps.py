@@ -37,7 +37,10 @@ SCOPES: Mapping[str, Scope] = {
     "step2e": "instrument",
     "step3": "tract",
 }
-"""What a selection may constrain, for the subset names of drp_pipe's DRP-Merian pipeline."""
+"""What a selection may constrain where a step has no scope, for the subset names of drp_pipe's DRP-Merian.
+
+In other pipelines they mean other things: tasks are looked at as soon as they can be loaded.
+"""
 
 MOST_TRIES: Final = 1000
 """Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
@@ -241,7 +244,13 @@ class BpsStep(_StepBase):
                     f"config: found {odd!r}: braces, $ and <ENV: are BPS's own marks; leave them out"
                 )
         check_where(self.where)
-        check_selection(self)
+        try:
+            check_selection(self)
+        except ValueError as error:
+            if self.scope is not None:
+                raise
+            name = f"scope {SCOPES[self.subset]}, as {self.subset} has it in DRP-Merian"
+            raise ValueError(f"{error} ({name}; write scope: if this is another pipeline)") from None
         return self
 
 
