@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from forked_program import run_forked
 from survey_help import Survey
 
 from merian_campaign.domain.bps_words import CALLED_HERE
@@ -156,6 +157,16 @@ def test_other_keys_of_bps_belong_into_its_files(survey: Survey) -> None:
     assert line.endswith(
         "extraInitOptions: no such key; it is one of BPS: write it into a BPS file, and that under include:"
     )
+
+
+def test_options_of_a_first_file_are_those_of_pipetask(tmp_path: Path) -> None:
+    words = ("-b", "/repo/main", "-i", "HSC/defaults,refcats", "-o", "u/me/first", "-d", "detector != 9")
+    environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    done = run_forked("init", "--from", "hsc", "first.yaml", *words, env=environ, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    text = (tmp_path / "first.yaml").read_text()
+    assert 'where: "detector != 9"\n\ncollections:\n' in text
+    assert 'butler: "/repo/main"\n' in text
 
 
 def test_a_first_file_takes_what_pipetask_takes(survey: Survey) -> None:

@@ -6,6 +6,7 @@ Where an LSST stack is set up, the real pipelines are held against the tables to
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from importlib.util import find_spec
 
@@ -47,6 +48,22 @@ def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) ->
     ]
     assert queries
     assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+def test_requests_of_surveys_have_their_source() -> None:
+    text = (CHECKOUT / "bps_configs" / "resources.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.partition("\npipetask:\n")[2].splitlines() if line]
+    said = [
+        re.search(r"\{requestMemory: \d+\}  # (RC2|LSSTCam|ComCam|PDR2|guess)(?:, its (\w+))?$", line)
+        for line in lines
+    ]
+    assert [line for line, match in zip(lines, said, strict=True) if match is None] == []
+    labels = {line.partition(":")[0].strip() for line in lines}
+    assert len(labels) == len(lines)
+    recorded = {label for file in TABLES.glob("*.yaml") for label in read_table(str(file))["tasks"]}
+    # Two are those of older pipelines, as merian-9813.yaml has them.
+    assert labels - recorded == {"finalizeCharacterization", "makeWarp"}
+    assert {match[2] for match in said if match is not None and match[2]} <= labels
 
 
 @pytest.mark.skipif(not STACK, reason="no LSST stack is set up")
