@@ -139,7 +139,7 @@ def submit(
 
 def run_exclusive(
     command: Annotated[list[str], typer.Argument(help="Command and its arguments, after --.")],
-    repository: Annotated[str, typer.Option(help="Butler repository.")],
+    repository: Annotated[str, typer.Option("--repository", "-b", help="Butler repository.")],
 ) -> None:
     """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
     flush()
