@@ -24,6 +24,7 @@ from merian_campaign.domain.provenance import (
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack_versions import sha_of
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
@@ -203,6 +204,14 @@ class LocalDrivers:
         """Return how a submission's driver ended; `None` while it has not."""
         self._believe(directory, SubmissionPaths(directory=directory).outcome)
         return read_outcome(directory)
+
+    def release(self, *, stack: Stack) -> str:
+        """Return the digest of the versions that a driver would find; empty when only the driver can say."""
+        if stack.sets_up:
+            return ""
+        from merian_campaign.wms.version_lookup import take  # noqa: PLC0415 - few ticks ask for it
+
+        return sha_of(take(self._environ))
 
     def unfit(self, *, stack: Stack, folder: str) -> str:
         """Return in words why no driver could run from here, with what to do; empty when one can."""

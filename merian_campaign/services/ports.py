@@ -11,6 +11,7 @@ from merian_campaign.domain import journal
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.cluster import Cluster, ResourceRequest
+from merian_campaign.domain.core_hours import RunTime
 from merian_campaign.domain.generations import ChainChange, Generation
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.notices import Activity, Notice, PendingNotice
@@ -308,6 +309,9 @@ class Store(Protocol):
     def activity(self, *, campaign_id: int, since: datetime | None) -> Activity:
         """Return when a campaign last moved, and, if asked, what it did since some moment."""
 
+    def run_times(self, *, campaign_id: int, since: datetime) -> tuple[RunTime, ...]:
+        """Return how long the quanta of each task ran, in all and since some moment."""
+
     # -- housekeeping ------------------------------------------------------------------------------
     def record_cleaning(
         self, *, submission_id: int, state: str, reason: str, actor: str, now: datetime
@@ -407,6 +411,9 @@ class Drivers(Protocol):
 
         ``folder`` is where all submissions lie. Quick: nothing is imported for it.
         """
+
+    def release(self, *, stack: Stack) -> str:
+        """Return the digest of the versions that a driver would find; empty when only the driver can say."""
 
     def launch(self, *, submission: SubmissionView, environment: Mapping[str, str]) -> int:
         """Start a driver that outlives this process; return its pid."""

@@ -31,7 +31,7 @@ from merian_campaign.services.tick_context import TickContext
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
 
-_UNTIL_A_PERSON = ("limits.total", "limits.canary")
+_UNTIL_A_PERSON = ("limits.total", "limits.canary", "limits.core_hours:")
 """How the reasons begin of groups that wait for no time, and for nothing that is under way."""
 
 _MOST_WORDS = 4000
