@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from merian_campaign.services.control import Control
     from merian_campaign.services.orders import Orders
     from merian_campaign.services.ports import Store, SubmissionRunner
+    from merian_campaign.services.rebuild import RebuildReport
     from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import CampaignSettings, Runtime
     from merian_campaign.services.tick import Tick
@@ -238,6 +239,15 @@ class CommandContext:
             text=loaded.text,
             resolved=loaded.resolved,
             move=move,
+        )
+
+    def rebuild(self, file: str, *, tell: Callable[[str], None]) -> RebuildReport:
+        """Put a campaign on record again whose database is lost."""
+        from merian_campaign.services.rebuild import Rebuild  # noqa: PLC0415
+
+        loaded = self.load(file)
+        return Rebuild(tick=self.tick, tell=tell).run(
+            spec=loaded.spec, file=str(loaded.path), text=loaded.text, resolved=loaded.resolved
         )
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain import render
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
@@ -16,6 +17,7 @@ from merian_campaign.domain.generations import chain_change
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
 from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
+from merian_campaign.domain.remains import made_of
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
@@ -323,17 +325,18 @@ class Executor(TickPart):
         )
         later = submission.run_collection and _is_later(group, submission)
         kind = "afterburner" if later else "submission"
-        return self._launch(
-            group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
-        )
+        words = f"{name_of(group)}: {kind} {number} started ({decision.reason})"
+        return self._launch(group, submission, words, basis=decision.basis)
 
     def _identity(self, group: GroupView, number: int) -> dict[str, object]:
         """Return what a submission's directory says of whose it is."""
         return {"campaign": self._uuid, "group": name_of(group), "number": number}
 
-    def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
+    def _launch(
+        self, group: GroupView, submission: SubmissionView, words: str, *, basis: Basis | None = None
+    ) -> str:
         """Start a driver; return ``words``, or what went wrong."""
-        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
+        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission, basis))
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._runtime.clock())
@@ -344,11 +347,12 @@ class Executor(TickPart):
             raise
         return words
 
-    def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
+    def _files(self, group: GroupView, submission: SubmissionView, basis: Basis | None) -> dict[str, str]:
         """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
         paths = SubmissionPaths(directory=submission.directory)
-        identity = self._identity(group, submission.number) | {"name": self._spec.campaign}
+        made = made_of(submission, selection=group.selection, basis=basis or group.basis)
+        identity = self._identity(group, submission.number) | {"name": self._spec.campaign, "made": made}
         files: dict[str, str] = {paths.identity: json.dumps(identity, indent=1) + "\n"}
         stack = self._settings.stack
         if stack.sets_up:

@@ -32,8 +32,9 @@ from merian_campaign.domain.records import (
     OpenTick,
     RecordedEvent,
 )
+from merian_campaign.domain.remains import Remains
 from merian_campaign.domain.report.rows import ReportRows
-from merian_campaign.domain.runs import RunResult
+from merian_campaign.domain.runs import RunResult, Salvaged
 from merian_campaign.domain.sbatch import SubmitResult
 from merian_campaign.domain.sky_regions import RegionQuery, SkyRegion
 from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot
@@ -111,6 +112,9 @@ class Store(Protocol):
 
     def set_campaign_state(self, *, name: str, state: CampaignState, event: Event, now: datetime) -> None:
         """Change a campaign's state and record the event."""
+
+    def skip_submission_ids(self, *, above: int) -> None:
+        """Give later submissions ids above this one: drivers of a lost database may still say theirs."""
 
     def forget(self, name: str) -> None:
         """Delete a campaign with everything that is recorded of it, events included."""
@@ -365,6 +369,9 @@ class SubmissionRunner(Protocol):
     def ran(self) -> bool:
         """Say whether any quantum was started."""
 
+    def salvage(self) -> Salvaged:
+        """Take from the butler what an earlier driver had made whose directory is gone."""
+
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""
 
@@ -433,6 +440,9 @@ class Drivers(Protocol):
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal; empty while there is none."""
 
+    def remains(self, folder: str) -> tuple[Remains, ...]:
+        """Return what lies in the directories of a campaign's submissions, for a database without them."""
+
     def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
 
@@ -449,6 +459,21 @@ class Registry(Protocol):
         self, change: ChainChange, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> str:
         """Put RUN collections into a chain in the place of others; return in words what went wrong, if so."""
+
+    def salvage(
+        self,
+        lost: Sequence[tuple[str, str]],
+        *,
+        repository: str,
+        environment: Mapping[str, str],
+        stack: Stack,
+    ) -> tuple[Salvaged, ...]:
+        """Write anew what directories of submissions, given with their RUNs, have lost of their quanta."""
+
+    def runs(
+        self, outputs: Sequence[str], *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[str, ...] | OverlapRefreshFailed:
+        """Return the RUN collections below some outputs, or why that cannot be said."""
 
     def regions(
         self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
