@@ -22,14 +22,14 @@ from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
-__all__ = ["Made", "RebuildPlan", "Rebuilt", "Remains", "made_from_json", "made_of", "plan_rebuild"]
+__all__ = ["RebuildPlan", "Rebuilt", "Remains", "WhenMade", "made_from_json", "made_of", "plan_rebuild"]
 
 GONE = "its directory was deleted"
 """How the reason begins of a submission of which the butler alone still knows."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
+class WhenMade:
     """How a submission came to be, as its directory says.
 
     Parameters
@@ -77,7 +77,7 @@ def made_of(submission: SubmissionView, *, selection: Selection, basis: Basis | 
     }
 
 
-def made_from_json(value: object) -> Made:
+def made_from_json(value: object) -> WhenMade:
     """Read it back; the inverse of `made_of`.
 
     Raises
@@ -95,7 +95,7 @@ def made_from_json(value: object) -> Made:
     if not isinstance(values, list) or not all(type(one) is int for one in values):
         raise WrongValueError("made: values: expected a list of integers")
     basis = value.get("basis")
-    return Made(
+    return WhenMade(
         id=number,
         at=at,
         generation=generation,
@@ -132,7 +132,7 @@ class Remains:
         Where.
     campaign : `str`
         Uuid of the campaign in the database that made it; empty where that is not said.
-    made : `Made` or `None`
+    made : `WhenMade` or `None`
         How it came to be; `None` where nobody wrote that down, or it cannot be read.
     at : `datetime.datetime`
         When the directory's oldest file of ours was written, UTC.
@@ -158,7 +158,7 @@ class Remains:
     directory: str
     at: datetime
     campaign: str = ""
-    made: Made | None = None
+    made: WhenMade | None = None
     started: int | None = None
     result: RunResult | None = None
     epoch: int = 0
@@ -292,7 +292,7 @@ def plan_rebuild(
     )
 
 
-def _mades(entries: Iterable[Remains | None]) -> list[Made]:
+def _mades(entries: Iterable[Remains | None]) -> list[WhenMade]:
     return [entry.made for entry in entries if entry is not None and entry.made is not None]
 
 

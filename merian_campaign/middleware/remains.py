@@ -11,7 +11,7 @@ from typing import Any, Final
 from merian_campaign.domain import stack_versions
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.remains import Made, Remains, made_from_json
+from merian_campaign.domain.remains import Remains, WhenMade, made_from_json
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_text
@@ -82,7 +82,7 @@ def _try[T](read: Callable[[], T], trouble: list[str]) -> T | None:
         return None
 
 
-def _made(paths: SubmissionPaths, identity: Mapping[str, Any], trouble: list[str]) -> Made | None:
+def _made(paths: SubmissionPaths, identity: Mapping[str, Any], trouble: list[str]) -> WhenMade | None:
     if "made" not in identity:
         return None
     try:

@@ -15,9 +15,9 @@ from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import submission_directory
 from merian_campaign.domain.remains import (
     GONE,
-    Made,
     RebuildPlan,
     Remains,
+    WhenMade,
     made_from_json,
     made_of,
     plan_rebuild,
@@ -34,7 +34,7 @@ RUN = SPEC.output_of(SPEC.step("step3"))  # type: ignore[arg-type]
 
 def left(number: int = 1, group: str = "tract1", **changes: Any) -> Remains:
     at = NOW + timedelta(hours=number)
-    made = Made(
+    made = WhenMade(
         id=10 + number, at=at, generation=1, remedy=Remedy(workers=number), reason=f"reason {number}",
         basis=Basis(raws=number), selection=Selection(dimension="tract", values=(1,)),
     )  # fmt: skip
@@ -58,12 +58,18 @@ def test_how_a_submission_came_to_be_is_written_and_read() -> None:
     selection, basis = Selection(dimension="tract", values=(9813,)), Basis(exposures=frozenset({3, 1}))
     value = json.loads(json.dumps(made_of(one, selection=selection, basis=basis)))
     found = made_from_json(value)
-    assert found == Made(
+    assert found == WhenMade(
         id=one.id, at=one.created_at, generation=1, remedy=one.remedy, reason=one.reason, basis=basis,
         selection=selection,
     )  # fmt: skip
     assert made_from_json(value | {"basis": None}).basis is None
-    for key, wrong in (("at", "x"), ("generation", 0), ("values", ["1"]), ("memory_mb", {"isr": "1"}), ("id", "")):
+    for key, wrong in (
+        ("at", "x"),
+        ("generation", 0),
+        ("values", ["1"]),
+        ("memory_mb", {"isr": "1"}),
+        ("id", ""),
+    ):
         with pytest.raises(WrongValueError):
             made_from_json(value | {key: wrong})
     with pytest.raises(WrongValueError):
@@ -83,7 +89,9 @@ def test_submissions_come_in_the_order_in_which_they_were_made() -> None:
 
 
 def test_a_directory_that_was_deleted_is_made_up_for_from_the_butler() -> None:
-    found = planned(left(3), runs=(f"{RUN}/tract1/001", f"{RUN}/tract1.g2/002", f"{RUN}/tract1/003", "raw/all"))
+    found = planned(
+        left(3), runs=(f"{RUN}/tract1/001", f"{RUN}/tract1.g2/002", f"{RUN}/tract1/003", "raw/all")
+    )
     ((first,), (second,), (third,)) = found.rounds
     assert (first.result, first.salvage, first.generation) == (
         RunResult(end=RunEnd.FAILED, reason=GONE), True, 1,

@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_help import Installation, new_installation
+from e2e_help import CHECKOUT, Installation, new_installation
+
+from merian_campaign.domain.errors import BadInputError
 
 pytestmark = pytest.mark.e2e
 
 BOOKS = {
-    "groups": 'SELECT step, key, state, ordinal, selection_dimension, selection_values, generation FROM "group"',
+    "groups": "SELECT step, key, state, ordinal, selection_dimension, selection_values, generation"
+    ' FROM "group"',
     "submissions": (
-        "SELECT g.step, g.key, s.number, s.state, s.outcome, s.run_collection, s.remedy, s.epoch, s.generation,"
-        " s.basis, s.combines, s.versions_sha, s.needs_person, s.reason, s.created_at"
+        "SELECT g.step, g.key, s.number, s.state, s.outcome, s.run_collection, s.remedy, s.epoch,"
+        " s.generation, s.basis, s.combines, s.versions_sha, s.needs_person, s.reason, s.created_at"
         ' FROM submission s JOIN "group" g ON g.id = s.group_id'
     ),
     "quanta": (
@@ -31,7 +34,8 @@ BOOKS = {
         ' JOIN quantum q ON q.id = a.quantum_id JOIN "group" g ON g.id = q.group_id'
         " JOIN submission s ON s.id = a.submission_id"
     ),
-    "counts": 'SELECT g.step, g.key, n.task, n.state, n.n FROM quantum_count n JOIN "group" g ON g.id = n.group_id',
+    "counts": "SELECT g.step, g.key, n.task, n.state, n.n"
+    ' FROM quantum_count n JOIN "group" g ON g.id = n.group_id',
 }
 
 
@@ -50,8 +54,49 @@ def other() -> Iterator[Installation]:
         yield made
 
 
+def cut(path: Path) -> None:
+    """Leave the first half of a file, which ends within a line."""
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 + 3])
+
+
 def test_a_lost_database_is_rebuilt(installation: Installation, demo: Path, other: Installation) -> None:
+    before = books(installation)
     work = other.root / "work"
     shutil.copytree(demo / "submissions", work, symlinks=True)
-    text = (demo / "campaign.yaml").read_text(encoding="utf-8")
-    print(text)
+    text = (CHECKOUT / "campaign" / "demo.yaml").read_text(encoding="utf-8")
+    text = text.replace("${DEMO_DIR}/submissions", str(work)).replace(
+        "../bps_configs", f"{CHECKOUT}/bps_configs"
+    )
+    text = text.replace("failure-rules.yaml", f"{CHECKOUT}/campaign/failure-rules.yaml")
+    file = other.root / "demo.yaml"
+    file.write_text(text, encoding="utf-8")
+    here = other.with_environment(DEMO_DIR=str(demo))
+    # What is left is not all whole.
+    gone, half, poor, torn = (
+        "step2d/night20210318",
+        "step2d/night20210319",
+        "step2a/night20210318",
+        "cpBias/all",
+    )
+    shutil.rmtree(work / "demo" / gone / "001")
+    cut(work / "demo" / half / "001" / "harvest.jsonl")
+    (work / "demo" / poor / "001" / "harvest.jsonl").unlink()
+    (work / "demo" / poor / "001" / "bps" / "provenance.qg").unlink()
+    cut(work / "demo" / torn / "001" / "bps" / "journal.jsonl")
+    done = here.run("db", "rebuild", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{gone}: the directory of submission 1 is gone" in done.stderr
+    after = books(here)
+    for name, rows in before.items():
+        whole = {f"{row[0]}/{row[1]}" for row in rows} - {gone, half, poor, torn}
+        assert of(after[name], *whole) == of(rows, *whole), name
+    # Nothing that had succeeded is out of the books, or runs again.
+    assert of(after["counts"], gone, half, poor, torn) == of(before["counts"], gone, half, poor, torn)
+    assert of(after["quanta"], half) == of(before["quanta"], half)
+    states = {f"{row[0]}/{row[1]}": row[2] for row in after["groups"]}
+    assert (states[half], states[poor], states[torn], states[gone]) == ("done", "done", "done", "ready")
+    again = here.run("db", "rebuild", str(file))
+    assert again.returncode == BadInputError.exit_code
+    assert "campaign demo is in this database" in again.stderr
+    plan = here.json("plan", "demo")
+    assert plan
