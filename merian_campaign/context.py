@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from merian_campaign.services.control import Control
     from merian_campaign.services.orders import Orders
     from merian_campaign.services.ports import Store
+    from merian_campaign.services.rebuild import RebuildReport
     from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import Runtime
     from merian_campaign.services.tick import Tick
@@ -240,6 +241,15 @@ class CommandContext:
             text=loaded.text,
             resolved=loaded.resolved,
             move=move,
+        )
+
+    def rebuild(self, file: str, *, tell: Callable[[str], None]) -> RebuildReport:
+        """Put a campaign on record again whose database is lost."""
+        from merian_campaign.services.rebuild import Rebuild  # noqa: PLC0415
+
+        loaded = self.load(file)
+        return Rebuild(tick=self.tick, tell=tell).run(
+            spec=loaded.spec, file=str(loaded.path), text=loaded.text, resolved=loaded.resolved
         )
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:

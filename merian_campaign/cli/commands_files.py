@@ -88,6 +88,8 @@ def validate(file: File) -> None:
 
 def _say_unused(spec: CampaignSpec) -> None:
     """Say what BPS files ask for that is done here in another way."""
+    from merian_campaign.services.campaign_settings import settings_of
+
     tables = settings_of(spec).requests.values()
     for words in dict.fromkeys(words for table in tables for words in table.unused):
         note(words)

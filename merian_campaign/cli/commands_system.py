@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -79,6 +80,24 @@ def restore(
     read_dump(where, Path(file))
     migrate(where)
     say(f"restored from {file}")
+
+
+@db.command()
+def rebuild(
+    file: Annotated[str, typer.Argument(help="Campaign file, as it was applied.", metavar="FILE")],
+) -> None:
+    """Put a campaign on record again whose database is lost, from its submissions and the butler.
+
+    It is paused afterwards. What people had ordered is lost: accepted groups need review again.
+    """
+    report = CommandContext().rebuild(file, tell=note)
+    for words in report.notes:
+        note(words)
+    states = Counter(group.state for group in report.snapshot.groups)
+    found = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    name = report.snapshot.campaign.name
+    say(f"{name}: {report.submissions} submissions are on record again; groups: {found}")
+    say(f"it is paused; look at it (`merian-campaign status {name}`), then `merian-campaign resume {name}`")
 
 
 @db.command()
