@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.middleware.scheduler import SlurmScheduler
+    from merian_campaign.reports.status import Status
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.orders import Orders
@@ -71,6 +72,13 @@ class CommandContext:
         from merian_campaign.store import open_reader  # noqa: PLC0415
 
         return open_reader()
+
+    def status(self, name: str) -> Status:
+        """Return how a campaign stands, from the fast reader."""
+        from merian_campaign.reports.status import Status  # noqa: PLC0415
+
+        state = self.reader.campaign_state(name)
+        return Status(campaign=name, campaign_state=state, rows=self.reader.board(name))
 
     @cached_property
     def runtime(self) -> Runtime:

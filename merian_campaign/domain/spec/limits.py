@@ -86,6 +86,14 @@ class Limits(Strict):
         int | None,
         Field(ge=1, le=MOST_CORES, description="Groups of a step that run alone until one has succeeded."),
     ] = None
+    graphs: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Quantum graphs built at once; default: the host's cores, at least 2.",
+        ),
+    ] = None
     nice: Annotated[
         int | None,
         Field(ge=0, le=10_000, description="How far blocks stand back in Slurm's queue (sbatch --nice)."),
