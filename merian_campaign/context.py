@@ -25,10 +25,12 @@ if TYPE_CHECKING:
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.middleware.scheduler import SlurmScheduler
+    from merian_campaign.reports.status import Status
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.orders import Orders
     from merian_campaign.services.ports import Store
+    from merian_campaign.services.rebuild import RebuildReport
     from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import Runtime
     from merian_campaign.services.tick import Tick
@@ -70,6 +72,13 @@ class CommandContext:
         from merian_campaign.store import open_reader  # noqa: PLC0415
 
         return open_reader()
+
+    def status(self, name: str) -> Status:
+        """Return how a campaign stands, from the fast reader."""
+        from merian_campaign.reports.status import Status  # noqa: PLC0415
+
+        state = self.reader.campaign_state(name)
+        return Status(campaign=name, campaign_state=state, rows=self.reader.board(name))
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -240,6 +249,15 @@ class CommandContext:
             text=loaded.text,
             resolved=loaded.resolved,
             move=move,
+        )
+
+    def rebuild(self, file: str, *, tell: Callable[[str], None]) -> RebuildReport:
+        """Put a campaign on record again whose database is lost."""
+        from merian_campaign.services.rebuild import Rebuild  # noqa: PLC0415
+
+        loaded = self.load(file)
+        return Rebuild(tick=self.tick, tell=tell).run(
+            spec=loaded.spec, file=str(loaded.path), text=loaded.text, resolved=loaded.resolved
         )
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:

@@ -103,11 +103,11 @@ def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int
     return submit_in_process.submit_warm(
         SubmissionPaths(directory=directory),
         target=submit_in_process.Target(repository=repository, run=run, chain=chain),
-        exclusive=lambda name: repository_lock(prepared_url(), name),
+        locker=lambda name, *, readers=None: repository_lock(prepared_url(), name, readers=readers),
     )
 
 
-def exclusive(*, repository: str, command: Sequence[str]) -> int:
+def run_locked(*, repository: str, command: Sequence[str], readers: int | None = None) -> int:
     """Run a command while holding a butler repository's lock; return its exit code.
 
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
@@ -115,6 +115,6 @@ def exclusive(*, repository: str, command: Sequence[str]) -> int:
     from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server import prepared_url  # noqa: PLC0415
 
-    with repository_lock(prepared_url(), repository):
+    with repository_lock(prepared_url(), repository, readers=readers):
         done = subprocess.run(list(command), check=False)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode

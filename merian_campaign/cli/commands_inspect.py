@@ -105,11 +105,10 @@ def status(
     On a terminal it fits one screen: tracts are folded by how far they are. With --step, --tract, --state or
     --needs-you, or without a terminal, each has its line.
     """
-    from merian_campaign.cli.live import read_status
     from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
-    found = read_status(context, name)
+    found = context.status(name)
     if step is not None and step not in {row.step for row in found.rows}:
         steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
         raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")

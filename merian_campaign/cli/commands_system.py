@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
 from merian_campaign.store.rights import Access, statements
 from merian_campaign.store.rights import grant as give_rights
-from merian_campaign.submission_context import drive_submission, exclusive, submit_warm
+from merian_campaign.submission_context import drive_submission, run_locked, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
 
@@ -82,6 +83,24 @@ def restore(
 
 
 @db.command()
+def rebuild(
+    file: Annotated[str, typer.Argument(help="Campaign file, as it was applied.", metavar="FILE")],
+) -> None:
+    """Put a campaign on record again whose database is lost, from its submissions and the butler.
+
+    It is paused afterwards. What people had ordered is lost: accepted groups need review again.
+    """
+    report = CommandContext().rebuild(file, tell=note)
+    for words in report.notes:
+        note(words)
+    states = Counter(group.state for group in report.snapshot.groups)
+    found = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    name = report.snapshot.campaign.name
+    say(f"{name}: {report.submissions} submissions are on record again; groups: {found}")
+    say(f"it is paused; look at it (`merian-campaign status {name}`), then `merian-campaign resume {name}`")
+
+
+@db.command()
 def grant(
     roles: Annotated[
         list[str], typer.Argument(help="Roles of the database.", show_default=False, metavar="ROLE...")
@@ -139,11 +158,23 @@ def submit(
 
 def run_exclusive(
     command: Annotated[list[str], typer.Argument(help="Command and its arguments, after --.")],
-    repository: Annotated[str, typer.Option(help="Butler repository.")],
+    repository: Annotated[str, typer.Option("--repository", "-b", help="Butler repository.")],
 ) -> None:
     """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
     flush()
-    raise typer.Exit(exclusive(repository=repository, command=command))
+    raise typer.Exit(run_locked(repository=repository, command=command))
+
+
+def run_shared(
+    command: Annotated[list[str], typer.Argument(help="Command and its arguments, after --.")],
+    repository: Annotated[str, typer.Option(help="Butler repository.")],
+    readers: Annotated[
+        int, typer.Option(min=0, max=10_000, help="How many at once; 0 for this host's cores.")
+    ] = 0,
+) -> None:
+    """Run a command that only reads a butler repository, with others and none that writes to it."""
+    flush()
+    raise typer.Exit(run_locked(repository=repository, command=command, readers=readers))
 
 
 def demo(
@@ -188,3 +219,4 @@ def register(app: typer.Typer) -> None:
     app.command("butler-helper", hidden=True)(butler_helper)
     app.command(hidden=True)(submit)
     app.command("exclusive", hidden=True, context_settings={"allow_interspersed_args": False})(run_exclusive)
+    app.command("shared", hidden=True, context_settings={"allow_interspersed_args": False})(run_shared)

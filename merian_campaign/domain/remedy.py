@@ -63,6 +63,8 @@ class RequestTable:
         Names of the variables that the BPS files set for jobs.
     unused : `tuple` [`str`, ...]
         What the BPS files say that is not used here, a sentence each.
+    files : `tuple` [`str`, ...]
+        The BPS files themselves, of which later ones win; without the site's.
     site_mb : `int` or `None`
         The most that any node of the site shares out; `None` when only the node knows.
     """
@@ -78,6 +80,7 @@ class RequestTable:
     qgraph_options: str = ""
     environment: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     site_mb: int | None = None
 
     def base(self, task: str) -> int:

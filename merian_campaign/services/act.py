@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from merian_campaign.domain import decisions as core
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
@@ -277,13 +278,16 @@ class Executor(TickPart):
         )
         later = submission.run_collection and is_later(group, submission)
         kind = "afterburner" if later else "submission"
-        return self._launch(
-            group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
-        )
+        words = f"{name_of(group)}: {kind} {number} started ({decision.reason})"
+        return self._launch(group, submission, words, basis=decision.basis)
 
-    def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
+    def _launch(
+        self, group: GroupView, submission: SubmissionView, words: str, *, basis: Basis | None = None
+    ) -> str:
         """Start a driver; return ``words``, or what went wrong."""
-        self._drivers.prepare(directory=submission.directory, files=self._files.of(group, submission))
+        self._drivers.prepare(
+            directory=submission.directory, files=self._files.of(group, submission, basis=basis)
+        )
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._runtime.clock())

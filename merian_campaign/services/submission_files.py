@@ -6,8 +6,10 @@ import json
 from datetime import timedelta
 
 from merian_campaign.domain import render
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
+from merian_campaign.domain.remains import made_of
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
@@ -43,11 +45,14 @@ class SubmissionFiles(TickPart):
         """Return what a submission's directory says of whose it is."""
         return {"campaign": self._uuid, "group": name_of(group), "number": number}
 
-    def of(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
+    def of(
+        self, group: GroupView, submission: SubmissionView, *, basis: Basis | None = None
+    ) -> dict[str, str]:
         """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
         step = self._spec.step(group.step)
         paths = SubmissionPaths(directory=submission.directory)
-        identity = self.identity(group, submission.number) | {"name": self._spec.campaign}
+        made = made_of(submission, selection=group.selection, basis=basis or group.basis)
+        identity = self.identity(group, submission.number) | {"name": self._spec.campaign, "made": made}
         files: dict[str, str] = {paths.identity: json.dumps(identity, indent=1) + "\n"}
         stack = self._settings.stack
         if stack.sets_up:

@@ -59,7 +59,7 @@ class PostgresStore(
         go_on: Callable[[], bool] = lambda: True,
         patience: float = locks.LOCK_SECONDS,
     ) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it, and for a database that is away.
+        """Hold the butler repository's advisory lock, alone; wait for it, and for a database that is away.
 
         The key is a function of the repository's resolved path, the same in every process.
 

@@ -120,6 +120,9 @@ class World:
     def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
         return ""
 
+    def release(self, *, stack: Stack) -> str:
+        return ""
+
     def unfit(self, *, stack: Stack, folder: str) -> str:
         return ""
 

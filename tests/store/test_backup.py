@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from store_help import Given, at, database_of, quantum, rows
+from store_help import Given, at, database_of, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.notices import Notice, NoticeKind
@@ -128,3 +128,16 @@ def test_what_a_campaign_did(given: Given, store: PostgresStore, sql: psycopg2.e
     found = store.activity(campaign_id=campaign, since=at(-60))
     assert dict(found.ended)
     assert found.moved_at is not None
+
+
+def test_every_attempt_counts_among_the_core_hours(
+    given: Given, store: PostgresStore, sql: psycopg2.extensions.connection
+) -> None:
+    (group,) = given.campaign()
+    long = worked(started=at(0), ended=at(60))
+    given.harvested(given.again(group, 1), quantum(1, long), quantum(2, failed(started=at(30), ended=at(60))))
+    given.harvested(given.again(group, 2), quantum(2, worked(started=at(90), ended=at(120))))
+    ((campaign,),) = rows(sql, "SELECT id FROM campaign")
+    (found,) = store.run_times(campaign_id=campaign, since=at(45))
+    assert (found.step, found.task, found.total, found.tonight) == ("step3", "measure", 2.0, 1.0)
+    assert store.run_times(campaign_id=campaign, since=at(100))[0].tonight == 20 / 60

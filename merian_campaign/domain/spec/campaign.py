@@ -28,6 +28,7 @@ from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNigh
 from merian_campaign.domain.spec.words import (
     LONGEST_COLLECTION,
     Collection,
+    CollectionList,
     FreePath,
     InstrumentName,
     PlainPath,
@@ -48,9 +49,7 @@ class Collections(Strict):
     """Where outputs go and what every step reads."""
 
     output: Annotated[Collection, Field(description="Prefix of all outputs.")]
-    inputs: Annotated[
-        tuple[Collection, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
-    ] = ()
+    inputs: Annotated[CollectionList, Field(description="Input collections of every step.")] = ()
     keep_days: Annotated[
         float,
         Field(

@@ -13,6 +13,9 @@ from merian_campaign.domain.spec.steps import _tuple
 MOST_STEPS: Final = 500
 """Steps of a campaign; the pipelines of a data release have some twenty."""
 
+MOST_HOURS: Final = 1e9
+"""Core-hours; more is a slip of the pen."""
+
 Pattern = Annotated[str, Field(min_length=1, max_length=300)]
 
 
@@ -30,6 +33,24 @@ class Limits(Strict):
     ] = None
     total: Annotated[
         int | None, Field(ge=1, le=10_000_000, description="Submissions in the campaign's life.")
+    ] = None
+    core_hours_per_night: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=MOST_HOURS,
+            strict=False,
+            description="Core-hours of its quanta from noon to noon; nothing is submitted after that.",
+        ),
+    ] = None
+    core_hours: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=MOST_HOURS,
+            strict=False,
+            description="Core-hours of its quanta in the campaign's life; nothing is submitted after that.",
+        ),
     ] = None
     priority: Annotated[
         int,
@@ -64,6 +85,14 @@ class Limits(Strict):
     canary: Annotated[
         int | None,
         Field(ge=1, le=MOST_CORES, description="Groups of a step that run alone until one has succeeded."),
+    ] = None
+    graphs: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Quantum graphs built at once; default: the host's cores, at least 2.",
+        ),
     ] = None
     nice: Annotated[
         int | None,

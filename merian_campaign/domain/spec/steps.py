@@ -17,6 +17,7 @@ from merian_campaign.domain.spec.grouping import ByDimension, Everything, Groupi
 from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
+    CollectionList,
     ConfigFile,
     Label,
     Pipeline,
@@ -37,7 +38,10 @@ SCOPES: Mapping[str, Scope] = {
     "step2e": "instrument",
     "step3": "tract",
 }
-"""What a selection may constrain, for the subset names of drp_pipe's DRP-Merian pipeline."""
+"""What a selection may constrain where a step has no scope, for the subset names of drp_pipe's DRP-Merian.
+
+In other pipelines they mean other things: tasks are looked at as soon as they can be loaded.
+"""
 
 MOST_TRIES: Final = 1000
 """Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
@@ -158,8 +162,7 @@ class BpsStep(_StepBase):
     )
     group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
-        tuple[Collection, ...] | None,
-        BeforeValidator(_tuple),
+        CollectionList | None,
         Field(
             max_length=MOST_NAMED,
             description="Input collections or step names, instead of: all steps before it, campaign inputs.",
@@ -242,7 +245,13 @@ class BpsStep(_StepBase):
                     f"config: found {odd!r}: braces, $ and <ENV: are BPS's own marks; leave them out"
                 )
         check_where(self.where)
-        check_selection(self)
+        try:
+            check_selection(self)
+        except ValueError as error:
+            if self.scope is not None:
+                raise
+            name = f"scope {SCOPES[self.subset]}, as {self.subset} has it in DRP-Merian"
+            raise ValueError(f"{error} ({name}; write scope: if this is another pipeline)") from None
         return self
 
 
