@@ -27,6 +27,7 @@ from merian_campaign.domain.overlap_refresh import (
     settled,
 )
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
@@ -147,7 +148,7 @@ class NewData:
             return None
         if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
             return None
-        if group.selection.dimension not in _OF_EXPOSURES:
+        if group.selection.dimension not in _KNOWN:
             return None
         index = self._index(step, group.selection.dimension)
         return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
@@ -334,21 +335,14 @@ class NewData:
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
 
 
-_OF_EXPOSURES = frozenset({"", "day_obs", "exposure", "visit", "tract"})
+_KNOWN = frozenset({"", "tract", *OF_EXPOSURES})
 """Dimensions of which it is seen what exposures have to do with them."""
 
 
 def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
-    match dimension:
-        case "day_obs":
-            return (row.day_obs,)
-        case "exposure":
-            return (row.exposure,)
-        case "visit":
-            return row.visits
-        case "tract":
-            return row.tracts or ()
-    return (0,)
+    if dimension == "tract":
+        return row.tracts or ()
+    return OF_EXPOSURES[dimension].values(row) if dimension in OF_EXPOSURES else (0,)
 
 
 def _older(made: Basis, now: Basis) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import Selection, column_of
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain, nanoseconds
@@ -19,7 +19,6 @@ from merian_campaign.domain.spec.actions.repository import RegisterSkymap, Write
 from merian_campaign.domain.spec.steps import effective_scope
 
 _MANY = 200
-_COLUMN = {"day_obs": "exposure.day_obs"}
 _SKYMAP = re.compile(r"(?<![\w.])skymap\b")
 
 PIXELS: Final = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
@@ -121,7 +120,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
 
 def _bounds(dimension: str, values: list[int]) -> str:
     """Return a term for all values of all groups; of many, only the limits: they are sorted out later."""
-    column = _COLUMN.get(dimension, dimension)
+    column = column_of(dimension)
     if len(values) == 1:
         return f"{column} = {values[0]}"
     if len(values) <= _MANY:

@@ -9,15 +9,9 @@ from __future__ import annotations
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import few, short
 from merian_campaign.domain.preflight.queries import PIXELS, StepQuery
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import effective_scope
-
-_WITHIN = {
-    "day_obs": frozenset({"day_obs", "group", "exposure", "visit"}),
-    "exposure": frozenset({"exposure", "visit"}),
-    "visit": frozenset({"exposure", "visit"}),
-}
-"""Dimensions of which a quantum has one if it lies within a group; by the dimension of the groups."""
 
 _ON_SKY = frozenset({"tract", "patch", "visit"})
 """Dimensions that a data query joins with no `PIXELS`."""
@@ -59,7 +53,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
                 fix="write group_by: everything",
             )
         ]
-    within = _WITHIN.get(by, frozenset({by}))
+    within = OF_EXPOSURES[by].within if by in OF_EXPOSURES else frozenset({by})
     if pipeline.declared is not None:
         if pipeline.declared & within:
             return []
@@ -71,7 +65,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
         for task in pipeline.tasks
         if not task.dimensions & within
         and task.label not in step.partial
-        and not (task.calibration and by in _WITHIN and "skymap" not in task.dimensions)
+        and not (task.calibration and by in OF_EXPOSURES and "skymap" not in task.dimensions)
     ]
     if not wrong:
         return []

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal, override
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import OF_EXPOSURES, Selection, column_of
 from merian_campaign.domain.spec.base import (
     MOST_IDS,
     Integers,
@@ -150,8 +150,7 @@ class ByDimension(CutRule):
 
     @model_validator(mode="after")
     def _check(self) -> ByDimension:
-        own = {"tract", "day_obs", "exposure", "visit"}
-        if self.dimension in own:
+        if self.dimension in {"tract", *OF_EXPOSURES}:
             raise ValueError(f"dimension: found {self.dimension!r}; write kind: {self.dimension} instead")
         if self.dimension in _OF_NAMES:
             raise ValueError(
@@ -306,7 +305,7 @@ def where_clause(selection: Selection) -> str:
     """Return the data-query term of a selection; empty for everything."""
     if not selection.dimension:
         return ""
-    column = "exposure.day_obs" if selection.dimension == "day_obs" else selection.dimension
+    column = column_of(selection.dimension)
     if len(selection.values) == 1:
         return f"{column} = {selection.values[0]}"
     return f"{column} IN ({', '.join(map(str, selection.values))})"

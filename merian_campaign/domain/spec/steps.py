@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
@@ -339,7 +340,7 @@ def check_selection(step: BpsStep) -> None:
             f"select: found {step.select.of_exposures}; a step of scope tract must not be cut by exposure, "
             "each group would see partial visit coverage; band and exclude_detectors are all it may have"
         )
-    if grouped in {"exposure", "visit", "day_obs"}:
+    if grouped in OF_EXPOSURES:
         raise ValueError(
             f"group_by: found {grouped}; a step of scope tract must not be cut by visit or night, each group "
             "would see partial visit coverage; write group_by: tract"

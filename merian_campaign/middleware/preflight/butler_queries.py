@@ -300,7 +300,7 @@ def exists(repository: str) -> bool:
 def _exposure(number: int, record: Any, visits: Iterable[int]) -> Exposure:  # noqa: ANN401 - lsst type
     begin, end = (0, 0) if record.timespan is None else record.timespan.nsec
     return Exposure(
-        id=number,
+        exposure=number,
         day_obs=int(record.day_obs),
         physical_filter=record.physical_filter,
         begin=begin,
