@@ -11,7 +11,7 @@ import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption, Yes
 from merian_campaign.cli.output import answers, confirm, note, say, show_json
-from merian_campaign.context import CommandContext, settings_of
+from merian_campaign.context import CommandContext
 
 if TYPE_CHECKING:
     from merian_campaign.domain.spec import CampaignSpec
@@ -88,6 +88,8 @@ def validate(file: File) -> None:
 
 def _say_unused(spec: CampaignSpec) -> None:
     """Say what BPS files ask for that is done here in another way."""
+    from merian_campaign.services.campaign_settings import settings_of
+
     tables = settings_of(spec).requests.values()
     for words in dict.fromkeys(words for table in tables for words in table.unused):
         note(words)
@@ -102,6 +104,7 @@ def render(
     site: SiteOption = None,
 ) -> None:
     """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
+    from merian_campaign.services.campaign_settings import settings_of
     from merian_campaign.services.rendering import render_all
 
     context = CommandContext()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
-from merian_campaign.domain.states import FINAL_VERDICTS, QuantumState, Verdict
+from merian_campaign.domain.states import FINAL_VERDICTS, FREE_VERDICTS, QuantumState, Verdict
 
 _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState.UNKNOWN})
 
@@ -140,7 +140,7 @@ def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: Requ
         return True
     if open_quanta.state is not QuantumState.FAILED or open_quanta.verdict in FINAL_VERDICTS:
         return False
-    if open_quanta.verdict is Verdict.NODE_LOST:
+    if open_quanta.verdict in FREE_VERDICTS:
         return True
     if open_quanta.charged_attempts >= policy.max_attempts:
         return False

@@ -269,6 +269,7 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
             **({"extraQgraphOptions": options} if options else {}),
         },
         "computeSite": request.site.name,
+        **({"campaignGraphs": spec.limits.graphs} if spec.limits.graphs is not None else {}),
         **_execution(request),
     }
     tasks = _tasks(request)

@@ -178,8 +178,8 @@ def test_bps_and_bash_read_what_the_model_says(folder: Path, document: dict[str,
     _, command = config.search("createQuantumGraph", opt={"curvals": {"qgraphFile": GRAPH}})
     overrides = [word for entry in step.config for word in ("-c", entry)]
     words = [
-        "merian-campaign", "exclusive", "--repository", spec.butler, "--",
-        "pipetask", "--long-log", "--log-level=VERBOSE", "qgraph", "--butler-config", spec.butler,
+        "merian-campaign", "shared", "--readers", str(spec.limits.graphs or 0), "--repository", spec.butler,
+        "--", "pipetask", "--long-log", "--log-level=VERBOSE", "qgraph", "--butler-config", spec.butler,
         "-i", inputs, "-o", output, "--output-run", run_of(request), "--pipeline", step.pipeline,
         "--save-qgraph", GRAPH, "--qgraph-datastore-records", "-d", query,
         *overrides, "--rebase", "--skip-existing-in", output,

@@ -16,7 +16,6 @@ from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain, nanoseconds
 from merian_campaign.domain.spec.actions.data import IngestRaws, ReferenceCatalogue, TransferDatasets
 from merian_campaign.domain.spec.actions.repository import RegisterSkymap, WriteCuratedCalibrations
-from merian_campaign.domain.spec.grouping import dimension_of
 from merian_campaign.domain.spec.steps import effective_scope
 
 _MANY = 200
@@ -104,7 +103,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
 
     There are none (`None`) as long as its tracts have not been discovered.
     """
-    by = dimension_of(step.group_by)
+    by = step.group_by.cut_by
     term = _bounds(by, sorted(values)) if by and values is not None else ""
     query = data_query(spec=spec, step=step, selection=Selection())
     return StepQuery(

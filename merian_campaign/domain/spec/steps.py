@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping, dimension_of
+from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping
 from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
@@ -308,7 +308,7 @@ def check_selection(step: BpsStep) -> None:
     """
     scope = effective_scope(step)
     bare = _QUOTED.sub("", step.where)
-    grouped = dimension_of(step.group_by)
+    grouped = step.group_by.cut_by
     spatial = spatial_term(step.where)
     if isinstance(step.group_by, ByDimension) and scope != "global":
         raise ValueError(

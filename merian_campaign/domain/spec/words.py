@@ -59,7 +59,8 @@ ADVICE: Final[Mapping[str, str]] = {
 BPS_KEYS: Final = frozenset(
     {
         "bpsBatchSubmission", "bpsMakeCommand", "bpsPreCommandOpts", "bpsUseRunTempSpace", "bpsUseShared",
-        "bps_cmdline", "bps_defined", "buildQuantumGraph", "butlerConfig", "campaign", "campaignHold",
+        "bps_cmdline", "bps_defined", "buildQuantumGraph", "butlerConfig", "campaign", "campaignGraphs",
+        "campaignHold",
         "cloud", "cluster", "clusterAlgorithm", "computeSite", "createQuantumGraph", "dataQuery",
         "defaultPreCmdOpts", "environment", "executionButler", "extraAggregateOptions",
         "extraInitOptions", "extraQgraphOptions", "extraRunQuantumOptions", "extraUpdateQgraphOptions",
