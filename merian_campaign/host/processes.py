@@ -55,7 +55,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
 
-_CLOCK_GRAIN = timedelta(seconds=2)
+_CLOCK_GRAIN = timedelta(minutes=5)
+"""How far the clocks of a host and of the database may differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
