@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.complete_nights import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.core_hours import CoreHours
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.new_data import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile

@@ -7,13 +7,13 @@ from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.complete_nights import Arrivals
 from merian_campaign.domain.core_hours import CoreHours, core_hours
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import DriverStatus, look
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.throttle import counts_hours, last_noon
 from merian_campaign.files.raw_files import look_for_arrivals
