@@ -18,6 +18,7 @@ from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
+    from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
@@ -134,7 +135,13 @@ class CommandContext:
         """Ticks of several campaigns, and what people are told of them."""
         from merian_campaign.services.rounds import Rounds  # noqa: PLC0415
 
-        return Rounds(tick=self.tick, store=self.store, runtime=self.runtime, teller=self.teller)
+        return Rounds(
+            tick=self.tick,
+            store=self.store,
+            runtime=self.runtime,
+            teller=self.teller,
+            end_stuck=partial(_end_stuck, host=self.runtime.host),
+        )
 
     @cached_property
     def scheduler(self) -> SlurmScheduler:
@@ -325,3 +332,10 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         tell(text.rstrip("\n"))
         command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
         return subprocess.run(command, check=False).returncode
+
+
+def _end_stuck(tick: OpenTick, *, host: str) -> bool:
+    """End a tick of this host that hangs or is stopped; say whether it was there."""
+    from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
+
+    return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")
