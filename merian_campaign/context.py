@@ -437,9 +437,11 @@ def exclusive(*, repository: str, command: Sequence[str]) -> int:
 
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
     """
+    from merian_campaign.host.processes import die_with_parent  # noqa: PLC0415
     from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server import prepared_url  # noqa: PLC0415
 
     with repository_lock(prepared_url(), repository):
-        done = subprocess.run(list(command), check=False)
+        # It ends with this process, which ends when the lock was lost.
+        done = subprocess.run(list(command), check=False, preexec_fn=die_with_parent)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode
