@@ -51,7 +51,7 @@ def events(
 ) -> None:
     """Say what happened to a campaign: when, what, why, and who did it; oldest first."""
     from merian_campaign.reports.events import event_json, event_lines
-    from merian_campaign.services.control import find_group
+    from merian_campaign.services.find import find_group
 
     context = CommandContext()
     moment = None if since is None else _moment(since, now=context.clock())
@@ -105,11 +105,10 @@ def status(
     On a terminal it fits one screen: tracts are folded by how far they are. With --step, --tract, --state or
     --needs-you, or without a terminal, each has its line.
     """
-    from merian_campaign.cli.live import read_status
     from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
-    found = read_status(context, name)
+    found = context.status(name)
     if step is not None and step not in {row.step for row in found.rows}:
         steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
         raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
@@ -180,7 +179,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     from merian_campaign.domain.generations import night_by_exposure
     from merian_campaign.domain.plan import reasons
     from merian_campaign.reports.group_detail import group_json, group_view
-    from merian_campaign.services.control import find_campaign, find_group
+    from merian_campaign.services.find import find_campaign, find_group
 
     context = CommandContext()
     store = context.store
@@ -238,7 +237,7 @@ def diff(
 
 
 def _what_applying_changes(campaign: str, *, as_json: bool) -> None:
-    from merian_campaign.services.control import find_campaign
+    from merian_campaign.services.find import find_campaign
 
     context = CommandContext()
     file = campaign

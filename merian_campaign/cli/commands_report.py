@@ -12,7 +12,6 @@ import typer
 
 from merian_campaign.cli.options import AsJson, Name, StepOption, TractOption
 from merian_campaign.cli.output import console, note, say, show, show_report
-from merian_campaign.cli.version import version
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.text import one_line
@@ -105,6 +104,8 @@ def write(
         from merian_campaign.reports.page.html import PageText, page
 
         no_sky = "Where the tracts lie is not known yet: the butler has not told it."
+        from merian_campaign.cli.version import version
+
         text = PageText(version=version(), logs=_logs(made), no_sky=no_sky)
         write_atomically(output / _PAGE, page(made, text))
         written.append(output / _PAGE)

@@ -88,7 +88,7 @@ def _used(name: str) -> Mapping[int, Sequence[int]]:
 
 
 def _file_of(name: str) -> str:
-    from merian_campaign.services.control import find_campaign
+    from merian_campaign.services.find import find_campaign
 
     return find_campaign(CommandContext().store, name).file
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from merian_campaign.cli.live import follow, read_status
+from merian_campaign.cli.live import follow
 from merian_campaign.cli.output import console, note, say, show
 from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
@@ -94,7 +94,7 @@ def run_demo(
     if nights > NIGHTS:
         _third_night(directory)
         follow(context, NAME, interval=1.0, again=again)
-    status = read_status(context, NAME)
+    status = context.status(NAME)
     _show_end(context, status, directory)
     expected = {GroupState.DONE.value, GroupState.NEEDS_REVIEW.value}
     stuck = [row for row in status.rows if row.state not in expected]

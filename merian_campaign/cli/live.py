@@ -17,7 +17,6 @@ from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import one_line
-from merian_campaign.reports.status import Status
 
 _KEPT_ACTIONS = 20
 _REDRAWN = 2
@@ -25,13 +24,6 @@ _REDRAWN = 2
 
 _LONGEST_WAIT = 300.0
 _LONGEST = 2000
-
-
-def read_status(context: CommandContext, name: str) -> Status:
-    """Return a campaign's status from the fast reader."""
-    return Status(
-        campaign=name, campaign_state=context.reader.campaign_state(name), rows=context.reader.board(name)
-    )
 
 
 def follow(context: CommandContext, name: str, *, interval: float, again: Sequence[str]) -> str:
@@ -75,7 +67,7 @@ def interrupted(name: str, *, again: Sequence[str]) -> tuple[str, ...]:
 
 def _followed(context: CommandContext, name: str, *, interval: float) -> str:
     screen = console(stderr=True)
-    board = Board(status=read_status(context, name), began=time.monotonic(), clock=time.monotonic)
+    board = Board(status=context.status(name), began=time.monotonic(), clock=time.monotonic)
     said: tuple[str, ...] = ()
     on_screen = screen.is_terminal and not screen.is_dumb_terminal
     live = Live(board, console=screen, screen=True, refresh_per_second=_REDRAWN) if on_screen else None
@@ -88,7 +80,7 @@ def _followed(context: CommandContext, name: str, *, interval: float) -> str:
         while True:
             try:
                 idle, notes = _tick(context, name, tell=tell)
-                board.status = read_status(context, name)
+                board.status = context.status(name)
             except (UnavailableError, OSError, MemoryError) as trouble:
                 idle, notes = False, (f"waiting: {patience.with_(trouble)}",)
                 # With connections of its own: those there were may be of a server that is gone.

@@ -1,16 +1,47 @@
-"""Help without noise: an option shows what to write after it, a flag nothing, an argument its name alone."""
+"""Help without noise: an option shows what to write after it, a flag nothing, an argument its name alone.
+
+And commands that start fast: only the one that is called is built, and Pydantic, which typer lets read each
+word of a command line, is not loaded for those that need no reading.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command_name
+
+
+class _AsItIs:
+    """Reads the words that are what they stand for, and leaves the others to typer."""
+
+    def __init__(self, read: Callable[[], Any]) -> None:
+        self._read = read
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:  # noqa: ANN401 - as typer calls it
+        """Return the value of a parameter; what is not given, or a default, is of its type already."""
+        several = param.multiple or param.nargs == -1
+        if value is None:
+            return () if several else None
+        wanted = param.type_descriptor
+        if wanted.parameter_info.parser is None:
+            if several and wanted.annotation == list[str] and isinstance(value, list | tuple):
+                return list(value)
+            if not several and wanted.annotation is str and isinstance(value, str):
+                return value
+            if not several and type(value) in {int, float} and value is param.default:
+                return value
+        return self._read().coerce(value, param=param, ctx=ctx)
 
 
 def _plain(param: Any, ctx: Any) -> None:  # noqa: ANN401 - typer brings a click of its own
-    """Set what the help shows as the type of a parameter, where a command did not say it itself."""
+    """Set how a parameter is read, and what the help shows as its type where a command did not say it."""
+    if hasattr(param, "get_runtime_param") and "get_runtime_param" not in vars(param):  # of newer typers
+        fast = _AsItIs(param.get_runtime_param)
+        param.get_runtime_param = lambda: fast
     if param.param_type_name == "argument":
         if param.metavar is None and param.nargs == 1:
             param.metavar = param.name.upper()
@@ -49,11 +80,29 @@ class PlainGroup(TyperGroup):
         return params
 
 
+def _name_of(entry: Any) -> str:  # noqa: ANN401 - typer's own
+    return entry.name or get_command_name(getattr(entry.callback, "__name__", ""))
+
+
 class PlainTyper(typer.Typer):
     """An application whose commands are `PlainCommand` unless they say otherwise."""
 
     def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - as typer takes them
         super().__init__(**{"cls": PlainGroup, **settings})
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Run the command that the command line names; the others are not built."""
+        whole = self.registered_commands, self.registered_groups
+        given = args[0] if args else kwargs.get("args")
+        word = next(iter(sys.argv[1:] if given is None else given), "")
+        commands = [entry for entry in whole[0] if _name_of(entry) == word]
+        groups = [entry for entry in whole[1] if entry.name == word]
+        if commands or groups:
+            self.registered_commands, self.registered_groups = commands, groups
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            self.registered_commands, self.registered_groups = whole
 
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401
         """Return the decorator that adds a command."""

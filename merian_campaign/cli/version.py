@@ -5,8 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from merian_campaign.domain.requirements import PACKAGE, Requirement
-
+PACKAGE = "merian-campaign"
 _BESIDE = ("parsl", "lsst-ctrl-bps", "lsst-ctrl-bps-parsl", "lsst-pipe-base", "lsst-daf-butler")
 
 
@@ -20,6 +19,7 @@ def version() -> str:
 
 def lines() -> list[str]:
     """Return a line a package: this one, Python, and what reductions run on; nothing is imported."""
+    from merian_campaign.domain.requirements import Requirement  # noqa: PLC0415
     from merian_campaign.middleware.import_check import look  # noqa: PLC0415 - keeps --help fast
 
     own = version()

@@ -11,7 +11,7 @@ from typing import Final
 from rich.live import Live
 
 from merian_campaign.cli.board import Board
-from merian_campaign.cli.live import Patience, read_status
+from merian_campaign.cli.live import Patience
 from merian_campaign.cli.output import console
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
@@ -75,7 +75,7 @@ def watch_campaign(context: CommandContext, name: str, *, interval: float) -> No
         raise BadInputError(
             "--watch draws on a terminal, and there is none; without it, status is printed once"
         )
-    board = Board(status=read_status(context, name), began=time.monotonic(), clock=time.monotonic)
+    board = Board(status=context.status(name), began=time.monotonic(), clock=time.monotonic)
     pace, patience = Pace(), Patience(interval=interval)
     try:
         with Live(board, console=screen, screen=True, refresh_per_second=_REDRAWN):
@@ -96,7 +96,7 @@ def watch_campaign(context: CommandContext, name: str, *, interval: float) -> No
 def look(context: CommandContext, board: Board, pace: Pace) -> None:
     """Read the campaign once more and put it on the board."""
     name = board.status.campaign
-    status: Status = read_status(context, name)
+    status: Status = context.status(name)
     counts = total(status.rows)
     pace.add(time.monotonic(), counts.succeeded)
     alive = [job for job in context.reader.jobs(name) if job.role == "block" and job.fate == "alive"]

@@ -8,13 +8,14 @@ where only quanta are added; or it is stale, and its policy says whether it is m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.complete_nights import Arrivals, incomplete_nights, usable
 from merian_campaign.domain.gates import Gates, Need
 from merian_campaign.domain.generations import night_by_exposure
 from merian_campaign.domain.overlap_refresh import (
@@ -25,33 +26,13 @@ from merian_campaign.domain.overlap_refresh import (
     reaching,
     settled,
 )
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.new_data import NightComplete, OnNewData
+from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrivals:
-    """What a tick saw of new data on the file system.
-
-    Parameters
-    ----------
-    files : `~collections.abc.Mapping` [`str`, `str`]
-        By step that ingests raws, a digest of the files that its patterns match; empty when there is none.
-    marked : `frozenset` [`int`]
-        Nights that a file marks as complete.
-    """
-
-    files: Mapping[str, str] = field(default_factory=dict)
-    marked: frozenset[int] = frozenset()
-
-
-NO_ARRIVALS = Arrivals()
-"""Where nobody has looked."""
 
 
 class Freshness(StrEnum):
@@ -91,50 +72,6 @@ class Change:
     upstream: tuple[str, ...] = ()
     raws: int = 0
     reason: str = ""
-
-
-def night_is_complete(
-    rule: NightComplete | None, night: int, rows: Iterable[SkyExposure], *, marked: bool, now: datetime
-) -> bool:
-    """Say whether all raws of a night are there, by the campaign's rule."""
-    if rule is None:
-        return True
-    if rule.clock is not None:
-        hour, minute = rule.clock
-        begin = datetime(night // 10_000, night // 100 % 100, night % 100, tzinfo=UTC)
-        if now < begin + timedelta(days=1, hours=hour, minutes=minute):
-            return False
-    if rule.quiet_hours is not None:
-        last = max((row.seen_at for row in rows if row.seen_at is not None), default=None)
-        if last is not None and now < last + timedelta(hours=rule.quiet_hours):
-            return False
-    return rule.marker is None or marked
-
-
-def incomplete_nights(
-    spec: CampaignSpec, overlaps: Overlaps | None, *, arrivals: Arrivals, now: datetime
-) -> frozenset[int]:
-    """Return the nights of which raws were seen, and more may come."""
-    if overlaps is None or spec.night_complete is None:
-        return frozenset()
-    by_night: dict[int, list[SkyExposure]] = defaultdict(list)
-    for row in overlaps.exposures:
-        by_night[row.day_obs].append(row)
-    return frozenset(
-        night
-        for night, rows in by_night.items()
-        if not night_is_complete(spec.night_complete, night, rows, marked=night in arrivals.marked, now=now)
-    )
-
-
-def usable(spec: CampaignSpec, snapshot: Snapshot, *, without: frozenset[int]) -> Snapshot:
-    """Return a snapshot without the exposures of some nights, and without those called bad."""
-    overlaps = snapshot.overlaps
-    if overlaps is None or not (without or spec.bad_exposures):
-        return snapshot
-    bad = frozenset(spec.bad_exposures)
-    rows = tuple(row for row in overlaps.exposures if row.exposure not in bad and row.day_obs not in without)
-    return replace(snapshot, overlaps=replace(overlaps, exposures=rows))
 
 
 class NewData:

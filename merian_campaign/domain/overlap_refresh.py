@@ -20,14 +20,9 @@ from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.grouping import (
-    ByDayObs,
-    Discover,
-    DiscoverNights,
-    dimension_of,
-    where_clause,
-)
+from merian_campaign.domain.spec.grouping import ByDayObs, where_clause
 from merian_campaign.domain.spec.steps import effective_scope
+from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 LOOK_AGAIN = timedelta(minutes=10)
@@ -123,7 +118,7 @@ def cut_of(spec: CampaignSpec, name: str) -> str:
     step = spec.step(name)
     if not isinstance(step, BpsStep) or effective_scope(step) in {"global", "instrument"}:
         return ""
-    return dimension_of(step.group_by)
+    return step.group_by.cut_by
 
 
 def needs_overlaps(spec: CampaignSpec) -> bool:

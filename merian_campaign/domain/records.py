@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from merian_campaign.domain.quanta import AttemptFacts, Counts
-from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
+
+if TYPE_CHECKING:  # what only annotations name: `status` starts with this module
+    from merian_campaign.domain.selection import Selection
+    from merian_campaign.domain.slurm_jobs import SlurmJob
+    from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +9,7 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware import bps_run
 from merian_campaign.middleware.preflight.driver_preflight import check_apart
+from merian_campaign.wms.stages import Locker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +24,7 @@ class Target:
     chain: str
 
 
-def submit_warm(
-    paths: SubmissionPaths, *, target: Target, exclusive: Callable[[str], AbstractContextManager[None]]
-) -> int:
+def submit_warm(paths: SubmissionPaths, *, target: Target, locker: Locker) -> int:
     """Look, submit, then write down the quanta and show the RUN in its step's chain.
 
     Parameters
@@ -36,7 +33,7 @@ def submit_warm(
         The submission's files.
     target : `Target`
         Where its outputs belong.
-    exclusive : callable
+    locker : `Locker`
         Takes a butler repository's lock.
 
     Returns
@@ -48,12 +45,12 @@ def submit_warm(
 
     code = submit(
         paths.yaml,
-        exclusive=exclusive,
+        locker=locker,
         before=lambda: not check_apart(paths),
         on_graph=lambda _: _write_predicted(paths),
     )
     if Path(paths.provenance).exists():
-        _collect(paths, target=target, exclusive=exclusive)
+        _collect(paths, target=target, locker=locker)
     return code
 
 
@@ -65,14 +62,12 @@ def _write_predicted(paths: SubmissionPaths) -> None:
         butler_helper.predicted(graph=str(graph), out=paths.predicted)
 
 
-def _collect(
-    paths: SubmissionPaths, *, target: Target, exclusive: Callable[[str], AbstractContextManager[None]]
-) -> None:
+def _collect(paths: SubmissionPaths, *, target: Target, locker: Locker) -> None:
     from merian_campaign.middleware import butler_helper  # noqa: PLC0415
 
     _write_predicted(paths)
     logs = str(Path(paths.bps) / "logs")
     butler_helper.harvest(provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal)
-    with exclusive(target.repository):
+    with locker(target.repository):
         butler_helper.prepend(repository=target.repository, chain=target.chain, run=target.run)
     write_json(Path(paths.collected), {"version": 1, "chain": target.chain, "run": target.run})

@@ -1,8 +1,12 @@
-"""Advisory locks: one tick a campaign, one graph-builder a butler repository.
+"""Advisory locks: one tick a campaign; of a butler repository one that writes, or some that build graphs.
 
 Each on a connection of its own. PostgreSQL releases a lock when its connection ends, however it ends, so
 a killed holder blocks nobody. A holder whose connection was lost stops: that of a campaign before it next
 writes (`campaign_lock`), that of a repository at once (`~merian_campaign.store.lock_watch`).
+
+Who writes to a repository first takes its *gate*, then waits until those that read it have ended; who reads
+goes through the gate and leaves it open. So a stream of readers keeps no writer waiting. How many read at
+once is said by as many *places*, each a lock of its own.
 """
 
 from __future__ import annotations
@@ -12,10 +16,10 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.host.patience import patiently, pauses
@@ -60,8 +64,7 @@ def repository_key(repository: str) -> int:
     repository : `str`
         A path, whose links are followed, or a URI.
     """
-    place = repository if "://" in repository else str(Path(repository).expanduser().resolve())
-    return -1 - _hash(place)
+    return -1 - _hash(_place(repository))
 
 
 @contextmanager
@@ -93,7 +96,12 @@ def campaign_lock(url: str, name: str) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def repository_lock(
-    url: str, repository: str, *, go_on: Callable[[], bool] = lambda: True, bound: float = LOCK_SECONDS
+    url: str,
+    repository: str,
+    *,
+    readers: int | None = None,
+    go_on: Callable[[], bool] = lambda: True,
+    bound: float = LOCK_SECONDS,
 ) -> Iterator[None]:
     """Hold a butler repository's lock; wait for it, and for a database that is away.
 
@@ -103,6 +111,9 @@ def repository_lock(
         Where the database is.
     repository : `str`
         Butler repository.
+    readers : `int` or `None`, optional
+        `None` to write to it, and hold the lock alone; otherwise it is shared by so many that read at once,
+        0 for as many as this host has cores, two at least.
     go_on : callable, optional
         Says whether it is still wanted.
     bound : `float`, optional
@@ -117,7 +128,8 @@ def repository_lock(
     CalledOffError
         Raised if it is not wanted any more.
     """
-    with closing(_Waiter(url, repository_key(repository))) as waiter:
+    asks = _to_write(repository) if readers is None else _to_read(repository, readers or _cores())
+    with closing(_Waiter(url, asks)) as waiter:
         deadline = time.monotonic() + bound
         told = False
         # Asking again and again instead of waiting in the server: psycopg2 would not let a signal through.
@@ -137,12 +149,17 @@ def repository_lock(
             yield
 
 
-class _Waiter:
-    """Asks for a lock on a connection of its own, which is opened again when it was lost."""
+type _Ask = Callable[["Connection"], str]
+"""Try to take a lock; say who else holds it, or nothing."""
 
-    def __init__(self, url: str, key: int) -> None:
+
+class _Waiter:
+    """Asks for locks, one after the other, on a connection of its own, opened again when it was lost."""
+
+    def __init__(self, url: str, asks: Sequence[_Ask]) -> None:
         self._url = url
-        self._key = key
+        self._asks = asks
+        self._taken = 0
         self._connection: Connection | None = None
         self._before = 0  # pid of a session that was lost, and that the server may take for alive
 
@@ -153,29 +170,81 @@ class _Waiter:
         if self._connection is not None:
             self._before = self._connection.info.backend_pid
             self.close()
+        # Place and gate only say who comes first; the last one keeps readers and writers apart.
+        self._taken = len(self._asks) - 1
         holder = self.ask()
         if not holder:
             _LOG.warning("a lock was lost with its connection, and is held again")
         return holder
 
     def ask(self) -> str:
-        """Try to take the lock; return who else holds it, or nothing."""
+        """Try to take what is not taken yet; return who else holds the next one, or nothing."""
         try:
             if self._connection is None:
                 self._connection = _connect(self._url)
             with translated(self._url):
                 _end_own(self._connection, self._before)
                 self._before = 0
-                return "" if _try_lock(self._connection, self._key) else _holder(self._connection, self._key)
+                for ask in self._asks[self._taken :]:
+                    holder = ask(self._connection)
+                    if holder:
+                        return holder
+                    self._taken += 1
+                return ""
         except DatabaseUnavailableError:
             self.close()
             raise
 
     def close(self) -> None:
-        """Give the lock back."""
+        """Give the locks back."""
+        self._taken = 0
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _to_write(repository: str) -> Sequence[_Ask]:
+    gate, main = _gate_key(repository), repository_key(repository)
+
+    def close_the_gate(connection: Connection) -> str:
+        return "" if _try_lock(connection, gate) else _holder(connection, gate)
+
+    def be_alone(connection: Connection) -> str:
+        return "" if _try_lock(connection, main) else _holder(connection, main)
+
+    return close_the_gate, be_alone
+
+
+def _to_read(repository: str, number: int) -> Sequence[_Ask]:
+    gate, main = _gate_key(repository), repository_key(repository)
+    places = [-1 - _hash(f"{_place(repository)}#{at}") for at in range(number)]
+
+    def have_a_place(connection: Connection) -> str:
+        free = any(_try_lock(connection, place) for place in places)
+        return "" if free else f"{number} that build graphs, {_holder(connection, places[0])} among them"
+
+    def go_through(connection: Connection) -> str:
+        if not _try_lock(connection, gate, how="_shared"):
+            return _holder(connection, gate)
+        try:
+            return "" if _try_lock(connection, main, how="_shared") else _holder(connection, main)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock_shared(%s)", (gate,))
+
+    return have_a_place, go_through
+
+
+def _cores() -> int:
+    return max(2, len(os.sched_getaffinity(0)))
+
+
+def _place(repository: str) -> str:
+    return repository if "://" in repository else str(Path(repository).expanduser().resolve())
+
+
+def _gate_key(repository: str) -> int:
+    return -1 - _hash(f"{_place(repository)}#gate")
 
 
 def _hash(value: str) -> int:
@@ -213,9 +282,9 @@ def _holds(connection: Connection, url: str) -> bool:
     return row is not None and bool(row[0])
 
 
-def _try_lock(connection: Connection, key: int) -> bool:
+def _try_lock(connection: Connection, key: int, *, how: Literal["", "_shared"] = "") -> bool:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", (key,))
+        cursor.execute(f"SELECT pg_try_advisory_lock{how}(%s)", (key,))
         row = cursor.fetchone()
     return row is not None and bool(row[0])
 

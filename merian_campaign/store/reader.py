@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.generations import Generation, MadeFrom, generations_of, stored_basis
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts, HeldQuantum
 from merian_campaign.domain.records import (
     AttemptRow,
@@ -31,6 +30,7 @@ from merian_campaign.store.schema_version import require_current, schema_version
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
+    from merian_campaign.domain.generations import Generation
     from merian_campaign.domain.report.rows import ReportRows
 
 
@@ -153,6 +153,12 @@ class ReadQueries:
 
     def generations(self, *, group_id: int) -> tuple[Generation, ...]:
         """Return the generations of a group that have had a submission, the oldest first."""
+        from merian_campaign.domain.generations import (  # noqa: PLC0415 - only `show` needs it
+            MadeFrom,
+            generations_of,
+            stored_basis,
+        )
+
         with self._moment() as connection:
             rows = fetch(connection, queries.MADE_FROM, {"group_id": group_id})
         return generations_of([MadeFrom(**{**row, "basis": stored_basis(row["basis"])}) for row in rows])

@@ -68,7 +68,17 @@ class PostgresStore(
         go_on: Callable[[], bool] = lambda: True,
         patience: float = locks.LOCK_SECONDS,
     ) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock; wait for it while ``go_on`` says so."""
+        """Hold the butler repository's advisory lock, alone; wait for it, and for a database that is away.
+
+        The key is a function of the repository's resolved path, the same in every process.
+
+        Raises
+        ------
+        BusyError
+            Raised after ``patience`` seconds.
+        CalledOffError
+            Raised when ``go_on`` says that it is not wanted any more.
+        """
         return locks.repository_lock(self._url, repository, go_on=go_on, bound=patience)
 
     @contextmanager

@@ -13,13 +13,13 @@ from itertools import pairwise
 from pathlib import PurePath
 
 __all__ = [
-    "Exclusive",
+    "Locked",
     "RunQbb",
     "changed_variables",
     "plain_words",
     "quanta_of",
     "read_run_qbb",
-    "split_exclusive",
+    "split_locked",
 ]
 
 _SHELL = re.compile(r"[;&|<>()`*?\[\]~#!{}\n\\]|\$\(")
@@ -51,10 +51,11 @@ class RunQbb:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Exclusive:
-    """A command that asked to be run under the lock of a butler repository."""
+class Locked:
+    """A command that asked to be run under the lock of a butler repository; see `repository_lock`."""
 
     repository: str
+    readers: int | None
     command: str
 
 
@@ -131,11 +132,15 @@ def quanta_of(command: str) -> tuple[str, ...]:
     return tuple(item for item in found[1].split(",") if item) if found else ()
 
 
-def split_exclusive(command: str) -> Exclusive | None:
-    """Return the repository and the command behind ``merian-campaign exclusive ... --``, or None."""
+def split_locked(command: str) -> Locked | None:
+    """Return what is behind ``merian-campaign exclusive ... --`` or ``merian-campaign shared ... --``."""
     found = re.match(
-        r"\s*(?:\S*/)?merian-campaign\s+exclusive\s+--repository[ =]+(\"[^\"]*\"|'[^']*'|\S+)\s+--\s+(.*)",
+        r"\s*(?:\S*/)?merian-campaign\s+(?:exclusive|shared\s+--readers[ =]+(\d{1,9}))"
+        r"\s+--repository[ =]+(\"[^\"]*\"|'[^']*'|\S+)\s+--\s+(.*)",
         command,
         re.DOTALL,
     )
-    return Exclusive(repository=found[1].strip("\"'"), command=found[2].strip()) if found else None
+    if not found:
+        return None
+    readers = None if found[1] is None else int(found[1])
+    return Locked(repository=found[2].strip("\"'"), readers=readers, command=found[3].strip())

@@ -11,22 +11,27 @@ import re
 import signal
 import socket as socket_  # "socket" is a property here
 import subprocess
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
-from merian_campaign.wms.command import plain_words, split_exclusive
+from merian_campaign.wms.command import plain_words, split_locked
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.worker_app import ask
 
 __all__ = ["Stages", "current", "final_commands", "use"]
 
-type Locker = Callable[[str], AbstractContextManager[Any]]
+
+class Locker(Protocol):
+    """Takes the lock of a butler repository: alone, or together with other ``readers``."""
+
+    def __call__(self, repository: str, *, readers: int | None = None) -> AbstractContextManager[Any]:
+        """Hold it."""
+
 
 _COMMANDS = frozenset({"pipetask", "butler"})
 _PROLOGUE = re.compile(r"^(#!.*|set -[ex]|qgraphFile=\$1|butlerConfig=\$2|)$")
@@ -41,14 +46,14 @@ class Stages:
         Socket of the supervisor; None to run every stage cold.
     pid : `int` or `None`
         The supervisor's process.
-    exclusive : `Locker` or `None`
+    locker : `Locker` or `None`
         Takes the lock of a butler repository; None to leave that to the command's own prefix.
     """
 
-    def __init__(self, *, path: Path | None, pid: int | None, exclusive: Locker | None) -> None:
+    def __init__(self, *, path: Path | None, pid: int | None, locker: Locker | None) -> None:
         self._path = path
         self.pids = (pid,) if pid is not None else ()
-        self._exclusive = exclusive
+        self._locker = locker
 
     @property
     def socket(self) -> str:
@@ -75,7 +80,7 @@ class Stages:
         Parameters
         ----------
         command : `str`
-            The command line, perhaps behind ``merian-campaign exclusive``.
+            The command line, perhaps behind ``merian-campaign exclusive`` or ``shared``.
         stdout, stderr : `str`
             Files to append to; may be the same.
         name : `str`
@@ -83,9 +88,9 @@ class Stages:
         trace : `str`
             Text to write to ``stderr`` first.
         """
-        asked = split_exclusive(command)
-        if asked is not None and self._exclusive is not None:
-            with self._exclusive(asked.repository):
+        asked = split_locked(command)
+        if asked is not None and self._locker is not None:
+            with self._locker(asked.repository, readers=asked.readers):
                 return self._run(asked.command, stdout=stdout, stderr=stderr, name=name, trace=trace)
         return self._run(command, stdout=stdout, stderr=stderr, name=name, trace=trace)
 
@@ -162,7 +167,7 @@ def final_commands(script: str, *, graph: str, repository: str) -> list[str] | N
         if _PROLOGUE.match(line):
             continue
         command = line.replace("${qgraphFile}", graph).replace("${butlerConfig}", repository)
-        asked = split_exclusive(command)
+        asked = split_locked(command)
         words = plain_words(asked.command if asked else command, os.environ)
         if words is None or os.path.basename(words[0]) not in _COMMANDS:  # noqa: PTH119
             return None
@@ -170,7 +175,7 @@ def final_commands(script: str, *, graph: str, repository: str) -> list[str] | N
     return commands or None
 
 
-_STAGES = Stages(path=None, pid=None, exclusive=None)
+_STAGES = Stages(path=None, pid=None, locker=None)
 
 
 def current() -> Stages:

@@ -38,7 +38,7 @@ _SHOWN = 1 << 20
 def submit(
     config_file: str,
     *,
-    exclusive: Locker | None = None,
+    locker: Locker | None = None,
     before: Callable[[], bool] | None = None,
     on_graph: Callable[[str], None] | None = None,
     restart: bool = False,
@@ -49,9 +49,9 @@ def submit(
     ----------
     config_file : `str`
         BPS configuration, as for ``bps submit``; the submit directory when ``restart``.
-    exclusive : `Locker` or `None`
+    locker : `Locker` or `None`
         Takes the lock of a butler repository around graph building and ingest, where the commands ask for
-        it by the prefix ``merian-campaign exclusive --repository REPO --``.  Without it, such commands are
+        it by the prefix ``merian-campaign exclusive`` or ``shared``.  Without it, such commands are
         run with their prefix, and cold.
     before : callable or `None`
         Called when all is loaded and before anything else; `False` ends it.
@@ -65,7 +65,7 @@ def submit(
     status : `int`
         Exit status, as in the module's docstring.
     """
-    _start_stages(exclusive)
+    _start_stages(locker)
     from lsst.ctrl.bps import BpsSubprocessError, drivers, pre_transform  # noqa: PLC0415 - after the fork
     from lsst.daf.butler.cli.cliLog import CliLog  # noqa: PLC0415
 
@@ -97,7 +97,7 @@ def submit(
     return 0
 
 
-def _start_stages(exclusive: Locker | None) -> None:
+def _start_stages(locker: Locker | None) -> None:
     """Import what is run here and in children, then fork the preloaded supervisor."""
     before = preload()
     import_module("merian_campaign.wms.pool")
@@ -106,7 +106,7 @@ def _start_stages(exclusive: Locker | None) -> None:
     os.environ.clear()
     os.environ.update(before)
     path, pid = forked if forked is not None else (None, None)
-    use(Stages(path=path, pid=pid, exclusive=exclusive))
+    use(Stages(path=path, pid=pid, locker=locker))
 
 
 def _status(error: Any, stage: Any) -> int:  # noqa: ANN401 - upstream's exception and module

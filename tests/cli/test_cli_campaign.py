@@ -71,7 +71,8 @@ def test_help_and_status_import_nothing_heavy(cli: Cli) -> None:
     for arguments in (["--help"], ["status", name, "--json"], ["failures", name]):
         loaded = loaded_by(cli.home, *arguments)
         assert "typer" in loaded
-        assert loaded.isdisjoint(HEAVY), arguments
+        # No word of these needs reading by Pydantic, which typer brings in for those that do.
+        assert loaded.isdisjoint({*HEAVY, "pydantic"}), arguments
 
 
 def test_help_names_every_command(cli: Cli) -> None:

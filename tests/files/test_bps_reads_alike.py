@@ -20,6 +20,7 @@ from merian_campaign.domain import naming
 from merian_campaign.domain import stack_setup as stacks
 from merian_campaign.domain.driver_jobs import script
 from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import (
     RenderRequest,
     data_query,
@@ -128,6 +129,7 @@ def request_of(spec: CampaignSpec) -> RenderRequest:
         site=read_site(spec.site),
         remedy=Remedy(),
         quantum_wrapper="/pkg/quantum.sh",
+        requests=RequestTable(files=spec.include),
     )
 
 
@@ -176,8 +178,8 @@ def test_bps_and_bash_read_what_the_model_says(folder: Path, document: dict[str,
     _, command = config.search("createQuantumGraph", opt={"curvals": {"qgraphFile": GRAPH}})
     overrides = [word for entry in step.config for word in ("-c", entry)]
     words = [
-        "merian-campaign", "exclusive", "--repository", spec.butler, "--",
-        "pipetask", "--long-log", "--log-level=VERBOSE", "qgraph", "--butler-config", spec.butler,
+        "merian-campaign", "shared", "--readers", str(spec.limits.graphs or 0), "--repository", spec.butler,
+        "--", "pipetask", "--long-log", "--log-level=VERBOSE", "qgraph", "--butler-config", spec.butler,
         "-i", inputs, "-o", output, "--output-run", run_of(request), "--pipeline", step.pipeline,
         "--save-qgraph", GRAPH, "--qgraph-datastore-records", "-d", query,
         *overrides, "--rebase", "--skip-existing-in", output,

@@ -161,3 +161,16 @@ def test_tracts_are_listed_from_regions_then_from_summaries_and_written_into_the
     assert "from 2 visits with a visitSummary, of 6, on 1 tracts" in done.stderr
     assert [line.split() for line in done.stdout.splitlines() if "98" in line] == [["9813", "2", "4", "89%"]]
     assert file.read_text() == text.replace("tracts: discover ", "tracts: [9813] ")
+
+
+def test_two_that_only_read_do_not_keep_each_other_out_of_sqlite(repository: str) -> None:
+    """What `limits.graphs` rests on: a graph builder opens the registry to read, with temporary tables."""
+    with (
+        Butler.from_config(repository) as first,
+        Butler.from_config(repository) as second,
+        first.query() as one,
+        second.query() as other,
+    ):
+        ours = one.where(instrument="DECam").join_dimensions(["visit", "detector"]).materialize()
+        theirs = other.where(instrument="DECam").join_dimensions(["visit", "detector"]).materialize()
+        assert set(ours.data_ids(["visit"])) == set(theirs.data_ids(["visit"])) != set()

@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 )
 from survey_help import make_survey
 
-from merian_campaign.context import quantum_wrapper, settings_of
+from merian_campaign.context import quantum_wrapper
 from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.journal import JournalRecord
@@ -52,6 +52,7 @@ from merian_campaign.domain.states import CampaignState, GroupState, QuantumStat
 from merian_campaign.domain.tick_status import BUSY, FAILED, PERSON
 from merian_campaign.middleware.scheduler import SlurmScheduler
 from merian_campaign.services.apply import apply_campaign
+from merian_campaign.services.campaign_settings import settings_of
 from merian_campaign.services.control import Control
 from merian_campaign.services.driver_loop import LEASE_SECONDS
 from merian_campaign.services.orders import Orders
@@ -117,6 +118,9 @@ class World:
         """Nothing has to be known."""
 
     def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
+        return ""
+
+    def release(self, *, stack: Stack) -> str:
         return ""
 
     def unfit(self, *, stack: Stack, folder: str) -> str:

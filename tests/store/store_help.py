@@ -24,8 +24,8 @@ HOLD = """
 import sys
 from merian_campaign.store import locks
 from merian_campaign.store.connection import open_connection
-kind, url, name = sys.argv[1:]
-with getattr(locks, kind)(url, name):
+kind, url, name, *readers = sys.argv[1:]
+with getattr(locks, kind)(url, name, **({"readers": int(readers[0])} if readers else {})):
     print("held", flush=True)
     sys.stdin.readline()
 """
@@ -182,9 +182,9 @@ def database_of(server: str, name: str) -> str:
 
 
 @contextmanager
-def holder(kind: str, url: str, name: str) -> Iterator[subprocess.Popen[str]]:
+def holder(kind: str, url: str, name: str, *readers: str) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a lock until it is told to end, or killed."""
-    command = [sys.executable, "-c", HOLD, kind, url, name]
+    command = [sys.executable, "-c", HOLD, kind, url, name, *readers]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

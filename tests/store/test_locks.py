@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psycopg2
 import pytest
 from store_help import holder
 
@@ -55,7 +56,7 @@ def test_the_lock_is_released_at_the_end_and_after_errors(store: PostgresStore) 
     try_until_free(store, "demo")
 
 
-def test_graph_builders_wait_for_each_other(store: PostgresStore, url: str, tmp_path: Path) -> None:
+def test_those_that_write_wait_for_each_other(store: PostgresStore, url: str, tmp_path: Path) -> None:
     (tmp_path / "repo").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "repo")
     entered = threading.Event()
@@ -79,6 +80,85 @@ def test_a_holder_that_never_ends_is_named(url: str) -> None:
         with pytest.raises(BusyError, match=f"process {process.pid} on "), waits:
             pass
         with pytest.raises(CalledOffError), locks.repository_lock(url, "s3://demo", go_on=lambda: False):
+            pass
+
+
+class Taker(threading.Thread):
+    """Takes a repository's lock in a thread, until it is let go; ``entered`` says that it has it."""
+
+    def __init__(self, url: str, readers: int | None) -> None:
+        super().__init__()
+        self.entered, self.release = threading.Event(), threading.Event()
+        self._taken = locks.repository_lock(url, "s3://demo", readers=readers)
+
+    def run(self) -> None:
+        with self._taken:
+            self.entered.set()
+            self.release.wait(60)
+
+    def end(self) -> None:
+        self.release.set()
+        self.join(60)
+
+
+def gate_is_closed(sql: psycopg2.extensions.connection) -> bool:
+    """Say whether who writes waits for those that read."""
+    with sql.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'")
+        (number,) = cursor.fetchone() or (0,)
+    return bool(number > 2)  # beside the places of the two that read
+
+
+def test_graphs_are_built_side_by_side_as_many_as_there_are_places(url: str) -> None:
+    with holder("repository_lock", url, "s3://demo", "2") as process:
+        second, third = Taker(url, 2), Taker(url, 2)
+        second.start()
+        assert second.entered.wait(10)
+        third.start()
+        assert not third.entered.wait(0.3)
+        fourth = locks.repository_lock(url, "s3://demo", readers=2, bound=0)
+        with pytest.raises(BusyError, match=r"2 that build graphs, process \d+ on"), fourth:
+            pass
+        with locks.repository_lock(url, "s3://demo", readers=4):  # a campaign that allows more
+            pass
+        process.kill()
+        assert third.entered.wait(10)
+        second.end()
+        third.end()
+
+
+def test_who_writes_waits_for_those_that_read_and_no_further_one_begins(
+    url: str, sql: psycopg2.extensions.connection
+) -> None:
+    first, second, writer, late = Taker(url, 8), Taker(url, 8), Taker(url, None), Taker(url, 8)
+    for reader in (first, second):
+        reader.start()
+        assert reader.entered.wait(10)
+    writer.start()
+    deadline = time.monotonic() + 60
+    while not gate_is_closed(sql):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    late.start()
+    first.end()
+    assert not writer.entered.wait(0.2)
+    assert not late.entered.is_set()
+    second.end()
+    assert writer.entered.wait(10)
+    assert not late.entered.wait(0.2)
+    writer.end()
+    assert late.entered.wait(10)
+    late.end()
+
+
+def test_places_are_as_many_as_cores_two_at_least(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with (
+        locks.repository_lock(url, "s3://demo", readers=0),
+        locks.repository_lock(url, "s3://demo", readers=0),
+    ):
+        third = locks.repository_lock(url, "s3://demo", readers=0, bound=0)
+        with pytest.raises(BusyError, match="2 that build graphs"), third:
             pass
 
 

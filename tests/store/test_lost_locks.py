@@ -19,7 +19,7 @@ from merian_campaign.store.store import PostgresStore
 
 END = "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'"
 HELD_BY = """SELECT a.application_name FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
-WHERE l.locktype = 'advisory'"""
+WHERE l.locktype = 'advisory' AND (l.classid::bigint << 32 | l.objid::bigint) = """
 
 
 def query(url: str, statement: str) -> list[tuple[object, ...]]:
@@ -57,9 +57,10 @@ def test_nothing_is_written_without_the_campaigns_lock(store: PostgresStore, url
 
 def test_a_repositorys_lock_that_nobody_took_is_held_again(url: str) -> None:
     with holder("repository_lock", url, "s3://demo") as process:
-        (before,) = query(url, HELD_BY)
+        held_by = HELD_BY + str(locks.repository_key("s3://demo"))
+        (before,) = query(url, held_by)
         end_sessions(url)
-        wait_until(lambda: query(url, HELD_BY) == [before])
+        wait_until(lambda: query(url, held_by) == [before])
         assert process.poll() is None
         process.communicate("\n")
         assert process.returncode == 0

@@ -14,7 +14,7 @@ from merian_campaign.host.processes import ProcessEntry, identity, members_of
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
 from merian_campaign.wms.child import ForkOrder
-from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_exclusive
+from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_locked
 from merian_campaign.wms.execution import topological
 from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
@@ -61,13 +61,16 @@ def test_quotes_keep_data_queries_whole() -> None:
     assert words == ("pipetask", "qgraph", "-d", "instrument='X' AND tract IN (1, 2)")
 
 
-def test_quanta_and_the_exclusive_prefix_are_read() -> None:
+def test_quanta_and_the_prefixes_of_locks_are_read() -> None:
     assert quanta_of(RUN) == ("a-1", "b-2")
     assert quanta_of("x --qgraph-node-id 0a-1,0b-2 y") == ("0a-1", "0b-2")
-    asked = split_exclusive(f"merian-campaign exclusive --repository /my/repo -- {RUN}")
+    asked = split_locked(f"merian-campaign exclusive --repository /my/repo -- {RUN}")
     assert asked is not None
-    assert (asked.repository, asked.command) == ("/my/repo", RUN)
-    assert split_exclusive(RUN) is None
+    assert (asked.repository, asked.readers, asked.command) == ("/my/repo", None, RUN)
+    shared = split_locked(f"/bin/merian-campaign shared --readers 4 --repository '/my repo' -- {RUN}")
+    assert shared is not None
+    assert (shared.repository, shared.readers, shared.command) == ("/my repo", 4, RUN)
+    assert split_locked(RUN) is None
 
 
 def test_final_script_of_plain_commands() -> None:

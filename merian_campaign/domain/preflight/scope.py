@@ -6,11 +6,9 @@ dimensions by which a step may be cut (``steps:``), that is believed. Names of s
 
 from __future__ import annotations
 
-import re
-
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import few, short
-from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.preflight.queries import PIXELS, StepQuery
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import effective_scope
 
@@ -21,9 +19,8 @@ _WITHIN = {
 }
 """Dimensions of which a quantum has one if it lies within a group; by the dimension of the groups."""
 
-_PIXELS = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
 _ON_SKY = frozenset({"tract", "patch", "visit"})
-"""Dimensions that a data query joins with those of ``htm7`` only (``lsst.daf.butler.queries.overlaps``)."""
+"""Dimensions that a data query joins with no `PIXELS`."""
 
 _SINGLE = frozenset({"exposure", "visit"})
 
@@ -52,7 +49,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
     by = look.by or ("tract" if effective_scope(step) == "tract" else "")
     if not by:
         return []
-    joined = _ON_SKY & _spatial(pipeline) if _PIXELS.fullmatch(by) else frozenset()
+    joined = _ON_SKY & _spatial(pipeline) if PIXELS.fullmatch(by) else frozenset()
     if joined:
         return [
             Finding(
