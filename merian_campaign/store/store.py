@@ -48,9 +48,18 @@ class PostgresStore(
         Where the database is. `merian_campaign.store.connect` also checks its schema version.
     """
 
-    def campaign_lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
-        return locks.campaign_lock(self._url, name)
+    @contextmanager
+    def campaign_lock(self, name: str) -> Iterator[None]:
+        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken.
+
+        While it is held nothing is written without it: `BusyError` when it was lost.
+        """
+        with locks.campaign_lock(self._url, name) as require:
+            self._requires = (*self._requires, require)
+            try:
+                yield
+            finally:
+                self._requires = self._requires[:-1]
 
     def repository_lock(
         self,
