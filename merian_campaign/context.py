@@ -18,23 +18,22 @@ from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
-    from merian_campaign.domain.records import Claim
+    from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
     from merian_campaign.domain.snapshot import GroupView, Snapshot
-    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.middleware.scheduler import SlurmScheduler
-    from merian_campaign.middleware.submit_in_process import Target
     from merian_campaign.reports.status import Status
     from merian_campaign.services.apply import Applied
     from merian_campaign.services.control import Control
     from merian_campaign.services.orders import Orders
-    from merian_campaign.services.ports import Store, SubmissionRunner
+    from merian_campaign.services.ports import Store
+    from merian_campaign.services.rebuild import RebuildReport
     from merian_campaign.services.rounds import Rounds, Teller
-    from merian_campaign.services.runtime import CampaignSettings, Runtime
+    from merian_campaign.services.runtime import Runtime
     from merian_campaign.services.tick import Tick
     from merian_campaign.store.reader import Reader
 
@@ -103,6 +102,7 @@ class CommandContext:
         """The reconciler."""
         from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
         from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.tick import Tick  # noqa: PLC0415
 
         return Tick(
@@ -135,7 +135,13 @@ class CommandContext:
         """Ticks of several campaigns, and what people are told of them."""
         from merian_campaign.services.rounds import Rounds  # noqa: PLC0415
 
-        return Rounds(tick=self.tick, store=self.store, runtime=self.runtime, teller=self.teller)
+        return Rounds(
+            tick=self.tick,
+            store=self.store,
+            runtime=self.runtime,
+            teller=self.teller,
+            end_stuck=partial(_end_stuck, host=self.runtime.host),
+        )
 
     @cached_property
     def scheduler(self) -> SlurmScheduler:
@@ -148,6 +154,7 @@ class CommandContext:
     def control(self) -> Control:
         """A person's orders."""
         from merian_campaign.middleware.drivers import LocalDrivers  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import trusted_by  # noqa: PLC0415
         from merian_campaign.services.control import Control  # noqa: PLC0415
 
         return Control(
@@ -155,7 +162,7 @@ class CommandContext:
             drivers=LocalDrivers(environ=self.environ),
             scheduler=self.scheduler,
             runtime=self.runtime,
-            trusted_by=_trusted_by,
+            trusted_by=trusted_by,
         )
 
     def basis_now(self, snapshot: Snapshot, group: GroupView) -> Basis | None:
@@ -187,8 +194,9 @@ class CommandContext:
         """
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.fetch_regions import fetch_regions, regions_wanted  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         rows = self.reader.report(name, at=at or self.clock(), past=at is not None, since=since)
         question = regions_wanted(rows)
@@ -216,6 +224,7 @@ class CommandContext:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
         from merian_campaign.files.stack_files import check_stack_files  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
 
         loaded = load_campaign(file, environment=self.environ, wms=wms, site=site)
         profile = settings_of(loaded.spec).site
@@ -225,7 +234,8 @@ class CommandContext:
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
         from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         if Path(file_or_name).suffix in {".yaml", ".yml"} or Path(file_or_name).is_file():
             return settings_of(self.load(file_or_name).spec).stack
@@ -246,6 +256,15 @@ class CommandContext:
             text=loaded.text,
             resolved=loaded.resolved,
             move=move,
+        )
+
+    def rebuild(self, file: str, *, tell: Callable[[str], None]) -> RebuildReport:
+        """Put a campaign on record again whose database is lost."""
+        from merian_campaign.services.rebuild import Rebuild  # noqa: PLC0415
+
+        loaded = self.load(file)
+        return Rebuild(tick=self.tick, tell=tell).run(
+            spec=loaded.spec, file=str(loaded.path), text=loaded.text, resolved=loaded.resolved
         )
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:
@@ -280,7 +299,7 @@ class CommandContext:
         from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
         from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
         from merian_campaign.services.apply import same_text  # noqa: PLC0415
-        from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         campaign = find_campaign(self.store, name)
         goes_on = f"campaign {name} goes on with revision {campaign.revision}"
@@ -292,79 +311,6 @@ class CommandContext:
         if same_text(campaign, text):
             return ""
         return f"{campaign.file}: edited and not applied; {goes_on}, see `merian-campaign diff {name}`"
-
-    def drive(self, *, submission_id: int, expected_epoch: int, no_stack: str | None = None) -> bool:
-        """Drive one submission; `False` when another driver has it.
-
-        ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
-        """
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.host.processes import identity  # noqa: PLC0415
-        from merian_campaign.middleware.actions.perform import share_with_group  # noqa: PLC0415
-        from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
-        from merian_campaign.services.driver_loop import drive  # noqa: PLC0415
-        from merian_campaign.services.stack_guard import StackGuard  # noqa: PLC0415
-
-        claims: list[Claim] = []
-
-        def make_work(claim: Claim) -> SubmissionRunner:
-            claims.append(claim)
-            spec = applied_spec(claim.campaign)
-            # Inherited by all that this driver starts, so that what they write is the group's too.
-            share_with_group(spec.butler)
-            return SubmissionRun(
-                directory=claim.submission.directory,
-                epoch=claim.epoch,
-                target=target_of(claim, spec),
-                warm=spec.wms == "campaign",
-                environ=self.environ,
-                trusted=_trusted_by(spec),
-            )
-
-        result = drive(
-            store=self.store,
-            submission_id=submission_id,
-            expected_epoch=expected_epoch,
-            identity=identity(os.getpid()),
-            make_work=make_work,
-            guard=StackGuard(store=self.store, changes_allowed=_changes_allowed),
-            no_stack=no_stack,
-        )
-        if result is not None and not claims[0].submission.driver_job:
-            self._next_tick(claims[0].campaign.name)
-        return result is not None
-
-    def _next_tick(self, name: str) -> None:
-        """Start the tick that takes in how a driver ended, as cron would start it."""
-        from merian_campaign.domain.cron_line import NEXT_TICK, bare_environment  # noqa: PLC0415
-        from merian_campaign.host.home import home_directory  # noqa: PLC0415
-        from merian_campaign.host.ownership import doubt  # noqa: PLC0415
-        from merian_campaign.host.processes import start_detached  # noqa: PLC0415
-
-        launcher = self.environ.get(NEXT_TICK, "")
-        if not launcher or not os.access(launcher, os.X_OK) or doubt(launcher):
-            return
-        home = home_directory(self.environ)
-        start_detached(
-            (launcher, "--wait", "60", name),
-            directory=home,
-            log=home / "logs" / "next-tick.log",
-            environment=bare_environment(self.environ),
-        )
-
-
-def target_of(claim: Claim, spec: CampaignSpec) -> Target:
-    """Return where the outputs of a claimed submission belong.
-
-    A generation that is not in force is put into the step's chain as a whole, when it is complete.
-    """
-    from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
-    from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
-
-    step = spec.step(claim.group.step)
-    in_force = claim.submission.generation == claim.group.published
-    chain = spec.output_of(step) if isinstance(step, BpsStep) and in_force else ""
-    return Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain)
 
 
 def check_stack() -> StackReport:
@@ -388,66 +334,8 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         return subprocess.run(command, check=False).returncode
 
 
-def _trusted_by(spec: CampaignSpec) -> Sequence[str]:
-    """Return the groups that a campaign's site trusts; none when its file cannot be read."""
-    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+def _end_stuck(tick: OpenTick, *, host: str) -> bool:
+    """End a tick of this host that hangs or is stopped; say whether it was there."""
+    from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
 
-    try:
-        return read_site(spec.site).trusted_groups
-    except (CampaignError, OSError):
-        return ()
-
-
-def _changes_allowed(spec: CampaignSpec) -> bool:
-    """Say whether a campaign's groups may go on under other versions of the stack."""
-    from merian_campaign.domain.spec.stack import in_force  # noqa: PLC0415
-    from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
-
-    return in_force(campaign=spec.stack, site=read_site(spec.site).stack).changes == "allowed"
-
-
-def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
-    """Run a submission's rendered file through our WMS service, stages warm; return its exit code."""
-    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
-    from merian_campaign.middleware import submit_in_process  # noqa: PLC0415
-    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
-    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
-
-    return submit_in_process.submit_warm(
-        SubmissionPaths(directory=directory),
-        target=submit_in_process.Target(repository=repository, run=run, chain=chain),
-        locker=lambda name, *, readers=None: repository_lock(prepared_url(), name, readers=readers),
-    )
-
-
-def settings_of(spec: CampaignSpec) -> CampaignSettings:
-    """Read the site, the failure rules and the memory requests of a campaign."""
-    from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415
-    from merian_campaign.domain.spec.stack import in_force  # noqa: PLC0415
-    from merian_campaign.files.bps_files import read_requests, read_rules, read_site  # noqa: PLC0415
-    from merian_campaign.services.runtime import CampaignSettings  # noqa: PLC0415
-
-    site = read_site(spec.site)
-    return CampaignSettings(
-        site=site,
-        rules=read_rules(spec.failure_rules),
-        requests={
-            step.name: replace(read_requests(spec, step), site_mb=site.most_mb)
-            for step in spec.steps
-            if isinstance(step, BpsStep)
-        },
-        stack=in_force(campaign=spec.stack, site=site.stack),
-    )
-
-
-def run_locked(*, repository: str, command: Sequence[str], readers: int | None = None) -> int:
-    """Run a command while holding a butler repository's lock; return its exit code.
-
-    Only psycopg2 is imported: this stands in front of every graph building and every ingest.
-    """
-    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
-    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
-
-    with repository_lock(prepared_url(), repository, readers=readers):
-        done = subprocess.run(list(command), check=False)
-    return done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")

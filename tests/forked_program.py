@@ -19,7 +19,15 @@ from typing import IO, NoReturn
 
 from merian_campaign.__main__ import main
 
-NEEDED = ("app", "context", "reports.status", "services.tick", "store.migrate", "store.store")
+NEEDED = (
+    "app",
+    "context",
+    "reports.status",
+    "services.campaign_settings",
+    "services.tick",
+    "store.migrate",
+    "store.store",
+)
 """Of this package: what most commands import sooner or later, and what these import."""
 
 

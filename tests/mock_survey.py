@@ -139,7 +139,8 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
     (folder / "site.yaml").write_text(SITE, encoding="utf-8")
     Butler.makeRepo(str(survey.repository))
     with Butler.from_config(str(survey.repository), writeable=True) as butler:
-        insert_records(butler.registry, survey.facts)
+        with butler.transaction():  # one wait for the disk instead of many
+            insert_records(butler.registry, survey.facts)
         fill(butler, survey.facts, files=files)
     return survey
 

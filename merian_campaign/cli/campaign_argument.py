@@ -18,6 +18,6 @@ def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
     context = CommandContext()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():
         return context.load(campaign).spec, False
-    from merian_campaign.services.control import find_campaign  # noqa: PLC0415
+    from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
     return applied_spec(find_campaign(context.store, campaign)), True

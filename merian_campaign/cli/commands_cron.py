@@ -69,7 +69,7 @@ def install(
     from merian_campaign.host.home import HOME_VARIABLE, hide_passwords, home_directory
     from merian_campaign.host.ownership import private_folder
     from merian_campaign.middleware.programs import own
-    from merian_campaign.services.control import find_campaign
+    from merian_campaign.services.find import find_campaign
 
     context = CommandContext()
     for name in names or ():

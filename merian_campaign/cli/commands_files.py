@@ -5,13 +5,16 @@ from __future__ import annotations
 import shlex
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from merian_campaign.cli.options import File, SiteOption, WmsOption, Yes
 from merian_campaign.cli.output import answers, confirm, note, say, show_json
-from merian_campaign.context import CommandContext, settings_of
+from merian_campaign.context import CommandContext
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.spec import CampaignSpec
 
 
 class Starter(StrEnum):
@@ -30,16 +33,36 @@ def init(
         Starter,
         typer.Option("--from", help="Data it is for: those of the demo, DECam's for Merian, or HSC's."),
     ] = Starter.MERIAN,
+    butler: Annotated[
+        str | None,
+        typer.Option(
+            "--butler-config", "-b", help="Butler repository: path, label or URI.", show_default=False
+        ),
+    ] = None,
+    inputs: Annotated[
+        str | None,
+        typer.Option("--input", "-i", help="Input collections, commas between them.", show_default=False),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="All outputs go below this collection.", show_default=False),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--data-query", "-d", help="Data query added to every step's.", show_default=False),
+    ] = None,
 ) -> None:
     """Write a first campaign file, with a remark at what to change; nothing is overwritten.
 
     Beside it goes the JSON Schema by which editors complete and check it.
 
-    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it.
+    What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it, and what is given
+    as pipetask has it.
     """
     from merian_campaign.files.starters import write_starter
 
-    path, new_schema = write_starter(starter.value, file, environ=CommandContext().environ)
+    given = {"butler": butler, "inputs": inputs, "output": output, "where": where}
+    path, new_schema = write_starter(starter.value, file, environ=CommandContext().environ, given=given)
     say(str(path))
     if new_schema:
         note(f"{path.with_name('campaign.schema.json')}: written, for editors")
@@ -58,8 +81,18 @@ def validate(file: File) -> None:
             continue
         number = sum(1 for group in wanted if group.step == step.name)
         say(f"{step.name}: {number} group{'' if number == 1 else 's'}")
+    _say_unused(loaded.spec)
     size = f"{len(loaded.spec.steps)} steps, {len(wanted)} groups"
     note(f"{file}: campaign {loaded.spec.campaign!r} is valid: {size}")
+
+
+def _say_unused(spec: CampaignSpec) -> None:
+    """Say what BPS files ask for that is done here in another way."""
+    from merian_campaign.services.campaign_settings import settings_of
+
+    tables = settings_of(spec).requests.values()
+    for words in dict.fromkeys(words for table in tables for words in table.unused):
+        note(words)
 
 
 def render(
@@ -71,6 +104,7 @@ def render(
     site: SiteOption = None,
 ) -> None:
     """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
+    from merian_campaign.services.campaign_settings import settings_of
     from merian_campaign.services.rendering import render_all
 
     context = CommandContext()

@@ -51,7 +51,7 @@ def events(
 ) -> None:
     """Say what happened to a campaign: when, what, why, and who did it; oldest first."""
     from merian_campaign.reports.events import event_json, event_lines
-    from merian_campaign.services.control import find_group
+    from merian_campaign.services.find import find_group
 
     context = CommandContext()
     moment = None if since is None else _moment(since, now=context.clock())
@@ -179,7 +179,7 @@ def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     from merian_campaign.domain.generations import night_by_exposure
     from merian_campaign.domain.plan import reasons
     from merian_campaign.reports.group_detail import group_json, group_view
-    from merian_campaign.services.control import find_campaign, find_group
+    from merian_campaign.services.find import find_campaign, find_group
 
     context = CommandContext()
     store = context.store
@@ -237,7 +237,7 @@ def diff(
 
 
 def _what_applying_changes(campaign: str, *, as_json: bool) -> None:
-    from merian_campaign.services.control import find_campaign
+    from merian_campaign.services.find import find_campaign
 
     context = CommandContext()
     file = campaign

@@ -9,7 +9,7 @@ import typer
 
 from merian_campaign.cli.options import File, StepOption
 from merian_campaign.cli.output import say
-from merian_campaign.context import CommandContext, settings_of
+from merian_campaign.context import CommandContext
 from merian_campaign.domain.text import one_line
 
 
@@ -19,6 +19,7 @@ def commands(file: File, step: StepOption = None) -> None:
     from merian_campaign.domain.shell import shown
     from merian_campaign.domain.stack_setup import commands as stack_commands
     from merian_campaign.domain.typed_commands import campaign_commands
+    from merian_campaign.services.campaign_settings import settings_of
 
     context = CommandContext()
     spec = context.load(file).spec

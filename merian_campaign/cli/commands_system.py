@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,10 @@ import typer
 from merian_campaign.cli.options import SiteOption, WmsOption
 from merian_campaign.cli.output import flush, note, say
 from merian_campaign.cli.plain_help import PlainTyper
-from merian_campaign.context import CommandContext, run_locked, submit_warm
+from merian_campaign.context import CommandContext
+from merian_campaign.store.rights import Access, statements
+from merian_campaign.store.rights import grant as give_rights
+from merian_campaign.submission_context import drive_submission, run_locked, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
 
@@ -79,28 +83,45 @@ def restore(
 
 
 @db.command()
-def grants(
-    operator: Annotated[
-        list[str] | None,
-        typer.Option("--operator", help="Role that may do all but change tables. Repeatable."),
-    ] = None,
-    reader: Annotated[
-        list[str] | None, typer.Option("--reader", help="Role that may only look. Repeatable.")
-    ] = None,
+def rebuild(
+    file: Annotated[str, typer.Argument(help="Campaign file, as it was applied.", metavar="FILE")],
 ) -> None:
-    """Print the SQL, for psql, by which the database's owner lets other roles use it."""
-    from merian_campaign.store.backup import grants as rights
+    """Put a campaign on record again whose database is lost, from its submissions and the butler.
 
-    say(rights(operators=operator or (), readers=reader or ()))
+    It is paused afterwards. What people had ordered is lost: accepted groups need review again.
+    """
+    report = CommandContext().rebuild(file, tell=note)
+    for words in report.notes:
+        note(words)
+    states = Counter(group.state for group in report.snapshot.groups)
+    found = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
+    name = report.snapshot.campaign.name
+    say(f"{name}: {report.submissions} submissions are on record again; groups: {found}")
+    say(f"it is paused; look at it (`merian-campaign status {name}`), then `merian-campaign resume {name}`")
 
 
 @db.command()
-def grant(role: Annotated[str, typer.Argument(help="A role of the database.", show_default=False)]) -> None:
-    """Let a role of the database read the stable views, e.g. for Grafana."""
-    from merian_campaign.store.reader_role import grant_reading
+def grant(
+    roles: Annotated[
+        list[str], typer.Argument(help="Roles of the database.", show_default=False, metavar="ROLE...")
+    ],
+    access: Annotated[
+        Access,
+        typer.Option(
+            "--as", help="views: the stable views only; reader: all of it; operator: all but change tables."
+        ),
+    ] = Access.VIEWS,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL, for the owner's psql, and change nothing.")
+    ] = False,
+) -> None:
+    """Let other roles use the database, e.g. Grafana its views, or a second operator all of it."""
+    if sql:
+        say("\n".join(("BEGIN;", *statements(roles, access=access), "COMMIT;")))
+        return
     from merian_campaign.store.server import prepared_url
 
-    grant_reading(prepared_url(), role)
+    give_rights(prepared_url(), roles, access=access)
     say("granted")
 
 
@@ -120,7 +141,8 @@ def drive(
     ] = None,
 ) -> None:
     """Drive one submission to its end (started by ticks)."""
-    if not CommandContext().drive(submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
+    context = CommandContext()
+    if not drive_submission(context, submission_id=submission, expected_epoch=epoch, no_stack=no_stack):
         note("another driver has this submission, or it is finished")
 
 
@@ -136,7 +158,7 @@ def submit(
 
 def run_exclusive(
     command: Annotated[list[str], typer.Argument(help="Command and its arguments, after --.")],
-    repository: Annotated[str, typer.Option(help="Butler repository.")],
+    repository: Annotated[str, typer.Option("--repository", "-b", help="Butler repository.")],
 ) -> None:
     """Run a command while holding a butler repository's lock (stands in rendered submit files)."""
     flush()

@@ -121,7 +121,7 @@ def _round(context: CommandContext, names: Sequence[str], *, look: bool, quiet: 
 
 def _known(context: CommandContext, names: Sequence[str]) -> Sequence[str]:
     """Return names of campaigns, all of which exist."""
-    from merian_campaign.services.control import find_campaign
+    from merian_campaign.services.find import find_campaign
 
     return [find_campaign(context.store, name).name for name in dict.fromkeys(names)]
 

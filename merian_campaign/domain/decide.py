@@ -121,7 +121,12 @@ def _starts(
 ) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
     room = throttle.room(spec, snapshot, site=situation.site, others=situation.others)
-    silent = situation.no_submission or situation.no_jobs or throttle.closed(spec, now=situation.now)
+    silent = (
+        situation.no_submission
+        or situation.no_jobs
+        or throttle.closed(spec, now=situation.now)
+        or throttle.overspent(spec, situation.core_hours)
+    )
     left, spent = throttle.budget(spec, snapshot, now=situation.now)
     short = storms.shortage(snapshot, now=situation.now)
     if short:
@@ -129,7 +134,9 @@ def _starts(
         left, spent = min(1 - under_way, 1 if left is None else left), short
     canaries: dict[str, int | None] = {}
     for group in ready:
-        alone_first = canaries.setdefault(group.step, storms.unproven(spec, snapshot, group.step))
+        alone_first = canaries.setdefault(
+            group.step, storms.unproven(spec, snapshot, group.step, release=situation.release)
+        )
         if silent or room.submissions <= 0:
             yield Wait(group=group, reason=silent or throttle.why_not(spec, room, throttle.Allotment()))
             continue

@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.complete_nights import NO_ARRIVALS, Arrivals
+from merian_campaign.domain.core_hours import CoreHours
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.new_data import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
@@ -55,6 +56,10 @@ class Situation:
         How long a started driver may take to claim its submission.
     arrivals : `Arrivals`
         What was seen of new data on the file system.
+    core_hours : `CoreHours` or `None`
+        What was used of them; `None` when nobody counted.
+    release : `str`
+        Digest of the LSST stack that a driver would find; empty when only the driver can say.
     """
 
     drivers: Mapping[int, Liveness]
@@ -70,6 +75,8 @@ class Situation:
     others: int | None = None
     grace: timedelta = LAUNCH_GRACE
     arrivals: Arrivals = NO_ARRIVALS
+    core_hours: CoreHours | None = None
+    release: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

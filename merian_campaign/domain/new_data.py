@@ -8,13 +8,14 @@ where only quanta are added; or it is stale, and its policy says whether it is m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import cached_property
 
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.complete_nights import Arrivals, incomplete_nights, usable
 from merian_campaign.domain.gates import Gates, Need
 from merian_campaign.domain.generations import night_by_exposure
 from merian_campaign.domain.overlap_refresh import (
@@ -25,33 +26,14 @@ from merian_campaign.domain.overlap_refresh import (
     reaching,
     settled,
 )
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.new_data import NightComplete, OnNewData
+from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrivals:
-    """What a tick saw of new data on the file system.
-
-    Parameters
-    ----------
-    files : `~collections.abc.Mapping` [`str`, `str`]
-        By step that ingests raws, a digest of the files that its patterns match; empty when there is none.
-    marked : `frozenset` [`int`]
-        Nights that a file marks as complete.
-    """
-
-    files: Mapping[str, str] = field(default_factory=dict)
-    marked: frozenset[int] = frozenset()
-
-
-NO_ARRIVALS = Arrivals()
-"""Where nobody has looked."""
 
 
 class Freshness(StrEnum):
@@ -93,50 +75,6 @@ class Change:
     reason: str = ""
 
 
-def night_is_complete(
-    rule: NightComplete | None, night: int, rows: Iterable[SkyExposure], *, marked: bool, now: datetime
-) -> bool:
-    """Say whether all raws of a night are there, by the campaign's rule."""
-    if rule is None:
-        return True
-    if rule.clock is not None:
-        hour, minute = rule.clock
-        begin = datetime(night // 10_000, night // 100 % 100, night % 100, tzinfo=UTC)
-        if now < begin + timedelta(days=1, hours=hour, minutes=minute):
-            return False
-    if rule.quiet_hours is not None:
-        last = max((row.seen_at for row in rows if row.seen_at is not None), default=None)
-        if last is not None and now < last + timedelta(hours=rule.quiet_hours):
-            return False
-    return rule.marker is None or marked
-
-
-def incomplete_nights(
-    spec: CampaignSpec, overlaps: Overlaps | None, *, arrivals: Arrivals, now: datetime
-) -> frozenset[int]:
-    """Return the nights of which raws were seen, and more may come."""
-    if overlaps is None or spec.night_complete is None:
-        return frozenset()
-    by_night: dict[int, list[SkyExposure]] = defaultdict(list)
-    for row in overlaps.exposures:
-        by_night[row.day_obs].append(row)
-    return frozenset(
-        night
-        for night, rows in by_night.items()
-        if not night_is_complete(spec.night_complete, night, rows, marked=night in arrivals.marked, now=now)
-    )
-
-
-def usable(spec: CampaignSpec, snapshot: Snapshot, *, without: frozenset[int]) -> Snapshot:
-    """Return a snapshot without the exposures of some nights, and without those called bad."""
-    overlaps = snapshot.overlaps
-    if overlaps is None or not (without or spec.bad_exposures):
-        return snapshot
-    bad = frozenset(spec.bad_exposures)
-    rows = tuple(row for row in overlaps.exposures if row.exposure not in bad and row.day_obs not in without)
-    return replace(snapshot, overlaps=replace(overlaps, exposures=rows))
-
-
 class NewData:
     """What is new for the groups of a campaign at one moment.
 
@@ -172,6 +110,7 @@ class NewData:
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
+        self._unusable: dict[str, set[int]] = {}
 
     # -- what there is ------------------------------------------------------------------------------
     def basis(self, group: GroupView) -> Basis | None:
@@ -210,7 +149,7 @@ class NewData:
             return None
         if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
             return None
-        if group.selection.dimension not in _OF_EXPOSURES:
+        if group.selection.dimension not in _KNOWN:
             return None
         index = self._index(step, group.selection.dimension)
         return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
@@ -271,10 +210,11 @@ class NewData:
         values, dimension = frozenset(group.selection.values or (0,)), group.selection.dimension
         if dimension == "day_obs" and values & self._incomplete:
             return True
-        overlaps = self.snapshot.overlaps
-        rows = overlaps.exposures if overlaps is not None else ()
-        waiting = [row for row in rows if not self._is_usable(row)]
-        return any(values.intersection(_values(dimension, row)) for row in waiting)
+        if dimension not in self._unusable:
+            overlaps = self.snapshot.overlaps
+            waiting = (row for row in (overlaps.exposures if overlaps else ()) if not self._is_usable(row))
+            self._unusable[dimension] = {value for row in waiting for value in _values(dimension, row)}
+        return not values.isdisjoint(self._unusable[dimension])
 
     def why_no_data(self, group: GroupView) -> str:
         """Say what a group waits for that `lacks_data`."""
@@ -397,21 +337,14 @@ class NewData:
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
 
 
-_OF_EXPOSURES = frozenset({"", "day_obs", "exposure", "visit", "tract"})
+_KNOWN = frozenset({"", "tract", *OF_EXPOSURES})
 """Dimensions of which it is seen what exposures have to do with them."""
 
 
 def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
-    match dimension:
-        case "day_obs":
-            return (row.day_obs,)
-        case "exposure":
-            return (row.exposure,)
-        case "visit":
-            return row.visits
-        case "tract":
-            return row.tracts or ()
-    return (0,)
+    if dimension == "tract":
+        return row.tracts or ()
+    return OF_EXPOSURES[dimension].values(row) if dimension in OF_EXPOSURES else (0,)
 
 
 def _older(made: Basis, now: Basis) -> tuple[str, ...]:

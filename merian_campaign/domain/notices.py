@@ -196,7 +196,8 @@ def trouble_notice(campaign: str, words: str, *, now: datetime) -> Notice:
         kind=NoticeKind.TROUBLE,
         key=f"trouble:{now:%Y-%m-%d}:{digest}",
         subject=f"campaign {campaign}: its ticks have trouble",
-        body=f"{clean(words)}\nTo see it: {shown(('merian-campaign', 'tick', campaign))}",
+        body=f"{now:%Y-%m-%d %H:%M} UTC: {clean(words)}\n"
+        f"To see it: {shown(('merian-campaign', 'tick', campaign))}",
     )
 
 

@@ -16,18 +16,13 @@ from merian_campaign.domain.clock_skew import is_recent
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.render import data_query
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import OF_EXPOSURES, Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.grouping import (
-    ByDayObs,
-    Discover,
-    DiscoverNights,
-    dimension_of,
-    where_clause,
-)
+from merian_campaign.domain.spec.grouping import ByDayObs, where_clause
 from merian_campaign.domain.spec.steps import effective_scope
+from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 LOOK_AGAIN = timedelta(minutes=10)
@@ -123,7 +118,7 @@ def cut_of(spec: CampaignSpec, name: str) -> str:
     step = spec.step(name)
     if not isinstance(step, BpsStep) or effective_scope(step) in {"global", "instrument"}:
         return ""
-    return dimension_of(step.group_by)
+    return step.group_by.cut_by
 
 
 def needs_overlaps(spec: CampaignSpec) -> bool:
@@ -283,11 +278,7 @@ def refresh_due(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, asked:
     if current is None or seen is None or seen.basis != current or asked:
         return current
     waits = any(group.state in {GroupState.WAITING, GroupState.BLOCKED} for group in snapshot.groups)
-    named = (
-        group.selection
-        for group in snapshot.groups
-        if group.selection.dimension in {"exposure", "day_obs", "visit"}
-    )
+    named = (group.selection for group in snapshot.groups if group.selection.dimension in OF_EXPOSURES)
     if is_recent(seen.seen_at, within=LOOK_AGAIN, now=now):
         return None
     return current if comes_from_elsewhere(spec) or (waits and not seen.covers(named)) else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import OF_EXPOSURES, Selection
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +63,11 @@ class Overlaps:
 
     @cached_property
     def _by_value(self) -> Mapping[str, Mapping[int, tuple[SkyExposure, ...]]]:
-        found: dict[str, dict[int, list[SkyExposure]]] = {"exposure": {}, "day_obs": {}, "visit": {}}
+        found: dict[str, dict[int, list[SkyExposure]]] = {name: {} for name in OF_EXPOSURES}
         for row in self.exposures:
-            found["exposure"].setdefault(row.exposure, []).append(row)
-            found["day_obs"].setdefault(row.day_obs, []).append(row)
-            for visit in row.visits:
-                found["visit"].setdefault(visit, []).append(row)
+            for name, dimension in OF_EXPOSURES.items():
+                for value in dimension.values(row):
+                    found[name].setdefault(value, []).append(row)
         return {name: {key: tuple(rows) for key, rows in by.items()} for name, by in found.items()}
 
     @cached_property

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from merian_campaign.domain.complete_nights import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.gates import Gates, Need, Needs
-from merian_campaign.domain.new_data import NO_ARRIVALS, Arrivals, NewData
+from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import nights_of, settled, tracts_of
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.records import NewGroup

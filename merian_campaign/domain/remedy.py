@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
-from merian_campaign.domain.states import FINAL_VERDICTS, QuantumState, Verdict
+from merian_campaign.domain.states import FINAL_VERDICTS, FREE_VERDICTS, QuantumState, Verdict
 
 _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState.UNKNOWN})
 
@@ -63,6 +63,8 @@ class RequestTable:
         Names of the variables that the BPS files set for jobs.
     unused : `tuple` [`str`, ...]
         What the BPS files say that is not used here, a sentence each.
+    files : `tuple` [`str`, ...]
+        The BPS files themselves, of which later ones win; without the site's.
     site_mb : `int` or `None`
         The most that any node of the site shares out; `None` when only the node knows.
     """
@@ -78,6 +80,7 @@ class RequestTable:
     qgraph_options: str = ""
     environment: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     site_mb: int | None = None
 
     def base(self, task: str) -> int:
@@ -137,7 +140,7 @@ def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: Requ
         return True
     if open_quanta.state is not QuantumState.FAILED or open_quanta.verdict in FINAL_VERDICTS:
         return False
-    if open_quanta.verdict is Verdict.NODE_LOST:
+    if open_quanta.verdict in FREE_VERDICTS:
         return True
     if open_quanta.charged_attempts >= policy.max_attempts:
         return False

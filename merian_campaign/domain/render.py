@@ -254,7 +254,7 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
     # In the payload, where BPS looks first: beside what the included files say, wherever they say it.
     options = " ".join(filter(None, (request.requests.qgraph_options, qgraph_options(request))))
     content: dict[str, YamlValue] = {
-        "includeConfigs": [*spec.include, *step.include, request.site.file],
+        "includeConfigs": [*request.requests.files, request.site.file],
         "pipelineYaml": step.pipeline,
         "project": "merian-campaign",
         "campaign": payload_name(request),

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from merian_campaign.domain import patterns
 from merian_campaign.domain.quanta import Attempt, Judgement
 from merian_campaign.domain.spec.base import Strict
-from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.states import FREE_VERDICTS, Verdict
 
 
 def _pattern(text: str) -> str:
@@ -193,7 +193,7 @@ def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgeme
             return Judgement(
                 verdict=rule.verdict,
                 evidence=f"{found}: {rule.note}" if rule.note else found,
-                charged=rule.verdict is not Verdict.NODE_LOST,
+                charged=rule.verdict not in FREE_VERDICTS,
             )
     if attempt.exception_type is None and evidence.started and not evidence.ended:
         return Judgement(

@@ -60,6 +60,33 @@ class RunResult:
     needs_person: bool = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Salvaged:
+    """What came of taking the quanta of a submission anew from what is left of it.
+
+    Parameters
+    ----------
+    source : `str`
+        What they were taken from; empty when nothing is left.
+    quanta : `int`
+        How many.
+    trouble : `str`
+        Why it could not be looked, in words.
+    """
+
+    source: str = ""
+    quanta: int = 0
+    trouble: str = ""
+
+    def in_words(self) -> str:
+        """Say what came of it."""
+        if self.trouble:
+            return f"what is left cannot be looked at: {self.trouble}"
+        return (
+            f"{self.quanta} quanta were taken from {self.source}" if self.source else "nothing is left of it"
+        )
+
+
 def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
     """Return the content of a driver's outcome file."""
     return {

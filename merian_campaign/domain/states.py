@@ -107,6 +107,9 @@ class Verdict(StrEnum):
 FINAL_VERDICTS = frozenset({Verdict.ALGORITHM, Verdict.CONFIGURATION})
 """Verdicts that a retry cannot cure: what has one is held back from further submissions."""
 
+FREE_VERDICTS = frozenset({Verdict.NODE_LOST})
+"""Verdicts that cost no attempt: what has one is run again however often it happens."""
+
 
 GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     GroupState.WAITING: frozenset(

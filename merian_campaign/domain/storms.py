@@ -28,6 +28,8 @@ FEWEST_SHORT: Final = 2
 SHARE: Final = 0.8
 """Of the groups that ended within the window, how many have that failure."""
 
+_RAN: Final = frozenset({SubmissionOutcome.SUCCEEDED, SubmissionOutcome.PARTIAL})
+
 _VARYING: Final = re.compile(r"0x[0-9a-f]+|/\S+|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
 
 
@@ -77,15 +79,44 @@ def _ended(snapshot: Snapshot, *, now: datetime) -> list[tuple[GroupView, Submis
     return found
 
 
-def unproven(spec: CampaignSpec, snapshot: Snapshot, step: str) -> int | None:
-    """Return how many groups of a step may start before one has shown that it works; `None`: any number."""
+def unproven(spec: CampaignSpec, snapshot: Snapshot, step: str, *, release: str = "") -> int | None:
+    """Return how many groups of a step may start before one has shown that it works; `None`: any number.
+
+    Parameters
+    ----------
+    spec, snapshot
+        The campaign.
+    step : `str`
+        The step; one that works under one release of the LSST stack is new under the next.
+    release : `str`, optional
+        Digest of the versions that a driver would find; where that is not known, the newest that one found.
+    """
     canary = spec.limits.canary
     groups = [group for group in snapshot.groups if group.step == step]
     if canary is None or len(groups) <= canary:
         return None
-    if any(group.state is GroupState.DONE or (group.counts.succeeded and not group.live) for group in groups):
+    release = release or _newest_release(snapshot)
+    if any(_has_worked(group, release) for group in groups):
         return None
     return max(0, canary - sum(group.live is not None for group in groups))
+
+
+def _newest_release(snapshot: Snapshot) -> str:
+    found = [entry for group in snapshot.groups for entry in group.submissions if entry.versions_sha]
+    return max(found, key=lambda entry: (entry.created_at, entry.id)).versions_sha if found else ""
+
+
+def _has_worked(group: GroupView, release: str) -> bool:
+    """Say whether a group has shown under a release that its step works there."""
+    ran = [entry for entry in group.submissions if entry.outcome is not None]
+    if not any(entry.versions_sha == release for entry in ran):
+        # What nobody knows the release of, as in the campaign's first days, has to do.
+        return not release and group.state is GroupState.DONE
+    if group.state is GroupState.DONE:
+        return True
+    return bool(group.counts.succeeded) and any(
+        entry.outcome in _RAN and entry.versions_sha == release for entry in ran
+    )
 
 
 def _signature(group: GroupView, last: SubmissionView) -> str:

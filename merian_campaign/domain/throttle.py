@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from merian_campaign.domain.core_hours import CoreHours
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -60,16 +61,44 @@ def closed(spec: CampaignSpec, *, now: datetime) -> str:
     return f"limits.window: submissions start {window.begins}-{window.ends}{days} ({window.timezone})"
 
 
+def last_noon(spec: CampaignSpec, *, now: datetime) -> datetime:
+    """Return when this night began: a night goes from noon to noon, in the window's time zone or UTC."""
+    limits = spec.limits
+    local = now.astimezone(ZoneInfo(limits.window.timezone if limits.window is not None else "UTC"))
+    return (local - _HALF_DAY).replace(hour=0, minute=0, second=0, microsecond=0) + _HALF_DAY
+
+
+def counts_hours(spec: CampaignSpec) -> bool:
+    """Say whether any budget is one of core-hours."""
+    return spec.limits.core_hours is not None or spec.limits.core_hours_per_night is not None
+
+
+def overspent(spec: CampaignSpec, used: CoreHours | None) -> str:
+    """Say in words which budget of core-hours is used up; empty when none is.
+
+    What runs then goes on to its end, so that more than the budget may come of it.
+    """
+    limits = spec.limits
+    if used is None:
+        return ""
+    for name, limit, hours, whose in (
+        ("core_hours", limits.core_hours, used.total, "the campaign"),
+        ("core_hours_per_night", limits.core_hours_per_night, used.tonight, "this night"),
+    ):
+        if limit is not None and hours >= limit:
+            return f"limits.{name}: {whose} has had {hours:.1f} of its {limit:g} core-hours"
+    return ""
+
+
 def budget(spec: CampaignSpec, snapshot: Snapshot, *, now: datetime) -> tuple[int | None, str]:
     """Return how many submissions the budgets leave, and in words which of them leaves the fewest.
 
-    `None` where there are no budgets. A night goes from noon to noon.
+    `None` where there are no budgets.
     """
     limits = spec.limits
     if limits.total is None and limits.per_night is None:
         return None, ""
-    local = now.astimezone(ZoneInfo(limits.window.timezone if limits.window is not None else "UTC"))
-    noon = (local - _HALF_DAY).replace(hour=0, minute=0, second=0, microsecond=0) + _HALF_DAY
+    noon = last_noon(spec, now=now)
     made = [entry.created_at for group in snapshot.groups for entry in group.submissions]
     tonight = sum(noon <= moment <= now for moment in made)
     left = [

@@ -24,6 +24,7 @@ from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.paths import absolute, is_file
+from merian_campaign.files.shipped import FRAGMENTS, shipped
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Document, Key, read_document
 
@@ -32,6 +33,9 @@ _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
 _OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
 
 _BY_DIMENSIONS = "dimension_clustering"
+
+_BUILT_IN = "base.yaml"
+"""How stages of BPS are run for a campaign; every submission includes it."""
 
 MOST_FILES: Final = 200
 """BPS files that one step's submission reads, those that they include among them."""
@@ -180,6 +184,13 @@ def read_rules(file: str | None) -> tuple[FailureRule, ...]:
         raise bad_file(document, error.errors(), known=["rules", *FailureRule.model_fields]) from None
 
 
+def included_files(spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:
+    """Return the BPS files of a step's submissions, of which later ones win; the built-in one first."""
+    given = (*spec.include, *step.include)
+    built_in = str(shipped(FRAGMENTS, _BUILT_IN))
+    return given if built_in in given else (built_in, *given)
+
+
 def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
     """Return what a step's BPS files and its resources ask for before any remedy, as BPS would find it.
 
@@ -190,7 +201,8 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
     """
     documents = []
     notes: list[str] = []
-    for file, data in _merged((*spec.include, *step.include, spec.site)):
+    files = included_files(spec, step)
+    for file, data in _merged((*files, spec.site)):
         documents.append(data)
         if found := overruling(data):
             key = found.rpartition(".")[2]
@@ -219,6 +231,7 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             qgraph_options=options.strip() if isinstance(options, str) else "",
             environment=words.variables(),
             unused=tuple(notes),
+            files=files,
         ),
         step,
     )
@@ -299,7 +312,7 @@ def read_clusters(spec: CampaignSpec, step: BpsStep) -> Mapping[str, tuple[str, 
     """Return the tasks of a step's clusters, as BPS finds them; none unless it clusters by dimensions."""
     algorithm = ""
     found: dict[str, tuple[str, ...]] = {}
-    for _, data in _merged((*spec.include, *step.include, spec.site)):
+    for _, data in _merged((*included_files(spec, step), spec.site)):
         algorithm = _text(data.get("clusterAlgorithm")) or algorithm
         sections = data.get("cluster")
         for name, section in sections.items() if isinstance(sections, dict) else ():

@@ -14,11 +14,13 @@ from pydantic import ValidationError
 
 from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
-from merian_campaign.domain.spec.actions import ACTIONS
+from merian_campaign.domain.spec.actions import ACTIONS, Action
+from merian_campaign.domain.spec.base import brief
 from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
-from merian_campaign.files.complaints import bad_file, dotted
+from merian_campaign.files.complaints import bad_file, dotted, unexpanded
 from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.paths import absolute, home, is_file, why_no_file
+from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
@@ -26,6 +28,9 @@ from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
 """Environment variable: folders of a person's or a cluster's own site files, a colon between two."""
 
+_PATH_ARGUMENTS = frozenset(
+    name for model in ACTIONS.values() for name in (*model.PATHS, *model.REPOSITORIES)
+)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -76,12 +81,16 @@ def load_campaign(
     surroundings = {**environment, "CAMPAIGN_DIR": str(path.parent), PACKAGE_VARIABLE: str(PACKAGE)}
     given = {"wms": wms, "site": site}
     chosen = {key: value for key, value in given.items() if value is not None}
+    repositories = RepositoryNames(environment)
     resolved = _absolute(
-        {**_expand(document, surroundings), **chosen}, path.parent, own_sites=environment.get(SITE_PATH, "")
+        {**_expand(document, surroundings), **chosen},
+        path.parent,
+        own_sites=environment.get(SITE_PATH, ""),
+        repositories=repositories,
     )
     resolved = read_id_lists(resolved, base=path.parent, document=document)
     spec = _validate(document, resolved)
-    problems = missing_files(spec, document)
+    problems = missing_files(spec, document, repositories=repositories)
     if problems:
         raise BadFileError(problems)
     return CampaignFile(path=path, text=document.text, resolved=resolved, spec=spec)
@@ -146,16 +155,22 @@ def _wrong_text(
             yield f"${{{name}}} is not set; export it, or give it a default under variables:"
         elif path[0] == "variables" and name not in surroundings:
             yield f"${{{name}}} is itself a default: one may use the environment and CAMPAIGN_DIR only"
+    if "arguments" in path[:3] and _PATH_ARGUMENTS & set(path[3:4]) and (hint := unexpanded(data)):
+        yield f"found {brief(data)}{hint}"
 
 
-def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, Any]:
+def _absolute(
+    data: dict[str, Any], base: Path, *, own_sites: str, repositories: RepositoryNames
+) -> dict[str, Any]:
     """Make the paths of a document absolute, relative ones from the campaign file's folder.
 
     What is not a path, or not where one belongs, is left for the model to refuse.
     """
-    made = {
-        key: _path(value, base) if key in {"butler", "work_dir"} else value for key, value in data.items()
-    }
+    made = dict(data)
+    if "work_dir" in made:
+        made["work_dir"] = _path(made["work_dir"], base)
+    if isinstance(made.get("butler"), str):
+        made["butler"] = repositories.place(made["butler"], base)
     if "failure_rules" in made:
         made["failure_rules"] = _path(made["failure_rules"], base, shipped=CAMPAIGNS)
     if "stack" in made:
@@ -166,12 +181,13 @@ def _absolute(data: dict[str, Any], base: Path, *, own_sites: str) -> dict[str, 
         made["include"] = [_path(entry, base, shipped=FRAGMENTS) for entry in made["include"]]
     if isinstance(made.get("steps"), list):
         made["steps"] = [
-            _absolute_step(step, base) if isinstance(step, dict) else step for step in made["steps"]
+            _absolute_step(step, base, repositories) if isinstance(step, dict) else step
+            for step in made["steps"]
         ]
     return made
 
 
-def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
+def _absolute_step(step: dict[str, Any], base: Path, repositories: RepositoryNames) -> dict[str, Any]:
     made = dict(step)
     if isinstance(made.get("pipeline"), str):
         file, hash_mark, subset = made["pipeline"].partition("#")
@@ -183,7 +199,7 @@ def _absolute_step(step: dict[str, Any], base: Path) -> dict[str, Any]:
     action = made.get("action")
     if isinstance(made.get("arguments"), dict) and isinstance(action, str) and action in ACTIONS:
         made["arguments"] = {
-            key: _paths(value, base) if key in ACTIONS[action].PATHS else value
+            key: _argument(ACTIONS[action], key, value, base, repositories)
             for key, value in made["arguments"].items()
         }
     return made
@@ -195,6 +211,12 @@ def _labelled(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
         return value
     label, _, path = value.partition(":")
     return f"{label}:{_path(path, base)}"
+
+
+def _argument(action: type[Action], key: str, value: Any, base: Path, repositories: RepositoryNames) -> Any:  # noqa: ANN401 - any YAML value
+    if key in action.REPOSITORIES and isinstance(value, str):
+        return repositories.place(value, base)
+    return _paths(value, base) if key in action.PATHS else value
 
 
 def _paths(value: Any, base: Path) -> Any:  # noqa: ANN401 - any YAML value
@@ -242,7 +264,9 @@ def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:
         raise bad_file(document, error.errors(), known=known_keys()) from None
 
 
-def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]:
+def missing_files(
+    spec: CampaignSpec, document: Document, *, repositories: RepositoryNames
+) -> tuple[Problem, ...]:
     """Return the files and the repository a campaign names that do not exist."""
     problems: list[Problem] = []
 
@@ -251,15 +275,16 @@ def missing_files(spec: CampaignSpec, document: Document) -> tuple[Problem, ...]
             return
         line = document.line_of(where)
         field = dotted(where, document.data)
-        message = f"{what} {path} {why_no_file(Path(path))}"
+        message = f"{what} {path} {why_no_file(Path(path))}{unexpanded(path)}"
         problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
     makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
     configuration = Path(spec.butler) if spec.butler.endswith(".yaml") else Path(spec.butler) / "butler.yaml"
     if "://" not in spec.butler and not makes_it and not is_file(configuration):
+        hint = repositories.hint()
         message = (
             f"there is no butler repository at {spec.butler}; correct the path, `butler create` it, or begin "
-            "with a step whose action is create"
+            f"with a step whose action is create{f'; {hint}' if hint else ''}"
         )
         problems.append(
             Problem(file=document.file, line=document.line_of(("butler",)), field="butler", message=message)

@@ -13,12 +13,13 @@ from pydantic_core import ErrorDetails
 from merian_campaign.domain.bps_words import CALLED_HERE
 from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
 from merian_campaign.domain.spec.base import NAME_PATTERN
-from merian_campaign.domain.spec.words import ADVICE
+from merian_campaign.domain.spec.words import ADVICE, BPS_KEYS
 from merian_campaign.domain.text import one_line
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
 _FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL)
+_SHELL_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]{0,99})")
 _LONGEST_VALUE = 200
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
@@ -87,6 +88,12 @@ def dotted(path: tuple[Key, ...], data: Data = None) -> str:
     return text
 
 
+def unexpanded(text: str) -> str:
+    """Return what to write instead of a ``$NAME``, which is not replaced; empty where there is none."""
+    found = _SHELL_VARIABLE.search(text)
+    return f"; ${found[1]} is not replaced: write ${{{found[1]}}}" if found else ""
+
+
 def _problem(document: Document, error: ErrorDetails, known: list[str]) -> Problem:
     path, rest = _real_path(document.data, error["loc"])
     message = error["msg"].removeprefix("Value error, ")
@@ -112,18 +119,22 @@ def _problem(document: Document, error: ErrorDetails, known: list[str]) -> Probl
 
 def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
     kind = error["type"]
+    value = error.get("input")
     if kind == "value_error":
-        return message
+        return message + (unexpanded(value) if isinstance(value, str) else "")
     if kind == "extra_forbidden":
         key = str(error["loc"][-1])
         here = CALLED_HERE.get(key)
+        if here is None and key in BPS_KEYS and key not in known:
+            return f"{_ADVICE[kind]}; it is one of BPS: write it into a BPS file, and that under include:"
         return _ADVICE[kind] + (_similar(key, known) if here is None else f"; here this is called {here}")
     advice = _ADVICE.get(kind)
     if kind == "string_pattern_mismatch":
         advice = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""))
     if advice is None:
         advice = f"{message[0].lower()}{message[1:]}".replace("input should be", "it should be")
-    value = error.get("input")
+    if isinstance(value, str):
+        advice += unexpanded(value)
     if kind in _UNSAID or isinstance(value, dict | list | tuple):
         return advice
     return f"nothing is given; {advice}" if value is None else f"found {_shown(value)}; {advice}"

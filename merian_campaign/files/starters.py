@@ -19,11 +19,21 @@ from merian_campaign.host.regular_files import DamagedFileError, read_json_objec
 SCHEMA = "campaign.schema.json"
 """Written beside a campaign file; the first line of the file names it, for editors."""
 
+OWN: Mapping[str, re.Pattern[str]] = {
+    "butler": re.compile(r"^(butler: ).*$", re.MULTILINE),
+    "inputs": re.compile(r"^(  inputs: ).*$", re.MULTILINE),
+    "output": re.compile(r"^(  output: ).*$", re.MULTILINE),
+    "where": re.compile(r"^(?=collections:$)", re.MULTILINE),
+}
+"""What a person may give for a first campaign file, and the line on which it stands."""
+
 _NAME = "own"
 _LONGEST_NAME = 64
 
 
-def write_starter(kind: str, file: str, *, environ: Mapping[str, str]) -> tuple[Path, bool]:
+def write_starter(
+    kind: str, file: str, *, environ: Mapping[str, str], given: Mapping[str, str | None] | None = None
+) -> tuple[Path, bool]:
     """Write a campaign file, and the JSON Schema that editors check it with.
 
     Parameters
@@ -34,6 +44,8 @@ def write_starter(kind: str, file: str, *, environ: Mapping[str, str]) -> tuple[
         File to write, which must not exist. Its name without the suffix is the campaign's.
     environ : `~collections.abc.Mapping`
         What it has of the starter's variables is written into the file.
+    given : `~collections.abc.Mapping`, optional
+        Values of `OWN` to write in place of the starter's; `None` leaves one as it is.
 
     Returns
     -------
@@ -68,9 +80,19 @@ def write_starter(kind: str, file: str, *, environ: Mapping[str, str]) -> tuple[
     for variable in yaml.safe_load(text)["variables"]:
         if environ.get(variable):
             text = _with_default(text, variable, environ[variable])
+    for key, value in (given or {}).items():
+        if value is not None:
+            text = _with_own(text, key, value)
     with path.open("x", encoding="utf-8") as handle:
         handle.write(text)
     return path, write_if_changed(beside, json.dumps(schema, indent=1) + "\n")
+
+
+def _with_own(text: str, key: str, value: str) -> str:
+    """Return a campaign file with a value of a person's own."""
+    # The first key of that name is the campaign's; no starter has a query of its own.
+    line = f"where: {json.dumps(value)}\n\n" if key == "where" else None
+    return OWN[key].sub(lambda match: line or f"{match[1]}{json.dumps(value)}", text, count=1)
 
 
 def _with_default(text: str, variable: str, value: str) -> str:

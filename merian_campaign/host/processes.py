@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from merian_campaign.domain.process_identity import ProcessIdentity
@@ -30,6 +31,7 @@ __all__ = [
     "environment_of",
     "identity",
     "kill_all",
+    "kill_stuck",
     "members_of",
     "processes",
     "proportional_mb",
@@ -51,6 +53,10 @@ _MIB = 1024 * 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+_CLOCK_GRAIN = timedelta(minutes=5)
+"""How far the clocks of a host and of the database may differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -143,6 +149,31 @@ def members_of(
             found.add(pid)
             waiting.extend(by_parent.get(pid, ()))
     return [table[pid] for pid in found]
+
+
+def kill_stuck(pid: int, *, since: datetime, word: str) -> bool:
+    """Kill a process of this host that hangs or is stopped; say whether it was there.
+
+    Parameters
+    ----------
+    pid : `int`
+        Which.
+    since : `datetime.datetime`
+        It had started by then: a later one of this number is another.
+    word : `str`
+        Part of its command line: any other is none of ours.
+    """
+    member = _read(pid)
+    if member is None or pid == os.getpid():
+        return False
+    with suppress(OSError, ValueError):
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        age = up - member.start / os.sysconf("SC_CLK_TCK")
+        command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        if word in command and datetime.now(UTC) - timedelta(seconds=age) <= since + _CLOCK_GRAIN:
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
 
 
 def proportional_mb(pid: int) -> float | None:

@@ -28,7 +28,7 @@ from merian_campaign.housekeeping.cleaning_policy import (
     plan_cleaning,
 )
 from merian_campaign.housekeeping.inventory import CollectionRow, CollectionSummary, listing, origins
-from merian_campaign.services.control import find_campaign
+from merian_campaign.services.find import find_campaign
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 

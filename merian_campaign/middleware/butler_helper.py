@@ -28,6 +28,7 @@ from merian_campaign.middleware import exception_bases
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
 _HEAD = 65536
 _TYPE_CHARACTERS = 250
+_METADATA = "_metadata"
 
 
 def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
@@ -123,6 +124,13 @@ def _attempt(attempt: Any, bases: Mapping[str, list[str]]) -> dict[str, Any]:  #
         "exception_type": kind,
         "exception_message": clean(exception.message) if exception else None,
         "exception_bases": bases.get(kind or "", []),
+        **_usage(usage),
+    }
+
+
+def _usage(usage: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst type
+    """Return what an attempt used; nothing where it does not say."""
+    return {
         "peak_mb": _whole(usage.memory / 2**20) if usage else None,
         "started": usage.start.isoformat() if usage else None,
         "seconds": usage.total_time if usage and math.isfinite(usage.total_time) else None,
@@ -157,6 +165,80 @@ def log_files(folder: str) -> dict[str, str]:
         )
         found.update(dict.fromkeys(names, str(path)))
     return found
+
+
+def salvage_all(*, repository: str, submissions: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Do `salvage` for each of some submissions, given as ``directory`` and ``run``."""
+    return {"found": [salvage(repository=repository, **entry) for entry in submissions]}
+
+
+def runs(*, repository: str, outputs: Sequence[str]) -> dict[str, Any]:
+    """Return the RUN collections below some outputs."""
+    from lsst.daf.butler import Butler, CollectionType  # noqa: PLC0415
+
+    with Butler.from_config(repository, writeable=False) as butler:
+        patterns = [f"{output}/*" for output in outputs]
+        found = butler.collections.query(patterns, collection_types=CollectionType.RUN) if patterns else ()
+        return {"runs": list(found)}
+
+
+def salvage(*, directory: str, repository: str, run: str) -> dict[str, Any]:
+    """Write anew what a submission's directory has lost of its quanta: of its graphs, or the butler.
+
+    Where no provenance graph can be read, what has metadata in the RUN collection has succeeded.
+
+    Returns
+    -------
+    answer : `dict`
+        ``source``: what the quanta were taken from; empty when there is nothing to take them from.
+    """
+    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.middleware.bps_run import find_graph  # noqa: PLC0415
+
+    paths = SubmissionPaths(directory=directory)
+    graph = find_graph(paths)
+    if graph is not None:
+        predicted(graph=str(graph), out=paths.predicted)
+    if Path(paths.provenance).is_file():
+        try:
+            logs = str(Path(paths.bps) / "logs")
+            found = harvest(provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal)
+            return {"source": Path(paths.provenance).name, **found}
+        except Exception:  # noqa: BLE001 - of a graph that is damaged anything may come
+            traceback.print_exc()
+    succeeded = _successes(repository, run, known=_known_uuids(paths.predicted))
+    if not succeeded:
+        return {"source": "", "quanta": 0}
+    Path(directory).mkdir(parents=True, exist_ok=True)
+    return {"source": "the butler", "quanta": _write_lines(paths.harvest, iter(succeeded))}
+
+
+def _known_uuids(path: str) -> dict[tuple[str, str], str]:
+    """Return the UUIDs of the quanta of a graph, by task and data ID, as far as they can be read."""
+    from merian_campaign.domain.provenance import LineReport, parse_predicted  # noqa: PLC0415
+
+    found = parse_predicted(read_lines(path), wrong=LineReport())
+    return {(entry.task, entry.data_id): entry.uuid for entry in found}
+
+
+def _successes(repository: str, run: str, *, known: Mapping[tuple[str, str], str]) -> list[dict[str, Any]]:
+    """Return the quanta whose metadata a RUN collection has, as lines of a harvest."""
+    from lsst.daf.butler import Butler  # noqa: PLC0415
+    from lsst.pipe.base.resource_usage import QuantumResourceUsage  # noqa: PLC0415
+
+    lines = []
+    with Butler.from_config(repository, writeable=False) as butler:
+        if not _exists(butler, run):
+            return []
+        for ref in butler.query_all_datasets([run], name=f"*{_METADATA}", find_first=False, limit=None):
+            if ref.datasetType.storageClass_name != "TaskMetadata":
+                continue
+            line = _identity(ref.datasetType.name.removesuffix(_METADATA), ref.dataId, ref.id)
+            usage = QuantumResourceUsage.from_task_metadata(butler.get(ref))
+            attempt = _usage(usage) | {"status": "SUCCESSFUL", "exception_bases": []}
+            line |= {"uuid": known.get((line["task"], line["data_id"]), line["uuid"]), "status": "SUCCESSFUL"}
+            lines.append({**line, "caveats": "", "attempts": [attempt], "log": None})
+    return lines
 
 
 def prepend(*, repository: str, chain: str, run: str) -> dict[str, Any]:
@@ -239,6 +321,9 @@ def preflight(*, directory: str) -> dict[str, Any]:
 COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
+    "runs": runs,
+    "salvage": salvage,
+    "salvage_all": salvage_all,
     "prepend": prepend,
     "publish": publish,
     "action": action,

@@ -21,9 +21,11 @@ from merian_campaign.domain.provenance import (
     parse_harvest,
     parse_predicted,
 )
+from merian_campaign.domain.remains import Remains
 from merian_campaign.domain.runs import RunResult
 from merian_campaign.domain.snapshot import SubmissionView
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack_versions import sha_of
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
@@ -38,6 +40,7 @@ from merian_campaign.host.regular_files import (
 )
 from merian_campaign.middleware import environment_check, programs
 from merian_campaign.middleware.predicted_lines import PredictedLines
+from merian_campaign.middleware.remains import read_remains
 from merian_campaign.middleware.submission_run import read_outcome
 
 
@@ -230,6 +233,24 @@ class LocalDrivers:
         """Return how a submission's driver ended; `None` while it has not."""
         self._believe(directory, SubmissionPaths(directory=directory).outcome)
         return read_outcome(directory)
+
+    def release(self, *, stack: Stack) -> str:
+        """Return the digest of the versions that a driver would find; empty when only the driver can say."""
+        if stack.sets_up:
+            return ""
+        from merian_campaign.wms.version_lookup import take  # noqa: PLC0415 - few ticks ask for it
+
+        return sha_of(take(self._environ))
+
+    def remains(self, folder: str) -> tuple[Remains, ...]:
+        """Return what lies in the directories of a campaign's submissions, for a database without them.
+
+        Raises
+        ------
+        UntrustedError
+            Raised if others may have written there.
+        """
+        return read_remains(folder, trusted=self._trusted)
 
     def unfit(self, *, stack: Stack, folder: str) -> str:
         """Return in words why no driver could run from here, with what to do; empty when one can."""

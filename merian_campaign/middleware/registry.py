@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +18,7 @@ from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.generations import ChainChange
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.runs import Salvaged
 from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack_setup import prelude
@@ -82,6 +83,37 @@ class ButlerRegistry:
             return f"the butler's process gave no answer that can be read: {one_line(str(error))}"
         except UnavailableError as error:
             return str(error)
+
+    def salvage(
+        self,
+        lost: Sequence[tuple[str, str]],
+        *,
+        repository: str,
+        environment: Mapping[str, str],
+        stack: Stack,
+    ) -> tuple[Salvaged, ...]:
+        """Write anew what the directories of submissions have lost of their quanta.
+
+        Parameters
+        ----------
+        lost : sequence of `tuple` [`str`, `str`]
+            Directory and RUN collection of each.
+        repository, environment, stack
+            Where it is asked, and how.
+        """
+        entries = [{"directory": directory, "run": run} for directory, run in lost]
+        request = json.dumps({"do": "salvage_all", "repository": repository, "submissions": entries})
+        found = self._read(request, environment, stack, read=_read_salvaged)
+        if isinstance(found, OverlapRefreshFailed):
+            return tuple(Salvaged(trouble=found.reason) for _ in lost)
+        return found
+
+    def runs(
+        self, outputs: Sequence[str], *, repository: str, environment: Mapping[str, str], stack: Stack
+    ) -> tuple[str, ...] | OverlapRefreshFailed:
+        """Return the RUN collections below some outputs, or why that cannot be said."""
+        request = json.dumps({"do": "runs", "repository": repository, "outputs": list(outputs)})
+        return self._read(request, environment, stack, read=_read_runs)
 
     def regions(
         self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
@@ -166,6 +198,18 @@ def _read_regions(answer: Any) -> tuple[SkyRegion, ...] | OverlapRefreshFailed: 
         )
         for kind, number, ra, dec in answer["regions"]
     )
+
+
+def _read_salvaged(answer: Any) -> tuple[Salvaged, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    if not answer["ok"]:
+        return _refused(answer)
+    return tuple(
+        Salvaged(source=str(entry["source"]), quanta=int(entry["quanta"])) for entry in answer["found"]
+    )
+
+
+def _read_runs(answer: Any) -> tuple[str, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    return tuple(map(str, answer["runs"])) if answer["ok"] else _refused(answer)
 
 
 def _refused(answer: Any) -> OverlapRefreshFailed:  # noqa: ANN401 - see _read

@@ -14,7 +14,7 @@ from typing import Any
 from merian_campaign.domain.journal import JournalEvent, parse_lines
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult, from_json
+from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged, from_json
 from merian_campaign.domain.stack_versions import Versions
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
@@ -178,6 +178,17 @@ class SubmissionRun:
         """Say whether any quantum was started."""
         lines = "\n".join(read_lines(self.paths.journal))
         return any(record.event == JournalEvent.STARTED for record in parse_lines(lines))
+
+    def salvage(self) -> Salvaged:
+        """Take from the butler what an earlier driver had made whose directory is gone."""
+        target = self._target
+        try:
+            found = self._helper.ask(
+                "salvage", directory=self.paths.directory, repository=target.repository, run=target.run
+            )
+        except HelperError as error:
+            return Salvaged(trouble=str(error))
+        return Salvaged(source=found["source"], quanta=found["quanta"])
 
     def prepend(self) -> None:
         """Put the submission's RUN first in its step's chain."""

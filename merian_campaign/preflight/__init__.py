@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from merian_campaign.context import CommandContext, settings_of
+from merian_campaign.context import CommandContext
 
 if TYPE_CHECKING:
     from merian_campaign.domain.preflight import Finding
@@ -24,6 +24,7 @@ def preflight_of(
     from merian_campaign.middleware.preflight.butler_queries import ButlerQueries  # noqa: PLC0415 - slow
     from merian_campaign.preflight.host_facts import host_facts  # noqa: PLC0415
     from merian_campaign.preflight.preflight_service import Preflight  # noqa: PLC0415
+    from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
 
     look = Preflight(
         open_store=context.store_if_any,

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from datetime import timedelta
 from functools import partial
 
 from merian_campaign.domain import decisions as core
-from merian_campaign.domain import render
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Decision
 from merian_campaign.domain.driver_jobs import driver_job_name, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.generations import chain_change
 from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
-from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
-from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.runs import RunEnd, RunResult
 from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
-from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, SubmissionOutcome
-from merian_campaign.files.bps_files import read_clusters
-from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.record import Recorder, name_of
+from merian_campaign.services.submission_files import SubmissionFiles, is_later
 from merian_campaign.services.tick_context import TickContext, TickPart
 
 _PATIENCE_SECONDS = 10.0
 """How long a tick waits for a repository in which a graph is built, before it leaves it to the next tick."""
-
-NODE_REST = timedelta(hours=24)
-"""How long a node is left out on which blocks were lost again and again, counted from the last one."""
-
-MOST_LOST = 3
-"""Blocks that may be lost on a node within that time before it is left out."""
 
 
 class Executor(TickPart):
@@ -69,6 +57,7 @@ class Executor(TickPart):
         self.notes: list[str] = []
         self.aside: list[str] = []
         self.unpublished: set[int] = set()
+        self._files = SubmissionFiles(context, notes=self.notes)
         self._fit: bool | None = None
 
     @property
@@ -255,40 +244,6 @@ class Executor(TickPart):
         except BusyError as error:
             return str(error)
 
-    def _request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
-        requests = self._settings.requests[step.name]
-        known = known_requests(group, step=step, remedy=submission.remedy, requests=requests)
-        earlier = _is_later(group, submission)
-        return render.RenderRequest(
-            spec=self._spec,
-            step=step,
-            group=group.key,
-            selection=group.selection,
-            number=submission.number,
-            directory=submission.directory,
-            site=self._settings.site,
-            remedy=submission.remedy,
-            quantum_wrapper=self._runtime.quantum_wrapper,
-            hold=earlier,
-            needs_mb=max(known.values(), default=0),
-            exclude=self._left_out(),
-            requests=requests,
-            generation=submission.generation,
-            earlier=earlier,
-        )
-
-    def _left_out(self) -> tuple[str, ...]:
-        """Return the nodes that blocks are lost on again and again; say which, with the evidence."""
-        if self._settings.site.blocks is None:
-            return ()
-        found = self._store.bad_nodes(since=self._runtime.clock() - NODE_REST, fewest=MOST_LOST)
-        self.notes += [
-            f"node {entry.node} is left out until {entry.last + NODE_REST:%Y-%m-%d %H:%M} UTC: "
-            f"{entry.lost} blocks were lost on it, the last at {entry.last:%H:%M}"
-            for entry in found
-        ]
-        return tuple(entry.node for entry in found)
-
     def _submit(self, decision: core.Submit) -> str:
         group, number = decision.group, decision.number
         step = self._spec.step(group.step)
@@ -299,7 +254,7 @@ class Executor(TickPart):
             group=group.key,
             number=number,
         )
-        foreign = self._drivers.foreign(directory, identity=self._identity(group, number))
+        foreign = self._drivers.foreign(directory, identity=self._files.identity(group, number))
         if foreign:
             # Nothing of it is touched: its driver, jobs and files may be alive, and another's.
             self.aside.append(f"{name_of(group)}: {foreign}")
@@ -321,19 +276,18 @@ class Executor(TickPart):
             now=self._runtime.clock(),
             basis=decision.basis,
         )
-        later = submission.run_collection and _is_later(group, submission)
+        later = submission.run_collection and is_later(group, submission)
         kind = "afterburner" if later else "submission"
-        return self._launch(
-            group, submission, f"{name_of(group)}: {kind} {number} started ({decision.reason})"
-        )
+        words = f"{name_of(group)}: {kind} {number} started ({decision.reason})"
+        return self._launch(group, submission, words, basis=decision.basis)
 
-    def _identity(self, group: GroupView, number: int) -> dict[str, object]:
-        """Return what a submission's directory says of whose it is."""
-        return {"campaign": self._uuid, "group": name_of(group), "number": number}
-
-    def _launch(self, group: GroupView, submission: SubmissionView, words: str) -> str:
+    def _launch(
+        self, group: GroupView, submission: SubmissionView, words: str, *, basis: Basis | None = None
+    ) -> str:
         """Start a driver; return ``words``, or what went wrong."""
-        self._drivers.prepare(directory=submission.directory, files=self._files(group, submission))
+        self._drivers.prepare(
+            directory=submission.directory, files=self._files.of(group, submission, basis=basis)
+        )
         if self._settings.site.driver is not None:
             return self._launch_job(group, submission, self._settings.site.driver, words)
         self._store.launching(submission_id=submission.id, now=self._runtime.clock())
@@ -343,37 +297,6 @@ class Executor(TickPart):
             self._store.not_launched(submission_id=submission.id)  # there is none to be waited for
             raise
         return words
-
-    def _files(self, group: GroupView, submission: SubmissionView) -> dict[str, str]:
-        """Return the files that a driver begins with: the submit YAML, and how its stack is set up."""
-        step = self._spec.step(group.step)
-        paths = SubmissionPaths(directory=submission.directory)
-        identity = self._identity(group, submission.number) | {"name": self._spec.campaign}
-        files: dict[str, str] = {paths.identity: json.dumps(identity, indent=1) + "\n"}
-        stack = self._settings.stack
-        if stack.sets_up:
-            files[paths.stack] = prelude(stack, file=paths.stack)
-        if isinstance(step, BpsStep):
-            request = self._request(group, step, submission)
-            files[paths.yaml] = render.render(request)
-            if request.hold:
-                files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
-            if not group.counts.expected:  # no submission of it has had a graph
-                files[paths.preflight] = self._group_check(group, step, submission)
-        return files
-
-    def _group_check(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> str:
-        """Return what the driver looks at before it builds a graph."""
-        check = group_check(
-            self._spec,
-            step,
-            group=group.key,
-            selection=group.selection,
-            number=submission.number,
-            generation=submission.generation,
-            clusters=read_clusters(self._spec, step),
-        )
-        return json.dumps(check.to_json(), indent=1) + "\n"
 
     def _launch_job(
         self, group: GroupView, submission: SubmissionView, options: DriverOptions, words: str
@@ -429,11 +352,3 @@ class Executor(TickPart):
         outcome = self._drivers.outcome(submission.directory)
         assert outcome is not None
         return self._recorder.finish(group, submission, outcome)
-
-
-def _is_later(group: GroupView, submission: SubmissionView) -> bool:
-    """Say whether a submission follows another one of its generation."""
-    return any(
-        entry.number < submission.number and entry.generation == submission.generation
-        for entry in group.submissions
-    )

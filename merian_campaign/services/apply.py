@@ -64,28 +64,44 @@ def apply_campaign(
         Raised if the name belongs to another file, or the file changes what an existing group selects.
     """
     with store.campaign_lock(spec.campaign):
-        current = store.campaign(spec.campaign)
-        if current is not None and not move and not _same_file(current.file, file):
-            raise BadInputError(
-                f"{file}: campaign: the name {spec.campaign!r} is taken by {current.file}; choose another "
-                "name, or say --move if the file was moved"
-            )
-        existing: tuple[GroupView, ...] = () if current is None else store.snapshot(spec.campaign).groups
-        plan = plan_groups(spec, existing=existing)
-        check_applicable(file=file, spec=spec, plan=plan, existing=existing)
-        digest = fingerprint(text=text, resolved=resolved)
-        known = {(group.step, group.key) for group in existing}
-        applied = store.apply(
-            name=spec.campaign,
-            file=file,
-            text=text,
-            sha256=digest,
-            spec=resolved,
-            groups=plan.wanted,
-            dropped=tuple(group.id for group in plan.dropped),
-            actor=runtime.actor,
-            now=runtime.clock(),
+        return apply_locked(
+            store=store, runtime=runtime, spec=spec, file=file, text=text, resolved=resolved, move=move
         )
+
+
+def apply_locked(
+    *,
+    store: Store,
+    runtime: Runtime,
+    spec: CampaignSpec,
+    file: str,
+    text: str,
+    resolved: Mapping[str, Any],
+    move: bool = False,
+) -> Applied:
+    """Do the same for one who holds the campaign's lock."""
+    current = store.campaign(spec.campaign)
+    if current is not None and not move and not _same_file(current.file, file):
+        raise BadInputError(
+            f"{file}: campaign: the name {spec.campaign!r} is taken by {current.file}; choose another "
+            "name, or say --move if the file was moved"
+        )
+    existing: tuple[GroupView, ...] = () if current is None else store.snapshot(spec.campaign).groups
+    plan = plan_groups(spec, existing=existing)
+    check_applicable(file=file, spec=spec, plan=plan, existing=existing)
+    digest = fingerprint(text=text, resolved=resolved)
+    known = {(group.step, group.key) for group in existing}
+    applied = store.apply(
+        name=spec.campaign,
+        file=file,
+        text=text,
+        sha256=digest,
+        spec=resolved,
+        groups=plan.wanted,
+        dropped=tuple(group.id for group in plan.dropped),
+        actor=runtime.actor,
+        now=runtime.clock(),
+    )
     return Applied(
         campaign=applied,
         plan=plan,

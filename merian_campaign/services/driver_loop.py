@@ -22,7 +22,7 @@ from merian_campaign.domain.errors import CalledOffError, DatabaseUnavailableErr
 from merian_campaign.domain.fault_attribution import advised, failure_words
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.records import Claim
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.host.patience import patiently
 from merian_campaign.services.ports import Store, SubmissionRunner
@@ -199,8 +199,14 @@ def _work(
         refused = guard.refusal(claim, spec=spec, work=work)
         if refused is not None:
             return refused
+        # Nothing of an earlier driver is here: it had not begun, or its directory was deleted under it.
+        left = work.salvage() if claim.epoch > 1 else Salvaged()
         work.mark_started()
-        result = work.run(go_on=go_on)
+        if left.source:
+            reason = f"its directory was deleted; {left.in_words()}, where their outputs are"
+            result = RunResult(end=RunEnd.FAILED, reason=reason)
+        else:
+            result = work.run(go_on=go_on)
     if claim.submission.cancel_requested:
         result = RunResult(end=RunEnd.CANCELLED, reason="cancelled on request")
     return _collect(store=store, spec=spec, work=work, result=result)

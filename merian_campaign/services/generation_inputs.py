@@ -10,7 +10,7 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.services.control import find_campaign, find_group
+from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Store
 
 type BasisNow = Callable[[Snapshot, GroupView], Basis | None]

@@ -7,13 +7,15 @@ from functools import partial
 
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.complete_nights import Arrivals
+from merian_campaign.domain.core_hours import CoreHours, core_hours
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import DriverStatus, look
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.throttle import counts_hours, last_noon
 from merian_campaign.files.raw_files import look_for_arrivals
 from merian_campaign.services.tick_context import TickContext, TickPart
 
@@ -46,6 +48,8 @@ class Observer(TickPart):
         self.held: tuple[str, ...] = ()
         self._cluster: Cluster | None = None
         self._arrivals: Arrivals | None = None
+        self._used: CoreHours | None = None
+        self._found: str | None = None
 
     def arrivals(self, snapshot: Snapshot) -> Arrivals:
         """Return what of new data lies on the file system; it is looked for once a tick."""
@@ -98,8 +102,24 @@ class Observer(TickPart):
             no_jobs=f"Slurm takes no driver's job for now: {self.no_jobs}" if self.no_jobs else "",
             others=None if self._spec.limits.jobs is None else self._slurm_view.others(live),
             arrivals=self.arrivals(snapshot),
+            core_hours=self._core_hours(now),
+            release=self._release(),
             grace=core.STACK_GRACE if self._settings.stack.sets_up else core.LAUNCH_GRACE,
         )
+
+    def _core_hours(self, now: datetime) -> CoreHours | None:
+        """Return the core-hours that were used, asked once a tick and only where they are limited."""
+        if self._used is None and counts_hours(self._spec):
+            since = last_noon(self._spec, now=now)
+            times = self._store.run_times(campaign_id=self._campaign_id, since=since)
+            self._used = core_hours(self._spec, times)
+        return self._used
+
+    def _release(self) -> str:
+        """Return the digest of the LSST stack that drivers would find, where a canary depends on it."""
+        if self._found is None and self._spec.limits.canary is not None:
+            self._found = self._drivers.release(stack=self._settings.stack)
+        return self._found or ""
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> DriverStatus:
         if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:

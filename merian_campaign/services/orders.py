@@ -10,7 +10,8 @@ from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.records import Event, RecordedEvent
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
-from merian_campaign.services.control import find_campaign, find_group, may_move
+from merian_campaign.services.control import may_move
+from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 

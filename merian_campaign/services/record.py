@@ -6,15 +6,18 @@ from collections import Counter
 from dataclasses import replace
 
 from merian_campaign.domain import harvest, runs
-from merian_campaign.domain.provenance import LineReport
+from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.quantum_progress import fold
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
+from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.services.slurm_view import refused_words
 from merian_campaign.services.tick_context import TickContext, TickPart
+
+type _Remains = tuple[tuple[RawQuantum, ...], tuple[Predicted, ...], LineReport, str]
 
 
 class Recorder(TickPart):
@@ -85,11 +88,12 @@ class Recorder(TickPart):
         now = self._runtime.clock()
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
-        wrong = LineReport()
+        wrong, healed = LineReport(), ""
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
+            raw, predicted, wrong, healed = self._remains(submission, result)
             quanta = harvest.conclude(
-                self._drivers.harvested(submission.directory, wrong=wrong),
-                predicted=self._drivers.predicted(submission.directory, wrong=wrong),
+                raw,
+                predicted=predicted,
                 records=journal,
                 context=harvest.HarvestContext(
                     rules=self._settings.rules,
@@ -104,6 +108,7 @@ class Recorder(TickPart):
         reason = result.reason or _tally(quanta)
         if wrong.number:
             reason = f"{reason}; damaged: {wrong}"
+        reason = f"{reason}; {healed}" if healed else reason
         self._store.harvest(
             submission_id=submission.id,
             quanta=quanta,
@@ -115,6 +120,34 @@ class Recorder(TickPart):
             needs_person=result.needs_person,
         )
         return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
+
+    def _remains(self, submission: SubmissionView, result: RunResult) -> _Remains:
+        """Return a submission's quanta; what is damaged or missing of them is written anew and read again."""
+        wrong, damage = LineReport(), ""
+        try:
+            raw, predicted = self._read(submission, wrong)
+        except DamagedFileError as error:
+            damage = str(error)
+        else:
+            ran = result.end is RunEnd.RAN
+            if not wrong.number and not (ran and (not raw or len(raw) < len(predicted))):
+                return raw, predicted, wrong, ""
+        (left,) = self._registry.salvage(
+            [(submission.directory, submission.run_collection)],
+            repository=self._spec.butler,
+            environment=self._spec.environment,
+            stack=self._settings.stack,
+        )
+        still = LineReport()
+        raw, predicted = self._read(submission, still)
+        lost = damage or str(wrong) or "quanta are missing in its files"
+        return raw, predicted, still, f"{lost}; {left.in_words()}"
+
+    def _read(
+        self, submission: SubmissionView, wrong: LineReport
+    ) -> tuple[tuple[RawQuantum, ...], tuple[Predicted, ...]]:
+        raw = self._drivers.harvested(submission.directory, wrong=wrong)
+        return raw, self._drivers.predicted(submission.directory, wrong=wrong)
 
     def _in_words(self, submission: SubmissionView, result: RunResult) -> RunResult:
         """Add what Slurm did to a run; one that it gave no block has failed, whatever its driver says."""

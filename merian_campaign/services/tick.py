@@ -31,7 +31,7 @@ from merian_campaign.services.tick_context import TickContext
 MAX_PASSES = 50
 """Rounds of deciding within one tick; each settles what the one before made possible."""
 
-_UNTIL_A_PERSON = ("limits.total", "limits.canary")
+_UNTIL_A_PERSON = ("limits.total", "limits.canary", "limits.core_hours:")
 """How the reasons begin of groups that wait for no time, and for nothing that is under way."""
 
 _MOST_WORDS = 4000
@@ -126,7 +126,7 @@ class Tick:
         snapshot = self.store.snapshot(name)
         spec = applied_spec(snapshot.campaign)
         settings = self.settings_of(spec)
-        observer = Observer(self._context(snapshot, spec, settings))
+        observer = Observer(self.context(snapshot, spec, settings))
         arrivals = observer.arrivals(snapshot)
         return Plan(
             decisions=observer.decide(snapshot),
@@ -189,7 +189,7 @@ class Tick:
     ) -> tuple[TickReport, list[str]]:
         """Look, decide and act; return the report, and the groups that were set aside, with their reasons."""
         seen = self._refresh(snapshot, spec, settings, asked=look_anew)
-        context = self._context(seen.snapshot, spec, settings)
+        context = self.context(seen.snapshot, spec, settings)
         observer, executor = Observer(context), Executor(context)
         seen = self._passes(context, observer, executor, seen, done)
         snapshot = seen.snapshot
@@ -261,7 +261,7 @@ class Tick:
             seen = seen if seen.note else replace(seen, note=note)
         return seen
 
-    def _context(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> TickContext:
+    def context(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> TickContext:
         """Look at Slurm, and return what the parts of a tick share."""
         self.drivers.settle_in(
             trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable

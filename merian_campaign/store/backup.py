@@ -1,15 +1,12 @@
-"""Backup of the tracking database, by PostgreSQL's own programs; and rights for others to use it."""
+"""Backup of the tracking database, by PostgreSQL's own programs."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
 
 from merian_campaign.domain.credentials import read_url
 from merian_campaign.domain.errors import BadInputError, UnavailableError
@@ -18,9 +15,7 @@ from merian_campaign.store.connection import libpq_url, open_connection, redacte
 from merian_campaign.store.embedded import bundled
 from merian_campaign.store.schema_version import schema_version
 
-__all__ = ["dump", "grants", "restore"]
-
-_ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
+__all__ = ["dump", "restore"]
 
 
 def dump(url: str, file: Path) -> None:
@@ -72,38 +67,6 @@ def restore(url: str, file: Path) -> None:
         "--exit-on-error",
         str(file),
     )
-
-
-def grants(*, operators: Sequence[str], readers: Sequence[str]) -> str:
-    """Return the SQL by which the owner of a tracking database lets other roles use it.
-
-    An operator may do all but change tables and delete events; a reader only looks.
-
-    Raises
-    ------
-    BadInputError
-        Raised if a name cannot be a role's.
-    """
-    lines = ["BEGIN;"]
-    for role in (*operators, *readers):
-        if not _ROLE.fullmatch(role):
-            raise BadInputError(f"{one_line(role)!r} is no name of a role; write letters, digits, _ and -")
-        lines += [
-            f'GRANT USAGE ON SCHEMA public TO "{role}";',
-            f'GRANT SELECT ON ALL TABLES IN SCHEMA public TO "{role}";',
-            f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO "{role}";',
-        ]
-    for role in operators:
-        more = "INSERT, UPDATE, DELETE"
-        lines += [
-            f'GRANT {more} ON ALL TABLES IN SCHEMA public TO "{role}";',
-            f'REVOKE UPDATE, DELETE ON event FROM "{role}";',
-            f'REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM "{role}";',
-            f'GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO "{role}";',
-            f'GRANT TEMPORARY ON DATABASE :"DBNAME" TO "{role}";',
-            f'ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {more} ON TABLES TO "{role}";',
-        ]
-    return "\n".join([*lines, "COMMIT;"])
 
 
 def _run(program: str, url: str, *words: str) -> None:

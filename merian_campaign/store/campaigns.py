@@ -103,7 +103,11 @@ class CampaignStore(Database):
         actor: str,
         now: datetime,
     ) -> CampaignView:
-        """Create a campaign, or add a revision to it, and create the groups that do not exist yet."""
+        """Create a campaign, or add a revision to it, and create the groups that do not exist yet.
+
+        ``dropped`` are ids of groups that the new revision no longer contains and that never ran: they are
+        deleted. Applying the same sha256 again adds no revision.
+        """
         with self._transaction() as connection:
             connection.execute(
                 upsert(schema.campaign)

@@ -158,7 +158,7 @@ def refusal(url: str, error: psycopg2.Error) -> RefusedRowsError | UnavailableEr
     if code == "42501":  # insufficient privilege
         return UnavailableError(
             f"the tracking database at {redacted(url)} does not allow it: {said}. "
-            "Ask its owner for the rights that `merian-campaign db grants` prints"
+            "Ask its owner for rights: `merian-campaign db grant`"
         )
     return None
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
+from merian_campaign.domain.core_hours import RunTime
 from merian_campaign.domain.notices import Activity, Notice, NoticeKind, PendingNotice
 from merian_campaign.store.database import Database
 
@@ -64,6 +65,25 @@ _RUN_TIME = text("""
     SELECT count(*), coalesce(sum(extract(epoch FROM q.ended - q.started)), 0) / 3600
     FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
     WHERE g.campaign_id = :id AND q.ended >= :since AND q.started IS NOT NULL
+""")
+
+
+# A success at first try has no row of its own. What runs is on record when its submission has ended.
+_RUN_TIMES = text("""
+    WITH ran AS (
+        SELECT g.step, q.task, q.started, q.ended
+        FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+        WHERE g.campaign_id = :id AND q.first_try_submission_id IS NOT NULL
+        UNION ALL
+        SELECT g.step, q.task, a.started, a.ended
+        FROM quantum_attempt AS a
+        JOIN quantum AS q ON q.id = a.quantum_id JOIN "group" AS g ON g.id = q.group_id
+        WHERE g.campaign_id = :id
+    )
+    SELECT step, task, sum(extract(epoch FROM ended - started)) / 3600 AS total,
+           coalesce(sum(extract(epoch FROM ended - greatest(started, :since)))
+                    FILTER (WHERE ended > :since), 0) / 3600 AS tonight
+    FROM ran WHERE ended > started GROUP BY step, task ORDER BY step, task
 """)
 
 
@@ -125,4 +145,18 @@ class NoticeStore(Database):
                 moves=tuple((str(name), int(n)) for name, n in connection.execute(_MOVES, which)),
                 attempts=int(number),
                 core_hours=float(hours),
+            )
+
+    def run_times(self, *, campaign_id: int, since: datetime) -> tuple[RunTime, ...]:
+        """Return how long the quanta of each task ran, in all and since some moment."""
+        with self._reading() as connection:
+            which = {"id": campaign_id, "since": since}
+            return tuple(
+                RunTime(
+                    step=row["step"],
+                    task=row["task"],
+                    total=float(row["total"]),
+                    tonight=float(row["tonight"]),
+                )
+                for row in connection.execute(_RUN_TIMES, which).mappings()
             )

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
 _VERSIONS = Path(__file__).parent / "migrations" / "versions"
-KNOWN = tuple(sorted(file.name[:4] for file in _VERSIONS.glob("[0-9]*.sql")))
+MIGRATIONS = {file.name[:4]: file for file in sorted(_VERSIONS.glob("[0-9]*.sql"))}
+"""The statements of each schema version, in order."""
+
+KNOWN = tuple(MIGRATIONS)
 """Schema versions in order; the last is the one this program uses."""
 
 

@@ -48,9 +48,18 @@ class PostgresStore(
         Where the database is. `merian_campaign.store.connect` also checks its schema version.
     """
 
-    def campaign_lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
-        return locks.campaign_lock(self._url, name)
+    @contextmanager
+    def campaign_lock(self, name: str) -> Iterator[None]:
+        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken.
+
+        While it is held nothing is written without it: `BusyError` when it was lost.
+        """
+        with locks.campaign_lock(self._url, name) as require:
+            self._requires = (*self._requires, require)
+            try:
+                yield
+            finally:
+                self._requires = self._requires[:-1]
 
     def repository_lock(
         self,
@@ -59,7 +68,17 @@ class PostgresStore(
         go_on: Callable[[], bool] = lambda: True,
         patience: float = locks.LOCK_SECONDS,
     ) -> AbstractContextManager[None]:
-        """Hold the butler repository's advisory lock, alone; wait for it while ``go_on`` says so."""
+        """Hold the butler repository's advisory lock, alone; wait for it, and for a database that is away.
+
+        The key is a function of the repository's resolved path, the same in every process.
+
+        Raises
+        ------
+        BusyError
+            Raised after ``patience`` seconds.
+        CalledOffError
+            Raised when ``go_on`` says that it is not wanted any more.
+        """
         return locks.repository_lock(self._url, repository, go_on=go_on, bound=patience)
 
     @contextmanager

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, null, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, null, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from merian_campaign.domain.basis import Basis
@@ -22,6 +22,11 @@ from merian_campaign.store.rows import remedy_document, submission_view
 from merian_campaign.store.snapshots import load_one
 
 _SUBMISSION = schema.submission
+
+_SKIP_IDS = text("""
+    SELECT setval(pg_get_serial_sequence('submission', 'id'),
+                  greatest(:above, (SELECT coalesce(max(id), 1) FROM submission)))
+""")
 
 
 def lock_submission(connection: Connection, submission_id: int) -> RowMapping:
@@ -95,6 +100,11 @@ class SubmissionStore(Database):
                 return submission_view(row)
         except RefusedRowsError as error:
             raise _refusal(error, number=number, run_collection=run_collection) from error
+
+    def skip_submission_ids(self, *, above: int) -> None:
+        """Give later submissions ids above this one: drivers of a lost database may still say theirs."""
+        with self._transaction() as connection:
+            connection.execute(_SKIP_IDS, {"above": above})
 
     def launching(self, *, submission_id: int, now: datetime, driver_job: str = "") -> None:
         """Record that a driver is about to be started (committed before it is).

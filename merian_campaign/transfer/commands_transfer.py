@@ -12,7 +12,10 @@ from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import note, say, say_fields, show_report
 from merian_campaign.cli.progress import progress
 from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.transfer import export_of
+from merian_campaign.transfer.exports import is_export
 
 
 class Transfer(StrEnum):
@@ -92,27 +95,32 @@ def export(
 
 
 def import_(
+    repository: Annotated[
+        str, typer.Argument(help="Butler repository: path, label or URI.", metavar="REPO", show_default=False)
+    ],
     export_: Annotated[
         Path,
-        typer.Argument(help="Folder of an export, or its archive.", metavar="EXPORT", show_default=False),
+        typer.Argument(help="Folder of an export, or its archive.", metavar="DIRECTORY", show_default=False),
     ],
-    repository: Annotated[str, typer.Argument(help="Butler repository.", metavar="REPO", show_default=False)],
     chain: Annotated[
         str | None,
         typer.Option("--chain", help="Chain to show it; default: as at the source.", show_default=False),
     ] = None,
-    transfer: Annotated[Transfer, typer.Option("--transfer", help="How files get there.")] = Transfer.COPY,
+    transfer: Annotated[
+        Transfer, typer.Option("--transfer", "-t", help="How files get there.")
+    ] = Transfer.COPY,
     skip_dimensions: Annotated[
         str,
         typer.Option(
             "--skip-dimensions",
+            "-s",
             help="Dimensions whose records are left out, e.g. skymap,tract; what is there stays anyway.",
             show_default=False,
         ),
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Import an export into a butler repository, and make a chain show it.
+    """Import an export into a butler repository, and make a chain show it; arguments as `butler import`.
 
     Checksums are compared before anything is registered. The tracking database is not needed.
 
@@ -121,10 +129,13 @@ def import_(
     from merian_campaign.transfer.butler_import import ButlerImport
     from merian_campaign.transfer.transfer_service import import_export
 
+    if is_export(Path(repository)) and not is_export(export_):
+        raise BadInputError(f"{repository}: is an export; write REPO before it, as butler import has them")
+    place = RepositoryNames(CommandContext().environ).place(repository, Path.cwd())
     with progress() as tell:
         done = import_export(
             place=export_,
-            open_destination=lambda: ButlerImport.opened(repository),
+            open_destination=lambda: ButlerImport.opened(place),
             chain=chain,
             transfer=transfer.value,
             skip=tuple(part.strip() for part in skip_dimensions.split(",") if part.strip()),

@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.domain.text import one_line
+from merian_campaign.files.paths import is_file
 from merian_campaign.host.atomic_files import appending, write_if_changed
 from merian_campaign.host.inside import folder_inside, open_inside
 from merian_campaign.host.regular_files import DamagedFileError
@@ -279,6 +280,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> bool:
             else manifest
         )
     return write_if_changed(file, manifest.model_dump_json(indent=1) + "\n")
+
+
+def is_export(place: Path) -> bool:
+    """Say whether a path is a folder with a manifest, or a file, as an archive is."""
+    return is_file(place) or is_file(place / MANIFEST)
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -13,7 +13,7 @@ from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.services.control import find_campaign
+from merian_campaign.services.find import find_campaign
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.transfer import exports, received

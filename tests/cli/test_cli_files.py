@@ -155,3 +155,14 @@ def test_render_to_where_nothing_can_be_written(cli: Cli) -> None:
 def test_the_schema_is_json_on_standard_output(cli: Cli) -> None:
     schema = json.loads(cli("schema", **NOWHERE).fine())
     assert schema["properties"]["steps"]
+
+
+def test_validate_says_what_bps_files_ask_for_that_is_done_otherwise(cli: Cli) -> None:
+    (cli.survey.folder / "base.yaml").write_text(
+        "retryUnlessExit: 2\npipetask: {isr: {numberOfRetries: 3}}\n"
+    )
+    done = cli("validate", cli.file, **NOWHERE)
+    done.fine()
+    said = done.stdout + done.stderr
+    assert said.count("numberOfRetries in") == said.count("retryUnlessExit in") == 1
+    assert "is not used: failure_rules say which exit codes are not retried" in said

@@ -22,6 +22,7 @@ from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.host import processes
 from merian_campaign.services.tick import TickReport
+from merian_campaign.submission_context import drive_submission
 
 NAME = "damaged"
 NOW = datetime.now(UTC)
@@ -293,7 +294,7 @@ def test_a_file_that_is_damaged_between_launch_and_claim_is_told(world: World, r
             group_id=world.group(0).id, number=number, run_collection=f"run/claimed{number}", repository="/r",
             directory=str(directory), remedy=Remedy(), reason="", actor="t", now=NOW,
         )  # fmt: skip
-        assert context.drive(submission_id=made.id, expected_epoch=0)
+        assert drive_submission(context, submission_id=made.id, expected_epoch=0)
         context.tick.run(NAME)
         ended = world.group(0).submissions[-1]
         assert ended.outcome is SubmissionOutcome.FAILED

@@ -12,9 +12,9 @@ from datetime import timedelta
 
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, snapshot
 
+from merian_campaign.domain.complete_nights import Arrivals
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import AddGroups, Again, Decision, MoveGroup, Publish, Submit
-from merian_campaign.domain.new_data import Arrivals
 from merian_campaign.domain.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
 from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.plan import in_force, plan_groups

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
-from merian_campaign.domain.new_data import night_is_complete
+from merian_campaign.domain.complete_nights import night_is_complete
 from merian_campaign.domain.overlap_refresh import nights_of
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import reasons

@@ -45,7 +45,7 @@ def _exposure(number: int, night: int, name: str = N708, **changes: Any) -> Expo
     text = str(night)
     begin = nanoseconds(f"{text[:4]}-{text[4:6]}-{text[6:]}T23:00:00")
     return Exposure(
-        id=number, day_obs=night, physical_filter=name, begin=begin, end=begin + 600 * 10**9, **changes
+        exposure=number, day_obs=night, physical_filter=name, begin=begin, end=begin + 600 * 10**9, **changes
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from merian_campaign.domain.preflight.facts import (
     TaskFacts,
 )
 from merian_campaign.domain.preflight.order import order_findings
-from merian_campaign.domain.preflight.queries import looks
+from merian_campaign.domain.preflight.queries import looks, presences
 from merian_campaign.domain.preflight.scope import scope_findings
 from merian_campaign.domain.spec import BpsStep
 
@@ -127,6 +128,16 @@ def test_pixels_that_no_data_query_joins_are_no_groups() -> None:
     assert "no data query joins healpix3 with visit" in finding.message
     tiles = InputNeed(name="deep_coadd_hips8", dimensions=frozenset({"healpix8"}))
     assert _scope(_pipeline(fit, inputs=(tiles,)), scope="global", group_by=pixels) == []
+
+
+def test_what_is_by_pixel_and_visit_is_for_the_graph_to_find() -> None:
+    spec = campaign(bps("one", "step2d", group_by=NIGHTS, scope="visit"))
+    look = replace(looks(spec)[0], inputs=("DECam/defaults",))
+    fit = InputNeed(name="skyWcsCatalog", dimensions=frozenset({"visit", "healpix3"}))
+    summary = InputNeed(name="visitSummary", dimensions=frozenset({"visit"}))
+    there = {"DECam/defaults": CollectionFacts(kind="RUN", holds=frozenset({fit.name, summary.name}))}
+    asked = presences(look, _pipeline(SUMMARY, inputs=(fit, summary)), collections=there)
+    assert [presence.need for presence in asked] == [summary]
 
 
 def test_the_sky_map_is_named_wherever_a_task_has_it() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from merian_campaign.domain.cluster import Blocks
+from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import Remedy
@@ -46,8 +47,9 @@ def rendered(spec: CampaignSpec, name: str, **changes: object) -> dict[str, Any]
 
 
 def test_the_payload_of_a_group() -> None:
-    spec = campaign(bps("step2d"), by_tract("step3", after=["step2d"]), include=["/bps/base.yaml"])
-    read = rendered(spec, "step3", group="tract9813", selection=TRACT)
+    spec = campaign(bps("step2d"), by_tract("step3", after=["step2d"]))
+    files = RequestTable(files=("/bps/base.yaml",))
+    read = rendered(spec, "step3", group="tract9813", selection=TRACT, requests=files)
     assert read["payload"] == {
         "payloadName": "night_step3_tract9813_001",
         "butlerConfig": "/repo",
@@ -162,8 +164,8 @@ def test_inputs_are_the_steps_before_or_what_the_step_says() -> None:
     include=st.lists(st.text(st.characters(categories=["L", "Nd"]), min_size=1), max_size=3),
 )
 def test_whatever_a_file_says_is_read_back_by_pyyaml(where: str, include: list[str]) -> None:
-    spec = campaign(bps("step1", where=f"x = '{where}'"), include=include)
-    read = rendered(spec, "step1")
+    spec = campaign(bps("step1", where=f"x = '{where}'"))
+    read = rendered(spec, "step1", requests=RequestTable(files=tuple(include)))
     assert f"x = '{where}'" in read["payload"]["dataQuery"]
     assert read["includeConfigs"] == [*include, "/site/local.yaml"]
 

@@ -226,3 +226,13 @@ def test_actions_check_their_arguments_as_their_own_model() -> None:
 
 def test_tract_steps_need_a_sky_map() -> None:
     assert "needs the campaign's skymap:" in complaint(by_tract(), skymap=None)
+
+
+def test_a_scope_that_is_a_names_is_said_to_be_one() -> None:
+    with pytest.raises(
+        ValidationError, match=r"scope tract, as step3 has it in DRP-Merian; write scope: if this is"
+    ):
+        campaign(bps("visits", "step3", select={"observation_type": "science"}))
+    with pytest.raises(ValidationError) as caught:
+        campaign(bps("visits", "step3", scope="tract", select={"observation_type": "science"}))
+    assert "DRP-Merian" not in str(caught.value)

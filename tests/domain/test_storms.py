@@ -20,6 +20,7 @@ from domain_help import (
 )
 
 from merian_campaign.domain.backoff import due
+from merian_campaign.domain.core_hours import CoreHours, RunTime, core_hours
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import MoveGroup, PauseCampaign, Submit, Wait
 from merian_campaign.domain.group_outcome import group_outcome
@@ -127,6 +128,34 @@ def test_a_canary_runs_before_the_others() -> None:
     assert all(isinstance(entry, Submit) for entry in decide(spec, snapshot(proven, *ready[1:]), situation()))
 
 
+def test_a_canary_runs_again_under_another_release() -> None:
+    spec = campaign(by_tract(), tracts=["1-9"], limits={"submissions": 9, "canary": 1})
+    old = [
+        group("step3", tract=n, state=GroupState.DONE, counts=Counts(succeeded=3),
+              submissions=(finished(outcome=Outcome.SUCCEEDED, versions_sha="old"),))
+        for n in (1, 2)
+    ]  # fmt: skip
+    ready = [group("step3", tract=number, state=GroupState.READY) for number in range(3, 10)]
+
+    def started(*before: GroupView, release: str) -> int:
+        decisions = decide(spec, snapshot(*before, *ready), replace(situation(), release=release))
+        return sum(isinstance(entry, Submit) for entry in decisions)
+
+    assert started(*old, release="old") == started(*old, release="") == 7
+    assert started(*old, release="new") == 1
+    for outcome, counts, number in (
+        (Outcome.FAILED, Counts(), 1),
+        (Outcome.PARTIAL, Counts(failed=2), 1),
+        (Outcome.PARTIAL, Counts(succeeded=1, failed=1), 7),
+    ):
+        tried = group(
+            "step3", tract=1, state=GroupState.NEEDS_REVIEW, counts=counts,
+            submissions=(finished(outcome=outcome, versions_sha="new", created_at=NOW),),
+        )  # fmt: skip
+        # Where only drivers can say, what the newest of them found is believed.
+        assert started(tried, old[1], release="new") == started(tried, old[1], release="") == number
+
+
 # -- the infrastructure ------------------------------------------------------------------------------
 
 
@@ -208,6 +237,28 @@ def test_budgets() -> None:
     assert waits({"per_night": 3}, *ready, *ran, hour=24) == [
         "limits.per_night: this night has had its 3 submissions"
     ]
+
+
+def test_core_hours_are_counted_with_the_cores_that_tasks_ask_for() -> None:
+    spec = campaign(
+        bps(resources={"isr": {"cpus": 4}}), limits={"core_hours": 50, "core_hours_per_night": 20.5}
+    )
+    times = [
+        RunTime(step="step1", task="isr", total=10, tonight=5),
+        RunTime(step="step1", task="calibrate", total=2, tonight=0.5),
+        RunTime(step="gone", task="isr", total=7, tonight=0),
+    ]
+    used = core_hours(spec, times)
+    assert used == CoreHours(total=49, tonight=20.5)
+    ready = group("step1", state=GroupState.READY)
+
+    def said(hours: CoreHours | None) -> list[str]:
+        decisions = decide(spec, snapshot(ready), replace(situation(), core_hours=hours))
+        return [entry.reason for entry in decisions if isinstance(entry, Wait)]
+
+    assert said(None) == said(CoreHours(total=49, tonight=20.4)) == []
+    assert said(used) == ["limits.core_hours_per_night: this night has had 20.5 of its 20.5 core-hours"]
+    assert said(CoreHours(total=51)) == ["limits.core_hours: the campaign has had 51.0 of its 50 core-hours"]
 
 
 def test_what_a_person_wants_first_starts_first() -> None:

@@ -44,7 +44,7 @@ def test_its_object_tables_arrive_at_another_repository(
     assert "objectTable_tract\t1" in done.stdout
     repository = tmp_path / "there"
     Butler.makeRepo(str(repository))
-    done = installation.run("import", str(tmp_path / "tables"), str(repository), "--chain", "DR1")
+    done = installation.run("import", str(repository), str(tmp_path / "tables"), "--chain", "DR1")
     assert done.returncode == 0, done.stderr
     tables = []
     for place, chain in ((demo / "repo", "DECam/runs/demo/step3"), (repository, "DR1")):

@@ -6,7 +6,8 @@ from survey_help import Survey
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import Verdict
-from merian_campaign.files.bps_files import read_requests, read_rules, read_site
+from merian_campaign.files.bps_files import included_files, read_requests, read_rules, read_site
+from merian_campaign.files.shipped import FRAGMENTS, shipped
 
 
 def write(survey: Survey, name: str, text: str) -> str:
@@ -158,3 +159,16 @@ def test_includes_that_go_in_a_circle_are_refused(survey: Survey) -> None:
 def test_requests_that_are_not_numbers_are_left_to_bps(survey: Survey) -> None:
     write(survey, "base.yaml", "requestMemory: '{other}'\npipetask: 5\n")
     assert requests(survey) == {"default": 2048, "tasks": {"isr": 4096}, "maximum": {}}
+
+
+def test_what_every_campaign_needs_is_built_in(survey: Survey) -> None:
+    survey.edit("include: [base.yaml]\n", "")
+    built_in = str(shipped(FRAGMENTS, "base.yaml"))
+    spec = survey.load().spec
+    step = spec.step("step1")
+    assert isinstance(step, BpsStep)
+    assert read_requests(spec, step).files == (built_in,)
+    # Named in a file, it stands where it is named, and once.
+    own = spec.model_copy(update={"include": ("/own.yaml", built_in)})
+    assert included_files(own, step) == ("/own.yaml", built_in)
+    assert included_files(own.model_copy(update={"include": ("/own.yaml",)}), step) == (built_in, "/own.yaml")

@@ -20,6 +20,7 @@ from merian_campaign.domain import naming
 from merian_campaign.domain import stack_setup as stacks
 from merian_campaign.domain.driver_jobs import script
 from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.render import (
     RenderRequest,
     data_query,
@@ -128,6 +129,7 @@ def request_of(spec: CampaignSpec) -> RenderRequest:
         site=read_site(spec.site),
         remedy=Remedy(),
         quantum_wrapper="/pkg/quantum.sh",
+        requests=RequestTable(files=spec.include),
     )
 
 

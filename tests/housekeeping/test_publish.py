@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from house_help import NOW, VISITS, House, chain, put
 
-from merian_campaign.context import target_of
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Again, Decision, Publish
@@ -32,7 +31,9 @@ from merian_campaign.services import act
 from merian_campaign.services.act import Executor
 from merian_campaign.services.runtime import CampaignSettings, Runtime
 from merian_campaign.services.slurm_view import SlurmView
+from merian_campaign.services.submission_files import SubmissionFiles
 from merian_campaign.services.tick_context import TickContext
+from merian_campaign.submission_context import target_of
 
 
 def group_of(house: House) -> GroupView:
@@ -40,10 +41,10 @@ def group_of(house: House) -> GroupView:
     return group
 
 
-def executor(house: House) -> Executor:
+def tick_context(house: House) -> TickContext:
     snapshot = house.store.snapshot(house.name)
     site = SiteProfile(name="local", file="/site/local.yaml", workers=1, workers_key="cores")
-    context = TickContext(
+    return TickContext(
         store=house.store,
         drivers=LocalDrivers(environ=os.environ),
         scheduler=SlurmScheduler(environ=os.environ, clock=lambda: NOW),
@@ -57,12 +58,11 @@ def executor(house: House) -> Executor:
         settings=CampaignSettings(site=site, rules=(), requests={"step1": RequestTable()}),
         slurm_view=SlurmView(),
     )
-    return Executor(context)
 
 
 def acted(house: House, decision: Decision) -> tuple[str, list[str]]:
     """Carry out a decision as a tick does; return what it did in words, and its notes."""
-    made = executor(house)
+    made = Executor(tick_context(house))
     return made.act(decision), made.notes
 
 
@@ -189,7 +189,7 @@ def test_what_goes_wrong_is_a_note_and_tried_again(
     decision = Publish(group=group_of(house))
     with house.store.repository_lock(str(house.repository)):
         words, notes = acted(house, decision)
-        made = executor(house)
+        made = Executor(tick_context(house))
         assert made.act(decision) == made.act(decision) == ""
         assert len(made.notes) == 1  # once a tick
     assert words == ""
@@ -250,7 +250,9 @@ def test_what_a_submission_of_a_new_generation_is_told(house: House) -> None:
         claim = prepare(house, number, generation=2)
         step = applied_spec(claim.campaign).step("step1")
         assert isinstance(step, BpsStep)
-        request = executor(house)._request(group_of(house), step, claim.submission)
+        request = SubmissionFiles(tick_context(house), notes=[]).request(
+            group_of(house), step, claim.submission
+        )
         text = render(request)
         told.append(("--skip-existing-in" in text, request.hold))
         assert f"{house.step}/all.g2/00{number}" in text

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from another_user import NOBODY
 from click.testing import CliRunner
+from forked_program import run_forked
 from house_help import FINAL, SKYMAP, TRACTS, VISITS, House, chain, put, put_tract, register
 from lsst.daf.butler import Butler
 from lsst.daf.butler.cli.butler import cli as butler_cli
@@ -381,3 +382,16 @@ def test_an_export_follows_no_link_that_lies_in_its_folder(house: House, tmp_pat
         export(house, folder)
     assert victim.read_text() == "mine\n"
     assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_arguments_are_in_the_order_of_the_butlers_import(house: House, tmp_path: Path) -> None:
+    fill(house)
+    folder = tmp_path / "export"
+    export(house, folder)
+    done = run_forked("import", str(folder), str(empty(tmp_path)), env=house.environ)
+    assert done.returncode == 2
+    assert f"{folder}: is an export; write REPO before it, as butler import has them" in done.stderr
+    named = {**house.environ, "DAF_BUTLER_REPOSITORIES": json.dumps({"there": str(tmp_path / "there")})}
+    done = run_forked("import", "there", str(folder), "-t", "copy", env=named)
+    assert done.returncode == 0, done.stderr
+    assert "there: 2 datasets imported" in done.stdout

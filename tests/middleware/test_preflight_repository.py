@@ -41,7 +41,6 @@ def changed(folder: Path, name: str, *changes: tuple[str, str]) -> str:
     text = CAMPAIGN.read_text().replace("${CAMPAIGN_DIR}", str(CAMPAIGN.parent))
     for old, new in (
         ("site: local", f"site: {CAMPAIGN.parents[1]}/site/local.yaml"),
-        ("../bps_configs", str(CAMPAIGN.parents[1] / "bps_configs")),
         ("failure_rules: ", f"failure_rules: {CAMPAIGN.parent}/"),
         *changes,
     ):

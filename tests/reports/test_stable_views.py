@@ -12,7 +12,7 @@ from report_help import number, rows_of
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.report.numbers import Report
-from merian_campaign.store.reader_role import VIEWS, grant_reading
+from merian_campaign.store.rights import VIEWS, Access, grant
 
 type Connection = psycopg2.extensions.connection
 
@@ -73,8 +73,8 @@ def test_a_reader_reads_views_and_nothing_else(url: str, sql: Connection) -> Non
     with sql.cursor() as cursor:
         cursor.execute('CREATE ROLE "Reading Role"')
         try:
-            grant_reading(url, "Reading Role")
-            grant_reading(url, "Reading Role")
+            grant(url, ["Reading Role"], access=Access.VIEWS)
+            grant(url, ["Reading Role"], access=Access.VIEWS)
             cursor.execute('SET ROLE "Reading Role"')
             for view in VIEWS:
                 cursor.execute(f"SELECT count(*) FROM {view}")
@@ -84,8 +84,8 @@ def test_a_reader_reads_views_and_nothing_else(url: str, sql: Connection) -> Non
         finally:
             cursor.execute("RESET ROLE")
             cursor.execute('DROP OWNED BY "Reading Role"; DROP ROLE "Reading Role"')
-    with pytest.raises(BadInputError, match="no role 'nobody'"):
-        grant_reading(url, "nobody")
+    with pytest.raises(BadInputError, match='no such role: role "nobody"'):
+        grant(url, ["nobody"], access=Access.VIEWS)
 
 
 def test_the_dashboards_queries_run(sql: Connection) -> None:

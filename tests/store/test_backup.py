@@ -7,14 +7,15 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from store_help import Given, at, database_of, quantum, rows
+from store_help import Given, at, database_of, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.notices import Notice, NoticeKind
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store import open_reader
-from merian_campaign.store.backup import dump, grants, restore
+from merian_campaign.store.backup import dump, restore
 from merian_campaign.store.connection import open_connection
+from merian_campaign.store.rights import Access, grant, statements
 from merian_campaign.store.store import PostgresStore
 
 
@@ -58,9 +59,8 @@ def test_rights(url: str, server: str, given: Given) -> None:
         with connection.cursor() as cursor:
             for role in ("looker", "worker", "nobody"):
                 cursor.execute(f'CREATE ROLE "{role}"')
-    text = grants(operators=["worker"], readers=["looker"]).replace(':"DBNAME"', '"shared"')
-    with closing(open_connection(url)) as connection, connection.cursor() as cursor:
-        cursor.execute(text)
+    grant(url, ["worker"], access=Access.OPERATOR)
+    grant(url, ["looker"], access=Access.READER)
     database = database_of(url, "shared")
 
     def as_role(role: str) -> str:
@@ -77,10 +77,14 @@ def test_rights(url: str, server: str, given: Given) -> None:
         store.move_group(group_id=group, state=GroupState.READY, reason="r", actor="a", now=at(1))
         given_submission = store.prepare_submission(**given.new(group, 1))
         assert given_submission.number == 1
-    with pytest.raises(UnavailableError, match=r"does not allow it.*db grants"):
+    with pytest.raises(UnavailableError, match=r"does not allow it.*db grant"):
         open_reader(as_role("nobody"))
-    with pytest.raises(BadInputError, match="no name of a role"):
-        grants(operators=['x"; DROP TABLE event'], readers=[])
+    assert statements(['x"; DROP TABLE event'], access=Access.READER)[0].endswith(
+        'TO "x""; DROP TABLE event";'
+    )
+    for name in ("", "two\nlines", "x" * 64):
+        with pytest.raises(BadInputError, match="no name of a role"):
+            grant(url, [name], access=Access.READER)
 
 
 def notice(key: str, kind: NoticeKind = NoticeKind.PERSON) -> Notice:
@@ -124,3 +128,16 @@ def test_what_a_campaign_did(given: Given, store: PostgresStore, sql: psycopg2.e
     found = store.activity(campaign_id=campaign, since=at(-60))
     assert dict(found.ended)
     assert found.moved_at is not None
+
+
+def test_every_attempt_counts_among_the_core_hours(
+    given: Given, store: PostgresStore, sql: psycopg2.extensions.connection
+) -> None:
+    (group,) = given.campaign()
+    long = worked(started=at(0), ended=at(60))
+    given.harvested(given.again(group, 1), quantum(1, long), quantum(2, failed(started=at(30), ended=at(60))))
+    given.harvested(given.again(group, 2), quantum(2, worked(started=at(90), ended=at(120))))
+    ((campaign,),) = rows(sql, "SELECT id FROM campaign")
+    (found,) = store.run_times(campaign_id=campaign, since=at(45))
+    assert (found.step, found.task, found.total, found.tonight) == ("step3", "measure", 2.0, 1.0)
+    assert store.run_times(campaign_id=campaign, since=at(100))[0].tonight == 20 / 60

@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from alembic import command
 from hypothesis import HealthCheck, settings
 from hypothesis import given as drawn
 from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from sqlalchemy import create_engine
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.basis import Basis
@@ -218,12 +216,7 @@ def test_counts_are_those_of_the_current_generation(
 
 def test_a_database_of_the_release_before_is_upgraded(empty_url: str) -> None:
     """Done groups are of the first generation, and what graphs combine is read off their quanta."""
-    config = migrate.alembic_config()
-    engine = create_engine(empty_url.replace("postgresql://", "postgresql+psycopg2://"))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "0006")
-    engine.dispose()
+    assert migrate.upgrade(libpq_url(empty_url), version="0006")
     with closing(open_connection(empty_url)) as sql:
         sql.autocommit = True
         rows(sql, _OLD)

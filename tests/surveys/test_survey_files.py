@@ -6,17 +6,16 @@ Where an LSST stack is set up, the real pipelines are held against the tables to
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import sys
 from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import yaml
+from forked_program import run_forked
 from mock_survey import CHECKOUT, SURVEYS, TABLES, MockSurvey, make_mock_survey, simulate
 from survey_tasks import read_table
 
-PROGRAM = Path(sys.executable).with_name("merian-campaign")
 NAMES = sorted(SURVEYS)
 STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
 
@@ -30,9 +29,7 @@ def mock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def command(mock: MockSurvey, *arguments: str) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     environ = {**kept, **mock.environ, "MERIAN_CAMPAIGN_HOME": str(mock.folder / "home")}
-    return subprocess.run(
-        [str(PROGRAM), *arguments], env=environ, capture_output=True, text=True, check=False
-    )
+    return run_forked(*arguments, env=environ)
 
 
 def test_a_survey_passes_its_preflight(mock: MockSurvey) -> None:
@@ -51,6 +48,22 @@ def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) ->
     ]
     assert queries
     assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+def test_requests_of_surveys_have_their_source() -> None:
+    text = (CHECKOUT / "bps_configs" / "resources.yaml").read_text(encoding="utf-8")
+    lines = [line for line in text.partition("\npipetask:\n")[2].splitlines() if line]
+    said = [
+        re.search(r"\{requestMemory: \d+\}  # (RC2|LSSTCam|ComCam|PDR2|guess)(?:, its (\w+))?$", line)
+        for line in lines
+    ]
+    assert [line for line, match in zip(lines, said, strict=True) if match is None] == []
+    labels = {line.partition(":")[0].strip() for line in lines}
+    assert len(labels) == len(lines)
+    recorded = {label for file in TABLES.glob("*.yaml") for label in read_table(str(file))["tasks"]}
+    # Two are those of older pipelines, as merian-9813.yaml has them.
+    assert labels - recorded == {"finalizeCharacterization", "makeWarp"}
+    assert {match[2] for match in said if match is not None and match[2]} <= labels
 
 
 @pytest.mark.skipif(not STACK, reason="no LSST stack is set up")

@@ -179,7 +179,7 @@ class _Table:
             return None
         detectors = {detector for _, detector in pairs if detector is not None}
         return CalibrationGap(
-            exposures=frozenset(exposure.id for exposure, _ in pairs),
+            exposures=frozenset(exposure.exposure for exposure, _ in pairs),
             nights=frozenset(exposure.day_obs for exposure, _ in pairs),
             detectors=frozenset(detectors) if len(detectors) < len(wanted) else frozenset(),
             filters=frozenset(exposure.physical_filter for exposure, _ in pairs)

@@ -54,7 +54,8 @@ def run_finding(place: str, *, run: str, collections: Mapping[str, CollectionFac
         Finding(
             place=place,
             message=f"the collection {run}, which the submission would make, is there already",
-            fix=f"remove it if it is of no use (`butler remove-runs REPO {quoted(run)}`), "
+            fix="take it over if a lost database had made it (`merian-campaign db rebuild FILE`), "
+            f"remove it if it is of no use (`butler remove-runs REPO {quoted(run)}`), "
             "or give another output:",
         )
     ]
@@ -123,7 +124,8 @@ def _taken(place: str, taken: list[str], collections: Mapping[str, CollectionFac
             place=place,
             message=f"{len(taken)} collections that its submissions would make are there already: "
             f"{few(taken, at_most=2)}",
-            fix="remove them if they are of no use (`butler remove-runs REPO RUN`), or give another output:",
+            fix="take them over if a lost database had made them (`merian-campaign db rebuild FILE`), "
+            "remove them if they are of no use (`butler remove-runs REPO RUN`), or give another output:",
         )
     ]
 

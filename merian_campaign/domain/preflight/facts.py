@@ -125,8 +125,8 @@ class Exposure:
 
     Parameters
     ----------
-    id, day_obs : `int`
-        Exposure and night.
+    exposure, day_obs : `int`
+        Its id and its night.
     physical_filter : `str`
         Whole name.
     begin, end : `int`
@@ -135,7 +135,7 @@ class Exposure:
         Its visits, where groups are cut by visit.
     """
 
-    id: int
+    exposure: int
     day_obs: int
     physical_filter: str
     begin: int

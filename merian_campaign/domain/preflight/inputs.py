@@ -15,6 +15,7 @@ from merian_campaign.domain.preflight.facts import (
     Selected,
 )
 from merian_campaign.domain.preflight.queries import Made, StepQuery, holds, searched
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.base import as_ranges
 
@@ -136,15 +137,7 @@ def dataset_findings(
 
 def of_group(look: StepQuery, exposure: Exposure, values: tuple[int, ...]) -> bool:
     """Say whether an exposure belongs to a group."""
-    match look.by:
-        case "day_obs":
-            return exposure.day_obs in values
-        case "exposure":
-            return exposure.id in values
-        case "visit":
-            return any(visit in values for visit in exposure.visits)
-        case _:
-            return True
+    return look.by not in OF_EXPOSURES or not set(values).isdisjoint(OF_EXPOSURES[look.by].values(exposure))
 
 
 def _place(look: StepQuery, keys: list[str], groups: Groups) -> tuple[str, str]:
@@ -176,8 +169,8 @@ def selection_findings(
         ]
     by_value: dict[int, bool] = {}
     for exposure in selected.exposures:
-        values = {"day_obs": (exposure.day_obs,), "exposure": (exposure.id,), "visit": exposure.visits}
-        by_value.update(dict.fromkeys(values.get(look.by, (0,)), True))
+        values = OF_EXPOSURES[look.by].values(exposure) if look.by in OF_EXPOSURES else (0,)
+        by_value.update(dict.fromkeys(values, True))
     empty = [key for key, values in groups.items() if not any(value in by_value for value in values or (0,))]
     ingests = made is not None and "ingest-raws" in made.actions
     # A whole list of ids of which some are not there is a slip of the pen, most likely.

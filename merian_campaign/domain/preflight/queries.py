@@ -5,23 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
 from merian_campaign.domain.render import data_query, input_collections
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import Selection, column_of
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain, nanoseconds
 from merian_campaign.domain.spec.actions.data import IngestRaws, ReferenceCatalogue, TransferDatasets
 from merian_campaign.domain.spec.actions.repository import RegisterSkymap, WriteCuratedCalibrations
-from merian_campaign.domain.spec.grouping import dimension_of
 from merian_campaign.domain.spec.steps import effective_scope
 
 _MANY = 200
-_COLUMN = {"day_obs": "exposure.day_obs"}
 _SKYMAP = re.compile(r"(?<![\w.])skymap\b")
+
+PIXELS: Final = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
+"""Pixels that no data query joins with visits or tracts (``lsst.daf.butler.queries.overlaps``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +102,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
 
     There are none (`None`) as long as its tracts have not been discovered.
     """
-    by = dimension_of(step.group_by)
+    by = step.group_by.cut_by
     term = _bounds(by, sorted(values)) if by and values is not None else ""
     query = data_query(spec=spec, step=step, selection=Selection())
     return StepQuery(
@@ -119,7 +120,7 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
 
 def _bounds(dimension: str, values: list[int]) -> str:
     """Return a term for all values of all groups; of many, only the limits: they are sorted out later."""
-    column = _COLUMN.get(dimension, dimension)
+    column = column_of(dimension)
     if len(values) == 1:
         return f"{column} = {values[0]}"
     if len(values) <= _MANY:
@@ -285,7 +286,10 @@ def presences(
     collections: Mapping[str, CollectionFacts],
     made: Made | None = None,
 ) -> tuple[Presence, ...]:
-    """Return what must be there for each group and is not made by the campaign itself."""
+    """Return what must be there for each group and is not made by the campaign itself.
+
+    What is by pixel as well can only be looked for by the graph.
+    """
     names = searched(look.inputs, collections=collections, made=made)
     return tuple(
         Presence(look=look, need=need)
@@ -293,6 +297,7 @@ def presences(
         if look.groups
         and not (need.prerequisite or need.optional)
         and need.dimensions & {"exposure", "visit", "tract"}
+        and not any(map(PIXELS.fullmatch, need.dimensions))
         and (made is None or need.name not in made.datasets)
         and holds(need, names, collections)
     )

@@ -6,24 +6,15 @@ dimensions by which a step may be cut (``steps:``), that is believed. Names of s
 
 from __future__ import annotations
 
-import re
-
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import few, short
-from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.preflight.queries import PIXELS, StepQuery
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import effective_scope
 
-_WITHIN = {
-    "day_obs": frozenset({"day_obs", "group", "exposure", "visit"}),
-    "exposure": frozenset({"exposure", "visit"}),
-    "visit": frozenset({"exposure", "visit"}),
-}
-"""Dimensions of which a quantum has one if it lies within a group; by the dimension of the groups."""
-
-_PIXELS = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
 _ON_SKY = frozenset({"tract", "patch", "visit"})
-"""Dimensions that a data query joins with those of ``htm7`` only (``lsst.daf.butler.queries.overlaps``)."""
+"""Dimensions that a data query joins with no `PIXELS`."""
 
 _SINGLE = frozenset({"exposure", "visit"})
 
@@ -52,7 +43,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
     by = look.by or ("tract" if effective_scope(step) == "tract" else "")
     if not by:
         return []
-    joined = _ON_SKY & _spatial(pipeline) if _PIXELS.fullmatch(by) else frozenset()
+    joined = _ON_SKY & _spatial(pipeline) if PIXELS.fullmatch(by) else frozenset()
     if joined:
         return [
             Finding(
@@ -62,7 +53,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
                 fix="write group_by: everything",
             )
         ]
-    within = _WITHIN.get(by, frozenset({by}))
+    within = OF_EXPOSURES[by].within if by in OF_EXPOSURES else frozenset({by})
     if pipeline.declared is not None:
         if pipeline.declared & within:
             return []
@@ -74,7 +65,7 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
         for task in pipeline.tasks
         if not task.dimensions & within
         and task.label not in step.partial
-        and not (task.calibration and by in _WITHIN and "skymap" not in task.dimensions)
+        and not (task.calibration and by in OF_EXPOSURES and "skymap" not in task.dimensions)
     ]
     if not wrong:
         return []

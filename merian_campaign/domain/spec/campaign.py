@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS, Integers, Name, Strict, count_ids
-from merian_campaign.domain.spec.clock import Window
-from merian_campaign.domain.spec.grouping import (
-    ByDayObs,
-    ByDimension,
-    ByTract,
-    Chunks,
-    Discover,
-    DiscoverNights,
-    Lists,
-    Tracts,
-    calendar_days,
-    dimension_of,
-    longest_key,
-)
+from merian_campaign.domain.spec.base import Integers, Name, Strict
+from merian_campaign.domain.spec.grouping import ByDayObs, ByTract, longest_key, number_of_groups
+from merian_campaign.domain.spec.id_lists import check_ids
+from merian_campaign.domain.spec.limits import MOST_STEPS, Limits
 from merian_campaign.domain.spec.new_data import NewDataPolicy, NightComplete, OnNewData
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.steps import (
@@ -35,18 +24,17 @@ from merian_campaign.domain.spec.steps import (
     effective_scope,
     spatial_term,
 )
+from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights, Tracts
 from merian_campaign.domain.spec.words import (
     LONGEST_COLLECTION,
     Collection,
+    CollectionList,
     FreePath,
     InstrumentName,
     PlainPath,
     SkymapName,
     VariableName,
 )
-
-MOST_STEPS: Final = 500
-"""Steps of a campaign; the pipelines of a data release have some twenty."""
 
 MOST_GROUPS: Final = 200_000
 """Groups of a campaign, all steps together: ten steps on all tracts of a ring sky map."""
@@ -57,16 +45,11 @@ _LONGEST_ENVIRONMENT: Final = 256_000
 _COMPARED: Final = 200
 
 
-Pattern = Annotated[str, Field(min_length=1, max_length=300)]
-
-
 class Collections(Strict):
     """Where outputs go and what every step reads."""
 
     output: Annotated[Collection, Field(description="Prefix of all outputs.")]
-    inputs: Annotated[
-        tuple[Collection, ...], BeforeValidator(_tuple), Field(description="Input collections of every step.")
-    ] = ()
+    inputs: Annotated[CollectionList, Field(description="Input collections of every step.")] = ()
     keep_days: Annotated[
         float,
         Field(
@@ -76,69 +59,6 @@ class Collections(Strict):
             description="So long, `clean` keeps the outputs of a group that were made anew since.",
         ),
     ] = 0.0
-
-
-class Limits(Strict):
-    """How much of the campaign may be under way at once, and how much is started when."""
-
-    window: Annotated[Window | None, Field(description="When submissions may start.")] = None
-    per_night: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=MOST_CORES,
-            description="Submissions from noon to noon, in the window's time zone or UTC.",
-        ),
-    ] = None
-    total: Annotated[
-        int | None, Field(ge=1, le=10_000_000, description="Submissions in the campaign's life.")
-    ] = None
-    priority: Annotated[
-        int,
-        Field(
-            ge=-1000, le=1000, description="Of two campaigns, a tick does the one of higher priority first."
-        ),
-    ] = 0
-    first: Annotated[
-        tuple[Pattern, ...],
-        BeforeValidator(_tuple),
-        Field(
-            max_length=MOST_STEPS,
-            description="Groups that start before all others: KEY, STEP/KEY, or patterns.",
-        ),
-    ] = ()
-
-    submissions: Annotated[
-        int, Field(ge=1, le=MOST_CORES, description="Unfinished submissions at any moment.")
-    ] = 2
-    blocks: Annotated[
-        int | None,
-        Field(ge=1, le=MOST_CORES, description="Blocks of all its submissions together, at any moment."),
-    ] = None
-    jobs: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=MOST_CORES,
-            description="Slurm jobs of this user, of whatever kind; nothing is submitted beyond it.",
-        ),
-    ] = None
-    canary: Annotated[
-        int | None,
-        Field(ge=1, le=MOST_CORES, description="Groups of a step that run alone until one has succeeded."),
-    ] = None
-    graphs: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=10_000,
-            description="Quantum graphs built at once; default: the host's cores, at least 2.",
-        ),
-    ] = None
-    nice: Annotated[
-        int | None,
-        Field(ge=0, le=10_000, description="How far blocks stand back in Slurm's queue (sbatch --nice)."),
-    ] = None
 
 
 def _steps(value: object) -> object:
@@ -292,45 +212,6 @@ class CampaignSpec(Strict):
         return step.afterburner or self.afterburner
 
 
-def check_ids(document: object) -> None:
-    """Refuse a document whose lists of ids hold more than `MOST_IDS`, before they are expanded.
-
-    Raises
-    ------
-    ValueError
-        Raised with how many there are.
-    """
-    if not isinstance(document, Mapping):
-        return
-    steps = document.get("steps")
-    number = count_ids(document.get("tracts", ())) + count_ids(document.get("bad_exposures", ()))
-    for step in steps if isinstance(steps, list | tuple) else ():
-        if not isinstance(step, Mapping):
-            continue
-        number += sum(map(count_ids, _id_lists(step)))
-        if number > MOST_IDS:
-            raise ValueError(
-                f"steps[{step.get('name')}]: with this step the campaign lists more than {MOST_IDS} ids, "
-                "nights and tracts; cut it into several campaigns"
-            )
-    if number > MOST_IDS:
-        raise ValueError(f"tracts: more than {MOST_IDS}; cut the campaign into several")
-
-
-def _id_lists(step: Mapping[str, object]) -> Iterator[object]:
-    """Yield what lists ids in a step as it is written."""
-    grouping, select = step.get("group_by"), step.get("select")
-    if isinstance(grouping, Mapping):
-        yield from (grouping[key] for key in ("ids", "tracts") if key in grouping)
-        lists = grouping.get("lists")
-        yield from lists.values() if isinstance(lists, Mapping) else ()
-        if "nights" in grouping:
-            yield calendar_days(grouping["nights"])
-    if isinstance(select, Mapping):
-        keys = ("exposures", "exclude_exposures", "exclude_detectors")
-        yield from (select[key] for key in keys if key in select)
-
-
 def check_campaign_where(spec: CampaignSpec) -> None:
     """Refuse a data query of the campaign that names tracts: steps over visits would see parts."""
     found = spatial_term(spec.where)
@@ -417,7 +298,7 @@ def check_groups(spec: CampaignSpec) -> None:
                 f"steps[{step.name}].group_by: no tracts, so the step would have no group; "
                 "list them under the campaign's tracts:, or write tracts: discover"
             )
-        if dimension_of(grouping) == "tract" and spec.skymap is None:
+        if grouping.cut_by == "tract" and spec.skymap is None:
             raise ValueError(f"steps[{step.name}].group_by: tract needs the campaign's skymap:")
     _check_number_of_groups(spec)
 
@@ -425,27 +306,14 @@ def check_groups(spec: CampaignSpec) -> None:
 def _check_number_of_groups(spec: CampaignSpec) -> None:
     number = 0
     for step in spec.steps:
-        number += _number_of_groups(spec, step)
+        number += (
+            number_of_groups(step.group_by, tracts=spec.listed_tracts) if isinstance(step, BpsStep) else 1
+        )
         if number > MOST_GROUPS:
             raise ValueError(
                 f"steps[{step.name}].group_by: with this step the campaign has {number} groups, more than "
                 f"{MOST_GROUPS}; make the groups larger, or cut it into several campaigns"
             )
-
-
-def _number_of_groups(spec: CampaignSpec, step: BpsStep | ActionStep) -> int:
-    if isinstance(step, ActionStep):
-        return 1
-    match step.group_by:
-        case ByTract(tracts=tracts, size=size):
-            return -(-len(spec.listed_tracts if tracts is None else tracts) // size)
-        case ByDayObs(nights=nights):
-            return 0 if isinstance(nights, DiscoverNights) else len(nights)
-        case Lists(lists=lists):
-            return len(lists)
-        case Chunks(ids=ids, size=size) | ByDimension(ids=ids, size=size):
-            return -(-len(ids) // size)
-    return 1
 
 
 def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:

@@ -7,181 +7,95 @@ re-cut the groups that exist.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
-from datetime import date, timedelta
-from typing import Annotated, Final, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Final, Literal, override
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.selection import OF_EXPOSURES, Selection, column_of
 from merian_campaign.domain.spec.base import (
     MOST_IDS,
     Integers,
     Name,
     Strict,
     brief,
-    expand_ranges,
 )
-
-_NIGHT = re.compile(r"[0-9]{8}")
-_NIGHTS = re.compile(r"\s*[0-9]{1,19}\s*-\s*[0-9]{8}\s*")
-
-
-MOST_NIGHTS: Final = 36_525
-"""Nights that one step may list."""
-
-
-_LARGEST_TRACT: Final = 2**31 - 1
+from merian_campaign.domain.spec.tracts_and_nights import DiscoverNights, NightsOrDiscover, in_32_bits
 
 _OF_NAMES: Final = frozenset({"instrument", "skymap", "band", "physical_filter", "group", "subfilter"})
 _OF_TRACTS: Final = {"patch": "tract", "cell": "tract", "detector": "visit"}
 
 
-def _in_32_bits(values: tuple[int, ...]) -> tuple[int, ...]:
-    """Refuse what does not fit the columns of tracts and nights in the tracking database."""
-    if values and values[-1] > _LARGEST_TRACT:
-        raise ValueError(f"found {values[-1]}; the largest tract is {_LARGEST_TRACT}, that of 32 bits")
-    return values
+@dataclass(frozen=True, kw_only=True)
+class Cut:
+    """What a rule comes to: groups that have names, or ids to be cut into chunks.
+
+    Parameters
+    ----------
+    names : `~collections.abc.Mapping`
+        Values by the key of the group.
+    ids : `tuple` [`int`, ...]
+        Values that are cut into chunks of at most ``size``.
+    size : `int`
+        Largest number of values in a chunk.
+    """
+
+    names: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ids: tuple[int, ...] = ()
+    size: int = 1
 
 
-class Everything(Strict):
+class CutRule(Strict):
+    """How a step is cut into groups."""
+
+    @property
+    def cut_by(self) -> str:
+        """The dimension that it constrains; empty for everything."""
+        raise NotImplementedError
+
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        """Return the groups, of the campaign's tracts and of the nights that were discovered."""
+        raise NotImplementedError
+
+
+class Everything(CutRule):
     """One group that takes all the step's query selects."""
 
     kind: Annotated[Literal["everything"], Field(description="Which rule it is.")] = "everything"
 
+    @property
+    @override
+    def cut_by(self) -> str:
+        return ""
 
-class ByTract(Strict):
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        return Cut(names={"all": ()})
+
+
+class ByTract(CutRule):
     """Groups of one tract or of several; the campaign's tracts unless the step lists its own."""
 
     kind: Annotated[Literal["tract"], Field(description="Which rule it is.")] = "tract"
     tracts: Annotated[
         Integers | None,
-        AfterValidator(lambda values: values if values is None else _in_32_bits(values)),
+        AfterValidator(lambda values: values if values is None else in_32_bits(values)),
         Field(description="Tracts and ranges; default: the campaign's."),
     ] = None
     size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of tracts in one group.")] = 1
 
+    @property
+    @override
+    def cut_by(self) -> str:
+        return "tract"
 
-class Discover(Strict):
-    """Tracts that the campaign's visits overlap, once those are defined."""
-
-    discover: Annotated[Literal[True], Field(description="Always true.")] = True
-    min_visits: Annotated[
-        int, Field(ge=1, le=MOST_IDS, description="Tracts with fewer visits are left out.")
-    ] = 1
-
-
-def _tracts(value: object) -> object:
-    if value == "discover":
-        return Discover()
-    if isinstance(value, str) and value.strip().isalpha():
-        raise ValueError(f'found {brief(value)}; write integers and "first-last" ranges, or discover')
-    return value if isinstance(value, dict | Discover) else _in_32_bits(expand_ranges(value))
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        return Cut(ids=tracts if self.tracts is None else self.tracts, size=self.size)
 
 
-def _tracts_tag(value: object) -> str:
-    return "listed" if isinstance(value, tuple) else "discovered"
-
-
-Tracts = Annotated[
-    Annotated[tuple[int, ...], Tag("listed")] | Annotated[Discover, Tag("discovered")],
-    Discriminator(_tracts_tag),
-    BeforeValidator(_tracts),
-]
-"""The campaign's tracts: a list, or that they are to be discovered."""
-
-
-def _days(value: object) -> tuple[int, ...]:
-    """Expand nights written as YYYYMMDD; a range runs over calendar days."""
-    found: list[int] = []
-    for entry in value if isinstance(value, list | tuple) else [value]:
-        start, end = _nights_of(entry)
-        number = (end - start).days + 1
-        if len(found) + number > MOST_NIGHTS:
-            raise ValueError(f"{brief(entry)}: more than {MOST_NIGHTS} nights, a hundred years")
-        days = (start + timedelta(days=day) for day in range(number))
-        found.extend(day.year * 10_000 + day.month * 100 + day.day for day in days)
-    return expand_ranges(found)
-
-
-def _nights_of(entry: object) -> tuple[date, date]:
-    """Return the first and the last night of an entry."""
-    text = str(entry) if isinstance(entry, str | int) else repr(entry)
-    range_of_nights = _NIGHTS.fullmatch(text)
-    first, dash, last = text.partition("-") if range_of_nights else (text, "", "")
-    start = _as_date(first)
-    end = _as_date(last) if dash else start
-    if end < start:
-        raise ValueError(f"the range {entry!r} runs backwards")
-    return start, end
-
-
-def calendar_days(value: object) -> range:
-    """Return as many numbers as nights are listed; entries that are none count nothing."""
-    number = 0
-    for entry in value if isinstance(value, list | tuple) else [value]:
-        try:
-            start, end = _nights_of(entry)
-        except ValueError:
-            continue
-        number += (end - start).days + 1
-    return range(number)
-
-
-def _as_date(text: str) -> date:
-    text = text.strip()
-    try:
-        if not _NIGHT.fullmatch(text):
-            raise ValueError
-        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    except ValueError:
-        raise ValueError(f"found {brief(text)}; write a night as YYYYMMDD, e.g. 20210318") from None
-
-
-class DiscoverNights(Strict):
-    """Nights of which the step's query selects exposures, once those are in the repository."""
-
-    discover: Annotated[Literal[True], Field(description="Always true.")] = True
-    first: Annotated[int | None, Field(description="First night, YYYYMMDD.")] = None
-    last: Annotated[int | None, Field(description="Last night; without it, nights go on to come.")] = None
-
-    @model_validator(mode="after")
-    def _check(self) -> DiscoverNights:
-        for night in (self.first, self.last):
-            if night is not None:
-                _as_date(str(night))
-        if self.first is not None and self.last is not None and self.last < self.first:
-            raise ValueError(f"last: found {self.last}, which is before first, {self.first}")
-        return self
-
-    def has(self, night: int) -> bool:
-        """Say whether a night is among those meant."""
-        return (self.first is None or night >= self.first) and (self.last is None or night <= self.last)
-
-
-def _nights(value: object) -> object:
-    if value == "discover":
-        return DiscoverNights()
-    if isinstance(value, str) and value.strip().isalpha():
-        raise ValueError(f"found {brief(value)}; write nights YYYYMMDD, ranges, or discover")
-    if isinstance(value, dict | DiscoverNights):
-        return value
-    found = _days(value)
-    if not found:
-        raise ValueError("no night; list nights YYYYMMDD, or write discover")
-    return found
-
-
-NightsOrDiscover = Annotated[
-    Annotated[tuple[int, ...], Tag("listed")] | Annotated[DiscoverNights, Tag("discovered")],
-    Discriminator(_tracts_tag),
-    BeforeValidator(_nights),
-]
-"""The nights of a step: a list, or that they are to be discovered."""
-
-
-class ByDayObs(Strict):
+class ByDayObs(CutRule):
     """One group an observing night."""
 
     kind: Annotated[Literal["day_obs"], Field(description="Which rule it is.")] = "day_obs"
@@ -193,16 +107,35 @@ class ByDayObs(Strict):
         ),
     ]
 
+    @property
+    @override
+    def cut_by(self) -> str:
+        return "day_obs"
 
-class Chunks(Strict):
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        listed = nights if isinstance(self.nights, DiscoverNights) else self.nights
+        return Cut(names={f"night{night}": (night,) for night in listed})
+
+
+class Chunks(CutRule):
     """Groups of at most ``size`` exposures or visits, in ascending order of their ids."""
 
     kind: Annotated[Literal["exposure", "visit"], Field(description="What is cut into chunks.")]
     ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
     size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")]
 
+    @property
+    @override
+    def cut_by(self) -> str:
+        return self.kind
 
-class ByDimension(Strict):
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        return Cut(ids=self.ids, size=self.size)
+
+
+class ByDimension(CutRule):
     """Groups of at most ``size`` values of any other dimension with integer ids, e.g. ``healpix3``."""
 
     kind: Annotated[Literal["dimension"], Field(description="Which rule it is.")] = "dimension"
@@ -217,8 +150,7 @@ class ByDimension(Strict):
 
     @model_validator(mode="after")
     def _check(self) -> ByDimension:
-        own = {"tract", "day_obs", "exposure", "visit"}
-        if self.dimension in own:
+        if self.dimension in {"tract", *OF_EXPOSURES}:
             raise ValueError(f"dimension: found {self.dimension!r}; write kind: {self.dimension} instead")
         if self.dimension in _OF_NAMES:
             raise ValueError(
@@ -232,8 +164,17 @@ class ByDimension(Strict):
             )
         return self
 
+    @property
+    @override
+    def cut_by(self) -> str:
+        return self.dimension
 
-class Lists(Strict):
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        return Cut(ids=self.ids, size=self.size)
+
+
+class Lists(CutRule):
     """Groups with names, each an explicit list of ids of one dimension."""
 
     kind: Annotated[Literal["lists"], Field(description="Which rule it is.")] = "lists"
@@ -249,12 +190,21 @@ class Lists(Strict):
             if not values:
                 raise ValueError(f"the list {name!r} is empty; give it ids or remove it")
             if self.dimension in {"tract", "day_obs"}:
-                _in_32_bits(values)
+                in_32_bits(values)
             for value in values:
                 if value in owner:
                     raise ValueError(f"{self.dimension} {value} is in both {owner[value]!r} and {name!r}")
                 owner[value] = name
         return self
+
+    @property
+    @override
+    def cut_by(self) -> str:
+        return self.dimension
+
+    @override
+    def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
+        return Cut(names=self.lists)
 
 
 def _shorthand(value: object) -> object:
@@ -275,26 +225,8 @@ Grouping = Annotated[
 ]
 
 
-type AnyGrouping = Everything | ByTract | ByDayObs | Chunks | ByDimension | Lists
-
-
-def dimension_of(grouping: AnyGrouping) -> str:
-    """Return the dimension a grouping constrains; empty for everything."""
-    match grouping:
-        case Everything():
-            return ""
-        case Lists(dimension=dimension) | ByDimension(dimension=dimension):
-            return dimension
-        case Chunks(kind=kind):
-            return kind
-        case ByTract():
-            return "tract"
-        case ByDayObs():
-            return "day_obs"
-
-
 def expand(
-    grouping: AnyGrouping,
+    grouping: CutRule,
     *,
     tracts: tuple[int, ...],
     existing: Iterable[tuple[str, Selection]] = (),
@@ -304,7 +236,7 @@ def expand(
 
     Parameters
     ----------
-    grouping : `Everything`, `ByTract`, `ByDayObs`, `Chunks`, `ByDimension` or `Lists`
+    grouping : `CutRule`
         The rule.
     tracts : `tuple` [`int`, ...]
         The campaign's tracts.
@@ -317,21 +249,21 @@ def expand(
     Returns
     -------
     groups : `tuple` of (`str`, `Selection`)
-        In ascending order of values. Existing groups are included where the rule still selects them.
+        In ascending order of values, named ones in the order of the file. Existing groups are included
+        where the rule still selects them.
     """
-    match grouping:
-        case Everything():
-            return (("all", Selection()),)
-        case ByTract(tracts=own, size=size):
-            chosen = tracts if own is None else own
-            return _chunks(kind="tract", ids=chosen, size=size, existing=tuple(existing))
-        case ByDayObs(nights=own):
-            listed = nights if isinstance(own, DiscoverNights) else own
-            return tuple((f"night{n}", Selection(dimension="day_obs", values=(n,))) for n in listed)
-        case Lists(dimension=dimension, lists=lists):
-            return tuple((name, Selection(dimension=dimension, values=ids)) for name, ids in lists.items())
-        case Chunks(kind=kind, ids=ids, size=size) | ByDimension(dimension=kind, ids=ids, size=size):
-            return _chunks(kind=kind, ids=ids, size=size, existing=tuple(existing))
+    cut, dimension = grouping.cut(tracts=tracts, nights=nights), grouping.cut_by
+    if cut.names:
+        return tuple(
+            (name, Selection(dimension=dimension, values=values)) for name, values in cut.names.items()
+        )
+    return _chunks(kind=dimension, ids=cut.ids, size=cut.size, existing=tuple(existing))
+
+
+def number_of_groups(grouping: CutRule, *, tracts: tuple[int, ...]) -> int:
+    """Return how many groups a grouping gives; none yet of what is to be discovered."""
+    cut = grouping.cut(tracts=tracts, nights=())
+    return len(cut.names) or -(-len(cut.ids) // cut.size)
 
 
 def _chunks(
@@ -359,30 +291,21 @@ def chunk_key(kind: str, values: tuple[int, ...]) -> str:
     return f"{kind}{values[0]}to{values[-1]}x{digest}"
 
 
-def longest_key(grouping: AnyGrouping, *, tracts: tuple[int, ...]) -> str:
+def longest_key(grouping: CutRule, *, tracts: tuple[int, ...]) -> str:
     """Return a key as long as the longest that the groups of a grouping can have."""
-    match grouping:
-        case ByTract(tracts=own, size=size):
-            return _longest_chunk("tract", tracts if own is None else own, size)
-        case ByDayObs(nights=nights):
-            return "night20991231" if isinstance(nights, DiscoverNights) else f"night{nights[-1]}"
-        case Lists(lists=lists):
-            return max(lists, key=len)
-        case Chunks(kind=kind, ids=ids, size=size) | ByDimension(dimension=kind, ids=ids, size=size):
-            return _longest_chunk(kind, ids, size)
-    return "all"
-
-
-def _longest_chunk(kind: str, ids: tuple[int, ...], size: int) -> str:
-    last = ids[-1] if ids else 0
-    return chunk_key(kind, (last,) if size == 1 or len(ids) == 1 else (last, last))
+    cut = grouping.cut(tracts=tracts, nights=(20991231,))
+    if cut.names:
+        return max(cut.names, key=len)
+    last = cut.ids[-1] if cut.ids else 0
+    single = cut.size == 1 or len(cut.ids) == 1
+    return chunk_key(grouping.cut_by, (last,) if single else (last, last))
 
 
 def where_clause(selection: Selection) -> str:
     """Return the data-query term of a selection; empty for everything."""
     if not selection.dimension:
         return ""
-    column = "exposure.day_obs" if selection.dimension == "day_obs" else selection.dimension
+    column = column_of(selection.dimension)
     if len(selection.values) == 1:
         return f"{column} = {selection.values[0]}"
     return f"{column} IN ({', '.join(map(str, selection.values))})"

@@ -9,13 +9,15 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import InitErrorDetails
 
+from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping, dimension_of
+from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping
 from merian_campaign.domain.spec.new_data import NewDataPolicy
 from merian_campaign.domain.spec.words import (
     Collection,
+    CollectionList,
     ConfigFile,
     Label,
     Pipeline,
@@ -36,7 +38,10 @@ SCOPES: Mapping[str, Scope] = {
     "step2e": "instrument",
     "step3": "tract",
 }
-"""What a selection may constrain, for the subset names of drp_pipe's DRP-Merian pipeline."""
+"""What a selection may constrain where a step has no scope, for the subset names of drp_pipe's DRP-Merian.
+
+In other pipelines they mean other things: tasks are looked at as soon as they can be loaded.
+"""
 
 MOST_TRIES: Final = 1000
 """Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
@@ -157,8 +162,7 @@ class BpsStep(_StepBase):
     )
     group_by: Annotated[Grouping, Field(description="How it is cut into groups.")] = Everything()
     inputs: Annotated[
-        tuple[Collection, ...] | None,
-        BeforeValidator(_tuple),
+        CollectionList | None,
         Field(
             max_length=MOST_NAMED,
             description="Input collections or step names, instead of: all steps before it, campaign inputs.",
@@ -241,7 +245,13 @@ class BpsStep(_StepBase):
                     f"config: found {odd!r}: braces, $ and <ENV: are BPS's own marks; leave them out"
                 )
         check_where(self.where)
-        check_selection(self)
+        try:
+            check_selection(self)
+        except ValueError as error:
+            if self.scope is not None:
+                raise
+            name = f"scope {SCOPES[self.subset]}, as {self.subset} has it in DRP-Merian"
+            raise ValueError(f"{error} ({name}; write scope: if this is another pipeline)") from None
         return self
 
 
@@ -299,7 +309,7 @@ def check_selection(step: BpsStep) -> None:
     """
     scope = effective_scope(step)
     bare = _QUOTED.sub("", step.where)
-    grouped = dimension_of(step.group_by)
+    grouped = step.group_by.cut_by
     spatial = spatial_term(step.where)
     if isinstance(step.group_by, ByDimension) and scope != "global":
         raise ValueError(
@@ -330,7 +340,7 @@ def check_selection(step: BpsStep) -> None:
             f"select: found {step.select.of_exposures}; a step of scope tract must not be cut by exposure, "
             "each group would see partial visit coverage; band and exclude_detectors are all it may have"
         )
-    if grouped in {"exposure", "visit", "day_obs"}:
+    if grouped in OF_EXPOSURES:
         raise ValueError(
             f"group_by: found {grouped}; a step of scope tract must not be cut by visit or night, each group "
             "would see partial visit coverage; write group_by: tract"

@@ -15,7 +15,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from merian_campaign.domain.spec.base import brief
 from merian_campaign.domain.text import clean
@@ -155,6 +155,24 @@ def changed_in_quotes(text: str) -> str | None:
 
 Collection = Annotated[str, Field(min_length=1, max_length=LONGEST_COLLECTION, pattern=COLLECTION_PATTERN)]
 """Name of a collection."""
+
+
+def _collections(value: object) -> object:
+    """Take a list, or names with commas between them, as ``--input`` and ``--collections`` have them."""
+    entries = [value] if isinstance(value, str) else value
+    if not isinstance(entries, list | tuple):
+        return value
+    return tuple(
+        part
+        for entry in entries
+        for part in (map(str.strip, entry.split(",")) if isinstance(entry, str) else [entry])
+    )
+
+
+CollectionList = Annotated[
+    tuple[Collection, ...], BeforeValidator(_collections, json_schema_input_type=str | list[Collection])
+]
+"""Names of collections, searched in this order."""
 
 Label = Annotated[str, Field(max_length=128, pattern=LABEL_PATTERN), AfterValidator(own_name)]
 """Label of a task."""

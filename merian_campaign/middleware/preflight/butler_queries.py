@@ -53,6 +53,7 @@ class ButlerQueries:
         self._there = there
         self._problem = problem
         self._pipelines: dict[tuple[str, tuple[str, ...], tuple[str, ...]], PipelineFacts] = {}
+        self._files: dict[str, Any] = {}
 
     @classmethod
     @contextmanager
@@ -89,7 +90,7 @@ class ButlerQueries:
         key = (look.pipeline, look.config, look.config_files)
         if key not in self._pipelines:
             registry = None if self._butler is None else self._butler.registry
-            self._pipelines[key] = read_pipeline(look, registry=registry)
+            self._pipelines[key] = read_pipeline(look, registry=registry, files=self._files)
         return self._pipelines[key]
 
     def collections(self, names: Iterable[str] | None = None) -> Mapping[str, CollectionFacts]:
@@ -299,7 +300,7 @@ def exists(repository: str) -> bool:
 def _exposure(number: int, record: Any, visits: Iterable[int]) -> Exposure:  # noqa: ANN401 - lsst type
     begin, end = (0, 0) if record.timespan is None else record.timespan.nsec
     return Exposure(
-        id=number,
+        exposure=number,
         day_obs=int(record.day_obs),
         physical_filter=record.physical_filter,
         begin=begin,

@@ -10,7 +10,16 @@ from merian_campaign.domain.preflight.queries import StepQuery
 from merian_campaign.domain.text import error_line
 
 
-def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: ANN401 - lsst type
+class _NoSubsetError(Exception):
+    """A pipeline has no subset or task of a name."""
+
+
+def read_pipeline(
+    look: StepQuery,
+    *,
+    registry: Any,  # noqa: ANN401 - lsst type
+    files: dict[str, Any],
+) -> PipelineFacts:
     """Return what a pipeline reads and makes; its tasks are imported, as for a graph.
 
     Parameters
@@ -19,44 +28,30 @@ def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: 
         The step.
     registry
         The repository's, which knows its dataset types; `None` without a repository.
+    files : `dict`
+        Whole pipelines by file: each is parsed once for all of its subsets, which takes seconds.
 
     Raises
     ------
     OSError
         Raised if a file cannot be read, other than for not being there.
     """
-    from lsst.pipe.base import Pipeline  # noqa: PLC0415 - costs seconds
-
     labels: frozenset[str] = frozenset()
     name = short(look.pipeline)
-    file, _, subset = look.pipeline.partition("#")
     try:
-        if subset:
-            whole = Pipeline.from_uri(file)
-            known = {*whole.subsets, *whole.task_labels}
-            unknown = [word for word in subset.split(",") if word not in known and word.isidentifier()]
-            if unknown:
-                return PipelineFacts(
-                    problem=f"{name}: no subset {unknown[0]!r}; {closest(unknown[0], known)}"
-                )
-        pipeline = Pipeline.from_uri(look.pipeline)
+        pipeline = _loaded(look.pipeline, files)
         labels = frozenset(pipeline.task_labels)
-        for entry in look.config_files:
-            label, _, file = entry.partition(":")
-            if label in labels:
-                pipeline.addConfigFile(label, file)
-        for entry in look.config:
-            label, _, rest = entry.partition(":")
-            field, _, value = rest.partition("=")
-            if label in labels:
-                pipeline.addConfigOverride(label, field, value)
+        _override(pipeline, look)
         graph = pipeline.to_graph(registry=registry, visualization_only=True)
+    except _NoSubsetError as error:
+        return PipelineFacts(problem=f"{name}: {error}")
     except FileNotFoundError as error:
         return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
         return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
+    subset = look.pipeline.partition("#")[2]
     needed = [
         _need(graph, type_name, node)
         for type_name, node in graph.iter_overall_inputs()
@@ -71,6 +66,39 @@ def read_pipeline(look: StepQuery, *, registry: Any) -> PipelineFacts:  # noqa: 
         tasks=tuple(_task(node, calibrating=calibrating) for node in graph.tasks.values()),
         declared=_declared(graph, subset),
     )
+
+
+def _loaded(uri: str, files: dict[str, Any]) -> Any:  # noqa: ANN401 - lsst type
+    """Return the pipeline of a URI; see `read_pipeline`."""
+    from lsst.pipe.base import LabelSpecifier, Pipeline  # noqa: PLC0415 - costs seconds
+
+    file, _, subset = uri.partition("#")
+    if not subset:
+        return Pipeline.from_uri(uri)
+    if file not in files:
+        files[file] = Pipeline.from_uri(file)
+    whole = files[file]
+    known = {*whole.subsets, *whole.task_labels}
+    labels = set(subset.split(","))
+    unknown = sorted(labels - known)
+    if not unknown:
+        return whole.subsetFromLabels(LabelSpecifier(labels=labels))
+    if all(word.isidentifier() for word in unknown):
+        raise _NoSubsetError(f"no subset {unknown[0]!r}; {closest(unknown[0], known)}")
+    # A range of labels, or something that lsst finds its own words for.
+    return Pipeline.from_uri(uri)
+
+
+def _override(pipeline: Any, look: StepQuery) -> None:  # noqa: ANN401 - lsst type
+    for entry in look.config_files:
+        label, _, file = entry.partition(":")
+        if label in pipeline.task_labels:
+            pipeline.addConfigFile(label, file)
+    for entry in look.config:
+        label, _, rest = entry.partition(":")
+        field, _, value = rest.partition("=")
+        if label in pipeline.task_labels:
+            pipeline.addConfigOverride(label, field, value)
 
 
 def _task(node: Any, *, calibrating: frozenset[str]) -> TaskFacts:  # noqa: ANN401 - lsst type

@@ -31,6 +31,9 @@ class Action(Strict):
     PATHS: ClassVar[tuple[str, ...]] = ()
     """Arguments that are paths: relative ones are taken from the campaign file's folder."""
 
+    REPOSITORIES: ClassVar[tuple[str, ...]] = ()
+    """Arguments that are butler repositories: labels of the butler's index, URIs or paths."""
+
     def commands(self, *, repository: str) -> tuple[Command, ...]:
         """Return the command lines that do the action, in order.
 

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command
 from merian_campaign.domain.spec.base import brief
-from merian_campaign.domain.spec.words import DatasetTypeName
+from merian_campaign.domain.spec.words import CollectionList, DatasetTypeName
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -61,8 +61,7 @@ class CollectionChain(Action):
 
     parent: Annotated[Collection, Field(description="The chain to define.")]
     children: Annotated[
-        tuple[Collection, ...],
-        Field(min_length=1, strict=False, description="What it shows, searched in this order."),
+        CollectionList, Field(min_length=1, description="What it shows, searched in this order.")
     ]
 
     def commands(self, *, repository: str) -> tuple[Command, ...]:

@@ -10,7 +10,7 @@ from merian_campaign.domain.shell import ShellPattern
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command, Text, Words, listed
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS
-from merian_campaign.domain.spec.words import VARIABLE_PATTERN, DatasetTypeName
+from merian_campaign.domain.spec.words import VARIABLE_PATTERN, CollectionList, DatasetTypeName
 
 Transfer = Annotated[
     Literal["auto", "link", "symlink", "hardlink", "copy", "relsymlink", "direct"],
@@ -53,12 +53,10 @@ class TransferDatasets(Action):
     """``butler transfer-datasets``: datasets of another repository, e.g. its reference catalogues."""
 
     NAME: ClassVar[str] = "transfer-datasets"
-    PATHS: ClassVar[tuple[str, ...]] = ("source",)
+    REPOSITORIES: ClassVar[tuple[str, ...]] = ("source",)
 
     source: Annotated[Text, Field(description="The other repository.")]
-    collections: Annotated[
-        tuple[Collection, ...], BeforeValidator(listed), Field(min_length=1, description="Of the other one.")
-    ]
+    collections: Annotated[CollectionList, Field(min_length=1, description="Of the other one.")]
     dataset_types: Annotated[Words, BeforeValidator(listed), Field(description="Default: all.")] = ()
     transfer: Transfer = "link"
 

@@ -1,1 +1,1 @@
-"""One module a schema version; `merian_campaign.store.schema_version` lists them in order."""
+"""The statements that make each version of the tracking database of the one before."""

@@ -1,0 +1,417 @@
+"""What the submissions of a campaign left, and how to put it on record again when the database is lost.
+
+Pure: directories and RUN collections in, submissions in the order in which they were made out. What nobody
+can know any more is said.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from merian_campaign.domain import json_values
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.jsonl import moment_of
+from merian_campaign.domain.naming import RunName, parse_run_collection, run_collection, submission_directory
+from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+
+__all__ = ["RebuildPlan", "Rebuilt", "Remains", "WhenMade", "made_from_json", "made_of", "plan_rebuild"]
+
+GONE = "its directory was deleted"
+"""How the reason begins of a submission of which the butler alone still knows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhenMade:
+    """How a submission came to be, as its directory says.
+
+    Parameters
+    ----------
+    id : `int`
+        Its id in the database that made it.
+    at : `datetime.datetime`
+        When, UTC.
+    generation : `int`
+        Of the group's outputs.
+    remedy : `Remedy`
+        What it does differently.
+    reason : `str`
+        Why it was made.
+    basis : `Basis` or `None`
+        What it selected and read.
+    selection : `Selection`
+        What its group selects.
+    """
+
+    id: int
+    at: datetime
+    generation: int
+    remedy: Remedy
+    reason: str
+    basis: Basis | None
+    selection: Selection
+
+
+def made_of(submission: SubmissionView, *, selection: Selection, basis: Basis | None) -> dict[str, Any]:
+    """Return what a submission's directory says of how it came to be."""
+    remedy = submission.remedy
+    return {
+        "id": submission.id,
+        "at": submission.created_at.astimezone(UTC).isoformat(),
+        "generation": submission.generation,
+        "reason": submission.reason,
+        "memory_mb": dict(remedy.memory_mb),
+        "walltime": dict(remedy.walltime),
+        "workers": remedy.workers,
+        "blocks": remedy.blocks,
+        "basis": None if basis is None else basis.to_json(),
+        "dimension": selection.dimension,
+        "values": list(selection.values),
+    }
+
+
+def made_from_json(value: object) -> WhenMade:
+    """Read it back; the inverse of `made_of`.
+
+    Raises
+    ------
+    WrongValueError
+        Raised if it is not what that writes.
+    """
+    if not isinstance(value, Mapping):
+        raise WrongValueError("made: expected an object")
+    at = moment_of(json_values.text(value, "at"))
+    generation, number = json_values.whole(value, "generation"), json_values.whole(value, "id")
+    if at is None or generation is None or generation < 1 or number is None:
+        raise WrongValueError("made: expected an id, a moment and a generation")
+    values = value.get("values")
+    if not isinstance(values, list) or not all(type(one) is int for one in values):
+        raise WrongValueError("made: values: expected a list of integers")
+    basis = value.get("basis")
+    return WhenMade(
+        id=number,
+        at=at,
+        generation=generation,
+        reason=json_values.text(value, "reason"),
+        remedy=Remedy(
+            memory_mb=_requests(value, "memory_mb"),
+            walltime=_requests(value, "walltime"),
+            workers=json_values.whole(value, "workers"),
+            blocks=json_values.whole(value, "blocks"),
+        ),
+        basis=Basis.from_json(basis) if isinstance(basis, Mapping) else None,
+        selection=Selection(dimension=json_values.text(value, "dimension"), values=tuple(values)),
+    )
+
+
+def _requests(value: Mapping[str, Any], name: str) -> tuple[tuple[str, int], ...]:
+    found = value.get(name)
+    if not isinstance(found, Mapping) or not all(type(one) is int for one in found.values()):
+        raise WrongValueError(f"made: {name}: expected numbers by task")
+    return tuple(sorted((str(task), number) for task, number in found.items()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remains:
+    """What lies in the directory of a submission.
+
+    Parameters
+    ----------
+    step, group : `str`
+        Whose it is, by where it lies.
+    number : `int`
+        Of the submission.
+    directory : `str`
+        Where.
+    campaign : `str`
+        Uuid of the campaign in the database that made it; empty where that is not said.
+    made : `WhenMade` or `None`
+        How it came to be; `None` where nobody wrote that down, or it cannot be read.
+    at : `datetime.datetime`
+        When the directory's oldest file of ours was written, UTC.
+    started : `int` or `None`
+        Epoch of the driver that began the work; `None` when none did.
+    result : `RunResult` or `None`
+        How its driver ended; `None` while it has not.
+    epoch : `int`
+        Of the driver that ended it; 0 when none did.
+    ended_at : `datetime.datetime` or `None`
+        When.
+    versions : `~collections.abc.Mapping` or `None`
+        Of the LSST stack that its driver found.
+    harvested : `bool`
+        Whether its quanta are written down.
+    trouble : `str`
+        What of it cannot be read, in words.
+    """
+
+    step: str
+    group: str
+    number: int
+    directory: str
+    at: datetime
+    campaign: str = ""
+    made: WhenMade | None = None
+    started: int | None = None
+    result: RunResult | None = None
+    epoch: int = 0
+    ended_at: datetime | None = None
+    versions: Mapping[str, Any] | None = None
+    harvested: bool = False
+    trouble: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """A submission to be put on record again.
+
+    Parameters
+    ----------
+    step, group, number
+        Whose it is.
+    directory, run : `str`
+        Where it lies, and its RUN collection, empty for an action.
+    generation, remedy, reason, basis
+        As it was made.
+    at, ended_at : `datetime.datetime`
+        When it was made, and when it ended, as far as known; UTC.
+    drivers : `int`
+        How many had claimed it.
+    result : `RunResult` or `None`
+        How it ended; `None` when a driver has to go on with it.
+    salvage : `bool`
+        Whether its quanta have to be taken from its graphs or the butler first.
+    versions : `~collections.abc.Mapping` or `None`
+        Of the LSST stack.
+    ran : `bool`
+        Whether anything ran under these.
+    """
+
+    step: str
+    group: str
+    number: int
+    directory: str
+    run: str
+    generation: int
+    remedy: Remedy
+    reason: str
+    basis: Basis | None
+    at: datetime
+    ended_at: datetime
+    drivers: int
+    result: RunResult | None
+    salvage: bool
+    versions: Mapping[str, Any] | None
+    ran: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class RebuildPlan:
+    """What is put on record, and what is to be said.
+
+    Parameters
+    ----------
+    rounds : `tuple` [`tuple` [`Rebuilt`, ...], ...]
+        The first submissions of all groups, then the second ones and so on.
+    selections : `~collections.abc.Mapping`
+        By step and key, what groups select that the campaign file does not name.
+    highest : `int`
+        The highest id of a submission in the lost database, as far as known.
+    notes : `tuple` [`str`, ...]
+        What is damaged, gone, or of somebody else.
+    """
+
+    rounds: tuple[tuple[Rebuilt, ...], ...] = ()
+    selections: Mapping[tuple[str, str], Selection] = field(default_factory=dict)
+    highest: int = 0
+    notes: tuple[str, ...] = ()
+
+
+def plan_rebuild(
+    spec: CampaignSpec,
+    remains: Iterable[Remains],
+    *,
+    runs: Iterable[str],
+    known: frozenset[tuple[str, str]],
+    root: str,
+) -> RebuildPlan:
+    """Return how to put a campaign on record again.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign, as its file says now.
+    remains : iterable of `Remains`
+        What lies in the directories of its submissions.
+    runs : iterable of `str`
+        RUN collections below its outputs, as the butler has them.
+    known : `frozenset`
+        Step and key of the groups that the file names.
+    root : `str`
+        Folder of all submissions.
+    """
+    steps = {step.name: step for step in spec.steps}
+    notes: list[str] = []
+    own = _of_the_latest(remains, notes)
+    found: dict[tuple[str, str], dict[int, Remains | None]] = defaultdict(dict)
+    for entry in own:
+        if entry.step in steps:
+            found[entry.step, entry.group][entry.number] = entry
+        else:
+            notes.append(f"{entry.directory}: the campaign file has no step {entry.step!r}; left out")
+    names = _runs_by_group(spec, runs)
+    for (step, group), numbers in names.items():
+        for number in numbers:
+            found[step, group].setdefault(number, None)
+    selections = {
+        place: made.selection
+        for place, entries in found.items()
+        for made in _mades(entries.values())
+        if place not in known
+    }
+    rounds: dict[int, list[Rebuilt]] = defaultdict(list)
+    for place in sorted(found, key=lambda place: (list(steps).index(place[0]), place[1])):
+        if place not in known and place not in selections:
+            notes.append(f"{place[0]}/{place[1]}: nothing says what it selects; left out")
+            continue
+        made = _group(spec, place, found[place], names=names.get(place, {}), notes=notes, root=root)
+        for turn, one in enumerate(made):
+            rounds[turn].append(one)
+    return RebuildPlan(
+        rounds=tuple(tuple(rounds[turn]) for turn in sorted(rounds)),
+        selections=selections,
+        highest=max((made.id for entries in found.values() for made in _mades(entries.values())), default=0),
+        notes=tuple(notes),
+    )
+
+
+def _mades(entries: Iterable[Remains | None]) -> list[WhenMade]:
+    return [entry.made for entry in entries if entry is not None and entry.made is not None]
+
+
+def _of_the_latest(remains: Iterable[Remains], notes: list[str]) -> list[Remains]:
+    """Leave out what an earlier campaign of the same name has left."""
+    entries = list(remains)
+    latest = max((entry for entry in entries if entry.campaign), key=lambda entry: entry.at, default=None)
+    own = []
+    for entry in entries:
+        if latest is not None and entry.campaign not in {"", latest.campaign}:
+            notes.append(f"{entry.directory}: is of another campaign of this name; left out")
+        else:
+            own.append(entry)
+            notes += [entry.trouble] if entry.trouble else []
+    return own
+
+
+def _runs_by_group(spec: CampaignSpec, runs: Iterable[str]) -> dict[tuple[str, str], dict[int, RunName]]:
+    """Return the RUN collections of groups by number."""
+    outputs = {spec.output_of(step): step.name for step in spec.steps if isinstance(step, BpsStep)}
+    found: dict[tuple[str, str], dict[int, RunName]] = defaultdict(dict)
+    for run in runs:
+        try:
+            name = parse_run_collection(run)
+        except ValueError:
+            continue
+        if name.step_output in outputs:
+            found[outputs[name.step_output], name.group][name.number] = name
+    return found
+
+
+def _group(
+    spec: CampaignSpec,
+    place: tuple[str, str],
+    entries: Mapping[int, Remains | None],
+    *,
+    names: Mapping[int, RunName],
+    notes: list[str],
+    root: str,
+) -> Sequence[Rebuilt]:
+    """Return the submissions of one group, in order."""
+    made: list[Rebuilt] = []
+    numbers = sorted(entries)
+    for number in numbers:
+        entry = entries[number]
+        before = made[-1] if made else None
+        if entry is None:
+            notes.append(
+                f"{place[0]}/{place[1]}: the directory of submission {number} is gone; what succeeded is "
+                "taken from the butler"
+            )
+        elif entry.made is None:
+            notes.append(f"{entry.directory}: does not say how it came to be, which is guessed")
+        made.append(_one(spec, place, number, entry, name=names.get(number), before=before, root=root))
+    last = made[-1] if made else None
+    return [
+        entry
+        if entry is last or entry.result is not None
+        else _over(entry, "nothing says how it ended, and another one was made after it")
+        for entry in made
+    ]
+
+
+def _over(entry: Rebuilt, reason: str) -> Rebuilt:
+    end = RunEnd.LOST if entry.ran else RunEnd.FAILED
+    return replace(entry, result=RunResult(end=end, reason=reason), salvage=entry.ran and bool(entry.run))
+
+
+def _one(
+    spec: CampaignSpec,
+    place: tuple[str, str],
+    number: int,
+    entry: Remains | None,
+    *,
+    name: RunName | None,
+    before: Rebuilt | None,
+    root: str,
+) -> Rebuilt:
+    step = spec.step(place[0])
+    made = None if entry is None else entry.made
+    generation = before.generation if before is not None else 1
+    if made is not None:
+        generation = made.generation
+    elif name is not None:
+        generation = name.generation
+    run = ""
+    if isinstance(step, BpsStep):
+        parts = RunName(
+            step_output=spec.output_of(step), group=place[1], number=number, generation=generation
+        )
+        run = run_collection(parts)
+    after = before.ended_at if before is not None else datetime.fromtimestamp(0, UTC)
+    at = max(after, made.at if made is not None else entry.at if entry is not None else after)
+    common: dict[str, Any] = {
+        "step": place[0],
+        "group": place[1],
+        "number": number,
+        "directory": submission_directory(
+            root=root, campaign=spec.campaign, step=place[0], group=place[1], number=number
+        ),
+        "run": run,
+        "generation": generation,
+        "remedy": made.remedy if made is not None else Remedy(),
+        "reason": made.reason if made is not None else "it was made by a database that is lost",
+        "basis": None if made is None else made.basis,
+        "at": at,
+    }
+    if entry is None:
+        return Rebuilt(
+            **common, ended_at=at + timedelta(seconds=1), drivers=1,
+            result=RunResult(end=RunEnd.FAILED, reason=GONE), salvage=True, versions=None, ran=True,
+        )  # fmt: skip
+    over = entry.result is not None and entry.result.end is not RunEnd.EMPTY
+    return Rebuilt(
+        **common,
+        ended_at=max(at, entry.ended_at or at),
+        drivers=max(entry.epoch, entry.started or 0),
+        result=entry.result,
+        salvage=bool(run) and over and entry.started is not None and not entry.harvested,
+        versions=entry.versions,
+        ran=entry.started is not None,
+    )
