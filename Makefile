@@ -8,6 +8,8 @@ SLURM := $(BIN)/python tests/slurm/cluster --dir $(BUILD)/slurm
 DEMO_DIR ?= $(BUILD)/demo
 SITE ?=
 NIGHTS ?=
+PART ?=
+BENCH_QUANTA ?=
 TEST_WORKERS ?= 2
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
@@ -69,9 +71,9 @@ lint: $(BIN)/.installed docs  ## ruff, mypy --strict, import-linter contracts, t
 	$(BIN)/lint-imports
 	$(BIN)/python tests/lint/names.py
 
-bench: $(BIN)/.installed  ## ratios measured side by side; writes build/bench.json
+bench: $(BIN)/.installed  ## ratios measured side by side; writes build/bench.json (PART=store, BENCH_QUANTA=1000000)
 	@mkdir -p $(BUILD)
-	$(BIN)/python tests/bench
+	PART="$(PART)" $(if $(BENCH_QUANTA),BENCH_QUANTA="$(BENCH_QUANTA)") $(BIN)/python tests/bench
 
 soak: $(BIN)/.installed  ## long tests: kills at random moments, campaigns compared
 	$(BIN)/python -m pytest -m soak

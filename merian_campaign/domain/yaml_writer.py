@@ -23,11 +23,15 @@ _RESERVED = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "nul
 _SPECIAL = re.compile(r"[^ !#-\[\]-~]")
 """Whatever is not printable ASCII, quotation marks and backslashes."""
 
+_NUMBERS = (int, float)
+_SCALARS = (str, int, float)
 _SHORT = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def quote(text: str) -> str:
     """Return ``text`` as a double-quoted YAML scalar in ASCII."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
     return f'"{_SPECIAL.sub(_escape, text)}"'
 
 
@@ -65,17 +69,24 @@ def dump(document: Mapping[str, YamlValue], *, indent: int = 0) -> str:
     """
     if not document:
         return "{}\n"
-    pad = "  " * indent
     lines: list[str] = []
-    for key, value in document.items():
-        name = _key(key)
-        if isinstance(value, str | int | float):
-            lines.append(f"{pad}{name}: {_scalar(value)}")
-        elif isinstance(value, Mapping):
-            lines.append(f"{pad}{name}:" if value else f"{pad}{name}: {{}}")
-            if value:
-                lines.append(dump(value, indent=indent + 1).rstrip("\n"))
-        else:
-            lines.append(f"{pad}{name}:" if value else f"{pad}{name}: []")
-            lines.extend(f"{pad}  - {_scalar(item)}" for item in value if isinstance(item, str | int | float))
+    _write(document, "  " * indent, lines)
     return "\n".join(lines) + "\n"
+
+
+def _write(document: Mapping[str, YamlValue], pad: str, lines: list[str]) -> None:
+    for key, value in document.items():
+        name = f"{pad}{_key(key)}:"
+        if isinstance(value, str):
+            lines.append(f"{name} {quote(value)}")
+        elif isinstance(value, _NUMBERS):
+            lines.append(f"{name} {_scalar(value)}")
+        elif isinstance(value, dict) or isinstance(value, Mapping):  # noqa: SIM101 - the second is slow
+            if not value:
+                lines.append(f"{name} {{}}")
+                continue
+            lines.append(name)
+            _write(value, f"{pad}  ", lines)
+        else:
+            lines.append(name if value else f"{name} []")
+            lines.extend(f"{pad}  - {_scalar(item)}" for item in value if isinstance(item, _SCALARS))

@@ -1,40 +1,48 @@
-"""`make bench`: every benchmark, one after the other; writes build/bench.json.
+"""`make bench`: every benchmark, or those of one PART, one after the other; writes build/bench.json.
 
-Each measures ratios side by side in one run, so that the machine's speed and noise cancel.
+Each measures ratios side by side in one run, so that the machine's speed and noise cancel; three times, of
+which the median counts. BENCH_QUANTA says how large the large campaign is. ``compare OLD NEW`` holds two
+files of results against each other.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+from bench_results import OUT, compare, held, line, read
+
 HERE = Path(__file__).resolve().parent
-SCRIPTS = (
-    "render/bench_render.py",
-    "store/bench_store.py",
-    "reports/bench_reports.py",
-    "wms/bench_wms.py",
-    "wms/bench_handover.py",
-)
+PARTS = {
+    "cli": ("cli/bench_start.py",),
+    "render": ("render/bench_render.py",),
+    "store": ("store/bench_store.py", "store/bench_scale.py"),
+    "tick": ("tick/bench_tick.py",),
+    "reports": ("reports/bench_reports.py",),
+    "wms": ("wms/bench_wms.py", "wms/bench_handover.py"),
+}
 
 
-def main() -> int:
-    """Run all; exit status 1 when a ratio is below what must hold."""
-    out = HERE.parents[1] / "build" / "bench.json"
-    out.parent.mkdir(exist_ok=True)
-    out.unlink(missing_ok=True)
-    commands = ([sys.executable, str(HERE / script)] for script in SCRIPTS)
-    codes = [subprocess.run(command, check=False).returncode for command in commands]
-    entries = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
-    for entry in entries:
-        held = "ok  " if entry["ratio"] >= entry["at_least"] else "LOW "
-        wanted = f"(at least {entry['at_least']}, aim {entry['aim']})"
-        sys.stdout.write(f"{held}{entry['name']:34} {entry['ratio']:8.2f}  {wanted}\n")
-    low = [entry for entry in entries if entry["ratio"] < entry["at_least"]]
-    return 1 if low or any(codes) or not entries else 0
+def main(arguments: list[str]) -> int:
+    """Run them; exit status 1 when a ratio is not as it must be."""
+    if arguments[:1] == ["compare"] and len(arguments) == 3:
+        return compare(Path(arguments[1]), Path(arguments[2]))
+    part = os.environ.get("PART", "")
+    if arguments or part not in {"", *PARTS}:
+        sys.stderr.write(f"usage: bench [compare OLD NEW]; PART is one of {', '.join(PARTS)}\n")
+        return 2
+    if not part:
+        OUT.unlink(missing_ok=True)
+    scripts = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
+    codes = [
+        subprocess.run([sys.executable, str(HERE / script)], check=False).returncode for script in scripts
+    ]
+    entries = read()["entries"] if OUT.exists() else []
+    sys.stdout.write("".join(f"{line(one)}\n" for one in entries))
+    return int(any(codes) or not entries or not all(map(held, entries)))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

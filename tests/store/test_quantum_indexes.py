@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 
 import psycopg2
@@ -9,8 +10,23 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, failed, quantum, rows, worked
 
+from merian_campaign.store import migrate
+from merian_campaign.store.connection import open_connection
 from merian_campaign.store.reader import Reader
 
+BEFORE = """
+INSERT INTO campaign (name, state, file, created_at, updated_at) VALUES ('c', 'active', 'f', now(), now());
+INSERT INTO "group" (campaign_id, step, key, ordinal, state, created_at, updated_at)
+    SELECT id, 'step3', 'all', 1, 'running', now(), now() FROM campaign;
+INSERT INTO submission (group_id, number, state, directory, remedy, created_at)
+    SELECT id, 1, 'running', '/sub/1', '{}', now() FROM "group";
+INSERT INTO quantum (group_id, task, data_id, state, state_submission_id, submission_id, updated_at, log_path)
+    SELECT s.group_id, 'isr', v.data_id, 'succeeded', s.id, s.id, now(), v.log_path
+    FROM submission AS s,
+        (VALUES ('a=1', '/sub/1/bps/a.log'), ('a=2', '/other/b.log'), ('a=3', NULL)) AS v (data_id, log_path);
+INSERT INTO quantum_attempt (quantum_id, submission_id, try, state, charged, recorded_at, log_path)
+    SELECT min(id), min(submission_id), 1, 'failed', true, now(), '/sub/1/c.log' FROM quantum
+"""
 ASKED = {
     "visit = 42": "ix_quantum_visit",
     "exposure = 42": "ix_quantum_exposure",
@@ -67,3 +83,18 @@ def test_a_quantum_is_there_once(given: Given, sql: Connection) -> None:
             "INSERT INTO quantum (group_id, task, data_id, state, state_submission_id, updated_at)"
             " SELECT group_id, task, data_id, state, state_submission_id, updated_at FROM quantum"
         )
+
+
+def test_what_is_there_is_shortened_and_shown_as_before(empty_url: str) -> None:
+    migrate.upgrade(empty_url, version="0009")
+    with closing(open_connection(empty_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(BEFORE)
+    shown = "SELECT submission, log_path FROM quantum_status ORDER BY data_id"
+    with closing(open_connection(empty_url)) as connection:
+        before = rows(connection, shown)
+    migrate.upgrade(empty_url)
+    with closing(open_connection(empty_url)) as connection:
+        assert rows(connection, shown) == before
+        stored = rows(connection, "SELECT log_path FROM quantum ORDER BY data_id")
+        assert [row[0] for row in stored] == ["./bps/a.log", "/other/b.log", None]
+        assert rows(connection, "SELECT log_path FROM quantum_attempt") == [("./c.log",)]

@@ -9,8 +9,8 @@ fastest way for the same rows into PostgreSQL: the same text, by COPY, into an u
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,19 +22,25 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import execute_values
+from sqlalchemy import text
 from sqlalchemy.dialects.postgresql import insert as upsert
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from bench_results import entry, keep
 
 from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import embedded, merge_quanta, migrate, queries, schema, stage_quanta
+from merian_campaign.store import embedded, merge_quanta, migrate, quantum_keys, queries, schema, stage_quanta
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.database import raw
 from merian_campaign.store.reader import Reader, campaign_id
 from merian_campaign.store.store import PostgresStore
 
+DIRECTORY = "/scratch/merian/u/ana/submissions/wide/step3/tract9813/001"
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 FAILED = 0.02
 CHANGED = 0.03
@@ -87,7 +93,7 @@ def attempt(state: QuantumState, i: int) -> Attempt:
         started=NOW + timedelta(seconds=i),
         ended=NOW + timedelta(seconds=i + 60),
         host=f"node{i % 40}",
-        log_path=f"/submit/u/ana/demo/step3/1/jobs/{TASKS[i % len(TASKS)]}/{i:06d}.log",
+        log_path=f"{DIRECTORY}/bps/jobs/{TASKS[i % len(TASKS)]}/{i:06d}.log",
         uuid=f"0193{i:028x}",
     )
 
@@ -139,7 +145,7 @@ class Bench:
         group_id = self.store.snapshot("bench").groups[-1].id
         self.store.move_group(group_id=group_id, state=GroupState.READY, reason="", actor="bench", now=NOW)
         made = self.store.prepare_submission(
-            group_id=group_id, number=1, run_collection=key, repository="/r", directory="/d",
+            group_id=group_id, number=1, run_collection=key, repository="/r", directory=DIRECTORY,
             remedy=Remedy(), reason="", actor="bench", now=NOW,
         )  # fmt: skip
         return group_id, made.id, quanta(self._tract, self.unit)
@@ -158,6 +164,7 @@ class Bench:
     def bare_upsert(self, group_id: int, submission_id: int, found: list[Quantum]) -> None:
         """Quanta and attempts in, without counting anything."""
         values = {"group_id": group_id, "submission_id": submission_id, "correcting": True, "now": NOW}
+        values["within"] = f"{DIRECTORY}/"
         with self.store._transaction() as connection:
             stage_quanta.stage(raw(connection), found)
             with raw(connection).cursor() as cursor:
@@ -169,7 +176,7 @@ class Bench:
         new = upsert(table)
         others = {name: new.excluded[name] for name in rows[0] if name not in {"group_id", "task", "data_id"}}
         statement = new.on_conflict_do_update(
-            index_elements=["group_id", "task", "data_id"],
+            index_elements=[table.c.group_id, text(quantum_keys.key("task", "data_id"))],
             set_=others,
             where=table.c.state.is_distinct_from(new.excluded.state),
         )
@@ -180,7 +187,7 @@ class Bench:
         names = list(rows[0])
         statement = (
             f"INSERT INTO quantum AS old ({', '.join(names)}) VALUES %s"
-            " ON CONFLICT (group_id, task, data_id) DO UPDATE SET "
+            f" ON CONFLICT (group_id, {quantum_keys.key('task', 'data_id')}) DO UPDATE SET "
             + ", ".join(f"{name} = excluded.{name}" for name in names[3:])
             + " WHERE old.state IS DISTINCT FROM excluded.state"
         )
@@ -285,10 +292,6 @@ def second_harvest(bench: Bench) -> int:
     return written(bench.store) - before
 
 
-def entry(name: str, ratio: float, at_least: float, aim: float) -> dict[str, Any]:
-    return {"name": name, "ratio": round(ratio, 3), "at_least": at_least, "aim": aim}
-
-
 def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any]]:
     """Run everything; return the entries."""
     bench = Bench(store, unit=unit)
@@ -341,29 +344,14 @@ def database() -> Iterator[PostgresStore]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def keep(path: Path, entries: list[dict[str, Any]]) -> None:
-    """Put entries into a JSON list, in place of those of the same name."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = {one["name"] for one in entries}
-    before = json.loads(path.read_text()) if path.exists() else []
-    kept = [one for one in before if one["name"] not in names]
-    path.write_text(json.dumps(kept + entries, indent=2) + "\n")
-
-
 def main() -> int:
     """Measure, print, keep; exit 1 if a ratio is below what must hold."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="quanta to harvest, about")
     parser.add_argument("--unit", type=int, default=10_000, help="quanta a group")
-    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     arguments = parser.parse_args()
     with database() as store:
-        entries = measure(store, rows=arguments.rows, unit=arguments.unit)
-    keep(arguments.output, entries)
-    for one in entries:
-        word = "ok" if one["ratio"] >= one["at_least"] else "TOO LOW"
-        print(f"{word:8s}{one['ratio']:8.2f}  (at least {one['at_least']}, aim {one['aim']})  {one['name']}")
-    return int(any(one["ratio"] < one["at_least"] for one in entries))
+        return keep(measure(store, rows=arguments.rows, unit=arguments.unit))
 
 
 if __name__ == "__main__":

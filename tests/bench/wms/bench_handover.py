@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT)]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "bench")]
 
-OUT = ROOT / "build" / "bench.json"
+from bench_results import keep  # noqa: E402 - beside this one
+
 LAYERS = 10
 PARENTS = 4
 SMALL = 10
@@ -185,11 +186,7 @@ def main(arguments: list[str]) -> int:
         drive(folder, stock=arguments[2] == "stock", graph=json.loads((folder / "graph.json").read_text()))
         return 0
     rows = run(int(arguments[0]) if arguments else 50_000)
-    OUT.parent.mkdir(exist_ok=True)
-    others = json.loads(OUT.read_text()) if OUT.exists() else []
-    kept = [row for row in others if row["name"] not in {one["name"] for one in rows}]
-    OUT.write_text(json.dumps([*kept, *rows], indent=2) + "\n")
-    return int(any(float(str(row["ratio"])) < float(str(row["at_least"])) for row in rows))
+    return keep(rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ cost; writes ``build/bench.json`` and prints where a quantum's time goes.  Usage
 ``BENCH_DETECTORS`` sets the width of the three layers (67: 201 quanta).
 """
 
-import json
 import os
 import resource
 import statistics
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT)]
+sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT), str(ROOT / "tests" / "bench")]
 
 import wms_support as support  # noqa: E402 - needs the path above
+from bench_results import keep  # noqa: E402 - beside this one
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent  # noqa: E402
 
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
-OUT = ROOT / "build" / "bench.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,14 +152,7 @@ def report(ratios: dict[str, list[float]]) -> int:
         {"name": name, "ratio": round(statistics.median(ratios[key]), 2), "at_least": floor, "aim": aim}
         for name, (key, floor, aim) in goals.items()
     ]
-    OUT.parent.mkdir(exist_ok=True)
-    # Other benchmarks write into the same file; only our own lines are replaced.
-    others = json.loads(OUT.read_text()) if OUT.exists() else []
-    kept = [row for row in others if row["name"] not in goals]
-    OUT.write_text(json.dumps([*kept, *rows], indent=2) + "\n")
-    for row in rows:
-        say(f"{row['name']:28s} {row['ratio']:7.1f}  (at least {row['at_least']:g}, aim {row['aim']:g})")
-    return 1 if any(float(str(row["ratio"])) < float(str(row["at_least"])) for row in rows) else 0
+    return keep(rows)
 
 
 if __name__ == "__main__":

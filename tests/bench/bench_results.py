@@ -1,0 +1,95 @@
+"""What benchmarks found: entries with what must hold and what is aimed at, kept in one file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+OUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
+_PACKAGES = (
+    "merian-campaign",
+    "lsst-ctrl-bps",
+    "lsst-daf-butler",
+    "parsl",
+    "psycopg2-binary",
+    "pydantic",
+    "typer",
+)
+
+
+def entry(name: str, found: float, at_least: float, aim: float, *, less: bool = False) -> dict[str, Any]:
+    """Return one line of the table; with ``less``, what is smaller is better."""
+    digits = max(3, 2 - len(str(int(found))))
+    return {"name": name, "ratio": round(found, digits), "at_least": at_least, "aim": aim, "less": less}
+
+
+def held(one: Mapping[str, Any]) -> bool:
+    """Say whether an entry is as it must be."""
+    return bool(one["ratio"] <= one["at_least"] if one.get("less") else one["ratio"] >= one["at_least"])
+
+
+def line(one: Mapping[str, Any]) -> str:
+    """Return an entry as a line of a table."""
+    word = "at most" if one.get("less") else "at least"
+    sign = "ok  " if held(one) else "MISS"
+    return f"{sign} {one['name']:62} {one['ratio']:9.3f}  ({word} {one['at_least']:g}, aim {one['aim']:g})"
+
+
+def read(path: Path = OUT) -> dict[str, Any]:
+    """Return what a file of results holds."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def keep(entries: Iterable[Mapping[str, Any]], *, path: Path = OUT) -> int:
+    """Put entries into the file, in place of those of the same name; return 1 if one is not as it must be."""
+    new = list(entries)
+    names = {one["name"] for one in new}
+    before = read(path)["entries"] if path.exists() else []
+    kept = [*(one for one in before if one["name"] not in names), *new]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({**_where(), "entries": kept}, indent=2) + "\n", encoding="utf-8")
+    for one in new:
+        print(line(one))  # noqa: T201 - a bench prints what it finds
+    return int(not all(map(held, new)))
+
+
+def _where() -> dict[str, Any]:
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {
+            "system": platform.system(),
+            "architecture": platform.machine(),
+            "cores": os.cpu_count(),
+            "memory_gb": round(pages / 2**30),
+            "load": [round(each, 2) for each in os.getloadavg()],
+        },
+        "versions": {"python": platform.python_version(), **versions},
+    }
+
+
+def compare(old: Path, new: Path) -> int:
+    """Print what became of each entry; return 1 if one is not as it must be any more."""
+    before = {one["name"]: one for one in read(old)["entries"]}
+    worse = 0
+    for one in read(new)["entries"]:
+        earlier = before.get(one["name"])
+        change = (
+            "" if earlier is None or not earlier["ratio"] else f"  x{one['ratio'] / earlier['ratio']:.2f}"
+        )
+        print(f"{line(one)}{change}")  # noqa: T201
+        worse += earlier is not None and held(earlier) and not held(one)
+    return int(worse > 0)
