@@ -77,7 +77,7 @@ class SubmissionPaths:
     directory: str
 
     def _path(self, name: str) -> str:
-        return str(PurePosixPath(self.directory) / name)
+        return f"{self.directory.rstrip('/')}/{name}"  # a path of pathlib takes most of the time of rendering
 
     @property
     def yaml(self) -> str:
@@ -92,12 +92,12 @@ class SubmissionPaths:
     @property
     def journal(self) -> str:
         """One line a quantum event, written while it runs."""
-        return str(PurePosixPath(self.bps) / "journal.jsonl")
+        return self._path("bps/journal.jsonl")
 
     @property
     def provenance(self) -> str:
         """The provenance graph, the truth about quanta."""
-        return str(PurePosixPath(self.bps) / "provenance.qg")
+        return self._path("bps/provenance.qg")
 
     @property
     def driver_log(self) -> str:

@@ -15,7 +15,6 @@ from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.transfer import export_of
-from merian_campaign.transfer.exports import is_export
 
 
 class Transfer(StrEnum):
@@ -127,6 +126,7 @@ def import_(
     What the repository has already is skipped: run twice, it has one effect.
     """
     from merian_campaign.transfer.butler_import import ButlerImport
+    from merian_campaign.transfer.exports import is_export
     from merian_campaign.transfer.transfer_service import import_export
 
     if is_export(Path(repository)) and not is_export(export_):

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_results import entry, keep
 
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.quanta import ATTEMPT_FACTS, Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import Remedy
@@ -197,7 +197,6 @@ class Bench:
 
 def rows_of(group_id: int, submission_id: int, found: list[Quantum]) -> list[dict[str, Any]]:
     """The current state of quanta as rows, for the ways that have nothing of their own to make them."""
-    names = [*stage_quanta.ATTEMPT_COLUMNS]
     return [
         {
             "group_id": group_id,
@@ -209,7 +208,7 @@ def rows_of(group_id: int, submission_id: int, found: list[Quantum]) -> list[dic
             "state": one.state.value,
             "attempts": 1,
             "charged_attempts": 1,
-            **{name: getattr(one.attempts[0], name) for name in names},
+            **{name: getattr(one.attempts[0], name) for name in ATTEMPT_FACTS},
             "state_submission_id": submission_id,
             "submission_id": submission_id,
             "updated_at": NOW,
