@@ -86,6 +86,7 @@ def test_a_lost_database_is_rebuilt(installation: Installation, demo: Path, othe
     done = here.run("db", "rebuild", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{gone}: the directory of submission 1 is gone" in done.stderr
+    assert "journal.jsonl: is cut" in done.stderr
     after = books(here)
     for name, rows in before.items():
         whole = {f"{row[0]}/{row[1]}" for row in rows} - {gone, half, poor, torn}
