@@ -94,8 +94,17 @@ class CommandContext:
             actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
-            clock=self.clock,
+            clock=self._shared_clock(),
         )
+
+    def _shared_clock(self) -> Callable[[], datetime]:
+        """Return the clock of all hosts, the database's, unless another was given."""
+        from merian_campaign.store.clock import DatabaseClock  # noqa: PLC0415
+
+        return DatabaseClock(self._database_now) if self.clock is _now else self.clock
+
+    def _database_now(self) -> datetime:
+        return self.store.now()
 
     @cached_property
     def tick(self) -> Tick:
