@@ -6,12 +6,15 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from domain_help import NOW, seen, sky
+from domain_help import NOW, action, bps, campaign, finished, group, seen, sky, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
-from merian_campaign.domain.complete_nights import night_is_complete
+from merian_campaign.domain import overlap_refresh
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
+from merian_campaign.domain.new_data import Change, Freshness, NewData
 from merian_campaign.domain.overlap_refresh import nights_of
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import reasons
@@ -32,6 +35,15 @@ SKY = {
 
 def of(*days: int) -> list[SkyExposure]:
     return [row for row in SKY.values() if row.day_obs - 20210300 in days]
+
+
+CERTIFY = {
+    "input": "DECam/calib/bias",
+    "output": "DECam/calib/night",
+    "dataset_type": "bias",
+    "begin": "2021-01-01T00:00:00",
+    "end": "2022-01-01T00:00:00",
+}
 
 
 def after(*days: int, **changes: object) -> MiniatureSurvey:
@@ -122,6 +134,40 @@ def test_what_was_withdrawn_is_left_out_of_what_was_made_from_it() -> None:
     assert 91 not in {exposure for exposure, _ in found.shown["step3", "tract1"][1][1]}
     assert pick(found, "step3/tract1").generation == 2
     assert pick(found, "step3/tract2").generation in {1, 2}
+
+
+def test_a_new_generation_of_a_calibration_is_certified_and_makes_stale_what_used_it() -> None:
+    spec = campaign(
+        bps("cpBias", scope="exposure"),
+        action("certify", action="certify-calibrations", arguments=CERTIFY, after=["cpBias"]),
+        bps("step0", after=["certify"]),
+        on_new_data="mark",
+    )
+    done = {
+        "state": GroupState.DONE,
+        "basis": Basis(exposures=frozenset({81})),
+        "combines": True,
+        "reason": "all done",
+    }
+    first = (finished(1, generation=1),)
+    again = {"generation": 2, "published": 2, "submissions": (*first, finished(2, generation=2))}
+    bias = group("cpBias", id=1, **done | again)
+    certified = group("certify", id=2, submissions=first, **done)
+    user = group("step0", id=3, submissions=first, **done)
+
+    def change(one: GroupView, *groups: GroupView) -> Change:
+        found = snapshot(*groups)
+        row = replace(SKY[81], steps=frozenset({"cpBias", "step0"}))
+        overlaps = replace(seen(row), basis=overlap_refresh.basis(spec, found) or "")
+        new = NewData(spec=spec, snapshot=replace(found, overlaps=overlaps), arrivals=NO_ARRIVALS, now=NOW)
+        return new.change(one)
+
+    # An action is run again, whatever becomes of products that are marked.
+    assert change(certified, bias, certified, user).freshness is Freshness.REDO
+    recent = group("certify", id=2, **done | again | {"basis": Basis(upstream={"cpBias/all": 2})})
+    assert change(recent, bias, recent, user).freshness is Freshness.CURRENT
+    stale = change(user, bias, recent, user)
+    assert (stale.freshness, set(stale.upstream)) == (Freshness.STALE, {"cpBias/all", "certify/all"})
 
 
 # -- policies ------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.core_hours import TaskCost
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts, Quantum
@@ -109,6 +110,25 @@ def test_a_redo_begins_a_generation_of_which_nothing_has_run(
         (2, TWO),
     ]
     assert_rollup_is_right(sql)
+
+
+def test_a_redo_costs_what_the_outputs_that_readers_see_have_cost(
+    given: Given, group: int, store: PostgresStore
+) -> None:
+    hour = (at(2) - at(1)).total_seconds() / 3600
+    ((name, key),) = [(one.step, one.key) for one in store.snapshot("demo").groups]
+    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour)
+    done(given, group, 1, quantum(1, worked()), quantum(2, failed(), worked(try_number=2)))
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    assert store.costs("demo", groups=["step9/all"]) == ()
+    again(given, group)
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    # What is being made is not seen yet, and costs nothing more.
+    done(given, group, 2, quantum(1, worked(ended=at(9))))
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    store.published(group_id=group, generation=2, actor="tick", now=at(30))
+    (now,) = store.costs("demo", groups=[f"{name}/{key}"])
+    assert (now.quanta, now.hours) == (1, pytest.approx(8 * hour))
 
 
 def test_going_on_keeps_what_is_there(
