@@ -254,7 +254,8 @@ ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
 """
 
 MADE_FROM = """
-SELECT number, generation, basis, combines FROM submission WHERE group_id = %(group_id)s ORDER BY number
+SELECT number, generation, basis, combines, gathers
+FROM submission WHERE group_id = %(group_id)s ORDER BY number
 """
 
 # A success at first try has no row of its own until its generation is superseded. A quantum that was left as

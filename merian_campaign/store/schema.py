@@ -192,6 +192,8 @@ submission = Table(
     Column("basis", JSONB),
     # Whether any quantum of its graph has neither visit nor exposure. NULL: it had no graph.
     Column("combines", Boolean),
+    # Whether any has no detector. NULL: it had no graph.
+    Column("gathers", Boolean),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

@@ -31,6 +31,7 @@ SKY = {
     231: sky(231, 23),
     241: sky(241, 24, 3),
 }
+SKY = {exposure: replace(row, raws=2) for exposure, row in SKY.items()}
 
 
 def of(*days: int) -> list[SkyExposure]:
@@ -92,7 +93,7 @@ def test_a_late_exposure_extends_its_night_and_makes_nothing_of_it_anew() -> Non
     found.settle()
     night = pick(found, "step1/night20210318")
     assert (night.generation, len(night.submissions)) == (1, 2)
-    assert set(found.shown["step1", night.key]) == {81, 82}
+    assert {exposure for exposure, _ in found.shown["step1", night.key]} == {81, 82}
     assert pick(found, "step3/tract1").generation > 1
 
 
@@ -274,6 +275,7 @@ EVENTS = st.lists(
         st.tuples(st.just("ticks"), st.integers(1, 12)),
         st.tuples(st.just("fail"), st.just(1)),
         st.tuples(st.just("withdraw"), st.sampled_from(sorted(SKY))),
+        st.tuples(st.just("half"), st.sampled_from(sorted(SKY))),
     ),
     max_size=12,
 )
@@ -283,6 +285,9 @@ def happen(found: MiniatureSurvey, event: tuple[str, object]) -> None:
     match event:
         case "arrive", exposures:
             found.arrive(SKY[exposure] for exposure in exposures)
+        case "half", exposure:
+            if exposure not in found.archive:
+                found.arrive([replace(SKY[exposure], raws=1)])
         case "ticks", number:
             for _ in range(number):
                 found.tick()
@@ -328,7 +333,9 @@ def test_whenever_data_come_the_campaign_ends_as_if_all_had_been_there(
     good = {row.exposure for row in SKY.values()} - set(found.spec.bad_exposures)
     # What was made of a withdrawn exposure by itself stays; nothing that is made of several has it.
     kept = {
-        key: value for key, value in found.shown_values().items() if key[1] in good or key[0] not in NIGHTLY
+        key: value
+        for key, value in found.shown_values().items()
+        if key[0] not in NIGHTLY or (key[1][0] if key[0] == "step1" else key[1]) in good
     }
     assert kept == whole.shown_values()
 
@@ -345,6 +352,22 @@ def test_more_raws_of_exposures_that_it_has_extend_a_night_too() -> None:
     found.settle()
     assert len(pick(found, "step1/night20210318").submissions) == 2
     assert pick(found, "step3/tract1").generation == 2
+
+
+def test_more_raws_of_an_exposure_make_anew_what_gathers_its_detectors() -> None:
+    found = MiniatureSurvey(survey())
+    found.arrive([replace(SKY[81], raws=1), SKY[91]])
+    found.settle()
+    # Another exposure of the night comes with them: it does not hide them.
+    found.arrive([SKY[81], replace(sky(82, 18, 1), raws=2)])
+    found.settle()
+    assert pick(found, "step1/night20210318").generation == 1
+    assert pick(found, "step2a/night20210318").generation == 2
+    assert pick(found, "step2a/night20210319").generation == 1
+    whole = MiniatureSurvey(survey())
+    whole.arrive([SKY[81], replace(sky(82, 18, 1), raws=2), SKY[91]])
+    whole.settle()
+    assert found.shown_values() == whole.shown_values()
 
 
 def test_a_night_that_waits_for_its_visits_is_no_night_yet() -> None:

@@ -24,8 +24,8 @@ from merian_campaign.demo.survey import ALL_DETECTORS, EVERY_EXPOSURE, EXPOSURES
 SCIENCE = tuple(plan for plan in EVERY_EXPOSURE if plan.pointing is not None)
 CALIBRATION = tuple(plan for plan in EXPOSURES if plan.pointing is None)
 SUBSETS = {
-    "single": "isr, characterizeImage, calibrate, transformPreSourceTable",
-    "gathered": "consolidateVisitSummary, consolidatePreSourceTable",
+    "visits": "isr, characterizeImage, calibrate, transformPreSourceTable, "
+    "consolidateVisitSummary, consolidatePreSourceTable",
     "joint": "isolatedStarAssociation, jointcal",
     "table": "makeCcdVisitTable, makeVisitTable",
     "final": "finalizeCharacterization",
@@ -33,7 +33,7 @@ SUBSETS = {
 }
 COMBINING = ("joint", "table", "coadd")
 FAULTS = (
-    ("single", "characterizeImage", "visit:{visit},detector:1"),
+    ("visits", "characterizeImage", "visit:{visit},detector:1"),
     ("joint", "jointcal", "tract:9813"),
     ("coadd", "assembleCoadd", "tract:9814,patch:0"),
 )
@@ -66,10 +66,9 @@ def campaign(
     nights = {"kind": "day_obs", "nights": "discover"}
     raws = "exposure.observation_type = 'science' AND detector NOT IN (31, 61)"
     layout: dict[str, dict[str, Any]] = {
-        "single": {"after": ["visits"], "scope": "exposure", "where": raws, "group_by": nights},
-        "gathered": {"after": ["single"], "scope": "visit", "group_by": nights},
-        "joint": {"after": ["gathered"], "scope": "tract", "group_by": "tract"},
-        "table": {"after": ["gathered"], "scope": "instrument"},
+        "visits": {"after": ["define"], "scope": "exposure", "where": raws, "group_by": nights},
+        "joint": {"after": ["visits"], "scope": "tract", "group_by": "tract"},
+        "table": {"after": ["visits"], "scope": "instrument"},
         "final": {"after": ["joint"], "scope": "visit", "group_by": nights},
         "coadd": {"after": ["final"], "scope": "tract", "group_by": "tract"},
     }
@@ -80,7 +79,7 @@ def campaign(
             "arguments": {"files": [f"{folder}/archive/raw_*.pickle"]},
         },
         {
-            "name": "visits",
+            "name": "define",
             "after": ["ingest"],
             "action": "define-visits",
             "arguments": {"instrument": "merian_campaign.demo.instrument.MiniDecam"},
@@ -90,8 +89,9 @@ def campaign(
     for step, content in layout.items():
         own = {"name": step, "pipeline": f"{folder}/small.yaml#{step}", **content}
         own["inputs"] = [*reversed(before), DEFAULTS]
-        before.append(step)
-        if step == "single":
+        if step != "table":  # nobody reads it
+            before.append(step)
+        if step == "visits":
             own["config"] = ["isr:doCrosstalk=False"]
         if fault is not None and fault[0] == step:
             _, task, data_id = fault

@@ -182,12 +182,16 @@ def test_whether_a_graph_combines_is_told_by_its_quanta(
     given: Given, sql: Connection, store: PostgresStore
 ) -> None:
     groups = given.campaign(tracts=(1, 2, 3))
-    for group, dimensions in zip(groups, ({"visit": 7}, {"exposure": 7}, {}), strict=True):
+    for group, dimensions in zip(
+        groups, ({"visit": 7}, {"exposure": 7, "detector": 1}, {"detector": 1}), strict=True
+    ):
         one = quantum(1, worked(), dimensions=dimensions)
         given.harvested(given.prepared(group).id, one)
     none = given.again(groups[2], 2)
     given.harvested(none, outcome=SubmissionOutcome.EMPTY)
-    assert [group.combines for group in store.snapshot("demo").groups] == [False, False, True]
+    found = store.snapshot("demo").groups
+    assert [group.combines for group in found] == [False, False, True]
+    assert [group.gathers for group in found] == [True, False, False]
     assert rows(sql, "SELECT combines FROM submission ORDER BY id") == [(False,), (False,), (True,), (None,)]
 
 
@@ -248,6 +252,7 @@ def test_a_database_of_the_release_before_is_upgraded(empty_url: str) -> None:
             assert group.basis is None
             assert [entry.generation for entry in group.submissions] == [1]
         assert [visits.combines, tract.combines, nothing.combines] == [False, True, None]
+        assert [visits.gathers, tract.gathers, nothing.gathers] == [True, True, None]
         assert tract.counts == Counts(succeeded=1, failed=1)
         overlaps = store.snapshot("old").overlaps
         assert isinstance(overlaps, Overlaps)
