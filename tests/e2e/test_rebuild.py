@@ -22,7 +22,8 @@ BOOKS = {
     ' FROM "group"',
     "submissions": (
         "SELECT g.step, g.key, s.number, s.state, s.outcome, s.run_collection, s.remedy, s.epoch,"
-        " s.generation, s.basis, s.combines, s.versions_sha, s.needs_person, s.reason, s.created_at"
+        " s.generation, s.basis, s.combines, s.gathers, s.versions_sha, s.needs_person, s.reason,"
+        " s.created_at"
         ' FROM submission s JOIN "group" g ON g.id = s.group_id'
     ),
     "quanta": (
