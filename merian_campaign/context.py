@@ -18,6 +18,7 @@ from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
+    from merian_campaign.domain.core_hours import Price
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
@@ -78,8 +79,20 @@ class CommandContext:
         """Return how a campaign stands, from the fast reader."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
-        state = self.reader.campaign_state(name)
-        return Status(campaign=name, campaign_state=state, rows=self.reader.board(name))
+        state, rows = self.reader.campaign_state(name), self.reader.board(name)
+        stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
+        return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
+
+    def _prices(self, name: str, groups: list[str]) -> Mapping[str, Price]:
+        """Return what it costs to make groups anew; only where there are any, its file is looked at."""
+        if not groups:
+            return {}
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.core_hours import prices  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+
+        spec = applied_spec(find_campaign(self.store, name))
+        return prices(spec, self.reader.costs(name, groups=groups))
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -94,8 +107,17 @@ class CommandContext:
             actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
-            clock=self.clock,
+            clock=self._shared_clock(),
         )
+
+    def _shared_clock(self) -> Callable[[], datetime]:
+        """Return the clock of all hosts, the database's, unless another was given."""
+        from merian_campaign.store.clock import DatabaseClock  # noqa: PLC0415
+
+        return DatabaseClock(self._database_now) if self.clock is _now else self.clock
+
+    def _database_now(self) -> datetime:
+        return self.store.now()
 
     @cached_property
     def tick(self) -> Tick:

@@ -12,7 +12,7 @@ import typer
 
 from merian_campaign.cli import completion
 from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepOption, TractOption
-from merian_campaign.cli.output import console, note, say, say_fields, show, show_report
+from merian_campaign.cli.output import console, note, on_terminal, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.states import GroupState
@@ -24,11 +24,14 @@ _SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 def list_campaigns(as_json: AsJson = False) -> None:
     """List all campaigns: state, progress, what needs you, last tick, what is next, and the file."""
-    from merian_campaign.reports.events import campaign_fields, campaign_json
+    from merian_campaign.reports.events import campaign_fields, campaign_json, campaign_view
 
     rows = CommandContext().reader.campaign_list()
     if as_json:
         show_report({"campaigns": [campaign_json(row) for row in rows]})
+        return
+    if on_terminal():
+        show(campaign_view(rows))
         return
     for row in rows:
         say_fields(*campaign_fields(row))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Final
@@ -81,9 +82,9 @@ class _Wanted:
 
     @classmethod
     def of(cls, words: Sequence[str]) -> _Wanted:
-        """Read words: a task, and ``name=value`` with commas or apart."""
+        """Read words: a task, and ``name=value`` with commas or apart, quoted or not."""
         wanted = cls()
-        for word in words:
+        for word in (part for given in words for part in re.sub(r"\s*=\s*", "=", given).split()):
             if "=" not in word:
                 if wanted.task is not None:
                     raise BadInputError(f"found two tasks, {wanted.task!r} and {word!r}; name one")

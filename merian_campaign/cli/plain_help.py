@@ -43,8 +43,12 @@ def _plain(param: Any, ctx: Any) -> None:  # noqa: ANN401 - typer brings a click
         fast = _AsItIs(param.get_runtime_param)
         param.get_runtime_param = lambda: fast
     if param.param_type_name == "argument":
-        if param.metavar is None and param.nargs == 1:
-            param.metavar = param.name.upper()
+        name = (param.metavar or param.name.upper()).strip("[.]")
+        more = "" if param.nargs == 1 else "..."
+        usage = (name if param.required else f"[{name}]") + more
+        param.metavar = name + more
+        # Typer puts braces around what must be given.
+        param.get_usage_pieces = lambda ctx: [usage]  # noqa: ARG005 - as click calls it
         # Typer shows the type of an argument whatever its metavar is.
         param.display_type_rich = lambda ctx: None  # noqa: ARG005 - as typer calls it
         return

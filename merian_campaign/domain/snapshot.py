@@ -147,6 +147,9 @@ class GroupView:
     combines : `bool` or `None`
         Whether any quantum of it is neither of one exposure nor of one visit, so that new data change
         outputs that exist; `None` before its first graph.
+    gathers : `bool` or `None`
+        Whether any quantum of it has no detector, so that more raws of an exposure change outputs that exist;
+        `None` before its first graph.
     hold : `str`
         Why a person holds it, so that nothing of it starts; empty when nobody does.
     accepted_until : `datetime.datetime` or `None`
@@ -171,6 +174,7 @@ class GroupView:
     published: int = 1
     basis: Basis | None = None
     combines: bool | None = None
+    gathers: bool | None = None
     hold: str = ""
     accepted_until: datetime | None = None
     asked: Remedy = field(default_factory=Remedy)

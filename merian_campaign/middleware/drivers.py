@@ -79,16 +79,20 @@ class LocalDrivers:
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
 
-        On this host the process itself is looked at; of another host only the lease can be judged.
+        On this host the process itself is looked at; of another host, and of a process that is hidden here,
+        only the lease can be judged.
         """
         if self.outcome(submission.directory) is not None:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
         driver = submission.driver
+        lives: bool | None = None
         if driver.host == processes.this_host():
-            return Liveness.ALIVE if processes.alive(driver.pid, driver.pid_start) else Liveness.DEAD
-        return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
+            lives = processes.sees_alive(driver.pid, driver.pid_start)
+        if lives is None:
+            lives = holds(submission.lease_expires_at, now=now)
+        return Liveness.ALIVE if lives else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun: then they stay as they were.

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rich.table import Table
+
 from merian_campaign.domain.records import CampaignRow, RecordedEvent
 from merian_campaign.domain.text import one_line
+from merian_campaign.reports.cells import line
 
-__all__ = ["campaign_fields", "campaign_json", "event_json", "event_lines"]
+__all__ = ["campaign_fields", "campaign_json", "campaign_view", "event_json", "event_lines"]
 
 _LONGEST = 2000
 _VERBS = {
@@ -62,6 +65,15 @@ def campaign_fields(row: CampaignRow) -> tuple[str, ...]:
         f"next: {_next(row)}",
         row.file,
     )
+
+
+def campaign_view(rows: Sequence[CampaignRow]) -> Table:
+    """Return how campaigns stand, for a terminal: beside each name what fits the width, folded at words."""
+    table = Table.grid(padding=(0, 2))
+    for row in rows:
+        name, state, *others = campaign_fields(row)
+        table.add_row(line(name, "bold"), line(", ".join([state, *others])))
+    return table
 
 
 def _next(row: CampaignRow) -> str:

@@ -26,9 +26,13 @@ _FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submiss
 
 # Of its graph, of which a harvest that found nothing says nothing.
 _COMBINES = text("""
-    UPDATE submission AS s SET combines = q.combines
-    FROM (SELECT bool_or(visit IS NULL AND exposure IS NULL) AS combines FROM stage_quantum) AS q
-    WHERE s.id = :submission_id AND q.combines IS NOT NULL AND s.combines IS DISTINCT FROM q.combines
+    UPDATE submission AS s SET combines = q.combines, gathers = q.gathers
+    FROM (
+        SELECT bool_or(visit IS NULL AND exposure IS NULL) AS combines, bool_or(detector IS NULL) AS gathers
+        FROM stage_quantum
+    ) AS q
+    WHERE s.id = :submission_id AND q.combines IS NOT NULL
+        AND (s.combines, s.gathers) IS DISTINCT FROM (q.combines, q.gathers)
 """)
 
 

@@ -257,5 +257,28 @@ ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
 """
 
 MADE_FROM = """
-SELECT number, generation, basis, combines FROM submission WHERE group_id = %(group_id)s ORDER BY number
+SELECT number, generation, basis, combines, gathers
+FROM submission WHERE group_id = %(group_id)s ORDER BY number
+"""
+
+# A success at first try has no row of its own until its generation is superseded. A quantum that was left as
+# it is costs nothing: it has never run.
+COSTS = """
+WITH wanted AS (
+    SELECT id, step, key, published FROM "group"
+    WHERE campaign_id = %(campaign_id)s AND step || '/' || key = ANY(%(names)s)
+), ran AS (
+    SELECT w.step, w.key, q.task, q.id, q.started, q.ended
+    FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
+    JOIN submission AS s ON s.id = q.first_try_submission_id AND s.generation = w.published
+    UNION ALL
+    SELECT w.step, w.key, q.task, q.id, a.started, a.ended
+    FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
+    JOIN quantum_attempt AS a ON a.quantum_id = q.id
+    JOIN submission AS s ON s.id = a.submission_id AND s.generation = w.published
+)
+SELECT step, key AS "group", task, count(DISTINCT id) AS quanta,
+       coalesce(sum(extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0)::float / 3600
+           AS hours
+FROM ran GROUP BY step, key, task ORDER BY step, key, task
 """

@@ -194,6 +194,8 @@ submission = Table(
     Column("combines", Boolean),
     # Bytes of its journal that live progress has put on record. NULL: none, nor its graph.
     Column("followed", BigInteger),
+    # Whether any has no detector. NULL: it had no graph.
+    Column("gathers", Boolean),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from merian_campaign.store import locks
 from merian_campaign.store.campaigns import CampaignStore
+from merian_campaign.store.clock import ClockStore
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.group_generations import GenerationStore
@@ -36,6 +37,7 @@ class PostgresStore(
     RemovalStore,
     GenerationStore,
     ForgetStore,
+    ClockStore,
     ReadQueries,
 ):
     """The ``Store`` of the services, on PostgreSQL.

@@ -19,7 +19,7 @@ PARTS = {
     "cli": ("cli/bench_start.py",),
     "render": ("render/bench_render.py",),
     "store": ("store/bench_store.py", "store/bench_scale.py"),
-    "tick": ("tick/bench_tick.py",),
+    "tick": ("tick/bench_tick.py", "domain/bench_new_data.py"),
     "reports": ("reports/bench_reports.py",),
     "wms": ("wms/bench_wms.py", "wms/bench_handover.py"),
 }

@@ -14,7 +14,8 @@ from merian_campaign.cli import live, output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
 from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import BoardRow, FailureRow
+from merian_campaign.domain.records import BoardRow, CampaignRow, FailureRow
+from merian_campaign.reports.events import campaign_view
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view
 from merian_campaign.reports.steps_table import step_lines
@@ -150,3 +151,15 @@ def test_ctrl_c_says_how_to_go_on_and_how_to_stop() -> None:
     *_, again, _, stop = live.interrupted("wide", again=("run", "wide"))
     assert again.endswith("merian-campaign run wide")
     assert stop.endswith("merian-campaign cancel wide")
+
+
+def test_campaigns_are_listed_at_any_width_word_by_word() -> None:
+    made = CampaignRow(
+        name="wide", state="active", revision=2, file="/campaigns/wide.yaml", reason="", groups=1672,
+        done=1520, ready=0, running=9, review=56, ticked_at=None, error=None,
+    )  # fmt: skip
+    lines = written(campaign_view([made, made]), width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "1520 of 1672 groups done, 56 need you" in lines[0]
+    assert lines[1].strip() == "next: 9 under way, /campaigns/wide.yaml"
+    assert len(lines) == 4

@@ -59,6 +59,15 @@ def test_help_has_no_types(cli: Cli, command: tuple[str, ...]) -> None:
         assert "FILE|NAME" in text
 
 
+@pytest.mark.parametrize(
+    ("command", "usage"),
+    [("retry", "NAME GROUP..."), ("log", "NAME [QUANTUM]..."), ("tick", "[NAME]..."), ("graph", "FILE|NAME")],
+)
+def test_usage_says_what_may_be_left_out(cli: Cli, command: str, usage: str) -> None:
+    words = " ".join(cli(command, "--help").fine().split())
+    assert f"Usage: merian-campaign {command} [OPTIONS] {usage} " in words
+
+
 def test_the_url_is_for_sqlalchemy_or_for_libpq(cli: Cli, url: str) -> None:
     for_sqlalchemy = cli("db", "url").fine().strip()
     assert for_sqlalchemy.startswith("postgresql+psycopg2://")

@@ -24,6 +24,7 @@ def row(number: int, **changes: Any) -> FailureRow:
         ["isr", "visit=42", "detector=3"],
         ["visit=42,", "isr", "detector = 3"],
         ["isr", "visit=42,detector=3", "visit=42"],
+        ["isr visit=42 detector=3"],
     ],
 )
 def test_words_in_any_order(words: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -109,6 +110,7 @@ def run_here(
         monkeypatch.delenv(name)
     for name, value in place.environ.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
     monkeypatch.setattr(sys, "argv", ["merian-campaign", *words])
     try:
         main()

@@ -13,11 +13,13 @@ from docs_blocks import Block, blocks
 from docs_place import ROOT
 
 from merian_campaign.domain.errors import BadFileError
+from merian_campaign.domain.notices import NoticeOptions
 from merian_campaign.domain.rules import FailureRules
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.files.bps_files import read_rules, read_site
 from merian_campaign.files.campaign_file import load_campaign
+from merian_campaign.files.notice_file import read_notices
 
 BLOCKS = [block for block in blocks() if block.language == "yaml"]
 BASE: dict[str, Any] = {
@@ -95,6 +97,8 @@ def pieces(data: Any) -> Iterator[tuple[str, Any]]:
         yield "site", {**SITE, **data}
     if keys <= set(FailureRules.model_fields):
         yield "rules", data
+    if keys <= set(NoticeOptions.model_fields):
+        yield "notices", data
     if keys <= {*BpsStep.model_fields, *ActionStep.model_fields} and "name" in keys:
         yield "campaign", with_steps([data])
 
@@ -116,6 +120,11 @@ def test_yaml_is_taken(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyP
         text = yaml.safe_dump(whole, sort_keys=False)
         if kind == "campaign":
             load_as_campaign(text, tmp_path, monkeypatch)
+            continue
+        if kind == "notices":
+            (tmp_path / "notices.yaml").write_text(text, encoding="utf-8")
+            (tmp_path / "notices.yaml").chmod(0o600)
+            read_notices(tmp_path, environ={})
             continue
         (tmp_path / "piece.yaml").write_text(text, encoding="utf-8")
         (read_site if kind == "site" else read_rules)(str(tmp_path / "piece.yaml"))

@@ -54,7 +54,7 @@ class Killer:
         self._again()
 
     def _again(self) -> None:
-        self.due = time.monotonic() + self.dice.uniform(0.5, 15)
+        self.due = time.monotonic() + self.dice.uniform(0.5, 40)
 
     def look(self, tick: subprocess.Popen[str]) -> None:
         """Kill, if it is time for it and there is something to kill."""
