@@ -92,7 +92,7 @@ def survey_that_is_done(rows: list[SkyExposure], *, generation: int) -> Snapshot
         )  # fmt: skip
 
     every = {row.exposure for row in rows}
-    for step in (entry.name for entry in SPEC.steps):
+    for step in (one.name for one in SPEC.steps):
         if step in BY_NIGHT:
             for night, ids in nights.items():
                 read = {f"step2b/tract{tract}": generation for tract in seen_by[night]}
