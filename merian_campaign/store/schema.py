@@ -192,10 +192,10 @@ submission = Table(
     Column("basis", JSONB),
     # Whether any quantum of its graph has neither visit nor exposure. NULL: it had no graph.
     Column("combines", Boolean),
-    # Bytes of its journal that live progress has put on record. NULL: none, nor its graph.
-    Column("followed", BigInteger),
     # Whether any has no detector. NULL: it had no graph.
     Column("gathers", Boolean),
+    # Bytes of its journal that live progress has put on record. NULL: none, nor its graph.
+    Column("followed", BigInteger),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),
