@@ -18,6 +18,8 @@ from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
+    from merian_campaign.domain.core_hours import Price
+    from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
@@ -77,8 +79,20 @@ class CommandContext:
         """Return how a campaign stands, from the fast reader."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
-        state = self.reader.campaign_state(name)
-        return Status(campaign=name, campaign_state=state, rows=self.reader.board(name))
+        state, rows = self.reader.campaign_state(name), self.reader.board(name)
+        stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
+        return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
+
+    def _prices(self, name: str, groups: list[str]) -> Mapping[str, Price]:
+        """Return what it costs to make groups anew; only where there are any, its file is looked at."""
+        if not groups:
+            return {}
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.core_hours import prices  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+
+        spec = applied_spec(find_campaign(self.store, name))
+        return prices(spec, self.reader.costs(name, groups=groups))
 
     @cached_property
     def runtime(self) -> Runtime:
@@ -93,8 +107,17 @@ class CommandContext:
             actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
-            clock=self.clock,
+            clock=self._shared_clock(),
         )
+
+    def _shared_clock(self) -> Callable[[], datetime]:
+        """Return the clock of all hosts, the database's, unless another was given."""
+        from merian_campaign.store.clock import DatabaseClock  # noqa: PLC0415
+
+        return DatabaseClock(self._database_now) if self.clock is _now else self.clock
+
+    def _database_now(self) -> datetime:
+        return self.store.now()
 
     @cached_property
     def tick(self) -> Tick:
@@ -134,7 +157,13 @@ class CommandContext:
         """Ticks of several campaigns, and what people are told of them."""
         from merian_campaign.services.rounds import Rounds  # noqa: PLC0415
 
-        return Rounds(tick=self.tick, store=self.store, runtime=self.runtime, teller=self.teller)
+        return Rounds(
+            tick=self.tick,
+            store=self.store,
+            runtime=self.runtime,
+            teller=self.teller,
+            end_stuck=partial(_end_stuck, host=self.runtime.host),
+        )
 
     @cached_property
     def scheduler(self) -> SlurmScheduler:
@@ -325,3 +354,10 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
         tell(text.rstrip("\n"))
         command = in_stack(str(file), words=words, output=str(Path(folder) / "stack.out"))
         return subprocess.run(command, check=False).returncode
+
+
+def _end_stuck(tick: OpenTick, *, host: str) -> bool:
+    """End a tick of this host that hangs or is stopped; say whether it was there."""
+    from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
+
+    return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")

@@ -112,9 +112,11 @@ def run_locked(*, repository: str, command: Sequence[str], readers: int | None =
 
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
     """
+    from merian_campaign.host.processes import die_with_parent  # noqa: PLC0415
     from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server import prepared_url  # noqa: PLC0415
 
     with repository_lock(prepared_url(), repository, readers=readers):
-        done = subprocess.run(list(command), check=False)
+        # It ends with this process, which ends when the lock was lost.
+        done = subprocess.run(list(command), check=False, preexec_fn=die_with_parent)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode

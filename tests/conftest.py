@@ -52,7 +52,7 @@ def group_of(nodeid: str) -> str:
     """Return what a test is run together with, one worker after the other."""
     for path, group in SHARED.items():
         if nodeid.startswith(path):
-            return f"{group} on postgresql" if "[postgresql" in nodeid else group
+            return group
     return nodeid if nodeid.startswith(ALONE) else nodeid.partition("::")[0]
 
 

@@ -4,7 +4,7 @@ import os
 import resource
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from lsst.ctrl.mpexec.cli.pipetask import cli as pipetask_cli
 from lsst.daf.butler.cli.butler import cli as butler_cli
 
 import merian_campaign.demo
+from merian_campaign.demo.survey import EXPOSURES, ExposurePlan
 
 PIPELINES = Path(merian_campaign.demo.__file__).parent / "pipelines"
 
@@ -99,9 +100,9 @@ ALL_STEPS = (CP_BIAS, STEP0, CP_FLAT, *DRP_STEPS)
 class Survey:
     """A demo directory: its repository, and the quantum graphs of what ran in it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, plans: Sequence[ExposurePlan] = EXPOSURES) -> None:
         self.directory = directory
-        self.repository = create_repository(directory)
+        self.repository = create_repository(directory, plans)
         self.graphs: dict[str, Path] = {}
 
     def build(self, step: Step, *options: str, name: str = "") -> Result:

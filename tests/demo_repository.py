@@ -7,7 +7,7 @@ one that looks finished.  Nothing here runs a pipeline.
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,7 +27,7 @@ from merian_campaign.demo.content import (
 from merian_campaign.demo.instrument import MiniDecam
 from merian_campaign.demo.records import insert_exposures, insert_skymap, insert_visits
 from merian_campaign.demo.sky import raw_pixels
-from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, INSTRUMENT, SKYMAP
+from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, INSTRUMENT, SKYMAP, ExposurePlan
 
 __all__ = ["DemoDirectoryError", "create_repository"]
 
@@ -41,13 +41,15 @@ class DemoDirectoryError(RuntimeError):
     """The directory holds something that is not the demo's repository."""
 
 
-def create_repository(directory: Path) -> Path:
+def create_repository(directory: Path, plans: Sequence[ExposurePlan] = EXPOSURES) -> Path:
     """Make the butler repository of the miniature survey, unless it is there already.
 
     Parameters
     ----------
     directory : `pathlib.Path`
         Directory of the demo; the repository is ``repo`` inside it.
+    plans : `~collections.abc.Sequence`, optional
+        Which exposures it has; those that look at the sky have their visits.
 
     Returns
     -------
@@ -62,26 +64,28 @@ def create_repository(directory: Path) -> Path:
     directory = Path(directory)
     repository = directory / "repo"
     if repository.exists():
-        _require_demo_repository(repository)
+        _require_demo_repository(repository, plans)
         return repository
     directory.mkdir(parents=True, exist_ok=True)
     # No dot in the name: the butler would take what follows it for a file format.
     scratch = Path(tempfile.mkdtemp(prefix="making-repo-", dir=directory))
     try:
         scratch.chmod(0o755)
-        _populate(scratch)
+        _populate(scratch, plans)
         scratch.rename(repository)
     except OSError as error:
         if not repository.exists():
             raise
         # Somebody else finished the same repository in the meantime; theirs is as good.
-        _require_demo_repository(repository, cause=error)
+        _require_demo_repository(repository, plans, cause=error)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return repository
 
 
-def _require_demo_repository(repository: Path, cause: Exception | None = None) -> None:
+def _require_demo_repository(
+    repository: Path, plans: Sequence[ExposurePlan], cause: Exception | None = None
+) -> None:
     """Raise unless the directory is a complete repository of this survey."""
     if not (repository / "butler.yaml").is_file():
         raise DemoDirectoryError(
@@ -97,15 +101,15 @@ def _require_demo_repository(repository: Path, cause: Exception | None = None) -
         raws = 0
         if instruments.get(INSTRUMENT) == class_name:
             raws = len(butler.query_datasets("raw", collections=RAW_RUN, explain=False))
-    if raws != len(EXPOSURES) * len(ALL_DETECTORS):
+    if raws != len(plans) * len(ALL_DETECTORS):
         raise DemoDirectoryError(
             f"{repository} is a butler repository, but not that of the demo survey (it has {raws} of the "
-            f"demo's {len(EXPOSURES) * len(ALL_DETECTORS)} raws); choose another directory for the demo or "
+            f"demo's {len(plans) * len(ALL_DETECTORS)} raws); choose another directory for the demo or "
             "move this one away."
         ) from cause
 
 
-def _populate(repository: Path) -> None:
+def _populate(repository: Path, plans: Sequence[ExposurePlan]) -> None:
     """Create an empty repository and fill it in one transaction."""
     Butler.makeRepo(os.fspath(repository))
     with Butler.from_config(os.fspath(repository), writeable=True) as butler:
@@ -119,15 +123,15 @@ def _populate(repository: Path) -> None:
         with butler.transaction():
             MiniDecam().register(butler.registry)
             insert_skymap(butler.registry)
-            insert_exposures(butler.registry)
-            insert_visits(butler.registry)
-            for value, dataset_type, data_id, run in _datasets():
+            insert_exposures(butler.registry, plans)
+            insert_visits(butler.registry, [plan for plan in plans if plan.pointing is not None])
+            for value, dataset_type, data_id, run in _datasets(plans):
                 butler.put(value, dataset_type, data_id, run=run)
 
 
-def _datasets() -> Iterator[Dataset]:
+def _datasets(plans: Sequence[ExposurePlan]) -> Iterator[Dataset]:
     """Yield everything to put, with its dataset type, data ID and RUN collection."""
-    for plan in EXPOSURES:
+    for plan in plans:
         for detector in ALL_DETECTORS:
             data_id = {"instrument": INSTRUMENT, "exposure": plan.exposure, "detector": detector}
             yield raw_pixels(plan=plan, detector=detector), "raw", data_id, RAW_RUN

@@ -59,7 +59,7 @@ TABLE = {
 
 CAMPAIGN = """\
 campaign: foreign
-butler: {folder}/repo
+butler: nir
 instrument: NirMosaic
 skymap: strips
 site: {folder}/site.yaml
@@ -140,6 +140,11 @@ class NirMosaic(Instrument):
 
     def getRawFormatter(self, dataId: Any) -> Any:  # noqa: N802, N803 - names set by the base class
         raise NotImplementedError
+
+
+def labels(folder: Path) -> dict[str, str]:
+    """Return the environment in which the repository has its label."""
+    return {"DAF_BUTLER_REPOSITORIES": yaml.safe_dump({"nir": str(folder / "repo")})}
 
 
 def write_survey(folder: Path) -> Path:

@@ -20,6 +20,8 @@ PROGRAMS = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
 ACCOUNT = "postgres"
 PASSWORD = "s3cret/of#the?server%@home"
 """Nothing else contains it, escaped or not, and a URL has to escape it."""
+PASSWORD_BEGINS = "s3cret"
+"""Before its first sign that may be escaped; nothing else contains that either."""
 REQUIRED = "MERIAN_POSTGRESQL_REQUIRED"
 """Set where the server can be installed: its tests may not be skipped there."""
 

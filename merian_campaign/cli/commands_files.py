@@ -70,10 +70,21 @@ def init(
 
 
 def validate(file: File) -> None:
-    """Check a campaign file and every file it names; say what it would run."""
+    """Check a campaign file and every file it names; say what it would run.
+
+    Clusters of BPS are held against the pipelines where these can be loaded here.
+    """
+    from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.plan import plan_groups
+    from merian_campaign.domain.spec import BpsStep
+    from merian_campaign.files.bps_files import read_clusters
+    from merian_campaign.middleware.preflight.pipeline_facts import cluster_problems
 
     loaded = CommandContext().load(file)
+    bps = [step for step in loaded.spec.steps if isinstance(step, BpsStep)]
+    clusters = {step.name: read_clusters(loaded.spec, step) for step in bps}
+    if found := cluster_problems(loaded.spec, clusters):
+        raise BadInputError("\n".join(f"{file}: {finding.place}: {finding.text}" for finding in found))
     wanted = plan_groups(loaded.spec).wanted
     for step in loaded.spec.steps:
         if loaded.spec.discovers(step):

@@ -30,7 +30,10 @@ def tracts(
     collection: Annotated[
         list[str] | None,
         typer.Option(
-            help="Where visitSummary may be; default: the outputs of all steps. Repeatable.",
+            "--collection",
+            "--collections",
+            help="Where visitSummary may be, commas between several; default: the outputs of all steps. "
+            "Repeatable.",
             show_default=False,
         ),
     ] = None,
@@ -54,7 +57,8 @@ def tracts(
     from merian_campaign.reports.tracts import tracts_json, tracts_table
 
     spec, named = campaign_spec(campaign)
-    question = coverage_question(spec, step=step, collections=tuple(collection or ()))
+    searched = [part.strip() for entry in collection or () for part in entry.split(",")]
+    question = coverage_question(spec, step=step, collections=tuple(filter(None, searched)))
     everything = cover(
         question, repository=spec.butler, choose=lambda taken: campaigns_own(spec, taken, step=step)
     )

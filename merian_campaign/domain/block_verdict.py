@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.quanta import Judgement
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress
 from merian_campaign.domain.slurm_jobs import SlurmJob, describe
@@ -32,11 +32,16 @@ _NEAR_SECONDS = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
-    """An execution that came to nothing: the line of its start, and the last one that is about it."""
+class EarlierExecution:
+    """An execution that another one made up for: the line of its start, and the last one that is about it."""
 
     start: JournalRecord
     last: JournalRecord
+
+    @property
+    def failed(self) -> bool:
+        """Whether it came to an end of its own; else it went down with its worker."""
+        return self.last.event == JournalEvent.ENDED and not _lost(self.last)
 
 
 def last_starts(records: Iterable[JournalRecord]) -> dict[str, JournalRecord]:
@@ -48,26 +53,32 @@ def last_starts(records: Iterable[JournalRecord]) -> dict[str, JournalRecord]:
     return found
 
 
-def lost_starts(records: Iterable[JournalRecord]) -> dict[str, tuple[Lost, ...]]:
-    """Return, by UUID, executions that went down with their block and were made up for afterwards.
+def earlier_executions(records: Iterable[JournalRecord]) -> dict[str, tuple[EarlierExecution, ...]]:
+    """Return, by UUID, executions that were made up for afterwards, in their order.
 
-    A start in a block that was followed by another start of the same quantum, with no end between them but
-    that of a worker that went away.
+    A start that was followed by another start of the same quantum: it failed, or went down with its block.
+    What went down with a worker outside of any block is no execution of its own, and of a job of several
+    quanta that failed nobody knows which of them did.
     """
-    open_starts: dict[str, Lost] = {}
-    found: dict[str, list[Lost]] = {}
+    under_way: dict[str, EarlierExecution] = {}
+    found: dict[str, list[EarlierExecution]] = {}
     for record in records:
         for quantum in record.quanta:
             if record.event == JournalEvent.STARTED:
-                before = open_starts.get(quantum)
-                if before is not None and before.start.slurm_job:
+                before = under_way.get(quantum)
+                if before is not None and (before.failed or before.start.slurm_job):
                     found.setdefault(quantum, []).append(before)
-                open_starts[quantum] = Lost(start=record, last=record)
-            elif record.event == JournalEvent.ENDED and record.verdict != "node_lost":
-                open_starts.pop(quantum, None)
-            elif record.event == JournalEvent.ENDED and quantum in open_starts:
-                open_starts[quantum] = Lost(start=open_starts[quantum].start, last=record)
-    return {quantum: tuple(lost) for quantum, lost in found.items()}
+                under_way[quantum] = EarlierExecution(start=record, last=record)
+            elif record.event == JournalEvent.ENDED and quantum in under_way:
+                if record.verdict == JobVerdict.OK or (len(record.quanta) > 1 and not _lost(record)):
+                    del under_way[quantum]
+                else:
+                    under_way[quantum] = EarlierExecution(start=under_way[quantum].start, last=record)
+    return {quantum: tuple(executions) for quantum, executions in found.items()}
+
+
+def _lost(record: JournalRecord) -> bool:
+    return record.verdict == JobVerdict.NODE_LOST
 
 
 def blame(

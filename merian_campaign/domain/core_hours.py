@@ -1,13 +1,13 @@
-"""Core-hours that a campaign has used: how long its quanta ran, times the cores that each asks for."""
+"""Core-hours: how long quanta ran, times the cores that each asks for; what was used, what a redo costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
-__all__ = ["CoreHours", "RunTime", "core_hours"]
+__all__ = ["CoreHours", "Price", "RunTime", "TaskCost", "core_hours", "prices"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +48,80 @@ def core_hours(spec: CampaignSpec, times: Iterable[RunTime]) -> CoreHours:
     times : iterable of `RunTime`
         By step and task.
     """
-    cpus = {
-        (step.name, task): resources.cpus or 1
-        for step in spec.steps
-        if isinstance(step, BpsStep)
-        for task, resources in step.resources.items()
-    }
+    cpus = _cpus(spec)
     used = [(cpus.get((entry.step, entry.task), 1), entry) for entry in times]
     return CoreHours(
         total=sum(number * entry.total for number, entry in used),
         tonight=sum(number * entry.tonight for number, entry in used),
     )
+
+
+def _cpus(spec: CampaignSpec) -> Mapping[tuple[str, str], int]:
+    return {
+        (step.name, task): resources.cpus or 1
+        for step in spec.steps
+        if isinstance(step, BpsStep)
+        for task, resources in step.resources.items()
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCost:
+    """What the quanta of one task cost for the outputs of a group that readers see.
+
+    Parameters
+    ----------
+    step, group, task : `str`
+        Whose.
+    quanta : `int`
+        How many ran.
+    hours : `float`
+        How long, all attempts together.
+    """
+
+    step: str
+    group: str
+    task: str
+    quanta: int
+    hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Price:
+    """What making something anew costs, if it costs what it did before."""
+
+    quanta: int = 0
+    core_hours: float = 0.0
+
+    def __add__(self, other: Price) -> Price:
+        """Return what both cost."""
+        return Price(quanta=self.quanta + other.quanta, core_hours=self.core_hours + other.core_hours)
+
+    def in_words(self) -> str:
+        """Return it for people."""
+        quanta = "1 quantum" if self.quanta == 1 else f"{self.quanta} quanta"
+        return f"{quanta} and {self.core_hours:.2f} core-hours, as before"
+
+    def to_json(self) -> dict[str, float]:
+        """Return it for machines."""
+        return {"quanta": self.quanta, "core_hours": round(self.core_hours, 4)}
+
+
+def prices(spec: CampaignSpec, costs: Iterable[TaskCost]) -> Mapping[str, Price]:
+    """Return by ``STEP/GROUP`` what it costs to make a group anew.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    costs : iterable of `TaskCost`
+        What was paid for the generation that readers see, by task.
+    """
+    cpus = _cpus(spec)
+    found: dict[str, Price] = {}
+    for cost in costs:
+        name = f"{cost.step}/{cost.group}"
+        cores = cpus.get((cost.step, cost.task), 1)
+        one = Price(quanta=cost.quanta, core_hours=cost.hours * cores)
+        found[name] = found.get(name, Price()) + one
+    return found

@@ -7,7 +7,9 @@ visits) it joins what overlaps on the sky, as far as that is known; what is not 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import chain
 
 from merian_campaign.domain.overlap_refresh import cut_of, nights_of, settled, tracts_of
@@ -289,12 +291,12 @@ class Gates:
         if self._spec.discovers_nights(self._spec.step(step)):
             if self._overlaps is None:
                 return "its nights are discovered once there are exposures"
-            return self._being_added(step, self._nights(step), what="nights")
+            return self._being_added(step, self._nights[step], what="nights")
         if not self._spec.discovers(self._spec.step(step)):
             return ""
         if self._overlaps is None:
             return "its tracts are discovered once visits are defined"
-        wanted = frozenset(tracts_of(self._spec, self._overlaps))
+        wanted = self._tracts
         if not wanted and not self._groups[step]:
             return f"no tract was discovered, {self._overlaps.visits} visits were seen"
         return self._being_added(step, wanted)
@@ -304,27 +306,36 @@ class Gates:
         if not self._spec.discovers(self._spec.step(step)):
             return ""
         seen = self._sight(selection)
-        return (
-            ""
-            if seen is None
-            else self._being_added(step, seen.tracts.intersection(tracts_of(self._spec, self._overlaps)))
-        )
+        return "" if seen is None else self._being_added(step, seen.tracts & self._tracts)
 
     def _missing_nights(self, step: str, selection: Selection) -> str:
         """Say that discovered nights of a selection have no group yet."""
         if not self._spec.discovers_nights(self._spec.step(step)) or self._overlaps is None:
             return ""
         if selection.dimension == "tract":
-            wanted = set(selection.values)
-            rows = [row for row in self._overlaps.exposures if not wanted.isdisjoint(row.tracts or ())]
+            rows = tuple(row for tract in selection.values for row in self._overlaps.by_tract.get(tract, ()))
         else:
-            rows = list(self._overlaps.rows(selection) or ())
+            rows = self._overlaps.rows(selection) or ()
         nights = frozenset(row.day_obs for row in rows if step in row.steps)
-        return self._being_added(step, nights & self._nights(step), what="nights")
+        return self._being_added(step, nights & self._nights[step], what="nights")
 
-    def _nights(self, step: str) -> frozenset[int]:
-        return frozenset(nights_of(self._spec, self._spec.step(step), self._overlaps))
+    # The same for all groups of a step, as are the two after it: made once.
+    @cached_property
+    def _nights(self) -> Mapping[str, frozenset[int]]:
+        return {
+            step.name: frozenset(nights_of(self._spec, step, self._overlaps)) for step in self._spec.steps
+        }
+
+    @cached_property
+    def _tracts(self) -> frozenset[int]:
+        return frozenset(tracts_of(self._spec, self._overlaps))
+
+    @cached_property
+    def _present(self) -> Mapping[str, frozenset[int]]:
+        return {
+            step: frozenset(value for group in groups for value in group.selection.values)
+            for step, groups in self._groups.items()
+        }
 
     def _being_added(self, step: str, wanted: frozenset[int], *, what: str = "tracts") -> str:
-        present = {value for group in self._groups[step] for value in group.selection.values}
-        return f"its {what} are being added" if wanted - present else ""
+        return f"its {what} are being added" if wanted - self._present.get(step, frozenset()) else ""

@@ -25,12 +25,15 @@ class MadeFrom:
         What it selected and read; `None` when nobody wrote it down.
     combines : `bool` or `None`
         Whether any quantum of its graph has neither a visit nor an exposure; `None` when it had no graph.
+    gathers : `bool` or `None`
+        Whether any has no detector; `None` as before.
     """
 
     number: int
     generation: int
     basis: Basis | None = None
     combines: bool | None = None
+    gathers: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +113,21 @@ def combines_of(made: Sequence[MadeFrom], *, generation: int) -> bool | None:
     Of a generation all graphs count: an afterburner has a part of the quanta only. While it has none, those
     of the generation before it do.
     """
+    known = _with_graph(made, generation=generation)
+    return any(entry.combines for entry in known) if known else None
+
+
+def gathers_of(made: Sequence[MadeFrom], *, generation: int) -> bool | None:
+    """Say whether more raws of an exposure change outputs of a group that exist; see `combines_of`."""
+    known = _with_graph(made, generation=generation)
+    return any(entry.gathers for entry in known) if known else None
+
+
+def _with_graph(made: Sequence[MadeFrom], *, generation: int) -> list[MadeFrom]:
     known = [entry for entry in made if entry.combines is not None]
     own = [entry for entry in known if entry.generation == generation]
-    if not known:
-        return None
-    last = (own or known)[-1].generation
-    return any(entry.combines for entry in known if entry.generation == last)
+    last = (own or known)[-1].generation if known else generation
+    return [entry for entry in known if entry.generation == last]
 
 
 def basis_of(made: Sequence[MadeFrom], *, generation: int) -> Basis | None:

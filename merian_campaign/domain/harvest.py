@@ -9,10 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from merian_campaign.domain import journal
-from merian_campaign.domain.block_verdict import Lost, blame, last_starts, lost_starts, of_block
+from merian_campaign.domain.block_verdict import (
+    EarlierExecution,
+    blame,
+    earlier_executions,
+    last_starts,
+    of_block,
+)
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
@@ -24,6 +31,9 @@ from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
 
 _LONGEST_WORDS = 2000
+
+_CLOCK_STEP = timedelta(seconds=2)
+"""How far apart the graph and the journal may have the start of one process, which both its clock told."""
 
 _AT_LIMIT = 0.95
 """Whoever the kernel killed below this part of its own limit met that of its node or block."""
@@ -60,11 +70,11 @@ class HarvestContext:
 
 @dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What the journal has of one quantum: last state, last start, and starts that came to nothing."""
+    """What the journal has of one quantum: last state, last start, and what came before that."""
 
     progress: QuantumProgress | None = None
     start: journal.JournalRecord | None = None
-    lost: tuple[Lost, ...] = ()
+    earlier: tuple[EarlierExecution, ...] = ()
 
 
 def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRecord]) -> tuple[Quantum, ...]:
@@ -138,12 +148,12 @@ def conclude(
     _block(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
-    starts, lost = last_starts(lines), lost_starts(lines)
+    starts, earlier = last_starts(lines), earlier_executions(lines)
     return tuple(
         _quantum(
             entry,
             found.get(uuid),
-            _Seen(progress=seen.get(uuid), start=starts.get(uuid), lost=lost.get(uuid, ())),
+            _Seen(progress=seen.get(uuid), start=starts.get(uuid), earlier=earlier.get(uuid, ())),
             state=states[uuid],
             context=context,
         )
@@ -233,19 +243,56 @@ def _attempts(
     state: QuantumState,
     context: HarvestContext,
 ) -> tuple[Attempt, ...]:
-    """Join the provenance's attempts with what the journal knows of the last one."""
-    found = (raw.attempts if raw is not None else ()) or (_EMPTY,)
+    """Join the provenance's attempts with the journal's executions: each is one attempt.
+
+    Those that were killed have left nothing for the graph.
+    """
+    known = list(raw.attempts if raw is not None else ())
     log = None if raw is None else raw.log
-    made = [
-        _lost(entry, start, number=number, log=log, context=context)
-        for number, start in enumerate(seen.lost, 1)
-    ]
-    for number, known in enumerate(found, len(made) + 1):
-        last = known is found[-1]
-        seen_of = seen if last else _Seen()
-        became = {"try_number": number, "state": state if last else known.state, "log_path": log}
-        made.append(_attempt(entry, known, seen_of, became=became, context=context))
+    last = known.pop() if known and not _is_of_earlier(known[-1], seen) else _EMPTY
+    made: list[Attempt] = []
+
+    def add(found: Attempt, seen_of: _Seen, became: QuantumState) -> None:
+        facts = {"try_number": len(made) + 1, "state": became, "log_path": log}
+        made.append(_attempt(entry, found, seen_of, became=facts, context=context))
+
+    for execution in seen.earlier:
+        if not execution.failed:
+            made.append(_lost(entry, execution, number=len(made) + 1, log=log, context=context))
+            continue
+        while known and _precedes(known[0], execution):
+            add(known.pop(0), _Seen(), QuantumState.FAILED)
+        found = known.pop(0) if known and _is_of(known[0], execution) else _EMPTY
+        add(found, _seen_of(execution, uuid=entry.uuid), QuantumState.FAILED)
+    for found in known:
+        add(found, _Seen(), found.state)
+    add(last, replace(seen, earlier=()), state)
     return tuple(made)
+
+
+def _is_of(attempt: Attempt, execution: EarlierExecution) -> bool:
+    """Say whether an attempt of the graph is an execution of the journal; one that was killed wrote none."""
+    return execution.last.exit is not None and not _is_before(execution.last.time, attempt.started)
+
+
+def _precedes(attempt: Attempt, execution: EarlierExecution) -> bool:
+    return _is_before(attempt.started, execution.start.time)
+
+
+def _is_of_earlier(attempt: Attempt, seen: _Seen) -> bool:
+    """Say whether the graph's last attempt is not the journal's last execution, which left nothing for it."""
+    return bool(seen.earlier) and seen.start is not None and _is_before(attempt.started, seen.start.time)
+
+
+def _is_before(first: datetime | None, second: datetime | None) -> bool:
+    return first is not None and second is not None and first + _CLOCK_STEP < second
+
+
+def _seen_of(execution: EarlierExecution, *, uuid: str) -> _Seen:
+    progress = QuantumProgress(
+        quantum=uuid, state=JournalState.FAILED, starts=1, shared=False, record=execution.last
+    )
+    return _Seen(progress=progress, start=execution.start)
 
 
 _EMPTY = Attempt(try_number=1, state=QuantumState.UNKNOWN)
@@ -284,7 +331,9 @@ def _attempt(
     return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
 
 
-def _lost(entry: Predicted, gone: Lost, *, number: int, log: str | None, context: HarvestContext) -> Attempt:
+def _lost(
+    entry: Predicted, gone: EarlierExecution, *, number: int, log: str | None, context: HarvestContext
+) -> Attempt:
     """Return the attempt of an execution that went down with its block and was made up for afterwards."""
     start = gone.start
     job = context.blocks.get(start.slurm_job or "")

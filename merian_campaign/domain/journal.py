@@ -29,9 +29,11 @@ Fields of a line (``null`` or absent when unknown):
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from sys import intern
+from types import MappingProxyType
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.jsonl import last_object, moment_of
@@ -42,6 +44,7 @@ __all__ = [
     "VERSION",
     "JobVerdict",
     "JournalEvent",
+    "JournalPart",
     "JournalRecord",
     "exception_bases",
     "format_line",
@@ -61,6 +64,9 @@ _LONGEST_NAME = 1000
 _LONGEST_EVIDENCE = 4000
 _LONGEST_NESTED = 64_000
 _MOST_EVIDENCE = 50
+
+
+_NOTHING: Mapping[str, object] = MappingProxyType({})
 
 
 class JournalEvent(StrEnum):
@@ -131,7 +137,7 @@ class JournalRecord:
     exit: int | None = None
     signal: int | None = None
     verdict: str | None = None
-    evidence: Mapping[str, object] = field(default_factory=dict)
+    evidence: Mapping[str, object] = _NOTHING
     peak_mb: float | None = None
     requested_mb: float | None = None
     cpu_s: float | None = None
@@ -143,6 +149,32 @@ class JournalRecord:
     def time(self) -> datetime | None:
         """Moment of the event, timezone aware, or None when the line had no readable one."""
         return moment_of(self.t)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JournalPart:
+    """What was appended to a journal since somebody looked.
+
+    Parameters
+    ----------
+    records : `tuple` [`JournalRecord`, ...]
+        In the order of the file.
+    start, end : `int`
+        Bytes of the file between which they stand; ``start`` is 0 when it is another file than before.
+    """
+
+    records: tuple[JournalRecord, ...]
+    start: int
+    end: int
+
+    @property
+    def alone(self) -> bool:
+        """Whether it tells by itself what became of its quanta, whatever stood before it.
+
+        What opens or closes a journal says something of all that ran.
+        """
+        told = {record.event for record in self.records}
+        return self.start > 0 and told.isdisjoint({JournalEvent.OPENED, JournalEvent.CLOSED})
 
 
 def format_time(moment: datetime) -> str:
@@ -192,42 +224,49 @@ def parse_lines(text: str) -> tuple[JournalRecord, ...]:
         In the order of the file.
     """
     whole = text[: text.rfind("\n") + 1]
+    jobs: dict[str, tuple[str, ...]] = {}
     found = (
-        _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED)
+        _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED, jobs=jobs)
         for line in whole.split("\n")
     )
     return tuple(record for record in found if record is not None)
 
 
-def _to_record(values: object, *, small: bool) -> JournalRecord | None:
+def _to_record(values: object, *, small: bool, jobs: dict[str, tuple[str, ...]]) -> JournalRecord | None:
     """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
 
-    What is in it is clean; the evidence of a ``small`` line needs no other bound.
+    What is in it is clean; the evidence of a ``small`` line needs no other bound. ``jobs`` are the quanta of
+    jobs that were read before: each has several lines, and there may be a million.
     """
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         return None
-    quanta = values.get("quanta")
-    evidence = values.get("evidence")
+    get = values.get
+    listed, evidence = get("quanta"), get("evidence")
+    quanta = tuple(item for item in listed if isinstance(item, str)) if isinstance(listed, list) else ()
+    job = _text(get("job")) or ""
+    known = jobs.setdefault(job, quanta)
     return JournalRecord(
-        event=values["event"],
-        t=_text(values.get("t")) or "",
-        v=_whole(values.get("v")) or VERSION,
-        job=_text(values.get("job")) or "",
-        label=_text(values.get("label")) or "",
-        quanta=tuple(item for item in quanta if isinstance(item, str)) if isinstance(quanta, list) else (),
-        host=_text(values.get("host")) or "",
-        pid=_whole(values.get("pid")),
-        pid_start=_whole(values.get("pid_start")),
-        exit=_status(values.get("exit")),
-        signal=_status(values.get("signal")),
-        verdict=_text(values.get("verdict")),
-        evidence=(evidence if small else _bounded(evidence)) if isinstance(evidence, dict) else {},
-        peak_mb=_number(values.get("peak_mb")),
-        requested_mb=_number(values.get("requested_mb")),
-        cpu_s=_number(values.get("cpu_s")),
-        wall_s=_number(values.get("wall_s")),
-        slurm_job=_text(values.get("slurm_job")),
-        slurm_node=_text(values.get("slurm_node")),
+        event=intern(values["event"]),
+        t=_text(get("t")) or "",
+        v=_whole(get("v")) or VERSION,
+        job=intern(job),
+        label=intern(_text(get("label")) or ""),
+        quanta=known if known == quanta else quanta,
+        host=intern(_text(get("host")) or ""),
+        pid=_whole(get("pid")),
+        pid_start=_whole(get("pid_start")),
+        exit=_status(get("exit")),
+        signal=_status(get("signal")),
+        verdict=_text(get("verdict")),
+        evidence=(evidence if small else _bounded(evidence))
+        if isinstance(evidence, dict) and evidence
+        else _NOTHING,
+        peak_mb=_number(get("peak_mb")),
+        requested_mb=_number(get("requested_mb")),
+        cpu_s=_number(get("cpu_s")),
+        wall_s=_number(get("wall_s")),
+        slurm_job=_text(get("slurm_job")),
+        slurm_node=_text(get("slurm_node")),
     )
 
 

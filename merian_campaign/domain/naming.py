@@ -139,6 +139,11 @@ class SubmissionPaths:
         return self._path("harvest.jsonl")
 
     @property
+    def torn(self) -> str:
+        """Files of its quanta that could not be read and were set aside (JSON lines)."""
+        return self._path("torn.jsonl")
+
+    @property
     def collected(self) -> str:
         """Marker: outputs are in the butler and in the step's chain, quanta are written down."""
         return self._path("collected.json")

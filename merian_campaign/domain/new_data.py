@@ -103,6 +103,7 @@ class NewData:
         self._now = now
         self._nights = night_by_exposure(snapshot)  # also of what was withdrawn
         self._incomplete = incomplete_nights(spec, snapshot.overlaps, arrivals=arrivals, now=now)
+        self._seen = () if snapshot.overlaps is None else snapshot.overlaps.exposures
         self.snapshot = usable(spec, snapshot, without=self._incomplete)
         self.gates = Gates(spec=spec, snapshot=self.snapshot)
         self._overlaps = settled(spec, self.snapshot)
@@ -110,6 +111,7 @@ class NewData:
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
+        self._unusable: dict[str, set[int]] = {}
 
     # -- what there is ------------------------------------------------------------------------------
     def basis(self, group: GroupView) -> Basis | None:
@@ -127,6 +129,10 @@ class NewData:
     def _raws(self) -> Mapping[int, int]:
         rows = self._overlaps.exposures if self._overlaps is not None else ()
         return {row.exposure: row.raws for row in rows if row.raws}
+
+    @cached_property
+    def _all_raws(self) -> Mapping[int, int]:
+        return {row.exposure: row.raws for row in self._seen}
 
     def _basis_of_action(self, group: GroupView, step: ActionStep) -> Basis:
         waiting: frozenset[int] = frozenset()
@@ -209,10 +215,11 @@ class NewData:
         values, dimension = frozenset(group.selection.values or (0,)), group.selection.dimension
         if dimension == "day_obs" and values & self._incomplete:
             return True
-        overlaps = self.snapshot.overlaps
-        rows = overlaps.exposures if overlaps is not None else ()
-        waiting = [row for row in rows if not self._is_usable(row)]
-        return any(values.intersection(_values(dimension, row)) for row in waiting)
+        if dimension not in self._unusable:
+            overlaps = self.snapshot.overlaps
+            waiting = (row for row in (overlaps.exposures if overlaps else ()) if not self._is_usable(row))
+            self._unusable[dimension] = {value for row in waiting for value in _values(dimension, row)}
+        return not values.isdisjoint(self._unusable[dimension])
 
     def why_no_data(self, group: GroupView) -> str:
         """Say what a group waits for that `lacks_data`."""
@@ -247,7 +254,8 @@ class NewData:
             return _change_of_action(step, made=made, now=now)
         older = _older(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        late = now.raws - made.raws if made.raws and not removed and not added else 0
+        # Those of an exposure that was withdrawn were counted too.
+        late = sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws if made.raws else 0
         if not (older or added or removed or late > 0):
             return Change()
         # Of which of its exposures there are more raws now is not known.
@@ -256,13 +264,16 @@ class NewData:
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return Change()
-        if group.combines is not True and not (older and now.exposures):
+        changes = group.combines is True or (group.gathers is True and late > 0)
+        if not changes and not (older and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
-            more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found))
+            more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found, new=added))
             return more if found.added else Change()
         fresh = self._redo_or_not(policy, found, now)
         share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
-        return replace(found, freshness=fresh, reason=f"{self._words(found)}{share if added else ''}")
+        return replace(
+            found, freshness=fresh, reason=f"{self._words(found, new=added)}{share if added else ''}"
+        )
 
     def _inferred(self, group: GroupView, now: Basis) -> Basis:
         """Return what a group was made from whose submissions say nothing: what had been seen by then.
@@ -295,9 +306,8 @@ class NewData:
         early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
         return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
 
-    def _words(self, found: Change) -> str:
+    def _words(self, found: Change, *, new: frozenset[int]) -> str:
         parts = [f"{found.raws} more raws of exposures that it has"] if found.raws else []
-        new = frozenset[int]() if found.raws else found.added
         for words, ids in (("new", new), ("withdrawn", found.removed)):
             if ids:
                 nights = len({self._nights.get(exposure) for exposure in ids})

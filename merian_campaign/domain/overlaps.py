@@ -71,6 +71,15 @@ class Overlaps:
         return {name: {key: tuple(rows) for key, rows in by.items()} for name, by in found.items()}
 
     @cached_property
+    def by_tract(self) -> Mapping[int, tuple[SkyExposure, ...]]:
+        """Exposures by the tracts that their visits overlap."""
+        found: dict[int, list[SkyExposure]] = {}
+        for row in self.exposures:
+            for tract in row.tracts or ():
+                found.setdefault(tract, []).append(row)
+        return {tract: tuple(rows) for tract, rows in found.items()}
+
+    @cached_property
     def touched(self) -> frozenset[int]:
         """Tracts that any visit overlaps, whether the campaign takes it or not."""
         return frozenset(tract for row in self.exposures for tract in row.tracts or ())

@@ -40,7 +40,7 @@ _LARGE: Final = frozenset({"visit", "exposure"})
 _INT32: Final = 2**31 - 1
 _LONGEST_NAME: Final = 250
 _LONGEST_DATA_ID: Final = 1000
-"""Task and data ID are in an index, whose rows are bounded (PostgreSQL: 2704 bytes)."""
+"""Of a task and a data ID that are stored: longer ones are no names of the middleware."""
 
 _LONGEST_LINE: Final = 8 << 20
 _MOST_ATTEMPTS: Final = 1000

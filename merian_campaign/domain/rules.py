@@ -137,6 +137,11 @@ BUILT_IN = (
         note="a service did not answer",
     ),
     FailureRule(
+        exception=r"^TornFile$",
+        verdict=Verdict.TRANSIENT,
+        note="its metadata was not written to its end",
+    ),
+    FailureRule(
         message=r"(?i)database is locked|stale file handle|connection (reset|refused|timed out)"
         r"|input/output error|no space left on device|temporarily unavailable",
         verdict=Verdict.TRANSIENT,

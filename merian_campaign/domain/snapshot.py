@@ -80,6 +80,8 @@ class SubmissionView:
         The versions that its driver found, in a few words.
     generation : `int`
         Of the group's outputs, to which it adds.
+    followed : `int` or `None`
+        Bytes of its journal that live progress has put on record; `None` while its graph is not, either.
     """
 
     id: int
@@ -104,6 +106,7 @@ class SubmissionView:
     versions_sha: str = ""
     versions_short: str = ""
     generation: int = 1
+    followed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +147,9 @@ class GroupView:
     combines : `bool` or `None`
         Whether any quantum of it is neither of one exposure nor of one visit, so that new data change
         outputs that exist; `None` before its first graph.
+    gathers : `bool` or `None`
+        Whether any quantum of it has no detector, so that more raws of an exposure change outputs that exist;
+        `None` before its first graph.
     hold : `str`
         Why a person holds it, so that nothing of it starts; empty when nobody does.
     accepted_until : `datetime.datetime` or `None`
@@ -168,6 +174,7 @@ class GroupView:
     published: int = 1
     basis: Basis | None = None
     combines: bool | None = None
+    gathers: bool | None = None
     hold: str = ""
     accepted_until: datetime | None = None
     asked: Remedy = field(default_factory=Remedy)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from merian_campaign.domain.process_identity import ProcessIdentity
@@ -30,10 +31,12 @@ __all__ = [
     "environment_of",
     "identity",
     "kill_all",
+    "kill_stuck",
     "members_of",
     "processes",
     "proportional_mb",
     "reap",
+    "sees_alive",
     "start_detached",
     "start_time",
     "stop_child",
@@ -49,8 +52,13 @@ SUBMISSION_MARK = "MERIAN_CAMPAIGN_SUBMISSION"
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _MIB = 1024 * 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)  # loaded before any fork
+_NAMESPACE_OF_HOST = 0xEFFFFFFC  # the kernel's PROC_PID_INIT_INO
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+
+
+_CLOCK_GRAIN = timedelta(minutes=5)
+"""How far the clocks of a host and of the database may differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,8 +79,15 @@ def start_time(pid: int) -> int | None:
 
 
 def this_host() -> str:
-    """Return the name of this host."""
-    return socket.gethostname()
+    """Return the name of what this process sees all processes of: its host, or its PID namespace there.
+
+    A container has pids of its own: those of another one on the same host are as far as another host's.
+    """
+    name = socket.gethostname()
+    with suppress(OSError):
+        namespace = Path("/proc/self/ns/pid").stat().st_ino
+        return name if namespace == _NAMESPACE_OF_HOST else f"{name}~pid{namespace}"
+    return name
 
 
 def identity(pid: int | None = None) -> ProcessIdentity:
@@ -83,7 +98,29 @@ def identity(pid: int | None = None) -> ProcessIdentity:
 
 def alive(pid: int, start: int) -> bool:
     """Return whether this very process still runs (a zombie does not)."""
-    return start_time(pid) == start
+    return sees_alive(pid, start) is True
+
+
+def sees_alive(pid: int, start: int) -> bool | None:
+    """Return whether this very process still runs; `None` when it is hidden from the caller.
+
+    With ``/proc`` mounted with ``hidepid``, processes of other accounts do not show there.
+    """
+    if not start or not _shows_us():
+        return None
+    try:
+        found = _entry(pid)
+    except PermissionError:
+        return None
+    if found is not None:
+        return found.start == start
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return False if Path(f"/proc/{pid}").exists() else None
+    return False  # a zombie, or just gone
 
 
 def threads() -> int:
@@ -91,9 +128,33 @@ def threads() -> int:
     return sum(1 for _ in Path("/proc/self/task").iterdir())
 
 
+def _shows_us() -> bool:
+    """Say whether ``/proc`` is of the caller's own PID namespace."""
+    try:
+        return str(Path("/proc/self").readlink()) == str(os.getpid())
+    except OSError:
+        return False
+
+
 def _read(pid: int) -> ProcessEntry | None:
     try:
+        return _entry(pid)
+    except PermissionError:
+        return None
+
+
+def _entry(pid: int) -> ProcessEntry | None:
+    """Return a line of the process table, None for what has ended or is not shown.
+
+    Raises
+    ------
+    PermissionError
+        Raised for a process that is shown and cannot be looked into (``hidepid=1``).
+    """
+    try:
         text = Path(f"/proc/{pid}/stat").read_text()
+    except PermissionError:
+        raise
     except OSError:
         return None
     # The command name may hold blanks and parentheses; the fields start after its last one.
@@ -143,6 +204,31 @@ def members_of(
             found.add(pid)
             waiting.extend(by_parent.get(pid, ()))
     return [table[pid] for pid in found]
+
+
+def kill_stuck(pid: int, *, since: datetime, word: str) -> bool:
+    """Kill a process of this host that hangs or is stopped; say whether it was there.
+
+    Parameters
+    ----------
+    pid : `int`
+        Which.
+    since : `datetime.datetime`
+        It had started by then: a later one of this number is another.
+    word : `str`
+        Part of its command line: any other is none of ours.
+    """
+    member = _read(pid)
+    if member is None or pid == os.getpid():
+        return False
+    with suppress(OSError, ValueError):
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        age = up - member.start / os.sysconf("SC_CLK_TCK")
+        command = Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+        if word in command and datetime.now(UTC) - timedelta(seconds=age) <= since + _CLOCK_GRAIN:
+            os.kill(pid, signal.SIGKILL)
+            return True
+    return False
 
 
 def proportional_mb(pid: int) -> float | None:

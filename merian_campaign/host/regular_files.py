@@ -22,6 +22,7 @@ __all__ = [
     "SMALL",
     "DamagedFileError",
     "open_regular",
+    "read_appended",
     "read_bytes",
     "read_json",
     "read_json_object",
@@ -35,6 +36,8 @@ SMALL: Final = 1 << 20
 
 MEDIUM: Final = 64 << 20
 """Bytes of a file that a person wrote or that lists things: a campaign, versions, a manifest."""
+
+_AT_ONCE: Final = 8 << 20
 
 LARGE: Final = 4 << 30
 """Bytes of a file with a line for each quantum of a submission."""
@@ -153,6 +156,47 @@ def read_lines(path: Path | str, *, limit: int = LARGE, follow: bool = True) -> 
             raise DamagedFileError(path, error.strerror or str(error)) from None
     ended = not lines or lines[-1].endswith("\n")
     return [*(line.removesuffix("\n") for line in lines), *([""] if ended else [])]
+
+
+def read_appended(path: Path | str, *, start: int, follow: bool = True) -> tuple[bytes, int]:
+    """Return whole lines that programs have appended to a file after a byte, and where they end.
+
+    Some megabytes of them: what is left is for the next time. Nothing, and 0, when there is no file.
+
+    Parameters
+    ----------
+    path : `~pathlib.Path` or `str`
+        The file.
+    start : `int`
+        Where the last reading ended; of a file that is shorter, all counts as appended.
+    follow : `bool`, optional
+        As of `open_regular`.
+
+    Raises
+    ------
+    DamagedFileError
+        Raised as by `open_regular`, and if a line has more than `MEDIUM` bytes.
+    """
+    try:
+        descriptor = open_regular(path, limit=LARGE, follow=follow)
+    except FileNotFoundError:
+        return b"", 0
+    with os.fdopen(descriptor, "rb") as stream:
+        begin = start if start <= os.fstat(stream.fileno()).st_size else 0
+        try:
+            stream.seek(begin)
+            found = stream.read(_AT_ONCE)
+            if b"\n" not in found:
+                found += stream.read(MEDIUM - len(found))
+        except OSError as error:
+            if is_of_the_machine(error):
+                error.filename = error.filename or str(path)
+                raise
+            raise DamagedFileError(path, error.strerror or str(error)) from None
+    whole = found[: found.rfind(b"\n") + 1]
+    if not whole and len(found) == MEDIUM:
+        raise DamagedFileError(path, f"a line after byte {begin} has more than {MEDIUM} bytes")
+    return whole, begin + len(whole)
 
 
 def read_json(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> object:

@@ -19,11 +19,12 @@ from typing import Any
 
 from merian_campaign.domain import error_classes
 from merian_campaign.domain import journal as journal_format
+from merian_campaign.domain.provenance import SUCCESSFUL
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 from merian_campaign.domain.text import clean
 from merian_campaign.host.atomic_files import write_lines
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
-from merian_campaign.middleware import exception_bases
+from merian_campaign.middleware import exception_bases, torn_files
 
 _NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
 _HEAD = 65536
@@ -75,14 +76,16 @@ def predicted(*, graph: str, out: str) -> dict[str, Any]:
     return {"quanta": _write_lines(out, lines())}
 
 
-def harvest(*, provenance: str, logs: str, out: str, journal: str = "") -> dict[str, Any]:
+def harvest(*, provenance: str, logs: str, out: str, journal: str = "", torn: str = "") -> dict[str, Any]:
     """Write the quanta of a provenance graph with their attempts and log files.
 
-    What their exceptions are by class is looked up here where the journal, if any, does not say.
+    What their exceptions are by class is looked up here where the journal, if any, does not say. Of quanta
+    whose files were ``torn`` that is said in place of an exception.
     """
     from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraphReader  # noqa: PLC0415
 
     paths = log_files(logs)
+    words = torn_files.told(torn) if torn else {}
     with ProvenanceQuantumGraphReader.open(provenance) as reader:
         reader.read_quanta()
         found = reader.graph
@@ -103,11 +106,20 @@ def harvest(*, provenance: str, logs: str, out: str, journal: str = "") -> dict[
                         **_identity(task, data_id, quantum_id),
                         "status": info["status"].name,
                         "caveats": _caveats(info["caveats"]),
-                        "attempts": [_attempt(attempt, bases) for attempt in info["attempts"]],
+                        "attempts": _attempts(info["attempts"], bases, torn=words.get(str(quantum_id))),
                         "log": paths.get(str(quantum_id)),
                     }
 
         return {"quanta": _write_lines(out, lines())}
+
+
+def _attempts(
+    attempts: Sequence[Any], bases: Mapping[str, list[str]], *, torn: str | None
+) -> list[dict[str, Any]]:
+    found = [_attempt(attempt, bases) for attempt in attempts]
+    if torn and found and found[-1]["status"] not in SUCCESSFUL and found[-1]["exception_type"] is None:
+        found[-1] |= {"exception_type": torn_files.TYPE, "exception_message": clean(torn)}
+    return found
 
 
 def _caveats(caveats: Any) -> str:  # noqa: ANN401 - lsst type
@@ -323,6 +335,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "harvest": harvest,
     "runs": runs,
     "salvage": salvage,
+    "set_aside": torn_files.set_aside,
     "salvage_all": salvage_all,
     "prepend": prepend,
     "publish": publish,

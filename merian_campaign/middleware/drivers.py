@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -31,8 +31,15 @@ from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
 from merian_campaign.host.ownership import require_submission
-from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_json_object, read_lines
+from merian_campaign.host.regular_files import (
+    MEDIUM,
+    DamagedFileError,
+    read_appended,
+    read_json_object,
+    read_lines,
+)
 from merian_campaign.middleware import environment_check, programs
+from merian_campaign.middleware.predicted_lines import PredictedLines
 from merian_campaign.middleware.remains import read_remains
 from merian_campaign.middleware.submission_run import read_outcome
 
@@ -57,6 +64,7 @@ class LocalDrivers:
         self._environ = dict(environ)
         self._trusted: tuple[str, ...] = ()
         self._shared = False
+        self._predicted_lines = PredictedLines()
 
     def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
         """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
@@ -71,16 +79,20 @@ class LocalDrivers:
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
 
-        On this host the process itself is looked at; of another host only the lease can be judged.
+        On this host the process itself is looked at; of another host, and of a process that is hidden here,
+        only the lease can be judged.
         """
         if self.outcome(submission.directory) is not None:
             return Liveness.ENDED
         if submission.state is SubmissionState.PREPARED or submission.driver is None:
             return Liveness.UNCLAIMED
         driver = submission.driver
+        lives: bool | None = None
         if driver.host == processes.this_host():
-            return Liveness.ALIVE if processes.alive(driver.pid, driver.pid_start) else Liveness.DEAD
-        return Liveness.ALIVE if holds(submission.lease_expires_at, now=now) else Liveness.DEAD
+            lives = processes.sees_alive(driver.pid, driver.pid_start)
+        if lives is None:
+            lives = holds(submission.lease_expires_at, now=now)
+        return Liveness.ALIVE if lives else Liveness.DEAD
 
     def prepare(self, *, directory: str, files: Mapping[str, str]) -> None:
         """Write a submission's files, unless its work was begun: then they stay as they were.
@@ -130,7 +142,9 @@ class LocalDrivers:
                 environment=environ,
             )
 
-    def predicted(self, directory: str, *, wrong: LineReport | None = None) -> tuple[Predicted, ...]:
+    def predicted(
+        self, directory: str, *, wrong: LineReport | None = None, only: Collection[str] | None = None
+    ) -> tuple[Predicted, ...]:
         """Return the quanta of a submission's graph, as far as they were written down.
 
         Parameters
@@ -139,13 +153,20 @@ class LocalDrivers:
             The submission's.
         wrong : `LineReport`, optional
             Where to say which lines cannot be taken; they are left out in any case.
+        only : `~collections.abc.Collection` [`str`], optional
+            UUIDs of quanta; no line of another one is parsed, and what was read once is not read again.
 
         Raises
         ------
         DamagedFileError
             Raised if what is there is no file of lines, or none of its lines can be taken.
         """
-        return self._quanta(directory, SubmissionPaths(directory=directory).predicted, parse_predicted, wrong)
+        path = SubmissionPaths(directory=directory).predicted
+        if only is None:
+            return self._quanta(directory, path, parse_predicted, wrong)
+        self._believe(directory, path)
+        lines = self._predicted_lines.of(path)
+        return parse_predicted([lines[uuid] for uuid in only if uuid in lines], wrong=LineReport())
 
     def harvested(self, directory: str, *, wrong: LineReport | None = None) -> tuple[RawQuantum, ...]:
         """Return the quanta of a submission's provenance graph, none when there is none; as `predicted`."""
@@ -192,9 +213,19 @@ class LocalDrivers:
 
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
-        self._believe(directory, SubmissionPaths(directory=directory).journal)
-        lines = read_lines(SubmissionPaths(directory=directory).journal, follow=False)
-        return journal.parse_lines("\n".join(lines))
+        return self.appended(directory).records
+
+    def appended(self, directory: str, *, start: int = 0) -> journal.JournalPart:
+        """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
+        path = SubmissionPaths(directory=directory).journal
+        self._believe(directory, path)
+        records: list[journal.JournalRecord] = []
+        found, end = read_appended(path, start=start, follow=False)
+        begin = end - len(found)
+        while found:
+            records += journal.parse_lines(found.decode("utf-8", "replace"))
+            found, end = read_appended(path, start=end, follow=False)
+        return journal.JournalPart(records=tuple(records), start=begin, end=end)
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -14,7 +14,7 @@ from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.remains import Remains, WhenMade, made_from_json
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.ownership import require_submission
-from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_text
+from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_tail, read_text
 from merian_campaign.middleware.submission_run import read_outcome
 
 __all__ = ["read_remains"]
@@ -56,6 +56,8 @@ def _read(directory: Path, *, trusted: Sequence[str]) -> Remains:
     result = _try(lambda: read_outcome(str(directory)), trouble)
     outcome = _try(lambda: read_json_object(paths.outcome, follow=False), []) or {}
     epoch = outcome.get("epoch")
+    if _is_cut(Path(paths.journal)):
+        trouble.append(f"{paths.journal}: is cut; what became of quanta is taken from the provenance graph")
     return Remains(
         step=directory.parent.parent.name,
         group=directory.parent.name,
@@ -107,6 +109,15 @@ def _epoch(path: str) -> int | None:
     except (FileNotFoundError, DamagedFileError):
         return None
     return int(text) if text.isdecimal() and len(text) < 4 else 1  # noqa: PLR2004 - a damaged one has begun
+
+
+def _is_cut(journal: Path) -> bool:
+    """Say whether a journal ends within a line."""
+    try:
+        found = read_tail(journal, size=1)
+    except (OSError, DamagedFileError):
+        return False
+    return found not in {"", "\n"}
 
 
 def _moment(path: Path) -> datetime | None:

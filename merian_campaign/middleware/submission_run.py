@@ -159,20 +159,31 @@ class SubmissionRun:
         try:
             self._ask_predicted()
             self._helper.answer()
-            if not Path(self.paths.provenance).exists():
-                error = bps_run.aggregate(
-                    self.paths, repository=self._target.repository, environ=self._environ
-                )
+            paths = self.paths
+            if not Path(paths.provenance).exists():
+                self._set_aside_torn()
+                error = bps_run.aggregate(paths, repository=self._target.repository, environ=self._environ)
                 if error is not None:
                     return f"ingest failed: {error}"
-            logs = str(Path(self.paths.bps) / "logs")
-            paths = self.paths
+            logs = str(Path(paths.bps) / "logs")
             self._helper.ask(
-                "harvest", provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal
-            )
+                "harvest",
+                provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal,
+                torn=paths.torn,
+            )  # fmt: skip
         except HelperError as error:
             return str(error)
         return None
+
+    def _set_aside_torn(self) -> None:
+        """Move files out of the way that ingest could not read: they cost their quantum, not the run."""
+        graph = bps_run.find_graph(self.paths)
+        repository = self._target.repository
+        answer = self._helper.ask("set_aside", graph=str(graph), repository=repository, out=self.paths.torn)
+        if answer["found"]:
+            self._log(
+                f"{answer['found']} files that cannot be read were set aside; {self.paths.torn} says which"
+            )
 
     def ran(self) -> bool:
         """Say whether any quantum was started."""

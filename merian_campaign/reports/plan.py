@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from merian_campaign.domain.core_hours import Price
 from merian_campaign.domain.decisions import (
     AddGroups,
     Again,
@@ -69,7 +70,9 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     for decision in plan.decisions:
         what, reason = describe(decision)
         step, key = _place(decision)
-        entries.append({"step": step, "group": key, "action": what, "why": reason})
+        entry: dict[str, Any] = {"step": step, "group": key, "action": what, "why": reason}
+        price = plan.prices.get(f"{step}/{key}") if isinstance(decision, Again) else None
+        entries.append(entry if price is None else {**entry, "price": price.to_json()})
     campaign = plan.snapshot.campaign
     waiting = [
         {"step": group.step, "group": group.key, "state": group.state.value, "why": plan.reasons[group.id]}
@@ -89,6 +92,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "actions": entries,
         "waiting": waiting,
         "held": held,
+        "redo_price": {name: price.to_json() for name, price in sorted(plan.prices.items())},
     }
 
 
@@ -113,7 +117,9 @@ def plan_lines(plan: Plan) -> list[str]:
         what, reason = describe(decision)
         step, key = _place(decision)
         place = step if key is None else f"{step}/{key}"
-        lines.append(f"{place or 'storm guard'}: {what} ({reason})")
+        price = plan.prices.get(place) if isinstance(decision, Again) and decision.redo else None
+        cost = "" if price is None else f"; {price.in_words()}"
+        lines.append(f"{place or 'storm guard'}: {what} ({reason}{cost})")
     if len(lines) == said:
         lines.append("nothing to do")
     of_all = AddGroups | PauseCampaign
@@ -123,4 +129,15 @@ def plan_lines(plan: Plan) -> list[str]:
             why = f"held: {group.hold}" if group.hold else plan.reasons.get(group.id, group.reason)
             reason = f" ({why})" if why else ""
             lines.append(f"{group.step}/{group.key}: stays {group.state.value.replace('_', ' ')}{reason}")
+    if plan.prices:
+        lines.append(f"to make anew: {_groups(len(plan.prices))}, {sum_of(plan.prices).in_words()}")
     return lines
+
+
+def sum_of(prices: Mapping[str, Price]) -> Price:
+    """Return what all of it costs."""
+    return sum(prices.values(), start=Price())
+
+
+def _groups(number: int) -> str:
+    return "1 group" if number == 1 else f"{number} groups"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -17,6 +19,9 @@ from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import UNBOUNDED, joined, line
 from merian_campaign.reports.state_marks import MARKS, STYLES, shown_state
 from merian_campaign.reports.steps_table import step_lines, steps_table, total
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.core_hours import Price
 
 _BLOCKED_SHOWN = 5
 """Blocked groups that are listed: what blocks them needs a person, they themselves do not."""
@@ -47,6 +52,15 @@ class Status:
     campaign: str
     campaign_state: str
     rows: tuple[BoardRow, ...]
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """By ``STEP/GROUP``, what it would cost to make anew what is done for older data."""
+
+    @property
+    def redo_price(self) -> Price | None:
+        """What it would cost to make all of that anew; `None` when there is nothing."""
+        names = [f"{row.step}/{row.group}" for row in self.rows if row.stale]
+        found = [self.prices[name] for name in names if name in self.prices]
+        return functools.reduce(operator.add, found) if found else None
 
     @property
     def state(self) -> str:
@@ -62,7 +76,7 @@ class Status:
             for row in self.rows
             if step in {None, row.step} and tract in {None, row.tract} and state in {None, row.state}
         )
-        return Status(campaign=self.campaign, campaign_state=self.campaign_state, rows=rows)
+        return replace(self, rows=rows)
 
 
 def _quanta(counts: Counts) -> dict[str, int]:
@@ -94,6 +108,7 @@ def status_json(status: Status) -> dict[str, Any]:
         ],
         "empty_groups": sum(row.empty for row in status.rows),
         "stale_groups": sum(row.stale for row in status.rows),
+        "redo_price": None if status.redo_price is None else status.redo_price.to_json(),
         "quanta": _quanta(total(status.rows)),
     }
 
@@ -141,6 +156,8 @@ def status_view(status: Status, *, width: int, height: int | None = None) -> Ren
         number = "1 group is" if len(stale) == 1 else f"{len(stale)} groups are"
         words = f"{number} done for older data, e.g. {first}: {stale[0].reason.removeprefix(STALE)}"
         parts.append(line(one_line(words, limit=2 * width), "yellow"))
+        if status.redo_price is not None:
+            parts.append(line(f"to make all of them anew: {status.redo_price.in_words()}", "yellow"))
     return Group(*parts)
 
 

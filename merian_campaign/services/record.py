@@ -8,6 +8,7 @@ from dataclasses import replace
 from merian_campaign.domain import harvest, runs
 from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.quantum_progress import fold
 from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import BpsStep
@@ -49,18 +50,35 @@ class Recorder(TickPart):
         return f"{name_of(group)}: {state} ({reason})"
 
     def follow(self, submission: SubmissionView) -> None:
-        """Take in the live progress of a submission."""
-        predicted = self._drivers.predicted(submission.directory)
+        """Take in the live progress of a submission: what its journal says since this was done last."""
+        directory = submission.directory
         on_slurm = bool(self._slurm_view.jobs(submission))
-        if not predicted and not on_slurm:
+        part = self._drivers.appended(directory, start=submission.followed or 0)
+        news = submission.followed is None or part.end != submission.followed
+        if not news and not on_slurm:
             return
+        # What opens or closes a journal says something of all that ran; a block is busy or idle by all of it.
+        whole = part if part.start == 0 else None
+        if whole is None and (on_slurm or not part.alone):
+            whole = self._drivers.appended(directory)
+        quanta: tuple[Quantum, ...] = ()
+        followed = submission.followed
+        if news:
+            told = part if whole is None or part.alone else whole
+            only = fold(part.records) if part.alone else None
+            predicted = self._drivers.predicted(directory, only=only)
+            if not predicted and not part.alone and not on_slurm:
+                return
+            quanta = harvest.progress(predicted, told.records)
+            followed = told.end if predicted or part.alone else None
         now = self._runtime.clock()
-        journal = self._drivers.records(submission.directory)
+        journal = (whole or part).records
         self.progressed += self._store.record_progress(
             submission_id=submission.id,
-            quanta=harvest.progress(predicted, journal),
+            quanta=quanta,
             now=now,
             jobs=self._slurm_view.records(submission, journal=journal, now=now),
+            followed=followed,
         )
 
     def finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:

@@ -24,6 +24,7 @@ from merian_campaign.domain.notices import (
     notices_of,
     trouble_notice,
 )
+from merian_campaign.domain.records import OpenTick
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.text import one_line
@@ -35,6 +36,9 @@ from merian_campaign.services.tick import Tick, TickReport
 _DAY = timedelta(days=1)
 _LONGEST_TICK = timedelta(hours=1)
 _ASK_AGAIN_SECONDS = 0.5
+_RELEASE_SECONDS = 10.0
+"""How long PostgreSQL may take to notice that the holder of a lock is gone."""
+
 _MOST_TRIES = 5
 """After so many tries a notice waits for the first ticks of an hour, so that a dead channel costs little."""
 
@@ -120,6 +124,9 @@ class Rounds:
         Whom to tell.
     pause : callable
         Sleeps for some seconds.
+    end_stuck : callable
+        Ends a tick of this host that hangs or is stopped; says whether it was there. A tick may be killed
+        anywhere.
     """
 
     tick: Tick
@@ -127,6 +134,7 @@ class Rounds:
     runtime: Runtime
     teller: Teller
     pause: Callable[[float], None] = field(default=time.sleep)
+    end_stuck: Callable[[OpenTick], bool] = field(default=lambda _: False)
 
     def names(self) -> tuple[str, ...]:
         """Return the campaigns that ticks act on, in order: not those that were cancelled and have ended.
@@ -168,7 +176,12 @@ class Rounds:
         try:
             report = self._patiently(name, look_anew=look_anew, patience=patience)
         except BusyError as busy:
-            return self._busy(name, busy)
+            stuck = alone(partial(self._stuck, name))
+            if not isinstance(stuck, OpenTick) or not self.end_stuck(stuck):
+                return self._busy(name, busy, stuck=stuck if isinstance(stuck, OpenTick) else None)
+            ended = f"{_stuck_words(stuck)}: it was ended"
+            found = self._one(name, look_anew=look_anew, patience=max(patience, _RELEASE_SECONDS))
+            return replace(found, notes=(ended, *found.notes))
         except Exception as error:  # noqa: BLE001 - the other campaigns go on, whatever it was
             known = isinstance(error, CampaignError | OSError | MemoryError) or is_of_the_machine(error)
             words = words_of(error)
@@ -179,31 +192,30 @@ class Rounds:
             )  # fmt: skip
         return self._judged(name, report)
 
-    def _busy(self, name: str, busy: BusyError) -> Ticked:
-        """Say that another tick is at work; of one that hangs, a person is told."""
+    def _busy(self, name: str, busy: BusyError, *, stuck: OpenTick | None) -> Ticked:
+        """Say that another tick is at work; of one that hangs on another host, a person is told."""
         words = one_line(str(busy), limit=1000)
-        hanging = alone(partial(self._hanging, name))
-        if isinstance(hanging, Notice):
-            campaign = self.store.campaign(name)
-            if campaign is not None and self._add(campaign.id, [hanging]):
+        campaign = None if stuck is None else self.store.campaign(name)
+        if stuck is not None and campaign is not None:
+            notice = Notice(
+                kind=NoticeKind.TROUBLE,
+                key=f"hanging:{stuck.id}",
+                subject=f"campaign {name}: a tick seems to hang",
+                body=f"{_stuck_words(stuck)}; if it is stopped or stuck: kill -9 {stuck.pid} there, and the "
+                "next tick goes on",
+            )
+            if self._add(campaign.id, [notice]):
                 return Ticked(
-                    campaign=name, status=PERSON, summary=one_line(f"{hanging.subject}: {hanging.body}"),
+                    campaign=name, status=PERSON, summary=one_line(f"{notice.subject}: {notice.body}"),
                     error=busy, news=True,
                 )  # fmt: skip
         return Ticked(campaign=name, status=BUSY, summary=words, error=busy)
 
-    def _hanging(self, name: str) -> Notice | None:
-        """Return what is told of a tick that has been at work for longer than any is."""
+    def _stuck(self, name: str) -> OpenTick | None:
+        """Return the tick that has been at work for longer than any is, if there is one."""
         found = self.store.open_tick(name)
-        if found is None or self.runtime.clock() - found.started_at < _LONGEST_TICK:
-            return None
-        return Notice(
-            kind=NoticeKind.TROUBLE,
-            key=f"hanging:{found.id}",
-            subject=f"campaign {name}: a tick seems to hang",
-            body=f"process {found.pid} on {found.host}, since {found.started_at:%Y-%m-%d %H:%M} UTC; "
-            f"if it is stopped or stuck: kill -9 {found.pid}, and the next tick goes on",
-        )
+        late = found is not None and self.runtime.clock() - found.started_at >= _LONGEST_TICK
+        return found if late else None
 
     def _patiently(self, name: str, *, look_anew: bool, patience: float) -> TickReport:
         began = time.monotonic()
@@ -296,6 +308,10 @@ class Rounds:
                 error=error,
                 now=self.runtime.clock(),
             )
+
+
+def _stuck_words(tick: OpenTick) -> str:
+    return f"tick of process {tick.pid} on {tick.host}, since {tick.started_at:%Y-%m-%d %H:%M} UTC"
 
 
 def _priority(campaign: CampaignView) -> int:

@@ -7,16 +7,18 @@ the next tick finds out what became of it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import next_try
-from merian_campaign.domain.decisions import Decision
+from merian_campaign.domain.core_hours import Price, prices
+from merian_campaign.domain.decisions import Again, Decision
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.fault_attribution import failure_words, words_of
 from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
+from merian_campaign.domain.records import STALE
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
@@ -86,12 +88,15 @@ class Plan:
         By id, what groups that have not started wait for, in words.
     looks : `bool`
         Whether it would first ask the butler for overlaps, after which there may be more to do.
+    prices : `~collections.abc.Mapping` [`str`, `Price`]
+        By ``STEP/GROUP``, what is, will be or could be made anew would cost.
     """
 
     decisions: tuple[Decision, ...]
     snapshot: Snapshot
     reasons: Mapping[int, str]
     looks: bool
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +133,11 @@ class Tick:
         settings = self.settings_of(spec)
         observer = Observer(self.context(snapshot, spec, settings))
         arrivals = observer.arrivals(snapshot)
+        decisions = observer.decide(snapshot)
         return Plan(
-            decisions=observer.decide(snapshot),
+            decisions=decisions,
             snapshot=snapshot,
+            prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
         )
@@ -323,3 +330,15 @@ def _counts_jobs(snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSetti
     limited = spec.limits.jobs is not None and settings.site.on_slurm
     active = snapshot.campaign.state is CampaignState.ACTIVE
     return limited and active and any(group.state in waits for group in snapshot.groups)
+
+
+def _made_anew(decisions: Sequence[Decision], snapshot: Snapshot) -> list[str]:
+    """Return the groups that have begun another generation, begin one now, or could."""
+    begun = [group for group in snapshot.groups if group.generation > group.published and not group.live]
+    stale = [
+        group
+        for group in snapshot.groups
+        if group.state is GroupState.DONE and group.reason.startswith(STALE)
+    ]
+    now = [one.group for one in decisions if isinstance(one, Again) and one.redo]
+    return sorted({f"{group.step}/{group.key}" for group in (*begun, *stale, *now)})

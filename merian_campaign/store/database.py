@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
@@ -23,6 +23,8 @@ class Database:
     def __init__(self, url: str) -> None:
         self._url = url
         self._engine: Engine = make_engine(url)
+        self._requires: tuple[Callable[[], None], ...] = ()
+        """Raise when a lock was lost without which nothing may be written."""
 
     @property
     def url(self) -> str:
@@ -41,6 +43,8 @@ class Database:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
+        for require in self._requires:
+            require()
         with translated_sql(self._url), self._engine.begin() as connection:
             yield connection
 

@@ -32,6 +32,7 @@ from merian_campaign.host.ownership import (
     require,
     require_above,
 )
+from merian_campaign.host.processes import this_host
 from merian_campaign.host.regular_files import read_tail, read_text
 from merian_campaign.store import server_account
 
@@ -208,7 +209,7 @@ def _host_file(home: Path) -> Path:
 
 def _refuse_other_host(home: Path) -> None:
     # Two servers on one data directory destroy it, and PostgreSQL only notices one on its own host.
-    here = socket.gethostname()
+    here = this_host()
     if not (data_directory(home) / "postmaster.pid").exists() or not _host_file(home).exists():
         return
     there = _host_file(home).read_text().strip()
@@ -270,7 +271,7 @@ def _start(home: Path) -> None:
     if sockets != data:
         owner, group = server_account.owner()
         private_folder(sockets, owner=owner, group=group)
-    write_atomically(_host_file(home), socket.gethostname())
+    write_atomically(_host_file(home), this_host())
     with server_account.reachable(data) as (place, passed):
         _start_there(home, place, sockets=place if sockets == data else str(sockets), passed=passed)
 

@@ -2,7 +2,7 @@
 
 A campaign has up to ten million quanta. Which tasks there are, and in which groups, is in the rollup; what
 a data ID of a task looks like is read off one of them. Where all of it is given, or follows, quanta are
-looked up by their key; where part of it is given, the keys of that task are searched.
+looked up by their key; where part of it is given, by the columns that have an index, or group by group.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
-from merian_campaign.store import queries
+from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, canonical_data_id
+from merian_campaign.store import quantum_keys, queries
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SAME_EVERYWHERE: Final = frozenset({"instrument", "skymap"})
 """Dimensions of which a campaign has one value."""
 
-_LONGEST_TRACT: Final = 9
+_LONGEST_NUMBER: Final = 18
 
 # What the planner makes of a search through a fraction of a large table: reading all of it.
 _BY_INDEX = "; ".join(f"SET LOCAL enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin"))
@@ -77,12 +77,15 @@ def by_words(
     rows: list[dict[str, Any]] = []
     # Tasks are searched apart, those that are told apart by other columns differ.
     for entry, key in keyed:
-        rows += _search(connection, entry, values, given, "q.data_id = %(data_id)s", {"data_id": key})
+        condition = (
+            f"{quantum_keys.key('q.task', 'q.data_id')} = {quantum_keys.key('%(task)s', '%(data_id)s')}"
+        )
+        rows += _search(connection, entry, values, given, condition, {"data_id": key})
     for entry in found:
         if len(rows) < limit and entry.key(values) is None:
-            named = [name for name in values if name in entry.example]
+            named = [name for name in values if name in entry.example and name not in entry.columns]
             patterns = [f"%,{_plain(f'{name}={values[name]}')},%" for name in named]
-            condition = "',' || q.data_id || ',' LIKE ALL (%(patterns)s::text[])"
+            condition = "',' || q.data_id || ',' LIKE ALL (%(patterns)s::text[])" if named else "true"
             rows += _search(connection, entry, values, given, condition, {"patterns": patterns})
     return rows[:limit]
 
@@ -95,10 +98,15 @@ def _search(
     condition: str,
     more: Mapping[str, object],
 ) -> list[dict[str, Any]]:
-    """Return quanta of one task; what their data IDs do not say is compared with columns."""
-    implied = [name for name in COLUMN_DIMENSIONS if name in values and name not in entry.example]
-    conditions = " AND ".join([condition, *(f"q.{name}::text = %(column_{name})s" for name in implied)])
-    arguments = {f"column_{name}": values[name] for name in implied}
+    """Return quanta of one task; what has a column is compared with that, which may have an index."""
+    compared = {name: values[name] for name in entry.columns if name in values}
+    arguments: dict[str, object] = {}
+    for name, value in compared.items():
+        known = _whole(value) if name in INTEGER_DIMENSIONS else value
+        if known is None:
+            return []
+        arguments[f"column_{name}"] = known
+    conditions = " AND ".join([condition, *(f"q.{name} = %(column_{name})s" for name in compared)])
     place = {"step": entry.step, "task": entry.task}
     query = queries.QUANTA_OF_A_TASK.replace("CONDITION", conditions)
     return fetch(connection, query, {**given, **more, **arguments, **place})
@@ -110,8 +118,8 @@ def _plain(text: str) -> str:
 
 
 def _whole(text: str | None) -> int | None:
-    """Return a tract as a number; `None` for what is none."""
-    plain = text is not None and text.isascii() and text.isdecimal() and len(text) <= _LONGEST_TRACT
+    """Return a whole number; `None` for what is none, or larger than a database has."""
+    plain = text is not None and text.isascii() and text.isdecimal() and len(text) <= _LONGEST_NUMBER
     return int(text) if text is not None and plain else None
 
 

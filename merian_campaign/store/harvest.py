@@ -22,11 +22,17 @@ _COUNTS = text(
     "SELECT state, sum(n)::integer AS n FROM quantum_count WHERE group_id = :group_id GROUP BY state"
 )
 
+_FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
+
 # Of its graph, of which a harvest that found nothing says nothing.
 _COMBINES = text("""
-    UPDATE submission AS s SET combines = q.combines
-    FROM (SELECT bool_or(visit IS NULL AND exposure IS NULL) AS combines FROM stage_quantum) AS q
-    WHERE s.id = :submission_id AND q.combines IS NOT NULL AND s.combines IS DISTINCT FROM q.combines
+    UPDATE submission AS s SET combines = q.combines, gathers = q.gathers
+    FROM (
+        SELECT bool_or(visit IS NULL AND exposure IS NULL) AS combines, bool_or(detector IS NULL) AS gathers
+        FROM stage_quantum
+    ) AS q
+    WHERE s.id = :submission_id AND q.combines IS NOT NULL
+        AND (s.combines, s.gathers) IS DISTINCT FROM (q.combines, q.gathers)
 """)
 
 
@@ -34,12 +40,19 @@ class HarvestStore(Database):
     """The part of the store that takes in quanta."""
 
     def record_progress(
-        self, *, submission_id: int, quanta: Iterable[Quantum], now: datetime, jobs: Sequence[JobRecord] = ()
+        self,
+        *,
+        submission_id: int,
+        quanta: Iterable[Quantum],
+        now: datetime,
+        jobs: Sequence[JobRecord] = (),
+        followed: int | None = None,
     ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else: a harvest may.
 
         Attempts that have ended are put on record too. Progress of a submission that was already
-        harvested is ignored: it comes from a driver that has been given up.
+        harvested is ignored: it comes from a driver that has been given up. ``followed`` is how far its
+        journal is on record by that.
 
         Returns
         -------
@@ -50,7 +63,11 @@ class HarvestStore(Database):
             staged = stage(raw(connection), quanta)
             submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
-            if not staged or submission["state"] == SubmissionState.FINISHED:
+            if submission["state"] == SubmissionState.FINISHED:
+                return 0
+            if followed != submission["followed"]:
+                connection.execute(_FOLLOWED, {"submission_id": submission_id, "followed": followed})
+            if not staged:
                 return 0
             return _merge(connection, submission, current=current, now=now, final=False)
 
@@ -113,6 +130,7 @@ def _merge(
         "group_id": submission["group_id"],
         "submission_id": submission["id"],
         "correcting": first_harvest,
+        "within": f"{submission['directory']}/",
         "now": now,
     }
     with raw(connection).cursor() as cursor:

@@ -1,7 +1,8 @@
 """Advisory locks: one tick a campaign; of a butler repository one that writes, or some that build graphs.
 
 Each on a connection of its own. PostgreSQL releases a lock when its connection ends, however it ends, so
-a killed holder blocks nobody.
+a killed holder blocks nobody. A holder whose connection was lost stops: that of a campaign before it next
+writes (`campaign_lock`), that of a repository at once (`~merian_campaign.store.lock_watch`).
 
 Who writes to a repository first takes its *gate*, then waits until those that read it have ended; who reads
 goes through the gate and leaves it open. So a stream of readers keeps no writer waiting. How many read at
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.host.patience import patiently, pauses
 from merian_campaign.store.connection import open_connection, translated
+from merian_campaign.store.lock_watch import LockWatch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -39,6 +41,14 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
   AND (l.classid::bigint << 32 | l.objid::bigint) = %(key)s
 """
+
+_HELD = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid())
+"""
+
+_STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
+
+_END_OWN = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND application_name = %s"
 
 
 def campaign_key(name: str) -> int:
@@ -58,14 +68,22 @@ def repository_key(repository: str) -> int:
 
 
 @contextmanager
-def campaign_lock(url: str, name: str) -> Iterator[None]:
-    """Hold a campaign's lock.
+def campaign_lock(url: str, name: str) -> Iterator[Callable[[], None]]:
+    """Hold a campaign's lock; yield what raises `BusyError` when it was lost meanwhile.
 
     Raises
     ------
     BusyError
         Raised if it is taken; names the holder.
     """
+
+    def require() -> None:
+        if not _holds(connection, url):
+            raise BusyError(
+                f"the lock of campaign {name} was lost with its connection to the tracking database, and "
+                "another process may have it; run the command again"
+            )
+
     with closing(_connect(url)) as connection:
         with translated(url):
             if not _try_lock(connection, campaign_key(name)):
@@ -73,7 +91,7 @@ def campaign_lock(url: str, name: str) -> Iterator[None]:
                     f"campaign {name} is being worked on by {_holder(connection, campaign_key(name))}; "
                     "run the command again when that has ended"
                 )
-        yield
+        yield require
 
 
 @contextmanager
@@ -127,7 +145,8 @@ def repository_lock(
                 _LOG.warning("the lock of %s is waited for; it is held by %s", repository, holder)
             told = True
             time.sleep(pause)
-        yield
+        with LockWatch(still=waiter.still, what=repository):
+            yield
 
 
 type _Ask = Callable[["Connection"], str]
@@ -142,6 +161,21 @@ class _Waiter:
         self._asks = asks
         self._taken = 0
         self._connection: Connection | None = None
+        self._before = 0  # pid of a session that was lost, and that the server may take for alive
+
+    def still(self) -> str:
+        """Return who else holds the lock, or nothing; take it again when the connection was lost."""
+        if self._connection is not None and _holds(self._connection, self._url):
+            return ""
+        if self._connection is not None:
+            self._before = self._connection.info.backend_pid
+            self.close()
+        # Place and gate only say who comes first; the last one keeps readers and writers apart.
+        self._taken = len(self._asks) - 1
+        holder = self.ask()
+        if not holder:
+            _LOG.warning("a lock was lost with its connection, and is held again")
+        return holder
 
     def ask(self) -> str:
         """Try to take what is not taken yet; return who else holds the next one, or nothing."""
@@ -149,6 +183,8 @@ class _Waiter:
             if self._connection is None:
                 self._connection = _connect(self._url)
             with translated(self._url):
+                _end_own(self._connection, self._before)
+                self._before = 0
                 for ask in self._asks[self._taken :]:
                     holder = ask(self._connection)
                     if holder:
@@ -216,10 +252,34 @@ def _hash(value: str) -> int:
 
 
 def _connect(url: str) -> Connection:
-    # The name is what the others see of the holder; PostgreSQL keeps 63 bytes of it.
-    connection = open_connection(url, application=f"process {os.getpid()} on {socket.gethostname()}"[:63])
+    connection = open_connection(url, application=_application())
     connection.autocommit = True
+    with translated(url), connection.cursor() as cursor:
+        cursor.execute(_STAY)  # it waits for hours without a word, which servers end sessions for
     return connection
+
+
+def _application() -> str:
+    # The name is what the others see of the holder; PostgreSQL keeps 63 bytes of it.
+    return f"process {os.getpid()} on {socket.gethostname()}"[:63]
+
+
+def _end_own(connection: Connection, pid: int) -> None:
+    """End an earlier session of this process: one that a firewall cut would hold its locks for hours."""
+    if pid:
+        with connection.cursor() as cursor:
+            cursor.execute(_END_OWN, (pid, _application()))
+
+
+def _holds(connection: Connection, url: str) -> bool:
+    """Say whether a connection lives, and has the lock that was taken on it."""
+    try:
+        with translated(url), connection.cursor() as cursor:
+            cursor.execute(_HELD)
+            row = cursor.fetchone()
+    except DatabaseUnavailableError:
+        return False
+    return row is not None and bool(row[0])
 
 
 def _try_lock(connection: Connection, key: int, *, how: Literal["", "_shared"] = "") -> bool:

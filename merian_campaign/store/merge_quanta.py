@@ -23,6 +23,7 @@ that merging the same again writes nothing.
 from __future__ import annotations
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
+from merian_campaign.store.quantum_keys import key
 from merian_campaign.store.stage_quanta import ATTEMPT_COLUMNS
 
 # In each: old is what is there, excluded what the submission shows.
@@ -53,6 +54,8 @@ _MERGED = {
     **{name: _when(_TAKE_STATE, name) for name in _STATE_COLUMNS},
     **{name: _when(_TAKE_ATTEMPT, name) for name in (*ATTEMPT_COLUMNS, "submission_id")},
     **{name: _when(_TAKE_COUNTS, name) for name in _COUNT_COLUMNS},
+    # Of two quanta with one digest, if ever there are, the second is refused and not taken for the first.
+    "task": "CASE WHEN old.task = excluded.task AND old.data_id = excluded.data_id THEN old.task END",
     "first_try_submission_id": _FIRST_TRY,
 }
 
@@ -62,10 +65,21 @@ def _list(names: tuple[str, ...], prefix: str = "") -> str:
 
 
 def _staged(names: tuple[str, ...], prefix: str = "") -> str:
-    """List staged columns, of which times are seconds."""
+    """List staged columns, of which times are seconds, and logs lie where they lie."""
     return ", ".join(
-        f"to_timestamp({prefix}{name})" if name in {"started", "ended"} else prefix + name for name in names
+        f"to_timestamp({prefix}{name})"
+        if name in {"started", "ended"}
+        else _relative(prefix + name)
+        if name == "log_path"
+        else prefix + name
+        for name in names
     )
+
+
+def _relative(path: str) -> str:
+    """Return SQL for a path with a dot in place of the submission's directory; see `full_path`."""
+    rest = f"'.' || substr({path}, length(%(within)s))"
+    return f"CASE WHEN starts_with({path}, %(within)s) THEN {rest} ELSE {path} END"
 
 
 MERGE_QUANTA = f"""
@@ -80,7 +94,7 @@ SELECT
     %(submission_id)s, CASE WHEN has_run THEN %(submission_id)s END,
     CASE WHEN first_try THEN %(submission_id)s END, %(now)s
 FROM stage_quantum
-ON CONFLICT (group_id, task, data_id) DO UPDATE
+ON CONFLICT (group_id, {key("task", "data_id")}) DO UPDATE
 SET {", ".join(f"{name} = {value}" for name, value in _MERGED.items())}, updated_at = excluded.updated_at
 WHERE ({_list(tuple(_MERGED), "old.")}) IS DISTINCT FROM ({", ".join(_MERGED.values())})
 """  # noqa: S608  (built from constants of this module)
@@ -98,7 +112,7 @@ FROM (
     SELECT task, data_id, try, attempt_state, {_list(ATTEMPT_COLUMNS)}, uuid, charged FROM stage_quantum
     WHERE first_try
 ) AS a
-JOIN quantum AS q ON q.group_id = %(group_id)s AND q.task = a.task AND q.data_id = a.data_id
+JOIN quantum AS q ON q.group_id = %(group_id)s AND {key("q.task", "q.data_id")} = {key("a.task", "a.data_id")}
 WHERE q.first_try_submission_id IS DISTINCT FROM %(submission_id)s
 ON CONFLICT (quantum_id, submission_id, try) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in (*_ROW, "recorded_at"))}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS
 from merian_campaign.domain.states import FINAL_VERDICTS
+from merian_campaign.store.quantum_keys import full_path
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
@@ -69,8 +70,11 @@ ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 
 
-def _how(alias: str) -> str:
-    return ", ".join(f"{alias}.{name}" for name in ATTEMPT_FACTS)
+def _how(alias: str, directory: str = "s.directory") -> str:
+    return ", ".join(
+        f"{full_path(f'{alias}.{name}', directory)} AS {name}" if name == "log_path" else f"{alias}.{name}"
+        for name in ATTEMPT_FACTS
+    )
 
 
 _WHERE = """g.campaign_id = %(campaign_id)s
@@ -91,9 +95,9 @@ WHERE q.state NOT IN ('succeeded', 'superseded')
 # From the attempts, which are few, to their quanta: the succeeded are many.
 _RECOVERED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("a")}, a.number
+       {_how("a", "a.directory")}, a.number
 FROM (
-    SELECT DISTINCT ON (a.quantum_id) a.*, s.number
+    SELECT DISTINCT ON (a.quantum_id) a.*, s.number, s.directory
     FROM quantum_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
@@ -154,10 +158,9 @@ CROSS JOIN LATERAL (
 ORDER BY t.ordinal, t.task
 """  # noqa: S608  (built from constants of this module)
 
-# The keys first, which are all in an index; the rows of those that are found.
 QUANTA_OF_A_TASK = f"""
 WITH f AS MATERIALIZED (
-    SELECT q.group_id, q.task, q.data_id
+    SELECT q.id
     FROM "group" AS g JOIN quantum AS q ON q.group_id = g.id
     WHERE g.campaign_id = %(campaign_id)s AND g.step = %(step)s AND q.task = %(task)s
       AND (%(tract)s::bigint IS NULL OR g.selection_dimension <> 'tract'
@@ -166,7 +169,7 @@ WITH f AS MATERIALIZED (
     LIMIT %(limit)s
 )
 {_FOUND}
-FROM f JOIN quantum AS q ON q.group_id = f.group_id AND q.task = f.task AND q.data_id = f.data_id
+FROM f JOIN quantum AS q ON q.id = f.id
 {_OF_QUANTUM}
 ORDER BY g.ordinal, g.id, q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
@@ -254,5 +257,28 @@ ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
 """
 
 MADE_FROM = """
-SELECT number, generation, basis, combines FROM submission WHERE group_id = %(group_id)s ORDER BY number
+SELECT number, generation, basis, combines, gathers
+FROM submission WHERE group_id = %(group_id)s ORDER BY number
+"""
+
+# A success at first try has no row of its own until its generation is superseded. A quantum that was left as
+# it is costs nothing: it has never run.
+COSTS = """
+WITH wanted AS (
+    SELECT id, step, key, published FROM "group"
+    WHERE campaign_id = %(campaign_id)s AND step || '/' || key = ANY(%(names)s)
+), ran AS (
+    SELECT w.step, w.key, q.task, q.id, q.started, q.ended
+    FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
+    JOIN submission AS s ON s.id = q.first_try_submission_id AND s.generation = w.published
+    UNION ALL
+    SELECT w.step, w.key, q.task, q.id, a.started, a.ended
+    FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
+    JOIN quantum_attempt AS a ON a.quantum_id = q.id
+    JOIN submission AS s ON s.id = a.submission_id AND s.generation = w.published
+)
+SELECT step, key AS "group", task, count(DISTINCT id) AS quanta,
+       coalesce(sum(extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0)::float / 3600
+           AS hours
+FROM ran GROUP BY step, key, task ORDER BY step, key, task
 """

@@ -6,7 +6,7 @@ comes from the rollup, so it costs as much as its answer is long, not as the cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
@@ -30,6 +30,7 @@ from merian_campaign.store.schema_version import require_current, schema_version
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
+    from merian_campaign.domain.core_hours import TaskCost
     from merian_campaign.domain.generations import Generation
     from merian_campaign.domain.report.rows import ReportRows
 
@@ -150,6 +151,17 @@ class ReadQueries:
             )
             for row in found
         )
+
+    def costs(self, name: str, *, groups: Sequence[str]) -> tuple[TaskCost, ...]:
+        """Return what the outputs of groups that readers see have cost; groups as ``STEP/GROUP``."""
+        from merian_campaign.domain.core_hours import TaskCost  # noqa: PLC0415 - needs what a campaign is
+
+        if not groups:
+            return ()
+        with self._moment() as connection:
+            key = campaign_id(connection, name)
+            rows = fetch(connection, queries.COSTS, {"campaign_id": key, "names": list(groups)})
+        return tuple(TaskCost(**row) for row in rows)
 
     def generations(self, *, group_id: int) -> tuple[Generation, ...]:
         """Return the generations of a group that have had a submission, the oldest first."""

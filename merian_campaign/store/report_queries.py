@@ -6,6 +6,8 @@ was, of all else the last attempt before it counts.
 
 from __future__ import annotations
 
+from merian_campaign.store.quantum_keys import full_path
+
 CAMPAIGN = """
 SELECT c.id, c.state, c.file,
        (SELECT r.spec FROM revision AS r WHERE r.campaign_id = c.id AND r.applied_at <= %(at)s
@@ -107,8 +109,10 @@ WITH c AS (
     WHERE q.state = 'failed'
     GROUP BY g.step, q.task, coalesce(q.verdict, 'unknown'), coalesce(q.exception_type, '')
 )
-SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message, q.log_path
+SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message,
+       {full_path("q.log_path", "s.directory")} AS log_path
 FROM c JOIN quantum AS q ON q.id = c.example JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN submission AS s ON s.id = q.submission_id
 ORDER BY c.quanta DESC, c.ordinal, c.task, c.verdict, c.exception
 """  # noqa: S608  (built from constants of this module)
 

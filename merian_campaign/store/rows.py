@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from merian_campaign.domain.generations import MadeFrom, basis_of, combines_of, stored_basis
+from merian_campaign.domain.generations import MadeFrom, basis_of, combines_of, gathers_of, stored_basis
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.domain.quanta import Counts, OpenQuanta
 from merian_campaign.domain.selection import Selection
@@ -89,6 +89,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
         versions_sha=row["versions_sha"],
         versions_short="" if row["versions"] is None else row["versions"]["short"],
         generation=row["generation"],
+        followed=row["followed"],
     )
 
 
@@ -99,6 +100,7 @@ def made_from(row: Mapping[str, Any] | RowMapping) -> MadeFrom:
         generation=row["generation"],
         basis=stored_basis(row["basis"]),
         combines=row["combines"],
+        gathers=row["gathers"],
     )
 
 
@@ -128,6 +130,7 @@ def group_view(
         published=row["published"],
         basis=basis_of(made, generation=row["generation"]),
         combines=combines_of(made, generation=row["generation"]),
+        gathers=gathers_of(made, generation=row["generation"]),
         hold=row["hold"],
         accepted_until=row["accepted_until"],
         asked=remedy(row["asked"]),

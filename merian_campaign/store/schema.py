@@ -192,6 +192,10 @@ submission = Table(
     Column("basis", JSONB),
     # Whether any quantum of its graph has neither visit nor exposure. NULL: it had no graph.
     Column("combines", Boolean),
+    # Bytes of its journal that live progress has put on record. NULL: none, nor its graph.
+    Column("followed", BigInteger),
+    # Whether any has no detector. NULL: it had no graph.
+    Column("gathers", Boolean),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),
@@ -270,7 +274,16 @@ quantum = Table(
     _text("exception_bases"),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
-    UniqueConstraint("group_id", "task", "data_id"),
+    # Its key. Their texts are long; a digest that two of them share is refused.
+    Index("uq_quantum_key", "group_id", text("(md5((task || ' '::text) || data_id)::uuid)"), unique=True),
+    # Equal values share an entry of these, and the last two are of ranges of pages.
+    Index("ix_quantum_visit", "visit", postgresql_where=text("visit IS NOT NULL")),
+    Index("ix_quantum_exposure", "exposure", postgresql_where=text("exposure IS NOT NULL")),
+    Index("ix_quantum_tract_patch", "tract", "patch", postgresql_where=text("tract IS NOT NULL")),
+    *(
+        Index(f"ix_quantum_{time}", time, postgresql_using="brin", postgresql_with={"pages_per_range": 32})
+        for time in ("ended", "updated_at")
+    ),
     Index(
         "ix_quantum_open",
         "group_id",

@@ -8,6 +8,7 @@ from typing import Any
 
 from merian_campaign.store import locks
 from merian_campaign.store.campaigns import CampaignStore
+from merian_campaign.store.clock import ClockStore
 from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.group_generations import GenerationStore
@@ -36,6 +37,7 @@ class PostgresStore(
     RemovalStore,
     GenerationStore,
     ForgetStore,
+    ClockStore,
     ReadQueries,
 ):
     """The ``Store`` of the services, on PostgreSQL.
@@ -48,9 +50,18 @@ class PostgresStore(
         Where the database is. `merian_campaign.store.connect` also checks its schema version.
     """
 
-    def campaign_lock(self, name: str) -> AbstractContextManager[None]:
-        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken."""
-        return locks.campaign_lock(self._url, name)
+    @contextmanager
+    def campaign_lock(self, name: str) -> Iterator[None]:
+        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken.
+
+        While it is held nothing is written without it: `BusyError` when it was lost.
+        """
+        with locks.campaign_lock(self._url, name) as require:
+            self._requires = (*self._requires, require)
+            try:
+                yield
+            finally:
+                self._requires = self._requires[:-1]
 
     def repository_lock(
         self,

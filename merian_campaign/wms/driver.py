@@ -14,7 +14,7 @@ from pathlib import Path
 
 from merian_campaign.domain.journal import JournalEvent, JournalRecord
 from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.host.processes import SUBMISSION_MARK, alive, identity
+from merian_campaign.host.processes import SUBMISSION_MARK, identity, sees_alive
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, read_lease, write_lease
 from merian_campaign.wms.process_cleanup import DRIVER_MARK, driver_mark, reap, register
@@ -118,9 +118,10 @@ class Driver:
     def _may_live(self, lease: Lease) -> bool:
         if lease.state == DriverState.CLOSED or lease.driver == self.identity:
             return False
-        if lease.host == self.identity.host:
-            return alive(lease.pid, lease.pid_start)
-        # Another host's driver: it renews every two seconds, so a lease that stands still is dead.
+        lives = sees_alive(lease.pid, lease.pid_start) if lease.host == self.identity.host else None
+        if lives is not None:
+            return lives
+        # Another host's driver, or hidden: it renews every two seconds, so a lease that stands still is dead.
         self._ended.wait(_RENEW_SECONDS * 4)
         return read_lease(self.submit / LEASE_NAME) != lease
 

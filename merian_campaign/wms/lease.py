@@ -13,7 +13,7 @@ from pathlib import Path
 
 from merian_campaign.domain.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import write_atomically
-from merian_campaign.host.processes import alive
+from merian_campaign.host.processes import sees_alive
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 
 __all__ = ["LEASE_NAME", "DriverState", "Lease", "LeaseWatch", "read_lease", "write_lease"]
@@ -113,8 +113,9 @@ class LeaseWatch:
         if lease is not None and lease.state in (DriverState.STOPPING, DriverState.CLOSED):
             return DriverState(lease.state)
         if self._local:
-            living = alive(self._driver.pid, self._driver.pid_start)
-            return DriverState.RUNNING if living else DriverState.LOST
+            living = sees_alive(self._driver.pid, self._driver.pid_start)
+            if living is not None:
+                return DriverState.RUNNING if living else DriverState.LOST
         if self._renewed is None or (lease is not None and lease.counter != self._counter):
             self._counter = lease.counter if lease is not None else None
             self._renewed = now

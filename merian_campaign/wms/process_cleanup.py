@@ -6,7 +6,6 @@ environment a process was started with.  Processes of other hosts are left to th
 
 import json
 import os
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
@@ -27,6 +26,7 @@ from merian_campaign.host.processes import (
     kill_all,
     members_of,
     processes,
+    this_host,
 )
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
 from merian_campaign.wms.cgroup import sweep
@@ -137,7 +137,7 @@ def _leftovers(submit: Path, spare: Collection[int]) -> Callable[[], list[Proces
     """Return a function that lists the living leftovers of a submission on this host."""
     before = set(_recorded(submit))
     recorded = before | set(_unfinished(submit))
-    drivers = {f"{socket.gethostname()}:{pid}:{start}" for pid, start in before}
+    drivers = {f"{this_host()}:{pid}:{start}" for pid, start in before}
     lineage = _lineage()
 
     def find() -> list[ProcessEntry]:
@@ -163,7 +163,7 @@ def _is_marked(member: ProcessEntry, submit: Path, drivers: Collection[str]) -> 
 
 def _entries(submit: Path) -> Iterable[dict[str, Any]]:
     """Yield what was registered on this host."""
-    here = socket.gethostname()
+    here = this_host()
     with suppress(OSError, DamagedFileError):
         for line in read_lines(submit / PROCESSES_NAME, limit=MEDIUM):
             with suppress(json_values.WrongValueError):
@@ -182,7 +182,7 @@ def _recorded(submit: Path) -> Iterable[tuple[int, int]]:
 
 def _unfinished(submit: Path) -> Iterable[tuple[int, int]]:
     """Yield the quanta of this host that started and did not end, by the journal."""
-    here = socket.gethostname()
+    here = this_host()
     going: dict[tuple[int, int], None] = {}
     for record in Journal(submit / JOURNAL_NAME).read():
         if record.host != here or record.pid is None or record.pid_start is None:

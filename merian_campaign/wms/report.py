@@ -5,7 +5,6 @@ does; it was deleted when somebody stopped it; all else has failed.
 """
 
 import pickle
-import socket
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
 from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.text import one_line
-from merian_campaign.host.processes import alive
+from merian_campaign.host.processes import sees_alive, this_host
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
@@ -278,7 +277,7 @@ def _driver_lives(submit: Path) -> bool:
     lease = read_lease(submit / LEASE_NAME)
     if lease is None or lease.state == DriverState.CLOSED:
         return False
-    return lease.host != socket.gethostname() or alive(lease.pid, lease.pid_start)
+    return lease.host != this_host() or sees_alive(lease.pid, lease.pid_start) is not False
 
 
 def _read_workflow(submit: Path) -> CampaignWorkflow:

@@ -5,7 +5,6 @@
 
 import os
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from lsst.ctrl.bps import BaseWmsWorkflow, BpsSubprocessError, GenericWorkflow, 
 from lsst.ctrl.bps.bps_config import BpsConfig
 from lsst.ctrl.bps.parsl import ParslService
 
-from merian_campaign.host.processes import alive
+from merian_campaign.host.processes import sees_alive, this_host
 from merian_campaign.wms import version_lookup
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.job_outcome import WorkerGoneError
@@ -164,10 +163,10 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         if lease is None or lease.state == DriverState.CLOSED:
             return False, "it is not running"
         (submit / CANCEL_NAME).touch()
-        here = lease.host == socket.gethostname()
-        if here and alive(lease.pid, lease.pid_start):
+        lives = sees_alive(lease.pid, lease.pid_start) if lease.host == this_host() else None
+        if lives:
             os.kill(lease.pid, signal.SIGTERM)
-        elif here:
+        elif lives is False:
             return _end_leftovers(submit)
         deadline = time.monotonic() + _CANCEL_SECONDS
         while time.monotonic() < deadline:

@@ -133,9 +133,16 @@ def address_reader(archive: Any, *, page_size: int, int_size: int) -> Any:  # no
 
 
 # -- daf_butler ----------------------------------------------------------------------------------------
-def uris_of(butler: Any, refs: Iterable[Any], *, allow_missing: bool = False) -> Any:  # noqa: ANN401 - lsst types
-    """Return the URIs of datasets by reference, in one question; the public way is one by one."""
-    return butler._datastore.getManyURIs(refs, allow_missing=allow_missing)  # noqa: SLF001
+def uris_of(
+    butler: Any,  # noqa: ANN401 - lsst type
+    refs: Iterable[Any],
+    *,
+    allow_missing: bool = False,
+    predict: bool = False,
+) -> Any:  # noqa: ANN401 - lsst type
+    """Return the URIs of datasets by reference, in one question; the public way asks the registry."""
+    datastore = butler._datastore  # noqa: SLF001
+    return datastore.getManyURIs(refs, predict=predict, allow_missing=allow_missing)
 
 
 def empty_trash(butler: Any) -> None:  # noqa: ANN401 - a butler

@@ -24,7 +24,7 @@ from merian_campaign.domain.last_error import last_error
 from merian_campaign.domain.quantum_progress import JournalState, fold
 from merian_campaign.domain.text import one_line
 from merian_campaign.host.atomic_files import open_append
-from merian_campaign.host.processes import alive, identity
+from merian_campaign.host.processes import alive, identity, this_host
 from merian_campaign.host.regular_files import read_tail, read_text
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
@@ -340,7 +340,7 @@ def _drain(journal: Journal) -> None:
             for progress in fold(journal.read()).values()
             if progress.state is JournalState.RUNNING
         ]
-        here = os.uname().nodename
+        here = this_host()
         if not any(r.host != here or (r.pid is not None and alive(r.pid, r.pid_start or 0)) for r in going):
             return
         time.sleep(0.1)

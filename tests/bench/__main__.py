@@ -12,6 +12,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SCRIPTS = (
+    "domain/bench_new_data.py",
     "render/bench_render.py",
     "store/bench_store.py",
     "reports/bench_reports.py",

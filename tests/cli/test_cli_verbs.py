@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
-from cli_help import Cli
+from cli_help import Cli, environment
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
@@ -222,3 +227,46 @@ def test_a_tick_that_hangs_is_told_once_and_holds_up_no_other_campaign(
         first, again = (context.rounds.run([cli.name])[0] for _ in range(2))
     assert (first.status, again.status) == (1, 75)
     assert "kill -9 4711" in first.summary
+
+
+HOLDER = """
+import datetime, os, signal, sys
+from merian_campaign.context import CommandContext
+context = CommandContext()
+store, name = context.store, sys.argv[1]
+began = datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=float(sys.argv[2]))
+with store.campaign_lock(name):
+    here = {"host": os.uname().nodename, "pid": os.getpid()}
+    store.tick_started(campaign_id=store.campaign(name).id, now=began, **here)
+    print("holds it", flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@contextmanager
+def stopped_tick(cli: Cli, *, hours_ago: float) -> Iterator[subprocess.Popen[str]]:
+    """Give a process that holds the campaign's lock for a tick, and is stopped."""
+    words = [sys.executable, "-c", HOLDER, cli.name, str(hours_ago), "merian-campaign"]
+    with subprocess.Popen(words, env=environment(cli.home), stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "holds it\n"
+            yield holder
+        finally:
+            holder.kill()
+
+
+def test_a_tick_that_was_stopped_is_passed_by(context: CommandContext, cli: Cli) -> None:
+    later = CommandContext(clock=lambda: datetime.now(UTC) + timedelta(hours=1.1))
+    with stopped_tick(cli, hours_ago=1.5) as other:
+        (found,) = later.rounds.run([cli.name])
+        # A process that began after the tick is another one of that number: a person is told, and looks.
+        assert (found.status, other.poll()) == (1, None)
+        assert "a tick seems to hang" in found.summary
+    with stopped_tick(cli, hours_ago=0) as holder:
+        (found,) = context.rounds.run([cli.name])
+        assert found.status == 75, "it may yet go on"
+        (found,) = later.rounds.run([cli.name])
+        assert "it was ended" in found.notes[0]
+        assert found.status != 75
+        assert holder.wait() == -signal.SIGKILL

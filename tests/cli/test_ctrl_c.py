@@ -34,7 +34,8 @@ def test_what_ctrl_c_leaves_and_how_to_stop_it(cli: Cli, sql: psycopg2.extension
     parent, child = pty.openpty()
     path = os.pathsep.join([str(PROGRAM.parent), os.environ["PATH"]])
     environ = environment(cli.home, TERM="xterm", PATH=path)
-    call = [str(PROGRAM), "run", cli.name, "--interval", "0.2"]
+    # Who runs the tests in the background has Ctrl-C ignored, in all that is started from there.
+    call = ["env", "--default-signal=INT", str(PROGRAM), "run", cli.name, "--interval", "0.2"]
     with subprocess.Popen(call, stdin=child, stdout=child, stderr=child, env=environ) as process:
         os.close(child)
         seen = read_until(parent, "▶ c0/all".encode())
@@ -92,8 +93,10 @@ def alive(process: int) -> bool:
 def read_until(terminal: int, pattern: bytes | None) -> bytes:
     """Return what a terminal shows until something matches; for no pattern, until it is closed."""
     found = b""
+    deadline = time.monotonic() + 300
     while pattern is None or not re.search(pattern, found):
         ready, _, _ = select.select([terminal], [], [], 120)
+        assert time.monotonic() < deadline, found[-2000:]
         assert ready, found[-2000:]
         try:
             piece = os.read(terminal, 65536)

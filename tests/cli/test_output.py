@@ -25,6 +25,7 @@ from rich.text import Text
 from merian_campaign.cli import output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
+from merian_campaign.domain.core_hours import Price
 from merian_campaign.domain.coverage import Coverage, TractCoverage
 from merian_campaign.domain.preflight import Finding
 from merian_campaign.domain.quanta import Counts
@@ -102,12 +103,19 @@ def test_an_empty_group_is_never_shown_as_done() -> None:
 
 def test_what_is_done_for_older_data_is_told() -> None:
     row = replace(board("stale: 2 new exposures; made from 4 of 6 exposures", tract=9813), state="done")
-    status = Status(campaign="c", campaign_state="active", rows=(row, replace(row, tract=9814, group="b")))
+    rows = (row, replace(row, tract=9814, group="b"))
+    prices = {f"{one.step}/{one.group}": Price(quanta=40, core_hours=1.0) for one in rows}
+    status = Status(campaign="c", campaign_state="active", rows=rows, prices=prices)
+    assert status.redo_price == Price(quanta=80, core_hours=2.0)
+    assert status.selected(tract=9814).redo_price == Price(quanta=40, core_hours=1.0)
+    assert status.selected(state="running").redo_price is None
     shown = written(status_view(status, width=100), width=100)
     assert "2 groups are done for older data, e.g." in shown
     assert "2 new exposures; made from 4 of 6 exposures" in shown
     told = status_json(status)
     assert (told["stale_groups"], [row["stale"] for row in told["groups"]]) == (2, [True, True])
+    assert "to make all of them anew: 80 quanta and 2.00 core-hours, as before" in shown
+    assert told["redo_price"] == {"quanta": 80, "core_hours": 2.0}
 
 
 def test_brackets_of_an_error_are_shown_as_they_are() -> None:

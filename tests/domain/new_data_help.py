@@ -26,6 +26,7 @@ from merian_campaign.domain.states import GroupState, SubmissionOutcome, advance
 DISCOVERED = {"kind": "day_obs", "nights": "discover"}
 SCIENCE = {"observation_type": "science"}
 COMBINING = frozenset({"step2b", "step2c", "step3"})
+GATHERING = COMBINING | {"step2a", "step2d"}
 
 
 def survey(**changes: object) -> CampaignSpec:
@@ -101,7 +102,7 @@ class MiniatureSurvey:
             )
             self.overlaps = replace(found, exposures=rows)
             moved = before is None or before != self.overlaps
-        files = ",".join(map(str, sorted(self.archive)))
+        files = ",".join(f"{row.exposure}x{row.raws}" for _, row in sorted(self.archive.items()))
         given = replace(
             situation(steps=self._bps_steps()), now=now, arrivals=Arrivals(files={"ingest": files})
         )
@@ -195,6 +196,7 @@ class MiniatureSurvey:
             submissions=(*one.submissions, made),
             basis=one.basis if keeps else decision.basis,
             combines=combines if self._is_bps(one) and counts.expected else one.combines,
+            gathers=one.step in GATHERING if self._is_bps(one) and counts.expected else one.gathers,
             counts=counts,
         )
 
@@ -220,10 +222,16 @@ class MiniatureSurvey:
         mine = {exposure for exposure in good if self.registry[exposure].day_obs in nights}
         match one.step:
             case "step1":
-                return {exposure: ("1", exposure) for exposure in mine}
+                return {
+                    (exposure, raw): ("1", exposure, raw)
+                    for exposure in mine
+                    for raw in range(max(1, self.registry[exposure].raws))
+                }
             case "step2a":
-                before = self._values("step1")
-                return {exposure: ("2a", before[exposure]) for exposure in mine & before.keys()}
+                singles: dict[Hashable, set[Value]] = {}
+                for (exposure, _), value in self._values("step1").items():
+                    singles.setdefault(exposure, set()).add(value)
+                return {x: ("2a", frozenset(singles[x])) for x in mine & singles.keys()}
             case "step2b" | "step3":
                 before = self._values("step2a" if one.step == "step2b" else "step2d")
                 (tract,) = one.selection.values

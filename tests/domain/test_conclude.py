@@ -1,6 +1,7 @@
 """From what a submission left behind to quanta with attempts and verdicts."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -222,6 +223,51 @@ def test_several_tries_in_one_submission() -> None:
     )  # fmt: skip
     assert (second.try_number, second.state, second.verdict, second.peak_mb) == (2, S.SUCCEEDED, None, 1200)
     assert (first.exit_code, second.exit_code) == (None, 0)
+
+
+def at(seconds: float) -> str:
+    return f"2026-11-22T15:00:{seconds:09.6f}Z"
+
+
+def execution(*quanta: str, begin: float, **how: object) -> list[JournalRecord]:
+    """A job that starts at a second and ends two seconds later."""
+    start, end = ran(*quanta, **how)
+    return [replace(start, t=at(begin)), replace(end, t=at(begin + 2))]
+
+
+@pytest.mark.parametrize("logged", [False, True], ids=["killed", "raised"])
+def test_every_execution_inside_a_run_is_an_attempt(logged: bool) -> None:
+    """Retries of the run itself: one that was killed left no log for the graph, one that raised did."""
+    how = {"exit": 1, "verdict": "failed"} if logged else {"exit": None, "signal": 11, "verdict": "failed"}
+    records = [
+        *execution("a", begin=1, **how), *execution("a", begin=11, **how), *execution("a", begin=21),
+    ]  # fmt: skip
+    times = (1.5, 11.5) if logged else ()
+    before = [attempt(exception_type="ValueError", started=BEGAN + timedelta(seconds=at)) for at in times]
+    good = attempt("SUCCESSFUL", started=BEGAN + timedelta(seconds=21.5))
+    found = concluded([raw("a", "SUCCESSFUL", *before, good)], records, graph=(predicted("a"),))["a"]
+    assert [(each.try_number, each.state, each.exit_code, each.signal) for each in found.attempts] == [
+        (1, S.FAILED, how["exit"], how.get("signal")),
+        (2, S.FAILED, how["exit"], how.get("signal")),
+        (3, S.SUCCEEDED, 0, None),
+    ]
+    assert [each.exception_type for each in found.attempts] == [*["ValueError" if logged else None] * 2, None]
+    assert all(each.verdict for each in found.attempts[:2])
+
+
+def test_what_raised_before_the_last_execution_was_killed_is_not_the_last_one() -> None:
+    killed = {"exit": None, "signal": 9, "verdict": "failed"}
+    records = [*execution("a", begin=1, exit=1, verdict="failed"), *execution("a", begin=11, **killed)]
+    raised = attempt(exception_type="ValueError", started=BEGAN + timedelta(seconds=1.5))
+    first, second = concluded([raw("a", "FAILED", raised)], records, graph=(predicted("a"),))["a"].attempts
+    assert (first.exception_type, first.exit_code) == ("ValueError", 1)
+    assert (second.exception_type, second.signal) == (None, 9)
+
+
+def test_of_a_cluster_that_ran_twice_nobody_knows_who_failed_first() -> None:
+    records = [*execution("a", "b", begin=1, exit=1, verdict="failed"), *execution("a", "b", begin=11)]
+    found = concluded(succeeded("a", "b"), records, graph=(predicted("a"), predicted("b")))
+    assert [len(quantum.attempts) for quantum in found.values()] == [1, 1]
 
 
 def test_requests_come_from_the_journal_the_remedy_or_the_table() -> None:

@@ -6,12 +6,15 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from domain_help import NOW, seen, sky
+from domain_help import NOW, action, bps, campaign, finished, group, seen, sky, snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
-from merian_campaign.domain.complete_nights import night_is_complete
+from merian_campaign.domain import overlap_refresh
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
+from merian_campaign.domain.new_data import Change, Freshness, NewData
 from merian_campaign.domain.overlap_refresh import nights_of
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import reasons
@@ -28,10 +31,20 @@ SKY = {
     231: sky(231, 23),
     241: sky(241, 24, 3),
 }
+SKY = {exposure: replace(row, raws=2) for exposure, row in SKY.items()}
 
 
 def of(*days: int) -> list[SkyExposure]:
     return [row for row in SKY.values() if row.day_obs - 20210300 in days]
+
+
+CERTIFY = {
+    "input": "DECam/calib/bias",
+    "output": "DECam/calib/night",
+    "dataset_type": "bias",
+    "begin": "2021-01-01T00:00:00",
+    "end": "2022-01-01T00:00:00",
+}
 
 
 def after(*days: int, **changes: object) -> MiniatureSurvey:
@@ -80,7 +93,7 @@ def test_a_late_exposure_extends_its_night_and_makes_nothing_of_it_anew() -> Non
     found.settle()
     night = pick(found, "step1/night20210318")
     assert (night.generation, len(night.submissions)) == (1, 2)
-    assert set(found.shown["step1", night.key]) == {81, 82}
+    assert {exposure for exposure, _ in found.shown["step1", night.key]} == {81, 82}
     assert pick(found, "step3/tract1").generation > 1
 
 
@@ -122,6 +135,40 @@ def test_what_was_withdrawn_is_left_out_of_what_was_made_from_it() -> None:
     assert 91 not in {exposure for exposure, _ in found.shown["step3", "tract1"][1][1]}
     assert pick(found, "step3/tract1").generation == 2
     assert pick(found, "step3/tract2").generation in {1, 2}
+
+
+def test_a_new_generation_of_a_calibration_is_certified_and_makes_stale_what_used_it() -> None:
+    spec = campaign(
+        bps("cpBias", scope="exposure"),
+        action("certify", action="certify-calibrations", arguments=CERTIFY, after=["cpBias"]),
+        bps("step0", after=["certify"]),
+        on_new_data="mark",
+    )
+    done = {
+        "state": GroupState.DONE,
+        "basis": Basis(exposures=frozenset({81})),
+        "combines": True,
+        "reason": "all done",
+    }
+    first = (finished(1, generation=1),)
+    again = {"generation": 2, "published": 2, "submissions": (*first, finished(2, generation=2))}
+    bias = group("cpBias", id=1, **done | again)
+    certified = group("certify", id=2, submissions=first, **done)
+    user = group("step0", id=3, submissions=first, **done)
+
+    def change(one: GroupView, *groups: GroupView) -> Change:
+        found = snapshot(*groups)
+        row = replace(SKY[81], steps=frozenset({"cpBias", "step0"}))
+        overlaps = replace(seen(row), basis=overlap_refresh.basis(spec, found) or "")
+        new = NewData(spec=spec, snapshot=replace(found, overlaps=overlaps), arrivals=NO_ARRIVALS, now=NOW)
+        return new.change(one)
+
+    # An action is run again, whatever becomes of products that are marked.
+    assert change(certified, bias, certified, user).freshness is Freshness.REDO
+    recent = group("certify", id=2, **done | again | {"basis": Basis(upstream={"cpBias/all": 2})})
+    assert change(recent, bias, recent, user).freshness is Freshness.CURRENT
+    stale = change(user, bias, recent, user)
+    assert (stale.freshness, set(stale.upstream)) == (Freshness.STALE, {"cpBias/all", "certify/all"})
 
 
 # -- policies ------------------------------------------------------------------------------------------
@@ -228,6 +275,7 @@ EVENTS = st.lists(
         st.tuples(st.just("ticks"), st.integers(1, 12)),
         st.tuples(st.just("fail"), st.just(1)),
         st.tuples(st.just("withdraw"), st.sampled_from(sorted(SKY))),
+        st.tuples(st.just("half"), st.sampled_from(sorted(SKY))),
     ),
     max_size=12,
 )
@@ -237,6 +285,9 @@ def happen(found: MiniatureSurvey, event: tuple[str, object]) -> None:
     match event:
         case "arrive", exposures:
             found.arrive(SKY[exposure] for exposure in exposures)
+        case "half", exposure:
+            if exposure not in found.archive:
+                found.arrive([replace(SKY[exposure], raws=1)])
         case "ticks", number:
             for _ in range(number):
                 found.tick()
@@ -282,7 +333,9 @@ def test_whenever_data_come_the_campaign_ends_as_if_all_had_been_there(
     good = {row.exposure for row in SKY.values()} - set(found.spec.bad_exposures)
     # What was made of a withdrawn exposure by itself stays; nothing that is made of several has it.
     kept = {
-        key: value for key, value in found.shown_values().items() if key[1] in good or key[0] not in NIGHTLY
+        key: value
+        for key, value in found.shown_values().items()
+        if key[0] not in NIGHTLY or (key[1][0] if key[0] == "step1" else key[1]) in good
     }
     assert kept == whole.shown_values()
 
@@ -299,6 +352,22 @@ def test_more_raws_of_exposures_that_it_has_extend_a_night_too() -> None:
     found.settle()
     assert len(pick(found, "step1/night20210318").submissions) == 2
     assert pick(found, "step3/tract1").generation == 2
+
+
+def test_more_raws_of_an_exposure_make_anew_what_gathers_its_detectors() -> None:
+    found = MiniatureSurvey(survey())
+    found.arrive([replace(SKY[81], raws=1), SKY[91]])
+    found.settle()
+    # Another exposure of the night comes with them: it does not hide them.
+    found.arrive([SKY[81], replace(sky(82, 18, 1), raws=2)])
+    found.settle()
+    assert pick(found, "step1/night20210318").generation == 1
+    assert pick(found, "step2a/night20210318").generation == 2
+    assert pick(found, "step2a/night20210319").generation == 1
+    whole = MiniatureSurvey(survey())
+    whole.arrive([SKY[81], replace(sky(82, 18, 1), raws=2), SKY[91]])
+    whole.settle()
+    assert found.shown_values() == whole.shown_values()
 
 
 def test_a_night_that_waits_for_its_visits_is_no_night_yet() -> None:

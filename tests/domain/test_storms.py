@@ -20,7 +20,7 @@ from domain_help import (
 )
 
 from merian_campaign.domain.backoff import due
-from merian_campaign.domain.core_hours import CoreHours, RunTime, core_hours
+from merian_campaign.domain.core_hours import CoreHours, Price, RunTime, TaskCost, core_hours, prices
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import MoveGroup, PauseCampaign, Submit, Wait
 from merian_campaign.domain.group_outcome import group_outcome
@@ -237,6 +237,18 @@ def test_budgets() -> None:
     assert waits({"per_night": 3}, *ready, *ran, hour=24) == [
         "limits.per_night: this night has had its 3 submissions"
     ]
+
+
+def test_what_a_redo_costs_is_counted_with_the_cores_that_tasks_ask_for() -> None:
+    spec = campaign(bps("step3", scope="visit", resources={"fit": {"cpus": 3}}))
+    costs = [
+        TaskCost(step="step3", group=key, task=task, quanta=20, hours=0.25)
+        for key in ("tract1", "tract2")
+        for task in ("fit", "assemble")
+    ]
+    one = Price(quanta=40, core_hours=1.0)
+    assert prices(spec, costs) == {"step3/tract1": one, "step3/tract2": one}
+    assert (one + one).in_words() == "80 quanta and 2.00 core-hours, as before"
 
 
 def test_core_hours_are_counted_with_the_cores_that_tasks_ask_for() -> None:

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
+import pytest
 from forked_program import run_forked
+from postgresql_help import PASSWORD_BEGINS, private_registry
 
 BIN = Path(sys.executable).parent
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -133,6 +135,35 @@ def new_installation(**extra: str) -> Iterator[Installation]:
     left = _wait_until_gone(made.processes)
     shutil.rmtree(root, ignore_errors=True)
     assert not left, f"processes left behind: {left}"
+
+
+@contextmanager
+def installation_on_server(files: Path, **extra: str) -> Iterator[Installation]:
+    """Give an installation whose registry and tracking database are on a server with a password."""
+    with private_registry(files) as registry, pytest.MonkeyPatch.context() as patch:
+        # This process opens the repository too.
+        patch.setenv("LSST_DB_AUTH", str(registry.passwords))
+        on_server = {
+            "SEED_CONFIG": str(registry.seed), "MERIAN_CAMPAIGN_DATABASE_URL": registry.tracking, **extra
+        }  # fmt: skip
+        with new_installation(**on_server) as made:
+            done = made.run("db", "upgrade")
+            assert done.returncode == 0, done.stderr
+            yield made
+
+
+def reduce(installation: Installation, *options: str) -> Path:
+    """Run the demo to its end; keep what it printed, and which processes held a password, beside it."""
+    with watching(installation, PASSWORD_BEGINS) as holding:
+        done = installation.run("demo", "--dir", str(installation.demo), *options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (installation.root / "demo.out").write_text(done.stdout, encoding="utf-8")
+    (installation.root / "demo.err").write_text(done.stderr, encoding="utf-8")
+    # It was given the password itself.
+    (installation.root / "holding").write_text(
+        "\n".join(line for line in holding if "merian-campaign demo" not in line), encoding="utf-8"
+    )
+    return installation.demo
 
 
 def wait_for(condition: Callable[[], Any], *, what: str, seconds: float = 240.0) -> Any:

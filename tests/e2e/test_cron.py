@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,37 @@ def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, 
     assert "merian-campaign retry unattended after/all" in told.read_text(encoding="utf-8")
     assert told.read_text(encoding="utf-8").count("needs a person") == 1
     assert "3 submissions" not in (home / "logs" / "ticks.log").read_text(encoding="utf-8")
+
+
+GROUPS = 'SELECT step, key, state, generation FROM "group"'
+DEMO = {
+    **dict.fromkeys(("FAULT_MEMORY", "FAULT_ONCE", "FAULT_SIGNAL", "FAULT_ALGORITHM"), "none"),
+    "NIGHTS": "discover",
+    "LAST_EXPOSURE": "971401",
+}
+LONG = 1800.0
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("crontab")
+def test_cron_does_the_demo_and_then_a_new_night(installation: Installation) -> None:
+    here = installation.with_environment(DEMO_DIR=str(installation.demo), **DEMO)
+
+    def is_done(night: str) -> bool:
+        found = installation.query(GROUPS)
+        reduced = {step for step, key, _, _ in found if key == night}
+        return {"step1", "step2a", "step2d"} <= reduced and {state for _, _, state, _ in found} == {"done"}
+
+    applied = here.run("apply", str(CHECKOUT / "campaign" / "demo.yaml"))
+    assert applied.returncode == 0, applied.stderr
+    entered = installation.run("cron", "install", "--every", "1", "--yes")
+    assert entered.returncode == 0, entered.stdout + entered.stderr
+    try:
+        wait_for(lambda: is_done("night20210319"), what="end of two nights", seconds=LONG)
+        archive = ["-m", "merian_campaign.demo.archive", str(installation.demo / "archive"), "--third-night"]
+        subprocess.run([sys.executable, "-P", *archive], check=True)
+        wait_for(lambda: is_done("night20210320"), what="end of the third night", seconds=LONG)
+    finally:
+        assert installation.run("cron", "remove").returncode == 0
+    tracts = {key: generation for step, key, _, generation in installation.query(GROUPS) if step == "step3"}
+    assert tracts == {"tract9813": 2, "tract9814": 2}, "both were made anew, with the new night"

@@ -1,4 +1,4 @@
-"""The demo as a user sees it, on both kinds of registry: all quanta accounted for, all faults ended."""
+"""The demo as a user sees it: all quanta accounted for, all faults ended."""
 
 from __future__ import annotations
 
@@ -190,19 +190,3 @@ def test_the_demo_ends_with_board_verdicts_sql_and_places(reduced: Installation)
         str(reduced.demo),
     ):
         assert piece in text
-
-
-def test_the_password_of_the_server_is_nowhere(reduced: Installation) -> None:
-    if "MERIAN_CAMPAIGN_DATABASE_URL" not in reduced.extra:
-        pytest.skip("the embedded server has none")
-    assert (reduced.root / "holding").read_text() == ""
-    files = [path for path in reduced.root.rglob("*") if path.is_file()]
-    records = [path for path in files if path.name.endswith(".env.info.yaml")]
-    assert records
-    assert "passfile" in records[0].read_text()
-    holding = [path for path in files if b"s3cret" in path.read_bytes()]
-    assert [path.parent for path in holding] == [reduced.root / "home" / "passfiles"]
-    tables = reduced.query("SELECT relname FROM pg_stat_user_tables")
-    rows = str([reduced.query(f'SELECT t::text FROM "{table}" t') for (table,) in tables])
-    assert "step3" in rows
-    assert "s3cret" not in rows

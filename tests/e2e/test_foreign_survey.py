@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from e2e_help import Installation, new_installation
-from foreign_survey import write_survey
+from foreign_survey import labels, write_survey
 from forked_program import run_forked
 
 
 def test_a_foreign_survey_needs_a_campaign_file_only(tmp_path: Path) -> None:
     file = write_survey(tmp_path)
-    environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "MERIAN_CAMPAIGN_HOME": str(tmp_path / "home")}
+    home = {"HOME": str(tmp_path), "MERIAN_CAMPAIGN_HOME": str(tmp_path / "home")}
+    environ = {**home, "PATH": "/usr/bin:/bin", **labels(tmp_path)}
     for command in ("validate", "preflight"):
         done = run_forked(command, str(file), env=environ)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -22,7 +23,7 @@ def test_a_foreign_survey_needs_a_campaign_file_only(tmp_path: Path) -> None:
 @pytest.mark.e2e
 def test_a_foreign_survey_runs_to_its_end() -> None:
     with new_installation() as made:
-        installation = Installation(root=made.root)
+        installation = Installation(root=made.root, extra=labels(made.root / "survey"))
         applied = installation.run("apply", str(write_survey(made.root / "survey")))
         assert applied.returncode == 0, applied.stderr
         done = installation.run("run", "foreign")

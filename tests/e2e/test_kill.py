@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +111,22 @@ def test_a_killed_tick_loses_nothing(installation: Installation, campaign: str, 
         name=campaign,
     )
     assert numbers == [(1,)]
+
+
+@pytest.mark.soak
+def test_what_a_deleted_directory_had_made_is_taken_from_the_butler(
+    installation: Installation, campaign: str, tmp_path: Path
+) -> None:
+    assert installation.run("tick", campaign).returncode == 0
+    directory = _directory(tmp_path, campaign)
+    wait_for((directory / "outcome.json").exists, what="end of the run")
+    wait_for(lambda: not installation.processes(holding=str(tmp_path)), what="end of its driver", seconds=60)
+    shutil.rmtree(directory)
+    _finish(installation, campaign)
+    found = installation.query(
+        'SELECT s.number, s.outcome, s.reason FROM submission s JOIN "group" g ON g.id = s.group_id'
+        " JOIN campaign c ON c.id = g.campaign_id WHERE c.name = %(name)s ORDER BY s.number",
+        name=campaign,
+    )
+    assert [(number, outcome) for number, outcome, _ in found] == [(1, "failed"), (2, "empty")]
+    assert "its directory was deleted; 6 quanta were taken from the butler" in found[0][2]

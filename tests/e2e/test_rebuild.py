@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import psycopg2
 import pytest
-from e2e_help import CHECKOUT, Installation, new_installation
+from e2e_help import CHECKOUT, Installation
+from forked_program import run_forked
 
 from merian_campaign.domain.errors import BadInputError
 
@@ -19,7 +22,8 @@ BOOKS = {
     ' FROM "group"',
     "submissions": (
         "SELECT g.step, g.key, s.number, s.state, s.outcome, s.run_collection, s.remedy, s.epoch,"
-        " s.generation, s.basis, s.combines, s.versions_sha, s.needs_person, s.reason, s.created_at"
+        " s.generation, s.basis, s.combines, s.gathers, s.versions_sha, s.needs_person, s.reason,"
+        " s.created_at"
         ' FROM submission s JOIN "group" g ON g.id = s.group_id'
     ),
     "quanta": (
@@ -49,9 +53,21 @@ def of(rows: list[tuple[Any, ...]], *groups: str) -> list[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def other() -> Iterator[Installation]:
-    with new_installation() as made:
-        yield made
+def other(installation: Installation, demo: Path, tmp_path: Path) -> Installation:
+    """The same installation with another database, which is empty, and submissions of its own."""
+    url = installation.run("db", "url", "--libpq").stdout.strip()
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute("CREATE DATABASE rebuilt")
+    place = urlsplit(url)._replace(path="/rebuilt").geturl()
+    made = installation.with_environment(MERIAN_CAMPAIGN_DATABASE_URL=place, DEMO_DIR=str(demo))
+    assert forked(made, "db", "upgrade").returncode == 0
+    return made
+
+
+def forked(installation: Installation, *words: str) -> Any:
+    """Run a command in a forked child, which spares its imports."""
+    return run_forked(*words, env=installation.environ)
 
 
 def cut(path: Path) -> None:
@@ -59,18 +75,19 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2 + 3])
 
 
-def test_a_lost_database_is_rebuilt(installation: Installation, demo: Path, other: Installation) -> None:
+def test_a_lost_database_is_rebuilt(
+    installation: Installation, demo: Path, other: Installation, tmp_path: Path
+) -> None:
     before = books(installation)
-    work = other.root / "work"
+    work = tmp_path / "work"
     shutil.copytree(demo / "submissions", work, symlinks=True)
     text = (CHECKOUT / "campaign" / "demo.yaml").read_text(encoding="utf-8")
     text = text.replace("${DEMO_DIR}/submissions", str(work)).replace(
         "../bps_configs", f"{CHECKOUT}/bps_configs"
     )
     text = text.replace("failure-rules.yaml", f"{CHECKOUT}/campaign/failure-rules.yaml")
-    file = other.root / "demo.yaml"
+    file = tmp_path / "demo.yaml"
     file.write_text(text, encoding="utf-8")
-    here = other.with_environment(DEMO_DIR=str(demo))
     # What is left is not all whole.
     gone, half, poor, torn = (
         "step2d/night20210318",
@@ -83,10 +100,11 @@ def test_a_lost_database_is_rebuilt(installation: Installation, demo: Path, othe
     (work / "demo" / poor / "001" / "harvest.jsonl").unlink()
     (work / "demo" / poor / "001" / "bps" / "provenance.qg").unlink()
     cut(work / "demo" / torn / "001" / "bps" / "journal.jsonl")
-    done = here.run("db", "rebuild", str(file))
+    done = forked(other, "db", "rebuild", str(file))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{gone}: the directory of submission 1 is gone" in done.stderr
-    after = books(here)
+    assert "journal.jsonl: is cut" in done.stderr
+    after = books(other)
     for name, rows in before.items():
         whole = {f"{row[0]}/{row[1]}" for row in rows} - {gone, half, poor, torn}
         assert of(after[name], *whole) == of(rows, *whole), name
@@ -95,8 +113,8 @@ def test_a_lost_database_is_rebuilt(installation: Installation, demo: Path, othe
     assert of(after["quanta"], half) == of(before["quanta"], half)
     states = {f"{row[0]}/{row[1]}": row[2] for row in after["groups"]}
     assert (states[half], states[poor], states[torn], states[gone]) == ("done", "done", "done", "ready")
-    again = here.run("db", "rebuild", str(file))
+    again = forked(other, "db", "rebuild", str(file))
     assert again.returncode == BadInputError.exit_code
     assert "campaign demo is in this database" in again.stderr
-    plan = here.json("plan", "demo")
+    plan = other.json("plan", "demo")
     assert plan

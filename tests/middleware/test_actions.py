@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from demo_compare import compare_collections
 from demo_repository import create_repository
-from lsst.daf.butler import Butler
+from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.cli.butler import cli
 
 from merian_campaign.demo.archive import make_archive
@@ -286,6 +286,47 @@ def test_an_overlap_of_validity_ranges_is_said_before_anything_is_done(whole: Pa
     assert done(repository, "certify-calibrations", **{**later, "begin": "2022-06-30T23:59:59"})
     nothing = {**arguments, "dataset_type": "bias"}
     refused(repository, "certify-calibrations", "has the step that builds them succeeded?", **nothing)
+
+
+def test_a_new_generation_of_calibrations_takes_the_place_of_the_old_one(whole: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "repo"
+    shutil.copytree(whole, repository)
+    arguments = {
+        "input": "DECam/made",
+        "output": "DECam/calib/merian",
+        "dataset_type": "defects",
+        "begin": "2021-01-01T00:00:00",
+        "end": "2022-06-30T23:59:59",
+    }
+    year_before = {**arguments, "begin": "2020-01-01T00:00:00", "end": "2021-01-01T00:00:00"}
+
+    def show(run: str, *, detectors: int) -> set[Any]:
+        """Let a step's chain show another RUN, of copies of so many calibrations."""
+        with Butler.from_config(str(repository), writeable=True) as butler:
+            curated = sorted(
+                butler.registry.queryDatasets("defects", collections="DECam/calib/curated/19700101T000000Z"),
+                key=lambda ref: ref.dataId["detector"],
+            )
+            butler.collections.register(run)
+            refs = {
+                butler.put(butler.get(ref), "defects", ref.dataId, run=run) for ref in curated[:detectors]
+            }
+            butler.collections.register("DECam/made", CollectionType.CHAINED)
+            butler.collections.redefine_chain("DECam/made", [run])
+            return refs
+
+    def certified() -> set[tuple[Any, int]]:
+        with Butler.from_config(str(repository)) as butler:
+            found = butler.registry.queryDatasetAssociations("defects", collections="DECam/calib/merian")
+            return {(entry.ref, entry.timespan.begin.datetime.year) for entry in found}
+
+    before = show("DECam/made/all/001", detectors=3)
+    assert done(repository, "certify-calibrations", **arguments)
+    assert done(repository, "certify-calibrations", **year_before)
+    # One is not made any more: nothing may go on to read it.
+    after = show("DECam/made/all.g2/002", detectors=2)
+    assert done(repository, "certify-calibrations", **arguments)
+    assert certified() == {(ref, 2021) for ref in after} | {(ref, 2020) for ref in before}
 
 
 def test_a_chain_of_what_is_not_there_is_refused(repository: Path) -> None:

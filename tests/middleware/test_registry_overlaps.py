@@ -156,7 +156,7 @@ def test_tracts_are_listed_from_regions_then_from_summaries_and_written_into_the
         butler.registry.registerDatasetType(kind)
         for visit in (970612, 980001):
             butler.put(Table({"detector": [1, 2]}), kind, instrument="DECam", visit=visit)
-    done = tracts(file, "--min-visits", "2", "--write")
+    done = tracts(file, "--min-visits", "2", "--write", "--collections", "runs/none, runs/found/step2a")
     assert done.returncode == 0, done.stderr
     assert "from 2 visits with a visitSummary, of 6, on 1 tracts" in done.stderr
     assert [line.split() for line in done.stdout.splitlines() if "98" in line] == [["9813", "2", "4", "89%"]]

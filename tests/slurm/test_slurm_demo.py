@@ -1,4 +1,4 @@
-"""The demo campaign, unchanged but for `--site slurm`, through real sbatch: the same outputs as anywhere."""
+"""The demo through real sbatch, registry and tracking database on a server: the same outputs as anywhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from cluster.running import Cluster
 from cluster.settings import SITES
 from demo_chain import BIAS, CROSSTALK, FLAT, OUTPUT, Survey
 from demo_compare import compare_collections
-from e2e_help import Installation, new_installation
+from e2e_help import Installation, installation_on_server, reduce
+from postgresql_help import PASSWORD_BEGINS, need_server
 
 STEPS = tuple(
     f"DECam/runs/demo/{step}" for step in ("step1", "step2a", "step2b", "step2c", "step2d", "step3")
@@ -49,14 +50,14 @@ class Reduced:
 
 
 @pytest.fixture(scope="module")
-def reduced(cluster: Cluster) -> Iterator[Reduced]:
-    """The demo as `make demo SITE=slurm` runs it, in an installation of its own."""
-    with new_installation(MERIAN_CAMPAIGN_SITE_PATH=str(SITES)) as installation:
-        directory = installation.root / "demo"
-        done = installation.run("demo", "--dir", str(directory), "--site", "slurm")
-        queue = cluster.squeue()
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert queue == []
+def reduced(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reduced]:
+    """The demo as `make demo SITE=slurm` runs it, in an installation of its own on a PostgreSQL server."""
+    need_server()
+    files = tmp_path_factory.mktemp("registry")
+    with installation_on_server(files, MERIAN_CAMPAIGN_SITE_PATH=str(SITES)) as installation:
+        directory = reduce(installation, "--site", "slurm")
+        assert cluster.squeue() == []
+        assert not (directory / "repo" / "gen3.sqlite3").exists()
         yield Reduced(installation=installation, directory=directory)
 
 
@@ -150,3 +151,18 @@ def test_no_block_stays_after_its_work(cluster: Cluster, reduced: Reduced) -> No
         closed = max(datetime.fromisoformat(line["t"]) for line in lines)
         late += [(submission, job) for job in jobs if ends[job] > closed + RELEASE]
     assert late == []
+
+
+def test_the_password_of_the_server_is_nowhere(reduced: Reduced) -> None:
+    made = reduced.installation
+    assert (made.root / "holding").read_text() == ""
+    files = [path for path in made.root.rglob("*") if path.is_file()]
+    records = [path for path in files if path.name.endswith(".env.info.yaml")]
+    assert records
+    assert "passfile" in records[0].read_text()
+    holding = [path for path in files if PASSWORD_BEGINS.encode() in path.read_bytes()]
+    assert [path.parent for path in holding] == [made.root / "home" / "passfiles"]
+    tables = made.query("SELECT relname FROM pg_stat_user_tables")
+    rows = str([made.query(f'SELECT t::text FROM "{table}" t') for (table,) in tables])
+    assert "step3" in rows
+    assert PASSWORD_BEGINS not in rows

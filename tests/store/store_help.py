@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +20,16 @@ from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOu
 from merian_campaign.store.store import PostgresStore
 
 START = datetime(2026, 11, 22, 15, tzinfo=UTC)
+HOLD = """
+import sys
+from merian_campaign.store import locks
+from merian_campaign.store.connection import open_connection
+kind, url, name, *readers = sys.argv[1:]
+with getattr(locks, kind)(url, name, **({"readers": int(readers[0])} if readers else {})):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+
 DRIVER = ProcessIdentity(host="node1", pid=4711, pid_start=123456)
 
 
@@ -166,3 +179,16 @@ def assert_rollup_is_right(connection: Connection) -> None:
 def database_of(server: str, name: str) -> str:
     """Return the URL of another database of a server."""
     return server.replace("@/merian?", f"@/{name}?")
+
+
+@contextmanager
+def holder(kind: str, url: str, name: str, *readers: str) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock until it is told to end, or killed."""
+    command = [sys.executable, "-c", HOLD, kind, url, name, *readers]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -5,45 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
 import pytest
+from store_help import holder
 
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.host.patience import patiently
 from merian_campaign.store import locks
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.store import PostgresStore
-
-HOLD = """
-import sys
-from merian_campaign.store import locks
-from merian_campaign.store.connection import open_connection
-kind, url, name, *readers = sys.argv[1:]
-with getattr(locks, kind)(url, name, **({"readers": int(readers[0])} if readers else {})):
-    print("held", flush=True)
-    sys.stdin.readline()
-"""
-
-
-@contextmanager
-def holder(kind: str, url: str, name: str, *readers: str) -> Iterator[subprocess.Popen[str]]:
-    """Another process that holds a lock until it is told to end, or killed."""
-    command = [sys.executable, "-c", HOLD, kind, url, name, *readers]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def try_until_free(store: PostgresStore, name: str) -> float:

@@ -12,6 +12,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.core_hours import TaskCost
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.overlaps import Overlaps
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts, Quantum
@@ -111,6 +112,25 @@ def test_a_redo_begins_a_generation_of_which_nothing_has_run(
     assert_rollup_is_right(sql)
 
 
+def test_a_redo_costs_what_the_outputs_that_readers_see_have_cost(
+    given: Given, group: int, store: PostgresStore
+) -> None:
+    hour = (at(2) - at(1)).total_seconds() / 3600
+    ((name, key),) = [(one.step, one.key) for one in store.snapshot("demo").groups]
+    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour)
+    done(given, group, 1, quantum(1, worked()), quantum(2, failed(), worked(try_number=2)))
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    assert store.costs("demo", groups=["step9/all"]) == ()
+    again(given, group)
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    # What is being made is not seen yet, and costs nothing more.
+    done(given, group, 2, quantum(1, worked(ended=at(9))))
+    assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
+    store.published(group_id=group, generation=2, actor="tick", now=at(30))
+    (now,) = store.costs("demo", groups=[f"{name}/{key}"])
+    assert (now.quanta, now.hours) == (1, pytest.approx(8 * hour))
+
+
 def test_going_on_keeps_what_is_there(
     given: Given, group: int, sql: Connection, store: PostgresStore
 ) -> None:
@@ -162,12 +182,16 @@ def test_whether_a_graph_combines_is_told_by_its_quanta(
     given: Given, sql: Connection, store: PostgresStore
 ) -> None:
     groups = given.campaign(tracts=(1, 2, 3))
-    for group, dimensions in zip(groups, ({"visit": 7}, {"exposure": 7}, {}), strict=True):
+    for group, dimensions in zip(
+        groups, ({"visit": 7}, {"exposure": 7, "detector": 1}, {"detector": 1}), strict=True
+    ):
         one = quantum(1, worked(), dimensions=dimensions)
         given.harvested(given.prepared(group).id, one)
     none = given.again(groups[2], 2)
     given.harvested(none, outcome=SubmissionOutcome.EMPTY)
-    assert [group.combines for group in store.snapshot("demo").groups] == [False, False, True]
+    found = store.snapshot("demo").groups
+    assert [group.combines for group in found] == [False, False, True]
+    assert [group.gathers for group in found] == [True, False, False]
     assert rows(sql, "SELECT combines FROM submission ORDER BY id") == [(False,), (False,), (True,), (None,)]
 
 
@@ -228,6 +252,7 @@ def test_a_database_of_the_release_before_is_upgraded(empty_url: str) -> None:
             assert group.basis is None
             assert [entry.generation for entry in group.submissions] == [1]
         assert [visits.combines, tract.combines, nothing.combines] == [False, True, None]
+        assert [visits.gathers, tract.gathers, nothing.gathers] == [True, True, None]
         assert tract.counts == Counts(succeeded=1, failed=1)
         overlaps = store.snapshot("old").overlaps
         assert isinstance(overlaps, Overlaps)

@@ -5,9 +5,12 @@ Where an LSST stack is set up, the real pipelines are held against the tables to
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 
 import pytest
@@ -20,10 +23,15 @@ NAMES = sorted(SURVEYS)
 STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], MockSurvey]:
+    """Make each survey with its mock repository once."""
+    return cache(lambda name: make_mock_survey(name, tmp_path_factory.mktemp("surveys") / name))
+
+
 @pytest.fixture(scope="session", params=NAMES)
-def mock(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MockSurvey:
-    """Each survey with its mock repository."""
-    return make_mock_survey(request.param, tmp_path_factory.mktemp("surveys") / request.param)
+def mock(request: pytest.FixtureRequest, made: Callable[[str], MockSurvey]) -> MockSurvey:
+    return made(request.param)
 
 
 def command(mock: MockSurvey, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +56,24 @@ def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) ->
     ]
     assert queries
     assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+def test_clusters_of_a_survey_that_have_no_order_are_no_valid_file(made: Callable[[str], MockSurvey]) -> None:
+    mock = made("merian-dr")
+    clusters = mock.folder / "clusters.yaml"
+    algorithm = "lsst.ctrl.bps.quantum_clustering_funcs.dimension_clustering"
+    both = {"pipetasks": "writeObjectTable,transformObjectTable", "dimensions": "tract,patch"}
+    text = yaml.safe_dump({"clusterAlgorithm": algorithm, "cluster": {"objectTable": both}})
+    clusters.write_text(text, encoding="utf-8")
+    document = json.loads(mock.file.read_text(encoding="utf-8"))
+    document["steps"] = [step for step in document["steps"] if step["name"] == "step3"]
+    document["steps"][0] |= {"after": [], "inputs": ["DECam/defaults"], "include": [str(clusters)]}
+    file = mock.file.with_name("cycle.yaml")
+    file.write_text(json.dumps(document), encoding="utf-8")
+    done = command(mock, "validate", str(file))
+    assert done.returncode == 2
+    assert "BPS cannot put these in order: " in done.stderr
+    assert "transformObjectTable reads object_epoch of computeObjectEpochs" in done.stderr
 
 
 def test_requests_of_surveys_have_their_source() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from merian_campaign.domain.shell import shown
@@ -45,18 +46,46 @@ class CertifyCalibrationsRunner(ActionRunner[CertifyCalibrations]):
             return []
         return found
 
+    def _superseded(self, butler: Any, associations: list[Any]) -> list[Any]:  # noqa: ANN401 - lsst type
+        """Return what is certified for these dates of RUN collections that the input shows no more.
+
+        A redo of the step that builds them has put others in their place.
+        """
+        from lsst.daf.butler import CollectionType, MissingCollectionError  # noqa: PLC0415
+
+        try:
+            shown = set(
+                butler.collections.query(
+                    self.given.input, collection_types=CollectionType.RUN, flatten_chains=True
+                )
+            )
+        except MissingCollectionError:
+            return []
+        wanted = self._wanted()
+        below = f"{self.given.input}/"
+        return [
+            entry
+            for entry in associations
+            if entry.ref.run.startswith(below)
+            and entry.ref.run not in shown
+            and wanted.contains(entry.timespan)
+        ]
+
     def check(self) -> None:
-        """Refuse ranges that overlap those of other calibrations."""
+        """Refuse ranges that overlap those of other calibrations, but for those that these replace."""
         wanted = self._wanted()
         with reading(self.repository) as butler:
             ours = {ref.dataId: ref for ref in self._inputs(butler)}
-            others = [
-                entry
-                for entry in self._associations(butler)
-                if entry.ref.dataId in ours
-                and entry.timespan.overlaps(wanted)
-                and not (entry.ref == ours[entry.ref.dataId] and entry.timespan == wanted)
-            ]
+            found = self._associations(butler)
+            replaced = self._superseded(butler, found)
+        others = [
+            entry
+            for entry in found
+            if entry.ref.dataId in ours
+            and entry.timespan.overlaps(wanted)
+            and not (entry.ref == ours[entry.ref.dataId] and entry.timespan == wanted)
+            and entry not in replaced
+        ]
         if others:
             names = sorted(f"{entry.ref.dataId.required} of {entry.ref.run}" for entry in others)
             begin, end = others[0].timespan.begin, others[0].timespan.end
@@ -72,10 +101,38 @@ class CertifyCalibrationsRunner(ActionRunner[CertifyCalibrations]):
         wanted = self._wanted()
         with reading(self.repository) as butler:
             refs = self._inputs(butler)
-            certified = {entry.ref for entry in self._associations(butler) if entry.timespan == wanted}
-        if not refs or not refs <= certified:
+            found = self._associations(butler)
+            replaced = self._superseded(butler, found)
+        certified = {entry.ref for entry in found if entry.timespan == wanted}
+        if replaced or not refs or not refs <= certified:
             return None
         return f"{len(refs)} {self.given.dataset_type} already certified for these dates"
+
+    def run(self) -> None:
+        """Certify; what a new generation replaces goes out in the same transaction: no reader sees neither.
+
+        The collection keeps its name, which the inputs of steps and chains are written with.
+        """
+        from lsst.daf.butler import Butler  # noqa: PLC0415
+
+        with reading(self.repository) as butler:
+            replaced = self._superseded(butler, self._associations(butler))
+        if not replaced:
+            super().run()
+            return
+        given = self.given
+        sys.stderr.write(f"{len(replaced)} {given.dataset_type} in {given.output} are replaced by new ones\n")
+        with Butler.from_config(self.repository, writeable=True, without_datastore=True) as butler:
+            refs = self._inputs(butler)
+            if not refs:
+                raise ActionError(f"{given.input} holds no {given.dataset_type}; nothing was decertified")
+            with butler.transaction():
+                for entry in replaced:
+                    butler.registry.decertify(
+                        given.output, given.dataset_type, entry.timespan, dataIds=[entry.ref.dataId]
+                    )
+                there = {entry.ref for entry in self._associations(butler)}
+                butler.registry.certify(given.output, refs - there, self._wanted())
 
     def after(self) -> str:
         """Count what is certified now."""

@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
-from merian_campaign.domain.preflight.facts import InputNeed, PipelineFacts, TaskFacts
+from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
+from merian_campaign.domain.preflight.facts import Finding, InputNeed, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import closest, short
-from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.preflight.queries import StepQuery, looks
+from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.text import error_line
+from merian_campaign.middleware.programs import in_environment
+
+
+def cluster_problems(spec: CampaignSpec, clusters: Mapping[str, Clusters]) -> tuple[Finding, ...]:
+    """Return clusters that BPS could not put in order, as far as the pipelines can be loaded in this process.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    clusters : `~collections.abc.Mapping`
+        By step; steps without any are not loaded.
+    """
+    asked = [look for look in looks(spec) if clusters.get(look.place)]
+    if not asked or find_spec("lsst") is None or find_spec("lsst.pipe.base") is None:
+        return ()
+    files: dict[str, Any] = {}
+    found: list[Finding] = []
+    with in_environment(spec.environment):
+        for look in asked:
+            with suppress(OSError):  # for the preflight to tell
+                pipeline = read_pipeline(look, registry=None, files=files)
+                found += cluster_findings(look.place, pipeline, clusters[look.place])
+    return tuple(found)
 
 
 class _NoSubsetError(Exception):
