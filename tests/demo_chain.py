@@ -10,11 +10,11 @@ from pathlib import Path
 
 from click import Command
 from click.testing import CliRunner, Result
+from demo_repository import create_repository
 from lsst.ctrl.mpexec.cli.pipetask import cli as pipetask_cli
 from lsst.daf.butler.cli.butler import cli as butler_cli
 
 import merian_campaign.demo
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.demo.survey import EXPOSURES, ExposurePlan
 
 PIPELINES = Path(merian_campaign.demo.__file__).parent / "pipelines"

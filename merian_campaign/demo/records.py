@@ -2,7 +2,7 @@
 
 They are what ``register-skymap``, ``ingest-raws`` and ``define-visits`` insert for a real one.
 
-Only builds and inserts records; the datasets are `merian_campaign.demo.demo_repository`'s business.
+Only builds and inserts records; the datasets are the business of whoever makes a repository.
 """
 
 from collections.abc import Sequence

@@ -39,7 +39,6 @@ __all__ = [
     "block_name",
     "fold_blocks",
     "format_block_line",
-    "in_doubt",
     "parse_block_lines",
 ]
 
@@ -199,14 +198,3 @@ def fold_blocks(lines: Iterable[BlockLine]) -> dict[str, Block]:
 def block_ids(lines: Iterable[BlockLine]) -> tuple[str, ...]:
     """Return the ids of all Slurm jobs a submission has ever had, each once."""
     return tuple(fold_blocks(lines))
-
-
-def in_doubt(lines: Iterable[BlockLine]) -> tuple[str, ...]:
-    """Return the names of jobs whose ``sbatch`` was begun and whose answer was never written down."""
-    open_names: dict[str, None] = {}
-    for line in lines:
-        if line.event == BlockEvent.SUBMITTING:
-            open_names[line.name] = None
-        elif line.event in (BlockEvent.SUBMITTED, BlockEvent.REFUSED, BlockEvent.DEFERRED):
-            open_names.pop(line.name, None)
-    return tuple(open_names)

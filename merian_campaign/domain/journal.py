@@ -49,7 +49,6 @@ __all__ = [
     "exception_bases",
     "format_line",
     "format_time",
-    "is_open",
     "parse_lines",
 ]
 
@@ -332,18 +331,3 @@ def exception_bases(records: Iterable[JournalRecord]) -> dict[str, tuple[str, ..
                 if isinstance(bases, list):
                     found.setdefault(name, tuple(base for base in bases if isinstance(base, str)))
     return found
-
-
-def is_open(records: Iterable[JournalRecord]) -> JournalRecord | None:
-    """Return the ``opened`` line of a driver that has not closed the journal, or None.
-
-    The line names the driver's host, pid and start time, so that a caller can tell a driver that is
-    alive from one that was killed.
-    """
-    opened: JournalRecord | None = None
-    for record in records:
-        if record.event == JournalEvent.OPENED:
-            opened = record
-        elif record.event == JournalEvent.CLOSED:
-            opened = None
-    return opened

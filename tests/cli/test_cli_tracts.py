@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg2
 import pytest
 from cli_help import Cli, files, rows
+from demo_repository import create_repository
 from lsst.daf.butler import Butler
 from survey_help import Survey
 
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.demo.records import insert_exposures, insert_visits, region_of
 from merian_campaign.demo.survey import N708, SKYMAP, Box, ExposurePlan
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from demo_chain import ALL_STEPS, CALIB, DEFAULTS, GOOD, OUTPUT, STEP0, Step, Survey
+from demo_count import count_quanta
 from lsst.daf.butler import Butler
 
-from merian_campaign.demo.count import count_quanta
 from merian_campaign.demo.sky import reference_stars
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.table import Table
+from demo_compare import Difference, compare_collections
 from lsst.daf.butler import Butler, DatasetType
-
-from merian_campaign.demo.compare import Difference, compare_collections
 
 TYPES = {
     "image": "NumpyArray",

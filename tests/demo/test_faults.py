@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from demo_chain import DEFAULTS, DRP_STEPS, OUTPUT, Step, Survey, fault, in_child
+from demo_compare import compare_collections
+from demo_count import QuantumCount, count_quanta
 from lsst.daf.butler import Butler
 from lsst.pipe.base import RepeatableQuantumError
 
-from merian_campaign.demo.compare import compare_collections
-from merian_campaign.demo.count import QuantumCount, count_quanta
 from merian_campaign.demo.faults import Fault, InjectedAlgorithmError, TransientError, parse_data_id
 from merian_campaign.demo.tasks.calibration import IsrConfig
 

@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 from demo_chain import Survey
+from demo_compare import compare_collections
+from demo_repository import DemoDirectoryError, create_repository
 from lsst.daf.butler import Butler
-
-from merian_campaign.demo.compare import compare_collections
-from merian_campaign.demo.demo_repository import DemoDirectoryError, create_repository
 
 RUNS = [
     "DECam/raw/all",

@@ -75,7 +75,7 @@ class Place:
 
     def fill(self) -> None:
         """Make the repository, apply the campaign, put one failed quantum on record."""
-        from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+        from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
         create_repository(self.folder / "build" / "demo")
         done = self.type("apply", "campaign/demo.yaml")

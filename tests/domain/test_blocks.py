@@ -8,7 +8,6 @@ from merian_campaign.domain.blocks import (
     block_name,
     fold_blocks,
     format_block_line,
-    in_doubt,
     parse_block_lines,
 )
 
@@ -30,21 +29,12 @@ def test_a_block_is_followed_from_its_submission_to_its_end() -> None:
             ),
         )
     )
-    assert in_doubt(lines) == ()
     block = fold_blocks(lines)["7"]
     assert (block.name, block.state, block.reason) == ("n", "TIMEOUT", "TimeLimit")
     assert block.submitted is not None
     assert block.running is not None
     assert block.seen is not None
     assert (block.seen - block.running).total_seconds() == 3
-
-
-def test_an_intention_without_an_answer_stays_in_doubt() -> None:
-    begun = BlockLine(event=BlockEvent.SUBMITTING, name="n", comment="c")
-    refused = BlockLine(event=BlockEvent.REFUSED, name="n", text="sbatch: error: Invalid account")
-    assert in_doubt(parse_block_lines(_text(begun))) == ("n",)
-    assert in_doubt(parse_block_lines(_text(begun, refused, begun))) == ("n",)
-    assert in_doubt(parse_block_lines(_text(begun, refused))) == ()
 
 
 def test_torn_old_and_later_lines_are_read() -> None:

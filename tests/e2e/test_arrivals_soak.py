@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from arrivals_help import COMBINING, FAULTS, SCIENCE, SUBSETS, Reduction, happenings, prepare
+from demo_compare import Difference, compare_collections
 from e2e_help import Installation, new_installation
 
-from merian_campaign.demo.compare import Difference, compare_collections
 from merian_campaign.demo.survey import ALL_DETECTORS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_rendered_yaml_runs_by_hand(installation: Installation, tmp_path: Path) -> None:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     create_repository(tmp_path)
     here = installation.with_environment(DEMO_DIR=str(tmp_path))

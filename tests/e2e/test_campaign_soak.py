@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from demo_compare import compare_collections
 from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
-from merian_campaign.demo.compare import compare_collections
 from merian_campaign.domain import journal
 from merian_campaign.domain.journal import JobVerdict, JournalEvent
 from merian_campaign.domain.provenance import parse_predicted

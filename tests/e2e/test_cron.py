@@ -76,7 +76,7 @@ def table() -> str:
 
 @pytest.mark.usefixtures("crontab")
 def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, tmp_path: Path) -> None:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     create_repository(tmp_path)
     file = tmp_path / "campaign.yaml"

@@ -60,7 +60,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def here(server: Server, tmp_path: Path) -> Iterator[Installation]:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     create_repository(tmp_path)
     file = tmp_path / "campaign.yaml"

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from demo_count import count_quanta
 from e2e_help import Installation, file_times
-
-from merian_campaign.demo.count import count_quanta
 
 pytestmark = pytest.mark.e2e
 

@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo_repository import create_repository
 from e2e_help import BIN, CHECKOUT, Installation
 
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.middleware.bps_run import cluster_cycle
 from merian_campaign.wms import zipfix
 

@@ -13,9 +13,8 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from demo_compare import compare_collections
 from e2e_help import BIN, CHECKOUT, Installation, wait_for
-
-from merian_campaign.demo.compare import compare_collections
 
 pytestmark = pytest.mark.e2e
 
@@ -139,7 +138,7 @@ def belongs(process: psutil.Process, directory: Path) -> bool:
 
 
 def same_repository(directory: Path, elsewhere: Path) -> None:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     other = create_repository(elsewhere / "python")
     assert not compare_collections(

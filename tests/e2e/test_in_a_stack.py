@@ -61,7 +61,7 @@ setup() {
 @pytest.fixture
 def file(installation: Installation, tmp_path: Path) -> Iterator[Path]:
     """The campaign's file, in a repository that its group may write."""
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     repository = Path(create_repository(tmp_path))
     repository.chmod(repository.stat().st_mode | stat.S_IWGRP)

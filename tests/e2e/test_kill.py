@@ -32,7 +32,7 @@ steps:
 
 @pytest.fixture
 def campaign(installation: Installation, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     create_repository(tmp_path)
     name = request.node.name.replace("[", "_").rstrip("]")

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from demo_compare import compare_collections
 from e2e_help import BIN, CHECKOUT, Installation, new_installation, runs_of
-
-from merian_campaign.demo.compare import compare_collections
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 

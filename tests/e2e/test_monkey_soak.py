@@ -21,9 +21,8 @@ import psycopg2
 import pytest
 import yaml
 from demo_chain import BIAS, CROSSTALK, DRP_STEPS, FLAT, OUTPUT, Survey
+from demo_compare import Difference, compare_collections
 from e2e_help import BIN, CHECKOUT, Installation, new_installation, runs_of
-
-from merian_campaign.demo.compare import Difference, compare_collections
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 

@@ -7,9 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from demo_repository import create_repository
 from e2e_help import BIN, CHECKOUT, Installation
-
-from merian_campaign.demo.demo_repository import create_repository
 
 CAMPAIGN = """\
 campaign: refused-{wms}

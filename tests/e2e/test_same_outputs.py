@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 from demo_chain import BIAS, CROSSTALK, FLAT, OUTPUT, Survey
+from demo_compare import Difference, compare_collections
 from e2e_help import new_installation, runs_of
-
-from merian_campaign.demo.compare import Difference, compare_collections
 
 pytestmark = pytest.mark.e2e
 

@@ -45,7 +45,7 @@ SELECT q.task, s.number, a.state, a.verdict, a.requested_mb
 
 @pytest.mark.parametrize("wms", ["campaign", pytest.param("stock", marks=pytest.mark.soak)])
 def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: Path, wms: str) -> None:
-    from merian_campaign.demo.demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
     create_repository(tmp_path)
     file = tmp_path / "campaign.yaml"

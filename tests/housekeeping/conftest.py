@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from demo_repository import create_repository
 from house_help import House, environment, register
 from lsst.daf.butler import Butler
 
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.store import embedded
 from merian_campaign.store.server import prepared_url
 from merian_campaign.store.store import PostgresStore

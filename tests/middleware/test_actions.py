@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from demo_compare import compare_collections
+from demo_repository import create_repository
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.cli.butler import cli
 
 from merian_campaign.demo.archive import make_archive
 from merian_campaign.demo.catalogues import GAIA
-from merian_campaign.demo.compare import compare_collections
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.domain.fault_attribution import advised, ran_out
 from merian_campaign.domain.runs import RunEnd
 from merian_campaign.domain.spec.actions import ACTIONS

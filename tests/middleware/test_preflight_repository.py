@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from astropy.time import Time
+from demo_repository import create_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.selection import Selection

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from astropy.table import Table
+from demo_repository import create_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, DatasetType
 
-from merian_campaign.demo.demo_repository import create_repository
 from merian_campaign.demo.records import insert_exposures, insert_visits
 from merian_campaign.demo.survey import N708, ExposurePlan
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed

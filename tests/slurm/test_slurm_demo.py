@@ -14,10 +14,9 @@ import yaml
 from cluster.running import Cluster
 from cluster.settings import SITES
 from demo_chain import BIAS, CROSSTALK, FLAT, OUTPUT, Survey
+from demo_compare import compare_collections
 from e2e_help import Installation, installation_on_server, reduce
 from postgresql_help import PASSWORD_BEGINS, need_server
-
-from merian_campaign.demo.compare import compare_collections
 
 STEPS = tuple(
     f"DECam/runs/demo/{step}" for step in ("step1", "step2a", "step2b", "step2c", "step2d", "step3")

@@ -9,7 +9,6 @@ from merian_campaign.domain.journal import (
     JournalRecord,
     format_line,
     format_time,
-    is_open,
     parse_lines,
 )
 from merian_campaign.domain.quantum_progress import JournalState, fold
@@ -86,8 +85,6 @@ def test_fold_follows_a_quantum() -> None:
     }
     assert fold(records)["a"].starts == 3
     assert fold([*records, line(JournalEvent.CLOSED)])["b"].state is JournalState.LOST
-    assert is_open(records) is records[0]
-    assert is_open([*records, line(JournalEvent.CLOSED)]) is None
 
 
 def test_writers_append_whole_lines(tmp_path: Path) -> None:

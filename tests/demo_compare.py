@@ -116,7 +116,7 @@ def _differences(
                 yield Difference(dataset_type=name, data_id=data_id, problem=problem)
 
 
-def _compare_values(one: Any, other: Any) -> str:  # noqa: ANN401 (whatever the butler returns)
+def _compare_values(one: Any, other: Any) -> str:
     """Return what differs between two values, or nothing."""
     if type(one) is not type(other):
         return f"types {type(one).__name__} and {type(other).__name__}"
