@@ -210,6 +210,8 @@ class OpenQuanta:
         Memory request of the last attempt, MiB.
     number : `int`
         How many quanta these values hold for.
+    peak_mb : `int` or `None`
+        The most memory that one of them was seen to use in its last attempt, MiB.
     exception_type, exception_message : `str`
         Of one of them, for a reason in words.
     """
@@ -221,6 +223,7 @@ class OpenQuanta:
     memory_attempts: int
     requested_mb: int | None
     number: int
+    peak_mb: int | None = None
     exception_type: str = ""
     exception_message: str = ""
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Final
 
+from merian_campaign.domain.backoff import charged
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
 from merian_campaign.domain.states import FINAL_VERDICTS, FREE_VERDICTS, QuantumState, Verdict
+
+MARGIN: Final = 1.25
+"""What a quantum is given beyond the most that it was seen to use when it ran out of memory."""
 
 _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState.UNKNOWN})
 
@@ -135,20 +140,28 @@ def memory_limit(*, task: str, policy: Afterburner, requests: RequestTable) -> i
 
 
 def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: RequestTable) -> bool:
-    """Say whether these quanta deserve another attempt. Blocked ones never by themselves."""
+    """Say whether these quanta deserve another attempt. Blocked ones never by themselves.
+
+    Attempts that ran out of memory are counted apart from others: they go on as long as the request can be
+    raised, which the group's submissions bound.
+    """
     if open_quanta.state in _NEVER_RAN:
         return True
     if open_quanta.state is not QuantumState.FAILED or open_quanta.verdict in FINAL_VERDICTS:
         return False
     if open_quanta.verdict in FREE_VERDICTS:
         return True
-    if open_quanta.charged_attempts >= policy.max_attempts:
+    of_memory = open_quanta.memory_attempts if policy.max_attempts > 1 else 0
+    if open_quanta.charged_attempts - of_memory >= policy.max_attempts:
         return False
-    if open_quanta.verdict is Verdict.OUT_OF_MEMORY and open_quanta.requested_mb is not None:
-        return open_quanta.requested_mb < memory_limit(
-            task=open_quanta.task, policy=policy, requests=requests
-        )
-    return True
+    return open_quanta.verdict is not Verdict.OUT_OF_MEMORY or _can_grow(open_quanta, policy, requests)
+
+
+def _can_grow(open_quanta: OpenQuanta, policy: Afterburner, requests: RequestTable) -> bool:
+    """Say whether the request of quanta that ran out of memory can be raised."""
+    if open_quanta.requested_mb is None:
+        return open_quanta.memory_attempts < policy.max_attempts
+    return open_quanta.requested_mb < memory_limit(task=open_quanta.task, policy=policy, requests=requests)
 
 
 def prospects(group: GroupView, *, policy: Afterburner, requests: RequestTable) -> Prospects:
@@ -174,7 +187,9 @@ def next_remedy(
     requestMemoryMax)``, with n counting only attempts whose verdict was memory; a request that was
     raised once stays raised for the group. What a quantum really asked for when it ran out is multiplied
     at least once: it may have been more than its task's request (the largest of a cluster's), or have
-    been raised before. Workers a node shrink alike, so that the bigger quanta find room.
+    been raised before. The last submission that a group may have asks for all that is allowed, where it is
+    known what nodes have: whatever the first request was, none is given up below that. Workers a node shrink
+    alike, so that the bigger quanta find room.
 
     Parameters
     ----------
@@ -192,16 +207,21 @@ def next_remedy(
     memory = dict(group.submissions[-1].remedy.memory_mb) if group.submissions else {}
     attempts: dict[str, int] = {}
     asked: dict[str, int] = {}
+    peaks: dict[str, int] = {}
     for entry in group.open_quanta:
         if entry.verdict is Verdict.OUT_OF_MEMORY and is_retryable(entry, policy=policy, requests=requests):
             attempts[entry.task] = max(attempts.get(entry.task, 0), entry.memory_attempts)
             asked[entry.task] = max(asked.get(entry.task, 0), entry.requested_mb or 0)
+            peaks[entry.task] = max(peaks.get(entry.task, 0), entry.peak_mb or 0)
     for task, times in attempts.items():
         resources = step.resources.get(task)
         given = resources.memory_multiplier if resources is not None else None
         multiplier = given or requests.multiplier(task) or policy.memory_multiplier
-        wanted = max(int(requests.base(task) * multiplier**times), int(asked[task] * multiplier))
+        formula = max(requests.base(task) * multiplier**times, asked[task] * multiplier)
+        wanted = max(int(formula), int(peaks[task] * MARGIN))
         limit = memory_limit(task=task, policy=policy, requests=requests)
+        if requests.site_mb is not None and charged(group) + 1 >= policy.max_submissions:
+            wanted = limit
         memory[task] = max(memory.get(task, 0), min(wanted, limit))
     fewer: int | None = None
     if attempts:

@@ -147,6 +147,7 @@ def open_quanta(row: RowMapping) -> OpenQuanta:
         memory_attempts=row["memory_attempts"],
         requested_mb=row["requested_mb"],
         number=row["number"],
+        peak_mb=row["peak_mb"],
         exception_type=row["exception_type"] or "",
         exception_message=row["exception_message"] or "",
     )

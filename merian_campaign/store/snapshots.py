@@ -35,7 +35,7 @@ _OPEN = text(f"""
     SELECT o.*, q.exception_type, q.exception_message
     FROM (
         SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
-               q.requested_mb, count(*) AS number, min(q.id) AS one
+               q.requested_mb, count(*) AS number, max(q.peak_mb) AS peak_mb, min(q.id) AS one
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
         WHERE q.state NOT IN ('succeeded', 'superseded') AND {_WHICH}
         GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts, q.requested_mb

@@ -67,7 +67,13 @@ def remedy(
         (open_quanta(OOM, charged=2, memory=2, requested_mb=8191), True),
         (open_quanta(OOM, charged=1, memory=1, requested_mb=8192), False),
         (open_quanta(OOM, charged=1, memory=1, requested_mb=None), True),
-        (open_quanta(OOM, charged=3, memory=3, requested_mb=2048), False),
+        # Those of memory are counted apart, and end when the request cannot grow.
+        (open_quanta(OOM, charged=5, memory=5, requested_mb=4096), True),
+        (open_quanta(OOM, charged=5, memory=5, requested_mb=8192), False),
+        (open_quanta(OOM, charged=3, memory=3, requested_mb=None), False),
+        (open_quanta(OOM, charged=5, memory=2, requested_mb=4096), False),
+        (open_quanta(Verdict.TRANSIENT, charged=4, memory=2), True),
+        (open_quanta(Verdict.TRANSIENT, charged=5, memory=2), False),
         (open_quanta(state=QuantumState.PENDING, charged=9), True),
         (open_quanta(state=QuantumState.RUNNING, charged=0), True),
         (open_quanta(state=QuantumState.UNKNOWN, charged=9), True),
@@ -118,6 +124,37 @@ def test_more_memory_and_fewer_workers(memory: int, expected: int, workers: int)
     assert found == Remedy(memory_mb=(("calibrate", expected),), workers=workers)
 
 
+def test_who_wants_one_attempt_gets_one() -> None:
+    once = POLICY.model_copy(update={"max_attempts": 1})
+    entry = open_quanta(OOM, charged=1, memory=1, requested_mb=2048)
+    assert not is_retryable(entry, policy=once, requests=REQUESTS)
+
+
+@pytest.mark.parametrize("base", [5087, 10_000, 16_384])
+def test_the_ladder_reaches_the_largest_request_within_the_submissions_of_a_group(base: int) -> None:
+    policy = Afterburner(memory_max=480_000)
+    table = RequestTable(by_task={"deblend": base}, site_mb=500_000)
+    asked, submissions = [base], [finished(1)]
+    while len(submissions) < policy.max_submissions:
+        entry = open_quanta(
+            OOM, task="deblend", charged=len(asked), memory=len(asked), requested_mb=asked[-1]
+        )
+        assert is_retryable(entry, policy=policy, requests=table)
+        found = next_remedy(
+            group(open_quanta=(entry,), submissions=tuple(submissions)),
+            step=step(), policy=policy, requests=table, workers=8,
+        )  # fmt: skip
+        asked.append(dict(found.memory_mb)["deblend"])
+        submissions.append(finished(len(submissions) + 1, remedy=found))
+    assert asked == [*(base * 2**n for n in range(5)), 480_000]
+
+
+@pytest.mark.parametrize(("peak", "expected"), [(None, 4096), (2100, 4096), (4000, 5000), (20_000, 8192)])
+def test_what_was_measured_is_not_asked_for_step_by_step(peak: int | None, expected: int) -> None:
+    found = remedy(open_quanta(OOM, memory=1, peak_mb=peak))
+    assert found.memory_mb == (("calibrate", expected),)
+
+
 def test_a_policy_may_say_the_workers() -> None:
     single = POLICY.model_copy(update={"workers": 1})
     assert remedy(open_quanta(OOM, memory=1), policy=single).workers == 1
@@ -134,7 +171,7 @@ def test_a_policy_may_say_the_workers() -> None:
         open_quanta(Verdict.ALGORITHM, charged=1),
         open_quanta(state=QuantumState.UNKNOWN, charged=0),
         open_quanta(state=QuantumState.BLOCKED, charged=0),
-        open_quanta(OOM, charged=3, memory=3),
+        open_quanta(OOM, charged=3, memory=0),
         open_quanta(OOM, charged=1, memory=1, requested_mb=8192),
     ],
 )

@@ -71,7 +71,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkout", nargs="+", type=Path, help="Checkout, or unpacked sdist.")
     given = parser.parse_args()
-    return 0 if min(compare(checkout.resolve()) for checkout in given.checkout) else 1
+    went_well = [compare(checkout.resolve()) for checkout in given.checkout]
+    return 0 if all(went_well) else 1
 
 
 sys.exit(main())

@@ -106,7 +106,10 @@ class Afterburner(Strict):
     """What may be retried, how often, and with how much more memory."""
 
     max_attempts: Annotated[
-        int, Field(ge=1, le=MOST_TRIES, description="Charged attempts a quantum may have.")
+        int,
+        Field(
+            ge=1, le=MOST_TRIES, description="Charged attempts a quantum may have, those out of memory apart."
+        ),
     ] = 3
     max_submissions: Annotated[
         int, Field(ge=1, le=MOST_TRIES, description="Submissions a group may have.")
