@@ -1,4 +1,4 @@
-"""Ticks from a real cron daemon, with nothing in its environment: from `apply` to the end."""
+"""Ticks from a real cron daemon, with nothing in its environment: `apply`, a new night, the end."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from e2e_help import CHECKOUT, Installation, new_installation, wait_for
+from forked_program import run_forked
 
 pytestmark = pytest.mark.e2e
 
@@ -22,18 +23,24 @@ instrument: DECam
 site: {checkout}/site/local.yaml
 include: [{checkout}/bps_configs/base.yaml]
 collections: {{output: DECam/runs/unattended}}
+environment: {{DAF_BUTLER_PLUGINS: {checkout}/merian_campaign/demo/resources.yaml}}
 steps:
   - name: before
     action: command
-    arguments: {{run: [sh, -c, "echo $HOME $SURVEY_WORD"]}}
-  - name: cpBias
+    arguments: {{run: [sh, -c, "echo $HOME $SURVEY_WORD; until test -e {root}/night; do sleep 0.1; done"]}}
+  - name: ingest
     after: [before]
+    action: ingest-raws
+    arguments: {{files: ["{root}/archive/raw/science/raw_*.pickle"]}}
+  - name: nightly
+    after: [ingest]
     pipeline: {checkout}/merian_campaign/demo/pipelines/cpBias.yaml
     scope: exposure
-    where: exposure.observation_type = 'zero' AND detector NOT IN (31, 61)
+    where: exposure.observation_type = 'science' AND detector = 1
+    group_by: {{kind: day_obs, nights: {{discover: true, first: 20210320}}}}
     inputs: [DECam/raw/all, DECam/calib/curated/19700101T000000Z, DECam/calib/unbounded]
   - name: after
-    after: [cpBias]
+    after: [nightly]
     action: command
     arguments: {{run: ["false"]}}
     max_submissions: 1
@@ -78,6 +85,8 @@ def table() -> str:
 def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, tmp_path: Path) -> None:
     from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
 
+    from merian_campaign.demo.archive import add_third_night  # noqa: PLC0415
+
     create_repository(tmp_path)
     file = tmp_path / "campaign.yaml"
     file.write_text(CAMPAIGN.format(root=tmp_path, checkout=CHECKOUT), encoding="utf-8")
@@ -92,22 +101,29 @@ def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, 
     notices.chmod(0o600)
     kept = "0 0 1 1 * echo of somebody else\n"
     subprocess.run(["crontab", "-"], input=kept, text=True, check=True)
-    applied = installation.run("apply", str(file))
+    applied = run_forked("apply", str(file), env=installation.environ)
     assert applied.returncode == 0, applied.stderr
-    asked = installation.run("cron", "install", "--every", "1", "--keep", "SURVEY_WORD")
+    words = ("cron", "install", "--every", "1", "--keep", "SURVEY_WORD")
+    asked = run_forked(*words, env=installation.environ)
     assert (asked.returncode, table()) == (1, kept), "nothing without a yes"
     entered = installation.run("cron", "install", "--every", "1", "--keep", "SURVEY_WORD", "--yes")
     assert entered.returncode == 0, entered.stdout + entered.stderr
     assert "tried in cron's environment: database postgresql://" in entered.stdout
     assert table().startswith(kept)
     try:
+        wait_for(lambda: installation.query("SELECT 1 FROM submission"), what="first tick", seconds=150)
+        add_third_night(tmp_path / "archive")
+        (tmp_path / "night").touch()
         wait_for(told.exists, what="word of the group that needs a person", seconds=300)
     finally:
         removed = installation.run("cron", "remove")
     assert (removed.returncode, table()) == (0, kept)
-    states = dict(installation.query('SELECT step, state FROM "group"'))
-    assert states == {"before": "done", "cpBias": "done", "after": "needs_review"}
-    assert installation.query("SELECT count(*) FROM submission") == [(3,)], "nothing ran twice"
+    groups = installation.query('SELECT step, key, state FROM "group" ORDER BY ordinal')
+    assert groups == [
+        ("before", "all", "done"), ("ingest", "all", "done"), ("nightly", "night20210320", "done"),
+        ("after", "all", "needs_review"),
+    ]  # fmt: skip
+    assert installation.query("SELECT count(*) FROM submission") == [(4,)], "nothing ran twice"
     log = (tmp_path / "submissions/unattended/before/all/001/driver.log").read_text(encoding="utf-8")
     reason = installation.query("SELECT reason FROM \"group\" WHERE step = 'before'")[0][0]
     assert "blue 50%" in log + reason
