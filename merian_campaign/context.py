@@ -67,6 +67,16 @@ class CommandContext:
         return connect()
 
     @cached_property
+    def _shared_clock(self) -> Callable[[], datetime]:
+        from merian_campaign.services.shared_clock import SharedClock  # noqa: PLC0415
+
+        return SharedClock(self.store.now)
+
+    def _time(self) -> datetime:
+        """Return the time that counts: hosts differ by minutes, and each judges what others wrote."""
+        return self._shared_clock() if self.clock is _now else self.clock()
+
+    @cached_property
     def reader(self) -> Reader:
         """The fast, reading part of the store."""
         from merian_campaign.store import open_reader  # noqa: PLC0415
@@ -93,7 +103,7 @@ class CommandContext:
             actor=one_line(f"{getpass.getuser()}@{host}"),
             host=host,
             pid=os.getpid(),
-            clock=self.clock,
+            clock=self._time,
         )
 
     @cached_property
@@ -141,7 +151,7 @@ class CommandContext:
         """Slurm's commands; nothing is run until something is asked."""
         from merian_campaign.middleware.scheduler import SlurmScheduler  # noqa: PLC0415
 
-        return SlurmScheduler(environ=self.environ, clock=self.clock)
+        return SlurmScheduler(environ=self.environ, clock=self._time)
 
     @cached_property
     def control(self) -> Control:

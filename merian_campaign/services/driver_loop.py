@@ -12,7 +12,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Protocol
 
 from merian_campaign.domain import runs, stack_setup
@@ -87,7 +86,7 @@ class Heartbeat:
                     submission_id=self._submission_id,
                     epoch=self._epoch,
                     lease_seconds=LEASE_SECONDS,
-                    now=datetime.now(UTC),
+                    now=self._store.now(),
                 )
             except Exception as error:  # noqa: BLE001 - the database may come back; the work does not need it
                 _LOG.warning("heartbeat: %s", error)
@@ -140,7 +139,7 @@ def drive(
             submission_id=submission_id,
             driver=identity,
             lease_seconds=LEASE_SECONDS,
-            now=datetime.now(UTC),
+            now=store.now(),
             expected_epoch=expected_epoch,
         )
     )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime
 from typing import Any
+
+from sqlalchemy import func, select
 
 from merian_campaign.store import locks
 from merian_campaign.store.campaigns import CampaignStore
@@ -47,6 +50,12 @@ class PostgresStore(
     url : `str`
         Where the database is. `merian_campaign.store.connect` also checks its schema version.
     """
+
+    def now(self) -> datetime:
+        """Return what the database's clock says: the one that all hosts share."""
+        with self._reading() as connection:
+            said: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return said
 
     @contextmanager
     def campaign_lock(self, name: str) -> Iterator[None]:
