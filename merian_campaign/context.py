@@ -170,7 +170,7 @@ class CommandContext:
         """Slurm's commands; nothing is run until something is asked."""
         from merian_campaign.middleware.scheduler import SlurmScheduler  # noqa: PLC0415
 
-        return SlurmScheduler(environ=self.environ, clock=self.clock)
+        return SlurmScheduler(environ=self.environ, clock=self.runtime.clock)
 
     @cached_property
     def control(self) -> Control:

@@ -44,10 +44,12 @@ def upgrade() -> None:
 
 @db.command()
 def check() -> None:
-    """Say whether the database answers and is of this program's schema version."""
+    """Say whether the database answers, can be written and locked, and has this program's schema."""
+    from merian_campaign.store.fitness import require_fit
     from merian_campaign.store.migrate import check as check_version
     from merian_campaign.store.server import prepared_url
 
+    require_fit(prepared_url())
     check_version(prepared_url())
     say("the database answers and its schema is up to date")
 

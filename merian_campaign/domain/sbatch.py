@@ -11,6 +11,9 @@ from merian_campaign.domain.text import clean
 __all__ = ["SbatchRefusal", "SubmitResult", "answer_of", "directive", "refusal_of", "sbatch_words"]
 
 
+_JOB = re.compile(r"^\s*(?:Submitted batch job )?(\d+)(?:;\S*| on cluster \S+)?\s*$", re.MULTILINE)
+
+
 def directive(name: str, value: object) -> str:
     """Return a line of a batch script that sets an option, its value quoted where it must be.
 
@@ -90,11 +93,11 @@ def sbatch_words(text: str, *, who: str = "sbatch") -> str:
 
 def answer_of(*, status: int, output: str, errors: str) -> SubmitResult:
     """Return what ``sbatch --parsable`` answered, from its exit status and what it printed."""
-    lines = output.strip().splitlines()
-    job_id = lines[-1].partition(";")[0].strip() if lines else ""
-    if status == 0 and job_id.isdigit():
-        return SubmitResult(job_id=job_id)
+    # Wrappers print words of their own, before, after and in place of what was asked for.
+    found = _JOB.findall(output)
     words = sbatch_words(errors or output)
+    if status == 0:
+        return SubmitResult(job_id=found[-1]) if found else SubmitResult(unsure=words)
     match refusal_of(errors):
         case SbatchRefusal.FINAL:
             return SubmitResult(refused=words)

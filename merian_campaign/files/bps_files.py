@@ -18,7 +18,7 @@ from merian_campaign.domain.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.rules import FailureRule, FailureRules
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, brief, whole_minutes
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
@@ -43,6 +43,9 @@ MOST_FILES: Final = 200
 MOST_MULTIPLIER: Final = 1000.0
 """No memory request is multiplied by more."""
 
+_OWN_CLASSES = "merian_campaign.wms.sites."
+_LONGEST_SECONDS = 86400
+
 _Whole = Annotated[int | None, Field(le=MOST_CORES)]
 
 
@@ -63,7 +66,57 @@ class _Section(Strict):
     memory_mb: Annotated[int | None, Field(le=MOST_MEMORY)] = None
 
 
+_Count = Annotated[int, Field(ge=1, le=MOST_CORES)]
+_CountOrNone = Annotated[int, Field(ge=0, le=MOST_CORES)]
+_Seconds = Annotated[float, Field(gt=0, le=_LONGEST_SECONDS)]
+_WholeSeconds = Annotated[int, Field(ge=1, le=_LONGEST_SECONDS)]
+
+
+class _OwnSection(_Section):
+    """A site of a class of ours, all keys that it reads; those of BPS, in camel case, are not looked at."""
+
+    nodes: _Count | None = None
+    max_blocks: _Count | None = None
+    mem_per_node: Annotated[float | None, Field(gt=0, le=MOST_MEMORY // 1024)] = None
+    memory_mb: Annotated[int | None, Field(ge=1, le=MOST_MEMORY)] = None
+    walltime: Walltime | None = None
+    cores: _Count | None = None
+    cores_per_node: _Count | None = None
+    workers_per_node: _Count | None = None
+    init_blocks: _CountOrNone | None = None
+    min_blocks: _CountOrNone | None = None
+    retries: _CountOrNone | None = None
+    lost_worker_retries: _CountOrNone | None = None
+    bad_blocks: _Count | None = None
+    nice: int | None = None
+    exclusive: bool | None = None
+    singleton: bool | None = None
+    warm: bool | None = None
+    cgroup: bool | None = None
+    address: str | None = None
+    interface: str | None = None
+    exclude: str | None = None
+    strategy: str | None = None
+    run_dir: str | None = None
+    srun_options: str | None = None
+    scheduler_options: str | None = None
+    worker_init: str | None = None
+    environment: bool | None = None
+    parallelism: Annotated[float, Field(gt=0, le=1)] | None = None
+    memory_tolerance: Annotated[float, Field(ge=1)] | None = None
+    sample_seconds: _Seconds | None = None
+    lease_seconds: _Seconds | None = None
+    status_seconds: _Seconds | None = None
+    strategy_seconds: _Seconds | None = None
+    max_idle_seconds: _Seconds | None = None
+    cmd_timeout: _WholeSeconds | None = None
+    drain_seconds: Annotated[int, Field(ge=0, le=_LONGEST_SECONDS)] | None = None
+    heartbeat_seconds: _WholeSeconds | None = None
+    heartbeat_patience: _WholeSeconds | None = None
+
+
 _SECTION_KEYS = frozenset(field.alias or name for name, field in _Section.model_fields.items()) - {"name"}
+_OWN_KEYS = frozenset(field.alias or name for name, field in _OwnSection.model_fields.items()) - {"name"}
 
 
 def read_site(file: str) -> SiteProfile:
@@ -123,16 +176,24 @@ def _check_section(document: Document, name: str, section: Mapping[str, Any]) ->
     BadFileError
         Raised with all that is wrong.
     """
+    own = str(section.get("class", "")).startswith(_OWN_CLASSES)
+    model, keys = (_OwnSection, _OWN_KEYS) if own else (_Section, _SECTION_KEYS)
+    looked_at = {key: value for key, value in section.items() if key in keys or (own and not _is_of_bps(key))}
     try:
-        _Section.model_validate({"name": name, **{key: section[key] for key in _SECTION_KEYS & set(section)}})
+        model.model_validate({"name": name, **looked_at})
     except ValidationError as error:
         problems = []
-        for found in bad_file(document, error.errors(), known=[]).problems:
+        for found in bad_file(document, error.errors(), known=sorted(keys)).problems:
             key = found.field or str(error.errors()[0]["loc"][0])
             path: tuple[Key, ...] = ("computeSite",) if key == "name" else ("site", name, key)
             line = document.line_of(path)
             problems.append(replace(found, line=line, field=".".join(map(str, path))))
         raise BadFileError(tuple(problems)) from None
+
+
+def _is_of_bps(key: object) -> bool:
+    """Say whether a key is one of BPS, which looks for its own in the section of the site first."""
+    return isinstance(key, str) and key != key.lower()
 
 
 def _blocks(section: Mapping[str, Any]) -> Blocks:

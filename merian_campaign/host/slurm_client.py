@@ -29,8 +29,8 @@ SECONDS: Final = 60.0
 
 _NO_ACCOUNTING: Final = "accounting storage is disabled"
 _MOST_NAMES: Final = 60_000  # characters on a command line
-_KEPT: Final = frozenset({"SLURM_CONF", "SLURM_CLUSTERS"})
-_OWN: Final = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_")
+_KEPT: Final = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SBATCH_CLUSTERS"})
+_OWN: Final = ("SLURM_", "SBATCH_", "SQUEUE_", "SACCT_", "SCANCEL_", "SCONTROL_")
 
 
 class UnreachableError(RuntimeError):
@@ -76,7 +76,9 @@ class SlurmClient:
         UnreachableError
             Raised if Slurm does not answer.
         """
-        words = ["squeue", "--noheader", "--states=all", f"--user={os.getuid()}", f"--format={SQUEUE_FORMAT}"]
+        whose = f"--user={os.getuid()}"
+        # All partitions: a hidden one shows nobody's jobs otherwise, not even one's own.
+        words = ["squeue", "--all", "--noheader", "--states=all", whose, f"--format={SQUEUE_FORMAT}"]
         if name:
             words.append(f"--name={name}")
         jobs = parse_squeue(self.run(*words))
@@ -114,7 +116,7 @@ class SlurmClient:
         try:
             return parse_sacct(self.run(*words))
         except UnreachableError as error:
-            if _NO_ACCOUNTING in str(error).lower():
+            if _NO_ACCOUNTING in str(error).lower() or str(error) == _absent("sacct"):
                 return ()
             raise
 
@@ -174,7 +176,8 @@ class SlurmClient:
         UnreachableError
             Raised if it cannot be run or is not done in time.
         """
-        own = dict(self._environ if environ is None else environ)
+        # What a user's profile has for own jobs would change limits, partitions and formats of ours.
+        own = outside_of_jobs(self._environ if environ is None else environ)
         if words[0] != "sbatch":  # whose environment is the job's
             own |= {"TZ": "UTC", "SLURM_TIME_FORMAT": "standard"}
         try:
@@ -190,16 +193,22 @@ class SlurmClient:
                 preexec_fn=self._before,
             )
         except FileNotFoundError:
-            raise UnreachableError(f"there is no {words[0]} on this host") from None
+            raise UnreachableError(_absent(words[0])) from None
         except subprocess.TimeoutExpired:
             raise UnreachableError(f"{words[0]} has not answered within {self._seconds:g} s") from None
         except (OSError, subprocess.SubprocessError) as error:
             raise UnreachableError(f"{words[0]}: {getattr(error, 'strerror', None) or error}") from None
 
 
+def _absent(command: str) -> str:
+    return f"there is no {command} on this host"
+
+
 def outside_of_jobs(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return an environment for Slurm's commands in which nothing tells of a job around them.
+    """Return an environment for Slurm's commands without what Slurm's commands read in it.
 
     A driver that is a Slurm job itself has its own job's sizes in its environment; blocks would inherit them.
+    The variables of a user's profile (``SBATCH_PARTITION``, ``SQUEUE_FORMAT`` ...) go before what a batch
+    script says. Which configuration and which clusters are meant stays.
     """
     return {k: v for k, v in environ.items() if k in _KEPT or not k.startswith(_OWN)}

@@ -76,9 +76,12 @@ class SlurmScheduler:
             missing = (watch.names - names) | {
                 name for job_id, name in watch.jobs.items() if job_id not in alive
             }
-            ended = self._accounting(missing, since=watch.since or at) if missing else ()
         except UnreachableError as error:
             return QueueSnapshot(at=at, unreachable=str(error))
+        try:
+            ended = self._accounting(missing, since=watch.since or at) if missing else ()
+        except UnreachableError:
+            ended = ()  # it may be away for days: the queue's last word counts, and the leases
         return QueueSnapshot(at=at, jobs=slurm_jobs.merge(queue, ended))
 
     def _accounting(self, names: Iterable[str], *, since: datetime) -> tuple[SlurmJob, ...]:
@@ -88,7 +91,7 @@ class SlurmScheduler:
         """Return what the cluster allows, or in words why it does not say; one command."""
         asked = "show partition\nshow node\nquit\n"
         try:
-            done = self._client.call(["scontrol", "--oneliner"], text=asked)
+            done = self._client.call(["scontrol", "--all", "--oneliner"], text=asked)
         except UnreachableError as error:
             return str(error)
         found = parse_cluster(done.stdout)

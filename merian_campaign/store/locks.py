@@ -21,9 +21,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
+from merian_campaign.domain.errors import (
+    BusyError,
+    CalledOffError,
+    DatabaseUnavailableError,
+    UnavailableError,
+)
 from merian_campaign.host.patience import patiently, pauses
-from merian_campaign.store.connection import open_connection, translated
+from merian_campaign.store.connection import open_connection, redacted, translated
 from merian_campaign.store.lock_watch import LockWatch
 
 if TYPE_CHECKING:
@@ -256,7 +261,35 @@ def _connect(url: str) -> Connection:
     connection.autocommit = True
     with translated(url), connection.cursor() as cursor:
         cursor.execute(_STAY)  # it waits for hours without a word, which servers end sessions for
+        _refuse_pooling(connection, url)
     return connection
+
+
+def _refuse_pooling(connection: Connection, url: str) -> None:
+    """Refuse a pooler that gives a connection's session to others between two transactions.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if it does: a lock would be held by nobody, or for ever.
+    """
+    mine = _backend(connection)
+    if mine == connection.info.backend_pid:
+        return  # no pooler, or one that says whose session it gives
+    with closing(open_connection(url)) as other:
+        other.autocommit = True
+        if _backend(other) == mine:
+            raise UnavailableError(
+                f"the tracking database at {redacted(url)} is behind a pooler that pools transactions, where "
+                "no lock can be held: name the server itself, or a pool with pool_mode = session"
+            )
+
+
+def _backend(connection: Connection) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        row = cursor.fetchone()
+    return 0 if row is None else int(row[0])
 
 
 def _application() -> str:

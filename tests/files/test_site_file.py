@@ -93,3 +93,36 @@ def test_a_site_names_the_groups_it_trusts(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(BadInputError, match=r"x\.yaml:1: trusted_groups"):
         read(tmp_path, f"trusted_groups: ['a b']\n{SITE}")
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "words"),
+    [
+        ("partion: big", "site.x.partion", "did you mean 'partition'?"),
+        ("walltime: 10:00:00", "site.x.walltime", "put it in quotes"),
+        ("mem_per_node: 2GB", "site.x.mem_per_node", "write a number"),
+        ('exclusive: "no"', "site.x.exclusive", "write true or false"),
+        ("max_blocks: 0", "site.x.max_blocks", "0"),
+        ("max_blocks: [4]", "site.x.max_blocks", "write a whole number"),
+        ("partition: [big]", "site.x.partition", "write text"),
+        ("worker_init: [module load x]", "site.x.worker_init", "write text"),
+        ("retries: true", "site.x.retries", "write a whole number"),
+        ("status_seconds: soon", "site.x.status_seconds", "write a number"),
+    ],
+)
+def test_mistakes_of_a_section_are_told_with_file_line_and_field(
+    tmp_path: Path, line: str, field: str, words: str
+) -> None:
+    text = "computeSite: x\nsite:\n  x:\n    class: merian_campaign.wms.sites.Slurm\n    cores_per_node: 8\n"
+    with pytest.raises(BadInputError) as caught:
+        read(tmp_path, f"{text}    {line}\n")
+    (complaint,) = str(caught.value).splitlines()
+    assert complaint.startswith(f"{tmp_path}/x.yaml:6: {field}: ")
+    assert words in complaint
+
+
+def test_keys_of_bps_and_classes_of_others_are_not_looked_at(tmp_path: Path) -> None:
+    more = "    requestMemory: 4096\n    commandPrefix: export A=b\n    retries: 0\n"
+    assert read(tmp_path, SITE + more).workers == 8
+    theirs = SITE.replace("merian_campaign.wms.sites.Slurm", "lsst.ctrl.bps.parsl.sites.Slurm")
+    assert read(tmp_path, f"{theirs}    whatever: [1]\n").workers == 8

@@ -68,9 +68,49 @@ def test_a_cluster_without_accounting_is_not_silent(tmp_path: Path) -> None:
     assert (found.unreachable, [job.job_id for job in found.jobs]) == ("", ["12"])
 
 
-def test_an_accounting_that_fails_leaves_all_undecided(tmp_path: Path) -> None:
-    asked = scheduler(tmp_path, squeue=f"echo '{QUEUE}'", sacct="echo 'Connection refused' >&2; exit 1")
-    assert "Connection refused" in asked.look(WATCH).unreachable
+@pytest.mark.parametrize("sacct", ["echo 'Connection refused' >&2; exit 1", "exec sleep 600", None])
+def test_without_an_accounting_the_queue_has_the_last_word(tmp_path: Path, sacct: str | None) -> None:
+    """A slurmdbd that is away for days, or no sacct on this host: leases tell of what the queue has not."""
+    commands = {"squeue": f"echo '{QUEUE}'"} | ({} if sacct is None else {"sacct": sacct})
+    found = scheduler(tmp_path, seconds=2.0, **commands).look(WATCH)
+    assert (found.unreachable, [job.job_id for job in found.jobs]) == ("", ["12"])
+
+
+def test_banners_of_wrappers_are_no_jobs(tmp_path: Path) -> None:
+    """Sites wrap the commands of Slurm in scripts that greet, before, after and between."""
+    gone = "13|FAILED|None|n2|2026-11-22T15:00:00|None|None|1:0|gone|(null)"
+    squeue = f"echo '*** Closed | on | Monday ***'; echo '{QUEUE}'; echo 'CLUSTER: big'; echo bye >&2"
+    sacct = f"echo Welcome; echo '{gone}'; echo '= end ='"
+    found = scheduler(tmp_path, squeue=squeue, sacct=sacct).look(WATCH)
+    assert sorted(job.job_id for job in found.jobs) == ["12", "13"]
+
+
+def test_ids_of_arrays_and_federations(tmp_path: Path) -> None:
+    federated = QUEUE.replace("12|", "67108882|")
+    array = QUEUE.replace("12|", "40_[1-9]|")  # as some wrappers print them
+    found = scheduler(tmp_path, squeue=f"echo '{federated}'; echo '{array}'").look(JobQuery())
+    assert [job.job_id for job in found.jobs] == ["67108882"]
+
+
+def test_a_users_own_variables_do_not_change_what_is_asked(tmp_path: Path) -> None:
+    """Those of a profile: limits, formats, partitions, exports; where Slurm is stays."""
+    own = {
+        "SBATCH_PARTITION": "debug", "SBATCH_EXPORT": "NONE", "SQUEUE_FORMAT": "%i", "SQUEUE_USERS": "root",
+        "SACCT_FORMAT": "JobID", "SLURM_TIME_FORMAT": "relative", "SLURM_MEM_PER_NODE": "1",
+        "SCANCEL_NAME": "x",        "SLURM_CONF": "/etc/slurm/other.conf", "SLURM_CLUSTERS": "big",
+    }  # fmt: skip
+    dump = f"env | grep -E '^(SLURM|SBATCH|SQUEUE|SACCT|SCANCEL)_' >> {tmp_path}/seen"
+    names = ("squeue", "sacct", "sbatch", "scancel", "scontrol")
+    scheduler(tmp_path, **dict.fromkeys(names, dump))
+    asked = SlurmScheduler(environ={"PATH": f"{tmp_path}:{os.defpath}", **own}, clock=lambda: NOW)
+    asked.look(WATCH)
+    asked.cluster()
+    asked.cancel(["7"])
+    asked.would_refuse(ResourceRequest(what="a block", where="s", walltime="1", mem_mb=1, cpus=1))
+    asked.submit("#!/bin/bash\n", path=str(tmp_path / "s.sh"), marker="m", environment={"SBATCH_QOS": "x"})
+    assert set(calls(tmp_path)) == set(names)
+    seen = set((tmp_path / "seen").read_text().split())
+    assert seen == {"SLURM_CONF=/etc/slurm/other.conf", "SLURM_CLUSTERS=big", "SLURM_TIME_FORMAT=standard"}
 
 
 @pytest.mark.parametrize(
@@ -99,6 +139,9 @@ def test_what_slurm_would_refuse_is_asked_for_nothing(tmp_path: Path, script: st
     ("script", "answer"),
     [
         ("echo '17;cluster'", SubmitResult(job_id="17")),
+        ("echo 'Dear user 4,'; echo '17'; echo 'Please see the news of 2026'", SubmitResult(job_id="17")),
+        ("echo 'Submitted batch job 17 on cluster big'", SubmitResult(job_id="17")),
+        ("echo 'sbatch: error: no news' >&2; echo done", SubmitResult(unsure="no news")),
         ("echo 'sbatch: error: Invalid account' >&2; exit 1", SubmitResult(refused="Invalid account")),
         (
             "echo 'sbatch: error: AssocMaxSubmitJobLimit' >&2; exit 1",
