@@ -25,6 +25,7 @@ BASES = st.builds(
     exposures=st.frozensets(st.integers(1, 9)),
     upstream=st.dictionaries(st.sampled_from(["step1/all", "step3/tract1"]), st.integers(2, 4)),
     files=st.sampled_from(["", "abc"]),
+    terms=st.sampled_from(["abc", "def"]),
 )
 
 
