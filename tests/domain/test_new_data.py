@@ -23,6 +23,7 @@ from merian_campaign.domain.plan import reasons
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
 from merian_campaign.domain.states import GroupState
 
@@ -229,6 +230,23 @@ def test_who_leaves_out_what_fails_goes_on_with_what_is_there() -> None:
     done = becomes(GroupState.DONE)
     assert isinstance(done, Again)
     assert done.redo
+
+
+def test_exposures_are_cut_in_order_of_arrival_and_never_again() -> None:
+    spec = survey()
+    rule = Chunks.model_validate({"kind": "exposure", "ids": {"discover": True, "last": 20210321}, "size": 2})
+    steps = (one.model_copy(update={"group_by": rule}) if one.name == "step1" else one for one in spec.steps)
+    found = MiniatureSurvey(spec.model_copy(update={"steps": tuple(steps)}))
+    found.arrive([SKY[201], SKY[202], SKY[211]])
+    found.settle()
+    first = {(201, 202), (211,)}
+    assert {one.selection.values for one in found.groups.values() if one.step == "step1"} == first
+    found.arrive([SKY[81], SKY[91], SKY[241]])  # earlier ids that come later, and a night that is not meant
+    found.settle()
+    chosen = {one.selection.values for one in found.groups.values() if one.step == "step1"}
+    assert chosen == {*first, (81, 91)}
+    assert {one.state for one in found.groups.values() if one.step in {"step1", "step3"}} == {GroupState.DONE}
+    assert pick(found, "step3/tract1").generation == 2
 
 
 # -- policies ------------------------------------------------------------------------------------------
