@@ -70,5 +70,5 @@ class Basis:
             upstream=upstream,
             raws=json_values.whole(value, "raws") or 0,
             files=json_values.text(value, "files"),
-            terms=json_values.text(value, "terms"),
+            terms=json_values.text(value, "terms", default=""),  # not kept before
         )

@@ -80,6 +80,14 @@ def test_a_change_leads_from_one_basis_to_the_other(before: Basis, after: Basis)
     assert stored_basis(before.to_json()) == before
 
 
+def test_a_basis_from_before_terms_were_kept_is_read() -> None:
+    before = Basis(exposures=frozenset({1}), upstream={"step1/all": 2}, raws=3, files="x")
+    stored = before.to_json()
+    del stored["terms"]
+    assert stored_basis(stored) == before
+    assert not before.asks_otherwise(replace(before, terms="abc"))
+
+
 @pytest.mark.parametrize("stored", [{}, {"exposures": [1.5], "upstream": {}}, {"exposures": None}])
 def test_a_basis_that_cannot_be_read_is_none(stored: dict[str, object]) -> None:
     assert stored_basis(stored) is None
