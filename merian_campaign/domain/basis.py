@@ -27,12 +27,15 @@ class Basis:
         Number of raw datasets of these exposures, of which one exposure has many; 0 when nobody counted.
     files : `str`
         Digest of the files that an action brings in; empty for everything else.
+    terms : `str`
+        Digest of the terms of its data query of which exposures tell nothing; empty when nobody kept it.
     """
 
     exposures: frozenset[int] = frozenset()
     upstream: Mapping[str, int] = field(default_factory=dict)
     raws: int = 0
     files: str = ""
+    terms: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored."""
@@ -41,7 +44,12 @@ class Basis:
             "upstream": dict(sorted(self.upstream.items())),
             "raws": self.raws,
             "files": self.files,
+            "terms": self.terms,
         }
+
+    def asks_otherwise(self, other: Basis) -> bool:
+        """Say whether the data queries differ in what exposures do not tell."""
+        return bool(self.terms) and bool(other.terms) and self.terms != other.terms
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Basis:
@@ -62,4 +70,5 @@ class Basis:
             upstream=upstream,
             raws=json_values.whole(value, "raws") or 0,
             files=json_values.text(value, "files"),
+            terms=json_values.text(value, "terms", default=""),  # not kept before
         )

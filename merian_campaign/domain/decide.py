@@ -32,6 +32,7 @@ from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.new_data import NewData
+from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.resource_fit import most_share, refused
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
@@ -238,8 +239,9 @@ def _new_groups(spec: CampaignSpec, snapshot: Snapshot) -> Iterator[AddGroups]:
             by_step.setdefault(group.step, []).append(group)
     for step, groups in by_step.items():
         visits = snapshot.overlaps.visits if snapshot.overlaps is not None else 0
-        nights = spec.discovers_nights(spec.step(step))
-        reason = "nights of which there are exposures" if nights else f"tracts that {visits} visits overlap"
+        found = spec.discovers_nights(spec.step(step))
+        what = {"day_obs": "nights of which there are exposures"}.get(cut_of(spec, step), "what has come")
+        reason = what if found else f"tracts that {visits} visits overlap"
         yield AddGroups(step=step, groups=tuple(groups), reason=reason)
 
 

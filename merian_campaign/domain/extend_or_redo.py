@@ -26,7 +26,8 @@ def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGrou
             return Publish(group=group)
         return _done(new, group)
     change = new.change(group)
-    if change.freshness is not Freshness.CURRENT:
+    # Who leaves out what fails, and retries, goes on with what is there; it counts once the group is done.
+    if change.freshness is not Freshness.CURRENT and (change.is_of_data or not change.edited):
         if group.state is GroupState.NEEDS_REVIEW and change.freshness is not Freshness.STALE:
             # What failed with the data that there were may not with those that there are now.
             return Again(group=group, reason=change.reason, redo=change.freshness is Freshness.REDO)

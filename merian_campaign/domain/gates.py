@@ -12,7 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 
-from merian_campaign.domain.overlap_refresh import cut_of, nights_of, settled, tracts_of
+from merian_campaign.domain.overlap_refresh import (
+    cut_of,
+    discovered_values,
+    nights_of,
+    settled,
+    tracts_of,
+)
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
@@ -316,7 +322,10 @@ class Gates:
             rows = tuple(row for tract in selection.values for row in self._overlaps.by_tract.get(tract, ()))
         else:
             rows = self._overlaps.rows(selection) or ()
-        nights = frozenset(row.day_obs for row in rows if step in row.steps)
+        dimension = self._cuts[step]
+        nights = frozenset(
+            value for row in rows if step in row.steps for value in discovered_values(dimension, row)
+        )
         return self._being_added(step, nights & self._nights[step], what="nights")
 
     # The same for all groups of a step, as are the two after it: made once.

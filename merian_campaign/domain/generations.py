@@ -67,16 +67,19 @@ class BasisChange:
         Groups that were read in another generation: name, before, after.
     files : `bool`
         Whether an action brought in other files.
+    terms : `bool`
+        Whether the data query was edited in what exposures do not tell.
     """
 
     added: tuple[int, ...] = ()
     removed: tuple[int, ...] = ()
     upstream: tuple[tuple[str, int, int], ...] = ()
     files: bool = False
+    terms: bool = False
 
     def __bool__(self) -> bool:
         """Whether anything is."""
-        return bool(self.added or self.removed or self.upstream or self.files)
+        return bool(self.added or self.removed or self.upstream or self.files or self.terms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +168,7 @@ def change_of(before: Basis, after: Basis) -> BasisChange:
         removed=tuple(sorted(before.exposures - after.exposures)),
         upstream=tuple(pair for pair in pairs if pair[1] != pair[2]),
         files=before.files != after.files,
+        terms=before.asks_otherwise(after),
     )
 
 

@@ -34,6 +34,7 @@ from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.unseen_terms import digest_of_unseen_terms
 
 
 class Freshness(StrEnum):
@@ -63,6 +64,8 @@ class Change:
         Groups of which it has read an older generation.
     raws : `int`
         How many more raws there are of the exposures that it was made from.
+    edited : `bool`
+        Whether the data query of its step is another one in what exposures do not tell.
     reason : `str`
         In words; empty when nothing is different.
     """
@@ -72,7 +75,13 @@ class Change:
     removed: frozenset[int] = frozenset()
     upstream: tuple[str, ...] = ()
     raws: int = 0
+    edited: bool = False
     reason: str = ""
+
+    @property
+    def is_of_data(self) -> bool:
+        """Whether anything is different besides an edited query."""
+        return bool(self.added or self.removed or self.upstream)
 
 
 class NewData:
@@ -110,6 +119,7 @@ class NewData:
         self._redone = any(group.generation > 1 for group in snapshot.groups)
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
+        self._terms: dict[str, str] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
         self._unusable: dict[str, set[int]] = {}
 
@@ -123,7 +133,10 @@ class NewData:
         if exposures is None:
             return None
         raws = sum(self._raws.get(exposure, 0) for exposure in exposures)
-        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group))
+        if step.name not in self._terms:
+            self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
+        terms = self._terms[step.name]
+        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms)
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
@@ -256,15 +269,18 @@ class NewData:
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
         # Those of an exposure that was withdrawn were counted too.
         late = sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws if made.raws else 0
-        if not (older or added or removed or late > 0):
+        edited = made.asks_otherwise(now)
+        if not (older or added or removed or late > 0 or edited):
             return Change()
         # Of which of its exposures there are more raws now is not known.
         with_more = now.exposures if late > 0 else frozenset[int]()
-        found = Change(added=added | with_more, removed=removed, upstream=older, raws=max(0, late))
+        found = Change(
+            added=added | with_more, removed=removed, upstream=older, raws=max(0, late), edited=edited
+        )
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return Change()
-        changes = group.combines is True or (group.gathers is True and late > 0)
+        changes = group.combines is True or (group.gathers is True and late > 0) or edited
         if not changes and not (older and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
             more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found, new=added))
@@ -296,10 +312,14 @@ class NewData:
     def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
         changed = found.added | found.removed
         nights = {self._nights.get(exposure) for exposure in changed}
-        enough = found.upstream or (
-            len(changed) >= policy.min_visits
-            and len(nights) >= policy.min_nights
-            and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
+        enough = (
+            found.edited
+            or found.upstream
+            or (
+                len(changed) >= policy.min_visits
+                and len(nights) >= policy.min_nights
+                and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
+            )
         )
         if not now.exposures:  # all of it was withdrawn: there is nothing to make it from
             return Freshness.STALE
@@ -317,6 +337,8 @@ class NewData:
             few = ", ".join(found.upstream[:2])
             more = f" and {len(found.upstream) - 2} more" if len(found.upstream) > 2 else ""  # noqa: PLR2004
             parts.append(f"a new generation of {few}{more}")
+        if found.edited:
+            parts.append("an edited data query")
         return ", ".join(parts)
 
     # -- what others may rely on ----------------------------------------------------------------------

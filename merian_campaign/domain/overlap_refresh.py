@@ -20,9 +20,9 @@ from merian_campaign.domain.selection import OF_EXPOSURES, Selection
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
-from merian_campaign.domain.spec.grouping import ByDayObs, where_clause
+from merian_campaign.domain.spec.grouping import where_clause
 from merian_campaign.domain.spec.steps import effective_scope
-from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights
+from merian_campaign.domain.spec.tracts_and_nights import Discover
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 LOOK_AGAIN = timedelta(minutes=10)
@@ -169,8 +169,8 @@ def _ingests(spec: CampaignSpec) -> list[ActionStep]:
 def _discovering(spec: CampaignSpec, step: BpsStep) -> str:
     """Return the data query for all exposures of a step whose nights are discovered."""
     query = data_query(spec=spec, step=step, selection=Selection())
-    nights = step.group_by.nights if isinstance(step.group_by, ByDayObs) else None
-    if isinstance(nights, DiscoverNights):
+    nights = spec.nights_discovered(step)
+    if nights is not None:
         query += "" if nights.first is None else f" AND exposure.day_obs >= {nights.first}"
         query += "" if nights.last is None else f" AND exposure.day_obs <= {nights.last}"
     return query
@@ -184,20 +184,37 @@ def defines_visits(spec: CampaignSpec) -> bool:
 def nights_of(spec: CampaignSpec, step: BpsStep | ActionStep, overlaps: Overlaps | None) -> tuple[int, ...]:
     """Return the nights of which a step takes exposures, where it discovers them; else none.
 
-    Exposures that wait for their visits do not count: nothing could be made of them yet.
+    Of groups of exposures or visits it is those, in order of arrival. Exposures that wait for their visits do
+    not count: nothing could be made of them yet.
     """
-    if overlaps is None or not isinstance(step, BpsStep) or not isinstance(step.group_by, ByDayObs):
-        return ()
-    nights = step.group_by.nights
-    if not isinstance(nights, DiscoverNights):
+    nights = spec.nights_discovered(step)
+    if overlaps is None or nights is None:
         return ()
     waits = defines_visits(spec)
-    found = {
-        row.day_obs
+    rows = [
+        row
         for row in overlaps.exposures
-        if step.name in row.steps and (row.tracts is not None or not waits)
-    }
-    return tuple(sorted(night for night in found if nights.has(night)))
+        if step.name in row.steps and (row.tracts is not None or not waits) and nights.has(row.day_obs)
+    ]
+    dimension = cut_of(spec, step.name)
+    if dimension == "day_obs":
+        return tuple(sorted({row.day_obs for row in rows}))
+    rows.sort(key=lambda row: (_arrival(row), row.exposure))
+    return tuple(dict.fromkeys(value for row in rows for value in discovered_values(dimension, row)))
+
+
+def discovered_values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
+    """Return what an exposure is of, in groups by night, exposure or visit."""
+    match dimension:
+        case "day_obs":
+            return (row.day_obs,)
+        case "visit":
+            return row.visits
+    return (row.exposure,)
+
+
+def _arrival(row: SkyExposure) -> float:
+    return 0.0 if row.seen_at is None else row.seen_at.timestamp()
 
 
 def over_visits(spec: CampaignSpec) -> tuple[BpsStep, ...]:

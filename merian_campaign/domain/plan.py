@@ -67,7 +67,7 @@ def plan_groups(
         nights = nights_of(spec, step, overlaps)
         if spec.discovers_nights(step):
             known_nights = {value for group in by_step[step.name] for value in group.selection.values}
-            nights = tuple(sorted(known_nights.union(nights)))
+            nights = (*sorted(known_nights), *(night for night in nights if night not in known_nights))
         groups = (
             expand(step.group_by, tracts=chosen, existing=here, nights=nights)
             if isinstance(step, BpsStep)

@@ -53,6 +53,7 @@ def change_json(change: BasisChange, nights: Mapping[int, int], *, before: str, 
         "removed_nights": _nights(change.removed, nights),
         "upstream": [{"group": name, "from": old, "to": new} for name, old, new in change.upstream],
         "files": change.files,
+        "data_query": change.terms,
     }
 
 
@@ -66,6 +67,7 @@ def change_view(change: BasisChange, nights: Mapping[int, int], *, before: str, 
             told += [f"{sign} {_exposures(ids, nights)}", f"  {_few([str(one) for one in ids])}"]
     told += [f"  {name}: generation {old} -> {new}" for name, old, new in change.upstream]
     told += ["  other files"] if change.files else []
+    told += ["  another data query"] if change.terms else []
     return Group(*(line(text) for text in told))
 
 

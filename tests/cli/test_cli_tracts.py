@@ -99,7 +99,11 @@ def test_tracts_become_groups_once_and_new_data_make_new_ones(
 
     # Killed after it was seen and before there were groups: they are added, and nobody is asked again.
     with sql.cursor() as cursor:
-        cursor.execute("DELETE FROM \"group\" WHERE step = 'step3'")
+        cursor.execute(
+            "DELETE FROM \"group\" WHERE step = 'step3'"
+            " AND campaign_id = (SELECT id FROM campaign WHERE name = %s)",
+            (name,),
+        )
     assert cli("tick", name).fine().splitlines()[0] == "step3: 2 groups added (tracts that 4 visits overlap)"
 
     another_tract(repository)

@@ -219,7 +219,8 @@ class MiniatureSurvey:
             return {}
         good = set(self.with_visit) - set(self.spec.bad_exposures)
         nights = set(one.selection.values)
-        mine = {exposure for exposure in good if self.registry[exposure].day_obs in nights}
+        by_night = one.selection.dimension == "day_obs"
+        mine = {x for x in good if (self.registry[x].day_obs if by_night else x) in nights}
         match one.step:
             case "step1":
                 return {

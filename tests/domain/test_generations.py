@@ -25,6 +25,7 @@ BASES = st.builds(
     exposures=st.frozensets(st.integers(1, 9)),
     upstream=st.dictionaries(st.sampled_from(["step1/all", "step3/tract1"]), st.integers(2, 4)),
     files=st.sampled_from(["", "abc"]),
+    terms=st.sampled_from(["abc", "def"]),
 )
 
 
@@ -77,6 +78,14 @@ def test_a_change_leads_from_one_basis_to_the_other(before: Basis, after: Basis)
     assert (before.exposures | set(change.added)) - set(change.removed) == after.exposures
     assert {name: number for name, number in upstream.items() if number > 1} == after.upstream
     assert stored_basis(before.to_json()) == before
+
+
+def test_a_basis_from_before_terms_were_kept_is_read() -> None:
+    before = Basis(exposures=frozenset({1}), upstream={"step1/all": 2}, raws=3, files="x")
+    stored = before.to_json()
+    del stored["terms"]
+    assert stored_basis(stored) == before
+    assert not before.asks_otherwise(replace(before, terms="abc"))
 
 
 @pytest.mark.parametrize("stored", [{}, {"exposures": [1.5], "upstream": {}}, {"exposures": None}])

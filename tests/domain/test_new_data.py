@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from domain_help import NOW, action, bps, campaign, finished, group, seen, sky, snapshot
+from domain_help import NOW, action, bps, campaign, finished, group, seen, sky, snapshot, with_overlaps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
@@ -14,11 +14,16 @@ from new_data_help import MiniatureSurvey, survey
 from merian_campaign.domain import overlap_refresh
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
+from merian_campaign.domain.decisions import Again
+from merian_campaign.domain.extend_or_redo import extend_or_redo
 from merian_campaign.domain.new_data import Change, Freshness, NewData
 from merian_campaign.domain.overlap_refresh import nights_of
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.plan import reasons
+from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
 from merian_campaign.domain.states import GroupState
 
@@ -169,6 +174,79 @@ def test_a_new_generation_of_a_calibration_is_certified_and_makes_stale_what_use
     assert change(recent, bias, recent, user).freshness is Freshness.CURRENT
     stale = change(user, bias, recent, user)
     assert (stale.freshness, set(stale.upstream)) == (Freshness.STALE, {"cpBias/all", "certify/all"})
+
+
+@pytest.mark.parametrize(
+    ("step", "before", "after", "stale"),
+    [
+        ("step1", "", "detector NOT IN (31, 61)", True),
+        ("step1", "detector NOT IN (31, 61)", "detector NOT IN (31)", True),
+        ("step1", "exposure.day_obs < 20210319", "exposure.day_obs < 20210401 AND visit > 2", False),
+        ("step1", "detector > 2 AND band = 'r'", "band IN ('r', 'detector') AND detector  > 2", False),
+        ("step1", "exposure = 81 OR detector = 2", "exposure = 82 OR detector = 2", True),
+        ("step3", "", "patch < 20", True),
+        ("step3", "", "visit < 970000", True),
+    ],
+)
+def test_an_edited_query_makes_stale_what_exposures_do_not_tell(
+    step: str, before: str, after: str, *, stale: bool
+) -> None:
+    def asking(where: str) -> CampaignSpec:
+        spec = survey(on_new_data="mark")
+        steps = tuple(
+            one.model_copy(update={"where": where}) if one.name == step else one for one in spec.steps
+        )
+        return spec.model_copy(update={"steps": steps})
+
+    found = MiniatureSurvey(asking(before))
+    found.arrive(of(18))
+    found.settle()
+    found.spec, found.revision = asking(after), 2
+    found.settle()
+    (one,) = (group for group in found.groups.values() if group.step == step)
+    assert one.reason.startswith("stale: an edited data query") is stale
+    others = {group.state for group in found.groups.values()}
+    assert others == {GroupState.DONE}
+
+
+def test_who_leaves_out_what_fails_goes_on_with_what_is_there() -> None:
+    spec = campaign(bps("step1", where="detector <> 2"), on_new_data="redo")
+    row = replace(SKY[81], steps=frozenset({"step1"}))
+    made = group(
+        submissions=(finished(1, generation=1),),
+        basis=Basis(exposures=frozenset({81}), terms="another"),
+        combines=False,
+        gathers=False,
+        counts=Counts(succeeded=60, failed=1),
+    )
+
+    def becomes(state: GroupState) -> object:
+        one = replace(made, state=state)
+        found = with_overlaps(spec, snapshot(one), row)
+        return extend_or_redo(NewData(spec=spec, snapshot=found, arrivals=NO_ARRIVALS, now=NOW), one)
+
+    assert becomes(GroupState.WAITING) is None
+    assert becomes(GroupState.NEEDS_REVIEW) is None
+    done = becomes(GroupState.DONE)
+    assert isinstance(done, Again)
+    assert done.redo
+
+
+def test_exposures_are_cut_in_order_of_arrival_and_never_again() -> None:
+    spec = survey()
+    rule = Chunks.model_validate({"kind": "exposure", "ids": {"discover": True, "last": 20210321}, "size": 2})
+    steps = (one.model_copy(update={"group_by": rule}) if one.name == "step1" else one for one in spec.steps)
+    found = MiniatureSurvey(spec.model_copy(update={"steps": tuple(steps)}))
+    found.arrive([SKY[201], SKY[202], SKY[211]])
+    found.settle()
+    first = {(201, 202), (211,)}
+    assert {one.selection.values for one in found.groups.values() if one.step == "step1"} == first
+    found.arrive([SKY[81], SKY[91], SKY[241]])  # earlier ids that come later, and a night that is not meant
+    found.settle()
+    chosen = {one.selection.values for one in found.groups.values() if one.step == "step1"}
+    assert chosen == {*first, (81, 91)}
+    assert {one.state for one in found.groups.values() if one.step in {"step1", "step3"}} == {GroupState.DONE}
+    assert pick(found, "step3/tract1").generation == 2
 
 
 # -- policies ------------------------------------------------------------------------------------------

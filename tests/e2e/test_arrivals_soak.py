@@ -112,34 +112,3 @@ def test_whatever_comes_when_a_campaign_that_redoes_ends_as_if_all_had_been_ther
     used = found.used()
     assert used
     assert all(overlapping == taken for overlapping, taken in used.values()), used
-
-
-@pytest.mark.timeout(7200)
-@pytest.mark.parametrize("seed", SEEDS[:2])
-def test_marked_exactly_what_is_stale_differs_and_a_redo_by_hand_mends_it(
-    seed: int, installation: Installation, prepared: Path, references: References
-) -> None:
-    found = Reduction(installation, prepared, f"marked{seed}", on_new_data="mark")
-    live_through(found, random.Random(seed))
-    whole = references.without(frozenset(found.bad))
-    stale = {name for name, (_, reason) in found.states().items() if reason.startswith("stale: ")}
-    for step in ("joint", "table"):
-        tracts = [name for name in found.states() if name.startswith(f"{step}/")]
-        for name in tracts:
-            key = name.partition("/")[2].replace("tract", "tract=")
-            differ = [
-                one
-                for one in differences(found, whole, step)
-                if not key.startswith("tract=") or key in one.data_id.split(",")
-            ]
-            assert bool(differ) == (name in stale), (name, differ, found.states()[name])
-    for _ in range(6):
-        if not stale:
-            break
-        done = installation.run("redo", found.name, *sorted(stale), "--reason", "the season is over")
-        assert done.returncode == 0, done.stdout + done.stderr
-        found.settle()
-        stale = {name for name, (_, reason) in found.states().items() if reason.startswith("stale: ")}
-    assert {state for state, _ in found.states().values()} == {"done"}, found.states()
-    for step in SUBSETS:
-        assert differences(found, whole, step) == [], step

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from merian_campaign.domain.spec.base import Integers, Name, Strict
-from merian_campaign.domain.spec.grouping import ByDayObs, ByTract, longest_key, number_of_groups
+from merian_campaign.domain.spec.grouping import ByDayObs, ByTract, Chunks, longest_key, number_of_groups
 from merian_campaign.domain.spec.id_lists import check_ids
 from merian_campaign.domain.spec.limits import MOST_STEPS, Limits
 from merian_campaign.domain.spec.new_data import NewDataPolicy, NightComplete, OnNewData
@@ -177,12 +177,17 @@ class CampaignSpec(Strict):
         )
 
     def discovers_nights(self, step: BpsStep | ActionStep) -> bool:
-        """Say whether a step's groups are the nights that are discovered."""
-        return (
-            isinstance(step, BpsStep)
-            and isinstance(step.group_by, ByDayObs)
-            and isinstance(step.group_by.nights, DiscoverNights)
-        )
+        """Say whether a step's groups are nights, or exposures or visits, that are discovered."""
+        return self.nights_discovered(step) is not None
+
+    def nights_discovered(self, step: BpsStep | ActionStep) -> DiscoverNights | None:
+        """Return of which nights a step's groups are discovered; `None` when they are listed."""
+        if not isinstance(step, BpsStep):
+            return None
+        match step.group_by:
+            case ByDayObs(nights=found) | Chunks(ids=found) if isinstance(found, DiscoverNights):
+                return found
+        return None
 
     def on_new_data_of(self, step: BpsStep) -> OnNewData:
         """Return what becomes of a step's outputs that new data would change."""

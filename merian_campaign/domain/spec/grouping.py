@@ -21,9 +21,16 @@ from merian_campaign.domain.spec.base import (
     Strict,
     brief,
 )
-from merian_campaign.domain.spec.tracts_and_nights import DiscoverNights, NightsOrDiscover, in_32_bits
+from merian_campaign.domain.spec.tracts_and_nights import (
+    DiscoverNights,
+    IdsOrDiscover,
+    NightsOrDiscover,
+    in_32_bits,
+)
 
 _OF_NAMES: Final = frozenset({"instrument", "skymap", "band", "physical_filter", "group", "subfilter"})
+_LONGEST_ID: Final = 9_999_999_999_999
+"""Of an exposure: LSST's have 13 digits."""
 _OF_TRACTS: Final = {"patch": "tract", "cell": "tract", "detector": "visit"}
 
 
@@ -55,7 +62,7 @@ class CutRule(Strict):
         raise NotImplementedError
 
     def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
-        """Return the groups, of the campaign's tracts and of the nights that were discovered."""
+        """Return the groups, of the campaign's tracts and of the nights, or ids, that were discovered."""
         raise NotImplementedError
 
 
@@ -119,10 +126,17 @@ class ByDayObs(CutRule):
 
 
 class Chunks(CutRule):
-    """Groups of at most ``size`` exposures or visits, in ascending order of their ids."""
+    """Groups of at most ``size`` exposures or visits, in ascending order of their ids.
+
+    Those that are discovered are cut in order of arrival: what a look finds is not waited with until a group
+    is full.
+    """
 
     kind: Annotated[Literal["exposure", "visit"], Field(description="What is cut into chunks.")]
-    ids: Annotated[Integers, Field(min_length=1, description="Ids and ranges.")]
+    ids: Annotated[
+        IdsOrDiscover,
+        Field(description="Ids and ranges; or discover: what the step's query selects, as it comes."),
+    ]
     size: Annotated[int, Field(ge=1, le=MOST_IDS, description="Largest number of ids in one group.")]
 
     @property
@@ -132,7 +146,7 @@ class Chunks(CutRule):
 
     @override
     def cut(self, *, tracts: tuple[int, ...], nights: tuple[int, ...]) -> Cut:
-        return Cut(ids=self.ids, size=self.size)
+        return Cut(ids=nights if isinstance(self.ids, DiscoverNights) else self.ids, size=self.size)
 
 
 class ByDimension(CutRule):
@@ -244,7 +258,7 @@ def expand(
         Groups the step already has; values they select are not cut again, so a chunk that exists
         stays as it is and only new ids form new chunks.
     nights : `tuple` [`int`, ...]
-        The nights that were discovered.
+        The nights that were discovered; of groups of exposures or visits their ids, in order of arrival.
 
     Returns
     -------
@@ -278,7 +292,7 @@ def _chunks(
     taken = {value for _, selection in kept for value in selection.values}
     rest = [value for value in ids if value not in taken]
     for start in range(0, len(rest), size):
-        values = tuple(rest[start : start + size])
+        values = tuple(sorted(rest[start : start + size]))
         kept.append((chunk_key(kind, values), Selection(dimension=kind, values=values)))
     return tuple(sorted(kept, key=lambda group: group[1].values))
 
@@ -294,6 +308,8 @@ def chunk_key(kind: str, values: tuple[int, ...]) -> str:
 def longest_key(grouping: CutRule, *, tracts: tuple[int, ...]) -> str:
     """Return a key as long as the longest that the groups of a grouping can have."""
     cut = grouping.cut(tracts=tracts, nights=(20991231,))
+    if isinstance(grouping, Chunks) and isinstance(grouping.ids, DiscoverNights):
+        return chunk_key(grouping.kind, (_LONGEST_ID,) * min(grouping.size, 2))
     if cut.names:
         return max(cut.names, key=len)
     last = cut.ids[-1] if cut.ids else 0

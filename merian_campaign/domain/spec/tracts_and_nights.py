@@ -144,3 +144,24 @@ NightsOrDiscover = Annotated[
     BeforeValidator(_nights),
 ]
 """The nights of a step: a list, or that they are to be discovered."""
+
+
+def _ids(value: object) -> object:
+    if value == "discover":
+        return DiscoverNights()
+    if isinstance(value, str) and value.strip().isalpha():
+        raise ValueError(f'found {brief(value)}; write integers and "first-last" ranges, or discover')
+    if isinstance(value, dict | DiscoverNights):
+        return value
+    found = expand_ranges(value)
+    if not found:
+        raise ValueError("no id; list ids and ranges, or write discover")
+    return found
+
+
+IdsOrDiscover = Annotated[
+    Annotated[tuple[int, ...], Tag("listed")] | Annotated[DiscoverNights, Tag("discovered")],
+    Discriminator(_tracts_tag),
+    BeforeValidator(_ids),
+]
+"""The exposures or visits of a step: a list, or that those of some nights are to be discovered."""
