@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,10 +15,11 @@ from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepO
 from merian_campaign.cli.output import console, note, on_terminal, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import FailureRow
 from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.text import one_line
-from merian_campaign.files.log_reader import last_lines
+
+if TYPE_CHECKING:
+    from merian_campaign.domain.records import FailureRow
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _CAUSES: Final = 10
@@ -165,6 +166,7 @@ def failures(
     What stands in the way of most comes first. `log NAME ID` shows the log of one.
     """
     from merian_campaign.domain.report.causes import causes, failure_totals
+    from merian_campaign.files.log_reader import last_lines
     from merian_campaign.reports.causes import causes_json, causes_view
     from merian_campaign.reports.failures import failures_json, failures_view
 
