@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,10 +15,17 @@ from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepO
 from merian_campaign.cli.output import console, note, on_terminal, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.text import one_line
 
+if TYPE_CHECKING:
+    from merian_campaign.domain.records import FailureRow
+
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
+_CAUSES: Final = 10
+"""Fit one screen."""
+
+_LOG_LINES: Final = 4
 _SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -141,21 +148,57 @@ def failures(
     name: Name,
     step: StepOption = None,
     tract: TractOption = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only this task.", show_default=False)] = None,
+    verdict: Annotated[
+        Verdict | None, typer.Option("--verdict", help="Only what failed for this.", show_default=False)
+    ] = None,
+    quanta: Annotated[bool, typer.Option("--quanta", help="Single quanta instead of causes.")] = False,
     recovered: Annotated[
-        bool, typer.Option("--recovered", help="Also quanta that succeeded after failing.")
+        bool, typer.Option("--recovered", help="Single quanta, also those that succeeded after failing.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"All causes, not only the first {_CAUSES}.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List quanta that have not succeeded, with verdicts; `log NAME ID` shows the log of one."""
+    """Say why quanta failed, by cause: what it blocks, an example, and what to type next.
+
+    What stands in the way of most comes first. `log NAME ID` shows the log of one.
+    """
+    from merian_campaign.domain.report.causes import causes, failure_totals
+    from merian_campaign.files.log_reader import last_lines
+    from merian_campaign.reports.causes import causes_json, causes_view
     from merian_campaign.reports.failures import failures_json, failures_view
 
-    rows = CommandContext().reader.failures(name, step=step, tract=tract, recovered=recovered)
+    context = CommandContext()
+    single: tuple[FailureRow, ...] = ()
+    if quanta or recovered or as_json:
+        found = context.reader.failures(name, step=step, tract=tract, recovered=recovered)
+        single = tuple(row for row in found if task in {None, row.task} and verdict in {None, row.verdict})
+    if (quanta or recovered) and not as_json:
+        if single:
+            show(failures_view(single))
+        else:
+            note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
+        return
+    rows = context.reader.causes(
+        name, at=context.clock(), step=step, tract=tract, task=task, verdict=verdict and verdict.value
+    )
+    lines = causes(rows, rows.counts)
+    totals = failure_totals(rows, lines)
     if as_json:
-        show_report(failures_json(name, rows))
-    elif rows:
-        show(failures_view(rows))
-    else:
-        note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
+        show_report(failures_json(name, single) | causes_json(totals, lines))
+        return
+    if not lines:
+        note("no quantum has failed" if not totals.attempts else _recovered(name, totals.attempts))
+        return
+    part = lines if everything else lines[:_CAUSES]
+    show(causes_view(name, totals, part, {part[0].example: last_lines(part[0].log_path, lines=_LOG_LINES)}))
+
+
+def _recovered(name: str, attempts: int) -> str:
+    ran = "1 attempt that failed was" if attempts == 1 else f"{attempts:,} attempts that failed were"
+    return f"no quantum has failed for good; {ran} followed by others: failures {name} --recovered"
 
 
 def blocks(

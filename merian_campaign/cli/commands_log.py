@@ -35,8 +35,8 @@ def log(
     quantum: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Id from `failures`, or a task and any part of a data ID: measure visit=42 detector=3; "
-            "without it: the only failed one.",
+            help="Id from `failures --quanta`, or a task and any part of a data ID: "
+            "measure visit=42 detector=3; without it: the only failed one.",
             metavar="[QUANTUM]...",
             show_default=False,
         ),

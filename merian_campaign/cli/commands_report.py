@@ -26,7 +26,6 @@ _HEAD: Final = 1 << 20
 
 _MARK: Final = '<meta name="merian-campaign-report" content="'
 _LOGS: Final = 12
-_LOG_BYTES: Final = 6000
 _LOG_LINES: Final = 25
 
 
@@ -186,19 +185,12 @@ def _not_ours(path: Path) -> datetime:
 
 def _logs(made: Report) -> dict[int, str]:
     """Return the last lines of the logs of the first causes, of those that can be read."""
-    from merian_campaign.files.log_reader import read_log
-    from merian_campaign.host.regular_files import DamagedFileError
+    from merian_campaign.files.log_reader import last_lines
 
-    found = {}
-    for line in made.causes[:_LOGS]:
-        if not line.log_path:
-            continue
-        try:
-            text, _ = read_log(line.log_path, size=_LOG_BYTES)
-        except (OSError, DamagedFileError):
-            continue
-        found[line.example] = "\n".join(text.splitlines()[-_LOG_LINES:])
-    return found
+    read = {
+        line.example: "\n".join(last_lines(line.log_path, lines=_LOG_LINES)) for line in made.causes[:_LOGS]
+    }
+    return {example: text for example, text in read.items() if text}
 
 
 def completeness(

@@ -132,6 +132,17 @@ BUILT_IN = (
         note="code or configuration does not load",
     ),
     FailureRule(
+        message=r"password authentication failed|no pg_hba\.conf entry"
+        r"|FATAL: +(?:database|role) \"[^\"]*\" does not exist",
+        verdict=Verdict.CONFIGURATION,
+        note="the database refuses this account",
+    ),
+    FailureRule(
+        bases=r"^(?:psycopg2|sqlalchemy\.exc|sqlite3)\.OperationalError$",
+        verdict=Verdict.TRANSIENT,
+        note="a service did not answer",
+    ),
+    FailureRule(
         exception=r"ConnectionError|ConnectionResetError|BrokenPipeError|TimeoutError|OperationalError",
         verdict=Verdict.TRANSIENT,
         note="a service did not answer",
@@ -143,7 +154,11 @@ BUILT_IN = (
     ),
     FailureRule(
         message=r"(?i)database is locked|stale file handle|connection (reset|refused|timed out)"
-        r"|input/output error|no space left on device|temporarily unavailable",
+        r"|input/output error|no space left on device|temporarily unavailable|disk quota exceeded"
+        r"|remote i/o error|read-only file system|too many open files|no locks available"
+        r"|no route to host|network is unreachable|transport endpoint is not connected"
+        r"|server closed the connection|terminating connection|too many clients|deadlock detected"
+        r"|could not serialize access|could not extend file|database system is (starting|shutting)",
         verdict=Verdict.TRANSIENT,
         note="file system, database or network trouble",
     ),

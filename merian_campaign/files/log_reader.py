@@ -9,10 +9,22 @@ from pathlib import Path
 from merian_campaign.domain.text import clean
 from merian_campaign.host.regular_files import DamagedFileError, open_regular
 
-__all__ = ["read_log"]
+__all__ = ["last_lines", "read_log"]
 
 _COLOUR = re.compile("\x1b\\[[0-9;:]*m")
 _ANY_SIZE = 1 << 62
+_LINE = 240
+
+
+def last_lines(path: Path | str, *, lines: int) -> tuple[str, ...]:
+    """Return the last lines of a log; none of one that is not there or cannot be read."""
+    if not str(path):
+        return ()
+    try:
+        text, _ = read_log(path, size=_LINE * lines)
+    except (OSError, DamagedFileError):
+        return ()
+    return tuple(text.splitlines()[-lines:])
 
 
 def read_log(path: Path | str, *, size: int) -> tuple[str, int]:

@@ -77,7 +77,7 @@ def _how(alias: str, directory: str = "s.directory") -> str:
     )
 
 
-_WHERE = """g.campaign_id = %(campaign_id)s
+OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
   AND (%(step)s::text IS NULL OR g.step = %(step)s)
   AND (%(tract)s::integer IS NULL OR q.tract = %(tract)s
        OR (g.selection_dimension = 'tract' AND g.selection_values = ARRAY[%(tract)s]::bigint[]))"""
@@ -90,7 +90,7 @@ JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
 WHERE q.state NOT IN ('succeeded', 'superseded')
   AND (q.state NOT IN ('pending', 'running') OR (q.attempts > 0 AND q.submission_id IS NOT NULL))
-  AND {_WHERE}"""  # noqa: S608  (built from constants of this module)
+  AND {OF_STEP_AND_TRACT}"""  # noqa: S608  (built from constants of this module)
 
 # From the attempts, which are few, to their quanta: the succeeded are many.
 _RECOVERED = f"""
@@ -106,7 +106,7 @@ FROM (
 ) AS a
 JOIN quantum AS q ON q.id = a.quantum_id
 JOIN "group" AS g ON g.id = q.group_id
-WHERE q.state = 'succeeded' AND {_WHERE}"""  # noqa: S608  (built from constants of this module)
+WHERE q.state = 'succeeded' AND {OF_STEP_AND_TRACT}"""  # noqa: S608  (built from constants of this module)
 
 _FAILURE_COLUMNS = (
     'id AS quantum_id, step, key AS "group", task, data_id, state, attempts, '
@@ -136,7 +136,7 @@ WHERE q.id = %(id)s AND g.campaign_id = %(campaign_id)s
 # From the rollup, which says where there are any, to the index of what has not succeeded.
 FAILED_QUANTA = f"""{_FOUND} FROM quantum_count AS n
 JOIN quantum AS q ON q.group_id = n.group_id AND q.task = n.task AND q.state = 'failed' {_OF_QUANTUM}
-WHERE n.state = 'failed' AND {_WHERE}
+WHERE n.state = 'failed' AND {OF_STEP_AND_TRACT}
 ORDER BY g.ordinal, g.id, q.task, q.data_id
 LIMIT %(limit)s
 """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from merian_campaign.domain.core_hours import TaskCost
     from merian_campaign.domain.generations import Generation
-    from merian_campaign.domain.report.rows import ReportRows
+    from merian_campaign.domain.report.rows import CauseRows, ReportRows
 
 
 def campaign_id(connection: Connection, name: str) -> int:
@@ -103,6 +103,24 @@ class ReadQueries:
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
             return tuple(FailureRow(**row) for row in fetch(connection, query, values))
+
+    def causes(
+        self,
+        name: str,
+        *,
+        at: datetime,
+        step: str | None = None,
+        tract: int | None = None,
+        task: str | None = None,
+        verdict: str | None = None,
+    ) -> CauseRows:
+        """Return what failed quanta failed of, by cause, of all or of those chosen, and all groups."""
+        from merian_campaign.store.report_reader import read_causes  # noqa: PLC0415 - only `failures` needs it
+
+        chosen = {"step": step, "tract": tract, "task": task, "verdict": verdict}
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name), **chosen}
+            return read_causes(connection, name=name, values=values, at=at)
 
     def attempts(self, *, group_id: int) -> tuple[AttemptRow, ...]:
         """Return the stored attempts of a group's quanta, in the order in which they were made."""

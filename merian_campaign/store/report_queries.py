@@ -7,6 +7,7 @@ was, of all else the last attempt before it counts.
 from __future__ import annotations
 
 from merian_campaign.store.quantum_keys import full_path
+from merian_campaign.store.queries import OF_STEP_AND_TRACT
 
 CAMPAIGN = """
 SELECT c.id, c.state, c.file,
@@ -97,8 +98,32 @@ GROUP BY 1, 2, 3, 4
 """  # noqa: S608  (built from constants of this module)
 
 
-def causes(*, past: bool) -> str:
-    """Return the query for failed quanta by cause."""
+_CAUSES_WANTED = f"""{OF_STEP_AND_TRACT}
+      AND (%(task)s::text IS NULL OR q.task = %(task)s)
+      AND (%(verdict)s::text IS NULL OR coalesce(q.verdict, 'unknown') = %(verdict)s)"""
+
+FAILED_ATTEMPTS = f"""
+SELECT count(*)::integer AS n
+FROM quantum_attempt AS a
+JOIN submission AS s ON s.id = a.submission_id
+JOIN "group" AS g ON g.id = s.group_id
+JOIN quantum AS q ON q.id = a.quantum_id
+WHERE a.state IN ('failed', 'unknown') AND {OF_STEP_AND_TRACT}
+  AND (%(task)s::text IS NULL OR q.task = %(task)s)
+  AND (%(verdict)s::text IS NULL OR coalesce(a.verdict, 'unknown') = %(verdict)s)
+"""  # noqa: S608  (built from constants of this module)
+
+COUNTS_BY_GROUP = """
+SELECT n.group_id, n.state, sum(n.n)::integer AS n
+FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
+WHERE g.campaign_id = %(campaign_id)s
+GROUP BY 1, 2
+"""
+
+
+def causes(*, past: bool, chosen: bool = False) -> str:
+    """Return the query for failed quanta by cause; of a step, tract, task and verdict if ``chosen``."""
+    wanted = _CAUSES_WANTED if chosen else "true"
     return f"""
 WITH c AS (
     SELECT g.step, min(g.ordinal) AS ordinal, q.task, coalesce(q.verdict, 'unknown') AS verdict,
@@ -106,7 +131,7 @@ WITH c AS (
            array_agg(DISTINCT q.group_id) AS group_ids, count(DISTINCT {_TRACT})::integer AS tracts,
            max(q.ended) AS last_ended, min(q.id) AS example
     FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
-    WHERE q.state = 'failed'
+    WHERE q.state = 'failed' AND {wanted}
     GROUP BY g.step, q.task, coalesce(q.verdict, 'unknown'), coalesce(q.exception_type, '')
 )
 SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message,

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from merian_campaign.domain.quanta import COUNTED_STATES, Counts
 from merian_campaign.domain.records import JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
+    CauseRows,
     ProgressRow,
     QuantaCell,
     ReportGroup,
@@ -81,14 +83,9 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
 
     jobs = many(JobRow, queries.JOBS)
     return {
-        "groups": tuple(
-            ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
-        ),
+        "groups": _groups(rows),
         "cells": many(QuantaCell, report_queries.cells(past=past)),
-        "causes": tuple(
-            CauseRow(**{**row, "group_ids": tuple(row["group_ids"])})
-            for row in rows(report_queries.causes(past=past))
-        ),
+        "causes": _causes(rows, report_queries.causes(past=past)),
         "usage": many(UsageRow, report_queries.USAGE),
         "progress": many(ProgressRow, report_queries.PROGRESS),
         "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
@@ -105,6 +102,50 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
         "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
     }
+
+
+def read_causes(
+    connection: Connection, *, name: str, values: Mapping[str, object], at: datetime
+) -> CauseRows:
+    """Return what failures are told from, through the rollup and the index of what has not succeeded.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    name : `str`
+        Of the campaign.
+    values : `~collections.abc.Mapping`
+        ``campaign_id``, and ``step``, ``tract``, ``task``, ``verdict`` or `None` for each.
+    at : `datetime.datetime`
+        Now.
+    """
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, {**values, "at": at, "past": False})
+
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows(report_queries.COUNTS_BY_GROUP):
+        if row["state"] in COUNTED_STATES:
+            counts.setdefault(row["group_id"], {})[row["state"]] = row["n"]
+    groups = _groups(rows)
+    return CauseRows(
+        campaign=name,
+        groups=groups,
+        counts={group.id: Counts(**counts.get(group.id, {})) for group in groups},
+        causes=_causes(rows, report_queries.causes(past=False, chosen=True)),
+        failed_attempts=rows(report_queries.FAILED_ATTEMPTS)[0]["n"],
+    )
+
+
+def _groups(rows: Rows) -> tuple[ReportGroup, ...]:
+    return tuple(
+        ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
+    )
+
+
+def _causes(rows: Rows, query: str) -> tuple[CauseRow, ...]:
+    return tuple(CauseRow(**{**row, "group_ids": tuple(row["group_ids"])}) for row in rows(query))
 
 
 def _later(when: datetime | None, at: datetime) -> bool:

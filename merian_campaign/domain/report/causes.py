@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.report.lines import CauseLine
-from merian_campaign.domain.report.rows import CauseRow, ReportGroup, ReportRows
+from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.states import FINAL_VERDICTS, GroupState
 from merian_campaign.domain.text import one_line
@@ -15,12 +17,60 @@ _LONGEST_MESSAGE = 400
 _LONGEST_NAME = 200
 
 
-def causes(rows: ReportRows, counts: Mapping[int, Counts]) -> tuple[CauseLine, ...]:
-    """Return the causes of failures, those first that most quanta failed of."""
+@dataclass(frozen=True, kw_only=True)
+class FailureTotals:
+    """What failures come to.
+
+    ``blocked`` are quanta behind failed ones of their group; ``asking`` groups that need a person;
+    ``attempts`` every execution that failed, also of quanta that have succeeded since.
+    """
+
+    causes: int
+    quanta: int
+    blocked: int
+    groups: int
+    asking: int
+    held: int
+    attempts: int
+    one_cause: bool
+
+
+ONE_CAUSE: Final = 0.9
+"""From which part of the failed quanta on one cause is said to be that of all."""
+
+_EVERYWHERE: Final = 3
+"""In how many groups, at least."""
+
+
+def causes(rows: ReportRows | CauseRows, counts: Mapping[int, Counts]) -> tuple[CauseLine, ...]:
+    """Return the causes of failures, those first that stand in the way of most.
+
+    What holds most groups comes first, then what blocks most quanta; what a person accepted comes last.
+    """
     groups = {group.id: group for group in rows.groups}
     lines = [_line(rows.campaign, row, groups, counts) for row in rows.causes]
-    # What a person accepted comes last.
-    return tuple(sorted(lines, key=lambda line: line.losses == line.quanta))
+    return tuple(
+        sorted(lines, key=lambda line: (line.losses == line.quanta, -line.held, -line.blocked - line.quanta))
+    )
+
+
+def failure_totals(rows: CauseRows, lines: Sequence[CauseLine]) -> FailureTotals:
+    """Return what the causes come to; what several of them block is counted once."""
+    groups = {group.id: group for group in rows.groups}
+    here = {one for row in rows.causes for one in row.group_ids if one in groups}
+    asking = [groups[one] for one in here if groups[one].state == GroupState.NEEDS_REVIEW]
+    quanta = sum(line.quanta for line in lines)
+    most = max(lines, key=lambda line: line.quanta, default=None)
+    return FailureTotals(
+        causes=len(lines),
+        quanta=quanta,
+        blocked=sum(rows.counts[one].blocked for one in here),
+        groups=len(here),
+        asking=len(asking),
+        held=len(_held(asking, groups)),
+        attempts=rows.failed_attempts,
+        one_cause=most is not None and most.groups >= _EVERYWHERE and most.quanta >= ONE_CAUSE * quanta,
+    )
 
 
 def _line(
@@ -28,6 +78,7 @@ def _line(
 ) -> CauseLine:
     here = [groups[one] for one in row.group_ids if one in groups]
     asking = [group for group in here if group.state == GroupState.NEEDS_REVIEW]
+    held = _held(asking, groups)
     return CauseLine(
         step=row.step,
         task=row.task,
@@ -37,7 +88,8 @@ def _line(
         groups=len(here),
         tracts=row.tracts,
         blocked=sum(counts[group.id].blocked for group in here),
-        held=len(_held(asking, groups)),
+        held=len(held),
+        held_tracts=len({tract for one in held for tract in groups[one].tracts}),
         losses=row.quanta if here and all(group.state == GroupState.DONE for group in here) else 0,
         last_ended=row.last_ended,
         example=row.example,
@@ -55,12 +107,20 @@ def _held(asking: list[ReportGroup], groups: Mapping[int, ReportGroup]) -> set[i
 
     A group of one tract blocks groups of that tract, and all that are not of a tract.
     """
+    first_of_tract: dict[int, int] = {}
+    first = first_of_all = max((group.ordinal for group in groups.values()), default=0)
+    for cause in asking:
+        first = min(first, cause.ordinal)
+        first_of_all = first_of_all if cause.tracts else min(first_of_all, cause.ordinal)
+        for tract in cause.tracts:
+            first_of_tract[tract] = min(first_of_tract.get(tract, cause.ordinal), cause.ordinal)
     found: set[int] = set()
     for group in groups.values():
-        for cause in asking:
-            apart = cause.tracts and group.tracts and not set(cause.tracts) & set(group.tracts)
-            if group.state == GroupState.BLOCKED and group.ordinal > cause.ordinal and not apart:
-                found.add(group.id)
+        if group.state != GroupState.BLOCKED:
+            continue
+        mine = [first_of_tract[tract] for tract in group.tracts if tract in first_of_tract]
+        if group.ordinal > (min([first_of_all, *mine]) if group.tracts else first):
+            found.add(group.id)
     return found
 
 

@@ -93,8 +93,9 @@ class CompletenessLine:
 class CauseLine:
     """Failed quanta of one cause, what stands behind them, and what to type next.
 
-    ``blocked`` are quanta that are blocked in the same groups, ``held`` groups that are blocked by them;
-    ``losses`` are those of ``quanta`` that were accepted.
+    ``blocked`` are quanta that are blocked in the same groups; ``held`` groups of later steps, and
+    ``held_tracts`` the tracts of these, that wait for a person to decide about it; ``losses`` are those of
+    ``quanta`` that were accepted.
     """
 
     step: str
@@ -106,6 +107,7 @@ class CauseLine:
     tracts: int
     blocked: int
     held: int
+    held_tracts: int
     losses: int
     last_ended: datetime | None
     example: int

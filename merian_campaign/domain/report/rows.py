@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import JobRow, RecordedEvent
 from merian_campaign.domain.sky_regions import SkyRegion
 
@@ -70,6 +71,17 @@ class CauseRow:
     evidence: str
     message: str | None
     log_path: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CauseRows:
+    """What the failures of a campaign are told from: all groups, their counts, the causes asked for."""
+
+    campaign: str
+    groups: tuple[ReportGroup, ...]
+    counts: Mapping[int, Counts]
+    causes: tuple[CauseRow, ...]
+    failed_attempts: int
 
 
 @dataclass(frozen=True, kw_only=True)
