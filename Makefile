@@ -10,7 +10,8 @@ SITE ?=
 NIGHTS ?=
 PART ?=
 BENCH_QUANTA ?=
-TEST_WORKERS ?= 2
+# Tests wait a third of their time: for a scheduler, a lease, a server.
+TEST_WORKERS ?= 3
 
 # The first Python >= 3.12 on the PATH or under ~/.pyenv/versions (the LSST wheels need 3.12).
 PYTHON ?= $(shell \
