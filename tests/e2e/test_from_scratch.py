@@ -35,7 +35,6 @@ def shipped() -> dict[str, Any]:
     for key, folder in (("failure_rules", "campaign"), ("site", "site")):
         content[key] = str(CHECKOUT / folder / content[key])
     content["site"] += ".yaml"
-    content["include"] = [str((DEMO.parent / name).resolve()) for name in content["include"]]
     assert isinstance(content, dict)
     return content
 

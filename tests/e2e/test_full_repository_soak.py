@@ -42,7 +42,6 @@ def campaign(file: Path, *, repository: Path) -> None:
     for key, folder in (("failure_rules", "campaign"), ("site", "site")):
         content[key] = str(CHECKOUT / folder / content[key])
     content["site"] += ".yaml"
-    content["include"] = [str((DEMO.parent / each).resolve()) for each in content["include"]]
     last = next(at for at, step in enumerate(content["steps"]) if step["name"] == LAST)
     content.update(campaign="full", butler=str(repository), steps=content["steps"][: last + 1])
     file.write_text(yaml.safe_dump(content, sort_keys=False))

@@ -194,7 +194,6 @@ def disturbed_campaign(file: Path, *, name: str) -> None:
     for key, folder in (("failure_rules", "campaign"), ("site", "site")):
         content[key] = str(CHECKOUT / folder / content[key])
     content["site"] += ".yaml"
-    content["include"] = [str((DEMO.parent / each).resolve()) for each in content["include"]]
     own = [step for step in content["steps"] if step["name"] not in LEFT_OUT]
     content.update(campaign=name, steps=[*own, *spare_steps()])
     file.parent.mkdir(parents=True, exist_ok=True)
