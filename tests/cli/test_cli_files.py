@@ -27,7 +27,7 @@ def test_validate_says_what_it_would_run_and_needs_no_database(cli: Cli) -> None
         pytest.param(
             "group_by: tract",
             "group_by: {kind: visit, ids: [], size: 1}",
-            "ids: empty; give",
+            "ids: no id; list ids and ranges",
             id="empty grouping",
         ),
         pytest.param("detector NOT IN (31, 61)", "tract = 1", "partial visits", id="tract on step 1"),
