@@ -20,6 +20,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 SHARED = {
     "tests/slurm/": "slurm",
+    "tests/e2e/test_db_rebuild.py": "demo",
     "tests/e2e/test_demo.py": "demo",
     "tests/e2e/test_housekeeping.py": "demo",
     "tests/e2e/test_same_outputs.py": "demo",

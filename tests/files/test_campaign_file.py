@@ -84,7 +84,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "group_by: {kind: visit, ids: [], size: 3}",
         0,
         "steps[step3].group_by.ids",
-        "empty; give at least one",
+        "no id; list ids and ranges, or write discover",
     ),
     (
         "group_by: tract",

@@ -17,9 +17,12 @@ from merian_campaign.domain.errors import BadInputError
 
 pytestmark = pytest.mark.e2e
 
+GROUPS = """(SELECT * FROM "group" WHERE campaign_id = (SELECT id FROM campaign WHERE name = 'demo'))"""
+"""Of the demo: other campaigns may be in the same database."""
+
 BOOKS = {
     "groups": "SELECT step, key, state, ordinal, selection_dimension, selection_values, generation"
-    ' FROM "group"',
+    ' FROM "group" g',
     "submissions": (
         "SELECT g.step, g.key, s.number, s.state, s.outcome, s.run_collection, s.remedy, s.epoch,"
         " s.generation, s.basis, s.combines, s.gathers, s.versions_sha, s.needs_person, s.reason,"
@@ -45,7 +48,10 @@ BOOKS = {
 
 def books(installation: Installation) -> dict[str, list[tuple[Any, ...]]]:
     """Return what is on record, but for the moments at which ticks saw it."""
-    return {name: sorted(installation.query(sql), key=str) for name, sql in BOOKS.items()}
+    return {
+        name: sorted(installation.query(sql.replace('"group"', GROUPS)), key=str)
+        for name, sql in BOOKS.items()
+    }
 
 
 def of(rows: list[tuple[Any, ...]], *groups: str) -> list[tuple[Any, ...]]:
