@@ -17,7 +17,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from merian_campaign.domain.errors import UnavailableError
@@ -95,7 +95,7 @@ def ensure_running(home: Path) -> str:
     _binaries()
     try:
         _keep_private(home)
-        if answers(home):
+        if answers(home) and _database_file(home).exists():
             return url(home)
         with _locked(home):
             if not answers(home):
@@ -103,6 +103,8 @@ def ensure_running(home: Path) -> str:
                 _make(home)
                 _start(home)
             _create_database(home)
+            with suppress(OSError):  # a disk may be full; then the lock is taken again next time
+                write_atomically(_database_file(home), f"{DATABASE}\n")
     except (OSError, subprocess.SubprocessError) as error:
         raise UnavailableError(
             f"the embedded database under {home} cannot be started: {_words(error)}"
@@ -207,6 +209,11 @@ def _host_file(home: Path) -> Path:
     return home / "postgres.host"
 
 
+def _database_file(home: Path) -> Path:
+    """Return what says that the server has its database; it answers a moment before."""
+    return home / "postgres.database"
+
+
 def _refuse_other_host(home: Path) -> None:
     # Two servers on one data directory destroy it, and PostgreSQL only notices one on its own host.
     here = this_host()
@@ -224,6 +231,8 @@ def _refuse_other_host(home: Path) -> None:
 def _make(home: Path) -> None:
     data = data_directory(home)
     version = data / "PG_VERSION"
+    if not version.exists():
+        _database_file(home).unlink(missing_ok=True)
     if version.exists():
         found = version.read_text().strip()
         if found != _MAJOR_VERSION:

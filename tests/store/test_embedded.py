@@ -73,6 +73,18 @@ def test_two_processes_start_it_at_once_and_it_survives_both(deep: Path) -> None
         assert rows(connection, "SELECT version_num FROM alembic_version") == [(KNOWN[-1],)]
 
 
+def test_a_server_that_answers_before_it_has_its_database_is_waited_for(deep: Path) -> None:
+    with closing(
+        open_connection(embedded.ensure_running(deep).replace("/merian?", "/postgres?"))
+    ) as connection:
+        connection.autocommit = True
+        rows(connection, "DROP DATABASE merian")
+    (deep / "postgres.database").unlink()
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(use, [deep] * 2))
+    assert [(process.returncode, process.stderr) for process in done] == [(0, "")] * 2
+
+
 def test_it_comes_back_after_it_was_killed(deep: Path) -> None:
     embedded.ensure_running(deep)
     with closing(open_connection(embedded.url(deep))) as connection:
