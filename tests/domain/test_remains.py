@@ -39,7 +39,7 @@ def left(number: int = 1, group: str = "tract1", **changes: Any) -> Remains:
         basis=Basis(raws=number), selection=Selection(dimension="tract", values=(1,)),
     )  # fmt: skip
     where = submission_directory(
-        root="/root", campaign=SPEC.campaign, step="step3", group=group, number=number
+        root="/submissions", campaign=SPEC.campaign, step="step3", group=group, number=number
     )
     known: dict[str, Any] = {
         "step": "step3", "group": group, "number": number, "directory": where, "at": at, "campaign": "u",
@@ -50,7 +50,7 @@ def left(number: int = 1, group: str = "tract1", **changes: Any) -> Remains:
 
 
 def planned(*remains: Remains, runs: tuple[str, ...] = (), **changes: Any) -> RebuildPlan:
-    return plan_rebuild(SPEC, remains, runs=runs, **({"known": KNOWN, "root": "/root"} | changes))
+    return plan_rebuild(SPEC, remains, runs=runs, **({"known": KNOWN, "root": "/submissions"} | changes))
 
 
 def test_how_a_submission_came_to_be_is_written_and_read() -> None:
@@ -96,7 +96,7 @@ def test_a_directory_that_was_deleted_is_made_up_for_from_the_butler() -> None:
     assert (first.result, first.salvage, first.generation) == (
         RunResult(end=RunEnd.FAILED, reason=GONE), True, 1,
     )  # fmt: skip
-    assert first.directory == "/root/night/step3/tract1/001".replace("night", SPEC.campaign)
+    assert first.directory == "/submissions/night/step3/tract1/001".replace("night", SPEC.campaign)
     assert (second.generation, second.run) == (2, f"{RUN}/tract1.g2/002")
     assert (third.result, third.salvage) == (RAN, False)
     assert ["the directory of submission" in words for words in found.notes] == [True, True]
