@@ -7,6 +7,7 @@ processes, is measured again with each shared page divided among its sharers; on
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import ceil
 
 from merian_campaign.domain.journal import JobVerdict
 from merian_campaign.host.processes import ProcessEntry, proportional_mb
@@ -88,7 +89,8 @@ def judge(
         }
         return LimitExceeded(verdict=JobVerdict.OUT_OF_MEMORY, evidence=evidence)
     if limits.walltime_s is not None and elapsed_s > limits.walltime_s:
-        evidence = {"requested_s": limits.walltime_s, "reached_s": round(elapsed_s, 2)}
+        # Rounded up: what was ended for passing its limit shall not read as if it had only met it.
+        evidence = {"requested_s": limits.walltime_s, "reached_s": ceil(elapsed_s * 100) / 100}
         return LimitExceeded(verdict=JobVerdict.WALLTIME, evidence=evidence)
     return None
 

@@ -27,7 +27,7 @@ CATALOG = """
     FROM pg_constraint WHERE connamespace = 'public'::regnamespace
     UNION ALL SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
     UNION ALL SELECT 'column', c.table_name, c.column_name,
-        concat_ws(' ', data_type, is_nullable, column_default, identity_generation)
+        concat_ws(' ', ordinal_position, data_type, is_nullable, column_default, identity_generation)
     FROM information_schema.columns c
     JOIN information_schema.tables t USING (table_schema, table_name)
     WHERE c.table_schema = 'public' AND table_type = 'BASE TABLE'

@@ -119,6 +119,9 @@ def test_time_condemns() -> None:
     finding = judge(sample, limits=limits, elapsed_s=61, period_s=1)
     assert finding is not None
     assert finding.verdict is JobVerdict.WALLTIME
+    barely = judge(sample, limits=limits, elapsed_s=60.001, period_s=1.0)
+    assert barely is not None
+    assert barely.evidence == {"requested_s": 60, "reached_s": 60.01}
 
 
 def test_a_tree_is_found_through_parents_sessions_and_memory() -> None:
