@@ -114,6 +114,36 @@ class MiniatureSurvey:
         """Return what readers of the steps' chains see."""
         return {(step, key): value for (step, _), found in self.shown.items() for key, value in found.items()}
 
+    def retry(self) -> None:
+        """A person says so of all that needs one, when nothing fails any more."""
+        self.failing = 0
+        self.settle()
+        for one in self.groups.values():
+            if one.state is GroupState.NEEDS_REVIEW:
+                last = one.submissions[-1].number
+                self._put(one, state=GroupState.READY, reason="a person said so", attempts_from=last)
+        self.settle()
+
+    def used(self, step: str, key: str) -> set[int]:
+        """Return the exposures that a group's outputs in force were made from."""
+        found: set[int] = set()
+        for name, value in self.shown.get((step, key), {}).items():
+            if step == "step1":
+                found.add(name[0])
+            elif step in COMBINING:
+                found.update(exposure for exposure, _ in value[1])
+            else:
+                found.add(name)
+        return found
+
+    def tracts_used(self, night: str) -> set[int]:
+        """Return the tracts that a night of step 2d has read."""
+        return {tract for value in self.shown["step2d", night].values() for tract, _ in value[2]}
+
+    def add_groups(self) -> None:
+        """The file was applied anew: its groups are added."""
+        self._add(plan_groups(self.spec, existing=tuple(self.groups.values()), overlaps=self.overlaps).wanted)
+
     # -- the world ---------------------------------------------------------------------------------
     def _bps_steps(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.spec.steps)
@@ -159,7 +189,7 @@ class MiniatureSurvey:
                     attempts_from=one.submissions[-1].number,
                 )
             case Publish(group=one):
-                self.shown[one.step, one.key] = dict(self.made[one.step, one.key, one.generation])
+                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, one.generation), {}))
                 self._put(one, published=one.generation)
             case Submit():
                 self._run(decision)
