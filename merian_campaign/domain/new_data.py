@@ -25,6 +25,7 @@ from merian_campaign.domain.data_change import (
 from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
 from merian_campaign.domain.overlap_refresh import (
+    brought_in,
     comes_from_elsewhere,
     defines_visits,
     last_success,
@@ -40,7 +41,7 @@ from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
-from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.unseen_terms import digest_of_unseen_terms
 
 
@@ -353,7 +354,7 @@ class NewData:
         step = self._spec.step(group.step)
         if not isinstance(step, ActionStep) or group.state is GroupState.CANCELLED:
             return False
-        done = [one for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
+        done = [one for one in group.submissions if brought_in(one)]
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
 
 

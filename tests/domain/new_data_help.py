@@ -62,6 +62,7 @@ class MiniatureSurvey:
     shown: dict[tuple[str, str], Outputs] = field(default_factory=dict)
     made: dict[tuple[str, str, int], Outputs] = field(default_factory=dict)
     failing: int = 0
+    broken: set[int] = field(default_factory=set)
     revision: int = 1
     ticks: int = 0
     submissions: int = 0
@@ -211,6 +212,8 @@ class MiniatureSurvey:
         combines = one.step in COMBINING
         keeps = combines and not first and one.basis is not None
         made = finished(decision.number, outcome, generation=one.generation, created_at=NOW)
+        if works and one.step == "ingest" and self.broken & self.archive.keys():
+            made = replace(made, outcome=SubmissionOutcome.PARTIAL, needs_person=True)
         counts = one.counts
         if self._is_bps(one):
             outputs = self.made.setdefault((one.step, one.key, one.generation), {})
@@ -244,7 +247,8 @@ class MiniatureSurvey:
     def _execute(self, one: GroupView) -> Outputs:
         """Return what a group makes of what is there now."""
         if not self._is_bps(one):
-            self.registry.update(self.archive if one.step == "ingest" else {})
+            whole = {key: row for key, row in self.archive.items() if key not in self.broken}
+            self.registry.update(whole if one.step == "ingest" else {})
             self.with_visit.update(self.registry if one.step == "visits" else ())
             return {}
         good = set(self.with_visit) - set(self.spec.bad_exposures)

@@ -27,6 +27,7 @@ from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
+from merian_campaign.domain.spec.steps import After
 from merian_campaign.domain.states import GroupState
 
 SKY = {
@@ -324,6 +325,32 @@ def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
     found.withdraw(91)
     found.settle()
     assert pick(found, "step2b/tract1").generation == 2
+
+
+@pytest.mark.parametrize("require", ["within_budget", "complete"])
+def test_a_file_that_cannot_be_read_holds_up_nothing_else_unless_all_is_asked_for(require: str) -> None:
+    spec = survey()
+    gate = {"step": "ingest", "require": require}
+    steps = (
+        one.model_copy(update={"after": (After.model_validate(gate),)}) if one.name == "step1" else one
+        for one in spec.steps
+    )
+    found = MiniatureSurvey(spec.model_copy(update={"steps": tuple(steps)}), broken={91})
+    found.arrive(of(18, 19))
+    found.settle()
+    assert pick(found, "ingest/all").state is GroupState.NEEDS_REVIEW
+    if require == "complete":
+        assert pick(found, "step1/night20210318").state is GroupState.BLOCKED
+        return
+    assert found.used("step3", "tract1") == {81}
+    submissions = found.submissions
+    found.settle()
+    assert found.submissions == submissions  # it is not tried again and again
+    found.broken.clear()
+    found.arrive(of(24))  # with what is new, what failed is tried again
+    found.settle()
+    assert states(found) == {GroupState.DONE}
+    assert found.used("step3", "tract1") == {81, 91}
 
 
 # -- complete nights -----------------------------------------------------------------------------------
