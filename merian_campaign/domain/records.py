@@ -139,6 +139,7 @@ class AttemptRow(AttemptFacts):
 
 
 STALE = "stale: "
+IGNORES = "ignores "
 """How the reason of a group begins that is done for older data and stays so."""
 
 
