@@ -116,7 +116,14 @@ def _round(context: CommandContext, names: Sequence[str], *, look: bool, quiet: 
         _show(entry, quiet=quiet)
     if trouble:
         note(trouble)
-    return _status(found)
+    status = _status(found)
+    wrong = context.teller.wrong
+    if not wrong:
+        return status
+    news = context.teller.first(wrong)
+    if news or not quiet:
+        complain(f"{wrong}; nobody is told anything before it is right")
+    return PERSON if news and status in {NOTHING, BUSY} else status
 
 
 def _known(context: CommandContext, names: Sequence[str]) -> Sequence[str]:
@@ -132,7 +139,8 @@ def _check(context: CommandContext, names: Sequence[str]) -> None:
     from merian_campaign.store.server import database_url
 
     found = _known(context, names) if names else context.rounds.names()
-    context.teller  # noqa: B018 - reads the file of notices, which may be wrong
+    if context.teller.wrong:
+        raise BadInputError(context.teller.wrong)
     say(f"database {redacted(database_url())}; campaigns: {', '.join(found) or 'none'}")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from merian_campaign.domain.records import EXPIRED
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec.base import Strict
@@ -222,10 +223,13 @@ def _review(snapshot: Snapshot, group: GroupView) -> Notice:
     commands = "\n".join(
         shown(("merian-campaign", verb, name, place)) for verb in ("show", "retry", "accept")
     )
+    # After a person's retry it has run again, and what it needs then is news; so is the end of an acceptance.
+    key = f"review:{group.id}:{len(group.submissions)}:{group.attempts_from}"
+    if group.reason.startswith(EXPIRED):
+        key += f":{hashlib.sha256(group.reason.encode()).hexdigest()[:16]}"
     return Notice(
         kind=NoticeKind.PERSON,
-        # After a person's retry it has run again, and what it needs then is news.
-        key=f"review:{group.id}:{len(group.submissions)}:{group.attempts_from}",
+        key=key,
         subject=f"{name} {place} needs a person",
         body=f"{group.reason}\n{commands}",
     )

@@ -94,20 +94,28 @@ class Teller:
         Tells them.
     first : callable
         Says whether something of this key is said for the first time, and keeps that: without the database.
+    unsaid : callable
+        Has it forget that, for what did not get out.
+    wrong : `str`
+        Why nobody is told anything, in words: what says whom cannot be read.
     """
 
     options: NoticeOptions
     notifier: Notifier
     first: Callable[[str], bool]
+    unsaid: Callable[[str], None] = lambda _: None
+    wrong: str = ""
 
     def trouble(self, notice: Notice) -> bool:
-        """Tell of trouble past the outbox, which is out of reach, once; say whether it was news."""
-        if not self.first(notice.key):
-            return False
+        """Tell of trouble past the outbox, which is out of reach, each channel once; say if it was news."""
         for channel in self.options.channels:
-            if notice.kind in channel.kinds:
-                self.notifier.send(channel, subject=f"merian-campaign: {notice.subject}", body=notice.body)
-        return True
+            key = f"{notice.key} {channel.key}"
+            if notice.kind not in channel.kinds or not self.first(key):
+                continue
+            subject = f"merian-campaign: {notice.subject}"
+            if self.notifier.send(channel, subject=subject, body=notice.body):
+                self.unsaid(key)  # the next tick tries again
+        return self.first(notice.key)
 
 
 @dataclass(frozen=True, kw_only=True)
