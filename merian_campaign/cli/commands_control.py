@@ -20,7 +20,7 @@ from merian_campaign.cli.options import (
     VerdictOption,
     Yes,
 )
-from merian_campaign.cli.output import confirm, note, say
+from merian_campaign.cli.output import answers, confirm, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.states import Verdict
@@ -330,7 +330,7 @@ def cancel(
     """Stop groups' submissions, or the whole campaign; what was done is kept and harvested.
 
     A step or a pattern means its groups that are not over. How many they are is shown and a yes asked for,
-    except for one group that is named, and for the whole campaign.
+    except for one group that is named; for the whole campaign on a terminal only.
     Drivers stop within seconds and take their Slurm jobs along; jobs without a driver are cancelled here.
     """
     control = CommandContext().control
@@ -340,6 +340,9 @@ def cancel(
     if groups or not only.empty:
         chosen = _chosen(control, name, groups, verb="cancel", only=only, yes=yes)
         what, names = _subject(chosen), chosen.names
+    elif not yes and answers():
+        open_, running = control.open_groups(name)
+        confirm(f"Cancel campaign {name}, {open_} groups that are not done, {running} of them under way?")
     done = control.cancel(name, groups=names, reason=clean(reason))
     number = done.submissions
     if done.changed:

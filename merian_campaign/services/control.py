@@ -95,6 +95,12 @@ class Control:
         held = verb == "release" if verb in {"hold", "release"} else None
         return choose(self.store.snapshot(name), words, states=_STATES_OF[verb], only=only, held=held)
 
+    def open_groups(self, name: str) -> tuple[int, int]:
+        """Return how many groups of a campaign are not over, and how many of these are under way."""
+        find_campaign(self.store, name)
+        found = [group for group in self.store.snapshot(name).groups if group.state in _STATES_OF["cancel"]]
+        return len(found), sum(group.live is not None for group in found)
+
     def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
         """Let a group be submitted again; see `retry_all`."""
         (found,) = self.retry_all(name, groups=[group], reason=reason, allow_stack_change=allow_stack_change)

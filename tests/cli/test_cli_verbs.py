@@ -216,14 +216,14 @@ def test_events_and_the_list_in_words(cli: Cli, context: CommandContext) -> None
     assert lines[0].endswith(
         f"campaign: the file was applied (revision 1: 3 groups created, 0 dropped) by {context.runtime.actor}"
     )
-    assert lines[-1].endswith(f"step1/all: hold (later) by {context.runtime.actor}")
+    assert lines[-1].endswith(f"step1/all: held (later) by {context.runtime.actor}")
     assert any("step3/tract9814: done (why) by t" in line for line in lines)
     assert len(cli("events", cli.name, "--group", "step1").fine().splitlines()) == 1
     assert cli("events", cli.name, "--since", "2999-01-01").fine() == ""
     cli("events", cli.name, "--since", "soon").refused(2, "--since: found 'soon'; write 30m, 6h, 2d")
     (line,) = [line for line in cli("list").fine().splitlines() if line.startswith(f"{cli.name}\t")]
     assert line.split("\t")[1:5] == ["paused", "revision 1", "1 of 3 groups done", "1 need you"]
-    assert f"next: by {context.runtime.actor}" in line
+    assert f"next: nothing before `resume` (by {context.runtime.actor})" in line
 
 
 def test_a_directory_of_another_database_is_refused_and_left_alone(

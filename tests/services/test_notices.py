@@ -126,19 +126,36 @@ def test_a_storm_a_stall_and_the_end() -> None:
 
 def test_the_digest_of_a_day() -> None:
     day = Activity(
-        moved_at=NOW, ended=(("partial", 2),), moves=(("done", 3),), attempts=40, core_hours=12.345
-    )
+        moved_at=NOW, ended=(("partial", 2),), moves=(("done", 3), ("needs_review", 1)), attempts=40,
+        core_hours=12.345, failed=(("step1 isr: out_of_memory", 7),),
+        retried=tuple(f"step1/night{n} submission 2: isr gets 4096 MB" for n in range(10)),
+        before=Activity(moved_at=None, moves=(("done", 5),), attempts=60, core_hours=20.0),
+    )  # fmt: skip
     snapshot = seen(*[GroupState.DONE] * 4, *[GroupState.READY] * 5, GroupState.NEEDS_REVIEW)
     assert NoticeKind.DIGEST not in told(snapshot, activity=day, digest_hour=16)
+    assert NoticeKind.DIGEST not in told(snapshot, activity=QUIET, digest_hour=6), "quiet when nothing ran"
     *_, found = notices_of(snapshot, activity=day, options=NoticeOptions(digest_hour=6), now=NOW)
     assert (found.key, found.subject) == (
         "digest:2026-11-22",
         "campaign wide: 4 of 10 groups done, 1 need you",
     )
-    assert "since yesterday: 3 groups done; submissions ended: 2 partial" in found.body
-    assert "40 quanta ended, in 12.3 hours of run time" in found.body
-    assert "at this pace the other 6 take 2.0 days" in found.body
-    assert "needs you: step3/tract10: no key 'x'" in found.body
+    lines = found.body.splitlines()
+    assert lines[2] == (
+        "since yesterday (the day before): 3 (5) groups done, 1 (0) began to need you, 40 (60) quanta ended, "
+        "12.3 (20.0) core-hours"
+    )
+    assert lines[3:6] == [
+        "submissions ended: 2 partial",
+        "failed: step1 isr: out_of_memory: 7",
+        "retried: step1/night0 submission 2: isr gets 4096 MB",
+    ]
+    assert lines[13:] == [
+        "retried: 2 more",
+        "at this pace the other 6 take 2.0 days",
+        "needs you: step3/tract10: no key 'x'",
+        "  merian-campaign retry wide step3/tract10",
+        "merian-campaign failures wide",
+    ]
 
 
 def test_one_letter_for_several_notices() -> None:
