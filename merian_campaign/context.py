@@ -68,6 +68,11 @@ class CommandContext:
 
         return connect()
 
+    def close(self) -> None:
+        """Close the connections of the store, if there are any."""
+        if "store" in vars(self):
+            self.store.close()
+
     @cached_property
     def reader(self) -> Reader:
         """The fast, reading part of the store."""

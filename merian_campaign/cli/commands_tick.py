@@ -89,8 +89,9 @@ def tick(
         status = _round(context, names or (), look=look, quiet=quiet, wait=wait)
         if watch is None:
             break
-        # With connections of its own: those there were may be of a server that is gone.
-        context = replace(context) if status in {FAILED, RAN_OUT, CANNOT_START} else context
+        # All is read anew: whom to tell, and connections may be of a server that is gone.
+        context.close()
+        context = replace(context)
         time.sleep(watch)
     if status:
         raise typer.Exit(status)

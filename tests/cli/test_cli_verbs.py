@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
-from cli_help import Cli, environment
+from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
@@ -355,3 +356,28 @@ def test_plan_says_that_it_is_no_hour_to_submit(cli: Cli) -> None:
     planned = cli("plan", cli.applied()).fine().splitlines()
     assert f"nothing is submitted now: limits.window: submissions start 20:00-21:00 {day} (UTC)" in planned
     assert json.loads(cli("plan", cli.name, "--json").fine())["closed"].startswith("limits.window")
+
+
+def test_watching_ticks_again_and_ends_with_ctrl_c(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    def ticks() -> int:
+        with sql.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM tick t JOIN campaign c ON c.id = t.campaign_id"
+                " WHERE c.name = %s AND finished_at IS NOT NULL",
+                [cli.name],
+            )
+            return int(cursor.fetchone()[0])
+
+    words = [str(PROGRAM), "tick", cli.name, "--watch", "1"]
+    with subprocess.Popen(
+        words, env=environment(cli.home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as watching:
+        while ticks() < 2 and watching.poll() is None:
+            select.select([], [], [], 0.05)  # between two looks at a condition
+        watching.send_signal(signal.SIGINT)
+        said, _ = watching.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert f"campaign {cli.name}: paused" in said
+    assert watching.returncode == 130
