@@ -162,6 +162,17 @@ def conclude(
     )
 
 
+def unjournalled(raw: Iterable[RawQuantum], records: Iterable[journal.JournalRecord]) -> int:
+    """Return how many quanta have run by the provenance graph, and have no end in the journal: it was cut."""
+    over = {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    told = {quantum for record in records if record.event in over for quantum in record.quanta}
+    return sum(
+        entry.uuid not in told
+        for entry in raw
+        if entry.status in SUCCESSFUL or any(attempt.started for attempt in entry.attempts)
+    )
+
+
 def _state(raw: RawQuantum | None, seen: QuantumProgress | None, *, journalled: bool) -> QuantumState:
     """Return a quantum's state before blocking is derived from the graph."""
     if raw is not None and raw.status in SUCCESSFUL:

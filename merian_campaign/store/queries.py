@@ -202,7 +202,7 @@ ORDER BY q.task, q.data_id, s.number, a.try
 
 EVENTS = """
 SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
-       from_state, to_state, group_id
+       from_state, to_state, group_id, before
 FROM event
 WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
@@ -229,7 +229,9 @@ ORDER BY c.name
 """
 
 LAST_CANCELS = """
-SELECT DISTINCT ON (group_id) group_id, reason FROM event
+SELECT DISTINCT ON (group_id) at, kind, actor, reason, step, group_key AS "group",
+       submission_number AS submission, from_state, to_state, group_id, before
+FROM event
 WHERE campaign_id = %(campaign_id)s AND kind = 'cancel' AND group_id IS NOT NULL
 ORDER BY group_id, id DESC
 """

@@ -148,11 +148,12 @@ class ReadQueries:
         with self._moment() as connection:
             return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {}))
 
-    def last_cancels(self, name: str) -> Mapping[int, str]:
-        """Return, by group id, why it was last cancelled, as the event says."""
+    def last_cancels(self, name: str) -> Mapping[int, RecordedEvent]:
+        """Return, by group id, the event by which it was last cancelled."""
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
-            return {row["group_id"]: row["reason"] for row in fetch(connection, queries.LAST_CANCELS, values)}
+            found = [RecordedEvent(**row) for row in fetch(connection, queries.LAST_CANCELS, values)]
+            return {event.group_id: event for event in found if event.group_id is not None}
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration).

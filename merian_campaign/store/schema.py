@@ -370,6 +370,8 @@ event = Table(
     _text("reason"),
     Column("from_state", Text),
     Column("to_state", Text),
+    # Of a person's order to a group: what it changed of it, as that was before; else NULL.
+    Column("before", JSONB),
     Index("ix_event_campaign_id_id", "campaign_id", "id"),
     comment="Every transition: when, who, from, to, why; append-only (a trigger refuses the rest)",
 )
