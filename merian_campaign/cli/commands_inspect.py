@@ -184,7 +184,7 @@ def failures(
     rows = context.reader.causes(
         name, at=context.clock(), step=step, tract=tract, task=task, verdict=verdict and verdict.value
     )
-    lines = causes(rows, rows.counts)
+    lines = causes(rows)
     totals = failure_totals(rows, lines)
     if as_json:
         show_report(failures_json(name, single) | causes_json(totals, lines))
@@ -193,7 +193,9 @@ def failures(
         note("no quantum has failed" if not totals.attempts else _recovered(name, totals.attempts))
         return
     part = lines if everything else lines[:_CAUSES]
-    show(causes_view(name, totals, part, {part[0].example: last_lines(part[0].log_path, lines=_LOG_LINES)}))
+    # The log itself may be gone; what is on record of it is not.
+    said = part[0].log_tail.splitlines()[-_LOG_LINES:] or last_lines(part[0].log_path, lines=_LOG_LINES)
+    show(causes_view(name, totals, part, {part[0].example: said}))
 
 
 def _recovered(name: str, attempts: int) -> str:

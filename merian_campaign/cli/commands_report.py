@@ -188,7 +188,8 @@ def _logs(made: Report) -> dict[int, str]:
     from merian_campaign.files.log_reader import last_lines
 
     read = {
-        line.example: "\n".join(last_lines(line.log_path, lines=_LOG_LINES)) for line in made.causes[:_LOGS]
+        line.example: "\n".join(last_lines(line.log_path, lines=_LOG_LINES)) or line.log_tail
+        for line in made.causes[:_LOGS]
     }
     return {example: text for example, text in read.items() if text}
 

@@ -20,6 +20,7 @@ from merian_campaign.domain.block_verdict import (
     last_starts,
     of_block,
 )
+from merian_campaign.domain.certainty import Certainty, certainty
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
@@ -58,6 +59,8 @@ class HarvestContext:
     bases : `~collections.abc.Mapping`
         What is known of exceptions by class: names of bases by the type's name; `conclude` adds what the
         journal has.
+    cores : `~collections.abc.Mapping`
+        Cores that a quantum asks for by task; one where it does not say.
     """
 
     rules: tuple[FailureRule, ...]
@@ -66,6 +69,7 @@ class HarvestContext:
     driver_lost: bool
     blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
     bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cores: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +150,7 @@ def conclude(
         )
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
     _block(states, plan)
+    blockers = _blockers(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
     starts, earlier = last_starts(lines), earlier_executions(lines)
@@ -155,6 +160,7 @@ def conclude(
             found.get(uuid),
             _Seen(progress=seen.get(uuid), start=starts.get(uuid), earlier=earlier.get(uuid, ())),
             state=states[uuid],
+            blocked_by=plan.get(blockers.get(uuid, "")),
             context=context,
         )
         for uuid, entry in plan.items()
@@ -214,12 +220,42 @@ def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> No
                 changed = True
 
 
+def _blockers(states: Mapping[str, QuantumState], plan: Mapping[str, Predicted]) -> dict[str, str]:
+    """Return by UUID, of what is blocked, the first quantum upstream that neither is so nor succeeded.
+
+    A failed one goes before one of which nothing is known; of several it is the first that the graph names.
+    """
+    found: dict[str, str] = {}
+    for uuid, state in states.items():
+        path = [uuid] if state is QuantumState.BLOCKED else []
+        while path:
+            behind = [other for other in plan[path[-1]].after if other in plan]
+            todo = [
+                other
+                for other in behind
+                if states[other] is QuantumState.BLOCKED and other not in found and other not in path
+            ]
+            if todo:
+                path.append(todo[0])
+                continue
+            here = path.pop()
+            roots = [
+                found.get(other, "") if states[other] is QuantumState.BLOCKED else other
+                for other in behind
+                if states[other] is not QuantumState.SUCCEEDED
+            ]
+            failed = [root for root in roots if states.get(root) is QuantumState.FAILED]
+            found[here] = next(iter(failed or filter(None, roots)), "")
+    return found
+
+
 def _quantum(
     entry: Predicted,
     raw: RawQuantum | None,
     seen: _Seen,
     *,
     state: QuantumState,
+    blocked_by: Predicted | None,
     context: HarvestContext,
 ) -> Quantum:
     attempts: tuple[Attempt, ...] = ()
@@ -232,6 +268,7 @@ def _quantum(
         state=state,
         caveats="" if raw is None else raw.caveats,
         attempts=attempts,
+        blocked_by=None if blocked_by is None else (blocked_by.task, blocked_by.data_id),
     )
 
 
@@ -267,7 +304,10 @@ def _attempts(
     for found in known:
         add(found, _Seen(), found.state)
     add(last, replace(seen, earlier=()), state)
-    return tuple(made)
+    if raw is not None and state is QuantumState.FAILED:
+        # The log is of the last execution.
+        made[-1] = replace(made[-1], log_tail=raw.log_tail)
+    return tuple(replace(each, inputs=None if raw is None else raw.inputs) for each in made)
 
 
 def _is_of(attempt: Attempt, execution: EarlierExecution) -> bool:
@@ -319,6 +359,9 @@ def _attempt(
         ended=ended,
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
+        cpu_seconds=known.cpu_seconds if record is None or record.cpu_s is None else record.cpu_s,
+        cores=_cores(entry.task, context),
+        slurm_job=(record and record.slurm_job) or (seen.start and seen.start.slurm_job) or None,
         # The word of the process that raised it comes first.
         exception_bases=context.bases.get(known.exception_type or "", known.exception_bases),
         **became,
@@ -328,7 +371,15 @@ def _attempt(
     block = blame(seen.progress, start=seen.start, blocks=context.blocks)
     evidence = _evidence(entry, attempt, seen.progress, context=context, ended=over, block=block)
     found = judge(evidence, rules=context.rules)
-    return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
+    sure = certainty(attempt, found, guard=evidence.journal_verdict, block=block)
+    return replace(
+        attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged, certainty=sure.value
+    )
+
+
+def _cores(task: str, context: HarvestContext) -> int | None:
+    cores = context.cores.get(task, 1)
+    return cores if cores > 1 else None
 
 
 def _lost(
@@ -352,6 +403,9 @@ def _lost(
         host=start.host or None,
         log_path=log,
         uuid=entry.uuid,
+        cores=_cores(entry.task, context),
+        slurm_job=start.slurm_job or None,
+        certainty=Certainty.INFERRED if found is None else Certainty.MEASURED,
         charged=False if found is None else found.charged,
     )
 

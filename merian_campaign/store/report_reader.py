@@ -86,6 +86,7 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "groups": _groups(rows),
         "cells": many(QuantaCell, report_queries.cells(past=past)),
         "causes": _causes(rows, report_queries.causes(past=past)),
+        "unpointed": _unpointed(rows, past=past),
         "usage": many(UsageRow, report_queries.USAGE),
         "progress": many(ProgressRow, report_queries.PROGRESS),
         "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
@@ -134,6 +135,7 @@ def read_causes(
         groups=groups,
         counts={group.id: Counts(**counts.get(group.id, {})) for group in groups},
         causes=_causes(rows, report_queries.causes(past=False, chosen=True)),
+        unpointed=_unpointed(rows, past=False),
         failed_attempts=rows(report_queries.FAILED_ATTEMPTS)[0]["n"],
     )
 
@@ -142,6 +144,10 @@ def _groups(rows: Rows) -> tuple[ReportGroup, ...]:
     return tuple(
         ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
     )
+
+
+def _unpointed(rows: Rows, *, past: bool) -> Mapping[int, int]:
+    return {row["group_id"]: row["n"] for row in rows(report_queries.unpointed(past=past))}
 
 
 def _causes(rows: Rows, query: str) -> tuple[CauseRow, ...]:

@@ -93,7 +93,8 @@ class CompletenessLine:
 class CauseLine:
     """Failed quanta of one cause, what stands behind them, and what to type next.
 
-    ``blocked`` are quanta that are blocked in the same groups; ``held`` groups of later steps, and
+    ``blocked`` are quanta that stand behind these, each behind one failed quantum; ``tracts`` and ``patches``
+    are those of both; ``held`` groups of later steps, and
     ``held_tracts`` the tracts of these, that wait for a person to decide about it; ``losses`` are those of
     ``quanta`` that were accepted.
     """
@@ -105,6 +106,7 @@ class CauseLine:
     quanta: int
     groups: int
     tracts: int
+    patches: int
     blocked: int
     held: int
     held_tracts: int
@@ -114,8 +116,10 @@ class CauseLine:
     group: str
     data_id: str
     evidence: str
+    certainty: str
     message: str
     log_path: str
+    log_tail: str
     command: str
 
 

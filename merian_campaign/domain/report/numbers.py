@@ -85,7 +85,7 @@ def report_of(rows: ReportRows) -> Report:
         groups=tuple(_group_line(group, counts[group.id]) for group in rows.groups),
         tracts=tracts,
         completeness=completeness,
-        causes=cause_lines.causes(rows, counts),
+        causes=cause_lines.causes(rows),
         usage=tuple(sorted(rows.usage, key=lambda row: (place.get(row.step, len(place)), row.task))),
         progress=rows.progress,
         blocks=work.blocks(rows, place=place),
