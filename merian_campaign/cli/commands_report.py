@@ -201,7 +201,10 @@ def completeness(
     everything: Annotated[bool, typer.Option("--all", help="Also what is complete.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show tracts by step and band: what has succeeded, with caveats, and what was accepted without."""
+    """Show which tracts may be released and why, and by step and band what is done, missing, or accepted.
+
+    What has no graph yet is estimated from the step's other tracts, and marked with ~.
+    """
     from merian_campaign.reports.completeness import completeness_json, completeness_view
 
     made = _numbers(name, step=step)
@@ -210,10 +213,12 @@ def completeness(
         raise BadInputError(
             f"campaign {name!r} has no quanta of tract {tract}" + (f" in {step}" if step else "")
         )
+    tracts = [line for line in made.tracts if tract in {None, line.tract}]
     if as_json:
-        show_report(completeness_json(name, lines))
+        show_report(completeness_json(name, lines, tracts))
     elif lines:
-        show(completeness_view(lines, everything=everything or tract is not None, width=console().width))
+        all_of_it = everything or tract is not None
+        show(completeness_view(lines, tracts, everything=all_of_it, width=console().width))
     else:
         note("no quantum of a tract is predicted yet")
 

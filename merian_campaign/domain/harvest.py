@@ -20,6 +20,7 @@ from merian_campaign.domain.block_verdict import (
     last_starts,
     of_block,
 )
+from merian_campaign.domain.blocking import blockers, mark_blocked
 from merian_campaign.domain.certainty import Certainty, certainty
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
@@ -149,8 +150,8 @@ def conclude(
             ),
         )
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
-    _block(states, plan)
-    blockers = _blockers(states, plan)
+    mark_blocked(states, plan)
+    behind = blockers(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
     starts, earlier = last_starts(lines), earlier_executions(lines)
@@ -160,7 +161,7 @@ def conclude(
             found.get(uuid),
             _Seen(progress=seen.get(uuid), start=starts.get(uuid), earlier=earlier.get(uuid, ())),
             state=states[uuid],
-            blocked_by=plan.get(blockers.get(uuid, "")),
+            blocked_by=plan.get(behind.get(uuid, "")),
             context=context,
         )
         for uuid, entry in plan.items()
@@ -204,49 +205,6 @@ def _process_failed(raw: RawQuantum | None, seen: QuantumProgress | None) -> boo
 def _refused(record: journal.JournalRecord | None) -> bool:
     """Say whether the job was refused because no node can ever run it."""
     return record is not None and "refused" in record.evidence
-
-
-def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> None:
-    """Mark what did not run because something before it failed."""
-    blocking = {QuantumState.FAILED, QuantumState.BLOCKED}
-    changed = True
-    while changed:
-        changed = False
-        for uuid, entry in plan.items():
-            if states[uuid] is QuantumState.UNKNOWN and any(
-                states.get(other) in blocking for other in entry.after
-            ):
-                states[uuid] = QuantumState.BLOCKED
-                changed = True
-
-
-def _blockers(states: Mapping[str, QuantumState], plan: Mapping[str, Predicted]) -> dict[str, str]:
-    """Return by UUID, of what is blocked, the first quantum upstream that neither is so nor succeeded.
-
-    A failed one goes before one of which nothing is known; of several it is the first that the graph names.
-    """
-    found: dict[str, str] = {}
-    for uuid, state in states.items():
-        path = [uuid] if state is QuantumState.BLOCKED else []
-        while path:
-            behind = [other for other in plan[path[-1]].after if other in plan]
-            todo = [
-                other
-                for other in behind
-                if states[other] is QuantumState.BLOCKED and other not in found and other not in path
-            ]
-            if todo:
-                path.append(todo[0])
-                continue
-            here = path.pop()
-            roots = [
-                found.get(other, "") if states[other] is QuantumState.BLOCKED else other
-                for other in behind
-                if states[other] is not QuantumState.SUCCEEDED
-            ]
-            failed = [root for root in roots if states.get(root) is QuantumState.FAILED]
-            found[here] = next(iter(failed or filter(None, roots)), "")
-    return found
 
 
 def _quantum(

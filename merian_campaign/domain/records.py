@@ -184,6 +184,7 @@ class BoardRow:
     counts: Counts
     stack: str = ""
     no_graph: bool = False
+    action: bool = False
 
     @property
     def stale(self) -> bool:

@@ -65,8 +65,15 @@ WHERE r.spec -> 'tracts' ? 'discover'
 
 BOARD = f"""
 SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown, stack, no_graph
+       pending, running, succeeded, failed, blocked, unknown, stack, no_graph,
+       step = ANY (a.actions) AS action
 FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
+CROSS JOIN (
+    SELECT coalesce(array_agg(s.step ->> 'name') FILTER (WHERE s.step ? 'action'), '{{}}') AS actions
+    FROM revision AS r, jsonb_array_elements(r.spec -> 'steps') AS s (step)
+    WHERE r.campaign_id = %(campaign_id)s
+      AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = %(campaign_id)s)
+) AS a
 ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 

@@ -89,11 +89,19 @@ WHERE g.campaign_id = %(campaign_id)s
 """
 
 
+# By the letters of the middleware (`lsst.pipe.base.QuantumSuccessCaveats.concise`).
+_CAVEATS = [
+    f"(count(*) FILTER (WHERE q.caveats ~ '[{letters}]' AND q.state = 'succeeded'))::integer AS {name}"
+    for name, letters in (("no_work", "NA"), ("upstream", "U"), ("unprocessable", "D"), ("partial", "P"))
+]
+
+
 def cells(*, past: bool) -> str:
     """Return the query for quanta by group, tract, band and state."""
     return f"""
 SELECT q.group_id, {_TRACT} AS tract, q.band, q.state, count(*)::integer AS n,
-       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats
+       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats,
+       {", ".join(_CAVEATS)}
 FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
 WHERE q.state <> 'superseded'
 GROUP BY 1, 2, 3, 4

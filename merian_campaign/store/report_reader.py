@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts
-from merian_campaign.domain.records import JobRow, RecordedEvent
+from merian_campaign.domain.records import BoardRow, JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
     CauseRows,
@@ -103,6 +103,45 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
         "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
     }
+
+
+def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datetime) -> tuple[BoardRow, ...]:
+    """Return the status board of an earlier moment, without the steps that had no group yet.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    campaign : `~collections.abc.Mapping`
+        The row of `report_queries.CAMPAIGN`.
+    at : `datetime.datetime`
+        The moment.
+    """
+    listed = (campaign["spec"] or {}).get("steps", ())
+    actions = {step.get("name") for step in listed if "action" in step}
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, {"campaign_id": campaign["id"], "at": at, "past": True})
+
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows(report_queries.cells(past=True)):
+        of = counts.setdefault(row["group_id"], {})
+        of[row["state"]] = of.get(row["state"], 0) + row["n"]
+    return tuple(
+        BoardRow(
+            step=group.step,
+            group=group.group,
+            ordinal=group.ordinal,
+            tract=group.tracts[0] if len(group.tracts) == 1 else None,
+            state=group.state,
+            reason=group.reason,
+            submissions=group.submissions,
+            counts=Counts(**counts.get(group.id, {})),
+            no_graph=group.empty_graph,
+            action=group.step in actions,
+        )
+        for group in _groups(rows)
+    )
 
 
 def read_causes(

@@ -8,7 +8,11 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class StepLineOfReport:
-    """A step: how many of its groups are in which state, and its quanta."""
+    """A step: how many of its groups are in which state, and its quanta.
+
+    ``foreseen`` are quanta that no graph has yet, estimated from the step's other groups; between ``eta_low``
+    and ``eta_high`` it is expected to end, with all steps before it.
+    """
 
     step: str
     kind: str
@@ -22,6 +26,9 @@ class StepLineOfReport:
     succeeded: int
     failed: int
     open: int
+    foreseen: int = 0
+    eta_low: datetime | None = None
+    eta_high: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +55,8 @@ class TractLine:
     """A tract, over the steps that go by tract.
 
     ``reached`` counts its steps from the first on that are done without a gap; ``releasable`` says that all
-    are. ``accepted`` are quanta that did not succeed in groups that are done all the same.
+    are, ``why`` on what that rests, or what is missing. ``accepted`` are quanta that did not succeed in
+    groups that are done all the same.
     """
 
     tract: int
@@ -66,11 +74,17 @@ class TractLine:
     caveats: int
     accepted: int
     reason: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletenessLine:
-    """Quanta of a tract in a step and band; the band is empty for quanta without one."""
+    """Quanta of a tract in a step and band; the band is empty for quanta without one.
+
+    Of ``expected``, ``estimated`` are of no graph yet: the average of the step's other tracts in that band.
+    Of ``caveats``, ``no_work``, ``upstream`` (no work for a failure upstream), ``unprocessable`` and
+    ``partial`` are told apart; the others miss outputs.
+    """
 
     tract: int
     step: str
@@ -82,6 +96,11 @@ class CompletenessLine:
     blocked: int
     open: int
     accepted: int
+    estimated: int = 0
+    no_work: int = 0
+    upstream: int = 0
+    unprocessable: int = 0
+    partial: int = 0
 
     @property
     def fraction(self) -> float:

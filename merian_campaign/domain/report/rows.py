@@ -42,7 +42,7 @@ class ReportGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantaCell:
-    """Quanta of a group by tract, band and state, and how many of them succeeded with caveats."""
+    """Quanta of a group by tract, band and state, and how many of them succeeded with which caveats."""
 
     group_id: int
     tract: int | None
@@ -50,6 +50,10 @@ class QuantaCell:
     state: str
     n: int
     caveats: int
+    no_work: int = 0
+    upstream: int = 0
+    unprocessable: int = 0
+    partial: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
