@@ -288,17 +288,20 @@ WITH wanted AS (
     SELECT id, step, key, published FROM "group"
     WHERE campaign_id = %(campaign_id)s AND step || '/' || key = ANY(%(names)s)
 ), ran AS (
-    SELECT w.step, w.key, q.task, q.id, q.started, q.ended
+    SELECT w.step, w.key, q.task, q.id, q.started, q.ended, q.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
     JOIN submission AS s ON s.id = q.first_try_submission_id AND s.generation = w.published
     UNION ALL
-    SELECT w.step, w.key, q.task, q.id, a.started, a.ended
+    SELECT w.step, w.key, q.task, q.id, a.started, a.ended, a.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
     JOIN quantum_attempt AS a ON a.quantum_id = q.id
     JOIN submission AS s ON s.id = a.submission_id AND s.generation = w.published
 )
 SELECT step, key AS "group", task, count(DISTINCT id) AS quanta,
        coalesce(sum(extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0)::float / 3600
-           AS hours
+           AS hours,
+       coalesce(
+           sum(requested_mb * extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0
+       )::float / 3600 / 1024 AS gb_hours
 FROM ran GROUP BY step, key, task ORDER BY step, key, task
 """
