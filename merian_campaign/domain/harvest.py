@@ -29,6 +29,7 @@ from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rules import Evidence, FailureRule, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
 
@@ -62,6 +63,8 @@ class HarvestContext:
         journal has.
     cores : `~collections.abc.Mapping`
         Cores that a quantum asks for by task; one where it does not say.
+    tolerate : `tuple` [`Tolerance`, ...]
+        Losses that the step takes.
     """
 
     rules: tuple[FailureRule, ...]
@@ -71,6 +74,7 @@ class HarvestContext:
     blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
     bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cores: Mapping[str, int] = field(default_factory=dict)
+    tolerate: tuple[Tolerance, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,14 +223,18 @@ def _quantum(
     attempts: tuple[Attempt, ...] = ()
     if state in {QuantumState.SUCCEEDED, QuantumState.FAILED}:
         attempts = _attempts(entry, raw, seen, state=state, context=context)
+    dimensions = entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions}
+    verdict = attempts[-1].verdict if attempts else None
     return Quantum(
         task=entry.task,
         data_id=entry.data_id,
-        dimensions=entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions},
+        dimensions=dimensions,
         state=state,
         caveats="" if raw is None else raw.caveats,
         attempts=attempts,
         blocked_by=None if blocked_by is None else (blocked_by.task, blocked_by.data_id),
+        tolerated=state is QuantumState.FAILED
+        and named(context.tolerate, task=entry.task, verdict=verdict, dimensions=dimensions),
     )
 
 

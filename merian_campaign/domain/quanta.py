@@ -163,6 +163,8 @@ class Quantum:
     blocked_by : `tuple` [`str`, `str`] or `None`
         Task and data ID of the quantum that it stands behind, if it is blocked: the first one upstream that
         was not blocked itself and did not succeed.
+    tolerated : `bool`
+        Whether it failed and its step named its data ID as one that may be lost.
     """
 
     task: str
@@ -172,6 +174,7 @@ class Quantum:
     caveats: str = ""
     attempts: tuple[Attempt, ...] = ()
     blocked_by: tuple[str, str] | None = None
+    tolerated: bool = False
 
 
 COUNTED_STATES = tuple(state for state in QuantumState if state is not QuantumState.SUPERSEDED)
@@ -236,6 +239,12 @@ class OpenQuanta:
         The most memory that one of them was seen to use in its last attempt, MiB.
     exception_type, exception_message : `str`
         Of one of them, for a reason in words.
+    tolerated : `bool`
+        Whether their step named their data IDs, or those of what blocks them, as such that may be lost.
+    behind_task : `str` or `None`
+        Of blocked ones, the task of what they stand behind.
+    behind_verdict : `Verdict` or `None`
+        Its verdict.
     """
 
     task: str
@@ -248,6 +257,9 @@ class OpenQuanta:
     peak_mb: int | None = None
     exception_type: str = ""
     exception_message: str = ""
+    tolerated: bool = False
+    behind_task: str | None = None
+    behind_verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -101,6 +101,7 @@ class Recorder(TickPart):
                     remedy=submission.remedy,
                     driver_lost=result.end is RunEnd.LOST,
                     blocks=self._slurm_view.blocks(submission),
+                    tolerate=step.tolerate,
                     cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
                 ),
             )

@@ -283,6 +283,8 @@ quantum = Table(
     *_what_it_took(),
     # The quantum that it stands behind, while it is blocked.
     Column("blocked_by", BigInteger),
+    # Whether its step named it, or what it stands behind, as one that may be lost.
+    Column("tolerated", Boolean),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     # Its key. Their texts are long; a digest that two of them share is refused.

@@ -40,7 +40,7 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
     task text, data_id text, instrument text, visit bigint, exposure bigint, detector integer,
     tract integer, patch integer, band text, physical_filter text, state text, caveats text,
     attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
-    blocked_by uuid,
+    blocked_by uuid, tolerated boolean,
     {_ATTEMPT}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
@@ -146,7 +146,8 @@ def _quantum_line(quantum: Quantum) -> str:
     dimensions = "\t".join([_dimension(get(name)) for name in COLUMN_DIMENSIONS])
     return (
         f"{text(quantum.task)}\t{text(quantum.data_id)}\t{dimensions}\t{quantum.state}\t"
-        f"{text(quantum.caveats)}\t{counts}\t{_digest(quantum.blocked_by)}\t{last}\n"
+        f"{text(quantum.caveats)}\t{counts}\t{_digest(quantum.blocked_by)}\t"
+        f"{'t' if quantum.tolerated else _NULL}\t{last}\n"
     )
 
 

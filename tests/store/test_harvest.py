@@ -204,7 +204,7 @@ def test_the_evidence_of_an_attempt_is_kept_and_costs_a_first_success_nothing(
 def test_a_blocked_quantum_points_at_what_blocks_it_while_it_is(
     given: Given, group: int, first: int, sql: Connection
 ) -> None:
-    blocker = quantum(1, failed())
+    blocker = quantum(1, failed(), tolerated=True)
     behind = quantum(2, state=QuantumState.BLOCKED, blocked_by=(blocker.task, blocker.data_id), task="table")
     pointers = (
         "SELECT b.patch FROM quantum AS q LEFT JOIN quantum AS b ON b.id = q.blocked_by ORDER BY q.patch"
@@ -213,6 +213,11 @@ def test_a_blocked_quantum_points_at_what_blocks_it_while_it_is(
     assert rows(sql, pointers) == [(None,), (1,)]
     (row,) = [one for one in given.store.failures("demo") if one.state == "blocked"]
     assert row.blocked_by == next(one.quantum_id for one in given.store.failures("demo") if one.attempts)
+    assert rows(sql, "SELECT tolerated FROM quantum") == [(True,)] * 2
+    (snapshot,) = given.store.snapshot("demo").groups
+    assert {(one.state, one.tolerated, one.behind_task) for one in snapshot.open_quanta} == {
+        ("failed", True, None), ("blocked", True, "measure"),
+    }  # fmt: skip
     before = written(sql)
     given.harvested(first, behind, blocker)
     assert written(sql) == before
@@ -221,6 +226,7 @@ def test_a_blocked_quantum_points_at_what_blocks_it_while_it_is(
     second = given.again(group, 2)
     given.harvested(second, quantum(1, worked()), quantum(2, worked(), task="table"))
     assert rows(sql, pointers) == [(None,), (None,)]
+    assert rows(sql, "SELECT tolerated FROM quantum") == [(None,)] * 2
 
 
 def test_progress(given: Given, first: int, sql: Connection) -> None:

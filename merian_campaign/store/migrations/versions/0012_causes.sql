@@ -5,6 +5,7 @@ ALTER TABLE quantum ADD COLUMN inputs smallint;
 ALTER TABLE quantum ADD COLUMN cpu_seconds real;
 ALTER TABLE quantum ADD COLUMN cores smallint;
 ALTER TABLE quantum ADD COLUMN blocked_by bigint;
+ALTER TABLE quantum ADD COLUMN tolerated boolean;
 
 ALTER TABLE quantum_attempt ADD COLUMN inputs smallint;
 ALTER TABLE quantum_attempt ADD COLUMN cpu_seconds real;
