@@ -80,10 +80,13 @@ class CommandContext:
 
         return open_reader()
 
-    def status(self, name: str) -> Status:
-        """Return how a campaign stands, from the fast reader."""
+    def status(self, name: str, *, at: datetime | None = None) -> Status:
+        """Return how a campaign stands, from the fast reader, or how it stood at an earlier moment."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
+        if at is not None:
+            state, rows = self.reader.board_at(name, at=at)
+            return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
         return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))

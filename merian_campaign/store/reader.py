@@ -81,6 +81,15 @@ class ReadQueries:
                 rows.append(BoardRow(**row, counts=counts))
         return tuple(rows)
 
+    def board_at(self, name: str, *, at: datetime) -> tuple[str, tuple[BoardRow, ...]]:
+        """Return the state of a campaign and its board as they were, told by events and attempts."""
+        from merian_campaign.store.report_reader import read_board  # noqa: PLC0415 - only of earlier moments
+
+        with self._moment() as connection:
+            campaign_id(connection, name)
+            (found,) = fetch(connection, report_queries.CAMPAIGN, {"name": name, "at": at})
+            return found["state_then"] or "active", read_board(connection, found, at=at)
+
     def report(
         self, name: str, *, at: datetime, past: bool = False, since: datetime | None = None
     ) -> ReportRows:

@@ -150,4 +150,7 @@ def open_quanta(row: RowMapping) -> OpenQuanta:
         peak_mb=row["peak_mb"],
         exception_type=row["exception_type"] or "",
         exception_message=row["exception_message"] or "",
+        tolerated=bool(row["tolerated"]),
+        behind_task=row["behind_task"],
+        behind_verdict=None if row["behind_verdict"] is None else Verdict(row["behind_verdict"]),
     )

@@ -35,10 +35,13 @@ _OPEN = text(f"""
     SELECT o.*, q.exception_type, q.exception_message
     FROM (
         SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
-               q.requested_mb, count(*) AS number, max(q.peak_mb) AS peak_mb, min(q.id) AS one
+               q.requested_mb, q.tolerated, b.task AS behind_task, b.verdict AS behind_verdict,
+               count(*) AS number, max(q.peak_mb) AS peak_mb, min(q.id) AS one
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+        LEFT JOIN quantum AS b ON b.id = q.blocked_by
         WHERE q.state NOT IN ('succeeded', 'superseded') AND {_WHICH}
-        GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts, q.requested_mb
+        GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
+                 q.requested_mb, q.tolerated, b.task, b.verdict
     ) AS o
     JOIN quantum AS q ON q.id = o.one
     ORDER BY o.group_id, o.one
