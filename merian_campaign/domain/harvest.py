@@ -20,11 +20,12 @@ from merian_campaign.domain.block_verdict import (
     last_starts,
     of_block,
 )
+from merian_campaign.domain.failure_rules import FailureRule
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import Evidence, FailureRule, judge
+from merian_campaign.domain.rules import Evidence, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
@@ -58,6 +59,8 @@ class HarvestContext:
     bases : `~collections.abc.Mapping`
         What is known of exceptions by class: names of bases by the type's name; `conclude` adds what the
         journal has.
+    release : `str`
+        The release of the LSST stack that it ran under, in words; empty when that is not known.
     """
 
     rules: tuple[FailureRule, ...]
@@ -66,6 +69,7 @@ class HarvestContext:
     driver_lost: bool
     blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
     bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    release: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,7 +332,14 @@ def _attempt(
     block = blame(seen.progress, start=seen.start, blocks=context.blocks)
     evidence = _evidence(entry, attempt, seen.progress, context=context, ended=over, block=block)
     found = judge(evidence, rules=context.rules)
-    return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
+    return replace(
+        attempt,
+        verdict=found.verdict,
+        evidence=found.evidence,
+        charged=found.charged,
+        rule=found.rule,
+        remedy=found.remedy,
+    )
 
 
 def _lost(
@@ -417,4 +428,5 @@ def _evidence(
         ended=ended,
         driver_lost=context.driver_lost,
         block=block,
+        release=context.release,
     )

@@ -9,12 +9,13 @@ from typing import Final
 
 from merian_campaign.domain.backoff import starved
 from merian_campaign.domain.notices import STORM
+from merian_campaign.domain.rule_remedy import RuleRemedy, read_remedy
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.text import one_line
 
-__all__ = ["shortage", "storm", "unproven"]
+__all__ = ["paused_by_rule", "shortage", "storm", "unproven"]
 
 WINDOW: Final = timedelta(hours=2)
 """Submissions that ended within this time are looked at together."""
@@ -52,6 +53,23 @@ def storm(snapshot: Snapshot, *, now: datetime) -> str:
     for entries in by_signature.values():
         if len(entries) >= FEWEST and len(entries) >= SHARE * len(ended):
             return _words(entries, of=len(ended), since=min(last.finished_at or now for _, last in entries))
+    return ""
+
+
+def paused_by_rule(snapshot: Snapshot) -> str:
+    """Say for which failure a rule has the campaign paused; empty when none does.
+
+    What ended before a person last let the campaign go on counts no more.
+    """
+    resumed = snapshot.campaign.resumed_at
+    for group in snapshot.groups:
+        last = next((entry for entry in reversed(group.submissions) if entry.outcome is not None), None)
+        if last is None or (resumed is not None and (last.finished_at or resumed) <= resumed):
+            continue
+        for entry in group.open_quanta:
+            if entry.verdict is not None and read_remedy(entry.remedy)[0] is RuleRemedy.PAUSE_CAMPAIGN:
+                what = ": ".join(filter(None, (entry.task, entry.exception_type, entry.exception_message)))
+                return one_line(f"{STORM}rule {entry.rule}: {group.step}/{group.key}: {what}", limit=1000)
     return ""
 
 

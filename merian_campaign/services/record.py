@@ -101,6 +101,7 @@ class Recorder(TickPart):
                     remedy=submission.remedy,
                     driver_lost=result.end is RunEnd.LOST,
                     blocks=self._slurm_view.blocks(submission),
+                    release=submission.versions_short,
                 ),
             )
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number

@@ -88,9 +88,18 @@ _KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
 }
 
 
+_LATER = ("rule", "remedy")
+"""Facts of attempts that came with a later schema: their columns are the last ones."""
+
+
 def _how_it_ran() -> list[Column[Any]]:
     """Columns that the current state of a quantum and each of its attempts share."""
-    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items()]
+    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items() if name not in _LATER]
+
+
+def _and_later() -> list[Column[Any]]:
+    """Columns that both share since a later schema."""
+    return [_KINDS[ATTEMPT_FACTS[name]](name) for name in _LATER]
 
 
 campaign = Table(
@@ -272,6 +281,7 @@ quantum = Table(
     Column("first_try_submission_id", BigInteger),
     Column("updated_at", _TIME, nullable=False),
     _text("exception_bases"),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     # Its key. Their texts are long; a digest that two of them share is refused.
@@ -307,6 +317,7 @@ quantum_attempt = Table(
     Column("recorded_at", _TIME, nullable=False),
     # Full names, nearest first, a blank between them.
     _text("exception_bases"),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     comment="Every attempt that was not a success at first try, and every one of older generations; "
