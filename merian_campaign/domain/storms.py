@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from merian_campaign.domain.backoff import starved
+from merian_campaign.domain.folding import folded
 from merian_campaign.domain.notices import STORM
 from merian_campaign.domain.rule_remedy import RuleRemedy, read_remedy
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
@@ -30,8 +30,6 @@ SHARE: Final = 0.8
 """Of the groups that ended within the window, how many have that failure."""
 
 _RAN: Final = frozenset({SubmissionOutcome.SUCCEEDED, SubmissionOutcome.PARTIAL})
-
-_VARYING: Final = re.compile(r"0x[0-9a-f]+|/\S+|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
 
 
 def storm(snapshot: Snapshot, *, now: datetime) -> str:
@@ -146,13 +144,13 @@ def _signature(group: GroupView, last: SubmissionView) -> str:
     if starved(last):
         return ""
     if last.outcome is SubmissionOutcome.FAILED:
-        return _VARYING.sub("#", last.reason)[:200]
+        return folded(last.reason)
     if last.outcome is not SubmissionOutcome.PARTIAL or group.counts.succeeded:
         return ""
     failed = [entry for entry in group.open_quanta if entry.verdict is not None]
     worst = max(failed, key=lambda entry: entry.number, default=None)
     if worst is None:
-        return _VARYING.sub("#", last.reason)[:200]
+        return folded(last.reason)
     return f"{worst.task}: {worst.verdict}: {worst.exception_type}"
 
 
