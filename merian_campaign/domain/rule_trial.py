@@ -18,7 +18,17 @@ from merian_campaign.domain.states import FINAL_VERDICTS, Verdict
 from merian_campaign.domain.text import one_line
 from merian_campaign.domain.yaml_writer import quote
 
-__all__ = ["Change", "Cluster", "PastFailure", "RuleUse", "Trial", "draft", "rejudged", "trial", "unmatched"]
+__all__ = [
+    "FailureCluster",
+    "PastFailure",
+    "RuleUse",
+    "Trial",
+    "VerdictChange",
+    "draft",
+    "rejudged",
+    "trial",
+    "unmatched",
+]
 
 _MEASURED: Final = {
     Verdict.OUT_OF_MEMORY: "out_of_memory",
@@ -57,7 +67,7 @@ class PastFailure:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class VerdictChange:
     """Failures of a task that would have another verdict or remedy.
 
     Parameters
@@ -102,7 +112,7 @@ class Trial:
     ----------
     attempts : `int`
         Failures that were looked at.
-    changes : `tuple` [`Change`, ...]
+    changes : `tuple` [`VerdictChange`, ...]
         The most frequent first.
     uses : `tuple` [`RuleUse`, ...]
         In the order in which rules are tried; those that match something.
@@ -111,13 +121,13 @@ class Trial:
     """
 
     attempts: int
-    changes: tuple[Change, ...]
+    changes: tuple[VerdictChange, ...]
     uses: tuple[RuleUse, ...]
     unknown: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cluster:
+class FailureCluster:
     """Failures alike of which no rule says anything.
 
     Parameters
@@ -190,7 +200,7 @@ def trial(history: Iterable[PastFailure], *, rules: tuple[FailureRule, ...]) -> 
             was, will = _words(before.verdict, before.remedy), _words(after.verdict, after.remedy)
             found[past.task, was, will, _effect(before, after), name].append(past)
     changes = [
-        Change(
+        VerdictChange(
             task=task, before=was, after=will, effect=effect, rule=name, attempts=len(pasts), example=pasts[0]
         )
         for (task, was, will, effect, name), pasts in found.items()
@@ -211,7 +221,7 @@ def _uses(rules: Iterable[FailureRule], decided: Counter[str], shadowed: Counter
             yield RuleUse(rule=rule, decided=0 if rule.shadow else use, shadowed=use if rule.shadow else 0)
 
 
-def unmatched(history: Iterable[PastFailure]) -> tuple[Cluster, ...]:
+def unmatched(history: Iterable[PastFailure]) -> tuple[FailureCluster, ...]:
     """Return what no rule says anything of, put together by exception and words, the most frequent first."""
     found: dict[tuple[str, str], list[PastFailure]] = defaultdict(list)
     for past in history:
@@ -221,7 +231,7 @@ def unmatched(history: Iterable[PastFailure]) -> tuple[Cluster, ...]:
             words = said if attempt.exception_type else _ending(attempt)
             found[attempt.exception_type or "", words].append(past)
     clusters = [
-        Cluster(
+        FailureCluster(
             exception=exception,
             words=words,
             attempts=len(pasts),
@@ -234,14 +244,14 @@ def unmatched(history: Iterable[PastFailure]) -> tuple[Cluster, ...]:
     return tuple(sorted(clusters, key=lambda cluster: -cluster.attempts))
 
 
-def draft(clusters: Sequence[Cluster]) -> str:
+def draft(clusters: Sequence[FailureCluster]) -> str:
     """Return a file of rules, one for each cluster, in shadow until a person has said what it means."""
     if not clusters:
         return "rules: []\n"
     return "rules:\n" + "".join(_draft(cluster) for cluster in clusters)
 
 
-def _draft(cluster: Cluster) -> str:
+def _draft(cluster: FailureCluster) -> str:
     attempt = cluster.example.attempt
     many = f"{cluster.attempts} attempt{'s' if cluster.attempts > 1 else ''}, in {cluster.groups} "
     said = f"{many}group{'s' if cluster.groups > 1 else ''}, e.g. {cluster.example.place}: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from merian_campaign.domain.rule_trial import Change, Cluster, Trial
+from merian_campaign.domain.rule_trial import FailureCluster, Trial, VerdictChange
 
 __all__ = ["clusters_json", "trial_json", "trial_lines"]
 
@@ -45,7 +45,7 @@ def trial_lines(trial: Trial) -> Iterator[str]:
         yield f"no rule says anything of {_attempts(trial.unknown)}"
 
 
-def clusters_json(clusters: Sequence[Cluster]) -> dict[str, Any]:
+def clusters_json(clusters: Sequence[FailureCluster]) -> dict[str, Any]:
     """Return what no rule says anything of for machines."""
     return {
         "clusters": [
@@ -62,7 +62,7 @@ def clusters_json(clusters: Sequence[Cluster]) -> dict[str, Any]:
     }
 
 
-def _change(one: Change) -> str:
+def _change(one: VerdictChange) -> str:
     effect = f"; {one.effect}" if one.effect else ""
     rule = f" by rule {one.rule}" if one.rule else " by no rule"
     where = f"{_attempts(one.attempts)}, e.g. {one.example.place}"
