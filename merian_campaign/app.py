@@ -19,6 +19,7 @@ from merian_campaign.cli import (
     commands_prepare,
     commands_registry,
     commands_report,
+    commands_rules,
     commands_run,
     commands_stack,
     commands_system,
@@ -91,6 +92,7 @@ commands_tick.register(app)
 commands_cron.register(app)
 commands_inspect.register(app)
 commands_log.register(app)
+commands_rules.register(app)
 commands_report.register(app)
 commands_control.register(app)
 commands_collections.register(app)

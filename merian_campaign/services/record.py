@@ -107,6 +107,7 @@ class Recorder(TickPart):
                     blocks=self._slurm_view.blocks(submission),
                     tolerate=step.tolerate,
                     cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
+                    release=submission.versions_short,
                 ),
             )
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number

@@ -90,9 +90,18 @@ _KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
 }
 
 
+_LATER = ("rule", "remedy")
+"""Facts of attempts that came with a later schema: their columns are the last ones."""
+
+
 def _how_it_ran() -> list[Column[Any]]:
     """Columns that the current state of a quantum and each of its attempts share."""
-    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items()]
+    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items() if name not in _LATER]
+
+
+def _and_later() -> list[Column[Any]]:
+    """Columns that both share since a later schema."""
+    return [_KINDS[ATTEMPT_FACTS[name]](name) for name in _LATER]
 
 
 def _what_it_took() -> list[Column[Any]]:
@@ -285,6 +294,7 @@ quantum = Table(
     Column("blocked_by", BigInteger),
     # Whether its step named it, or what it stands behind, as one that may be lost.
     Column("tolerated", Boolean),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     # Its key. Their texts are long; a digest that two of them share is refused.
@@ -324,6 +334,7 @@ quantum_attempt = Table(
     Column("certainty", Text),
     Column("slurm_job", Text),
     Column("log_tail", Text),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     comment="Every attempt that was not a success at first try, and every one of older generations; "

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from merian_campaign.domain.failure_rules import FailureRule
 from merian_campaign.domain.harvest import HarvestContext, conclude, progress, unjournalled
 from merian_campaign.domain.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
 from merian_campaign.domain.json_values import WrongValueError
@@ -19,7 +20,6 @@ from merian_campaign.domain.provenance import (
 )
 from merian_campaign.domain.quanta import Attempt, Quantum
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import FailureRule
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 
