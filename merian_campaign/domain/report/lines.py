@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, kw_only=True)
 class StepLineOfReport:
-    """A step: how many of its groups are in which state, and its quanta."""
+    """A step: how many of its groups are in which state, and its quanta.
+
+    ``blocked`` groups are also those that were cancelled, ``waiting`` also those that are ready.
+    """
 
     step: str
     kind: str
@@ -21,6 +24,7 @@ class StepLineOfReport:
     expected: int
     succeeded: int
     failed: int
+    quanta_blocked: int
     open: int
 
 
