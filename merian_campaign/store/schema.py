@@ -291,7 +291,7 @@ quantum = Table(
     # In this order they fill up what the row had left over of eight bytes.
     *_what_it_took(),
     # The quantum that it stands behind, while it is blocked.
-    Column("blocked_by", BigInteger),
+    Column("blocked_by", BigInteger, info={"refers": "quantum"}),
     # Whether its step named it, or what it stands behind, as one that may be lost.
     Column("tolerated", Boolean),
     *_and_later(),
