@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -273,7 +274,37 @@ def forget(
     say(f"campaign {name}: forgotten")
 
 
+def archive(
+    name: Name,
+    folder: Annotated[
+        Path, typer.Argument(help="New or empty folder.", metavar="FOLDER", show_default=False)
+    ],
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the campaign in the database too.")] = False,
+    yes: Yes = False,
+) -> None:
+    """Move all that is recorded of a campaign into Parquet files; `unarchive` puts it back.
+
+    One file for each table, which pandas reads. The butler, submissions and other campaigns stay as they are.
+    """
+    if not keep and not yes:
+        confirm(f"Delete all tracking of campaign {name!r} once it is written to {folder}?")
+    written = CommandContext().control.archive(name, folder=folder, keep=keep)
+    kept = "it is still in the database" if keep else "it is in the database no more"
+    say(f"campaign {name}: {sum(written.rows.values()):,} rows are in {folder}; {kept}")
+
+
+def unarchive(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder that `archive` wrote.", metavar="FOLDER", show_default=False)
+    ],
+) -> None:
+    """Put an archived campaign on record again, in this database or another one; the files stay."""
+    found = CommandContext().control.unarchive(folder)
+    say(f"campaign {found.campaign}: {sum(found.rows.values()):,} rows are on record again")
+
+
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo, forget):
+    verbs = (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo, forget)
+    for command in (*verbs, archive, unarchive):
         app.command()(command)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 from merian_campaign.domain.quanta import AttemptFacts, Counts
 
 if TYPE_CHECKING:  # what only annotations name: `status` starts with this module
+    from collections.abc import Mapping
+
     from merian_campaign.domain.selection import Selection
     from merian_campaign.domain.slurm_jobs import SlurmJob
     from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
@@ -213,3 +215,25 @@ class Claim:
     group: GroupView
     campaign: CampaignView
     epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedCampaign:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    campaign : `str`
+        Name of the campaign.
+    schema : `str`
+        Version of the database's schema that the rows are of.
+    rows : `~collections.abc.Mapping` [`str`, `int`]
+        Number of rows by table.
+    sha256 : `~collections.abc.Mapping` [`str`, `str`]
+        Of each table's file.
+    """
+
+    campaign: str
+    schema: str
+    rows: Mapping[str, int]
+    sha256: Mapping[str, str]
