@@ -255,3 +255,25 @@ class Claim:
     group: GroupView
     campaign: CampaignView
     epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedCampaign:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    campaign : `str`
+        Name of the campaign.
+    schema : `str`
+        Version of the database's schema that the rows are of.
+    rows : `~collections.abc.Mapping` [`str`, `int`]
+        Number of rows by table.
+    sha256 : `~collections.abc.Mapping` [`str`, `str`]
+        Of each table's file.
+    """
+
+    campaign: str
+    schema: str
+    rows: Mapping[str, int]
+    sha256: Mapping[str, str]
