@@ -120,6 +120,10 @@ def test_a_storm_a_stall_and_the_end() -> None:
     assert told(stuck, activity=long_ago) == [NoticeKind.STALL]
     assert told(stuck, activity=long_ago, stall_hours=8) == []
     assert told(seen(GroupState.WAITING), activity=long_ago) == [], "only a person can move that"
+    options = NoticeOptions()
+    for state, kinds in (GroupState.READY, []), (GroupState.RUNNING, [NoticeKind.STALL]):
+        found = notices_of(seen(state), activity=long_ago, options=options, now=NOW, resting=True)
+        assert [entry.kind for entry in found] == kinds, "what waits for its hours does not stall"
     assert told(seen(GroupState.DONE, GroupState.DONE)) == [NoticeKind.COMPLETION]
     assert told(seen(GroupState.NEEDS_REVIEW, campaign=CampaignState.CANCELLED)) == []
 
