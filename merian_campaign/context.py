@@ -19,6 +19,7 @@ from merian_campaign.domain.text import one_line
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
+    from merian_campaign.domain.failure_rules import FailureRule
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
@@ -80,10 +81,13 @@ class CommandContext:
 
         return open_reader()
 
-    def status(self, name: str) -> Status:
-        """Return how a campaign stands, from the fast reader."""
+    def status(self, name: str, *, at: datetime | None = None) -> Status:
+        """Return how a campaign stands, from the fast reader, or how it stood at an earlier moment."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
+        if at is not None:
+            state, rows = self.reader.board_at(name, at=at)
+            return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
         return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
@@ -219,6 +223,19 @@ class CommandContext:
         from merian_campaign.services.orders import Orders  # noqa: PLC0415
 
         return Orders(store=self.store, runtime=self.runtime)
+
+    def failure_rules(self, name: str, *, file: str | None = None) -> tuple[FailureRule, ...]:
+        """Return the failure rules of a campaign, in the order in which they are tried.
+
+        With ``file``, an absolute path, that in place of the campaign's own.
+        """
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+        from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+
+        spec = applied_spec(find_campaign(self.store, name))
+        return rules_in_force(campaign=file or spec.failure_rules, site=read_site(spec.site).failure_rules)
 
     def report_rows(
         self, name: str, *, at: datetime | None, since: datetime | None, tell: Callable[[str], None]

@@ -385,18 +385,7 @@ def cancel(
         say(f"Slurm jobs cancelled: {', '.join(done.jobs)}")
 
 
-def forget(
-    name: Name,
-    yes: Yes = False,
-) -> None:
-    """Delete a campaign from the tracking database; the butler and all files stay as they are."""
-    if not yes:
-        confirm(f"Delete all tracking of campaign {name!r}?")
-    CommandContext().control.forget(name)
-    say(f"campaign {name}: forgotten")
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo, forget):
+    for command in (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo):
         app.command()(command)

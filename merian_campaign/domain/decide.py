@@ -83,7 +83,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         elif decision is not None:
             decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
-        everywhere = storms.storm(snapshot, now=situation.now)
+        everywhere = storms.paused_by_rule(snapshot) or storms.storm(snapshot, now=situation.now)
         if everywhere:
             return (*decisions, PauseCampaign(reason=everywhere))
         decisions.extend(_starts(spec, snapshot, new, throttle.in_turn(spec, ready), situation))

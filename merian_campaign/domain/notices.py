@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import Field, field_validator
 
 from merian_campaign.domain.records import EXPIRED
+from merian_campaign.domain.rules import RETURNED
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec.base import Strict
@@ -57,6 +58,8 @@ class NoticeKind(StrEnum):
     """A tick failed, or could start nothing: the database, a disk, an environment."""
     COMPLETION = "completion"
     """All groups are done."""
+    RETURNED = "returned"
+    """A failure was seen again that a failure rule calls solved."""
     DIGEST = "digest"
     """What a day brought."""
 
@@ -200,6 +203,7 @@ def notices_of(
     due = {GroupState.RUNNING} if resting else {GroupState.READY, GroupState.RUNNING}
     if _stalls(snapshot, due, activity=activity, hours=options.stall_hours, now=now):
         found.append(_stall(snapshot, activity=activity))
+    found += _returned(snapshot)
     states = {group.state for group in snapshot.groups}
     if states == {GroupState.DONE}:
         last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
@@ -272,6 +276,31 @@ def _storm(snapshot: Snapshot) -> Notice:
         body=f"{campaign.reason}\nOnce the cause is mended: "
         f"{shown(('merian-campaign', 'resume', campaign.name))}",
     )
+
+
+def _returned(snapshot: Snapshot) -> list[Notice]:
+    """Return what is told of failures that were said to be solved: once for each rule and release."""
+    name = snapshot.campaign.name
+    found: dict[str, Notice] = {}
+    for group in snapshot.groups:
+        for entry in group.open_quanta:
+            if entry.rule is None or not entry.rule.endswith(RETURNED):
+                continue
+            rule = entry.rule.removesuffix(RETURNED)
+            release = group.submissions[-1].versions_sha if group.submissions else ""
+            key = f"returned:{hashlib.sha256(rule.encode()).hexdigest()[:16]}:{release}"
+            what = ": ".join(filter(None, (entry.exception_type, entry.exception_message)))
+            found.setdefault(
+                key,
+                Notice(
+                    kind=NoticeKind.RETURNED,
+                    key=key,
+                    subject=f"{name}: a failure that was solved is back: {rule}",
+                    body=f"{group.step}/{group.key}, {entry.task}: {what}\n"
+                    f"{shown(('merian-campaign', 'failures', name, '--task', entry.task))}",
+                ),
+            )
+    return list(found.values())
 
 
 def _stalls(

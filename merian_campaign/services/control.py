@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from merian_campaign.domain import storms
 from merian_campaign.domain.applied_spec import applied_spec
@@ -16,7 +17,7 @@ from merian_campaign.domain.fault_attribution import alone
 from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.notices import STORM
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.records import ArchivedCampaign, Event
 from merian_campaign.domain.retry_request import RetryRequest
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
@@ -301,6 +302,27 @@ class Control:
 
     def forget(self, name: str) -> None:
         """Delete a campaign's rows; refused while a submission is under way."""
+        with self._at_rest(name):
+            self.store.forget(name)
+
+    def archive(self, name: str, *, folder: Path, keep: bool) -> ArchivedCampaign:
+        """Write a campaign's rows into files, and delete them unless they are to be kept.
+
+        Refused while a submission is under way. What is deleted was written, whole, before.
+        """
+        with self._at_rest(name):
+            written = self.store.write_archive(name, folder)
+            if not keep:
+                self.store.forget(name)
+            return written
+
+    def unarchive(self, folder: Path) -> ArchivedCampaign:
+        """Put an archived campaign on record again, as it was."""
+        return self.store.read_archive(folder)
+
+    @contextmanager
+    def _at_rest(self, name: str) -> Iterator[None]:
+        """Hold the lock of a campaign of which nothing is under way."""
         find_campaign(self.store, name)
         with self.store.campaign_lock(name):
             live = [group for group in self.store.snapshot(name).groups if group.live is not None]
@@ -308,7 +330,7 @@ class Control:
                 raise BadInputError(
                     f"{live[0].step}/{live[0].key} of {name!r} has a submission under way; cancel it first"
                 )
-            self.store.forget(name)
+            yield
 
     def _cancel(self, group: GroupView, reason: str, *, now: datetime) -> bool:
         """Cancel a group, or ask what runs of it to stop; say whether that was news."""

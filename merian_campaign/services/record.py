@@ -105,6 +105,9 @@ class Recorder(TickPart):
                     remedy=submission.remedy,
                     driver_lost=result.end is RunEnd.LOST,
                     blocks=self._slurm_view.blocks(submission),
+                    tolerate=step.tolerate,
+                    cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
+                    release=submission.versions_short,
                 ),
             )
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number

@@ -260,7 +260,7 @@ def test_what_a_redo_costs_is_counted_with_the_cores_that_tasks_ask_for() -> Non
     ]
     one = Price(quanta=40, core_hours=1.0)
     assert prices(spec, costs) == {"step3/tract1": one, "step3/tract2": one}
-    assert (one + one).in_words() == "80 quanta and 2.00 core-hours, as before"
+    assert (one + one).in_words() == "80 quanta, 2.00 core-hours and 0.00 GB-hours, as before"
 
 
 def test_core_hours_are_counted_with_the_cores_that_tasks_ask_for() -> None:
