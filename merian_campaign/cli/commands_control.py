@@ -12,6 +12,7 @@ from merian_campaign.cli import completion
 from merian_campaign.cli.options import (
     GroupNames,
     Name,
+    Names,
     NightOption,
     Reason,
     StepOption,
@@ -23,7 +24,7 @@ from merian_campaign.cli.options import (
 from merian_campaign.cli.output import answers, confirm, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.states import Verdict
+from merian_campaign.domain.states import CampaignState, Verdict
 from merian_campaign.domain.text import clean, one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from merian_campaign.services.control import Control
 
 _MEMORY: Final = re.compile(r"([0-9]{1,12})\s*([MGT]?)(?:i?B)?", re.IGNORECASE)
-_PATTERN: Final = frozenset("*?[")
 _UNITS: Final = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 
 EXIT_TRY_AGAIN = 75
@@ -273,7 +273,9 @@ def _filter(
 
 
 def _is_name(word: str) -> bool:
-    return "/" in word and not _PATTERN & set(word)
+    from merian_campaign.domain.group_selection import PATTERN
+
+    return "/" in word and not PATTERN & set(word)
 
 
 def _chosen(
@@ -290,22 +292,49 @@ def _subject(chosen: Choice) -> str:
     return chosen.names[0] if len(chosen.names) == 1 else f"{len(chosen.names)} groups"
 
 
-def pause(name: Name, reason: Reason = "") -> None:
-    """Start nothing new; what runs goes on and is followed."""
-    changed = CommandContext().control.pause(name, reason=clean(reason))
-    say(f"campaign {name}: paused" if changed else f"campaign {name}: is paused already; nothing changed")
+def pause(names: Names, reason: Reason = "", yes: Yes = False) -> None:
+    """Start nothing new; what runs goes on and is followed.
+
+    A pattern means campaigns that are active. How many they are is shown and a yes asked for.
+    """
+    context = CommandContext()
+    for name in _campaigns(context, names, "Pause", {CampaignState.ACTIVE}, yes=yes):
+        changed = context.control.pause(name, reason=clean(reason))
+        say(f"campaign {name}: paused" if changed else f"campaign {name}: is paused already; nothing changed")
 
 
-def resume(name: Name, reason: Reason = "") -> None:
+def resume(names: Names, reason: Reason = "", yes: Yes = False) -> None:
     """Go on after `pause` or `cancel`, or after the campaign has paused itself.
 
-    Groups that were cancelled by themselves stay so: `retry` them.
+    A pattern means campaigns that are paused. How many they are is shown and a yes asked for. Groups that
+    were cancelled by themselves stay so: `retry` them. What a storm has left to a person is retried.
     """
-    revived = CommandContext().control.resume(name, reason=clean(reason))
-    if revived is None:
-        say(f"campaign {name}: is active already; nothing changed")
-        return
-    say(f"campaign {name}: active{f'; {revived} cancelled groups go on' if revived else ''}")
+    context = CommandContext()
+    for name in _campaigns(context, names, "Resume", {CampaignState.PAUSED}, yes=yes):
+        stopped = context.control.stopped(name)
+        revived = context.control.resume(name, reason=clean(reason))
+        if revived is None:
+            say(f"campaign {name}: is active already; nothing changed")
+            continue
+        if stopped:
+            context.control.retry_all(name, groups=stopped, reason="what the storm had stopped")
+        say(
+            f"campaign {name}: active"
+            + (f"; {revived} cancelled groups go on" if revived else "")
+            + (f"; retried, as the storm had stopped them: {len(stopped)} groups" if stopped else "")
+        )
+
+
+def _campaigns(
+    context: CommandContext, words: list[str], verb: str, states: set[CampaignState], *, yes: bool
+) -> tuple[str, ...]:
+    """Return the campaigns that are meant, after a yes where it is not one that was named."""
+    from merian_campaign.services.find import find_campaigns
+
+    found, exact = find_campaigns(context.store, words, states=states)
+    if not exact and not yes:
+        confirm(f"{verb} {len(found)} campaign{'' if len(found) == 1 else 's'}: {', '.join(found)}?")
+    return found
 
 
 def cancel(

@@ -24,6 +24,15 @@ Name = Annotated[
         autocompletion=completion.campaigns,
     ),
 ]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        help="Names of applied campaigns, or patterns of them ('wide*').",
+        metavar="NAME...",
+        show_default=False,
+        autocompletion=completion.campaigns,
+    ),
+]
 Campaign = Annotated[
     str,
     typer.Argument(

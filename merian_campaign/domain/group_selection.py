@@ -15,10 +15,11 @@ from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.text import one_line
 
-__all__ = ["ANY", "Choice", "Filter", "choose"]
+__all__ = ["ANY", "PATTERN", "Choice", "Filter", "choose"]
 
 _SHOWN = 8
-_PATTERN = frozenset("*?[")
+PATTERN: Final = frozenset("*?[")
+"""A word with one of these is a pattern."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +144,7 @@ def choose(
         )
     for word in words or ("*",):
         found = _matching(snapshot, word)
-        if len(found) == 1 and not _PATTERN & set(word):
+        if len(found) == 1 and not PATTERN & set(word):
             named.add(found[0].id)
         kept = [
             group
@@ -162,7 +163,7 @@ def choose(
 
 def _matching(snapshot: Snapshot, word: str) -> tuple[GroupView, ...]:
     """Return the groups that one word names, whatever their state."""
-    if _PATTERN & set(word):
+    if PATTERN & set(word):
         found = [
             group
             for group in snapshot.groups

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -187,16 +188,20 @@ def digest_key(now: datetime) -> str:
 
 
 def notices_of(
-    snapshot: Snapshot, *, activity: Activity, options: NoticeOptions, now: datetime
+    snapshot: Snapshot, *, activity: Activity, options: NoticeOptions, now: datetime, resting: bool = False
 ) -> tuple[Notice, ...]:
-    """Return all that there is to be told of a campaign now, whether or not it was told before."""
+    """Return all that there is to be told of a campaign now, whether or not it was told before.
+
+    While it is ``resting``, for its hours or a night's budget, what is ready need not start.
+    """
     found = [_review(snapshot, group) for group in snapshot.groups if group.state is GroupState.NEEDS_REVIEW]
     campaign = snapshot.campaign
     if campaign.state is CampaignState.CANCELLED:
         return ()
     if campaign.state is CampaignState.PAUSED and campaign.reason.startswith(STORM):
         found.append(_storm(snapshot))
-    if _stalls(snapshot, activity=activity, hours=options.stall_hours, now=now):
+    due = {GroupState.RUNNING} if resting else {GroupState.READY, GroupState.RUNNING}
+    if _stalls(snapshot, due, activity=activity, hours=options.stall_hours, now=now):
         found.append(_stall(snapshot, activity=activity))
     found += _returned(snapshot)
     states = {group.state for group in snapshot.groups}
@@ -298,10 +303,11 @@ def _returned(snapshot: Snapshot) -> list[Notice]:
     return list(found.values())
 
 
-def _stalls(snapshot: Snapshot, *, activity: Activity, hours: float, now: datetime) -> bool:
+def _stalls(
+    snapshot: Snapshot, due: AbstractSet[GroupState], *, activity: Activity, hours: float, now: datetime
+) -> bool:
     if snapshot.campaign.state is not CampaignState.ACTIVE or activity.moved_at is None:
         return False
-    due = {GroupState.READY, GroupState.RUNNING}
     should = any(group.state in due and not group.hold for group in snapshot.groups)
     return should and now - activity.moved_at > timedelta(hours=hours)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,7 +16,7 @@ from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.text import one_line
 
-__all__ = ["paused_by_rule", "shortage", "storm", "unproven"]
+__all__ = ["paused_by_rule", "shortage", "stopped", "storm", "unproven"]
 
 WINDOW: Final = timedelta(hours=2)
 """Submissions that ended within this time are looked at together."""
@@ -28,6 +29,8 @@ FEWEST_SHORT: Final = 2
 
 SHARE: Final = 0.8
 """Of the groups that ended within the window, how many have that failure."""
+
+_EVER: Final = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 _RAN: Final = frozenset({SubmissionOutcome.SUCCEEDED, SubmissionOutcome.PARTIAL})
 
@@ -43,15 +46,31 @@ def storm(snapshot: Snapshot, *, now: datetime) -> str:
         UTC.
     """
     ended = _ended(snapshot, now=now)
+    for entries in _alike(ended):
+        if len(entries) >= FEWEST and len(entries) >= SHARE * len(ended):
+            return _words(entries, of=len(ended), since=min(last.finished_at or now for _, last in entries))
+    return ""
+
+
+def stopped(snapshot: Snapshot) -> tuple[str, ...]:
+    """Return, as ``STEP/KEY``, what a storm has left to a person: what failed alike, however long ago."""
+    entries = [
+        entry for found in _alike(_ended(snapshot, now=None)) if len(found) >= FEWEST for entry in found
+    ]
+    names = {f"{group.step}/{group.key}" for group, _ in entries if group.state is GroupState.NEEDS_REVIEW}
+    return tuple(sorted(names))
+
+
+def _alike(
+    ended: Iterable[tuple[GroupView, SubmissionView]],
+) -> Iterable[list[tuple[GroupView, SubmissionView]]]:
+    """Return together what failed alike."""
     by_signature: dict[str, list[tuple[GroupView, SubmissionView]]] = defaultdict(list)
     for group, last in ended:
         found = _signature(group, last)
         if found:
             by_signature[found].append((group, last))
-    for entries in by_signature.values():
-        if len(entries) >= FEWEST and len(entries) >= SHARE * len(ended):
-            return _words(entries, of=len(ended), since=min(last.finished_at or now for _, last in entries))
-    return ""
+    return by_signature.values()
 
 
 def paused_by_rule(snapshot: Snapshot) -> str:
@@ -83,14 +102,17 @@ def shortage(snapshot: Snapshot, *, now: datetime) -> str:
     return one_line(f"{len(short)} groups could not run: {short[-1][1].reason}; one at a time tries again")
 
 
-def _ended(snapshot: Snapshot, *, now: datetime) -> list[tuple[GroupView, SubmissionView]]:
-    """Return the groups whose latest run ended within the window, with that run."""
-    resumed = snapshot.campaign.resumed_at
-    since = max(now - WINDOW, resumed or now - WINDOW)
+def _ended(snapshot: Snapshot, *, now: datetime | None) -> list[tuple[GroupView, SubmissionView]]:
+    """Return the groups whose latest run ended within the window, with that run; `None`: at any time.
+
+    What ended before a person last let the campaign go on is not among them.
+    """
+    resumed = snapshot.campaign.resumed_at or _EVER[0]
+    since, until = (resumed, _EVER[1]) if now is None else (max(now - WINDOW, resumed), now)
     found = []
     for group in snapshot.groups:
         last = next((entry for entry in reversed(group.submissions) if entry.outcome is not None), None)
-        if last is not None and last.finished_at is not None and since < last.finished_at <= now:
+        if last is not None and last.finished_at is not None and since < last.finished_at <= until:
             found.append((group, last))
     return found
 

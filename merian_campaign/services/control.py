@@ -9,12 +9,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from merian_campaign.domain import storms
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import due
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.fault_attribution import alone
 from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.notices import STORM
 from merian_campaign.domain.records import ArchivedCampaign, Event
 from merian_campaign.domain.retry_request import RetryRequest
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
@@ -185,6 +187,12 @@ class Control:
                     ordered=True,
                 )
         return found
+
+    def stopped(self, name: str) -> tuple[str, ...]:
+        """Return the groups that need a person for the storm for which their campaign is paused, if any."""
+        campaign = find_campaign(self.store, name)
+        stormy = campaign.state is CampaignState.PAUSED and campaign.reason.startswith(STORM)
+        return storms.stopped(self.store.snapshot(name)) if stormy else ()
 
     def pause(self, name: str, *, reason: str = "") -> bool:
         """Start nothing new; what runs goes on and is followed. Say whether that was news.

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from fnmatch import fnmatchcase
+
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.group_selection import PATTERN
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.states import CampaignState
+from merian_campaign.domain.text import one_line
 from merian_campaign.services.ports import Store
 
 
@@ -21,6 +28,37 @@ def find_campaign(store: Store, name: str) -> CampaignView:
         known = ", ".join(entry.name for entry in store.campaigns()) or "none yet"
         raise BadInputError(f"there is no campaign {name!r}; campaigns: {known} (`apply FILE` makes one)")
     return campaign
+
+
+def find_campaigns(
+    store: Store, words: Sequence[str], *, states: AbstractSet[CampaignState]
+) -> tuple[tuple[str, ...], bool]:
+    """Return the campaigns that words mean, names or patterns of them, and whether it is one that was named.
+
+    A pattern means those in some ``states``.
+
+    Raises
+    ------
+    BadInputError
+        Raised if a word means none.
+    """
+    known = store.campaigns()
+    found: list[str] = []
+    named = [word for word in words if not set(word) & PATTERN]
+    for word in words:
+        if word in named:
+            found.append(find_campaign(store, word).name)
+            continue
+        there = [campaign for campaign in known if fnmatchcase(campaign.name, word)]
+        meant = [campaign.name for campaign in there if campaign.state in states]
+        if not meant:
+            wanted = " or ".join(sorted(states))
+            raise BadInputError(
+                f"{one_line(word)!r} means {len(there)} campaigns, of which none is {wanted} (`list`)"
+            )
+        found += meant
+    unique = tuple(dict.fromkeys(found))
+    return unique, len(unique) == 1 and unique[0] in named
 
 
 def find_group(snapshot: Snapshot, group: str) -> GroupView:

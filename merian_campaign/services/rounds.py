@@ -244,7 +244,9 @@ class Rounds:
         now = self.runtime.clock()
         options = self.teller.options
         activity = self._activity(snapshot, now=now)
-        notices = list(notices_of(snapshot, activity=activity, options=options, now=now))
+        notices = list(
+            notices_of(snapshot, activity=activity, options=options, now=now, resting=report.resting)
+        )
         if report.trouble is not None:
             notices.append(trouble_notice(name, words_of(report.trouble), now=now))
         new = set(self._add(snapshot.campaign.id, notices))

@@ -38,6 +38,9 @@ MAX_PASSES = 50
 _UNTIL_A_PERSON = ("limits.total", "limits.canary", "limits.core_hours:")
 """How the reasons begin of groups that wait for no time, and for nothing that is under way."""
 
+_UNTIL_LATER = ("limits.window", "limits.per_night", "limits.core_hours_per_night")
+"""How the reasons begin of groups that may start at another hour."""
+
 _MOST_WORDS = 4000
 """Characters of what went wrong that are kept of a tick; the events of the groups have all of it."""
 
@@ -61,6 +64,8 @@ class TickReport:
     waiting : `bool`
         Whether the scheduler still has jobs of it, or it or the butler has to answer before it can go on, or
         something is tried again later.
+    resting : `bool`
+        Whether the hour, or a night's budget, keeps from starting what is ready.
     """
 
     actions: tuple[str, ...]
@@ -69,6 +74,7 @@ class TickReport:
     notes: tuple[str, ...] = ()
     trouble: Exception | None = None
     waiting: bool = False
+    resting: bool = False
 
     @property
     def idle(self) -> bool:
@@ -249,6 +255,7 @@ class Tick:
                 *_notes(observer, context.slurm_view.deferred(snapshot), trouble=trouble),
             ),
             trouble=executor.trouble,
+            resting=any(words.startswith(_UNTIL_LATER) for words in observer.held),
             waiting=left.alive > 0
             or bool(executor.unpublished)
             or bool(observer.waits or any(not words.startswith(_UNTIL_A_PERSON) for words in observer.held))

@@ -61,7 +61,12 @@ def test_help_has_no_types(cli: Cli, command: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("command", "usage"),
-    [("retry", "NAME GROUP..."), ("log", "NAME [QUANTUM]..."), ("tick", "[NAME]..."), ("graph", "FILE|NAME")],
+    [
+        ("retry", "NAME [GROUP]..."),
+        ("log", "NAME [QUANTUM]..."),
+        ("tick", "[NAME]..."),
+        ("graph", "FILE|NAME"),
+    ],
 )
 def test_usage_says_what_may_be_left_out(cli: Cli, command: str, usage: str) -> None:
     words = " ".join(cli(command, "--help").fine().split())

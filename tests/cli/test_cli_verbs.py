@@ -17,9 +17,10 @@ from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.records import Event
 from merian_campaign.domain.retry_request import RetryRequest
-from merian_campaign.domain.snapshot import Snapshot
-from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.snapshot import Remedy, Snapshot
+from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 
 @pytest.fixture
@@ -381,3 +382,41 @@ def test_watching_ticks_again_and_ends_with_ctrl_c(
     assert "Traceback" not in said
     assert f"campaign {cli.name}: paused" in said
     assert watching.returncode == 130
+
+
+def test_one_command_after_a_storm(cli: Cli, context: CommandContext) -> None:
+    cli.survey.edit('["9813-9814"]', '["9813-9818"]')
+    context.apply(cli.file)
+    now = context.clock()
+    for group in seen(context, cli).groups:
+        if group.step == "step3":
+            step = {"group_id": group.id, "actor": "t", "now": now}
+            if group.state is not GroupState.DONE:
+                context.store.move_group(**step, state=GroupState.READY, reason="")
+            if group.state is not GroupState.DONE:
+                made = context.store.prepare_submission(
+                    **step, number=1, run_collection=f"{cli.name}/{group.key}", repository="/repo",
+                    directory=f"/x/{cli.name}/{group.key}", remedy=Remedy(), reason="first",
+                )  # fmt: skip
+                context.store.harvest(
+                    submission_id=made.id, quanta=(), outcome=SubmissionOutcome.FAILED, actor="t", now=now,
+                    reason="RuntimeError: no key 'x'",
+                )  # fmt: skip
+                context.store.move_group(**step, state=GroupState.NEEDS_REVIEW, reason="no key 'x'")
+    event = Event(kind="storm", actor="t", reason="storm: all alike", from_state="active", to_state="paused")
+    context.store.set_campaign_state(name=cli.name, state=CampaignState.PAUSED, event=event, now=now)
+    said = cli("resume", cli.name).fine()
+    assert said.endswith(": active; retried, as the storm had stopped them: 5 groups\n")
+    assert states(context, cli)[1:] == ["ready", "done", *["ready"] * 4]
+
+
+def test_a_pattern_pauses_campaigns_after_a_yes(cli: Cli, context: CommandContext) -> None:
+    context.control.resume(cli.name)
+    pattern = f"{cli.name[:-3]}*"
+    asked = cli("pause", pattern)
+    assert (asked.code, seen(context, cli).campaign.state) == (1, CampaignState.ACTIVE)
+    assert f"Pause 1 campaign: {cli.name}?" in asked.stderr
+    assert cli("pause", pattern, "--yes").fine() == f"campaign {cli.name}: paused\n"
+    cli("pause", pattern, "--yes").refused(2, "means 1 campaigns, of which none is active")
+    cli("resume", pattern, "nope", "--yes").refused(2, "there is no campaign 'nope'")
+    assert "active" in cli("resume", pattern, "--yes").fine()

@@ -27,7 +27,7 @@ from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, Verdict
-from merian_campaign.domain.storms import FEWEST, storm
+from merian_campaign.domain.storms import FEWEST, stopped, storm
 
 TRACTS = campaign(by_tract(), tracts=["1-40"], limits={"submissions": 40})
 AGO = NOW - timedelta(minutes=10)
@@ -83,6 +83,18 @@ def test_what_was_before_a_person_let_it_go_on_counts_no_more() -> None:
     assert storm(before, now=NOW + timedelta(hours=3)) == "", "long ago"
     resumed = replace(before, campaign=replace(before.campaign, resumed_at=NOW - timedelta(minutes=1)))
     assert storm(resumed, now=NOW) == ""
+
+
+def test_what_a_storm_has_left_to_a_person_is_known_when_it_goes_on() -> None:
+    given_up = [
+        replace(failed(n, f"RuntimeError: no key 'a{n}'"), state=GroupState.NEEDS_REVIEW) for n in range(1, 5)
+    ]
+    own = replace(failed(9, "ValueError: of its own"), state=GroupState.NEEDS_REVIEW)
+    found = seen(*given_up, failed(5, "RuntimeError: no key 'b'"), own)
+    assert stopped(found) == ("step3/tract1", "step3/tract2", "step3/tract3", "step3/tract4")
+    assert stopped(seen(*given_up, own)) == (), "so few are no storm"
+    resumed = replace(found, campaign=replace(found.campaign, resumed_at=NOW))
+    assert stopped(resumed) == (), "a person has let it go on since"
 
 
 def test_what_the_machine_is_short_of_is_tried_by_one_group_at_a_time() -> None:
