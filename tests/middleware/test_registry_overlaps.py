@@ -120,9 +120,10 @@ tracts: discover  # all of them
 steps:
   - name: step1
     pipeline: {pipeline}#step1
+    scope: exposure
     where: exposure.observation_type = 'science' AND detector NOT IN (31, 61)
-  - {{name: step2a, after: [step1], pipeline: "{pipeline}#step2a"}}
-  - {{name: step3, after: [step2a], pipeline: "{pipeline}#step3", group_by: tract}}
+  - {{name: step2a, after: [step1], pipeline: "{pipeline}#step2a", scope: visit}}
+  - {{name: step3, after: [step2a], pipeline: "{pipeline}#step3", scope: tract, group_by: tract}}
 """
 
 

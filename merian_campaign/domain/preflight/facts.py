@@ -81,7 +81,8 @@ class TaskFacts:
     reads, makes : `frozenset` [`str`]
         Dataset types that its quanta read and make.
     calibration : `bool`
-        Whether it makes calibrations, which are certified for a time, or what they are made of.
+        Whether it makes calibrations, which are certified for a time, or what they are made of, or works on
+        them alone.
     """
 
     label: str

@@ -113,6 +113,10 @@ class ButlerQueries:
             for info in found
         }
 
+    def collections_if_open(self, names: Iterable[str]) -> Mapping[str, CollectionFacts]:
+        """Return these and their children; none where the repository is not there or cannot be opened."""
+        return {} if self._butler is None else self.collections(names)
+
     def _is_collection(self, name: str) -> bool:
         from lsst.daf.butler import MissingCollectionError  # noqa: PLC0415
 
