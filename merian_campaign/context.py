@@ -19,14 +19,12 @@ from merian_campaign.domain.text import one_line
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
-    from merian_campaign.domain.preflight.facts import PipelineFacts
-    from merian_campaign.domain.preflight.queries import StepQuery
+    from merian_campaign.domain.failure_rules import FailureRule
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
     from merian_campaign.domain.snapshot import GroupView, Snapshot
-    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.files.read_scopes import PipelineReader
@@ -72,6 +70,11 @@ class CommandContext:
 
         return connect()
 
+    def close(self) -> None:
+        """Close the connections of the store, if there are any."""
+        if "store" in vars(self):
+            self.store.close()
+
     @cached_property
     def reader(self) -> Reader:
         """The fast, reading part of the store."""
@@ -79,10 +82,13 @@ class CommandContext:
 
         return open_reader()
 
-    def status(self, name: str) -> Status:
-        """Return how a campaign stands, from the fast reader."""
+    def status(self, name: str, *, at: datetime | None = None) -> Status:
+        """Return how a campaign stands, from the fast reader, or how it stood at an earlier moment."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
+        if at is not None:
+            state, rows = self.reader.board_at(name, at=at)
+            return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
         return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
@@ -143,17 +149,25 @@ class CommandContext:
     @cached_property
     def teller(self) -> Teller:
         """Whom to tell what."""
+        from merian_campaign.domain.notices import NoticeOptions  # noqa: PLC0415
         from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
         from merian_campaign.host.home import home_directory  # noqa: PLC0415
-        from merian_campaign.host.rotated_log import first_time  # noqa: PLC0415
+        from merian_campaign.host.rotated_log import first_time, forget_time  # noqa: PLC0415
         from merian_campaign.middleware.notifier import ChannelNotifier  # noqa: PLC0415
         from merian_campaign.services.rounds import Teller  # noqa: PLC0415
 
         home = home_directory(self.environ)
+        options, wrong = NoticeOptions(), ""
+        try:
+            options = read_notices(home, environ=self.environ)
+        except BadInputError as error:  # a slip in it stops no tick
+            wrong = str(error)
         return Teller(
-            options=read_notices(home, environ=self.environ),
+            options=options,
             notifier=ChannelNotifier(environ=self.environ),
             first=partial(first_time, home / "told"),
+            unsaid=partial(forget_time, home / "told"),
+            wrong=wrong,
         )
 
     @cached_property
@@ -211,6 +225,19 @@ class CommandContext:
 
         return Orders(store=self.store, runtime=self.runtime)
 
+    def failure_rules(self, name: str, *, file: str | None = None) -> tuple[FailureRule, ...]:
+        """Return the failure rules of a campaign, in the order in which they are tried.
+
+        With ``file``, an absolute path, that in place of the campaign's own.
+        """
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+        from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+
+        spec = applied_spec(find_campaign(self.store, name))
+        return rules_in_force(campaign=file or spec.failure_rules, site=read_site(spec.site).failure_rules)
+
     def report_rows(
         self, name: str, *, at: datetime | None, since: datetime | None, tell: Callable[[str], None]
     ) -> ReportRows:
@@ -246,12 +273,9 @@ class CommandContext:
             return rows
         return replace(rows, regions=(*rows.regions, *found))
 
-    def read_pipelines(self, spec: CampaignSpec, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
-        """Return what pipelines of a campaign read and make, as far as this process can load them."""
-        return self._pipelines(spec, asked)
-
     @cached_property
-    def _pipelines(self) -> PipelineReader:
+    def read_pipelines(self) -> PipelineReader:
+        """Reads pipelines, as far as this process can load them."""
         from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere  # noqa: PLC0415
 
         return PipelinesHere()
