@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
     from merian_campaign.domain.failure_rules import FailureRule
+    from merian_campaign.domain.preflight.facts import PipelineFacts
+    from merian_campaign.domain.preflight.queries import StepQuery
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
     from merian_campaign.domain.snapshot import GroupView, Snapshot
+    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.files.read_scopes import PipelineReader
@@ -275,10 +278,21 @@ class CommandContext:
 
     @cached_property
     def read_pipelines(self) -> PipelineReader:
-        """Reads pipelines, as far as this process can load them."""
+        """Reads pipelines: in this process, or in the campaign's stack where only that has the middleware."""
         from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere  # noqa: PLC0415
+        from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
 
-        return PipelinesHere()
+        here = PipelinesHere()
+
+        def read(spec: CampaignSpec, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
+            stack = settings_of(spec).stack
+            if here.possible or not stack.sets_up:
+                return here(spec, asked)
+            registry = ButlerRegistry(environ=self.environ)
+            return registry.pipelines(asked, environment=spec.environment, stack=stack)
+
+        return read
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""

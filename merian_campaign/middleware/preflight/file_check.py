@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
 from merian_campaign.domain.preflight.facts import CollectionFacts, Finding, PipelineFacts
@@ -37,11 +38,16 @@ def file_findings(
             found += cluster_findings(look.place, pipeline, clusters.get(look.place, {}))
     # The repository is asked only where steps alone do not explain what is read.
     if order_findings(spec, pipelines, collections={}):
-        found += order_findings(spec, pipelines, collections=_collections(spec))
+        collections = _collections(spec)
+        if collections is not None:
+            found += order_findings(spec, pipelines, collections=collections)
     return tuple(found)
 
 
-def _collections(spec: CampaignSpec) -> Mapping[str, CollectionFacts]:
+def _collections(spec: CampaignSpec) -> Mapping[str, CollectionFacts] | None:
+    """Return what the repository has; `None` where it cannot be asked: the pipelines were read in a stack."""
+    if find_spec("lsst") is None or find_spec("lsst.daf.butler") is None:
+        return None
     names = {
         name
         for step in spec.steps

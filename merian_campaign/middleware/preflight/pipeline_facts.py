@@ -31,11 +31,20 @@ class PipelinesHere:
         asked : `tuple` [`StepQuery`, ...]
             The steps.
         """
-        if find_spec("lsst") is None or find_spec("lsst.pipe.base") is None:
+        with in_environment(spec.environment):
+            return self.read(asked)
+
+    @property
+    def possible(self) -> bool:
+        """Whether this Python can load any."""
+        return find_spec("lsst") is not None and find_spec("lsst.pipe.base") is not None
+
+    def read(self, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
+        """Do the same in the environment as it is."""
+        if not self.possible:
             problem = "this Python has no lsst.pipe.base, set up the LSST stack before the command"
             return {look.place: PipelineFacts(problem=problem) for look in asked}
-        with in_environment(spec.environment):
-            return {look.place: self._read(look) for look in asked}
+        return {look.place: self._read(look) for look in asked}
 
     def _read(self, look: StepQuery) -> PipelineFacts:
         key = (look.pipeline, look.config, look.config_files)
