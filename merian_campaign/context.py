@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
     from merian_campaign.domain.failure_rules import FailureRule
+    from merian_campaign.domain.preflight.facts import PipelineFacts
+    from merian_campaign.domain.preflight.queries import StepQuery
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
     from merian_campaign.domain.sky_regions import SkyRegion
     from merian_campaign.domain.snapshot import GroupView, Snapshot
+    from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
     from merian_campaign.files.campaign_file import CampaignFile
+    from merian_campaign.files.read_scopes import PipelineReader
     from merian_campaign.middleware.scheduler import SlurmScheduler
     from merian_campaign.reports.status import Status
     from merian_campaign.services.apply import Applied
@@ -272,13 +276,33 @@ class CommandContext:
             return rows
         return replace(rows, regions=(*rows.regions, *found))
 
+    @cached_property
+    def read_pipelines(self) -> PipelineReader:
+        """Reads pipelines: in this process, or in the campaign's stack where only that has the middleware."""
+        from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere  # noqa: PLC0415
+        from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
+
+        here = PipelinesHere()
+
+        def read(spec: CampaignSpec, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
+            stack = settings_of(spec).stack
+            if here.possible or not stack.sets_up:
+                return here(spec, asked)
+            registry = ButlerRegistry(environ=self.environ)
+            return registry.pipelines(asked, environment=spec.environment, stack=stack)
+
+        return read
+
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
         from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
         from merian_campaign.files.stack_files import check_stack_files  # noqa: PLC0415
         from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
 
-        loaded = load_campaign(file, environment=self.environ, wms=wms, site=site)
+        loaded = load_campaign(
+            file, environment=self.environ, wms=wms, site=site, pipelines=self.read_pipelines
+        )
         profile = settings_of(loaded.spec).site
         check_stack_files(loaded.spec, path=loaded.path, shown=file, site=profile)
         return loaded

@@ -26,12 +26,14 @@ tracts: ["9813-9814"]
 steps:
   - name: step1
     pipeline: pipe.yaml#step1
+    scope: exposure
     where: detector NOT IN (31, 61)
     resources:
       isr: {memory: 4096, walltime: "10:00:00"}
   - name: step3
     after: [step1]
     pipeline: pipe.yaml#step3
+    scope: tract
     group_by: tract
 """
 SITE = "computeSite: local\nsite:\n  local:\n    class: lsst.ctrl.bps.parsl.sites.Local\n    cores: 2\n"

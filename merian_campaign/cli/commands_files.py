@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +15,7 @@ from merian_campaign.cli.output import answers, confirm, note, say, show_json
 from merian_campaign.context import CommandContext
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.preflight.facts import PipelineFacts
     from merian_campaign.domain.spec import CampaignSpec
 
 
@@ -72,19 +74,27 @@ def init(
 def validate(file: File) -> None:
     """Check a campaign file and every file it names; say what it would run.
 
-    Clusters of BPS are held against the pipelines where these can be loaded here.
+    Groupings, clusters of BPS and the order of steps are held against the pipelines where these can be loaded
+    here.
     """
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.plan import plan_groups
+    from merian_campaign.domain.preflight.queries import pipeline_look
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.files.bps_files import read_clusters
-    from merian_campaign.middleware.preflight.pipeline_facts import cluster_problems
+    from merian_campaign.middleware.preflight.file_check import file_findings
 
-    loaded = CommandContext().load(file)
+    context = CommandContext()
+    loaded = context.load(file)
     bps = [step for step in loaded.spec.steps if isinstance(step, BpsStep)]
     clusters = {step.name: read_clusters(loaded.spec, step) for step in bps}
-    if found := cluster_problems(loaded.spec, clusters):
-        raise BadInputError("\n".join(f"{file}: {finding.place}: {finding.text}" for finding in found))
+    pipelines = context.read_pipelines(loaded.spec, tuple(map(pipeline_look, bps)))
+    found = file_findings(loaded.spec, pipelines, clusters=clusters)
+    if wrong := [finding for finding in found if finding.fatal]:
+        raise BadInputError("\n".join(f"{file}: {finding.place}: {finding.text}" for finding in wrong))
+    for finding in found:
+        note(f"{finding.place}: {finding.text}")
+    _say_unread(pipelines)
     wanted = plan_groups(loaded.spec).wanted
     for step in loaded.spec.steps:
         if loaded.spec.discovers(step):
@@ -95,6 +105,16 @@ def validate(file: File) -> None:
     _say_unused(loaded.spec)
     size = f"{len(loaded.spec.steps)} steps, {len(wanted)} groups"
     note(f"{file}: campaign {loaded.spec.campaign!r} is valid: {size}")
+
+
+def _say_unread(pipelines: Mapping[str, PipelineFacts]) -> None:
+    """Say which pipelines could not be loaded, once for each reason."""
+    unread: dict[str, list[str]] = {}
+    for step, pipeline in pipelines.items():
+        if pipeline.problem:
+            unread.setdefault(pipeline.problem, []).append(step)
+    for why, steps in unread.items():
+        note(f"tasks not looked at, of {', '.join(steps)}: {why}")
 
 
 def _say_unused(spec: CampaignSpec) -> None:

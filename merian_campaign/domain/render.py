@@ -23,6 +23,10 @@ from merian_campaign.domain.throttle import nice_of
 from merian_campaign.domain.yaml_writer import YamlValue, dump
 
 _OR = re.compile(r"\bOR\b", re.IGNORECASE)
+_DATA_QUERY = re.compile(r"^(  dataQuery: \")(.*)\"$", re.MULTILINE)
+
+SKYMAP_TERM = re.compile(r"(?<![\w.])skymap\b")
+"""A data query that has it names a sky map."""
 
 STOCK_SERVICE = "lsst.ctrl.bps.parsl.ParslService"
 CAMPAIGN_SERVICE = "merian_campaign.wms.CampaignParslService"
@@ -109,6 +113,20 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
     texts = (text.strip() for text in (spec.where, step.where))
     terms += [f"({text})" if _OR.search(text) else text for text in texts if text]
     return " AND ".join(terms)
+
+
+def with_skymap(text: str, skymap: str) -> str:
+    """Return a submit YAML, as `render` gives it, with the sky map in its data query.
+
+    A step over exposures has it there only when a task of its pipeline asks for it, as its driver sees.
+    """
+    return _DATA_QUERY.sub(
+        lambda found: (
+            found[0] if SKYMAP_TERM.search(found[2]) else f"{found[1]}{found[2]} AND skymap = '{skymap}'\""
+        ),
+        text,
+        count=1,
+    )
 
 
 def input_collections(*, spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:

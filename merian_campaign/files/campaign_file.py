@@ -16,10 +16,12 @@ from merian_campaign.domain.errors import BadFileError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import brief
+from merian_campaign.domain.spec.steps import SCOPES_OPEN
 from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted, unexpanded
 from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.paths import absolute, home, is_file, why_no_file
+from merian_campaign.files.read_scopes import PipelineReader, with_scopes, without_scope
 from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
@@ -57,7 +59,12 @@ class CampaignFile:
 
 
 def load_campaign(
-    file: str, *, environment: Mapping[str, str], wms: str | None = None, site: str | None = None
+    file: str,
+    *,
+    environment: Mapping[str, str],
+    wms: str | None = None,
+    site: str | None = None,
+    pipelines: PipelineReader | None = None,
 ) -> CampaignFile:
     """Read and check a campaign file.
 
@@ -69,6 +76,8 @@ def load_campaign(
         For ``${NAME}`` in the file, before the file's own ``variables``.
     wms, site : `str`, optional
         Instead of what the file says.
+    pipelines : `PipelineReader`, optional
+        Reads the pipelines of steps for which the file has no scope.
 
     Raises
     ------
@@ -89,10 +98,13 @@ def load_campaign(
         repositories=repositories,
     )
     resolved = read_id_lists(resolved, base=path.parent, document=document)
-    spec = _validate(document, resolved)
+    spec = _validate(document, resolved, context=SCOPES_OPEN)
     problems = missing_files(spec, document, repositories=repositories)
     if problems:
         raise BadFileError(problems)
+    if derived := without_scope(spec):
+        resolved = with_scopes(spec, document=document, resolved=resolved, read=pipelines)
+        spec = _validate(document, resolved, derived=frozenset(derived))
     return CampaignFile(path=path, text=document.text, resolved=resolved, spec=spec)
 
 
@@ -255,13 +267,24 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
     return str(ours) if is_file(ours) else absolute(f"site/{site}.yaml", base.parent)
 
 
-def _validate(document: Document, resolved: dict[str, Any]) -> CampaignSpec:
+def _validate(
+    document: Document,
+    resolved: dict[str, Any],
+    *,
+    context: str | None = None,
+    derived: frozenset[Key] = frozenset(),
+) -> CampaignSpec:
+    """Return the campaign of a document; ``derived`` are places of steps whose scope is their pipelines'."""
     try:
-        return CampaignSpec.model_validate(resolved)
+        return CampaignSpec.model_validate(resolved, context=context)
     except ValidationError as error:
         from merian_campaign.files.schema import known_keys  # noqa: PLC0415 - only when something is wrong
 
-        raise bad_file(document, error.errors(), known=known_keys()) from None
+        found = error.errors()
+        for entry in found:
+            if entry["loc"][:1] == ("steps",) and derived.intersection(entry["loc"][1:2]):
+                entry["msg"] += " (the scope is that of its tasks' dimensions; write scope: for another one)"
+        raise bad_file(document, found, known=known_keys()) from None
 
 
 def missing_files(

@@ -345,6 +345,16 @@ def preflight(*, directory: str) -> dict[str, Any]:
     return {"refused": check(SubmissionPaths(directory=directory))}
 
 
+def pipelines(*, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the pipelines of steps read and make."""
+    from merian_campaign.domain.preflight.queries import StepQuery  # noqa: PLC0415 - for this alone
+    from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere  # noqa: PLC0415
+
+    here = PipelinesHere()
+    asked = tuple(map(StepQuery.from_json, looks))
+    return {"pipelines": {step: facts.to_json() for step, facts in here.read(asked).items()}}
+
+
 COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "predicted": predicted,
     "harvest": harvest,
@@ -356,6 +366,7 @@ COMMANDS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "publish": publish,
     "action": action,
     "overlaps": overlaps,
+    "pipelines": pipelines,
     "regions": regions,
     "preflight": preflight,
 }

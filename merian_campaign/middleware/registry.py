@@ -18,6 +18,8 @@ from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.generations import ChainChange
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.preflight.facts import PipelineFacts
+from merian_campaign.domain.preflight.queries import StepQuery
 from merian_campaign.domain.runs import Salvaged
 from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
@@ -115,6 +117,16 @@ class ButlerRegistry:
         request = json.dumps({"do": "runs", "repository": repository, "outputs": list(outputs)})
         return self._read(request, environment, stack, read=_read_runs)
 
+    def pipelines(
+        self, looks: Sequence[StepQuery], *, environment: Mapping[str, str], stack: Stack
+    ) -> Mapping[str, PipelineFacts]:
+        """Return what the pipelines of steps read and make, as loaded in a stack, or why they cannot be."""
+        request = json.dumps({"do": "pipelines", "looks": [look.to_json() for look in looks]})
+        found = self._read(request, environment, stack, read=_read_pipelines)
+        if isinstance(found, OverlapRefreshFailed):
+            return {look.place: PipelineFacts(problem=found.reason) for look in looks}
+        return found
+
     def regions(
         self, question: RegionQuery, *, repository: str, environment: Mapping[str, str], stack: Stack
     ) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:
@@ -206,6 +218,12 @@ def _read_salvaged(answer: Any) -> tuple[Salvaged, ...] | OverlapRefreshFailed: 
     return tuple(
         Salvaged(source=str(entry["source"]), quanta=int(entry["quanta"])) for entry in answer["found"]
     )
+
+
+def _read_pipelines(answer: Any) -> Mapping[str, PipelineFacts] | OverlapRefreshFailed:  # noqa: ANN401 - see _read
+    if not answer["ok"]:
+        return _refused(answer)
+    return {step: PipelineFacts.from_json(facts) for step, facts in answer["pipelines"].items()}
 
 
 def _read_runs(answer: Any) -> tuple[str, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read

@@ -9,7 +9,7 @@ from merian_campaign.domain import render
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.group_outcome import AFTERBURNER
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.preflight.group_check import group_check
+from merian_campaign.domain.preflight.group_check import GroupCheck, group_check
 from merian_campaign.domain.remains import made_of
 from merian_campaign.domain.resource_fit import known_requests
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
@@ -63,13 +63,14 @@ class SubmissionFiles(TickPart):
             files[paths.yaml] = render.render(request)
             if request.hold:
                 files[paths.hold] = hold_file(self._store.held_quanta(group_id=group.id))
-            if not group.counts.expected:  # no submission of it has had a graph
-                files[paths.preflight] = self._group_check(group, step, submission)
+            check = self._group_check(group, step, submission)
+            if check.first or (check.skymap is not None and not check.look.on_skymap):
+                files[paths.preflight] = json.dumps(check.to_json(), indent=1) + "\n"
         return files
 
-    def _group_check(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> str:
+    def _group_check(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> GroupCheck:
         """Return what the driver looks at before it builds a graph."""
-        check = group_check(
+        return group_check(
             self._spec,
             step,
             group=group.key,
@@ -77,8 +78,8 @@ class SubmissionFiles(TickPart):
             number=submission.number,
             generation=submission.generation,
             clusters=read_clusters(self._spec, step),
+            first=not group.counts.expected,  # no submission of it has had a graph
         )
-        return json.dumps(check.to_json(), indent=1) + "\n"
 
     def request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
         """Return what a submission's YAML is rendered from."""

@@ -22,9 +22,10 @@ tracts: discover
 steps:
   - name: step1
     pipeline: pipe.yaml#step1
+    scope: exposure
     group_by: &nights {kind: day_obs, nights: ["20210318-20210320"]}
-  - {name: step2a, after: [step1], pipeline: pipe.yaml#step2a, group_by: *nights}
-  - {name: step3, after: [step2a], pipeline: pipe.yaml#step3, group_by: tract}
+  - {name: step2a, after: [step1], pipeline: pipe.yaml#step2a, scope: visit, group_by: *nights}
+  - {name: step3, after: [step2a], pipeline: pipe.yaml#step3, scope: tract, group_by: tract}
   - name: release
     after: [step3]
     action: collection-chain

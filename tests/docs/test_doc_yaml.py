@@ -32,8 +32,14 @@ BASE: dict[str, Any] = {
     "collections": {"output": "runs/piece", "inputs": ["DECam/defaults"]},
     "tracts": [9813],
     "steps": [
-        {"name": "step1", "pipeline": "a.yaml#step1"},
-        {"name": "step3", "pipeline": "a.yaml#step3", "group_by": "tract", "after": ["step1"]},
+        {"name": "step1", "pipeline": "a.yaml#step1", "scope": "exposure"},
+        {
+            "name": "step3",
+            "pipeline": "a.yaml#step3",
+            "scope": "tract",
+            "group_by": "tract",
+            "after": ["step1"],
+        },
     ],
 }
 SITE: dict[str, Any] = {
@@ -82,7 +88,7 @@ def with_steps(steps: list[Any]) -> dict[str, Any]:
         gate if isinstance(gate, str) else gate["step"] for step in steps for gate in step.get("after", ())
     ]
     wanted = dict.fromkeys(gate for gate in gates if gate not in names)
-    before = [{"name": name, "pipeline": "a.yaml#step1"} for name in wanted]
+    before = [{"name": name, "pipeline": "a.yaml#step1", "scope": "exposure"} for name in wanted]
     return {**BASE, "steps": [*before, *steps]}
 
 

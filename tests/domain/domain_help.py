@@ -30,9 +30,20 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 REQUESTS = RequestTable(default_mb=2048)
 
 
+SCOPES = {
+    **dict.fromkeys(("step0", "step1"), "exposure"),
+    **dict.fromkeys(("step2a", "step2d"), "visit"),
+    **dict.fromkeys(("step2b", "step3"), "tract"),
+    **dict.fromkeys(("step2c", "step2e"), "instrument"),
+}
+"""What the tests write where they say nothing else."""
+
+
 def bps(name: str = "step1", subset: str | None = None, **changes: object) -> dict[str, Any]:
-    """A BPS step as it is written in a file."""
-    return {"name": name, "pipeline": f"/pipe.yaml#{subset or name}"} | changes
+    """A BPS step as it is written in a file; a scope of `None` is one that is not."""
+    subset = subset or name
+    found = {"name": name, "pipeline": f"/pipe.yaml#{subset}", "scope": SCOPES.get(subset)} | changes
+    return {key: value for key, value in found.items() if key != "scope" or value is not None}
 
 
 def by_tract(name: str = "step3", subset: str = "step3", **changes: object) -> dict[str, Any]:

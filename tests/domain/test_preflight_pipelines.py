@@ -18,8 +18,9 @@ from merian_campaign.domain.preflight.facts import (
 )
 from merian_campaign.domain.preflight.order import order_findings
 from merian_campaign.domain.preflight.queries import looks, presences
-from merian_campaign.domain.preflight.scope import scope_findings
+from merian_campaign.domain.preflight.scope import scope_findings, scope_of, wants_skymap
 from merian_campaign.domain.spec import BpsStep
+from merian_campaign.domain.spec.steps import SCOPES_OPEN
 
 NIGHTS = {"kind": "day_obs", "nights": ["20210318-20210319"]}
 VISIT = ("instrument", "visit", "day_obs", "physical_filter", "band")
@@ -36,6 +37,7 @@ def _pipeline(*tasks: TaskFacts, **changes: Any) -> PipelineFacts:
 
 SUMMARY = _task("consolidateVisitSummary", *VISIT)
 STARS = _task("isolatedStarAssociation", *TRACT)
+ISR = _task("isr", "instrument", "exposure", "detector", "day_obs", "physical_filter", "band")
 WARP = _task("makeWarp", *TRACT, "patch", *VISIT)
 TABLE = _task("makeVisitTable", "instrument")
 FLAT = _task("cpFlatCombine", "instrument", "detector", "physical_filter", calibration=True)
@@ -142,17 +144,50 @@ def test_what_is_by_pixel_and_visit_is_for_the_graph_to_find() -> None:
 
 def test_the_sky_map_is_named_wherever_a_task_has_it() -> None:
     source = _pipeline(_task("writeRecalibratedSourceTable", "skymap", *VISIT))
-    for subset, scope in (("step2d", None), ("step3", "visit"), ("step1", "global")):
+    for subset, scope in (("step2d", "visit"), ("step3", "visit"), ("step1", "global")):
         assert _scope(source, subset, scope=scope) == []
-    (finding,) = _scope(source, scope="exposure")
-    assert finding.fatal
-    assert finding.message.endswith("would run for every sky map there is: its data query names none")
-    assert finding.fix == "write scope: visit instead of exposure, which adds it"
-    (finding,) = _scope(source, scope="instrument")
-    assert finding.fix.startswith("write scope: global")
-    assert _scope(source, scope="exposure", where="skymap = 'rings'") == []
+    for scope, where in (("exposure", ""), ("exposure", "skymap = 'rings'"), ("instrument", "")):
+        assert _scope(source, scope=scope, where=where) == []
+        spec = campaign(bps("one", "step2c" if scope == "instrument" else "step1", scope=scope, where=where))
+        assert wants_skymap(looks(spec)[0], source) is not bool(where)
     (finding,) = _scope(source, skymap=None)
+    assert finding.fatal
+    assert finding.message.endswith("would run for every sky map there is: the campaign names none")
     assert finding.fix == "write skymap: NAME in the campaign"
+
+
+@pytest.mark.parametrize(
+    ("tasks", "step", "scope"),
+    [
+        ((SUMMARY,), {}, "visit"),
+        ((ISR, SUMMARY), {}, "exposure"),
+        ((STARS, WARP), {}, "tract"),
+        ((WARP,), {"group_by": NIGHTS}, "visit"),
+        ((SUMMARY, STARS), {}, "global"),
+        ((SUMMARY, STARS), {"partial": ["isolatedStarAssociation"], "group_by": NIGHTS}, "visit"),
+        ((TABLE,), {}, "global"),
+        ((replace(ISR, calibration=True), FLAT), {}, "exposure"),
+        # With a scope over visits, the sky map is in the data query.
+        ((ISR, _task("writeRecalibratedSourceTable", "skymap", *VISIT)), {}, "visit"),
+    ],
+)
+def test_a_scope_is_that_of_the_tasks(tasks: tuple[TaskFacts, ...], step: dict[str, Any], scope: str) -> None:
+    document = bps("one", "step2a", scope=None, **step)
+    found = BpsStep.model_validate(document, context=SCOPES_OPEN)
+    assert scope_of(found, _pipeline(*tasks)) == scope
+
+
+def test_a_declared_step_has_the_scope_that_it_declares() -> None:
+    step = BpsStep.model_validate(bps("one", scope=None), context=SCOPES_OPEN)
+    for declared, scope in (
+        ((), "global"),
+        (("visit",), "visit"),
+        (("tract",), "tract"),
+        (("healpix3",), "global"),
+    ):
+        assert scope_of(step, _pipeline(SUMMARY, TABLE, declared=frozenset(declared))) == scope
+    detectors = frozenset({"visit", "detector"})
+    assert scope_of(step, _pipeline(ISR, SUMMARY, declared=detectors)) == "exposure"
 
 
 # -- order -------------------------------------------------------------------------------------------------

@@ -228,11 +228,8 @@ def test_tract_steps_need_a_sky_map() -> None:
     assert "needs the campaign's skymap:" in complaint(by_tract(), skymap=None)
 
 
-def test_a_scope_that_is_a_names_is_said_to_be_one() -> None:
-    with pytest.raises(
-        ValidationError, match=r"scope tract, as step3 has it in DRP-Merian; write scope: if this is"
-    ):
-        campaign(bps("visits", "step3", select={"observation_type": "science"}))
-    with pytest.raises(ValidationError) as caught:
-        campaign(bps("visits", "step3", scope="tract", select={"observation_type": "science"}))
-    assert "DRP-Merian" not in str(caught.value)
+def test_a_name_is_a_hint_and_never_a_scope() -> None:
+    said = complaint(bps("visits", "step2a", scope=None))
+    assert "write scope: exposure, visit, global, tract or instrument, by what its tasks work on" in said
+    assert "(step2a looks like visit, as DRP-Merian had it)" in said
+    assert "looks like" not in complaint(bps("visits", "nightly"))

@@ -239,7 +239,10 @@ SLURM = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.,:@+-]{0,8}", fullmatch=True)
 )
 def test_a_drivers_script_has_the_lines_it_should(partition: str, account: str, work: str) -> None:
     document = {"campaign": "n", "butler": "/r", "instrument": "D", "site": "/s.yaml", "work_dir": work}
-    document |= {"collections": {"output": "r"}, "steps": [{"name": "step1", "pipeline": "/p#step1"}]}
+    document |= {
+        "collections": {"output": "r"},
+        "steps": [{"name": "step1", "pipeline": "/p#step1", "scope": "exposure"}],
+    }
     spec = accepted(document)
     try:
         options = DriverOptions(partition=partition, account=account)
@@ -274,7 +277,9 @@ def test_a_task_that_is_called_like_a_key_of_bps_is_refused(name: str) -> None:
         "site": "/s.yaml",
         "collections": {"output": "r"},
     }
-    document["steps"] = [{"name": "step1", "pipeline": "/p#step1", "resources": {name: {"memory": 5}}}]
+    document["steps"] = [
+        {"name": "step1", "pipeline": "/p#step1", "scope": "exposure", "resources": {name: {"memory": 5}}}
+    ]
     assert accepted(document) is None
     assert (
         accepted(json.loads(json.dumps(document).replace(f'"{name}": {{"memory"', '"isr": {"memory"')))

@@ -102,13 +102,20 @@ BAD: list[tuple[str, str, int, str, str]] = [
     ),
     ("detector NOT IN (31, 61)", "tract = 9813", 0, "steps[step1].where", TRACT_ADVICE),
     ("where: detector NOT IN (31, 61)", "group_by: tract", 0, "steps[step1].group_by", TRACT_ADVICE),
-    ("    group_by: tract\n", "", -3, "steps[step3].group_by", "needs a tract, otherwise quanta see partial"),
-    ("pipe.yaml#step3", "pipe.yaml#step5", -2, "steps[step3].scope", "write scope: exposure, visit, global"),
+    ("    group_by: tract\n", "", -4, "steps[step3].group_by", "needs a tract, otherwise quanta see partial"),
+    (
+        "    scope: tract\n",
+        "",
+        -1,
+        "steps[step3].scope",
+        "global, tract or instrument, by what its tasks",
+    ),
+    ("    scope: tract\n", "", -1, "steps[step3].scope", "(step3 looks like tract, as DRP-Merian had it)"),
     ("butler: repo\n", "", -1, "butler", "missing; it must be given"),
     ("butler: repo", "butler: 5", 0, "butler", "found 5; write text; in quotes"),
     ("butler: repo", "butler:", 0, "butler", "nothing is given; write text"),
     ("campaign: night", "campaign: my night", 0, "campaign", "found 'my night'; write a name of letters"),
-    ("  - name: step3", "  - name: step1", -5, "steps[step1].name", "two steps are called 'step1'"),
+    ("  - name: step3", "  - name: step1", -6, "steps[step1].name", "two steps are called 'step1'"),
     ("output: runs/night", "output: a b", 0, "collections.output", "neither blanks nor commas"),
     ("site: local", "site: local\nwms: panda", 1, "wms", "found 'panda'; it should be 'stock' or 'campaign'"),
     ("steps:\n", "steps: []\nx:\n", 0, "steps", "empty; give at least one"),
@@ -196,7 +203,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "after: [step1]\n    after: []",
         1,
         "steps.1.after",
-        "the key is given twice (first on line 19); keep one",
+        "the key is given twice (first on line 20); keep one",
     ),
     ("instrument: DECam", "instrument: [DECam", 1, "", "not readable as YAML"),
     ("instrument: DECam", "instrument:\n\tDECam", 1, "", "not readable as YAML: found"),
@@ -259,7 +266,7 @@ def test_all_problems_are_listed_at_once_in_the_order_of_the_file(survey: Survey
     survey.edit("memory: 4096", "memory: lots")
     survey.edit("skymap: rings", "skynet: rings")
     said = survey.complaint()
-    assert [entry.split(":")[0] for entry in said] == ["4", "5", "17"]
+    assert [entry.split(":")[0] for entry in said] == ["4", "5", "18"]
 
 
 def test_the_file_is_named_as_the_person_named_it(survey: Survey, monkeypatch: pytest.MonkeyPatch) -> None:

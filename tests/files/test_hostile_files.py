@@ -28,7 +28,9 @@ MERGED = "\n".join(
     ["a0: &a0 {k: v}", *(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 9))]
 )
 VISITS = "group_by: {kind: visit, size: 9, ids: ['1-900000']}"
-MANY = "".join(f"  - {{name: s{n}, pipeline: pipe.yaml#step1, {VISITS}}}\n" for n in range(400))
+MANY = "".join(
+    f"  - {{name: s{n}, pipeline: pipe.yaml#step1, scope: exposure, {VISITS}}}\n" for n in range(400)
+)
 HEAD = "campaign: n\nbutler: repo\ninstrument: D\nsite: local\ncollections: {output: r}\n"
 
 # Content, and what is said of it.
@@ -63,12 +65,14 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     "a key of control characters": (b'"a\\e[2J": 1', "a key holds letters, digits and marks"),
     "a key that is a list": (b"? [a]\n: 1", "found unhashable key"),
     "nights of all time": (
-        HEAD.encode() + b"steps: [{name: s, pipeline: 'pipe.yaml#step1', group_by: {kind: day_obs, nights: "
+        HEAD.encode()
+        + b"steps: [{name: s, pipeline: 'pipe.yaml#s', scope: visit, group_by: {kind: day_obs, nights: "
         b"'00010101-99991231'}}]",
         f"steps[s]: with this step the campaign lists more than {MOST_IDS} ids",
     ),
     "nights of a thousand years": (
-        HEAD.encode() + b"steps: [{name: s, pipeline: 'pipe.yaml#step1', group_by: {kind: day_obs, nights: "
+        HEAD.encode()
+        + b"steps: [{name: s, pipeline: 'pipe.yaml#s', scope: visit, group_by: {kind: day_obs, nights: "
         b"'10000101-20000101'}}]",
         "steps[s].group_by.nights: '10000101-20000101': more than 36525 nights",
     ),
@@ -78,15 +82,16 @@ CONTENTS: dict[str, tuple[bytes, str]] = {
     ),
     "a range beyond 64 bits": (
         HEAD.encode()
-        + b"tracts: ['0-99999999999999999999']\nsteps: [{name: s, pipeline: 'pipe.yaml#step1'}]",
+        + b"tracts: ['0-99999999999999999999']\nsteps: [{name: s, pipeline: 'pipe.yaml#s', scope: visit}]",
         "more than 1000000",
     ),
     "a tract beyond 32 bits": (
-        HEAD.encode() + b"tracts: [2147483648]\nsteps: [{name: s, pipeline: 'pipe.yaml#step1'}]",
+        HEAD.encode() + b"tracts: [2147483648]\nsteps: [{name: s, pipeline: 'pipe.yaml#s', scope: visit}]",
         "tracts: found 2147483648; the largest tract is 2147483647",
     ),
     "groups": (
-        HEAD.encode() + b"steps: [{name: s, pipeline: 'pipe.yaml#step1', group_by: {kind: visit, size: 1, "
+        HEAD.encode()
+        + b"steps: [{name: s, pipeline: 'pipe.yaml#s', scope: visit, group_by: {kind: visit, size: 1, "
         b"ids: '1-900000'}}]",
         "steps[s].group_by: with this step the campaign has 900000 groups, more than 200000",
     ),

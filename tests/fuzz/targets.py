@@ -60,6 +60,7 @@ steps:
   - name: step1
     after: [bias, {step: raws, match: all, require: complete}]
     pipeline: pipe.yaml#step1
+    scope: exposure
     select: {observation_type: science, day_obs: "20210101-20220630", exclude_detectors: [31, 61]}
     group_by: {kind: day_obs, nights: ["20210318-20210321"]}
     config: ["isr:doFlat=False"]
@@ -67,17 +68,20 @@ steps:
   - name: step2a
     after: [step1]
     pipeline: pipe.yaml#step2a
+    scope: visit
     group_by: {kind: visit, ids: ["100-130", 140], size: 7}
     loss_budget: 0.01
     priority: 3
   - name: chosen
     pipeline: pipe.yaml#step1
+    scope: exposure
     where: detector NOT IN (31, 61)
     group_by: {kind: lists, dimension: exposure, lists: {one: [1, 2], two: {file: ids.txt}}}
   - name: step3
     after: [step2a]
     inputs: [step1, DECam/calib]
     pipeline: pipe.yaml#step3
+    scope: tract
     group_by: tract
     output: own/step3
 """

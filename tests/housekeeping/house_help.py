@@ -113,10 +113,11 @@ class House:
                 "site": "/site/local.yaml",
                 "collections": {"output": f"runs/{self.name}", "inputs": ["DECam/raw/all"]},
                 "steps": [
-                    {"name": "step1", "pipeline": "/pipe.yaml#step1"},
+                    {"name": "step1", "pipeline": "/pipe.yaml#step1", "scope": "exposure"},
                     {
                         "name": "step3",
                         "pipeline": "/pipe.yaml#step3",
+                        "scope": "tract",
                         "after": [{"step": "step1"}],
                         "group_by": {"kind": "tract"},
                     },

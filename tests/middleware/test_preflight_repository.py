@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 from astropy.time import Time
 from demo_repository import create_repository
 from forked_program import run_forked
@@ -16,9 +17,11 @@ from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
+from merian_campaign.domain.render import data_query
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.exposure_selection import Select
+from merian_campaign.domain.yaml_writer import dump
 from merian_campaign.middleware.exposure_selection import select as ask
 from merian_campaign.middleware.preflight.driver_preflight import check
 
@@ -63,7 +66,7 @@ def test_what_would_fail_is_found_before_any_graph_is_built(folder: Path) -> Non
         "wrong",
         ("where: exposure.observation_type = 'zero'", "where: exposure.observation_type = 'bias'"),
         ('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]'),
-        ("#step2c\n", "#step9\n    scope: instrument\n"),
+        ("#step2c\n", "#step9\n"),
         ("        - refcats\n", "        - refcats\n        - DECam/none\n"),
         ("inputs: [DECam/raw/all, DECam/calib/demo, ", "inputs: [DECam/raw/all, DECam/nowhere, "),
     )
@@ -105,7 +108,7 @@ def test_steps_are_held_against_the_tasks_of_their_pipelines(folder: Path) -> No
         "clusterAlgorithm: lsst.ctrl.bps.quantum_clustering_funcs.dimension_clustering\n"
         "cluster:\n  ends: {pipetasks: 'deblend,mergeMeasurements', dimensions: 'tract,patch'}\n"
     )
-    step2a = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n"
+    step2a = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    scope: visit\n"
     step3 = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step3\n"
     found = preflighted(
         folder,
@@ -133,10 +136,11 @@ def test_a_global_step_takes_everything_and_tasks_may_be_a_campaigns_own(folder:
         "from merian_campaign.demo.tasks.visits import MakeVisitTableTask as OwnTask\n"
     )
     (folder / "own.yaml").write_text("description: own\ntasks: {makeVisitTable: own_tasks.OwnTask}\n")
-    step2c = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2c\n"
+    step2c = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2c\n    scope: instrument\n"
+    step2a = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    scope: visit\n"
     changes = [
         (
-            "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    group_by: *nights\n",
+            f"{step2a}    group_by: *nights\n",
             f"    pipeline: {folder}/tables.yaml#global2a\n    scope: global\n",
         ),
         ("environment:\n", f"environment:\n  PYTHONPATH: {folder}/modules\n"),
@@ -150,10 +154,26 @@ def test_a_pipeline_may_declare_how_its_steps_are_cut(folder: Path) -> None:
         GLOBAL_2A.replace(", isolatedStarAssociation", "") + "steps:\n  - {label: global2a, dimensions: []}\n"
     )
     (folder / "declared.yaml").write_text(declared)
-    old = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n"
+    old = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    scope: visit\n"
     new = f"    pipeline: {folder}/declared.yaml#global2a\n    scope: visit\n"
     (found,) = preflighted(folder, "declaring", (old, new))
     assert "declared.yaml#global2a declares that it may be cut by nothing, and it is cut by day_obs" in found
+
+
+def test_validate_reads_scopes_and_refuses_what_the_tasks_do_not_allow(folder: Path) -> None:
+    """A grouping that splits what a task needs whole, and a step that is not after what makes its inputs."""
+    (folder / "global.yaml").write_text(GLOBAL_2A)
+    step2a = "    pipeline: ${DEMO_PIPELINES}/DRP-Merian.yaml#step2a\n    scope: visit\n"
+    done = run(folder, "validate", changed(folder, "read", ("#step2a\n    scope: visit\n", "#step2a\n")))
+    assert done.returncode == 0, done.stderr
+    split = changed(folder, "split", (step2a, f"    pipeline: {folder}/global.yaml#global2a\n"))
+    done = run(folder, "validate", split)
+    assert done.returncode == 2
+    assert "step2a: cut by day_obs, every group would make its own part of what isolatedStar" in done.stderr
+    order = changed(folder, "order", ("    after: [step1]\n", ""), ("inputs: [step1, ", "inputs: ["))
+    done = run(folder, "validate", order)
+    assert done.returncode == 2
+    assert "step2a: it needs calexpSummary, preSourceTable, which step1 makes, and is" in done.stderr
 
 
 def test_exposures_are_listed_as_they_are_written_in_a_campaign(folder: Path) -> None:
@@ -246,7 +266,7 @@ def certified(folder: Path) -> str:
 
 
 def looked(
-    folder: Path, place: Path, *, night: int, **changes: object
+    folder: Path, place: Path, *, night: int, first: bool = True, skymap: str | None = None, **changes: object
 ) -> tuple[str, list[dict[str, object]]]:
     """Look at a night of flats; return the refusal and the findings in the file."""
     step = {
@@ -262,6 +282,7 @@ def looked(
             "campaign": "flats",
             "butler": str(folder / "repo"),
             "instrument": "DECam",
+            "skymap": skymap,
             "site": "/site.yaml",
             "collections": {"output": "u/flats"},
             "steps": [step | changes],
@@ -270,8 +291,10 @@ def looked(
     made = spec.step("cpFlat")
     assert isinstance(made, BpsStep)
     selection = Selection(dimension="day_obs", values=(night,))
-    asked = group_check(spec, made, group=f"night{night}", selection=selection, number=1)
+    asked = group_check(spec, made, group=f"night{night}", selection=selection, number=1, first=first)
     paths = SubmissionPaths(directory=str(place))
+    query = data_query(spec=spec, step=made, selection=selection)
+    Path(paths.yaml).write_text(dump({"payload": {"dataQuery": query}}))
     Path(paths.preflight).write_text(json.dumps(asked.to_json()))
     why = check(paths)
     content = json.loads(Path(paths.findings).read_text())
@@ -314,6 +337,18 @@ def test_a_driver_refuses_a_night_of_a_task_by_tract(folder: Path, tmp_path: Pat
     assert why.startswith(
         "cut by day_obs, every group would make its own part of what isolatedStarAssociation ("
     )
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_driver_adds_the_sky_map_that_a_task_needs(folder: Path, tmp_path: Path, *, first: bool) -> None:
+    stars = f"{PIPELINES}/DRP-Merian.yaml#isolatedStarAssociation"
+    changes = {"pipeline": stars, "group_by": "everything", "if_empty": "done", "skymap": "decam_rings_v1"}
+    for _ in range(2):
+        _, found = looked(folder, tmp_path, night=20210319, first=first, **changes)
+        assert "skymap = 'decam_rings_v1' was added to its data query" in str(found[0]["text"])
+        assert first or len(found) == 1
+    query = yaml.safe_load((tmp_path / "submit.yaml").read_text())["payload"]["dataQuery"]
+    assert query.endswith("detector NOT IN (31, 61) AND skymap = 'decam_rings_v1'")
 
 
 def test_a_driver_leaves_an_empty_selection_to_if_empty(folder: Path, certified: str, tmp_path: Path) -> None:

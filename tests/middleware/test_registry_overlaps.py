@@ -20,7 +20,9 @@ from merian_campaign.demo.records import insert_exposures, insert_visits
 from merian_campaign.demo.survey import N708, ExposurePlan
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.preflight.queries import StepQuery
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere
 from merian_campaign.middleware.registry import ButlerRegistry
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -120,10 +122,28 @@ tracts: discover  # all of them
 steps:
   - name: step1
     pipeline: {pipeline}#step1
+    scope: exposure
     where: exposure.observation_type = 'science' AND detector NOT IN (31, 61)
-  - {{name: step2a, after: [step1], pipeline: "{pipeline}#step2a"}}
-  - {{name: step3, after: [step2a], pipeline: "{pipeline}#step3", group_by: tract}}
+  - {{name: step2a, after: [step1], pipeline: "{pipeline}#step2a", scope: visit}}
+  - {{name: step3, after: [step2a], pipeline: "{pipeline}#step3", scope: tract, group_by: tract}}
 """
+
+
+def test_pipelines_are_read_inside_the_stack(tmp_path: Path) -> None:
+    demo = Path(__file__).parents[2] / "merian_campaign" / "demo" / "pipelines" / "DRP-Merian.yaml"
+    looks = (
+        StepQuery(place="step2b", pipeline=f"{demo}#step2b"),
+        StepQuery(place="wrong", pipeline=f"{demo}#step9"),
+    )
+    here = PipelinesHere().read(looks)
+    registry = ButlerRegistry(environ=os.environ)
+    stack = Stack(prelude=f"touch {tmp_path}/set-up")
+    assert registry.pipelines(looks, environment={}, stack=stack) == here
+    assert (tmp_path / "set-up").exists()
+    assert here["step2b"].tasks
+    assert here["wrong"].problem.startswith("DRP-Merian.yaml#step9: no subset 'step9'")
+    broken = registry.pipelines(looks, environment={}, stack=Stack(prelude="false"))
+    assert "the stack could not be set up" in broken["step2b"].problem
 
 
 def tracts(file: Path, *options: str) -> subprocess.CompletedProcess[str]:

@@ -34,8 +34,19 @@ SPEC = CampaignSpec.model_validate(
         "environment": {"STACK": "w_2022_26"},
         "tracts": "discover",
         "steps": [
-            {"name": "step1", "pipeline": "/p#step1", "group_by": {"kind": "day_obs", "nights": [20210318]}},
-            {"name": "step3", "pipeline": "/p#step3", "group_by": "tract", "after": ["step1"]},
+            {
+                "name": "step1",
+                "pipeline": "/p#step1",
+                "scope": "exposure",
+                "group_by": {"kind": "day_obs", "nights": [20210318]},
+            },
+            {
+                "name": "step3",
+                "pipeline": "/p#step3",
+                "scope": "tract",
+                "group_by": "tract",
+                "after": ["step1"],
+            },
         ],
     }
 )

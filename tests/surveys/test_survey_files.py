@@ -19,6 +19,9 @@ from forked_program import run_forked
 from mock_survey import CHECKOUT, SURVEYS, TABLES, MockSurvey, make_mock_survey, simulate
 from survey_tasks import read_table
 
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.spec import BpsStep
+
 NAMES = sorted(SURVEYS)
 STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
 
@@ -56,6 +59,36 @@ def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) ->
     ]
     assert queries
     assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["merian-dr", "hsc-rc2", "lsstcomcam-drp", pytest.param("lsstcam-drp", marks=pytest.mark.soak)],
+)
+def test_scopes_of_a_survey_are_those_of_its_tasks(made: Callable[[str], MockSurvey], name: str) -> None:
+    mock = made(name)
+    document = json.loads(mock.file.read_text(encoding="utf-8"))
+    written = {step["name"]: step.pop("scope") for step in document["steps"] if "pipeline" in step}
+    file = mock.file.with_name("unsaid.yaml")
+    file.write_text(json.dumps(document), encoding="utf-8")
+    loaded = CommandContext(environ={**os.environ, **mock.environ}).load(str(file))
+    found = {step.name: step.scope for step in loaded.spec.steps if isinstance(step, BpsStep)}
+    # A file may say more than the dimensions do: that the one product is not to be cut at all.
+    assert found == {step: "global" if scope == "instrument" else scope for step, scope in written.items()}
+
+
+@pytest.mark.skipif(not STACK, reason="no LSST stack is set up")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_survey_fits_the_pipelines_of_the_stack(made: Callable[[str], MockSurvey], name: str) -> None:
+    mock = made(name)
+    own = {name: os.environ[name] for name in ("DRP_PIPE_DIR", "CP_PIPE_DIR") if name in os.environ}
+    done = run_forked(
+        "validate",
+        str(CHECKOUT / "campaign" / f"{mock.facts.campaign}.yaml"),
+        env={**os.environ, **mock.environ, **own, "MERIAN_CAMPAIGN_HOME": str(mock.folder / "home")},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "tasks not looked at" not in done.stderr
 
 
 def test_clusters_of_a_survey_that_have_no_order_are_no_valid_file(made: Callable[[str], MockSurvey]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
 
 from merian_campaign.domain.cluster import Cluster
 from merian_campaign.domain.snapshot import GroupView
@@ -81,7 +82,8 @@ class TaskFacts:
     reads, makes : `frozenset` [`str`]
         Dataset types that its quanta read and make.
     calibration : `bool`
-        Whether it makes calibrations, which are certified for a time, or what they are made of.
+        Whether it makes calibrations, which are certified for a time, or what they are made of, or works on
+        them alone.
     """
 
     label: str
@@ -117,6 +119,36 @@ class PipelineFacts:
     outputs: frozenset[str] = frozenset()
     tasks: tuple[TaskFacts, ...] = ()
     declared: frozenset[str] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {
+            **_plain(self),
+            "inputs": [_plain(need) for need in self.inputs],
+            "tasks": [_plain(task) for task in self.tasks],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """Read what `to_json` gave."""
+        return cls(
+            problem=str(value["problem"]),
+            labels=frozenset(value["labels"]),
+            inputs=tuple(InputNeed(**_sets(need, "dimensions")) for need in value["inputs"]),
+            outputs=frozenset(value["outputs"]),
+            tasks=tuple(TaskFacts(**_sets(task, "dimensions", "reads", "makes")) for task in value["tasks"]),
+            declared=None if value["declared"] is None else frozenset(value["declared"]),
+        )
+
+
+def _plain(facts: InputNeed | TaskFacts | PipelineFacts) -> dict[str, Any]:
+    """Return fields with sorted lists for sets."""
+    values = {each.name: getattr(facts, each.name) for each in fields(facts)}
+    return {key: sorted(value) if isinstance(value, frozenset) else value for key, value in values.items()}
+
+
+def _sets(value: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {**value, **{name: frozenset(value[name]) for name in names}}
 
 
 @dataclass(frozen=True, kw_only=True)

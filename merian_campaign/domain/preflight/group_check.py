@@ -44,6 +44,9 @@ class GroupCheck:
         The RUN collection that must not be there.
     clusters : `~collections.abc.Mapping`
         Task labels by cluster of BPS.
+    first : `bool`
+        Whether the group has no graph yet. Of a later one it is only looked whether its data query needs
+        the sky map.
     """
 
     repository: str
@@ -56,6 +59,7 @@ class GroupCheck:
     chains: tuple[str, ...]
     run: str
     clusters: Clusters = field(default_factory=dict)
+    first: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -92,8 +96,9 @@ def group_check(
     number: int,
     generation: int = 1,
     clusters: Clusters | None = None,
+    first: bool = True,
 ) -> GroupCheck:
-    """Return what to look at before a submission of a group that has no graph yet."""
+    """Return what to look at before a submission of a group, of one that has no graph yet by default."""
     output = spec.output_of(step)
     return GroupCheck(
         repository=spec.butler,
@@ -108,6 +113,7 @@ def group_check(
             RunName(step_output=output, group=group, number=number, generation=generation)
         ),
         clusters=clusters or {},
+        first=first,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 from merian_campaign.domain.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
-from merian_campaign.domain.render import data_query, input_collections
+from merian_campaign.domain.render import SKYMAP_TERM, data_query, input_collections
 from merian_campaign.domain.selection import Selection, column_of
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -19,7 +19,6 @@ from merian_campaign.domain.spec.actions.repository import RegisterSkymap, Write
 from merian_campaign.domain.spec.steps import effective_scope
 
 _MANY = 200
-_SKYMAP = re.compile(r"(?<![\w.])skymap\b")
 
 PIXELS: Final = re.compile(r"(?!htm7$)(healpix|htm|mq3c|q3c)[0-9]+")
 """Pixels that no data query joins with visits or tracts (``lsst.daf.butler.queries.overlaps``)."""
@@ -64,7 +63,7 @@ class StepQuery:
     @property
     def on_skymap(self) -> bool:
         """Whether its data query names a sky map."""
-        return _SKYMAP.search(self.query) is not None
+        return SKYMAP_TERM.search(self.query) is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -115,6 +114,13 @@ def step_look(spec: CampaignSpec, step: BpsStep, *, place: str, values: Iterable
         by=by,
         exposures=effective_scope(step) in {"exposure", "visit"},
         groups=values is not None,
+    )
+
+
+def pipeline_look(step: BpsStep) -> StepQuery:
+    """Return what to ask about a step's pipeline alone."""
+    return StepQuery(
+        place=step.name, pipeline=step.pipeline, config=step.config, config_files=step.config_files
     )
 
 

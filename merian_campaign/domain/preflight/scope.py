@@ -11,12 +11,46 @@ from merian_campaign.domain.preflight.inputs import few, short
 from merian_campaign.domain.preflight.queries import PIXELS, StepQuery
 from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import BpsStep
-from merian_campaign.domain.spec.steps import effective_scope
+from merian_campaign.domain.spec.steps import Scope, effective_scope
 
 _ON_SKY = frozenset({"tract", "patch", "visit"})
 """Dimensions that a data query joins with no `PIXELS`."""
 
 _SINGLE = frozenset({"exposure", "visit"})
+
+
+def scope_of(step: BpsStep, pipeline: PipelineFacts) -> Scope:
+    """Return what a selection of a step may constrain, by the dimensions of its tasks.
+
+    Parameters
+    ----------
+    step : `BpsStep`
+        The step. Of tasks by tract and visit, its grouping says by which of them it is meant to be cut.
+    pipeline : `PipelineFacts`
+        Its pipeline, without a problem.
+    """
+    tasks = [task for task in pipeline.tasks if task.label not in step.partial] or pipeline.tasks
+    of_all = [task.dimensions for task in tasks if not _combines(task)]
+    if pipeline.declared is not None:
+        of_all = [pipeline.declared]
+    over = bool(of_all) and all(dimensions & _SINGLE for dimensions in of_all)
+    by_tract = bool(of_all) and all("tract" in dimensions for dimensions in of_all)
+    if by_tract and not (over and step.group_by.cut_by in OF_EXPOSURES):
+        return "tract"
+    if not over:
+        return "global"
+    exposures = any("exposure" in task.dimensions for task in tasks)
+    return "exposure" if exposures and not any("skymap" in task.dimensions for task in tasks) else "visit"
+
+
+def _combines(task: TaskFacts) -> bool:
+    """Say whether a task makes calibrations of what others made of exposures, which are what is selected."""
+    return task.calibration and not task.dimensions & _SINGLE and "skymap" not in task.dimensions
+
+
+def wants_skymap(look: StepQuery, pipeline: PipelineFacts) -> bool:
+    """Say whether a task works by sky map and the data query names none: it would run for every one."""
+    return not look.on_skymap and any("skymap" in task.dimensions for task in pipeline.tasks)
 
 
 def scope_findings(
@@ -35,7 +69,7 @@ def scope_findings(
     """
     if pipeline.problem:
         return []
-    return _split(look, step, pipeline) + _unmapped(look, step, pipeline, skymap=skymap)
+    return _split(look, step, pipeline) + _unmapped(look, pipeline, skymap=skymap)
 
 
 def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Finding]:
@@ -106,21 +140,15 @@ def _shown(tasks: list[TaskFacts]) -> str:
     return few(f"{task.label} ({', '.join(sorted(task.dimensions)) or 'no dimensions'})" for task in tasks)
 
 
-def _unmapped(
-    look: StepQuery, step: BpsStep, pipeline: PipelineFacts, *, skymap: str | None
-) -> list[Finding]:
-    on_sky = [task for task in pipeline.tasks if "skymap" in task.dimensions]
-    if not on_sky or look.on_skymap:
+def _unmapped(look: StepQuery, pipeline: PipelineFacts, *, skymap: str | None) -> list[Finding]:
+    # Where the campaign has one, the driver adds it.
+    if skymap is not None or not wants_skymap(look, pipeline):
         return []
-    if skymap is None:
-        fix = "write skymap: NAME in the campaign"
-    else:
-        scope = effective_scope(step)
-        fix = f"write scope: {'visit' if scope == 'exposure' else 'global'} instead of {scope}, which adds it"
+    on_sky = [task for task in pipeline.tasks if "skymap" in task.dimensions]
     return [
         Finding(
             place=look.place,
-            message=f"{_shown(on_sky)} would run for every sky map there is: its data query names none",
-            fix=fix,
+            message=f"{_shown(on_sky)} would run for every sky map there is: the campaign names none",
+            fix="write skymap: NAME in the campaign",
         )
     ]

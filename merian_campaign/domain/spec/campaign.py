@@ -21,7 +21,6 @@ from merian_campaign.domain.spec.steps import (
     Step,
     _tuple,
     check_where,
-    effective_scope,
     spatial_term,
 )
 from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights, Tracts
@@ -324,7 +323,8 @@ def _check_number_of_groups(spec: CampaignSpec) -> None:
 def _check_discovery(spec: CampaignSpec, step: BpsStep) -> None:
     """Refuse to discover tracts where no step says which visits are meant."""
     before = (spec.step(name) for name in steps_before(spec, step.name))
-    if not any(isinstance(one, BpsStep) and effective_scope(one) in {"exposure", "visit"} for one in before):
+    # One without a scope yet is looked at again when it has been read from its pipeline.
+    if not any(isinstance(one, BpsStep) and one.scope in {"exposure", "visit", None} for one in before):
         raise ValueError(
             f"tracts: found discover, but no step over exposures or visits comes before {step.name!r} "
             "(after:), and only such a step says which visits are meant; list the tracts"

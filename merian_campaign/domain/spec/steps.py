@@ -6,7 +6,15 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from merian_campaign.domain.selection import OF_EXPOSURES
@@ -29,7 +37,7 @@ from merian_campaign.domain.spec.words import (
 
 Scope = Literal["exposure", "visit", "global", "tract", "instrument"]
 
-SCOPES: Mapping[str, Scope] = {
+LOOKS_LIKE: Mapping[str, Scope] = {
     "step0": "exposure",
     "step1": "exposure",
     "step2a": "visit",
@@ -39,10 +47,13 @@ SCOPES: Mapping[str, Scope] = {
     "step2e": "instrument",
     "step3": "tract",
 }
-"""What a selection may constrain where a step has no scope, for the subset names of drp_pipe's DRP-Merian.
+"""Scopes of subsets of drp_pipe's DRP-Merian of 2022: in other pipelines these names mean other things.
 
-In other pipelines they mean other things: tasks are looked at as soon as they can be loaded.
+A hint in messages, no more. Until scopes were read from pipelines, such a name decided: `applied_spec` knows.
 """
+
+SCOPES_OPEN: Final = "scopes open"
+"""Context for pydantic: steps may do without a scope, which is read from their pipelines after that."""
 
 MOST_TRIES: Final = 1000
 """Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
@@ -158,7 +169,7 @@ class BpsStep(_StepBase):
     pipeline: Annotated[Pipeline, Field(description="Pipeline file or URI, with #subset.")]
     scope: Annotated[
         Scope | None,
-        Field(description="What a selection may constrain; known for the subsets step0 ... step3."),
+        Field(description="What a selection may constrain; read from the pipeline where it can be loaded."),
     ] = None
     where: Annotated[str, Field(description="Data query; the group's own term is added to it.")] = ""
     select: Annotated[Select, Field(description="Exposures by what the registry knows; added to where.")] = (
@@ -237,12 +248,7 @@ class BpsStep(_StepBase):
         return "bps"
 
     @model_validator(mode="after")
-    def _check(self) -> BpsStep:
-        if self.scope is None and self.subset not in SCOPES:
-            raise ValueError(
-                f"scope: missing, and the subset {self.subset!r} of {self.pipeline!r} is not a known one; "
-                "write scope: exposure, visit, global, tract or instrument"
-            )
+    def _check(self, info: ValidationInfo) -> BpsStep:
         for entry in self.config:
             if not _CONFIG.fullmatch(entry):
                 raise ValueError(
@@ -254,19 +260,27 @@ class BpsStep(_StepBase):
                     f"config: found {odd!r}: braces, $ and <ENV: are BPS's own marks; leave them out"
                 )
         check_where(self.where)
-        try:
+        if self.scope is not None:
             check_selection(self)
-        except ValueError as error:
-            if self.scope is not None:
-                raise
-            name = f"scope {SCOPES[self.subset]}, as {self.subset} has it in DRP-Merian"
-            raise ValueError(f"{error} ({name}; write scope: if this is another pipeline)") from None
+        elif info.context != SCOPES_OPEN:
+            raise ValueError(missing_scope(self))
         return self
 
 
 def effective_scope(step: BpsStep) -> Scope:
-    """Return the step's scope: its own, or that of its well-known subset."""
-    return step.scope or SCOPES[step.subset]
+    """Return the step's scope, which the file has or was read from its pipeline when the file was."""
+    assert step.scope is not None
+    return step.scope
+
+
+def missing_scope(step: BpsStep, *, why: str = "") -> str:
+    """Return what to write where no scope is written, and its pipeline could not be read for ``why``."""
+    hint = LOOKS_LIKE.get(step.subset)
+    looks = f" ({step.subset} looks like {hint}, as DRP-Merian had it)" if hint is not None else ""
+    return (
+        f"scope: missing, and not to be read from the pipeline{f': {why}' if why else ''}; write scope: "
+        f"exposure, visit, global, tract or instrument, by what its tasks work on{looks}"
+    )
 
 
 def check_where(where: str) -> None:

@@ -113,6 +113,12 @@ class ButlerQueries:
             for info in found
         }
 
+    def collections_if_open(self, names: Iterable[str]) -> Mapping[str, CollectionFacts] | None:
+        """Return these and their children; `None` where the repository is there and cannot be opened."""
+        if self._butler is None:
+            return None if self._there else {}
+        return self.collections(names)
+
     def _is_collection(self, name: str) -> bool:
         from lsst.daf.butler import MissingCollectionError  # noqa: PLC0415
 

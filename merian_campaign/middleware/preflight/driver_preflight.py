@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.preflight.facts import Finding
+from merian_campaign.domain.preflight.facts import Finding, PipelineFacts
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_findings, refusal
-from merian_campaign.host.atomic_files import write_json
-from merian_campaign.host.regular_files import read_json_object
+from merian_campaign.domain.preflight.scope import wants_skymap
+from merian_campaign.domain.render import with_skymap
+from merian_campaign.host.atomic_files import write_if_changed, write_json
+from merian_campaign.host.regular_files import read_json_object, read_text
 
 
 def check(paths: SubmissionPaths) -> str:
@@ -37,7 +39,7 @@ def check(paths: SubmissionPaths) -> str:
         content = read_json_object(Path(paths.preflight))
         if content is None:
             return ""
-        found = _look(GroupCheck.from_json(content))
+        found = _look(GroupCheck.from_json(content), paths)
     except Exception as error:  # noqa: BLE001 - see the module
         traceback.print_exc()
         found = (
@@ -52,12 +54,15 @@ def check(paths: SubmissionPaths) -> str:
     return why
 
 
-def _look(asked: GroupCheck) -> tuple[Finding, ...]:
+def _look(asked: GroupCheck, paths: SubmissionPaths) -> tuple[Finding, ...]:
     from merian_campaign.middleware.preflight.butler_queries import ButlerQueries  # noqa: PLC0415 - used with lsst only
 
     look = asked.look
     with ButlerQueries.of(asked.repository) as inquiry:
         pipeline = inquiry.pipeline(look)
+        added = _add_skymap(asked, pipeline, Path(paths.yaml))
+        if not asked.first:
+            return added
         repository = inquiry.facts(
             [look],
             pipelines={look.place: pipeline},
@@ -68,8 +73,17 @@ def _look(asked: GroupCheck) -> tuple[Finding, ...]:
         )
     if repository.problem or not repository.there:
         words = repository.problem or f"{asked.repository} is not there"
-        return (Finding(place="butler", message=words, fatal=False),)
-    return group_findings(asked, pipeline=pipeline, repository=repository)
+        return (*added, Finding(place="butler", message=words, fatal=False))
+    return added + group_findings(asked, pipeline=pipeline, repository=repository)
+
+
+def _add_skymap(asked: GroupCheck, pipeline: PipelineFacts, file: Path) -> tuple[Finding, ...]:
+    """Write the sky map into the data query of a submission that needs it and has none; say so."""
+    if asked.skymap is None or pipeline.problem or not wants_skymap(asked.look, pipeline):
+        return ()
+    write_if_changed(file, with_skymap(read_text(file), asked.skymap))
+    message = f"its tasks work by sky map: skymap = '{asked.skymap}' was added to its data query"
+    return (Finding(place=asked.look.place, message=message, fatal=False),)
 
 
 def check_apart(paths: SubmissionPaths) -> str:

@@ -3,40 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any
 
-from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
-from merian_campaign.domain.preflight.facts import Finding, InputNeed, PipelineFacts, TaskFacts
+from merian_campaign.domain.preflight.facts import InputNeed, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import closest, short
-from merian_campaign.domain.preflight.queries import StepQuery, looks
+from merian_campaign.domain.preflight.queries import StepQuery
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.text import error_line
 from merian_campaign.middleware.programs import in_environment
 
 
-def cluster_problems(spec: CampaignSpec, clusters: Mapping[str, Clusters]) -> tuple[Finding, ...]:
-    """Return clusters that BPS could not put in order, as far as the pipelines can be loaded in this process.
+class PipelinesHere:
+    """Pipelines as this process can load them, each once."""
 
-    Parameters
-    ----------
-    spec : `CampaignSpec`
-        The campaign.
-    clusters : `~collections.abc.Mapping`
-        By step; steps without any are not loaded.
-    """
-    asked = [look for look in looks(spec) if clusters.get(look.place)]
-    if not asked or find_spec("lsst") is None or find_spec("lsst.pipe.base") is None:
-        return ()
-    files: dict[str, Any] = {}
-    found: list[Finding] = []
-    with in_environment(spec.environment):
-        for look in asked:
-            with suppress(OSError):  # for the preflight to tell
-                pipeline = read_pipeline(look, registry=None, files=files)
-                found += cluster_findings(look.place, pipeline, clusters[look.place])
-    return tuple(found)
+    def __init__(self) -> None:
+        self._facts: dict[tuple[str, tuple[str, ...], tuple[str, ...]], PipelineFacts] = {}
+        self._files: dict[str, Any] = {}
+
+    def __call__(self, spec: CampaignSpec, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
+        """Return what pipelines read and make, by step.
+
+        Parameters
+        ----------
+        spec : `CampaignSpec`
+            The campaign, for its variables.
+        asked : `tuple` [`StepQuery`, ...]
+            The steps.
+        """
+        with in_environment(spec.environment):
+            return self.read(asked)
+
+    @property
+    def possible(self) -> bool:
+        """Whether this Python can load any."""
+        return find_spec("lsst") is not None and find_spec("lsst.pipe.base") is not None
+
+    def read(self, asked: tuple[StepQuery, ...]) -> Mapping[str, PipelineFacts]:
+        """Do the same in the environment as it is."""
+        if not self.possible:
+            problem = "this Python has no lsst.pipe.base, set up the LSST stack before the command"
+            return {look.place: PipelineFacts(problem=problem) for look in asked}
+        return {look.place: self._read(look) for look in asked}
+
+    def _read(self, look: StepQuery) -> PipelineFacts:
+        key = (look.pipeline, look.config, look.config_files)
+        if key not in self._facts:
+            try:
+                self._facts[key] = read_pipeline(look, registry=None, files=self._files)
+            except OSError as error:
+                return PipelineFacts(problem=f"{short(look.pipeline)}: {error_line(error)}")
+        return self._facts[key]
 
 
 class _NoSubsetError(Exception):
@@ -141,7 +158,7 @@ def _task(node: Any, *, calibrating: frozenset[str]) -> TaskFacts:  # noqa: ANN4
 
 
 def _calibrating(graph: Any) -> frozenset[str]:  # noqa: ANN401 - lsst type
-    """Return the tasks that make calibrations, and those whose products go into them."""
+    """Return the tasks that make calibrations, what they are made of, and what is made of them."""
     found: set[str] = set()
     for label, node in reversed(list(graph.tasks.items())):
         for edge in node.outputs.values():
@@ -151,6 +168,11 @@ def _calibrating(graph: Any) -> frozenset[str]:  # noqa: ANN401 - lsst type
                 reader.label in found for reader in graph.consumers_of(name)
             ):
                 found.add(label)
+    for label, node in graph.tasks.items():
+        makers = [graph.producing_edge_of(edge.parent_dataset_type_name) for edge in node.inputs.values()]
+        # E.g. pictures of a bias, binned.
+        if makers and all(maker is not None and maker.task_label in found for maker in makers):
+            found.add(label)
     return frozenset(found)
 
 
