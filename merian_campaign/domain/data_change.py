@@ -9,6 +9,9 @@ from enum import StrEnum
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.spec import ActionStep
 
+_READ = frozenset({"certify-calibrations", "collection-chain", "write-curated-calibrations"})
+"""Actions with other arguments of which steps read something else: what has read it is stale."""
+
 
 class Freshness(StrEnum):
     """How a group stands to what there is now."""
@@ -98,6 +101,9 @@ def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
     if older:
         found = Change(freshness=Freshness.REDO, upstream=older)
         return replace(found, reason=f"a new generation of {_few(older)}")
+    if made.asks_otherwise(now):
+        changes = Freshness.REDO if step.action in _READ else Freshness.EXTEND
+        return Change(freshness=changes, edited=True, reason="edited arguments")
     if step.action == "ingest-raws" and now.files and now.files != made.files:
         return Change(freshness=Freshness.EXTEND, reason="there are other raw files than when it last ran")
     added = now.exposures - made.exposures

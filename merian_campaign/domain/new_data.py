@@ -42,7 +42,7 @@ from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.unseen_terms import digest_of_unseen_terms
+from merian_campaign.domain.unseen_terms import digest_of_arguments, digest_of_unseen_terms
 
 
 class NewData:
@@ -119,6 +119,7 @@ class NewData:
             exposures=waiting,
             files=self._arrivals.files.get(step.name, ""),
             upstream=self._upstream(group),
+            terms=digest_of_arguments(step),
         )
 
     def exposures(self, group: GroupView) -> frozenset[int] | None:

@@ -192,6 +192,29 @@ def test_a_new_generation_of_a_calibration_is_certified_and_makes_stale_what_use
     assert (stale.freshness, set(stale.upstream)) == (Freshness.STALE, {"cpBias/all", "certify/all"})
 
 
+def test_an_action_with_other_arguments_is_done_again_and_makes_stale_what_read_it() -> None:
+    found = after(18, on_new_data="mark")
+    assert pick(found, "defaults/all").generation == 1
+
+    def edited(name: str, **arguments: object) -> CampaignSpec:
+        steps = tuple(
+            one.model_copy(update={"arguments": {**one.arguments, **arguments}}) if one.name == name else one
+            for one in found.spec.steps
+        )
+        return found.spec.model_copy(update={"steps": steps})
+
+    submissions = found.submissions
+    found.spec, found.revision = edited("ingest", processes=4), 2
+    found.settle()
+    assert found.submissions == submissions + 1  # it looks, and nobody read anything else
+    assert not [one for one in found.groups.values() if one.reason.startswith(STALE)]
+    found.spec, found.revision = edited("defaults", children=["DECam/calib/new", "skymaps"]), 3
+    found.settle()
+    assert pick(found, "defaults/all").generation == 2
+    stale = {one.step: one.reason for one in found.groups.values() if one.reason.startswith(STALE)}
+    assert stale == {"step2a": "stale: a new generation of defaults/all"}
+
+
 @pytest.mark.parametrize(
     ("step", "before", "after", "stale"),
     [
