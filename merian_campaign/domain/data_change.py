@@ -90,6 +90,11 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
     return ", ".join(parts)
 
 
+def reads_stale(names: Sequence[str]) -> str:
+    """Say what has been read that is stale."""
+    return f"reads {_few(names)}, which {'are' if len(names) > 1 else 'is'} stale"
+
+
 def older_read(made: Basis, now: Basis) -> tuple[str, ...]:
     """Return the groups of which an older generation was read."""
     return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)

@@ -21,6 +21,7 @@ from merian_campaign.domain.data_change import (
     change_of_action,
     in_words,
     older_read,
+    reads_stale,
 )
 from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
@@ -82,6 +83,8 @@ class NewData:
         self._changes: dict[int, Change] = {}
         self._lacking: dict[int, bool] = {}
         self._needed: dict[int, Needs] = {}
+        self._selected: dict[int, frozenset[int] | None] = {}
+        self._read: dict[int, tuple[str, ...]] = {}
         self._terms: dict[str, str] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
         self._unusable: dict[str, set[int]] = {}
@@ -127,6 +130,11 @@ class NewData:
 
         Of exposures that wait for their visits nothing can be made yet: they are not among them.
         """
+        if group.id not in self._selected:
+            self._selected[group.id] = self._exposures_of(group)
+        return self._selected[group.id]
+
+    def _exposures_of(self, group: GroupView) -> frozenset[int] | None:
         step = self._spec.step(group.step)
         if self._overlaps is None or not isinstance(step, BpsStep):
             return None
@@ -174,10 +182,21 @@ class NewData:
         if not self._redone:
             return {}
         return {
-            f"{need.group.step}/{need.group.key}": need.group.generation
-            for need in self._needs(group).groups
-            if need.group.generation > 1
+            f"{one.step}/{one.key}": one.generation
+            for one in (need.group for need in self._needs(group).groups)
+            if one.generation > 1 and self._reads(group, one)
         }
+
+    def _reads(self, group: GroupView, other: GroupView) -> bool:
+        """Say whether a group reads another one: what is waited for because it is not known is not read.
+
+        Between tracts, nights and visits, they have exposures in common then.
+        """
+        cuts = {group.selection.dimension, other.selection.dimension}
+        if "" in cuts or len(cuts) == 1:
+            return True
+        mine, theirs = self.exposures(group), self.exposures(other)
+        return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
     def _needs(self, group: GroupView) -> Needs:
         if group.id not in self._needed:
@@ -253,10 +272,39 @@ class NewData:
 
     # -- what is different --------------------------------------------------------------------------
     def change(self, group: GroupView) -> Change:
-        """Return what is different from what a group was made from, and what becomes of it."""
+        """Return what is different from what a group was made from, and what becomes of it.
+
+        What is done with nothing of its own to be different, and has read something stale, is stale as well.
+        """
+        own = self._own_change(group)
+        step = self._spec.step(group.step)
+        if own.reason or group.state is not GroupState.DONE or not isinstance(step, BpsStep):
+            return own
+        if not self._stale or self._spec.on_new_data_of(step).action == "ignore":
+            return own
+        read = self._stale_read(group)
+        return replace(own, freshness=Freshness.STALE, reason=reads_stale(read)) if read else own
+
+    def _own_change(self, group: GroupView) -> Change:
         if group.id not in self._changes:
             self._changes[group.id] = self._change(group)
         return self._changes[group.id]
+
+    @cached_property
+    def _stale(self) -> frozenset[int]:
+        groups = (group for group in self.snapshot.groups if group.state is GroupState.DONE)
+        return frozenset(group.id for group in groups if self._own_change(group).freshness is Freshness.STALE)
+
+    def _stale_read(self, group: GroupView) -> tuple[str, ...]:
+        """Return the groups that a group reads and that are stale, or have read what is."""
+        if group.id not in self._read:
+            needs = (need.group for need in self._needs(group).groups)
+            self._read[group.id] = tuple(
+                f"{one.step}/{one.key}"
+                for one in needs
+                if (one.id in self._stale or self._stale_read(one)) and self._reads(group, one)
+            )
+        return self._read[group.id]
 
     def _change(self, group: GroupView) -> Change:
         now = self.basis(group)
