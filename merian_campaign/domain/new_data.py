@@ -20,6 +20,7 @@ from merian_campaign.domain.data_change import (
     Freshness,
     change_of_action,
     in_words,
+    inferred,
     older_read,
     reads_stale,
 )
@@ -78,6 +79,7 @@ class NewData:
         self.snapshot = usable(spec, snapshot, without=self._incomplete)
         self.gates = Gates(spec=spec, snapshot=self.snapshot)
         self._overlaps = settled(spec, self.snapshot)
+        self._rows = () if self._overlaps is None else self._overlaps.exposures
         self._redone = any(group.generation > 1 for group in snapshot.groups)
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
@@ -107,8 +109,7 @@ class NewData:
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return {row.exposure: row.raws for row in rows if row.raws}
+        return {row.exposure: row.raws for row in self._rows if row.raws}
 
     @cached_property
     def _all_raws(self) -> Mapping[int, int]:
@@ -164,13 +165,12 @@ class NewData:
             name: {row.exposure for row in rows if row.visits} for name, rows in self._rows_taken_by.items()
         }
         ids = reaching(self._spec, with_visit, step.name)
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return [row for row in rows if row.exposure in ids]
+        return [row for row in self._rows if row.exposure in ids]
 
     @cached_property
     def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
         found: dict[str, list[SkyExposure]] = defaultdict(list)
-        for row in self._overlaps.exposures if self._overlaps is not None else ():
+        for row in self._rows:
             for name in row.steps if self._is_usable(row) else ():
                 found[name].append(row)
         return found
@@ -223,8 +223,7 @@ class NewData:
 
     @cached_property
     def _tracts(self) -> Mapping[int, tuple[int, ...]]:
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return {row.exposure: row.tracts for row in rows if row.tracts}
+        return {row.exposure: row.tracts for row in self._rows if row.tracts}
 
     def lacks_data(self, group: GroupView) -> bool:
         """Say whether a group selects nothing of what there is, and waits for it."""
@@ -312,7 +311,7 @@ class NewData:
         if now is None or group.live is not None or not begun:
             return Change()
         step = self._spec.step(group.step)
-        made = group.basis if group.basis is not None else self._inferred(group, now)
+        made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
         if isinstance(step, ActionStep):
             return change_of_action(step, made=made, now=now)
         older = older_read(made, now)
@@ -346,24 +345,6 @@ class NewData:
             return frozenset()
         then = made.parts if made.parts is not None else those_before(self._needs(group), group)
         return now.parts - then
-
-    def _inferred(self, group: GroupView, now: Basis) -> Basis:
-        """Return what a group was made from whose submissions say nothing: what had been seen by then.
-
-        What the first look saw had been there before, whenever that was.
-        """
-        assert self._overlaps is not None or not now.exposures
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        times = [row.seen_at for row in rows if row.seen_at is not None]
-        first = min(times, default=None) if len(times) == len(rows) else None
-        made_at = [one.created_at for one in group.submissions if one.generation == group.generation]
-        until = max([*([] if first is None else [first]), *made_at[:1]], default=None)
-        then = frozenset(
-            row.exposure
-            for row in rows
-            if row.seen_at is None or (until is not None and row.seen_at <= until)
-        )
-        return Basis(exposures=now.exposures & then, raws=now.raws if now.exposures <= then else 0)
 
     def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
         changed = found.added | found.removed
