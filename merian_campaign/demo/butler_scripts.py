@@ -55,13 +55,14 @@ def register_skymap(repo: str, config: Mapping[str, str], config_file: str | Non
 
 
 def write_curated_calibrations(repo: str, instrument: str, labels: Sequence[str]) -> None:
-    """Put camera and defects into their RUNs, and certify them for ever."""
-    if labels:
-        raise ValueError("The demo's instrument needs no labels.")
+    """Put camera and defects into their RUNs, and certify them for ever; of each label anew."""
     with Butler.from_config(repo, writeable=True) as butler:
         name = Instrument.from_string(instrument, butler.registry).getName()
-        contents = list(curated_calibrations())
-        collection = f"{name}/calib"
+        collection = "/".join((f"{name}/calib", *labels))
+        contents = [
+            (value, dataset_type, data_id, run.replace(f"{name}/calib", collection, 1))
+            for value, dataset_type, data_id, run in curated_calibrations()
+        ]
         butler.collections.register(collection, CollectionType.CALIBRATION)
         for dataset_type in sorted({entry[1] for entry in contents}):
             register_dataset_type(butler, dataset_type)

@@ -28,7 +28,8 @@ class Basis:
     files : `str`
         Digest of the files that an action brings in; empty for everything else.
     terms : `str`
-        Digest of the terms of its data query of which exposures tell nothing; empty when nobody kept it.
+        Digest of the terms of its data query of which exposures tell nothing, or of an action's arguments;
+        empty when nobody kept it.
     parts : `frozenset` [`str`] or `None`
         By ``STEP/KEY``, groups by tract that it reads: that a tract was added is seen in no exposure. `None`
         when nobody kept it.

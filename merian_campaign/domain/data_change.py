@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep
+
+_READ = frozenset({"certify-calibrations", "collection-chain", "write-curated-calibrations"})
+"""Actions with other arguments of which steps read something else: what has read it is stale."""
 
 
 class Freshness(StrEnum):
@@ -87,6 +92,26 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
     return ", ".join(parts)
 
 
+def reads_stale(names: Sequence[str]) -> str:
+    """Say what has been read that is stale."""
+    return f"reads {_few(names)}, which {'are' if len(names) > 1 else 'is'} stale"
+
+
+def inferred(group: GroupView, now: Basis, *, rows: Sequence[SkyExposure]) -> Basis:
+    """Return what a group was made from whose submissions say nothing: what had been seen by then.
+
+    What the first look saw had been there before, whenever that was.
+    """
+    times = [row.seen_at for row in rows if row.seen_at is not None]
+    first = min(times, default=None) if len(times) == len(rows) else None
+    made_at = [one.created_at for one in group.submissions if one.generation == group.generation]
+    until = max([*([] if first is None else [first]), *made_at[:1]], default=None)
+    then = frozenset(
+        row.exposure for row in rows if row.seen_at is None or (until is not None and row.seen_at <= until)
+    )
+    return Basis(exposures=now.exposures & then, raws=now.raws if now.exposures <= then else 0)
+
+
 def older_read(made: Basis, now: Basis) -> tuple[str, ...]:
     """Return the groups of which an older generation was read."""
     return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
@@ -98,6 +123,9 @@ def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
     if older:
         found = Change(freshness=Freshness.REDO, upstream=older)
         return replace(found, reason=f"a new generation of {_few(older)}")
+    if made.asks_otherwise(now):
+        changes = Freshness.REDO if step.action in _READ else Freshness.EXTEND
+        return Change(freshness=changes, edited=True, reason="edited arguments")
     if step.action == "ingest-raws" and now.files and now.files != made.files:
         return Change(freshness=Freshness.EXTEND, reason="there are other raw files than when it last ran")
     added = now.exposures - made.exposures

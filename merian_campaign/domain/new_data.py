@@ -20,7 +20,9 @@ from merian_campaign.domain.data_change import (
     Freshness,
     change_of_action,
     in_words,
+    inferred,
     older_read,
+    reads_stale,
 )
 from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
@@ -42,7 +44,7 @@ from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.unseen_terms import digest_of_unseen_terms
+from merian_campaign.domain.unseen_terms import digest_of_arguments, digest_of_unseen_terms
 
 
 class NewData:
@@ -77,11 +79,14 @@ class NewData:
         self.snapshot = usable(spec, snapshot, without=self._incomplete)
         self.gates = Gates(spec=spec, snapshot=self.snapshot)
         self._overlaps = settled(spec, self.snapshot)
+        self._rows = () if self._overlaps is None else self._overlaps.exposures
         self._redone = any(group.generation > 1 for group in snapshot.groups)
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
         self._lacking: dict[int, bool] = {}
         self._needed: dict[int, Needs] = {}
+        self._selected: dict[int, frozenset[int] | None] = {}
+        self._read: dict[int, tuple[str, ...]] = {}
         self._terms: dict[str, str] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
         self._unusable: dict[str, set[int]] = {}
@@ -104,8 +109,7 @@ class NewData:
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return {row.exposure: row.raws for row in rows if row.raws}
+        return {row.exposure: row.raws for row in self._rows if row.raws}
 
     @cached_property
     def _all_raws(self) -> Mapping[int, int]:
@@ -119,6 +123,7 @@ class NewData:
             exposures=waiting,
             files=self._arrivals.files.get(step.name, ""),
             upstream=self._upstream(group),
+            terms=digest_of_arguments(step),
         )
 
     def exposures(self, group: GroupView) -> frozenset[int] | None:
@@ -126,6 +131,11 @@ class NewData:
 
         Of exposures that wait for their visits nothing can be made yet: they are not among them.
         """
+        if group.id not in self._selected:
+            self._selected[group.id] = self._exposures_of(group)
+        return self._selected[group.id]
+
+    def _exposures_of(self, group: GroupView) -> frozenset[int] | None:
         step = self._spec.step(group.step)
         if self._overlaps is None or not isinstance(step, BpsStep):
             return None
@@ -155,13 +165,12 @@ class NewData:
             name: {row.exposure for row in rows if row.visits} for name, rows in self._rows_taken_by.items()
         }
         ids = reaching(self._spec, with_visit, step.name)
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return [row for row in rows if row.exposure in ids]
+        return [row for row in self._rows if row.exposure in ids]
 
     @cached_property
     def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
         found: dict[str, list[SkyExposure]] = defaultdict(list)
-        for row in self._overlaps.exposures if self._overlaps is not None else ():
+        for row in self._rows:
             for name in row.steps if self._is_usable(row) else ():
                 found[name].append(row)
         return found
@@ -173,10 +182,21 @@ class NewData:
         if not self._redone:
             return {}
         return {
-            f"{need.group.step}/{need.group.key}": need.group.generation
-            for need in self._needs(group).groups
-            if need.group.generation > 1
+            f"{one.step}/{one.key}": one.generation
+            for one in (need.group for need in self._needs(group).groups)
+            if one.generation > 1 and self._reads(group, one)
         }
+
+    def _reads(self, group: GroupView, other: GroupView) -> bool:
+        """Say whether a group reads another one: what is waited for because it is not known is not read.
+
+        Between tracts, nights and visits, they have exposures in common then.
+        """
+        cuts = {group.selection.dimension, other.selection.dimension}
+        if "" in cuts or len(cuts) == 1:
+            return True
+        mine, theirs = self.exposures(group), self.exposures(other)
+        return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
     def _needs(self, group: GroupView) -> Needs:
         if group.id not in self._needed:
@@ -203,8 +223,7 @@ class NewData:
 
     @cached_property
     def _tracts(self) -> Mapping[int, tuple[int, ...]]:
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        return {row.exposure: row.tracts for row in rows if row.tracts}
+        return {row.exposure: row.tracts for row in self._rows if row.tracts}
 
     def lacks_data(self, group: GroupView) -> bool:
         """Say whether a group selects nothing of what there is, and waits for it."""
@@ -252,10 +271,39 @@ class NewData:
 
     # -- what is different --------------------------------------------------------------------------
     def change(self, group: GroupView) -> Change:
-        """Return what is different from what a group was made from, and what becomes of it."""
+        """Return what is different from what a group was made from, and what becomes of it.
+
+        What is done with nothing of its own to be different, and has read something stale, is stale as well.
+        """
+        own = self._own_change(group)
+        step = self._spec.step(group.step)
+        if own.reason or group.state is not GroupState.DONE or not isinstance(step, BpsStep):
+            return own
+        if not self._stale or self._spec.on_new_data_of(step).action == "ignore":
+            return own
+        read = self._stale_read(group)
+        return replace(own, freshness=Freshness.STALE, reason=reads_stale(read)) if read else own
+
+    def _own_change(self, group: GroupView) -> Change:
         if group.id not in self._changes:
             self._changes[group.id] = self._change(group)
         return self._changes[group.id]
+
+    @cached_property
+    def _stale(self) -> frozenset[int]:
+        groups = (group for group in self.snapshot.groups if group.state is GroupState.DONE)
+        return frozenset(group.id for group in groups if self._own_change(group).freshness is Freshness.STALE)
+
+    def _stale_read(self, group: GroupView) -> tuple[str, ...]:
+        """Return the groups that a group reads and that are stale, or have read what is."""
+        if group.id not in self._read:
+            needs = (need.group for need in self._needs(group).groups)
+            self._read[group.id] = tuple(
+                f"{one.step}/{one.key}"
+                for one in needs
+                if (one.id in self._stale or self._stale_read(one)) and self._reads(group, one)
+            )
+        return self._read[group.id]
 
     def _change(self, group: GroupView) -> Change:
         now = self.basis(group)
@@ -263,7 +311,7 @@ class NewData:
         if now is None or group.live is not None or not begun:
             return Change()
         step = self._spec.step(group.step)
-        made = group.basis if group.basis is not None else self._inferred(group, now)
+        made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
         if isinstance(step, ActionStep):
             return change_of_action(step, made=made, now=now)
         older = older_read(made, now)
@@ -297,24 +345,6 @@ class NewData:
             return frozenset()
         then = made.parts if made.parts is not None else those_before(self._needs(group), group)
         return now.parts - then
-
-    def _inferred(self, group: GroupView, now: Basis) -> Basis:
-        """Return what a group was made from whose submissions say nothing: what had been seen by then.
-
-        What the first look saw had been there before, whenever that was.
-        """
-        assert self._overlaps is not None or not now.exposures
-        rows = self._overlaps.exposures if self._overlaps is not None else ()
-        times = [row.seen_at for row in rows if row.seen_at is not None]
-        first = min(times, default=None) if len(times) == len(rows) else None
-        made_at = [one.created_at for one in group.submissions if one.generation == group.generation]
-        until = max([*([] if first is None else [first]), *made_at[:1]], default=None)
-        then = frozenset(
-            row.exposure
-            for row in rows
-            if row.seen_at is None or (until is not None and row.seen_at <= until)
-        )
-        return Basis(exposures=now.exposures & then, raws=now.raws if now.exposures <= then else 0)
 
     def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
         changed = found.added | found.removed

@@ -7,13 +7,14 @@ count. That a detector is left out is seen in no exposure; neither is what a ste
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 
-from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.steps import effective_scope
 
-__all__ = ["digest_of_unseen_terms"]
+__all__ = ["digest_of_arguments", "digest_of_unseen_terms"]
 
 _WORDS = re.compile(r"'[^']*'|[a-z_][a-z0-9_.]*", re.IGNORECASE)
 _TOKENS = re.compile(r"'[^']*'|[()]|\band\b|\bor\b", re.IGNORECASE)
@@ -28,6 +29,17 @@ def digest_of_unseen_terms(spec: CampaignSpec, step: BpsStep) -> str:
     if effective_scope(step) in {"exposure", "visit"}:
         terms = {term for term in terms if not _is_seen(term)}
     return hashlib.sha256("\n".join(sorted(terms)).encode()).hexdigest()[:16]
+
+
+def digest_of_arguments(step: ActionStep) -> str:
+    """Return a digest that is another one once an action has other arguments; empty for a free-form command.
+
+    Of that nobody knows what it did.
+    """
+    if step.action == "command":
+        return ""
+    text = json.dumps(dict(step.arguments), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _terms(text: str) -> Iterator[str]:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.generations import ChainChange
 from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
@@ -23,11 +18,9 @@ from merian_campaign.domain.preflight.queries import StepQuery
 from merian_campaign.domain.runs import Salvaged
 from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack_setup import prelude
 from merian_campaign.domain.text import one_line
-from merian_campaign.host import processes
 from merian_campaign.middleware import programs
-from merian_campaign.middleware.drivers import in_stack
+from merian_campaign.middleware.warm_helper import WarmHelper
 
 _SECONDS = 900.0
 _AGAIN_SECONDS = 60.0
@@ -50,7 +43,7 @@ class ButlerRegistry:
 
     def __init__(self, *, environ: Mapping[str, str], seconds: float = _SECONDS) -> None:
         self._environ = dict(environ)
-        self._seconds = seconds
+        self._helper = WarmHelper(seconds=seconds)
         self._failed: tuple[float, str, OverlapRefreshFailed] | None = None
 
     def look(
@@ -163,42 +156,11 @@ class ButlerRegistry:
             Raised if it says nothing.
         """
         environ = programs.environment({**self._environ, **environment}, marker="")
-        try:
-            with _command(stack) as command:
-                done = subprocess.run(
-                    command,
-                    input=f"{request}\n",
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    check=False,
-                    timeout=self._seconds,
-                    env=environ,
-                    preexec_fn=processes.die_with_parent,
-                )
-        except subprocess.TimeoutExpired:
-            raise UnavailableError(f"the butler did not answer within {self._seconds:.0f} s") from None
-        except OSError as error:
-            raise UnavailableError(f"{sys.executable} cannot be started ({error.strerror})") from None
-        try:
-            # Before it, there is what the set-up of a stack had to say.
-            return json_values.loads(done.stdout.splitlines()[-1])
-        except (IndexError, ValueError):
-            said = [line for line in done.stderr.splitlines() if line.strip()]
-            words = one_line(said[-1]) if said else done.returncode
-            raise UnavailableError(f"the butler's process died: {words}") from None
+        return self._helper.ask(request, environ=environ, stack=stack)
 
-
-@contextmanager
-def _command(stack: Stack) -> Iterator[tuple[str, ...]]:
-    """Give the command of the child, in a stack if there is one."""
-    if not stack.sets_up:
-        yield (sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper")
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "stack.sh"
-        file.write_text(prelude(stack, file=str(file)), encoding="utf-8")
-        yield in_stack(str(file), words=("butler-helper",), output=str(Path(folder) / "stack.out"))
+    def rest(self) -> None:
+        """End the child if nobody has asked it for a while."""
+        self._helper.rest()
 
 
 def _read_regions(answer: Any) -> tuple[SkyRegion, ...] | OverlapRefreshFailed:  # noqa: ANN401 - see _read

@@ -220,6 +220,7 @@ class Tick:
         return report
 
     def _ended(self, tick_id: int, *, actions: int, error: str | None) -> None:
+        self.registry.rest()
         self.store.tick_finished(tick_id=tick_id, now=self.runtime.clock(), actions=actions, error=error)
 
     def _pass(

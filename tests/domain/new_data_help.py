@@ -125,6 +125,12 @@ class MiniatureSurvey:
                 self._put(one, state=GroupState.READY, reason="a person said so", attempts_from=last)
         self.settle()
 
+    def redo(self, names: Iterable[tuple[str, str]]) -> None:
+        """A person says so."""
+        for name in names:
+            self._carry_out(Again(group=self.groups[name], reason="the season is over", redo=True))
+        self.settle()
+
     def used(self, step: str, key: str) -> set[int]:
         """Return the exposures that a group's outputs in force were made from."""
         found: set[int] = set()

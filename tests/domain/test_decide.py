@@ -36,6 +36,7 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
+from merian_campaign.domain.unseen_terms import digest_of_arguments
 
 SPEC = campaign(bps("step1"), bps("step2a", after=["step1"]), limits={"submissions": 1})
 TRACTS = campaign(by_tract(), tracts=["1-5"], limits={"submissions": 2})
@@ -158,7 +159,8 @@ def test_an_action_is_submitted_again_without_a_remedy() -> None:
     spec = campaign(action("chain"))
     again = group("chain", state=GroupState.READY, submissions=(finished(2),), reason="try again: x")
     found = only(decide(spec, snapshot(again), situation()))
-    assert found == Submit(group=again, number=3, remedy=Remedy(), reason="try again: x", basis=Basis())
+    basis = Basis(terms=digest_of_arguments(spec.step("chain")))
+    assert found == Submit(group=again, number=3, remedy=Remedy(), reason="try again: x", basis=basis)
 
 
 @pytest.mark.parametrize("state", list(GroupState))

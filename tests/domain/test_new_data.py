@@ -192,6 +192,31 @@ def test_a_new_generation_of_a_calibration_is_certified_and_makes_stale_what_use
     assert (stale.freshness, set(stale.upstream)) == (Freshness.STALE, {"cpBias/all", "certify/all"})
 
 
+def test_an_action_with_other_arguments_is_done_again_and_makes_stale_what_read_it() -> None:
+    found = after(18, on_new_data="mark")
+    assert pick(found, "defaults/all").generation == 1
+
+    def edited(name: str, **arguments: object) -> CampaignSpec:
+        steps = tuple(
+            one.model_copy(update={"arguments": {**one.arguments, **arguments}}) if one.name == name else one
+            for one in found.spec.steps
+        )
+        return found.spec.model_copy(update={"steps": steps})
+
+    submissions = found.submissions
+    found.spec, found.revision = edited("ingest", processes=4), 2
+    found.settle()
+    assert found.submissions == submissions + 1  # it looks, and nobody read anything else
+    assert not [one for one in found.groups.values() if one.reason.startswith(STALE)]
+    found.spec, found.revision = edited("defaults", children=["DECam/calib/new", "skymaps"]), 3
+    found.settle()
+    assert pick(found, "defaults/all").generation == 2
+    stale = {one.step: one.reason for one in found.groups.values() if one.reason.startswith(STALE)}
+    assert stale.pop("step2a") == "stale: a new generation of defaults/all"
+    assert stale.pop("step2c") == "stale: reads step2a/night20210318, which is stale"
+    assert stale.keys() == {"step2b", "step2d", "step3"}
+
+
 @pytest.mark.parametrize(
     ("step", "before", "after", "stale"),
     [
@@ -481,6 +506,31 @@ def test_nothing_is_shown_done_that_lacks_data_whatever_the_policy(
         assert_nothing_is_shown_done_that_lacks_data(found)
     found.retry()
     assert_nothing_is_shown_done_that_lacks_data(found)
+
+
+@given(EVENTS)
+@settings(max_examples=15)
+def test_marked_exactly_what_is_stale_differs(events: list[tuple[str, object]]) -> None:
+    found = MiniatureSurvey(survey(on_new_data="mark"))
+    for event in [*events, ("arrive", set(SKY))]:
+        happen(found, event)
+    found.retry()
+    whole = MiniatureSurvey(survey(bad_exposures=list(found.spec.bad_exposures)))
+    whole.arrive(SKY.values())
+    whole.settle()
+    bad = set(found.spec.bad_exposures)
+    for name, one in found.groups.items():
+        if name[0].startswith("step") and one.state is GroupState.DONE:
+            own = {
+                key: value
+                for key, value in found.shown[name].items()
+                if name[0] not in NIGHTLY or (key[0] if name[0] == "step1" else key) not in bad
+            }
+            assert (own != whole.shown.get(name, {})) == one.reason.startswith(STALE), (name, one.reason)
+    stale = [name for name, one in found.groups.items() if one.reason.startswith(STALE)]
+    found.redo(stale)  # all of it at once
+    assert {one.state for one in found.groups.values()} <= {GroupState.DONE, GroupState.WAITING}
+    assert not [one for one in found.groups.values() if one.reason.startswith(STALE)]
 
 
 def test_a_tract_that_comes_later_makes_anew_the_nights_that_overlap_it() -> None:

@@ -13,9 +13,12 @@ from demo_compare import Difference, compare_collections
 from e2e_help import Installation, new_installation
 
 from merian_campaign.demo.survey import ALL_DETECTORS
+from merian_campaign.domain.records import STALE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
+FIRST = ("joint", "table")
+KINDS = ("visit", "exposure")
 SEEDS = [int(word) for word in os.environ.get("ARRIVAL_SEEDS", "").split()] or list(range(1, 13))
 
 
@@ -63,7 +66,7 @@ def differences(found: Reduction, whole: Reduction, step: str) -> list[Differenc
         repository=found.repository, other_repository=whole.repository,
         first=found.shown(step), second=whole.shown(step),
     )  # fmt: skip
-    left = {f"{kind}={exposure}" for kind in ("visit", "exposure") for exposure in found.bad}
+    left = {f"{kind}={exposure}" for kind in KINDS for exposure in found.bad}
     return [
         one
         for one in compared
@@ -112,3 +115,43 @@ def test_whatever_comes_when_a_campaign_that_redoes_ends_as_if_all_had_been_ther
     used = found.used()
     assert used
     assert all(overlapping == taken for overlapping, taken in used.values()), used
+
+
+def of_group(one: Difference, name: str) -> bool:
+    """Say whether a difference is in the outputs of a group: by tract, by night, or all."""
+    words, key = one.data_id.split(","), name.partition("/")[2]
+    if key.startswith("tract"):
+        return f"tract={key.removeprefix('tract')}" in words
+    night = [plan.exposure for plan in SCIENCE if f"night{plan.day_obs}" == key]
+    return key == "all" or any(f"{kind}={exposure}" in words for kind in KINDS for exposure in night)
+
+
+def stale_groups(found: Reduction) -> set[str]:
+    return {name for name, (_, reason) in found.states().items() if reason.startswith(STALE)}
+
+
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("seed", SEEDS[:2])
+def test_marked_what_is_stale_differs_and_a_redo_by_hand_mends_it(
+    seed: int, installation: Installation, prepared: Path, references: References
+) -> None:
+    found = Reduction(installation, prepared, f"marked{seed}", on_new_data="mark")
+    live_through(found, random.Random(seed))
+    whole = references.without(frozenset(found.bad))
+    stale, states = stale_groups(found), found.states()
+    for step in (*COMBINING, "final"):
+        differing = differences(found, whole, step)
+        done = [name for name in states if name.startswith(f"{step}/") and states[name][0] == "done"]
+        for name in done:
+            differ = [one for one in differing if of_group(one, name)]
+            assert not differ or name in stale, (name, differ, states[name])
+            if step in FIRST:  # what only reads others may come out the same
+                assert differ or name not in stale, (name, states[name])
+    if stale:
+        done_by_hand = installation.run("redo", found.name, *sorted(stale), "--reason", "over", "--yes")
+        assert done_by_hand.returncode == 0, done_by_hand.stdout + done_by_hand.stderr
+        found.settle()
+    assert not stale_groups(found)
+    assert {state for state, _ in found.states().values()} == {"done"}, found.states()
+    for step in SUBSETS:
+        assert differences(found, whole, step) == [], step

@@ -201,6 +201,9 @@ def test_skymap_and_curated_calibrations_are_written_once(repository: Path) -> N
     )
     more = {**arguments, "expect": ["camera", "linearizer"]}
     refused(repository, "write-curated-calibrations", "linearizer missing", "remove-runs", **more)
+    # A new release of them comes under a new label.
+    assert done(repository, "write-curated-calibrations", **arguments, labels=["v2"])
+    assert count(repository, "camera", "DECam/calib/v2/unbounded") == 1
     refused(repository, "register-skymap", "The demo has one sky map", name="hsc_rings_v1")
     refused(repository, "register-skymap", "config_file", "does not exist", name="x", config_file="/no/file")
 

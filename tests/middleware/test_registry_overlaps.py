@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -98,6 +100,26 @@ def test_what_is_not_there_yet_is_told_from_what_may_be_in_a_minute(repository: 
     assert "cannot be opened" in failed.reason
     # The answer of a moment ago, not another process.
     assert registry.look(QUESTION, repository=str(tmp_path), environment={}, stack=Stack()) is failed
+
+
+def test_one_process_answers_all_questions_and_another_one_when_it_died(
+    repository: str, tmp_path: Path
+) -> None:
+    trace = tmp_path / "started"
+    stack = Stack(prelude=f"export PATH={Path(sys.executable).parent}:$PATH\necho $BASHPID >> {trace}")
+
+    def started(registry: ButlerRegistry) -> list[int]:
+        found = registry.runs(["DECam"], repository=repository, environment={}, stack=stack)
+        assert not isinstance(found, OverlapRefreshFailed), found
+        return [int(line) for line in trace.read_text().split()]
+
+    registry = ButlerRegistry(environ=os.environ)
+    assert len(started(registry)) == len(started(registry)) == 1
+    os.kill(started(registry)[0], signal.SIGKILL)
+    assert len(started(registry)) == 2
+    del registry
+    gc.collect()
+    assert not [pid for pid in map(int, trace.read_text().split()) if Path(f"/proc/{pid}").exists()]
 
 
 def test_it_is_asked_from_inside_the_stack(repository: str, tmp_path: Path) -> None:

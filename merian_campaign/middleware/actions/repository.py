@@ -234,7 +234,9 @@ class CuratedCalibrationsRunner(ActionRunner[WriteCuratedCalibrations]):
 
         found = dict.fromkeys(self.given.expect, 0)
         with reading(self.repository) as butler:
-            runs = sorted(butler.collections.query("*/calib/*", collection_types=CollectionType.RUN))
+            # Instruments put what they write with labels below them: another label, another writing.
+            pattern = "/".join(("*/calib", *self.given.labels, "*"))
+            runs = sorted(butler.collections.query(pattern, collection_types=CollectionType.RUN))
             # What campaigns made lies deeper than what instruments bring.
             for name in found if runs else ():
                 try:
