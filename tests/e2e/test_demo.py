@@ -152,6 +152,18 @@ def test_the_log_of_the_failed_quantum_names_its_error(reduced: Installation) ->
     assert "InjectedAlgorithmError" in done.stdout
 
 
+def test_the_end_of_a_log_that_is_gone_is_on_record(reduced: Installation) -> None:
+    log = Path(reduced.run("log", "demo", "--path").stdout.strip())
+    aside = log.rename(log.with_suffix(".aside"))
+    try:
+        done = reduced.run("log", "demo")
+    finally:
+        aside.rename(log)
+    assert done.returncode == 0
+    assert "not there any more" in done.stderr
+    assert done.stdout.rstrip().endswith("the fit cannot converge.")
+
+
 def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None:
     sql = "SELECT id, xmin::text, updated_at FROM quantum ORDER BY id"
     rows, files = reduced.query(sql), file_times(reduced.demo)
