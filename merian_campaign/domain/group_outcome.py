@@ -111,13 +111,25 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
             state=GroupState.DONE,
             reason=f"{lost} of {group.counts.expected} lost, {taken.quanta} of them tolerated: {taken.words}",
         )
+    if ahead.accepted and not ahead.hopeless and not ahead.retryable:
+        return MoveGroup(group=group, state=GroupState.DONE, reason=_without(ahead))
+    lost -= sum(entry.number for entry in ahead.accepted)
     if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
+        said = f"{lost} of {group.counts.expected} lost, within the loss budget {step.loss_budget:g}"
+        beside = f"; {_without(ahead)}" if ahead.accepted else ""
         return MoveGroup(
             group=group,
             state=GroupState.DONE,
-            reason=f"{lost} of {group.counts.expected} lost, within the loss budget {step.loss_budget:g}",
+            reason=f"{said}{beside}",
         )
     why = remedy.describe_failures(ahead.hopeless or ahead.retryable) or last.reason
     behind = f"; {ahead.blocked} blocked behind them" if ahead.blocked else ""
     capped = f" after {used} submissions" if may_retry else ""
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
+
+
+def _without(ahead: remedy.Prospects) -> str:
+    """Say without what a group goes on, as failure rules have it."""
+    rules = ", ".join(sorted({entry.rule or "" for entry in ahead.accepted}))
+    behind = f", with {ahead.blocked} behind them" if ahead.blocked else ""
+    return f"accepted by rule {rules}: {remedy.describe_failures(ahead.accepted)}{behind}"

@@ -22,11 +22,12 @@ from merian_campaign.domain.block_verdict import (
 )
 from merian_campaign.domain.blocking import blockers, mark_blocked
 from merian_campaign.domain.certainty import Certainty, certainty
+from merian_campaign.domain.failure_rules import FailureRule
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import Evidence, FailureRule, judge
+from merian_campaign.domain.rules import Evidence, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec.tolerance import Tolerance, named
@@ -65,6 +66,8 @@ class HarvestContext:
         Cores that a quantum asks for by task; one where it does not say.
     tolerate : `tuple` [`Tolerance`, ...]
         Losses that the step takes.
+    release : `str`
+        The release of the LSST stack that it ran under, in words; empty when that is not known.
     """
 
     rules: tuple[FailureRule, ...]
@@ -75,6 +78,7 @@ class HarvestContext:
     bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     cores: Mapping[str, int] = field(default_factory=dict)
     tolerate: tuple[Tolerance, ...] = ()
+    release: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +174,17 @@ def conclude(
         )
         for uuid, entry in plan.items()
         if uuid not in held
+    )
+
+
+def unjournalled(raw: Iterable[RawQuantum], records: Iterable[journal.JournalRecord]) -> int:
+    """Return how many quanta have run by the provenance graph, and have no end in the journal: it was cut."""
+    over = {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    told = {quantum for record in records if record.event in over for quantum in record.quanta}
+    return sum(
+        entry.uuid not in told
+        for entry in raw
+        if entry.status in SUCCESSFUL or any(attempt.started for attempt in entry.attempts)
     )
 
 
@@ -339,7 +354,13 @@ def _attempt(
     found = judge(evidence, rules=context.rules)
     sure = certainty(attempt, found, guard=evidence.journal_verdict, block=block)
     return replace(
-        attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged, certainty=sure.value
+        attempt,
+        verdict=found.verdict,
+        evidence=found.evidence,
+        charged=found.charged,
+        certainty=sure.value,
+        rule=found.rule,
+        remedy=found.remedy,
     )
 
 
@@ -437,4 +458,5 @@ def _evidence(
         ended=ended,
         driver_lost=context.driver_lost,
         block=block,
+        release=context.release,
     )

@@ -49,11 +49,16 @@ def canonical_data_id(required: Mapping[str, DataIdValue]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict with what it rests on, and whether it counts against the quantum's budget."""
+    """A verdict with what it rests on, and whether it counts against the quantum's budget.
+
+    With the failure rule that it is by and what that has done about it, when it is by one.
+    """
 
     verdict: Verdict
     evidence: str
     charged: bool
+    rule: str | None = None
+    remedy: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,10 @@ class AttemptFacts:
         UTC.
     host, log_path : `str` or `None`
         Where it ran, and the log to read.
+    rule : `str` or `None`
+        The failure rule that the verdict is by; `None` when it is by none.
+    remedy : `str` or `None`
+        What that rule has done about it; `None` for what the verdict has.
     """
 
     verdict: str | None = None
@@ -92,6 +101,8 @@ class AttemptFacts:
     ended: datetime | None = None
     host: str | None = None
     log_path: str | None = None
+    rule: str | None = None
+    remedy: str | None = None
 
 
 ATTEMPT_FACTS: Mapping[str, Any] = get_type_hints(AttemptFacts)
@@ -245,6 +256,14 @@ class OpenQuanta:
         Of blocked ones, the task of what they stand behind.
     behind_verdict : `Verdict` or `None`
         Its verdict.
+    rule, remedy : `str` or `None`
+        The failure rule that the verdict is by, and what it has done about it.
+    seconds : `float` or `None`
+        The longest that one of them ran in its last attempt.
+    hosts : `tuple` [`str`, ...]
+        Where they ran, as far as a remedy leaves nodes out.
+    of : `int`
+        All quanta of the task in the group.
     """
 
     task: str
@@ -260,6 +279,11 @@ class OpenQuanta:
     tolerated: bool = False
     behind_task: str | None = None
     behind_verdict: Verdict | None = None
+    rule: str | None = None
+    remedy: str | None = None
+    seconds: float | None = None
+    hosts: tuple[str, ...] = ()
+    of: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

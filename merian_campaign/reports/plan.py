@@ -94,6 +94,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "state": campaign.state.value,
         "state_reason": campaign.reason,
         "looks_for_overlaps": plan.looks,
+        "closed": plan.closed,
         "actions": entries,
         "waiting": waiting,
         "held": held,
@@ -120,6 +121,8 @@ def plan_lines(plan: Plan) -> list[str]:
     campaign = plan.snapshot.campaign
     if campaign.state is not CampaignState.ACTIVE:
         lines.append(f"the campaign is {campaign.state}: {campaign.reason or 'nothing new is started'}")
+    if plan.closed:
+        lines.append(f"nothing is submitted now: {plan.closed}")
     said = len(lines)
     if plan.looks:
         lines.append("first: ask the butler which tracts the visits overlap; after that there may be more")

@@ -97,7 +97,7 @@ class SubmissionFiles(TickPart):
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=earlier,
             needs_mb=max(known.values(), default=0),
-            exclude=self._left_out(),
+            exclude=tuple(dict.fromkeys((*self._left_out(), *submission.remedy.exclude))),
             requests=requests,
             generation=submission.generation,
             earlier=earlier,

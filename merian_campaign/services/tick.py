@@ -23,6 +23,7 @@ from merian_campaign.domain.records import STALE
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.throttle import closed
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
@@ -91,6 +92,8 @@ class Plan:
         Whether it would first ask the butler for overlaps, after which there may be more to do.
     prices : `~collections.abc.Mapping` [`str`, `Price`]
         By ``STEP/GROUP``, what is, will be or could be made anew would cost.
+    closed : `str`
+        Why it is no hour to submit anything, in words; empty when it is.
     expected : `~collections.abc.Mapping` [`int`, `Expected`]
         By group id, what its next submission is expected to cost.
     """
@@ -100,6 +103,7 @@ class Plan:
     reasons: Mapping[int, str]
     looks: bool
     prices: Mapping[str, Price] = field(default_factory=dict)
+    closed: str = ""
     expected: Mapping[int, Expected] = field(default_factory=dict)
 
 
@@ -145,6 +149,7 @@ class Tick:
             expected=self._expected(spec, snapshot, decisions),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
+            closed=closed(spec, now=self.runtime.clock()),
         )
 
     def _expected(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
+from merian_campaign.domain.rule_remedy import AGAIN_REMEDIES, HELD_REMEDIES
 from merian_campaign.domain.states import FINAL_VERDICTS
 from merian_campaign.store.quantum_keys import full_path
 from merian_campaign.store.stage_quanta import ATTEMPT_COLUMNS
@@ -222,7 +223,7 @@ ORDER BY q.task, q.data_id, s.number, a.try
 
 EVENTS = """
 SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
-       from_state, to_state, group_id
+       from_state, to_state, group_id, before
 FROM event
 WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
@@ -249,11 +250,15 @@ ORDER BY c.name
 """
 
 LAST_CANCELS = """
-SELECT DISTINCT ON (group_id) group_id, reason FROM event
+SELECT DISTINCT ON (group_id) at, kind, actor, reason, step, group_key AS "group",
+       submission_number AS submission, from_state, to_state, group_id, before
+FROM event
 WHERE campaign_id = %(campaign_id)s AND kind = 'cancel' AND group_id IS NOT NULL
 ORDER BY group_id, id DESC
 """
 _FINAL = ", ".join(f"'{verdict}'" for verdict in sorted(FINAL_VERDICTS))
+_HELD_BY_RULE = " OR ".join(f"starts_with(q.remedy, '{remedy}')" for remedy in sorted(HELD_REMEDIES))
+_AGAIN_BY_RULE = ", ".join(f"'{remedy}'" for remedy in sorted(AGAIN_REMEDIES))
 
 HELD = f"""
 SELECT q.task, q.data_id, {", ".join("q." + name for name in COLUMN_DIMENSIONS)}
@@ -261,7 +266,8 @@ FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 JOIN submission AS s ON s.id = q.submission_id
 WHERE q.group_id = %(group_id)s AND q.state NOT IN ('succeeded', 'superseded')
-  AND q.verdict IN ({_FINAL}) AND s.number > g.attempts_from
+  AND (q.verdict IN ({_FINAL}) AND coalesce(q.remedy, '') NOT IN ({_AGAIN_BY_RULE}) OR {_HELD_BY_RULE})
+  AND s.number > g.attempts_from
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
 

@@ -176,27 +176,34 @@ WHERE q.state = 'blocked' AND q.blocked_by IS NULL GROUP BY 1
 """  # noqa: S608  (built from constants of this module)
 
 
-# Each execution once: a success at first try stands with its quantum, every other one is an attempt.
-_EXECUTIONS = """
-SELECT g.step, q.task, 'succeeded' AS state, q.requested_mb, q.peak_mb, q.started, q.ended
+# Each execution once: a success at first try stands with its quantum, every other one is an attempt. A
+# quantum that was done again after a redo has several that succeeded; the last of them is what makes it done.
+_FIRST_TRY = """q.first_try_submission_id = q.submission_id AND (NOT %(past)s OR q.ended <= %(at)s)"""
+
+_EXECUTIONS = f"""
+SELECT g.step, q.task, 'succeeded' AS state, q.requested_mb, q.peak_mb, q.started, q.ended, true AS done
 FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
-WHERE g.campaign_id = %(campaign_id)s AND q.first_try_submission_id = q.submission_id
-  AND (NOT %(past)s OR q.ended <= %(at)s)
+WHERE g.campaign_id = %(campaign_id)s AND {_FIRST_TRY}
 UNION ALL
-SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended
+SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended,
+       a.state = 'succeeded' AND (%(past)s OR q.state = 'succeeded')
+       AND ({_FIRST_TRY}) IS NOT TRUE
+       AND row_number() OVER (PARTITION BY a.quantum_id, a.state = 'succeeded'
+                              ORDER BY a.submission_id DESC, a.try DESC) = 1 AS done
 FROM quantum_attempt AS a
 JOIN submission AS s ON s.id = a.submission_id
 JOIN "group" AS g ON g.id = s.group_id
 JOIN quantum AS q ON q.id = a.quantum_id
 WHERE g.campaign_id = %(campaign_id)s AND a.state IN ('succeeded', 'failed', 'unknown')
   AND (NOT %(past)s OR coalesce(a.ended, a.recorded_at) <= %(at)s)
-"""
+"""  # noqa: S608  (built from constants of this module)
 
 _SECONDS = "extract(epoch FROM e.ended - e.started)::double precision"
 
 USAGE = f"""
 SELECT e.step, e.task, count(*)::integer AS executions,
        (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY e.requested_mb) AS requested_mb_median,
        max(e.requested_mb) AS requested_mb,
        percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_median,
        percentile_disc(0.95) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_p95,
@@ -211,7 +218,10 @@ GROUP BY e.step, e.task
 PROGRESS = f"""
 SELECT date_bin(%(span)s * interval '1 second', e.ended, '2000-01-01Z') AS start, e.step,
        (count(*) FILTER (WHERE e.state = 'succeeded'))::integer AS succeeded,
-       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
+       (count(*) FILTER (WHERE e.done))::integer AS done,
+       (count(*) FILTER (WHERE e.state = 'succeeded' AND e.ended > %(since)s))::integer AS succeeded_since,
+       (count(*) FILTER (WHERE e.state <> 'succeeded' AND e.ended > %(since)s))::integer AS failed_since
 FROM ({_EXECUTIONS}) AS e
 WHERE e.ended IS NOT NULL
 GROUP BY 1, 2 ORDER BY 1, 2

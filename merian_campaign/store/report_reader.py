@@ -82,13 +82,16 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         return tuple(kind(**row) for row in rows(query))
 
     jobs = many(JobRow, queries.JOBS)
+    progress = rows(report_queries.PROGRESS)
+    since = {name: sum(row.pop(name) for row in progress) for name in ("succeeded_since", "failed_since")}
     return {
         "groups": _groups(rows),
         "cells": many(QuantaCell, report_queries.cells(past=past)),
         "causes": _causes(rows, report_queries.causes(past=past)),
         "unpointed": _unpointed(rows, past=past),
         "usage": many(UsageRow, report_queries.USAGE),
-        "progress": many(ProgressRow, report_queries.PROGRESS),
+        "progress": tuple(ProgressRow(**row) for row in progress),
+        **since,
         "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
         if past
         else jobs,

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import HarvestContext, conclude, progress
+from merian_campaign.domain.failure_rules import FailureRule
+from merian_campaign.domain.harvest import HarvestContext, conclude, progress, unjournalled
 from merian_campaign.domain.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.provenance import (
@@ -19,7 +20,6 @@ from merian_campaign.domain.provenance import (
 )
 from merian_campaign.domain.quanta import Attempt, Quantum
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import FailureRule
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 
@@ -660,3 +660,18 @@ def test_text_from_outside_is_inert_and_what_is_out_of_range_is_left_out() -> No
     assert len(message) < 30_000
     (quantum,) = concluded([found], [], graph=()).values()
     assert quantum.attempts[0].ended is None
+
+
+def test_a_cut_journal_is_seen_by_what_the_graph_knows_and_costs_no_success() -> None:
+    known = (
+        raw("a", "SUCCESSFUL", attempt("SUCCESSFUL")),
+        raw("b", "FAILED", attempt()),
+        raw("c", "SUCCESSFUL", attempt("SUCCESSFUL")),
+        raw("d", "BLOCKED"),
+    )
+    whole = [*ran("a"), *ran("b", exit=1, verdict="failed"), *ran("c")]
+    assert unjournalled(known, whole) == 0
+    assert [unjournalled(known, whole[:last]) for last in (5, 4, 3, 1, 0)] == [1, 1, 2, 3, 3]
+    for last in range(len(whole) + 1):
+        found = states(concluded(list(known), whole[:last]))
+        assert found == {"a": "succeeded", "b": "failed", "c": "succeeded", "d": "blocked"}

@@ -284,6 +284,13 @@ def test_what_a_person_wants_first_starts_first() -> None:
     assert started == ["tract7", "tract5"]
 
 
+def test_a_step_may_be_wanted_first() -> None:
+    spec = campaign(bps("step1"), by_tract(), tracts=["1-9"], limits={"submissions": 1, "first": ["step3"]})
+    ready = [group("step1", state=GroupState.READY), group("step3", tract=1, state=GroupState.READY)]
+    (first, *_) = [one for one in decide(spec, snapshot(*ready), situation()) if isinstance(one, Submit)]
+    assert first.group.step == "step3"
+
+
 def test_a_held_group_starts_nothing_and_is_judged_all_the_same() -> None:
     held = group("step3", tract=1, state=GroupState.READY, hold="later")
     assert decide(TRACTS, snapshot(held), situation()) == ()

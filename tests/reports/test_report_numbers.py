@@ -8,7 +8,7 @@ from datetime import datetime
 
 import psycopg2
 import pytest
-from report_help import number, rows_of
+from report_help import MADE, number, rows_of
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
@@ -49,10 +49,16 @@ def test_the_headline(report: Report, sql: Connection) -> None:
     assert head.block_hours == pytest.approx(float(number(sql, in_blocks)))
 
 
-def test_changes_since(report: Report, rows: ReportRows, sql: Connection) -> None:
-    assert rows.since is not None
-    good = f"SELECT count(*) FROM ({ALL}) AS e WHERE state = 'succeeded' AND ended >= %s"
-    assert report.headline.done_since == number(sql, good, rows.since) > 0
+@pytest.mark.parametrize("since", [(12, 0, 0), (12, 7, 23), (19, 22, 41)])
+def test_changes_since(url: str, sql: Connection, since: tuple[int, int, int]) -> None:
+    day, hour, minute = since
+    now = MADE.now
+    with Reader(url) as reader:
+        rows = reader.report("wide", at=now, since=now.replace(day=day, hour=hour, minute=minute))
+    report = report_of(rows)
+    for state, found in (("=", report.headline.done_since), ("<>", report.headline.failed_since)):
+        ended = f"SELECT count(*) FROM ({ALL}) AS e WHERE state {state} 'succeeded' AND ended > %s"
+        assert found == number(sql, ended, rows.since) > 0
     moved = """SELECT count(*) FROM (
         SELECT group_id, (array_agg(from_state ORDER BY id))[1] AS first,
                (array_agg(to_state ORDER BY id DESC))[1] AS last
@@ -192,12 +198,21 @@ def test_usage_and_progress(report: Report, sql: Connection) -> None:
     found = rows_of(
         sql,
         f"""SELECT g.step, e.task, count(*), count(*) FILTER (WHERE e.state <> 'succeeded'),
-                   max(e.requested_mb),
+                   max(e.requested_mb), percentile_disc(0.5) WITHIN GROUP (ORDER BY e.requested_mb),
                    percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb), max(e.peak_mb)
             FROM ({ALL}) AS e JOIN "group" g ON g.id = e.group_id GROUP BY 1, 2""",
     )
     assert {
-        (row.step, row.task, row.executions, row.failed, row.requested_mb, row.peak_mb_median, row.peak_mb)
+        (
+            row.step,
+            row.task,
+            row.executions,
+            row.failed,
+            row.requested_mb,
+            row.requested_mb_median,
+            row.peak_mb_median,
+            row.peak_mb,
+        )
         for row in report.usage
     } == set(found)
     by_day: Counter[datetime] = Counter()
@@ -209,6 +224,8 @@ def test_usage_and_progress(report: Report, sql: Connection) -> None:
             WHERE state = 'succeeded' AND ended IS NOT NULL GROUP BY 1""",
     )
     assert dict(by_day) == dict(days)
+    done = "SELECT count(*) FROM quantum WHERE state = 'succeeded' AND ended IS NOT NULL"
+    assert sum(row.done for row in report.progress) == number(sql, done)
 
 
 def test_submissions_and_blocks(report: Report, sql: Connection) -> None:

@@ -12,6 +12,7 @@ class StepLineOfReport:
 
     ``foreseen`` are quanta that no graph has yet, estimated from the step's other groups; between ``eta_low``
     and ``eta_high`` it is expected to end, with all steps before it.
+    ``blocked`` groups are also those that were cancelled, ``waiting`` also those that are ready.
     """
 
     step: str
@@ -25,6 +26,7 @@ class StepLineOfReport:
     expected: int
     succeeded: int
     failed: int
+    quanta_blocked: int
     open: int
     foreseen: int = 0
     eta_low: datetime | None = None

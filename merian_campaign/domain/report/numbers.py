@@ -164,6 +164,7 @@ def _step_line(
         expected=quanta.expected,
         succeeded=quanta.succeeded,
         failed=quanta.failed,
+        quanta_blocked=quanta.blocked,
         open=_open(quanta),
         foreseen=ends.foreseen if ends is not None else 0,
         eta_low=ends.low if ends is not None else None,
@@ -205,7 +206,6 @@ def _headline(
 ) -> Headline:
     whole = sum(counts.values(), Counts())
     states = Counter(group.state for group in rows.groups)
-    recent = [row for row in rows.progress if rows.since is not None and row.start >= rows.since]
     return Headline(
         campaign=rows.campaign,
         state=derived_state(rows.state, set(states)),
@@ -233,8 +233,8 @@ def _headline(
         eta_words=outlook.words,
         last_tick=rows.last_tick,
         since=rows.since,
-        done_since=sum(row.succeeded for row in recent),
-        failed_since=sum(row.failed for row in recent),
+        done_since=rows.succeeded_since,
+        failed_since=rows.failed_since,
     )
 
 

@@ -101,12 +101,16 @@ class CauseRows:
 
 @dataclass(frozen=True, kw_only=True)
 class UsageRow:
-    """Executions of a task: how many, how many failed, memory in MiB, run times in seconds."""
+    """Executions of a task: how many, how many failed, memory in MiB, run times in seconds.
+
+    What was asked for is told by its median, and by the largest, which afterburners have.
+    """
 
     step: str
     task: str
     executions: int
     failed: int
+    requested_mb_median: int | None
     requested_mb: int | None
     peak_mb_median: int | None
     peak_mb_p95: int | None
@@ -119,12 +123,13 @@ class UsageRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ProgressRow:
-    """Executions that ended in a span of time, by step."""
+    """Executions that ended in a span of time, by step; ``done`` are quanta whose last success is of then."""
 
     start: datetime
     step: str
     succeeded: int
     failed: int
+    done: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +198,8 @@ class ReportRows:
         When the last tick began.
     unpointed : `~collections.abc.Mapping`
         As of `CauseRows`.
+    succeeded_since, failed_since : `int`
+        Executions that ended after ``since``, if there is such a time.
     """
 
     campaign: str
@@ -212,6 +219,8 @@ class ReportRows:
     unpointed: Mapping[int, int]
     usage: tuple[UsageRow, ...]
     progress: tuple[ProgressRow, ...]
+    succeeded_since: int
+    failed_since: int
     jobs: tuple[JobRow, ...]
     submissions: tuple[SubmissionRow, ...]
     stacks: tuple[StackRow, ...]
