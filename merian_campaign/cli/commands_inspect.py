@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -19,12 +19,18 @@ from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import RenderableType
+
     from merian_campaign.domain.records import FailureRow
+    from merian_campaign.domain.report.lines import CauseLine
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _CAUSES: Final = 10
 """Fit one screen."""
 
+_FEWEST_CAUSES: Final = 3
 _LOG_LINES: Final = 4
 _SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
@@ -186,7 +192,7 @@ def failures(
         bool, typer.Option("--recovered", help="Single quanta, also those that succeeded after failing.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help=f"All causes, not only the first {_CAUSES}.")
+        bool, typer.Option("--all", help=f"All causes, not only the first {_CAUSES}, or those that fit.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -221,10 +227,28 @@ def failures(
     if not lines:
         note("no quantum has failed" if not totals.attempts else _recovered(name, totals.attempts))
         return
-    part = lines if everything else lines[:_CAUSES]
     # The log itself may be gone; what is on record of it is not.
-    said = part[0].log_tail.splitlines()[-_LOG_LINES:] or last_lines(part[0].log_path, lines=_LOG_LINES)
-    show(causes_view(name, totals, part, {part[0].example: said}))
+    first = lines[0]
+    said = first.log_tail.splitlines()[-_LOG_LINES:] or last_lines(first.log_path, lines=_LOG_LINES)
+    logs = {first.example: said}
+    most = lines if everything else lines[:_CAUSES]
+    show(fitting(console(), lambda part: causes_view(name, totals, part, logs), most, everything=everything))
+
+
+def fitting(
+    screen: Any,  # noqa: ANN401 - a console of rich
+    view: Callable[[Sequence[CauseLine]], RenderableType],
+    lines: Sequence[CauseLine],
+    *,
+    everything: bool,
+) -> RenderableType:
+    """Return a view of all causes, or of as many as fit a terminal, but of a few in any case."""
+    if not everything and screen.is_terminal:
+        for number in range(len(lines), _FEWEST_CAUSES, -1):
+            if len(screen.render_lines(view(lines[:number]))) < screen.height:
+                return view(lines[:number])
+        return view(lines[:_FEWEST_CAUSES])
+    return view(lines)
 
 
 def _recovered(name: str, attempts: int) -> str:

@@ -57,16 +57,20 @@ def log(
     found = _found(reader, name, quantum or [], step=step, tract=tract)
     if len(found) != 1:
         raise BadInputError(_several(name, found) if found else _none(name, quantum or []))
-    file = _file(reader, found[0], attempt=attempt)
+    chosen = _attempt(reader, found[0], attempt=attempt)
+    file = chosen.log_path or ""
     if path:
         say(file)
         return
     try:
         text, left_out = read_log(file, size=_LONGEST_LOG)
     except FileNotFoundError:
-        raise BadInputError(
-            f"quantum {found[0].quantum_id}: its log is not there any more: {one_line(file, limit=4000)}"
-        ) from None
+        gone = f"quantum {found[0].quantum_id}: its log is not there any more: {one_line(file, limit=4000)}"
+        if not chosen.log_tail:
+            raise BadInputError(gone) from None
+        note(f"{gone}; its last lines, as they were put on record:")
+        say(chosen.log_tail)
+        return
     note(one_line(file, limit=4000))
     if left_out:
         note(f"its first {left_out} bytes are left out; --path says where it lies")
@@ -131,8 +135,8 @@ def _several(name: str, found: Sequence[FailureRow]) -> str:
     return "\n".join(lines)
 
 
-def _file(reader: Reader, row: FailureRow, *, attempt: int | None) -> str:
-    """Return where the log lies."""
+def _attempt(reader: Reader, row: FailureRow, *, attempt: int | None) -> FailureRow | AttemptRow:
+    """Return the attempt whose log is meant."""
     chosen: FailureRow | AttemptRow = row
     if attempt is not None:
         attempts = reader.quantum_attempts(quantum_id=row.quantum_id)
@@ -142,7 +146,7 @@ def _file(reader: Reader, row: FailureRow, *, attempt: int | None) -> str:
         chosen = attempts[attempt - 1]
     if not chosen.log_path:
         raise BadInputError(_no_log(row, chosen.evidence))
-    return chosen.log_path
+    return chosen
 
 
 def _no_log(row: FailureRow, evidence: str) -> str:

@@ -21,7 +21,7 @@ _VERDICTS = {
     JobEnd.OUT_OF_MEMORY: Verdict.NODE_LOST,
     JobEnd.WALLTIME: Verdict.WALLTIME,
     JobEnd.NODE_LOST: Verdict.NODE_LOST,
-    JobEnd.PREEMPTED: Verdict.NODE_LOST,
+    JobEnd.PREEMPTED: Verdict.PREEMPTED,
     JobEnd.CANCELLED: Verdict.NODE_LOST,
     JobEnd.FAILED: Verdict.NODE_LOST,
 }

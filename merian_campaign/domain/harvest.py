@@ -23,6 +23,7 @@ from merian_campaign.domain.block_verdict import (
 from merian_campaign.domain.blocking import blockers, mark_blocked
 from merian_campaign.domain.certainty import Certainty, certainty
 from merian_campaign.domain.failure_rules import FailureRule
+from merian_campaign.domain.guard_words import guard_words, refused
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
@@ -32,15 +33,9 @@ from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import QuantumState, Verdict
-from merian_campaign.domain.text import one_line
-
-_LONGEST_WORDS = 2000
 
 _CLOCK_STEP = timedelta(seconds=2)
 """How far apart the graph and the journal may have the start of one process, which both its clock told."""
-
-_AT_LIMIT = 0.95
-"""Whoever the kernel killed below this part of its own limit met that of its node or block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,18 +207,13 @@ def _process_failed(raw: RawQuantum | None, seen: QuantumProgress | None) -> boo
     """
     if seen is None:
         return False
-    if _refused(seen.record):
+    if refused(seen.record):
         return True
     if seen.shared:
         return False
     if seen.state is JournalState.OK:
         return raw is not None and raw.status == "FAILED"
     return seen.starts > 0 or seen.state is JournalState.HELD
-
-
-def _refused(record: journal.JournalRecord | None) -> bool:
-    """Say whether the job was refused because no node can ever run it."""
-    return record is not None and "refused" in record.evidence
 
 
 def _quantum(
@@ -409,32 +399,6 @@ def _requested(task: str, record: journal.JournalRecord | None, context: Harvest
     return context.requests.request(task, context.remedy)
 
 
-def _guard_words(record: journal.JournalRecord) -> str:
-    """Say what the guard measured; its own keys in a sentence, others as they are."""
-    evidence = record.evidence
-    reached, limit = evidence.get("reached_mb"), evidence.get("limit_mb")
-    if isinstance(reached, int | float) and isinstance(limit, int | float) and reached > _AT_LIMIT * limit:
-        return f"reached {reached:.0f} MB, over the limit of {limit:.0f} MB"
-    if record.verdict == "out_of_memory":
-        return _killed_words(record, reached=reached)
-    told = {name: value for name, value in evidence.items() if name != journal.EXCEPTION_BASES}
-    return one_line(", ".join(f"{name} {value}" for name, value in told.items()), limit=_LONGEST_WORDS)
-
-
-def _killed_words(record: journal.JournalRecord, *, reached: object) -> str:
-    """Say who ended a job for its memory when that was not at the job's own limit."""
-    words = "Slurm" if record.evidence.get("ended_by") == "slurm" else "the kernel"
-    words += " ended it for its memory"
-    peak = reached if isinstance(reached, int | float) else record.peak_mb
-    if peak:
-        words += f" at {peak:.0f} MB"
-    if record.requested_mb:
-        words += f", it had asked for {record.requested_mb:.0f} MB"
-    if record.slurm_job:
-        words += f"; it ran in Slurm job {record.slurm_job} on {record.slurm_node}"
-    return words
-
-
 def _evidence(
     entry: Predicted,
     attempt: Attempt,
@@ -446,9 +410,9 @@ def _evidence(
 ) -> Evidence:
     record = None if seen is None else seen.record
     guard = record.verdict if record is not None and record.verdict not in {"ok", "failed"} else None
-    if _refused(record):
+    if refused(record):
         guard = "refused"
-    words = _guard_words(record) if guard is not None and record is not None else ""
+    words = guard_words(record) if guard is not None and record is not None else ""
     return Evidence(
         task=entry.task,
         attempt=attempt,

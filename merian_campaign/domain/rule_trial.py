@@ -34,6 +34,7 @@ _MEASURED: Final = {
     Verdict.OUT_OF_MEMORY: "out_of_memory",
     Verdict.WALLTIME: "walltime",
     Verdict.NODE_LOST: "node_lost",
+    Verdict.PREEMPTED: "node_lost",
 }
 _MOST_TASKS: Final = 10
 _WIDTH: Final = 100

@@ -94,6 +94,8 @@ class Verdict(StrEnum):
     """It was ended at a time limit."""
     NODE_LOST = "node_lost"
     """The machine, block, or driver under it went away; not its fault."""
+    PREEMPTED = "preempted"
+    """Its block had to make room for somebody else's; not its fault."""
     TRANSIENT = "transient"
     """A passing trouble (file system, network, database) that a plain retry cures."""
     ALGORITHM = "algorithm"
@@ -107,7 +109,7 @@ class Verdict(StrEnum):
 FINAL_VERDICTS = frozenset({Verdict.ALGORITHM, Verdict.CONFIGURATION})
 """Verdicts that a retry cannot cure: what has one is held back from further submissions."""
 
-FREE_VERDICTS = frozenset({Verdict.NODE_LOST})
+FREE_VERDICTS = frozenset({Verdict.NODE_LOST, Verdict.PREEMPTED})
 """Verdicts that cost no attempt: what has one is run again however often it happens."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView
@@ -10,6 +11,9 @@ from merian_campaign.domain.spec.tolerance import Tolerance
 from merian_campaign.domain.states import QuantumState
 
 __all__ = ["Tolerated", "tolerated"]
+
+
+_LOST: Final = frozenset({QuantumState.FAILED, QuantumState.BLOCKED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +37,13 @@ def tolerated(group: GroupView, *, tolerate: tuple[Tolerance, ...]) -> Tolerated
     tolerate : `tuple` [`Tolerance`, ...]
         Of its step.
     """
-    taken = {entry for entry in group.open_quanta if entry.tolerated}
+    lost = [entry for entry in group.open_quanta if entry.state in _LOST]
+    taken = {entry for entry in lost if entry.tolerated}
     said = [f"{sum(entry.number for entry in taken)} named in advance"] if taken else []
     for leave in tolerate:
         if leave.where:
             continue
-        fitting = [entry for entry in group.open_quanta if entry not in taken and _fits(leave, entry)]
+        fitting = [entry for entry in lost if entry not in taken and _fits(leave, entry)]
         failed = sum(entry.number for entry in fitting if entry.state is QuantumState.FAILED)
         most = leave.count if leave.count is not None else int((leave.fraction or 0) * group.counts.expected)
         if 0 < failed <= most:

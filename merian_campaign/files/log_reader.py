@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from merian_campaign.domain.log_tail import telling
 from merian_campaign.domain.text import clean
 from merian_campaign.host.regular_files import DamagedFileError, open_regular
 
@@ -16,6 +17,7 @@ _ANY_SIZE = 1 << 62
 _LINE = 240
 _TAIL_LINES = 12
 _TAIL_CHARACTERS = 1500
+_TAIL_BYTES = 16384
 
 
 def last_lines(path: Path | str, *, lines: int) -> tuple[str, ...]:
@@ -31,8 +33,11 @@ def last_lines(path: Path | str, *, lines: int) -> tuple[str, ...]:
 
 def log_tail(path: Path | str) -> str | None:
     """Return what a log ends with, as it is kept of a failed attempt; `None` when it says nothing."""
-    lines = [line.rstrip() for line in last_lines(path, lines=_TAIL_LINES)]
-    return "\n".join(lines)[-_TAIL_CHARACTERS:].strip("\n") or None
+    try:
+        text, _ = read_log(path, size=_TAIL_BYTES)
+    except (OSError, DamagedFileError):
+        return None
+    return telling(text, lines=_TAIL_LINES, characters=_TAIL_CHARACTERS) or None
 
 
 def read_log(path: Path | str, *, size: int) -> tuple[str, int]:

@@ -14,13 +14,19 @@ from rich.table import Table
 
 from merian_campaign.domain.records import AttemptEvidence, AttemptRow, FailureRow, RecordedEvent
 from merian_campaign.domain.text import clean, one_line
-from merian_campaign.reports.cells import Either, joined, line
+from merian_campaign.reports.cells import Either, joined, line, paragraph
 
 _INDENT = 9
 _SAID = 160
 _BLOCKERS = 5
 _LOGGED = 3
 """Lines of the log of a single quantum; `log` and `show` have more."""
+
+_LOGS = 3
+"""Attempts of a group whose logs are shown."""
+
+_EVERYBODYS = frozenset({"Exception", "ABC"})
+"""Classes that say nothing of an exception."""
 
 
 def failures_json(campaign: str, rows: Sequence[FailureRow]) -> dict[str, Any]:
@@ -56,7 +62,7 @@ def _behind(blocked: Sequence[FailureRow]) -> list[RenderableType]:
     """Return a line for each quantum that others stand behind, with how many."""
     number = Counter(row.blocked_by for row in blocked if row.blocked_by is not None)
     return [
-        line(f"  {blocker:>6} blocks {count} {'quantum' if count == 1 else 'quanta'}", "yellow")
+        joined((f"  {blocker:>6} blocks {count} {'quantum' if count == 1 else 'quanta'}", "yellow"))
         for blocker, count in number.most_common(_BLOCKERS)
     ]
 
@@ -89,10 +95,11 @@ def evidence_words(row: AttemptEvidence) -> str:
     """Return the facts behind a verdict on one line: how sure, what its exception is by class, where."""
     if row.verdict is None:
         return ""
-    bases = [base.rpartition(".")[2] for base in (row.exception_bases or "").split()[1:]]
+    names = [base.rpartition(".")[2] for base in (row.exception_bases or "").split()[1:]]
+    bases = [name for name in names if name not in _EVERYBODYS]
     facts = (
         f"how sure: {row.certainty}" if row.certainty else "",
-        f"the exception is a {', a '.join(bases)}" if bases else "",
+        f"by class {', '.join(bases)}" if bases else "",
         f"signal {row.signal}" if row.signal is not None else "",
         f"{row.peak_mb} MB of {row.requested_mb} MB" if row.peak_mb and row.requested_mb else "",
         f"Slurm job {row.slurm_job}" if row.slurm_job else "",
@@ -132,8 +139,7 @@ def attempts_table(rows: Sequence[AttemptRow]) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for row in rows:
         facts = evidence_words(row)
-        log = clean(row.log_tail or "").splitlines()
-        told = [line(why(row)), *([line(facts, "dim")] if facts else []), *(line(one, "dim") for one in log)]
+        told = [line(why(row)), *([line(facts, "dim")] if facts else [])]
         flat = "; ".join(words for words in (why(row), facts) if words)
         table.add_row(
             line(f"{row.task} {short_data_id(row.data_id)}"),
@@ -145,6 +151,16 @@ def attempts_table(rows: Sequence[AttemptRow]) -> Table:
             Either(Group(*told), flat=line(flat)),
         )
     return table
+
+
+def attempt_logs(rows: Sequence[AttemptRow]) -> list[RenderableType]:
+    """Return what the logs of the last failed attempts end with, one of each task and exception."""
+    said = {(row.task, row.exception_type): row for row in rows if row.log_tail}
+    parts: list[RenderableType] = []
+    for row in list(said.values())[-_LOGS:]:
+        head = f"{row.task} {short_data_id(row.data_id)}, submission {row.submission}, try {row.try_number}:"
+        parts += [line(head, "bold"), Padding(paragraph(row.log_tail or "", "dim"), (0, 0, 1, 2))]
+    return parts
 
 
 def events_table(rows: Sequence[RecordedEvent]) -> Table:

@@ -17,7 +17,7 @@ from merian_campaign.domain.remedy import describe_remedy
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import Either, line, paragraph
-from merian_campaign.reports.failures import attempts_table, events_table
+from merian_campaign.reports.failures import attempt_logs, attempts_table, events_table
 from merian_campaign.reports.generation_detail import generation_json, generation_words
 
 _LONGEST = 2000
@@ -93,6 +93,7 @@ def group_view(
     parts.append(table)
     if attempts:
         parts.append(attempts_table(attempts))
+        parts.extend(attempt_logs(attempts))
     if events:
         parts.append(events_table(events))
     return Group(*parts)

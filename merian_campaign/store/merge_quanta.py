@@ -58,8 +58,9 @@ _MERGED = {
     "task": "CASE WHEN old.task = excluded.task AND old.data_id = excluded.data_id THEN old.task END",
     "first_try_submission_id": _FIRST_TRY,
     "blocked_by": f"CASE WHEN excluded.state = 'blocked' OR NOT {_TAKE_STATE} THEN old.blocked_by END",
-    "tolerated": f"CASE WHEN excluded.state = 'blocked' OR NOT {_TAKE_STATE} THEN old.tolerated"
-    " ELSE excluded.tolerated END",
+    # A verdict has it, so that it goes with an attempt; what is blocked has it of what it stands behind.
+    "tolerated": f"CASE WHEN excluded.state <> 'blocked' AND {_TAKE_ATTEMPT} THEN excluded.tolerated"
+    " ELSE old.tolerated END",
 }
 
 

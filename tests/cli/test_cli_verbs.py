@@ -212,6 +212,17 @@ def test_a_plan_in_json_says_what_is_held(cli: Cli, context: CommandContext) -> 
     assert found["state_reason"].startswith("by ")
 
 
+def test_a_plan_says_what_submissions_are_expected_to_cost(cli: Cli, context: CommandContext) -> None:
+    context.tick.run(cli.name)
+    context.control.resume(cli.name)
+    found = json.loads(cli("plan", cli.name, "--json").fine())
+    context.control.pause(cli.name)
+    (submit,) = [entry for entry in found["actions"] if entry["action"] == "submit"]
+    # Nothing of it has run yet.
+    unknown = {"quanta": None, "core_hours": None, "gb_hours": None, "hours": None, "estimated": False}
+    assert (submit["step"], submit["expected"]) == ("step1", unknown)
+
+
 def test_events_and_the_list_in_words(cli: Cli, context: CommandContext) -> None:
     context.orders.hold(cli.name, groups=["step1"], reason="later")
     lines = cli("events", cli.name, "--since", "1h").fine().splitlines()

@@ -60,7 +60,7 @@ STARTED = line(JournalEvent.STARTED, 1)
     [
         ("TIMEOUT", Verdict.WALLTIME, "reached its time limit"),
         ("NODE_FAIL", Verdict.NODE_LOST, "lost its node"),
-        ("PREEMPTED", Verdict.NODE_LOST, "was preempted"),
+        ("PREEMPTED", Verdict.PREEMPTED, "was preempted"),
         ("CANCELLED", Verdict.NODE_LOST, "was cancelled by user ana"),
         ("FAILED", Verdict.NODE_LOST, "failed"),
         ("OUT_OF_MEMORY", Verdict.NODE_LOST, "another quantum than this took the memory"),

@@ -114,10 +114,54 @@ def test_the_algorithm_error_is_not_retried_and_blocks_only_what_needs_it(reduce
     assert {group for group, _, _ in states} == {"tract9814"}
 
 
+def test_evidence_is_on_record_and_what_is_blocked_points_at_what_blocks_it(reduced: Installation) -> None:
+    failures = reduced.json("failures", "demo")
+    (stuck,) = [entry for entry in failures["failures"] if entry["state"] == "failed"]
+    assert "InjectedAlgorithmError" in stuck["log_tail"]
+    assert stuck["certainty"] == "declared"
+    assert "AlgorithmError" in stuck["exception_bases"]
+    blocked = [entry for entry in failures["failures"] if entry["state"] == "blocked"]
+    assert {entry["blocked_by"] for entry in blocked} == {stuck["quantum_id"]}
+    (cause,) = failures["causes"]
+    assert (cause["quanta"], cause["blocked"], cause["tracts"]) == (1, len(blocked), 1)
+    found = reduced.query(
+        "SELECT a.certainty, count(*), count(a.log_tail) FROM quantum_attempt a"
+        " WHERE a.state = 'failed' AND a.verdict IN ('out_of_memory', 'transient') GROUP BY 1"
+    )
+    assert {certainty for certainty, *_ in found} <= {"measured", "declared", "inferred"}
+    assert all(attempts == logs for _, attempts, logs in found)
+    used = "SELECT count(*), count(inputs), count(cpu_seconds) FROM quantum WHERE state = 'succeeded'"
+    assert len(set(*reduced.query(used))) == 1
+
+
+def test_what_may_be_released_and_how_much_is_done(reduced: Installation) -> None:
+    tracts = {entry["tract"]: entry for entry in reduced.json("completeness", "demo")["tracts"]}
+    assert tracts[9813]["releasable"]
+    assert not tracts[9814]["releasable"]
+    assert "step3 needs review: deblend: algorithm x1" in tracts[9814]["why"]
+    status = reduced.json("status", "demo")
+    assert status["estimated"] == 0
+    assert status["fraction"] == pytest.approx(
+        status["quanta"]["succeeded"] / status["quanta"]["expected"], abs=1e-6
+    )
+
+
 def test_the_log_of_the_failed_quantum_names_its_error(reduced: Installation) -> None:
     done = reduced.run("log", "demo")
     assert done.returncode == 0, done.stderr
     assert "InjectedAlgorithmError" in done.stdout
+
+
+def test_the_end_of_a_log_that_is_gone_is_on_record(reduced: Installation) -> None:
+    log = Path(reduced.run("log", "demo", "--path").stdout.strip())
+    aside = log.rename(log.with_suffix(".aside"))
+    try:
+        done = reduced.run("log", "demo")
+    finally:
+        aside.rename(log)
+    assert done.returncode == 0
+    assert "not there any more" in done.stderr
+    assert done.stdout.rstrip().endswith("the fit cannot converge.")
 
 
 def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None:

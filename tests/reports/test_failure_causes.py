@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from rich.console import Console
 
+from merian_campaign.cli.commands_inspect import fitting
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.report.causes import causes, failure_totals
 from merian_campaign.domain.report.numbers import Report
@@ -93,6 +95,19 @@ def test_a_cause_is_told_with_example_log_and_next_command() -> None:
         "and 2 more causes: merian-campaign failures made --all",
     ):
         assert words in " ".join(text.split()), words
+
+
+@pytest.mark.parametrize(("height", "shown"), [(10, 3), (24, 5), (40, 9), (200, 10)])
+def test_on_a_terminal_as_many_are_shown_as_fit(height: int, shown: int) -> None:
+    made = replace(ROWS, causes=tuple(cause(f"task{n}", 1, quanta=n + 1) for n in range(10)))
+    lines = causes(made)
+    totals = failure_totals(made, lines)
+    screen = Console(width=80, height=height, force_terminal=True)
+    found = fitting(screen, lambda part: causes_view("made", totals, part, {}), lines, everything=False)
+    with screen.capture() as text:
+        screen.print(found)
+    assert text.get().count("no stars") == shown
+    assert len(text.get().splitlines()) < max(height, 16)
 
 
 def test_one_cause_everywhere_is_one_line() -> None:

@@ -70,7 +70,7 @@ def test_faults_of_nodes_and_blocks_cost_a_quantum_nothing(toy: Toy, cluster: Cl
     lost = {
         1: (crashed, "node_lost", words),
         2: (expired, "walltime", "reached its time limit (TIMEOUT"),
-        3: (preempted, "node_lost", "was preempted (PREEMPTED"),
+        3: (preempted, "preempted", "was preempted (PREEMPTED"),
     }
     tried = attempts(toy, name)
     assert set(tried) == {("first", number) for number in lost}

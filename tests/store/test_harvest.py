@@ -224,7 +224,14 @@ def test_a_blocked_quantum_points_at_what_blocks_it_while_it_is(
     (cause,) = given.store.causes("demo", at=at(11)).causes
     assert (cause.quanta, cause.behind, cause.patches, cause.tracts) == (1, 1, 2, 1)
     second = given.again(group, 2)
-    given.harvested(second, quantum(1, worked()), quantum(2, worked(), task="table"))
+    # Held back there, and in its graph all the same.
+    live = [quantum(1, state=QuantumState.FAILED), quantum(2, state=QuantumState.PENDING, task="table")]
+    given.store.record_progress(submission_id=second, quanta=live, now=at(12))
+    given.harvested(second, behind)
+    assert rows(sql, "SELECT tolerated FROM quantum") == [(True,)] * 2
+    assert rows(sql, pointers) == [(None,), (1,)]
+    third = given.again(group, 3)
+    given.harvested(third, quantum(1, worked()), quantum(2, worked(), task="table"))
     assert rows(sql, pointers) == [(None,), (None,)]
     assert rows(sql, "SELECT tolerated FROM quantum") == [(None,)] * 2
 

@@ -14,6 +14,12 @@ ALTER TABLE quantum_attempt ADD COLUMN certainty text;
 ALTER TABLE quantum_attempt ADD COLUMN slurm_job text;
 ALTER TABLE quantum_attempt ADD COLUMN log_tail text;
 
+-- What was preempted has a word of its own: one look at each row.
+ALTER TABLE quantum DROP CONSTRAINT ck_quantum_verdict;
+ALTER TABLE quantum ADD CONSTRAINT ck_quantum_verdict CHECK (verdict IN ('out_of_memory', 'walltime', 'node_lost', 'preempted', 'transient', 'algorithm', 'configuration', 'unknown'));
+ALTER TABLE quantum_attempt DROP CONSTRAINT ck_quantum_attempt_verdict;
+ALTER TABLE quantum_attempt ADD CONSTRAINT ck_quantum_attempt_verdict CHECK (verdict IN ('out_of_memory', 'walltime', 'node_lost', 'preempted', 'transient', 'algorithm', 'configuration', 'unknown'));
+
 DO $$
 BEGIN
     EXECUTE 'CREATE OR REPLACE VIEW quantum_status AS ' || replace(
@@ -23,6 +29,8 @@ BEGIN
     );
 END
 $$;
+COMMENT ON COLUMN quantum_status.verdict IS
+    'Why the last attempt failed: out_of_memory, walltime, node_lost, preempted, transient, algorithm, configuration or unknown; NULL unless it failed';
 COMMENT ON COLUMN quantum_status.quantum_id IS 'Number of the quantum, as commands take it';
 COMMENT ON COLUMN quantum_status.blocked_by IS
     'Number of the quantum that it stands behind, while it is blocked; of several, the first upstream';
