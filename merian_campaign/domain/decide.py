@@ -31,6 +31,7 @@ from merian_campaign.domain.extend_or_redo import extend_or_redo
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.memory_model import with_learned
 from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.records import NewGroup
@@ -292,6 +293,13 @@ def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submi
             workers=situation.workers,
         )
     found = remedy.with_asked(found, group.asked)
-    words = remedy.describe_remedy(found)
-    reason = f"{group.reason}; {words}" if words else group.reason
-    return Submit(group=group, number=number, remedy=found, reason=reason)
+    learned = with_learned(
+        found,
+        situation.learned.get(step.name, ()),
+        group=group,
+        requests=situation.requests[step.name],
+    )
+    measured = len(set(learned.memory_mb) - set(found.memory_mb))
+    said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
+    reason = "; ".join(filter(None, (group.reason, remedy.describe_remedy(found), said)))
+    return Submit(group=group, number=number, remedy=learned, reason=reason)

@@ -18,6 +18,7 @@ _STATEMENTS = (
     f"DELETE FROM slurm_job WHERE submission_id IN (SELECT id FROM submission WHERE group_id IN ({_GROUPS}))",  # noqa: S608
     f"DELETE FROM submission WHERE group_id IN ({_GROUPS})",  # noqa: S608
     'DELETE FROM "group" WHERE campaign_id = :id',
+    "DELETE FROM memory_use WHERE campaign_id = :id",
     "DELETE FROM visit_overlap WHERE campaign_id = :id",
     "DELETE FROM sky_region WHERE campaign_id = :id",
     "DELETE FROM revision WHERE campaign_id = :id",

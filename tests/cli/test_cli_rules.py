@@ -42,6 +42,15 @@ def failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> str:
         )
         for n in (1, 2)
     ]  # fmt: skip
+    worked = Attempt(
+        try_number=1, state=QuantumState.SUCCEEDED, peak_mb=300, started=now - timedelta(minutes=1), ended=now
+    )
+    quanta.append(
+        Quantum(
+            task="isr", data_id="detector=1", dimensions={"detector": 1}, state=QuantumState.SUCCEEDED,
+            attempts=(worked,),
+        )
+    )  # fmt: skip
     store.harvest(
         submission_id=submission.id,
         quanta=quanta,
@@ -83,3 +92,10 @@ def test_what_is_no_file_of_rules_is_refused(cli: Cli, failed: str, tmp_path: Pa
     file.write_text("rules: [{message: x, verdict: algorithm, remedy: accept}]\n")
     cli("rules", "test", failed, str(file)).refused(2, "rules.yaml", "needs up_to")
     cli("rules", "test", "nobody").refused(2, "there is no campaign 'nobody'")
+
+
+def test_usage_says_what_is_asked_for_next(cli: Cli, failed: str) -> None:
+    (found,) = json.loads(cli("usage", failed, "--json").fine())["memory"]
+    assert (found["task"], found["measured"], found["learned"]) == ("isr", 1, False)
+    assert found["fits"] == 1.0
+    assert "asks next" in cli("usage", failed).fine()

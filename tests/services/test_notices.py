@@ -130,7 +130,7 @@ def test_the_file_is_checked_like_others_and_nobody_else_may_read_it(tmp_path: P
     file.chmod(0o600)
     found = read_notices(tmp_path, environ={"MERIAN_CAMPAIGN_NOTICES": "json://host"})
     assert [channel.url for channel in found.channels] == ["slack://token", "mailto://a:b@c", "json://host"]
-    assert [len(channel.kinds) for channel in found.channels] == [6, 1, 6]
+    assert [len(channel.kinds) for channel in found.channels] == [7, 1, 7]
     assert "token" not in found.channels[0].key
     file.write_text("channels: []\nstal_hours: 7\n")
     with pytest.raises(

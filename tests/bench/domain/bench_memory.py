@@ -1,0 +1,139 @@
+"""What learned memory requests cost, beside one generous request for all, and beside doubling from BPS's.
+
+Two kinds of distributions: what quanta of demo campaigns were recorded to use (``recorded_peaks.json``), and
+tasks of real campaigns of which two quantiles are public: 95 of 100 jobs of LSSTCam pilot reductions stayed
+below one, and HSC PDR2 asked for the other after its rescues. Requests are learned from one part, and asked
+for by the other. What does not fit runs to its end, is charged whole, and comes again with twice as much.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from bench_results import entry, keep  # noqa: E402 - beside this one
+
+from merian_campaign.domain.memory_model import MemoryBin, forecast  # noqa: E402
+
+DEFAULT, MULTIPLIER, LIMIT = 2048, 2.0, 491_520
+"""BPS's requestMemory, the afterburner's multiplier and largest request."""
+
+LEARN_FROM, ASK_FOR = 2000, 8000
+RUNS = 3600.0
+"""Seconds of a quantum of which only the memory is public."""
+
+QUANTILES = {
+    "assembleCoadd": (5087, 24_576),
+    "consolidateObjectTable": (10_259, 30_000),
+    "deblend": (9134, 80_000),
+    "measure": (2900, 16_384),
+    "mergeDetections": (2663, 40_000),
+    "mergeMeasurements": (2663, 16_384),
+    "writeObjectTable": (6587, 16_384),
+}
+"""MiB that 95 of 100 stay below, and 999 of 1000, as it is taken here."""
+
+type Quanta = list[tuple[int, float]]
+"""MiB and seconds of each."""
+
+
+def recorded() -> dict[str, Quanta]:
+    """Return what the quanta of demos used, as many of them as of the others."""
+    dice = random.Random(1)
+    found = json.loads((HERE / "recorded_peaks.json").read_text(encoding="utf-8"))
+    return {
+        task: [
+            (peak, seconds)
+            for peak, _, seconds in dice.choices(
+                rows, [number for _, number, _ in rows], k=LEARN_FROM + ASK_FOR
+            )
+        ]
+        for task, rows in found.items()
+    }
+
+
+def public() -> dict[str, Quanta]:
+    """Return quanta whose use has the public quantiles."""
+    dice = random.Random(2)
+    made = {}
+    for task, (usual, largest) in QUANTILES.items():
+        width = math.log(largest / usual) / (3.0902 - 1.6449)
+        middle = math.log(usual) - 1.6449 * width
+        made[task] = [
+            (max(1, int(dice.lognormvariate(middle, width))), RUNS) for _ in range(LEARN_FROM + ASK_FOR)
+        ]
+    return made
+
+
+def binned(quanta: Quanta) -> list[MemoryBin]:
+    """Return bins as the tracking database keeps them."""
+    sums: dict[int, list[float]] = {}
+    for peak, seconds in quanta:
+        found = sums.setdefault(math.ceil(math.exp(math.ceil(math.log(peak) / 0.05) * 0.05)), [0, 0.0])
+        found[0] += 1
+        found[1] += seconds
+    return [MemoryBin(peak_mb=peak, number=int(n), seconds=seconds) for peak, (n, seconds) in sums.items()]
+
+
+def spent(quanta: Quanta, request: float) -> tuple[float, int]:
+    """Return the GB-hours that quanta ask for, second attempts included, and how many those are."""
+    hours, again = 0.0, 0
+    for peak, seconds in quanta:
+        rung = request
+        hours += rung * seconds
+        while rung < min(peak, LIMIT):
+            rung = min(rung * MULTIPLIER, LIMIT)
+            hours += rung * seconds
+            again += 1
+    return hours / 1024 / 3600, again
+
+
+def measure(tasks: dict[str, Quanta]) -> tuple[Sequence[float], Sequence[int]]:
+    """Return GB-hours and second attempts: learned, generous, doubling."""
+    hours, again = [0.0, 0.0, 0.0], [0, 0, 0]
+    for task, quanta in tasks.items():
+        known, rest = quanta[:LEARN_FROM], quanta[LEARN_FROM:]
+        learned = forecast(task, binned(known), base_mb=DEFAULT, limit_mb=LIMIT, multiplier=MULTIPLIER)
+        generous = max(QUANTILES.get(task, (0, 0))[1], *(int(1.25 * peak) for peak, _ in known))
+        for place, request in enumerate((learned.request_mb, generous, DEFAULT)):
+            found, tries = spent(rest, request)
+            hours[place] += found
+            again[place] += tries
+    return hours, again
+
+
+def main() -> int:
+    """Measure, print and keep."""
+    entries = []
+    for kind, tasks in (("recorded", recorded()), ("public quantiles", public())):
+        hours, again = measure(tasks)
+        tries = f"memory, {kind}: second attempts, learned against doubling"
+        entries += [
+            entry(
+                f"memory, {kind}: GB-hours, learned against generous",
+                hours[0] / hours[1],
+                0.6,
+                0.5,
+                less=True,
+            ),
+            entry(
+                f"memory, {kind}: GB-hours, learned against doubling",
+                hours[0] / hours[2],
+                0.8,
+                0.6,
+                less=True,
+            ),
+            entry(tries, again[0] / max(1, again[2]), 1.0, 0.5, less=True),
+        ]
+    return keep(entries)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
