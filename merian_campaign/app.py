@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from merian_campaign.cli import (
+    commands_archive,
     commands_control,
     commands_cron,
     commands_files,
@@ -95,6 +96,7 @@ commands_log.register(app)
 commands_rules.register(app)
 commands_report.register(app)
 commands_control.register(app)
+commands_archive.register(app)
 commands_collections.register(app)
 commands_transfer.register(app)
 commands_stack.register(app)

@@ -70,6 +70,11 @@ class CommandContext:
 
         return connect()
 
+    def close(self) -> None:
+        """Close the connections of the store, if there are any."""
+        if "store" in vars(self):
+            self.store.close()
+
     @cached_property
     def reader(self) -> Reader:
         """The fast, reading part of the store."""
@@ -77,10 +82,13 @@ class CommandContext:
 
         return open_reader()
 
-    def status(self, name: str) -> Status:
-        """Return how a campaign stands, from the fast reader."""
+    def status(self, name: str, *, at: datetime | None = None) -> Status:
+        """Return how a campaign stands, from the fast reader, or how it stood at an earlier moment."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
+        if at is not None:
+            state, rows = self.reader.board_at(name, at=at)
+            return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
         return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
@@ -141,17 +149,25 @@ class CommandContext:
     @cached_property
     def teller(self) -> Teller:
         """Whom to tell what."""
+        from merian_campaign.domain.notices import NoticeOptions  # noqa: PLC0415
         from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
         from merian_campaign.host.home import home_directory  # noqa: PLC0415
-        from merian_campaign.host.rotated_log import first_time  # noqa: PLC0415
+        from merian_campaign.host.rotated_log import first_time, forget_time  # noqa: PLC0415
         from merian_campaign.middleware.notifier import ChannelNotifier  # noqa: PLC0415
         from merian_campaign.services.rounds import Teller  # noqa: PLC0415
 
         home = home_directory(self.environ)
+        options, wrong = NoticeOptions(), ""
+        try:
+            options = read_notices(home, environ=self.environ)
+        except BadInputError as error:  # a slip in it stops no tick
+            wrong = str(error)
         return Teller(
-            options=read_notices(home, environ=self.environ),
+            options=options,
             notifier=ChannelNotifier(environ=self.environ),
             first=partial(first_time, home / "told"),
+            unsaid=partial(forget_time, home / "told"),
+            wrong=wrong,
         )
 
     @cached_property

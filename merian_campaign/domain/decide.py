@@ -34,7 +34,7 @@ from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.memory_model import with_learned
 from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import cut_of
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.records import EXPIRED, NewGroup
 from merian_campaign.domain.resource_fit import most_share, refused
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -258,7 +258,7 @@ def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: S
             return MoveGroup(group=group, state=target, reason=found.reason)
     expires = group.accepted_until
     if group.state is GroupState.DONE and expires is not None and expires <= situation.now:
-        reason = f"accepted until {expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
+        reason = f"{EXPIRED}{expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
         return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=reason)
     return None
 
@@ -293,12 +293,9 @@ def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submi
             workers=situation.workers,
         )
     found = remedy.with_asked(found, group.asked)
-    learned = with_learned(
-        found,
-        situation.learned.get(step.name, ()),
-        group=group,
-        requests=situation.requests[step.name],
-    )
+    learned, tasks = found, situation.learned.get(step.name, ())
+    if tasks:
+        learned = with_learned(found, tasks, group=group, requests=situation.requests[step.name])
     measured = len(set(learned.memory_mb) - set(found.memory_mb))
     said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
     reason = "; ".join(filter(None, (group.reason, remedy.describe_remedy(found), said)))

@@ -7,6 +7,7 @@ console of `merian_campaign.cli.output` cleans what it writes once more.
 
 from __future__ import annotations
 
+import io
 from typing import Final
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from merian_campaign.domain.text import clean, one_line
 
-__all__ = ["UNBOUNDED", "Either", "joined", "line", "paragraph"]
+__all__ = ["UNBOUNDED", "Either", "height_of", "joined", "line", "paragraph"]
 
 UNBOUNDED: Final = 1_000_000
 """Width of what is no terminal: a row is one line there, however long, so that it can be searched for."""
@@ -56,6 +57,13 @@ def joined(*parts: str | tuple[str, str]) -> Text:
         behind = text[len(text.rstrip(" ")) :] if text.strip(" ") else ""
         whole.append(f"{ahead}{one_line(text, limit=_LONGEST_LINE)}{behind}", style)
     return whole
+
+
+def height_of(view: RenderableType, *, width: int) -> int:
+    """Return how many lines a view takes in a width."""
+    # rich takes any digits of any script in the environment for a size.
+    screen = Console(file=io.StringIO(), width=width, markup=False, emoji=False, highlight=False, _environ={})
+    return len(screen.render_lines(view, pad=False))
 
 
 def _made(text: str, style: str, *, fit: bool = False) -> Text:

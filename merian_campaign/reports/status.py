@@ -12,15 +12,18 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from merian_campaign.domain.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import STALE, BoardRow
 from merian_campaign.domain.states import GroupState, derived_state
 from merian_campaign.domain.text import one_line
-from merian_campaign.reports.cells import UNBOUNDED, joined, line
+from merian_campaign.reports.cells import UNBOUNDED, height_of, joined, line
 from merian_campaign.reports.state_marks import MARKS, STYLES, shown_state
 from merian_campaign.reports.steps_table import step_lines, steps_table, total
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from merian_campaign.domain.core_hours import Price
 
 _BLOCKED_SHOWN = 5
@@ -29,13 +32,14 @@ _BLOCKED_SHOWN = 5
 _ASKING_SHOWN = 6
 """Groups that need review, of those that are listed where not all lines fit."""
 
-_AROUND = 12
-"""Lines besides those of steps and tracts."""
-
 _FOLDED = 8
 """Lines of folded tracts."""
 
-_FEWEST_STEPS = 5
+_FEW_TRACTS = 6
+"""Tracts that keep their table, whatever else is folded."""
+
+_LEAST = (2, 4, 1)
+"""Lines of steps, of folded tracts and of groups that need review, on the smallest screen."""
 
 _WORST_FIRST = ("needs_review", "blocked", "cancelled", "running", "ready", "waiting", "done")
 
@@ -54,6 +58,29 @@ class Status:
     rows: tuple[BoardRow, ...]
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By ``STEP/GROUP``, what it would cost to make anew what is done for older data."""
+    at: datetime | None = None
+    """The moment, where that is an earlier one."""
+
+    @property
+    def ahead(self) -> Mapping[str, Foreseen]:
+        """What is to come of groups that have no graph yet, by step; butler actions have none."""
+        return foreseen(
+            Sized(step=row.step, state=row.state, expected=row.counts.expected)
+            for row in self.rows
+            if not row.action
+        )
+
+    @property
+    def estimated(self) -> int:
+        """Quanta of groups that have no graph yet, as far as their likes tell."""
+        return sum(found.quanta or 0 for found in self.ahead.values())
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of all quanta that are predicted or estimated is done; `None` without any."""
+        counts = total(self.rows)
+        whole = counts.expected + self.estimated
+        return counts.succeeded / whole if whole else None
 
     @property
     def redo_price(self) -> Price | None:
@@ -110,7 +137,10 @@ def status_json(status: Status) -> dict[str, Any]:
         "stale_groups": sum(row.stale for row in status.rows),
         "redo_price": None if status.redo_price is None else status.redo_price.to_json(),
         "quanta": _quanta(total(status.rows)),
-    }
+        "estimated": status.estimated,
+        "of_unknown_size": [step for step, found in status.ahead.items() if found.quanta is None],
+        "fraction": None if status.fraction is None else round(status.fraction, 6),
+    } | ({} if status.at is None else {"at": status.at})
 
 
 def status_view(status: Status, *, width: int, height: int | None = None) -> RenderableType:
@@ -123,31 +153,62 @@ def status_view(status: Status, *, width: int, height: int | None = None) -> Ren
     width : `int`
         Columns that there are.
     height : `int` or `None`, optional
-        Lines that there are: tracts that do not fit are folded by how far they are, and so are steps.
-        `None`: all is shown.
+        Lines that there are, one of them for the prompt below: tracts that do not fit are folded by how far
+        they are, and steps and groups that need review are ranked. `None`: all is shown.
     """
+    if height is None:
+        return Group(*_parts(status, width=width))
+    steps = len({row.step for row in status.rows})
+    tracts = len({row.tract for row in status.rows if row.tract is not None})
+    asking = sum(row.state == GroupState.NEEDS_REVIEW.value for row in status.rows)
+    if steps + tracts + asking < height:
+        whole = Group(*_parts(status, width=width, edges=False))
+        if height_of(whole, width=width) < height:
+            return whole
+    wanted = (steps, min(_FOLDED, tracts) if tracts > _FEW_TRACTS else 0, min(_ASKING_SHOWN, asking))
+    room = sum(wanted)
+    while True:
+        most = _shared(room, wanted)
+        view = Group(*_parts(status, width=width, edges=False, most=most))
+        over = height_of(view, width=width) - (height - 1)
+        if over <= 0 or room <= sum(_LEAST):
+            return view
+        room -= over
+
+
+def _shared(room: int, wanted: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Return how many lines each part gets, taken from where most are above the least."""
+    given = list(wanted)
+    while sum(given) > room:
+        place = max(range(len(given)), key=lambda part: given[part] - _LEAST[part])
+        if given[place] <= _LEAST[place]:
+            break
+        given[place] -= 1
+    return given[0], given[1], given[2]
+
+
+def _parts(
+    status: Status, *, width: int, edges: bool = True, most: tuple[int, int, int] | None = None
+) -> list[RenderableType]:
+    """Return the parts of the board; with the ``most`` lines that steps, tracts and review may take."""
     headline = joined(
         ("campaign ", "dim"),
         (status.campaign, "bold"),
         ("  state ", "dim"),
         (status.state, STYLES.get(status.state, "bold")),
+        (f"  at {status.at:%Y-%m-%d %H:%M} UTC" if status.at is not None else "", "dim"),
+        (f"  {progress_words(status)}", "dim"),
     )
-    tracts = len({row.tract for row in status.rows if row.tract is not None})
-    folded = height is not None and tracts + _AROUND > height
+    steps, folds, asking = most or (None, None, None)
     parts: list[RenderableType] = [
         headline,
-        steps_table(
-            step_lines(status.rows, at_most=_room(height)),
-            rows=status.rows,
-            width=width,
-            edges=height is None,
-        ),
+        steps_table(step_lines(status.rows, at_most=steps), rows=status.rows, width=width, edges=edges),
     ]
-    if folded:
-        parts.append(folded_tracts(status.rows, width=width))
-    elif tracts:
+    if folds:
+        parts.append(folded_tracts(status.rows, width=width, at_most=folds))
+    elif any(row.tract is not None for row in status.rows):
         parts.append(tracts_table(status.rows, width=width))
-    attention = attention_list(status.rows, width=width, at_most=_ASKING_SHOWN if folded else None)
+    attention = attention_list(status.rows, width=width, at_most=asking)
     if attention is not None:
         parts.append(attention)
     stale = [row for row in status.rows if row.stale]
@@ -158,16 +219,27 @@ def status_view(status: Status, *, width: int, height: int | None = None) -> Ren
         parts.append(line(one_line(words, limit=2 * width), "yellow"))
         if status.redo_price is not None:
             parts.append(line(f"to make all of them anew: {status.redo_price.in_words()}", "yellow"))
-    return Group(*parts)
+    return parts
 
 
-def _room(height: int | None) -> int | None:
-    """Return how many lines the steps may take."""
-    return None if height is None else max(_FEWEST_STEPS, height - _AROUND - _FOLDED - _ASKING_SHOWN)
+def progress_words(status: Status) -> str:
+    """Return how much is done of all that is to come, and how much of that is estimated."""
+    if status.fraction is None:
+        return ""
+    whole = total(status.rows).expected + status.estimated
+    about = "some " if status.estimated else ""
+    # All of it is done only when all of it is.
+    percent = 100 if status.fraction >= 1 else min(99, int(100 * status.fraction))
+    said = f"{percent}% of {about}{whole:,} quanta"
+    unknown = [step for step, found in status.ahead.items() if found.quanta is None]
+    return said + (f", without {unknown[0]}" + (" ..." if len(unknown) > 1 else "") if unknown else "")
 
 
-def folded_tracts(rows: Sequence[BoardRow], *, width: int) -> RenderableType:
-    """Return a line for all tracts that are equally far, with the first ones named; the worst come first."""
+def folded_tracts(rows: Sequence[BoardRow], *, width: int, at_most: int) -> RenderableType:
+    """Return a line for all tracts that are equally far, with the first ones named; the worst come first.
+
+    Where there are more than ``at_most``, the last line says how many tracts are elsewhere.
+    """
     by_tract: dict[int, list[BoardRow]] = {}
     for row in rows:
         if row.tract is not None:
@@ -179,14 +251,18 @@ def folded_tracts(rows: Sequence[BoardRow], *, width: int) -> RenderableType:
         kinds.setdefault(key, []).append(tract)
     ranked = sorted(kinds.items(), key=lambda entry: (_WORST_FIRST.index(entry[0][0]), -len(entry[1])))
     lines: list[RenderableType] = [line("")]
-    for (state, step), tracts in ranked[:_FOLDED]:
+    # What is releasable comes last, and is what a lead looks for.
+    cut = len(ranked) if len(ranked) <= at_most else max(1, at_most - 1)
+    last = [entry for entry in ranked[cut:] if entry[0][0] == "done"]
+    shown = ranked[: cut - len(last)]
+    for (state, step), tracts in [*shown, *last]:
         words = "releasable" if state == "done" else f"{state.replace('_', ' ')} at {step}"
         head = f"{len(tracts):>5} tract{'s' if len(tracts) > 1 else ' '} {MARKS[state]} {words}: "
         lines.append(joined((head, STYLES[state]), _first(tracts, room=width - len(head))))
-    if len(ranked) > _FOLDED:
-        left = sum(len(tracts) for _, tracts in ranked[_FOLDED:])
-        lines.append(line(f"{left:>5} tracts elsewhere", "dim"))
-    lines.append(line("      --state, --step, --tract and --needs-you show them one by one", "dim", fit=True))
+    left = len(by_tract) - sum(len(tracts) for _, tracts in [*shown, *last])
+    if left:
+        lines.append(joined((f"{left:>5} tract{'s' if left > 1 else ' '} elsewhere", "dim")))
+    lines.append(joined(("      --state, --step, --tract and --needs-you show them one by one", "dim")))
     return Group(*lines)
 
 
@@ -257,10 +333,13 @@ def attention_list(
     if not asking and not blocked:
         return None
     table = Table(box=None, pad_edge=False, show_header=False, width=width if width < UNBOUNDED else None)
-    table.add_column(no_wrap=True)
     short = at_most is not None
+    shown = (*asking[:at_most], *blocked[: 0 if short and asking else _BLOCKED_SHOWN])
+    widest = max((line(f"{row.step}/{row.group}").cell_len for row in shown), default=0)
+    # A name is what is typed next: rather less of the reason.
+    table.add_column(no_wrap=True, min_width=min(width // 2, widest + 2))
     table.add_column(overflow="ellipsis" if short else "fold", no_wrap=short)
-    for row in (*asking[:at_most], *blocked[: 0 if short and asking else _BLOCKED_SHOWN]):
+    for row in shown:
         name = line(f"{MARKS[shown_state(row)]} {row.step}/{row.group}", STYLES[shown_state(row)])
         table.add_row(name, line(one_line(row.reason), fit=short))  # `show` has all of it
     if at_most is not None and asking:

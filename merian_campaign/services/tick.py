@@ -15,14 +15,16 @@ from merian_campaign.domain.backoff import next_try
 from merian_campaign.domain.core_hours import Price, prices
 from merian_campaign.domain.decisions import Again, Decision, Submit
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.fault_attribution import failure_words, words_of
 from merian_campaign.domain.memory_model import MemoryForecast
 from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.records import STALE
 from merian_campaign.domain.snapshot import Snapshot
-from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.throttle import closed
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
@@ -93,6 +95,10 @@ class Plan:
         By ``STEP/GROUP``, what is, will be or could be made anew would cost.
     memory : `~collections.abc.Mapping`
         By step of which something would be submitted, the requests of its tasks by what was measured.
+    closed : `str`
+        Why it is no hour to submit anything, in words; empty when it is.
+    expected : `~collections.abc.Mapping` [`int`, `Expected`]
+        By group id, what its next submission is expected to cost.
     """
 
     decisions: tuple[Decision, ...]
@@ -101,6 +107,8 @@ class Plan:
     looks: bool
     prices: Mapping[str, Price] = field(default_factory=dict)
     memory: Mapping[str, tuple[MemoryForecast, ...]] = field(default_factory=dict)
+    closed: str = ""
+    expected: Mapping[int, Expected] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,9 +153,32 @@ class Tick:
             snapshot=snapshot,
             memory={step: found for step, found in learned.items() if found and step in submits},
             prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
+            expected=self._expected(spec, snapshot, decisions),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
+            closed=closed(spec, now=self.runtime.clock()),
         )
+
+    def _expected(
+        self, spec: CampaignSpec, snapshot: Snapshot, decisions: Sequence[Decision]
+    ) -> Mapping[int, Expected]:
+        """Return what the submissions among some decisions are expected to cost, by group id."""
+        asked = [
+            entry
+            for entry in decisions
+            if isinstance(entry, Submit | Again) and isinstance(spec.step(entry.group.step), BpsStep)
+        ]
+        names = likes(snapshot.groups, steps=[entry.group.step for entry in asked])
+        paid = prices(spec, self.store.costs(snapshot.campaign.name, groups=names))
+        return {
+            entry.group.id: expected_cost(
+                entry.group,
+                groups=snapshot.groups,
+                costs=paid,
+                anew=isinstance(entry, Again) and entry.redo,
+            )
+            for entry in asked
+        }
 
     def run(self, name: str, *, look_anew: bool = False) -> TickReport:
         """Do one tick under the campaign's lock.

@@ -136,7 +136,7 @@ def _merge(
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = [merge_quanta.MERGE_QUANTA] if current else []
+        statements = [merge_quanta.MERGE_QUANTA, merge_quanta.POINT] if current else []
         statements.append(merge_quanta.MERGE_ATTEMPTS)
         if first_harvest:
             statements.append(ADD_MEMORY_USE)

@@ -39,16 +39,19 @@ _OPEN = text(f"""
            ) END::integer AS of_task
     FROM (
         SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
-               q.requested_mb, q.rule, q.remedy, count(*) AS number, max(q.peak_mb) AS peak_mb,
+               q.requested_mb, q.tolerated, q.rule, q.remedy,
+               b.task AS behind_task, b.verdict AS behind_verdict,
+               count(*) AS number, max(q.peak_mb) AS peak_mb,
                max(extract(epoch FROM q.ended - q.started)::double precision)
                    FILTER (WHERE q.remedy = 'longer') AS seconds,
                array_agg(DISTINCT q.host) FILTER (WHERE q.remedy = 'leave_out_node' AND q.host IS NOT NULL)
                    AS hosts,
                min(q.id) AS one
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+        LEFT JOIN quantum AS b ON b.id = q.blocked_by
         WHERE q.state NOT IN ('succeeded', 'superseded') AND {_WHICH}
         GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
-                 q.requested_mb, q.rule, q.remedy
+                 q.requested_mb, q.tolerated, q.rule, q.remedy, b.task, b.verdict
     ) AS o
     JOIN quantum AS q ON q.id = o.one
     ORDER BY o.group_id, o.one

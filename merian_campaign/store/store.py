@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from merian_campaign.store import locks
+from merian_campaign.store.archive import ArchiveStore
 from merian_campaign.store.campaigns import CampaignStore
 from merian_campaign.store.clock import ClockStore
 from merian_campaign.store.database import raw
@@ -39,6 +40,7 @@ class PostgresStore(
     MemoryUseStore,
     GenerationStore,
     ForgetStore,
+    ArchiveStore,
     ClockStore,
     ReadQueries,
 ):

@@ -11,7 +11,7 @@ from cli_help import Cli
 from merian_campaign.cli.watch import Pace, pulse
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
-from merian_campaign.reports.status import Status, status_view
+from merian_campaign.reports.status import Status, progress_words, status_json, status_view
 
 
 def test_a_page_says_what_changed_since_the_last_one(cli: Cli, tmp_path: Path) -> None:
@@ -63,6 +63,12 @@ def test_looks_of_the_terminal(cli: Cli) -> None:
     assert "no quantum has run" in cli("usage", name).stderr
     assert json.loads(cli("usage", name, "--json").fine())["usage"] == []
     cli("completeness", name, "--step", "nosuch").refused(2, "has no step 'nosuch'")
+    assert "no forecast (nothing runs" in cli("status", name, "--eta").fine()
+    told = json.loads(cli("status", name, "--eta", "--json").fine())
+    assert [step["low"] for step in told["outlook"]["steps"]] == [None] * len(told["outlook"]["steps"])
+    before = json.loads(cli("status", name, "--at", "2020-01-01", "--json").fine())
+    assert (before["groups"], before["at"][:10]) == ([], "2020-01-01")
+    cli("status", name, "--at", "2099-01-01").refused(2, "--at", "which is to come")
 
 
 def board(tracts: int) -> Status:
@@ -84,20 +90,41 @@ def board(tracts: int) -> Status:
 
 
 @pytest.mark.parametrize("height", [24, 40])
-def test_the_status_of_many_tracts_fits_a_screen(height: int) -> None:
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_status_of_many_tracts_fits_a_screen(height: int, width: int) -> None:
     from rich.console import Console  # noqa: PLC0415 - of this test alone
 
-    screen = Console(width=80, height=height, color_system=None)
+    screen = Console(width=width, height=height, color_system=None)
     with screen.capture() as captured:
-        screen.print(status_view(board(400), width=80, height=height))
+        screen.print(status_view(board(400), width=width, height=height))
     lines = captured.get().splitlines()
-    assert len(lines) <= max(height, 30)
-    assert max(len(line) for line in lines) <= 80
+    assert len(lines) < height  # the prompt takes one
+    assert max(len(line) for line in lines) <= width
     text = "\n".join(lines)
     asking = sum(tract % 9 == 4 for tract in range(8000, 8400))
     assert f"{asking} tracts ✘ needs review at step3: 8005, 8014" in text
     assert f"{400 - asking} tracts · waiting at step4: 8000, 8001" in text
     assert "more need review; --needs-you lists them" in text
+
+
+def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
+    # A quarter of the groups are nearly through: that is not nearly all.
+    some = [
+        BoardRow(
+            step="step3", group=f"tract{n}", ordinal=0, tract=n, state="running" if n < 5 else "waiting",
+            reason="", submissions=1, counts=Counts(succeeded=98, pending=2) if n < 5 else Counts(),
+        )
+        for n in range(20)
+    ]  # fmt: skip
+    after = BoardRow(
+        step="step4", group="all", ordinal=1, tract=None, state="waiting", reason="", submissions=0,
+        counts=Counts(),
+    )  # fmt: skip
+    status = Status(campaign="made", campaign_state="active", rows=(*some, after))
+    assert (status.estimated, status.fraction) == (1500, 490 / 2000)
+    assert progress_words(status) == "24% of some 2,000 quanta, without step4"
+    known = status_json(status)
+    assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], 0.245)
 
 
 def test_all_tracts_are_there_where_there_is_no_screen() -> None:

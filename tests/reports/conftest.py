@@ -10,8 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from made_campaign import MadeCampaign
-from report_help import HOSTILE
+from report_help import MADE
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
@@ -19,8 +18,6 @@ from merian_campaign.store import embedded, migrate
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.reader import Reader
 from merian_campaign.store.store import PostgresStore
-
-MADE = MadeCampaign(tracts=18, quanta=2500, nights=4, text=HOSTILE)
 
 
 @pytest.fixture(scope="session")

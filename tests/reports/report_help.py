@@ -12,11 +12,15 @@ from typing import Any
 
 import psycopg2
 import pytest
+from made_campaign import MadeCampaign
 
 HOSTILE = (
     " </script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
     " {{ 7*7 }} \x1b[31mred\x1b[0m \u202egnp.exe =cmd|' /C calc'!A0 'quoted' \"twice\" & <b>bold</b>"
 )
+
+MADE = MadeCampaign(tracts=18, quanta=2500, nights=4, text=HOSTILE)
+"""The campaign ``wide`` of the database that these tests share."""
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _RESULT = re.compile(r'<pre id="result">(.*?)</pre>', re.DOTALL)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime
 
 import psycopg2
 import pytest
-from report_help import number, rows_of
+from report_help import MADE, number, rows_of
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
@@ -48,10 +49,16 @@ def test_the_headline(report: Report, sql: Connection) -> None:
     assert head.block_hours == pytest.approx(float(number(sql, in_blocks)))
 
 
-def test_changes_since(report: Report, rows: ReportRows, sql: Connection) -> None:
-    assert rows.since is not None
-    good = f"SELECT count(*) FROM ({ALL}) AS e WHERE state = 'succeeded' AND ended >= %s"
-    assert report.headline.done_since == number(sql, good, rows.since) > 0
+@pytest.mark.parametrize("since", [(12, 0, 0), (12, 7, 23), (19, 22, 41)])
+def test_changes_since(url: str, sql: Connection, since: tuple[int, int, int]) -> None:
+    day, hour, minute = since
+    now = MADE.now
+    with Reader(url) as reader:
+        rows = reader.report("wide", at=now, since=now.replace(day=day, hour=hour, minute=minute))
+    report = report_of(rows)
+    for state, found in (("=", report.headline.done_since), ("<>", report.headline.failed_since)):
+        ended = f"SELECT count(*) FROM ({ALL}) AS e WHERE state {state} 'succeeded' AND ended > %s"
+        assert found == number(sql, ended, rows.since) > 0
     moved = """SELECT count(*) FROM (
         SELECT group_id, (array_agg(from_state ORDER BY id))[1] AS first,
                (array_agg(to_state ORDER BY id DESC))[1] AS last
@@ -76,6 +83,7 @@ def test_tracts_and_completeness(report: Report, sql: Connection) -> None:
             line.expected, line.succeeded, line.caveats, line.failed, line.blocked, line.accepted,
         )
         for line in report.completeness
+        if not line.estimated
     }  # fmt: skip
     assert lines == {row[:3]: row[3:] for row in found}
     by_tract = rows_of(
@@ -89,6 +97,79 @@ def test_tracts_and_completeness(report: Report, sql: Connection) -> None:
         for line in report.tracts
         if line.expected
     ] == by_tract
+
+
+def test_what_has_no_graph_is_estimated_from_the_other_tracts(rows: ReportRows) -> None:
+    step = next(group.step for group in rows.groups if group.tracts)
+    first = next(group for group in rows.groups if group.step == step and group.tracts)
+    without = tuple(cell for cell in rows.cells if cell.group_id != first.id)
+    groups = tuple(replace(group, state="waiting") if group is first else group for group in rows.groups)
+    made = report_of(replace(rows, cells=without, groups=groups))
+    whole = report_of(rows)
+
+    def of(found: Report, *, tract: int) -> dict[str, tuple[int, int]]:
+        return {
+            line.band: (line.expected, line.estimated)
+            for line in found.completeness
+            if line.step == step and line.tract == tract
+        }
+
+    mine = of(made, tract=first.tracts[0])
+    assert mine
+    assert all(expected == estimated > 0 for expected, estimated in mine.values())
+    assert set(mine) == {line.band for line in made.completeness if line.step == step}
+    assert made.headline.foreseen > whole.headline.foreseen
+    (line,) = [one for one in made.tracts if one.tract == first.tracts[0]]
+    assert not line.releasable
+    assert f"{step} waiting" in line.why
+
+
+def test_whether_a_tract_may_be_released_and_why(report: Report, rows: ReportRows) -> None:
+    for line in report.tracts:
+        here = [group for group in rows.groups if line.tract in group.tracts]
+        assert line.releasable == all(group.state == "done" for group in here)
+        assert line.why.startswith(f"all {len(here)} steps are done") == line.releasable
+        if any(group.state == "needs_review" for group in here):
+            assert "needs review: " in line.why
+    assert {line.releasable for line in report.tracts} == {True, False}
+    # A step whose tracts nobody knows yet has no group, and is to come all the same.
+    steps = [*rows.spec.get("steps", []), {"name": "last", "group_by": {"kind": "tract"}}]
+    more = report_of(replace(rows, spec={**rows.spec, "steps": steps}))
+    assert not any(line.releasable for line in more.tracts)
+    assert any(line.why.endswith("last to come") for line in more.tracts)
+
+
+def test_caveats_are_told_apart(report: Report, sql: Connection) -> None:
+    found = rows_of(
+        sql, "SELECT caveats, count(*) FROM quantum WHERE state = 'succeeded' AND caveats <> '' GROUP BY 1"
+    )
+    lines = report.completeness
+    kinds = {"N": "no_work", "U": "upstream", "D": "unprocessable", "P": "partial"}
+    in_tracts = rows_of(
+        sql,
+        "SELECT caveats, count(*) FROM quantum"
+        " WHERE state = 'succeeded' AND caveats <> '' AND tract IS NOT NULL GROUP BY 1",
+    )
+    assert found
+    for letter, name in kinds.items():
+        number_of = sum(n for caveats, n in in_tracts if letter in caveats)
+        assert sum(getattr(line, name) for line in lines) == number_of
+
+
+def test_the_board_of_an_earlier_moment(url: str, rows: ReportRows) -> None:
+    then = rows.at.replace(day=10)
+    with Reader(url) as reader:
+        made = report_of(reader.report("wide", at=then, past=True))
+        state, board = reader.board_at("wide", at=then)
+        now = {(row.step, row.group): row for row in reader.board("wide")}
+        _, board_now = reader.board_at("wide", at=rows.at)
+    assert state in {"active", "paused", "cancelled"}
+    assert [(row.step, row.group, row.state) for row in board] == [
+        (line.step, line.group, line.state) for line in made.groups
+    ]
+    assert sum(row.counts.succeeded for row in board) == made.headline.succeeded
+    for row in board_now:
+        assert (row.state, row.counts) == (now[row.step, row.group].state, now[row.step, row.group].counts)
 
 
 def test_causes(report: Report, sql: Connection) -> None:
@@ -117,12 +198,21 @@ def test_usage_and_progress(report: Report, sql: Connection) -> None:
     found = rows_of(
         sql,
         f"""SELECT g.step, e.task, count(*), count(*) FILTER (WHERE e.state <> 'succeeded'),
-                   max(e.requested_mb),
+                   max(e.requested_mb), percentile_disc(0.5) WITHIN GROUP (ORDER BY e.requested_mb),
                    percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb), max(e.peak_mb)
             FROM ({ALL}) AS e JOIN "group" g ON g.id = e.group_id GROUP BY 1, 2""",
     )
     assert {
-        (row.step, row.task, row.executions, row.failed, row.requested_mb, row.peak_mb_median, row.peak_mb)
+        (
+            row.step,
+            row.task,
+            row.executions,
+            row.failed,
+            row.requested_mb,
+            row.requested_mb_median,
+            row.peak_mb_median,
+            row.peak_mb,
+        )
         for row in report.usage
     } == set(found)
     by_day: Counter[datetime] = Counter()
@@ -134,6 +224,8 @@ def test_usage_and_progress(report: Report, sql: Connection) -> None:
             WHERE state = 'succeeded' AND ended IS NOT NULL GROUP BY 1""",
     )
     assert dict(by_day) == dict(days)
+    done = "SELECT count(*) FROM quantum WHERE state = 'succeeded' AND ended IS NOT NULL"
+    assert sum(row.done for row in report.progress) == number(sql, done)
 
 
 def test_submissions_and_blocks(report: Report, sql: Connection) -> None:

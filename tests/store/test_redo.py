@@ -26,6 +26,7 @@ from merian_campaign.domain.states import (
 )
 from merian_campaign.store import migrate
 from merian_campaign.store.connection import libpq_url, open_connection
+from merian_campaign.store.reader import Reader
 from merian_campaign.store.store import PostgresStore
 
 QUANTA = "SELECT patch, state, attempts, charged_attempts, memory_attempts FROM quantum ORDER BY patch"
@@ -56,6 +57,25 @@ def done(given: Given, group: int, number: int, *quanta: Quantum, basis: Basis |
 
 def again(given: Given, group: int, *, redo: bool = True) -> None:
     given.store.again(group_id=group, redo=redo, reason="3 new exposures", actor="tick", now=at(20))
+
+
+def test_what_was_done_again_is_done_once(given: Given, group: int, url: str) -> None:
+    def told() -> tuple[int, int, int]:
+        with Reader(url) as reader:
+            found = reader.report("demo", at=at(40))
+        progress = found.progress
+        return (
+            sum(row.done for row in progress),
+            sum(row.succeeded for row in progress),
+            sum(row.executions for row in found.usage),
+        )
+
+    done(given, group, 1, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    assert told() == (2, 2, 3)
+    again(given, group)
+    assert told() == (0, 2, 3)
+    done(given, group, 2, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    assert told() == (2, 4, 6)
 
 
 def test_a_redo_begins_a_generation_of_which_nothing_has_run(
@@ -117,7 +137,8 @@ def test_a_redo_costs_what_the_outputs_that_readers_see_have_cost(
 ) -> None:
     hour = (at(2) - at(1)).total_seconds() / 3600
     ((name, key),) = [(one.step, one.key) for one in store.snapshot("demo").groups]
-    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour)
+    # Each asked for 2 GiB.
+    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour, gb_hours=6 * hour)
     done(given, group, 1, quantum(1, worked()), quantum(2, failed(), worked(try_number=2)))
     assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
     assert store.costs("demo", groups=["step9/all"]) == ()

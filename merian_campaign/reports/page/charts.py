@@ -57,9 +57,13 @@ def _count(number: float) -> str:
 
 def _progress(report: Report) -> Picture:
     head = report.headline
-    rows, total = [], 0
-    for start, (good, _) in totals_by_start(report.progress).items():
-        total += good
+    done: Counter[datetime] = Counter()
+    for row in report.progress:
+        done[row.start] += row.done
+    first = min(done)
+    rows, total = [{"t": milliseconds(first), "n": 0, "tip": f"{first:{_TIME}} UTC\nnothing yet"}], 0
+    for start, number in sorted(done.items()):
+        total += number
         end = start + timedelta(seconds=report.span_seconds)
         rows.append(
             {
@@ -73,12 +77,11 @@ def _progress(report: Report) -> Picture:
     layers: list[Spec] = [
         {
             "data": values(rows),
-            "mark": {"type": "area", "interpolate": "step-after", "color": colour("done"), "opacity": 0.16,
+            "mark": {"type": "area", "color": colour("done"), "opacity": 0.16,
                      "line": {"color": colour("done"), "strokeWidth": 1.8}},
             "encoding": {
-                "x": utc("t"),
-                "y": {"field": "n", "type": "quantitative", "title": "quanta done",
-                      "axis": {"tickCount": 5, "format": "~s"}},
+                "x": utc("t", axis=_time_axis(report)),
+                "y": {"field": "n", "type": "quantitative", "title": "quanta done", "axis": _counts(5)},
                 "tooltip": tooltip(),
             },
         },
@@ -113,7 +116,7 @@ def _forecast(report: Report, *, total: int, expected: int) -> list[Spec]:
             "data": values([row | {"tip": tip} for row in rows]),
             "mark": {"type": "area", "color": colour("accent"), "opacity": 0.18},
             "encoding": {
-                "x": utc("t"),
+                "x": utc("t", axis=_time_axis(report)),
                 "y": {"field": "low", "type": "quantitative", "stack": None},
                 "y2": {"field": "high"},
                 "tooltip": tooltip(),
@@ -128,6 +131,24 @@ def _between(now: datetime, when: datetime, last: datetime, total: int, expected
     return (
         expected if whole <= 0 else round(total + (expected - total) * (when - now).total_seconds() / whole)
     )
+
+
+def _counts(ticks: int) -> Spec:
+    """Return an axis of numbers in short."""
+    return {"tickCount": ticks, "labelExpr": "format(datum.value, '~s')"}
+
+
+def _time_axis(report: Report) -> Spec:
+    """Return an axis of time that says as much as its length wants."""
+    begin = min((line.created_at for line in report.submissions), default=report.headline.at)
+    whole = (report.headline.eta_high or report.headline.at) - begin
+    lengths = ((timedelta(minutes=10), "%H:%M:%S"), (timedelta(hours=30), "%H:%M"),
+               (timedelta(days=4), "%-d %b %H:%M"))  # fmt: skip
+    return {
+        "format": next((words for limit, words in lengths if whole <= limit), "%-d %b"),
+        "tickCount": {"signal": "max(2, floor(width / 90))"},
+        "labelOverlap": True,
+    }
 
 
 def _span_words(seconds: int) -> str:
@@ -154,14 +175,14 @@ def _throughput(report: Report) -> Picture:
         "data": values(rows),
         "mark": {"type": "bar"},
         "encoding": {
-            "x": utc("t"),
+            "x": utc("t", axis=_time_axis(report)),
             "x2": {"field": "u"},
             "y": {
                 "field": "n",
                 "type": "quantitative",
                 "stack": None,
                 "title": f"executions in {_span_words(report.span_seconds)}",
-                "axis": {"tickCount": 4, "format": "~s"},
+                "axis": _counts(4),
             },
             "y2": {"datum": 0},
             "color": {
@@ -220,9 +241,10 @@ def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
             "task": names[row.step, row.task],
             "m": (row.peak_mb_median or 0) / 1024, "p": (row.peak_mb_p95 or 0) / 1024,
             "x": (row.peak_mb or 0) / 1024,
-            "r": None if row.requested_mb is None else row.requested_mb / 1024,
+            "r": None if row.requested_mb_median is None else row.requested_mb_median / 1024,
             "tip": f"{row.step}: {row.task}\npeak {row.peak_mb_median} MB median, "
-            f"{row.peak_mb_p95} MB for 95%, {row.peak_mb} MB at most\nasked for up to {row.requested_mb} MB",
+            f"{row.peak_mb_p95} MB for 95%, {row.peak_mb} MB at most\n"
+            f"asked for {row.requested_mb_median} MB, up to {row.requested_mb} MB",
         }
         for row in usage
     ]  # fmt: skip
@@ -256,8 +278,11 @@ def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
         }
         for row in usage
     ]  # fmt: skip
+    longest = max(row.seconds_longest or 0.0 for row in usage)
+    decades = [10.0**power for power in range(-1, 9) if 10.0**power <= 10 * longest]
+    axis = {"values": decades, "labelExpr": "datum.value < 1 ? datum.value : format(datum.value, '~s')"}
     layers = _range("m", "p", "x", title="run time (s): median, 95%, longest", scale={"type": "log"},
-                    axis={"tickCount": 5, "format": "~s"})  # fmt: skip
+                    axis=axis)  # fmt: skip
     spec = {"data": values(rows)} | _by_task(usage, layers)
     words = f"Run times of {len(rows)} tasks."
     return Picture(
@@ -276,12 +301,12 @@ _PARTS: Final = (
 def _blocks(report: Report) -> Picture:
     rows: list[dict[str, Any]] = [
         {
-            "step": line.step, "part": part, "hours": getattr(line, name),
+            "step": line.step, "part": part, "place": place, "hours": getattr(line, name),
             "tip": f"{line.step}: {part}\n{getattr(line, name):,.1f} h of {line.blocks} blocks"
             + (f"\n{line.lost} lost with their node or preempted" if line.lost else ""),
         }
         for line in report.blocks
-        for part, name, _ in _PARTS
+        for place, (part, name, _) in enumerate(_PARTS)
         if getattr(line, name) > 0
     ]  # fmt: skip
     there = {row["part"] for row in rows}
@@ -297,7 +322,7 @@ def _blocks(report: Report) -> Picture:
                   "axis": {"domain": False, "ticks": False}},
             "x": {"field": "hours", "type": "quantitative", "title": "hours of blocks",
                   "axis": {"tickCount": 6}},
-            "order": {"field": "part", "sort": "descending"},
+            "order": {"field": "place"},
             "color": {
                 "field": "part", "type": "nominal",
                 "scale": _scale(shown),
@@ -338,7 +363,7 @@ def _submissions(report: Report) -> Picture:
         "data": values(rows),
         "mark": {"type": "rect", "cursor": "pointer"},
         "encoding": {
-            "x": utc("t"),
+            "x": utc("t", axis=_time_axis(report)),
             "x2": {"field": "u"},
             "y": y,
             "y2": {"field": "z"},

@@ -18,6 +18,7 @@ _APART: Final = 6.0
 _MOST_FIELDS: Final = 8
 _PAD: Final = 0.06
 _LEAST_PAD: Final = 0.35
+_STRIP_PAD: Final = 0.3
 _WIDEST_AZIMUTHAL: Final = 150.0
 _STEPS: Final = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 7.5, 15.0, 30.0)
 _LINES: Final = 6
@@ -135,7 +136,8 @@ def _field(tracts: Sequence[SkyRegion]) -> Field:
         ra=ra,
         dec=(low + high) / 2,
         half_ra=min(180.0, half_ra + pad / max(0.05, cos(radians(max(abs(low), abs(high)))))),
-        half_dec=(high - low) / 2 + pad,
+        # A strip along the equator needs no more air above it than it is high.
+        half_dec=(high - low) / 2 + min(pad, max(_LEAST_PAD, _STRIP_PAD * (high - low))),
     )
 
 
@@ -174,7 +176,9 @@ def graticule(field: Field) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]
         labels.append({"lon": _wrapped(ra), "lat": south, "h": hours(ra), "d": _degrees(ra % 360), "k": "ra"})
     for dec in _multiples(south, north, by_dec):
         lines.append(_line([(a, dec) for a in _spread(west, east)]))
-        labels.append({"lon": _wrapped(east), "lat": dec, "h": _signed(dec), "d": _signed(dec), "k": "dec"})
+        words = _signed(dec)
+        place = {"lon": _wrapped(east), "lat": dec, "i": round(dec / by_dec), "step": by_dec}
+        labels.append({**place, "h": words, "d": words, "k": "dec"})
     return lines, labels
 
 

@@ -14,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
+from merian_campaign.domain.report.lines import TractLine
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.text import clean
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 VEGA_LITE: Final = "6.1"
 _SNIPPET: Final = "window.vegaEmbed = vegaEmbed;"
+_PRINTED: Final = 60
+"""Tracts in the table on paper."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,6 +161,7 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
         "failures": [(name, f"f{i}") for i, name in enumerate(sky.FAILED_WORDS)],
         "has_visits": bool(sky.visits_shown(report)),
         "no_sky": text.no_sky,
+        "printed": _printed(report),
         "asking": [line for line in report.groups if line.state == "needs_review"],
         "changed": moved.most_common(),
         "quiet_steps": [
@@ -174,6 +178,15 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
         "sections": _sections(report, by_name),
         "command": lambda *arguments: shown(("merian-campaign", arguments[0], head.campaign, *arguments[1:])),
     }
+
+
+def _printed(report: Report) -> set[int]:
+    """Return the tracts whose lines are printed: where there are many, those that miss most."""
+
+    def rank(line: TractLine) -> tuple[bool, bool, int, int]:
+        return line.releasable, line.state != "needs_review", -line.failed - line.blocked, line.tract
+
+    return {line.tract for line in sorted(report.tracts, key=rank)[:_PRINTED]}
 
 
 def _steps(report: Report, number: int) -> str:

@@ -183,8 +183,14 @@ def _grid(lines: Sequence[Spec]) -> Spec:
     }
 
 
-def _labels(rows: Sequence[Spec]) -> list[Spec]:
-    words = {"calculate": "unit == 'd' ? datum.d : datum.h", "as": "words"}
+def _labels(rows: Sequence[Spec], *, scale: str = "0") -> list[Spec]:
+    """Return the labels of a graticule; where parallels lie closer than letters are high, fewer have one.
+
+    ``scale`` is an expression for pixels by radian.
+    """
+    apart = f"{scale} * datum.step * PI / 180"
+    left_out = f"datum.k == 'dec' && datum.i % ({apart} < 7 ? 4 : {apart} < 14 ? 2 : 1) != 0"
+    words = {"calculate": f"{left_out} ? '' : unit == 'd' ? datum.d : datum.h", "as": "words"}
     place = {
         "longitude": {"field": "lon", "type": "quantitative"},
         "latitude": {"field": "lat", "type": "quantitative"},
@@ -218,6 +224,7 @@ def _panel(
     wide, high = field.size
     lines, labels = geometry.graticule(field)
     across = 1120 if wide / high > _WHOLE_ROW else 560
+    scale = f"min((width - 56) / {wide:.6f}, (height - 26) / {high:.6f})"
     height = min(_TALLEST, max(_LOWEST, round(across * high / wide) + 40))
     near = [
         {"type": "Feature", "geometry": geometry.polygon(region)}
@@ -255,14 +262,14 @@ def _panel(
             "type": field.projection,
             "rotate": field.rotation,
             "reflectX": True,
-            "scale": {"expr": f"min((width - 56) / {wide:.6f}, (height - 26) / {high:.6f})"},
+            "scale": {"expr": scale},
             "translate": {"expr": "[width / 2 + 14, height / 2 - 8]"},
         },
         "layer": [
             _grid(lines),
             *_layers(features, thin=0.8),
             *([seen] if near else []),
-            *_labels(labels),
+            *_labels(labels, scale=scale),
             *([_marked(names)] if len(features) > 1 else []),
         ],
     }

@@ -22,14 +22,15 @@ CREATE TABLE memory_use (
 COMMENT ON TABLE memory_use IS 'Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)';
 
 INSERT INTO memory_use (campaign_id, step, task, inputs, needed_more, peak_mb, n, seconds)
-SELECT g.campaign_id, g.step, q.task, 0, u.needed_more, u.peak_mb, count(*), sum(u.seconds)
+SELECT g.campaign_id, g.step, q.task,
+       CASE WHEN u.inputs > 0 THEN (2 ^ floor(log(2, u.inputs)))::integer ELSE 0 END, u.needed_more, u.peak_mb, count(*), sum(u.seconds)
 FROM (
-    SELECT id AS quantum_id, false AS needed_more,
+    SELECT id AS quantum_id, inputs, false AS needed_more,
            ceil(exp(ceil(ln(greatest(peak_mb, 1)) / 0.05) * 0.05))::integer AS peak_mb,
            coalesce(extract(epoch FROM ended - started), 0)::double precision AS seconds
     FROM quantum WHERE first_try_submission_id = submission_id AND peak_mb > 0
     UNION ALL
-    SELECT quantum_id, state = 'failed',
+    SELECT quantum_id, inputs, state = 'failed',
            ceil(exp(ceil(ln(greatest(peak_mb, 1)) / 0.05) * 0.05))::integer,
            coalesce(extract(epoch FROM ended - started), 0)::double precision
     FROM quantum_attempt
@@ -37,4 +38,4 @@ FROM (
 ) AS u
 JOIN quantum AS q ON q.id = u.quantum_id
 JOIN "group" AS g ON g.id = q.group_id
-GROUP BY 1, 2, 3, 5, 6;
+GROUP BY 1, 2, 3, 4, 5, 6;
