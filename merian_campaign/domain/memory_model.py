@@ -1,7 +1,7 @@
 """The memory request of a task, learned from what its quanta were measured to use.
 
-Measurements are kept in bins: how many quanta of a task, of so many inputs, used so much, and how long. Of a
-quantum that ran out of memory only a lower bound is known.
+Measurements are kept in bins: how many quanta of a task, in groups of so many exposures, used so much, and
+how long. Of a quantum that ran out of memory only a lower bound is known.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from typing import Final
 
 from merian_campaign.domain.remedy import MARGIN, RequestTable, memory_limit
 from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.spec.base import MOST_MEMORY
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
 
 __all__ = [
+    "EXPLAINED",
+    "FEWEST_OF_A_CLASS",
     "FEWEST_TO_LOWER",
     "FEWEST_TO_RAISE",
     "HEADROOM",
@@ -39,6 +42,12 @@ MOST_OVER: Final = 0.2
 RAISED_ABOVE: Final = 0.3
 """Part of a task's quanta that may have needed more before the request of the whole task is raised."""
 
+FEWEST_OF_A_CLASS: Final = 100
+"""Measured quanta in groups of about as many exposures, before these have a request of their own."""
+
+EXPLAINED: Final = 0.85
+"""Part of the GB-hours of one request for all that requests by exposures may need, to be worth it."""
+
 HEADROOM: Final = 1.1
 """A learned request over the use that it is learned from."""
 
@@ -60,7 +69,7 @@ class MemoryBin:
     seconds : `float`
         Run time of all of them.
     inputs : `int`
-        At least so many datasets were the inputs of each, and less than twice as many; 0 where nobody knows.
+        Their groups were made from at least so many exposures, and less than twice as many; 0: nobody knows.
     needed_more : `bool`
         Whether they ran out of memory there.
     """
@@ -95,6 +104,10 @@ class MemoryForecast:
         GB-hours that a thousand quanta ask for and do not use, second attempts included.
     learned : `bool`
         Whether it is another than what the files ask for.
+    by_exposures : `tuple` [`tuple` [`int`, `int`], ...]
+        Where the number of exposures explains the spread: from so many on, the request, MiB; ascending.
+    limit_mb : `int`
+        The most that may be asked for.
     """
 
     task: str
@@ -103,6 +116,20 @@ class MemoryForecast:
     fits: float
     wasted: float
     learned: bool
+    by_exposures: tuple[tuple[int, int], ...] = ()
+    limit_mb: int = MOST_MEMORY
+
+    def request_for(self, exposures: int) -> int:
+        """Return the request in a group of so many exposures, MiB; 0 is a number that nobody knows.
+
+        More exposures than were ever measured get more in proportion.
+        """
+        if not self.by_exposures or not exposures:
+            return max([self.request_mb, *(request for _, request in self.by_exposures)])
+        known = [entry for entry in self.by_exposures if entry[0] <= exposures] or [self.by_exposures[0]]
+        fewest, request = known[-1]
+        beyond = exposures / (2 * fewest) if known[-1] == self.by_exposures[-1] else 1.0
+        return min(int(request * max(1.0, beyond)), self.limit_mb)
 
     @property
     def retries(self) -> float:
@@ -180,16 +207,48 @@ def forecast(
         request = best if may_lower else max(base_mb, best)
     elif uses.number >= FEWEST_TO_RAISE and uses.over(base_mb) > RAISED_ABOVE:
         request = max(base_mb, int(max(entry.needs_mb for entry in uses.bins) * HEADROOM))
-    request = max(min(request, limit_mb), min(_SMALLEST_MB, base_mb))
+    least = base_mb if not may_lower else min(_SMALLEST_MB, base_mb)
+
+    def allowed(wanted: int) -> int:
+        return max(min(wanted, limit_mb), min(least, limit_mb))
+
+    request = allowed(request)
+    classes = _classes(uses) if uses.number >= FEWEST_TO_LOWER else ()
+    requests = [allowed(_cheapest(entry)) for entry in classes]
+    costs = [entry.cost(wanted) for entry, wanted in zip(classes, requests, strict=True)]
     asked, used = uses.cost(request)
+    over = uses.over(request)
+    explained = bool(costs) and sum(cost for cost, _ in costs) <= EXPLAINED * asked
+    if explained:
+        asked, used = sum(cost for cost, _ in costs), sum(use for _, use in costs)
+        pairs = zip(classes, requests, strict=True)
+        over = sum(entry.over(wanted) * entry.number for entry, wanted in pairs) / uses.number
+    bounds = [min(one.inputs for one in entry.bins) for entry in classes]
     return MemoryForecast(
         task=task,
         request_mb=request,
         measured=uses.number,
-        fits=1 - uses.over(request),
+        fits=1 - over,
         wasted=1000 * max(0.0, asked - used) / _MB_HOURS / uses.number,
-        learned=request != base_mb,
+        learned=request != base_mb or explained,
+        by_exposures=tuple(zip(bounds, requests, strict=True)) if explained else (),
+        limit_mb=limit_mb,
     )
+
+
+def _classes(uses: _Uses) -> tuple[_Uses, ...]:
+    """Divide bins by the number of exposures, none with too few quanta; not where some do not tell it."""
+    if any(not entry.inputs for entry in uses.bins):
+        return ()
+    found: list[list[MemoryBin]] = [[]]
+    for inputs in sorted({entry.inputs for entry in uses.bins}):
+        if sum(entry.number for entry in found[-1]) >= FEWEST_OF_A_CLASS:
+            found.append([])
+        found[-1] += [entry for entry in uses.bins if entry.inputs == inputs]
+    if len(found) > 1 and sum(entry.number for entry in found[-1]) < FEWEST_OF_A_CLASS:
+        last = found.pop()
+        found[-1] += last
+    return tuple(_Uses(bins=bins, multiplier=uses.multiplier) for bins in found) if len(found) > 1 else ()
 
 
 def _cheapest(uses: _Uses) -> int:
@@ -264,7 +323,12 @@ def forecasts(
 
 
 def with_learned(
-    found: Remedy, learned: Iterable[MemoryForecast], *, group: GroupView, requests: RequestTable
+    found: Remedy,
+    learned: Iterable[MemoryForecast],
+    *,
+    group: GroupView,
+    requests: RequestTable,
+    exposures: int = 0,
 ) -> Remedy:
     """Return a remedy with learned requests; what a group has asked for once is never lowered again."""
     memory = dict(found.memory_mb)
@@ -272,6 +336,7 @@ def with_learned(
         if not entry.learned:
             continue
         before = requests.request(entry.task, found) if group.submissions else 0
-        if entry.request_mb > before:
-            memory[entry.task] = entry.request_mb
+        request = entry.request_for(exposures)
+        if request > before:
+            memory[entry.task] = request
     return replace(found, memory_mb=tuple(sorted(memory.items())))

@@ -25,6 +25,7 @@ def memory_json(found: Mapping[str, Sequence[MemoryForecast]]) -> list[dict[str,
             "step": step,
             "task": one.task,
             "request_mb": one.request_mb,
+            "request_mb_by_exposures": [list(pair) for pair in one.by_exposures],
             "learned": one.learned,
             "measured": one.measured,
             "fits": round(one.fits, 4),
@@ -64,9 +65,14 @@ def memory_view(found: Mapping[str, Sequence[MemoryForecast]]) -> RenderableType
             table.add_row(
                 line(f"  {one.task}"),
                 f"{one.measured:,}",
-                line(f"{one.request_mb} MB", "bold" if one.learned else ""),
+                line(f"{_requests(one)} MB", "bold" if one.learned else ""),
                 f"{one.fits:.1%}",
                 f"{one.retries:.1f}",
                 f"{one.wasted:.1f}",
             )
     return Group(table, line(_CAPTION, "dim"))
+
+
+def _requests(one: MemoryForecast) -> str:
+    found = [request for _, request in one.by_exposures] or [one.request_mb]
+    return str(found[0]) if min(found) == max(found) else f"{min(found)}-{max(found)}"

@@ -46,8 +46,8 @@ def identified() -> tuple[Table, ...]:
 def refers_to(column: Column[object]) -> str | None:
     """Return the table whose ids a column holds, with or without a foreign key; `None` when it holds none.
 
-    A column of ids is called after its table (``group_id``, ``first_try_submission_id``), or its ``info`` says
-    what it ``refers`` to.
+    A column of ids is called after its table (``group_id``, ``first_try_submission_id``), or its ``info``
+    says what it ``refers`` to.
     """
     if "refers" in column.info:
         return str(column.info["refers"])

@@ -17,18 +17,22 @@ __all__ = ["ADD_MEMORY_USE", "MemoryUseStore"]
 ADD_MEMORY_USE: Final = """
 INSERT INTO memory_use AS old (campaign_id, step, task, inputs, needed_more, peak_mb, n, seconds)
 SELECT g.campaign_id, g.step, u.task,
-       CASE WHEN u.inputs > 0 THEN (2 ^ floor(log(2, u.inputs)))::integer ELSE 0 END, u.needed_more,
+       CASE WHEN e.number > 0 THEN (2 ^ floor(log(2, e.number)))::integer ELSE 0 END, u.needed_more,
        ceil(exp(ceil(ln(u.peak_mb) / 0.05) * 0.05))::integer, count(*), coalesce(sum(u.seconds), 0)
 FROM (
-    SELECT task, inputs, false AS needed_more, peak_mb, ended - started AS seconds
+    SELECT task, false AS needed_more, peak_mb, ended - started AS seconds
     FROM stage_quantum WHERE first_try AND peak_mb > 0
     UNION ALL
-    SELECT task, inputs, attempt_state = 'failed', peak_mb, ended - started
+    SELECT task, attempt_state = 'failed', peak_mb, ended - started
     FROM stage_attempt
     WHERE peak_mb > 0
       AND (attempt_state = 'succeeded' OR (attempt_state = 'failed' AND verdict = 'out_of_memory'))
 ) AS u
 CROSS JOIN "group" AS g
+CROSS JOIN (
+    SELECT coalesce(jsonb_array_length(s.basis -> 'exposures'), 0) AS number
+    FROM submission AS s WHERE s.id = %(submission_id)s
+) AS e
 WHERE g.id = %(group_id)s
 GROUP BY 1, 2, 3, 4, 5, 6
 ON CONFLICT (campaign_id, step, task, inputs, needed_more, peak_mb)

@@ -358,7 +358,7 @@ memory_use = Table(
     Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), primary_key=True),
     Column("step", Text, primary_key=True),
     Column("task", Text, primary_key=True),
-    # At least so many, less than twice as many; 0: nobody knows.
+    # Exposures of the group: at least so many, less than twice as many; 0: nobody knows.
     Column("inputs", Integer, primary_key=True, autoincrement=False),
     Column("needed_more", Boolean, primary_key=True),
     Column("peak_mb", Integer, primary_key=True, autoincrement=False),

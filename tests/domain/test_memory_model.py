@@ -30,8 +30,8 @@ from merian_campaign.domain.states import GroupState, Verdict
 MANY = FEWEST_TO_LOWER
 
 
-def used(peak: int, number: int = MANY, *, more: bool = False, seconds: float = 60.0) -> MemoryBin:
-    return MemoryBin(peak_mb=peak, number=number, seconds=number * seconds, needed_more=more)
+def used(peak: int, number: int = MANY, *, more: bool = False, inputs: int = 0) -> MemoryBin:
+    return MemoryBin(peak_mb=peak, number=number, seconds=number * 60.0, needed_more=more, inputs=inputs)
 
 
 def learned(
@@ -42,14 +42,8 @@ def learned(
 
 def test_many_that_use_less_get_less_with_headroom() -> None:
     found = learned(used(1000))
-    assert found == MemoryForecast(
-        task="isr",
-        request_mb=1100,
-        measured=MANY,
-        fits=1.0,
-        wasted=pytest.approx(1.63, abs=0.01),
-        learned=True,
-    )
+    assert (found.request_mb, found.measured, found.fits, found.learned) == (1100, MANY, 1.0, True)
+    assert found.wasted == pytest.approx(1.63, abs=0.01)
 
 
 def test_few_get_what_the_files_say() -> None:
@@ -88,12 +82,33 @@ def test_nothing_is_asked_for_that_no_node_has() -> None:
     assert learned(used(90_000), limit=64_000).request_mb == 64_000
 
 
+def test_where_exposures_explain_the_spread_a_group_asks_by_its_own() -> None:
+    found = learned(used(1000, inputs=16), used(4000, inputs=64), used(16_000, inputs=256))
+    assert found.by_exposures == ((16, 1100), (64, 4400), (256, 17_600))
+    asked = [found.request_for(exposures) for exposures in (1, 16, 63, 64, 300, 511, 1024, 100_000, 0)]
+    assert asked == [1100, 1100, 1100, 4400, 17_600, 17_600, 35_200, 100_000, 17_600]
+    assert found.fits == 1.0
+    assert found.wasted < learned(used(1000), used(4000), used(16_000)).wasted
+
+
+def test_where_they_explain_nothing_all_ask_alike() -> None:
+    assert learned(used(1000, inputs=16), used(1050, inputs=64)).by_exposures == ()
+    assert learned(used(1000, inputs=16), used(9000)).by_exposures == ()
+
+
+def test_classes_of_few_go_with_their_neighbours() -> None:
+    bins = [used(1000, inputs=1), used(1000, 99, inputs=2), used(9000, 99, inputs=4), used(9000, 9, inputs=8)]
+    assert learned(*bins).by_exposures == ((1, 1100), (2, 9900))
+    assert learned(used(1000, inputs=1), used(9000, 99, inputs=64)).by_exposures == ()
+
+
 BINS = st.lists(
     st.builds(
         MemoryBin,
         peak_mb=st.integers(1, 500_000),
         number=st.integers(1, 500),
         seconds=st.floats(0, 1e6),
+        inputs=st.sampled_from([0, 1, 2, 4, 64]),
         needed_more=st.booleans(),
     ),
     min_size=1,
@@ -109,7 +124,7 @@ def test_whatever_was_measured(bins: list[MemoryBin], base: int, limit: int, may
     assert found.measured <= sum(entry.number for entry in bins)
     assert 0 <= found.fits <= 1
     assert found.wasted >= 0
-    if found.measured >= MANY and found.request_mb < limit:
+    if found.measured >= MANY and found.request_for(0) < limit:
         assert found.fits >= 1 - MOST_OVER
 
 

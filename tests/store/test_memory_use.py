@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from store_help import Given, at, failed, quantum, worked
 
+from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.memory_model import MemoryBin
 from merian_campaign.domain.states import SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
@@ -69,3 +70,12 @@ def test_it_goes_with_its_campaign(store: PostgresStore, given: Given) -> None:
     store.forget("demo")
     given.campaign("later", spec=spec())
     assert not store.memory_use(campaign_id=store.snapshot("later").campaign.id)
+
+
+def test_the_exposures_of_a_group_are_kept_in_powers_of_two(store: PostgresStore, given: Given) -> None:
+    ids = given.campaign(tracts=(9813, 9814, 9815), spec=spec())
+    for group, number in zip(ids, (0, 7, 64), strict=True):
+        basis = Basis(exposures=frozenset(range(number)))
+        given.harvested(given.prepared(group, basis=basis).id, quantum(1, worked()))
+    found = store.memory_use(campaign_id=store.snapshot("demo").campaign.id)["step3"]["measure"]
+    assert sorted(entry.inputs for entry in found) == [0, 4, 64]
