@@ -13,7 +13,9 @@ from cli_help import Cli
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.failure_rules import FailureRules
 from merian_campaign.domain.quanta import Attempt, Quantum
+from merian_campaign.domain.records import AttemptRow
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
+from merian_campaign.reports.failures import evidence_words
 
 
 @pytest.fixture
@@ -99,3 +101,11 @@ def test_usage_says_what_is_asked_for_next(cli: Cli, failed: str) -> None:
     assert (found["task"], found["measured"], found["learned"]) == ("isr", 1, False)
     assert found["fits"] == 1.0
     assert "asks next" in cli("usage", failed).fine()
+
+
+def test_what_a_rule_does_is_told_with_the_failure() -> None:
+    row = AttemptRow(
+        task="isr", data_id="detector=1", submission=1, try_number=1, state="failed", verdict="algorithm",
+        rule="photometry", remedy="accept 0.001",
+    )  # fmt: skip
+    assert evidence_words(row).endswith("rule photometry: accept 0.001")
