@@ -59,9 +59,19 @@ class Partition:
 
 @dataclass(frozen=True, kw_only=True)
 class Cluster:
-    """The partitions of a cluster."""
+    """The partitions of a cluster, and what it takes whatever they say.
+
+    Parameters
+    ----------
+    partitions : `tuple` [`Partition`, ...]
+        With their limits.
+    taken : `frozenset`
+        Options (`test_options`) of jobs that Slurm said that it would take: a plug-in may choose another
+        partition, a QOS may lift limits.
+    """
 
     partitions: tuple[Partition, ...]
+    taken: frozenset[tuple[str, ...]] = frozenset()
 
     def named(self, names: str | None) -> tuple[Partition, ...]:
         """Return the partitions of a list with commas; the default one for no list."""
@@ -92,6 +102,23 @@ class ResourceRequest:
     nodes: int = 1
     cpus: int | None = None
     mem_mb: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Misfit:
+    """Why a cluster can never run a submission.
+
+    Parameters
+    ----------
+    words : `str`
+        The reason.
+    asked : `ResourceRequest` or `None`
+        The job that its partitions refuse, of which Slurm itself has the last word; `None` when it is no
+        matter of partitions.
+    """
+
+    words: str
+    asked: ResourceRequest | None = None
 
 
 def slurm_seconds(text: str) -> int | None:
@@ -139,7 +166,7 @@ def _partition(line: Mapping[str, str], nodes: Iterable[Mapping[str, str]]) -> P
 
 def refusal(asked: ResourceRequest, cluster: Cluster) -> str:
     """Say why no partition can ever run a job; empty when one can."""
-    if not cluster.partitions:
+    if not cluster.partitions or test_options(asked) in cluster.taken:
         return ""
     candidates = cluster.named(asked.partition)
     if not candidates:

@@ -12,6 +12,7 @@ from functools import partial
 
 from merian_campaign.domain import plan, remedy, storms, throttle
 from merian_campaign.domain.backoff import MAX_LAUNCHES, claim_awaited, pauses, successor_waits
+from merian_campaign.domain.cluster import Misfit
 from merian_campaign.domain.decisions import (
     AddGroups,
     CallOff,
@@ -154,8 +155,9 @@ def _starts(
             continue
         wanted, most, why = found
         given = room.share(most)
-        if why:
-            yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"not submitted: {why}")
+        if why is not None:
+            reason = f"not submitted: {why.words}"
+            yield MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=reason, misfit=why.asked)
         elif given is None:
             yield Wait(group=group, reason=throttle.why_not(spec, room, most))
         else:
@@ -169,7 +171,7 @@ def _starts(
 
 def _submission(
     spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation
-) -> tuple[Submit, throttle.Allotment, str]:
+) -> tuple[Submit, throttle.Allotment, Misfit | None]:
     """Return a group's next submission, the most it can use, and why it can never run, if so."""
     wanted = _wanted(spec, new, group, situation)
     most = most_share(
@@ -179,7 +181,8 @@ def _submission(
         requests=situation.requests.get(group.step),
         site=situation.site,
     )
-    return wanted, most, throttle.never(spec, most) or _misfit(spec, group, wanted.remedy, situation)
+    never = throttle.never(spec, most)
+    return wanted, most, Misfit(words=never) if never else _misfit(spec, group, wanted.remedy, situation)
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -263,10 +266,10 @@ def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: S
     return None
 
 
-def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Situation) -> str:
-    """Say why the cluster can never run a submission; empty when it can, or nobody has asked yet."""
+def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Situation) -> Misfit | None:
+    """Return why the cluster can never run a submission; `None` when it can, or nobody has asked yet."""
     if situation.cluster is None or situation.site is None:
-        return ""
+        return None
     step = spec.step(group.step)
     return refused(
         group,

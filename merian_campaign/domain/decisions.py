@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.complete_nights import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.core_hours import CoreHours
 from merian_campaign.domain.liveness import Liveness
@@ -101,11 +101,15 @@ class AddGroups:
 
 @dataclass(frozen=True, kw_only=True)
 class MoveGroup:
-    """Change the state of a group."""
+    """Change the state of a group.
+
+    ``misfit`` is the job for which the cluster's partitions have no room, where that is the reason.
+    """
 
     group: GroupView
     state: GroupState
     reason: str
+    misfit: ResourceRequest | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
-from merian_campaign.domain.cluster import Cluster, driver_asked, refusal, slurm_seconds, task_refusal
+from merian_campaign.domain.cluster import (
+    Blocks,
+    Cluster,
+    Misfit,
+    ResourceRequest,
+    driver_asked,
+    refusal,
+    slurm_seconds,
+    task_refusal,
+)
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
+from merian_campaign.domain.spec.site import Larger
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.domain.throttle import Allotment
 
@@ -61,8 +71,8 @@ def refused(
     requests: RequestTable | None,
     site: SiteProfile,
     cluster: Cluster,
-) -> str:
-    """Say why the cluster can never run a submission; empty when it can."""
+) -> Misfit | None:
+    """Return why the cluster can never run a submission; `None` when it can."""
     known = None
     if isinstance(step, BpsStep) and requests is not None:
         known = known_requests(group, step=step, remedy=remedy, requests=requests)
@@ -71,31 +81,55 @@ def refused(
 
 def step_refused(
     *, known: Mapping[str, int] | None, remedy: Remedy, site: SiteProfile, cluster: Cluster
-) -> str:
-    """Say why the cluster can never run what asks for so many MiB by task; `None` needs a driver only."""
-    if site.driver is not None:
-        why = refusal(driver_asked(site.driver, where=f"driver_options in {site.file}"), cluster)
+) -> Misfit | None:
+    """Return why the cluster can never run what asks for so many MiB by task; `None` needs a driver only."""
+    for asked in _jobs(known, remedy=remedy, site=site):
+        why = refusal(asked, cluster)
         if why:
-            return why
+            return Misfit(words=why, asked=asked)
     if site.blocks is None or known is None:
-        return ""
-    asked = site.blocks.asked(where=f"site.{site.name} in {site.file}")
-    if remedy.workers is not None:
-        asked = replace(asked, cpus=remedy.workers)
-    larger = site.larger_for(max(known.values(), default=0))
-    if larger is not None:
-        asked = replace(
-            asked,
-            partition=larger.partition or asked.partition,
-            mem_mb=larger.mem_per_node * _MB,
-            cpus=remedy.workers or larger.cores_per_node or asked.cpus,
-            walltime=larger.walltime or asked.walltime,
-            seconds=slurm_seconds(larger.walltime) if larger.walltime else asked.seconds,
-            where=f"larger in {site.file}",
-        )
-    return refusal(asked, cluster) or task_refusal(
+        return None
+    why = task_refusal(
         requests=known,
         shared_mb=site.most_mb,
         cluster=cluster,
         where=f"mem_per_node of site.{site.name}, or larger, in {site.file}; the step's resources",
+    )
+    return Misfit(words=why) if why else None
+
+
+def site_jobs(site: SiteProfile) -> Iterator[ResourceRequest]:
+    """Return what each kind of Slurm job of a site asks for: drivers, blocks, larger blocks."""
+    if site.driver is not None:
+        yield driver_asked(site.driver, where=f"driver_options in {site.file}")
+    if site.blocks is not None:
+        for larger in (None, *site.larger):
+            yield _block(site, site.blocks, larger, workers=None)
+
+
+def _jobs(known: Mapping[str, int] | None, *, remedy: Remedy, site: SiteProfile) -> Iterator[ResourceRequest]:
+    """Return what the Slurm jobs of a submission ask for: its driver's, its blocks'."""
+    if site.driver is not None:
+        yield driver_asked(site.driver, where=f"driver_options in {site.file}")
+    if site.blocks is not None and known is not None:
+        larger = site.larger_for(max(known.values(), default=0))
+        yield _block(site, site.blocks, larger, workers=remedy.workers)
+
+
+def _block(
+    site: SiteProfile, blocks: Blocks, larger: Larger | None, *, workers: int | None
+) -> ResourceRequest:
+    asked = blocks.asked(where=f"site.{site.name} in {site.file}")
+    if workers is not None:
+        asked = replace(asked, cpus=workers)
+    if larger is None:
+        return asked
+    return replace(
+        asked,
+        partition=larger.partition or asked.partition,
+        mem_mb=larger.mem_per_node * _MB,
+        cpus=workers or larger.cores_per_node or asked.cpus,
+        walltime=larger.walltime or asked.walltime,
+        seconds=slurm_seconds(larger.walltime) if larger.walltime else asked.seconds,
+        where=f"larger in {site.file}",
     )

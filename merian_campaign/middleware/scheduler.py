@@ -7,6 +7,7 @@ error: nothing is concluded from it.
 from __future__ import annotations
 
 import pwd
+import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -103,15 +104,23 @@ class SlurmScheduler:
 
         Nothing is submitted; a command that does not answer is no refusal.
         """
-        command = ["sbatch", "--test-only", "--job-name=merian-campaign-test", *test_options(asked)]
-        try:
-            done = self._client.call([*command, "--wrap=true"])
-        except UnreachableError:
-            return ""
-        if done.returncode == 0 or refusal_of(done.stderr) is not SbatchRefusal.FINAL:
+        done = self._tested(asked)
+        if done is None or done.returncode == 0 or refusal_of(done.stderr) is not SbatchRefusal.FINAL:
             return ""
         words = sbatch_words(done.stderr).removeprefix("allocation failure: ")
         return f"{asked.what} would be refused: {words} ({' '.join(test_options(asked))})"
+
+    def would_take(self, asked: ResourceRequest) -> bool:
+        """Say whether Slurm would take a job, whatever its partitions' limits look like from here."""
+        done = self._tested(asked)
+        return done is not None and done.returncode == 0
+
+    def _tested(self, asked: ResourceRequest) -> subprocess.CompletedProcess[str] | None:
+        command = ["sbatch", "--test-only", "--job-name=merian-campaign-test", *test_options(asked)]
+        try:
+            return self._client.call([*command, "--wrap=true"])
+        except UnreachableError:
+            return None
 
     def submit(self, script: str, *, path: str, marker: str, environment: Mapping[str, str]) -> SubmitResult:
         """Write a batch script and submit it.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.cluster import ResourceRequest, driver_asked
+from merian_campaign.domain.cluster import refusal, test_options
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.preflight import CheckSettings, Facts, Finding, StepQuery, findings, looks
 from merian_campaign.domain.preflight.collisions import directory_of, next_submissions
@@ -19,6 +19,7 @@ from merian_campaign.domain.preflight.facts import (
     SchedulerFacts,
     Tracking,
 )
+from merian_campaign.domain.resource_fit import site_jobs
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.snapshot import CampaignView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
@@ -135,7 +136,11 @@ class Preflight:
         cluster = self.scheduler.cluster()
         if isinstance(cluster, str):
             return SchedulerFacts(unreachable=cluster)
-        refused = [words for asked in _jobs(site) if (words := self.scheduler.would_refuse(asked))]
+        jobs = tuple(site_jobs(site))
+        refused = [words for asked in jobs if (words := self.scheduler.would_refuse(asked))]
+        # Slurm has the last word on what its partitions seem to refuse.
+        taken = [asked for asked in jobs if refusal(asked, cluster) and self.scheduler.would_take(asked)]
+        cluster = replace(cluster, taken=frozenset(map(test_options, taken)))
         return SchedulerFacts(cluster=cluster, refused=tuple(refused))
 
 
@@ -145,11 +150,3 @@ def _spec(campaign: CampaignView) -> CampaignSpec | None:
         return applied_spec(campaign)
     except BadInputError:
         return None
-
-
-def _jobs(site: SiteProfile) -> Iterable[ResourceRequest]:
-    """Return what a site's jobs ask for: its drivers, its blocks."""
-    if site.driver is not None:
-        yield driver_asked(site.driver, where=site.file)
-    if site.blocks is not None:
-        yield site.blocks.asked(where=site.file)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
 from merian_campaign.domain import decisions as core
-from merian_campaign.domain.cluster import Cluster
+from merian_campaign.domain.cluster import Cluster, ResourceRequest, test_options
 from merian_campaign.domain.complete_nights import Arrivals
 from merian_campaign.domain.core_hours import CoreHours, core_hours
 from merian_campaign.domain.decide import decide
@@ -51,6 +52,7 @@ class Observer(TickPart):
         self.no_jobs = ""
         self.held: tuple[str, ...] = ()
         self._cluster: Cluster | None = None
+        self._answers: dict[tuple[str, ...], bool] = {}
         self._arrivals: Arrivals | None = None
         self._used: CoreHours | None = None
         self._found: str | None = None
@@ -72,7 +74,9 @@ class Observer(TickPart):
         """Return what to do now; the cluster is asked for its limits once, when something is to start."""
         decisions = self._decide(snapshot)
         submits = any(isinstance(decision, core.Submit) for decision in decisions)
-        if not submits or not self._settings.site.on_slurm or self.asked:
+        if self.asked:
+            return self._as_slurm_says(decisions, snapshot)
+        if not submits or not self._settings.site.on_slurm:
             return decisions
         self.asked = True
         found = self._slurm_view.unreachable or self._scheduler.cluster()
@@ -80,7 +84,25 @@ class Observer(TickPart):
             self.waits = found
         else:
             self._cluster = found
-        return self._decide(snapshot)
+        return self._as_slurm_says(self._decide(snapshot), snapshot)
+
+    def _as_slurm_says(self, decisions: tuple[Decision, ...], snapshot: Snapshot) -> tuple[Decision, ...]:
+        """Decide again about jobs that the partitions refuse by our arithmetic, if Slurm would take them."""
+        refused = {
+            test_options(entry.misfit): entry.misfit
+            for entry in decisions
+            if isinstance(entry, core.MoveGroup) and entry.misfit is not None
+        }
+        taken = {options for options, asked in refused.items() if self._takes(options, asked)}
+        if not taken or self._cluster is None:
+            return decisions
+        self._cluster = replace(self._cluster, taken=self._cluster.taken | taken)
+        return self._as_slurm_says(self._decide(snapshot), snapshot)
+
+    def _takes(self, options: tuple[str, ...], asked: ResourceRequest) -> bool:
+        if options not in self._answers:
+            self._answers[options] = self._scheduler.would_take(asked)
+        return self._answers[options]
 
     def _decide(self, snapshot: Snapshot) -> tuple[Decision, ...]:
         self.no_jobs = self.no_jobs or self._scheduler.full(fresh_seconds=self._settings.site.status_seconds)

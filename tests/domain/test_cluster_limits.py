@@ -1,11 +1,21 @@
 """What a cluster allows, and refusals before anything is submitted."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.cluster import Blocks, ResourceRequest, parse_cluster, refusal, slurm_seconds
+from merian_campaign.domain.cluster import (
+    Blocks,
+    ResourceRequest,
+    parse_cluster,
+    refusal,
+    slurm_seconds,
+)
+from merian_campaign.domain.cluster import (
+    test_options as options_of,
+)
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import MoveGroup, Situation, Submit, Wait
 from merian_campaign.domain.quanta import Counts
@@ -85,6 +95,14 @@ def test_what_no_partition_can_satisfy(changes: dict[str, Any], words: str) -> N
     found = refusal(asked(**changes), CLUSTER)
     assert words in found
     assert found.endswith("(site/x.yaml)")
+
+
+def test_slurm_has_the_last_word() -> None:
+    long = asked(seconds=3600, walltime="01:00:00", qos="patient")
+    assert refusal(long, CLUSTER)
+    said = replace(CLUSTER, taken=frozenset({options_of(long)}))
+    assert refusal(replace(long, what="another block", where="site/y.yaml"), said) == ""
+    assert refusal(asked(seconds=3600, walltime="01:00:00"), said)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,14 @@ def test_what_no_partition_can_run_is_never_submitted(toy: Toy, cluster: Cluster
     assert "asks for 65536 MB a node, partition 'debug' allows 4096 MB" in refused.reason
 
 
+def test_what_slurm_takes_is_submitted_whatever_its_partitions_say(toy: Toy) -> None:
+    patient = {"partition": "short", "walltime": "00:30:00", "qos": "patient"}
+    name = toy.apply("patient", toy.pipeline("bps"), site=patient)
+    found = json.loads(toy.run("preflight", name, "--json").stdout)["findings"]
+    assert [entry for entry in found if "walltime" in entry["message"]] == []
+    assert toy.finish(name) == {"bps": "done"}
+
+
 def test_the_preflight_asks_the_cluster_itself(toy: Toy, cluster: Cluster) -> None:
     wrong = toy.apply("nobodys", toy.pipeline("bps"), site={"account": "nobodys"})
     done = toy.run("preflight", wrong, "--json")

@@ -175,8 +175,8 @@ def slurm_findings(
     for step in spec.steps:
         wanted = requests.get(step.name, {}) if isinstance(step, BpsStep) else None
         why = step_refused(known=wanted, remedy=Remedy(), site=site, cluster=scheduler.cluster)
-        if why:
-            found.setdefault(why, []).append(step.name)
+        if why is not None:
+            found.setdefault(why.words, []).append(step.name)
     told = [
         Finding(
             place=steps[0] if len(steps) == 1 else f"{steps[0]} and {len(steps) - 1} more",

@@ -97,6 +97,11 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
         costs = [run(home, *words) for _ in range(AGAIN if command == "status" else 1)]
         times[command] = median(cost.seconds for cost in costs)
         print(f"{name:>12} {command:13} {times[command]:7.2f} s {costs[-1].megabytes:7.0f} MB")
+    # Last: what the others read is gone for a while.
+    folder = str(home / "archive")
+    for command, words in {"archive": ("wide", folder, "--yes"), "unarchive": (folder,)}.items():
+        cost = run(home, command, *words)
+        print(f"{name:>12} {command:13} {cost.seconds:7.2f} s {cost.megabytes:7.0f} MB")
     size = (page / "index.html").stat().st_size
     print(f"{name:>12} {'page':13} {size / 1e6:7.2f} MB")
     return times["status"], size

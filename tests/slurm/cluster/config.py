@@ -10,6 +10,8 @@ QUALITIES = {
     "fast": [],
     "few": ["MaxSubmitJobsPerUser=2", "Flags=DenyOnLimit"],
     "brief": ["MaxWallDurationPerJob=1", "Flags=DenyOnLimit"],
+    # Lifts the limits of partitions.
+    "patient": ["Flags=PartitionTimeLimit"],
 }
 # A user of the machine, other than who runs the cluster, that may do anything to anybody's jobs.
 ADMINISTRATOR, ADMINISTRATORS = "nobody", "nogroup"
