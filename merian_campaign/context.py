@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
     from merian_campaign.domain.failure_rules import FailureRule
+    from merian_campaign.domain.memory_model import MemoryForecast
     from merian_campaign.domain.preflight.facts import PipelineFacts
     from merian_campaign.domain.preflight.queries import StepQuery
     from merian_campaign.domain.records import OpenTick
@@ -227,6 +228,18 @@ class CommandContext:
         from merian_campaign.services.orders import Orders  # noqa: PLC0415
 
         return Orders(store=self.store, runtime=self.runtime)
+
+    def memory_forecasts(self, name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:
+        """Return the memory requests that the steps of a campaign get next, by what was measured."""
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+        from merian_campaign.services.memory_forecasts import step_forecasts  # noqa: PLC0415
+
+        campaign = find_campaign(self.store, name)
+        spec = applied_spec(campaign)
+        found = step_forecasts(spec, settings_of(spec), self.store.memory_use(campaign_id=campaign.id))
+        return {step: tasks for step, tasks in found.items() if tasks}
 
     def failure_rules(self, name: str, *, file: str | None = None) -> tuple[FailureRule, ...]:
         """Return the failure rules of a campaign, in the order in which they are tried.

@@ -224,15 +224,20 @@ def completeness(
 
 
 def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
-    """Show memory and run time by task: what was asked for, and what was used."""
+    """Show memory and run time by task: what was asked for, what was used, and what is asked for next."""
+    from merian_campaign.reports.memory_lines import memory_json, memory_view
     from merian_campaign.reports.usage import usage_json, usage_view
 
     made = _numbers(name, step=step)
     rows = [row for row in made.usage if step in {None, row.step}]
+    found = CommandContext().memory_forecasts(name) if rows else {}
+    following = {one: tasks for one, tasks in found.items() if step in {None, one}}
     if as_json:
-        show_report(usage_json(name, rows))
+        show_report(usage_json(name, rows) | {"memory": memory_json(following)})
     elif rows:
         show(usage_view(rows))
+        if following:
+            show(memory_view(following))
     else:
         note("no quantum has run yet")
 

@@ -47,7 +47,9 @@ def certainty(attempt: Attempt, found: Judgement, *, guard: str | None, block: J
     """
     if found.verdict is Verdict.UNKNOWN:
         return Certainty.NONE
-    if found is block or (guard is not None and attempt.exception_type is None):
+    # A rule may have added its remedy to what the block's end says.
+    of_block = block is not None and found.verdict is block.verdict
+    if attempt.exception_type is None and (of_block or guard is not None):
         return Certainty.MEASURED
     if guard == found.verdict:
         return Certainty.MEASURED

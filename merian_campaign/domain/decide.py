@@ -32,6 +32,7 @@ from merian_campaign.domain.extend_or_redo import extend_or_redo
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.memory_model import with_learned
 from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import cut_of
 from merian_campaign.domain.records import EXPIRED, NewGroup
@@ -148,7 +149,7 @@ def _starts(
         if alone_first is not None and alone_first <= 0:
             yield Wait(group=group, reason="limits.canary: no group of the step has succeeded yet")
             continue
-        found = alone(partial(_submission, spec, group, situation))
+        found = alone(partial(_submission, spec, new, group, situation))
         if isinstance(found, Broken):
             yield _set_aside(group, found)
             continue
@@ -169,10 +170,10 @@ def _starts(
 
 
 def _submission(
-    spec: CampaignSpec, group: GroupView, situation: Situation
+    spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation
 ) -> tuple[Submit, throttle.Allotment, Misfit | None]:
     """Return a group's next submission, the most it can use, and why it can never run, if so."""
-    wanted = _wanted(spec, group, situation)
+    wanted = _wanted(spec, new, group, situation)
     most = most_share(
         group,
         spec=spec,
@@ -280,7 +281,7 @@ def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Sit
     )
 
 
-def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submit:
+def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation) -> Submit:
     number = group.submissions[-1].number + 1 if group.submissions else 1
     step = spec.step(group.step)
     if isinstance(step, ActionStep):
@@ -295,6 +296,16 @@ def _wanted(spec: CampaignSpec, group: GroupView, situation: Situation) -> Submi
             workers=situation.workers,
         )
     found = remedy.with_asked(found, group.asked)
-    words = remedy.describe_remedy(found)
-    reason = f"{group.reason}; {words}" if words else group.reason
-    return Submit(group=group, number=number, remedy=found, reason=reason)
+    learned, tasks = found, situation.learned.get(step.name, ())
+    if tasks:
+        learned = with_learned(
+            found,
+            tasks,
+            group=group,
+            requests=situation.requests[step.name],
+            exposures=len(new.exposures(group) or ()) if any(entry.by_exposures for entry in tasks) else 0,
+        )
+    measured = len(set(learned.memory_mb) - set(found.memory_mb))
+    said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
+    reason = "; ".join(filter(None, (group.reason, remedy.describe_remedy(found), said)))
+    return Submit(group=group, number=number, remedy=learned, reason=reason)

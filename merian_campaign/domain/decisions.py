@@ -11,6 +11,7 @@ from merian_campaign.domain.cluster import Cluster, ResourceRequest
 from merian_campaign.domain.complete_nights import NO_ARRIVALS, Arrivals
 from merian_campaign.domain.core_hours import CoreHours
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.memory_model import MemoryForecast
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.site_profile import SiteProfile
@@ -60,6 +61,8 @@ class Situation:
         What was used of them; `None` when nobody counted.
     release : `str`
         Digest of the LSST stack that a driver would find; empty when only the driver can say.
+    learned : `~collections.abc.Mapping`
+        By step, the memory requests that its tasks get by what was measured.
     """
 
     drivers: Mapping[int, Liveness]
@@ -77,6 +80,7 @@ class Situation:
     arrivals: Arrivals = NO_ARRIVALS
     core_hours: CoreHours | None = None
     release: str = ""
+    learned: Mapping[str, tuple[MemoryForecast, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -263,7 +263,11 @@ def next_remedy(
         resources = step.resources.get(task)
         given = resources.memory_multiplier if resources is not None else None
         multiplier = given or requests.multiplier(task) or policy.memory_multiplier
-        formula = max(requests.base(task) * multiplier**times, asked[task] * multiplier)
+        # The first request of the group, which may have been learned.
+        first = (
+            requests.request(task, group.submissions[0].remedy) if group.submissions else requests.base(task)
+        )
+        formula = max(first * multiplier**times, asked[task] * multiplier)
         wanted = max(int(formula), int(peaks[task] * MARGIN))
         limit = memory_limit(task=task, policy=policy, requests=requests)
         if requests.site_mb is not None and charged(group) + 1 >= policy.max_submissions:

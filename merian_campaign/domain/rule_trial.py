@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from merian_campaign.domain.certainty import Certainty
 from merian_campaign.domain.failure_rules import FailureRule
 from merian_campaign.domain.folding import escaped, folded, pattern_of
 from merian_campaign.domain.patterns import problem
@@ -158,10 +159,12 @@ class FailureCluster:
 def rejudged(past: PastFailure, *, rules: tuple[FailureRule, ...]) -> Judgement:
     """Return what rules make of a failure now.
 
-    A verdict of out of memory, wall time or a lost node that is by no rule was measured, and stays.
+    A verdict of out of memory, wall time or a lost node that was measured stays; where nobody wrote down
+    whether it was, one that is by no rule.
     """
     attempt = past.attempt
-    measured = attempt.verdict if attempt.verdict in _MEASURED and attempt.rule is None else None
+    sure = attempt.certainty == Certainty.MEASURED or (not attempt.certainty and attempt.rule is None)
+    measured = attempt.verdict if attempt.verdict in _MEASURED and sure else None
     block = None
     if measured is not None and attempt.exception_type is None:
         block = Judgement(verdict=measured, evidence=attempt.evidence, charged=attempt.charged)

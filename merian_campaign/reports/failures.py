@@ -92,7 +92,7 @@ def _failure(row: FailureRow) -> RenderableType:
 
 
 def evidence_words(row: AttemptEvidence) -> str:
-    """Return the facts behind a verdict on one line: how sure, what its exception is by class, where."""
+    """Return the facts of a verdict on one line: how sure, its exception by class, where, a rule's remedy."""
     if row.verdict is None:
         return ""
     names = [base.rpartition(".")[2] for base in (row.exception_bases or "").split()[1:]]
@@ -104,6 +104,7 @@ def evidence_words(row: AttemptEvidence) -> str:
         f"{row.peak_mb} MB of {row.requested_mb} MB" if row.peak_mb and row.requested_mb else "",
         f"Slurm job {row.slurm_job}" if row.slurm_job else "",
         f"on {row.host}" if row.host else "",
+        f"rule {row.rule}: {row.remedy.replace('_', ' ')}" if row.remedy else "",
     )
     return one_line("; ".join(fact for fact in facts if fact))
 

@@ -25,6 +25,7 @@ from merian_campaign.domain.decisions import (
 from merian_campaign.domain.expected_cost import Expected
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.reports.memory_lines import memory_json, memory_lines
 from merian_campaign.services.tick import Plan
 
 
@@ -98,6 +99,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "actions": entries,
         "waiting": waiting,
         "held": held,
+        "memory": memory_json(plan.memory),
         "redo_price": {name: price.to_json() for name, price in sorted(plan.prices.items())},
     }
 
@@ -145,6 +147,7 @@ def plan_lines(plan: Plan) -> list[str]:
             why = f"held: {group.hold}" if group.hold else plan.reasons.get(group.id, group.reason)
             reason = f" ({why})" if why else ""
             lines.append(f"{group.step}/{group.key}: stays {group.state.value.replace('_', ' ')}{reason}")
+    lines += memory_lines(plan.memory)
     if plan.prices:
         lines.append(f"to make anew: {_groups(len(plan.prices))}, {sum_of(plan.prices).in_words()}")
     return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,9 +16,12 @@ from merian_campaign.domain.decisions import Decision, Situation
 from merian_campaign.domain.driver_jobs import DriverStatus, look
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.liveness import Liveness
+from merian_campaign.domain.memory_model import MemoryBin, MemoryForecast
 from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.throttle import counts_hours, last_noon
 from merian_campaign.files.raw_files import look_for_arrivals
+from merian_campaign.services.memory_forecasts import step_forecasts
 from merian_campaign.services.tick_context import TickContext, TickPart
 
 
@@ -52,6 +56,8 @@ class Observer(TickPart):
         self._arrivals: Arrivals | None = None
         self._used: CoreHours | None = None
         self._found: str | None = None
+        self._measured: Mapping[str, Mapping[str, tuple[MemoryBin, ...]]] | None = None
+        self._forecasts: dict[str, tuple[MemoryForecast, ...]] = {}
 
     def arrivals(self, snapshot: Snapshot) -> Arrivals:
         """Return what of new data lies on the file system; it is looked for once a tick."""
@@ -126,8 +132,21 @@ class Observer(TickPart):
             arrivals=self.arrivals(snapshot),
             core_hours=self._core_hours(now),
             release=self._release(),
+            learned=self.learned(snapshot),
             grace=core.STACK_GRACE if self._settings.stack.sets_up else core.LAUNCH_GRACE,
         )
+
+    def learned(self, snapshot: Snapshot) -> Mapping[str, tuple[MemoryForecast, ...]]:
+        """Return the requests that steps get by what was measured, of which a group may be submitted now."""
+        if not self._spec.learn_memory:
+            return {}
+        ready = {one.step for one in snapshot.groups if one.state is GroupState.READY and not one.live}
+        new = ready - {*self._forecasts}
+        if new and self._measured is None:
+            self._measured = self._store.memory_use(campaign_id=self._campaign_id)
+        if new:
+            self._forecasts |= step_forecasts(self._spec, self._settings, self._measured or {}, steps=new)
+        return self._forecasts
 
     def _core_hours(self, now: datetime) -> CoreHours | None:
         """Return the core-hours that were used, asked once a tick and only where they are limited."""

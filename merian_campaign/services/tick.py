@@ -17,6 +17,7 @@ from merian_campaign.domain.decisions import Again, Decision, Submit
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.fault_attribution import failure_words, words_of
+from merian_campaign.domain.memory_model import MemoryForecast
 from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.records import STALE
@@ -98,6 +99,8 @@ class Plan:
         Whether it would first ask the butler for overlaps, after which there may be more to do.
     prices : `~collections.abc.Mapping` [`str`, `Price`]
         By ``STEP/GROUP``, what is, will be or could be made anew would cost.
+    memory : `~collections.abc.Mapping`
+        By step of which something would be submitted, the requests of its tasks by what was measured.
     closed : `str`
         Why it is no hour to submit anything, in words; empty when it is.
     expected : `~collections.abc.Mapping` [`int`, `Expected`]
@@ -109,6 +112,7 @@ class Plan:
     reasons: Mapping[int, str]
     looks: bool
     prices: Mapping[str, Price] = field(default_factory=dict)
+    memory: Mapping[str, tuple[MemoryForecast, ...]] = field(default_factory=dict)
     closed: str = ""
     expected: Mapping[int, Expected] = field(default_factory=dict)
 
@@ -148,9 +152,12 @@ class Tick:
         observer = Observer(self.context(snapshot, spec, settings))
         arrivals = observer.arrivals(snapshot)
         decisions = observer.decide(snapshot)
+        submits = {one.group.step for one in decisions if isinstance(one, Submit)}
+        learned = observer.learned(snapshot)
         return Plan(
             decisions=decisions,
             snapshot=snapshot,
+            memory={step: found for step, found in learned.items() if found and step in submits},
             prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
             expected=self._expected(spec, snapshot, decisions),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),

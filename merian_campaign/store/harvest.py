@@ -13,6 +13,7 @@ from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, ad
 from merian_campaign.store import events, merge_quanta, schema
 from merian_campaign.store.database import Database, raw
 from merian_campaign.store.groups import lock_group
+from merian_campaign.store.memory_use import ADD_MEMORY_USE
 from merian_campaign.store.slurm_jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
 from merian_campaign.store.stage_quanta import stage
@@ -137,6 +138,8 @@ def _merge(
         changed = 0
         statements = [merge_quanta.MERGE_QUANTA, merge_quanta.POINT] if current else []
         statements.append(merge_quanta.MERGE_ATTEMPTS)
+        if first_harvest:
+            statements.append(ADD_MEMORY_USE)
         for statement in (*statements, merge_quanta.SETTLE) if first_harvest else statements:
             cursor.execute(statement, values)
             changed += cursor.rowcount

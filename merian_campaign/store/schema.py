@@ -352,6 +352,21 @@ quantum_count = Table(
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
 )
 
+memory_use = Table(
+    "memory_use",
+    metadata,
+    Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), primary_key=True),
+    Column("step", Text, primary_key=True),
+    Column("task", Text, primary_key=True),
+    # Exposures of the group: at least so many, less than twice as many; 0: nobody knows.
+    Column("inputs", Integer, primary_key=True, autoincrement=False),
+    Column("needed_more", Boolean, primary_key=True),
+    Column("peak_mb", Integer, primary_key=True, autoincrement=False),
+    Column("n", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    comment="Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)",
+)
+
 visit_overlap = Table(
     "visit_overlap",
     metadata,

@@ -15,6 +15,7 @@ from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.group_generations import GenerationStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
+from merian_campaign.store.memory_use import MemoryUseStore
 from merian_campaign.store.notices import NoticeStore
 from merian_campaign.store.overlaps import OverlapStore
 from merian_campaign.store.reader import ReadQueries
@@ -36,6 +37,7 @@ class PostgresStore(
     SkyRegionStore,
     SnapshotStore,
     RemovalStore,
+    MemoryUseStore,
     GenerationStore,
     ForgetStore,
     ArchiveStore,

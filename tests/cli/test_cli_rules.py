@@ -13,7 +13,9 @@ from cli_help import Cli
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.failure_rules import FailureRules
 from merian_campaign.domain.quanta import Attempt, Quantum
+from merian_campaign.domain.records import AttemptRow
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
+from merian_campaign.reports.failures import evidence_words
 
 
 @pytest.fixture
@@ -42,6 +44,15 @@ def failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> str:
         )
         for n in (1, 2)
     ]  # fmt: skip
+    worked = Attempt(
+        try_number=1, state=QuantumState.SUCCEEDED, peak_mb=300, started=now - timedelta(minutes=1), ended=now
+    )
+    quanta.append(
+        Quantum(
+            task="isr", data_id="detector=1", dimensions={"detector": 1}, state=QuantumState.SUCCEEDED,
+            attempts=(worked,),
+        )
+    )  # fmt: skip
     store.harvest(
         submission_id=submission.id,
         quanta=quanta,
@@ -83,3 +94,18 @@ def test_what_is_no_file_of_rules_is_refused(cli: Cli, failed: str, tmp_path: Pa
     file.write_text("rules: [{message: x, verdict: algorithm, remedy: accept}]\n")
     cli("rules", "test", failed, str(file)).refused(2, "rules.yaml", "needs up_to")
     cli("rules", "test", "nobody").refused(2, "there is no campaign 'nobody'")
+
+
+def test_usage_says_what_is_asked_for_next(cli: Cli, failed: str) -> None:
+    (found,) = json.loads(cli("usage", failed, "--json").fine())["memory"]
+    assert (found["task"], found["measured"], found["learned"]) == ("isr", 1, False)
+    assert found["fits"] == 1.0
+    assert "asks next" in cli("usage", failed).fine()
+
+
+def test_what_a_rule_does_is_told_with_the_failure() -> None:
+    row = AttemptRow(
+        task="isr", data_id="detector=1", submission=1, try_number=1, state="failed", verdict="algorithm",
+        rule="photometry", remedy="accept 0.001",
+    )  # fmt: skip
+    assert evidence_words(row).endswith("rule photometry: accept 0.001")

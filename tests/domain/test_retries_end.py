@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from merian_campaign.domain.backoff import MAX_STARVED
 from merian_campaign.domain.decide import decide
 from merian_campaign.domain.decisions import Decision, MoveGroup, Submit
+from merian_campaign.domain.memory_model import MemoryForecast
 from merian_campaign.domain.quanta import Attempt, Counts, OpenQuanta
 from merian_campaign.domain.remedy import RequestTable
 from merian_campaign.domain.rule_remedy import RuleRemedy
@@ -78,11 +79,12 @@ FATES = st.builds(
     peak_mb=st.none() | st.integers(1, 100_000),
     seconds=st.none() | st.floats(0, 1e6),
 )
-type Round = tuple[SubmissionOutcome, tuple[Fate, ...], str]
+type Round = tuple[SubmissionOutcome, tuple[Fate, ...], str, dict[str, int]]
 ROUNDS = st.tuples(
     st.sampled_from([SubmissionOutcome.PARTIAL] * 3 + [SubmissionOutcome.LOST, SubmissionOutcome.FAILED]),
     st.tuples(*[FATES] * len(TASKS)),
     st.sampled_from(["why", "No space left on device"]),
+    st.dictionaries(st.sampled_from(TASKS), st.integers(1, LARGEST)),
 )
 
 
@@ -93,8 +95,12 @@ class Group:
         self.lives = [Life(task=task) for task in TASKS]
         self.remedy = Remedy()
         self.submissions: list[SubmissionView] = []
+        self.learned: dict[str, int] = {}
 
-    def submitted(self, outcome: SubmissionOutcome, fates: tuple[Fate, ...], reason: str) -> None:
+    def submitted(
+        self, outcome: SubmissionOutcome, fates: tuple[Fate, ...], reason: str, learned: dict[str, int]
+    ) -> None:
+        self.learned = learned
         if outcome is SubmissionOutcome.PARTIAL:
             for life, fate in zip(self.lives, fates, strict=True):
                 if life.run == 0 or life.fate.verdict is not None:
@@ -125,7 +131,11 @@ class Group:
         given = replace(
             situation(requests=REQUESTS), now=NOW + timedelta(hours=2 * len(self.submissions) + 1)
         )
-        found = decide(SPEC, snapshot(view), given)
+        asked = (
+            MemoryForecast(task=task, request_mb=request, measured=500, fits=1.0, wasted=0.0, learned=True)
+            for task, request in self.learned.items()
+        )
+        found = decide(SPEC, snapshot(view), replace(given, learned={"step1": tuple(asked)}))
         return found[0] if found else None
 
 

@@ -67,6 +67,9 @@ def test_what_was_measured_stays() -> None:
             kept = past(verdict, exception_type=exception, charged=verdict is not Verdict.NODE_LOST)
             assert rejudged(kept, rules=every).verdict is verdict
             assert trial([kept], rules=every).changes == ()
+    ruled = {"rule": "other", "remedy": "fewer_workers", "exception_type": None}
+    kept = past(Verdict.OUT_OF_MEMORY, certainty="measured", **ruled)
+    assert rejudged(kept, rules=()).verdict is Verdict.OUT_OF_MEMORY
     assert rejudged(past(Verdict.OUT_OF_MEMORY, rule="other"), rules=every).verdict is Verdict.ALGORITHM
 
 

@@ -73,6 +73,12 @@ def test_a_campaign_of_the_first_release_goes_on(left: Left) -> None:
     assert refused.returncode != 0
     assert f"schema version 0004, this program uses {KNOWN[-1]}" in refused.stderr
     left.fine("db", "upgrade")
+    with closing(open_connection(left.url)) as connection:
+        ((kept, measured),) = rows(
+            connection,
+            "SELECT (SELECT sum(n) FROM memory_use), count(*) FROM quantum WHERE state = 'succeeded'",
+        )
+    assert kept == measured > 0
     before = left.groups()
     assert {key: entry["state"] for key, entry in before.items()} == {
         ("defaults", "all"): "done",

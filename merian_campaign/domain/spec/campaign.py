@@ -135,6 +135,9 @@ class CampaignSpec(Strict):
     bad_exposures: Annotated[
         Integers, Field(description="Left out by every step; what was made from them is stale.")
     ] = ()
+    learn_memory: Annotated[
+        bool, Field(description="Whether memory requests follow what quanta were measured to use.")
+    ] = True
     memory_guard: Annotated[
         Literal["none", "address_space"],
         Field(description="address_space: hold each BPS job to its request by ulimit -v (stock service)."),
