@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-from report_help import HOSTILE, opened
+from report_help import opened
 
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.reports.page.html import PageText, page
@@ -70,12 +69,6 @@ _WORK = """
 """
 
 
-@pytest.fixture(scope="session")
-def text(report: Report) -> str:
-    logs = {report.causes[0].example: f"last words{HOSTILE}"}
-    return page(report, PageText(version="0.1.0", logs=logs, no_sky="no sky"))
-
-
 def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> None:
     found, said = opened(text, _WORK, folder=tmp_path)
     assert said == []
@@ -100,6 +93,23 @@ def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> 
     # Words from outside did nothing.
     assert found["title"] == "wide · campaign report"
     assert found["images"] == 0
+
+
+def test_it_fits_a_phone(text: str, tmp_path: Path) -> None:
+    work = """
+      const wide = $$("body *").filter((one) => {
+        if (one.getBoundingClientRect().right <= innerWidth + 1) return false;
+        for (let at = one.parentElement; at && at !== document.body; at = at.parentElement)
+          if (getComputedStyle(at).overflowX !== "visible") return false;
+        return true;
+      });
+      return { width: innerWidth, scrolls: document.documentElement.scrollWidth,
+               wide: wide.map((one) => `${one.tagName} ${one.className}`) };
+    """
+    found, said = opened(text, work, folder=tmp_path, width=390)
+    assert said == []
+    assert found["wide"] == []
+    assert found["scrolls"] <= found["width"] == 390
 
 
 def without_scripts(text: str) -> str:
