@@ -141,7 +141,9 @@ TABLES: Final[Mapping[str, str]] = {
         FROM ({_BLOCKS}) AS b GROUP BY step""",
     "submissions": """
         SELECT g.step, g.key AS "group", s.number, s.state, coalesce(s.outcome, '') AS outcome,
-               s.run_collection, s.created_at, s.claimed_at, s.finished_at
+               s.run_collection, s.created_at,
+               CASE WHEN s.claimed_at <= %(at)s THEN s.claimed_at END AS claimed_at,
+               CASE WHEN s.finished_at <= %(at)s THEN s.finished_at END AS finished_at
         FROM submission s JOIN g ON g.id = s.group_id""",
     "changes": """
         SELECT step, group_key AS "group", first AS from_state, last AS to_state FROM (
