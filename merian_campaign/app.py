@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from merian_campaign.cli import (
+    commands_archive,
     commands_control,
     commands_cron,
     commands_files,
@@ -19,6 +20,7 @@ from merian_campaign.cli import (
     commands_prepare,
     commands_registry,
     commands_report,
+    commands_rules,
     commands_run,
     commands_stack,
     commands_system,
@@ -91,8 +93,10 @@ commands_tick.register(app)
 commands_cron.register(app)
 commands_inspect.register(app)
 commands_log.register(app)
+commands_rules.register(app)
 commands_report.register(app)
 commands_control.register(app)
+commands_archive.register(app)
 commands_collections.register(app)
 commands_transfer.register(app)
 commands_stack.register(app)

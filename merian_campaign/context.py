@@ -19,6 +19,7 @@ from merian_campaign.domain.text import one_line
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
     from merian_campaign.domain.core_hours import Price
+    from merian_campaign.domain.failure_rules import FailureRule
     from merian_campaign.domain.records import OpenTick
     from merian_campaign.domain.report.rows import ReportRows
     from merian_campaign.domain.requirements import StackReport
@@ -68,6 +69,11 @@ class CommandContext:
 
         return connect()
 
+    def close(self) -> None:
+        """Close the connections of the store, if there are any."""
+        if "store" in vars(self):
+            self.store.close()
+
     @cached_property
     def reader(self) -> Reader:
         """The fast, reading part of the store."""
@@ -75,10 +81,13 @@ class CommandContext:
 
         return open_reader()
 
-    def status(self, name: str) -> Status:
-        """Return how a campaign stands, from the fast reader."""
+    def status(self, name: str, *, at: datetime | None = None) -> Status:
+        """Return how a campaign stands, from the fast reader, or how it stood at an earlier moment."""
         from merian_campaign.reports.status import Status  # noqa: PLC0415
 
+        if at is not None:
+            state, rows = self.reader.board_at(name, at=at)
+            return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
         return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
@@ -139,17 +148,25 @@ class CommandContext:
     @cached_property
     def teller(self) -> Teller:
         """Whom to tell what."""
+        from merian_campaign.domain.notices import NoticeOptions  # noqa: PLC0415
         from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
         from merian_campaign.host.home import home_directory  # noqa: PLC0415
-        from merian_campaign.host.rotated_log import first_time  # noqa: PLC0415
+        from merian_campaign.host.rotated_log import first_time, forget_time  # noqa: PLC0415
         from merian_campaign.middleware.notifier import ChannelNotifier  # noqa: PLC0415
         from merian_campaign.services.rounds import Teller  # noqa: PLC0415
 
         home = home_directory(self.environ)
+        options, wrong = NoticeOptions(), ""
+        try:
+            options = read_notices(home, environ=self.environ)
+        except BadInputError as error:  # a slip in it stops no tick
+            wrong = str(error)
         return Teller(
-            options=read_notices(home, environ=self.environ),
+            options=options,
             notifier=ChannelNotifier(environ=self.environ),
             first=partial(first_time, home / "told"),
+            unsaid=partial(forget_time, home / "told"),
+            wrong=wrong,
         )
 
     @cached_property
@@ -206,6 +223,19 @@ class CommandContext:
         from merian_campaign.services.orders import Orders  # noqa: PLC0415
 
         return Orders(store=self.store, runtime=self.runtime)
+
+    def failure_rules(self, name: str, *, file: str | None = None) -> tuple[FailureRule, ...]:
+        """Return the failure rules of a campaign, in the order in which they are tried.
+
+        With ``file``, an absolute path, that in place of the campaign's own.
+        """
+        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
+        from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
+        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
+
+        spec = applied_spec(find_campaign(self.store, name))
+        return rules_in_force(campaign=file or spec.failure_rules, site=read_site(spec.site).failure_rules)
 
     def report_rows(
         self, name: str, *, at: datetime | None, since: datetime | None, tell: Callable[[str], None]

@@ -25,7 +25,6 @@ NEEDED = (
     "reports.status",
     "services.campaign_settings",
     "services.tick",
-    "store.migrate",
     "store.store",
 )
 """Of this package: what most commands import sooner or later, and what these import."""

@@ -22,7 +22,9 @@ from pydantic import BaseModel
 
 from merian_campaign.app import app as program
 from merian_campaign.domain import states
-from merian_campaign.domain.rules import BUILT_IN, FailureRule, FailureRules
+from merian_campaign.domain.failure_rules import CONDITIONS, FailureRule, FailureRules
+from merian_campaign.domain.rule_remedy import RuleRemedy
+from merian_campaign.domain.rules import BUILT_IN
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.files.schema import campaign_schema
@@ -87,7 +89,7 @@ def site_reference() -> str:
 def rules_reference() -> str:
     """Return the reference of files of failure rules."""
     found = FailureRules.model_json_schema()
-    others = {name: entry for name, entry in found["$defs"].items() if name != "Verdict"}
+    others = {name: found["$defs"][name] for name in found["$defs"] if name not in {"Verdict", "RuleRemedy"}}
     return _models({"FailureRules": found, **others}, level=3)
 
 
@@ -167,6 +169,8 @@ def _plain(field: Mapping[str, Any]) -> str:
 def _link(name: str) -> str:
     if name == "Verdict":
         return "[verdict](retries.md#verdicts)"
+    if name == "RuleRemedy":
+        return "[remedy](retries.md#remedies)"
     page = "campaign-reference.md" if name == "Stack" else ""
     return f"[{_TITLES.get(name, name)}]({page}#{_anchor(name)})"
 
@@ -326,6 +330,12 @@ def verdict_reference() -> str:
     return "\n".join(["| Verdict | Meaning |", "|---|---|", *rows, ""])
 
 
+def remedy_reference() -> str:
+    """Return what remedies of failure rules do."""
+    rows = [_row(f"`{value}`", _prose(text)) for value, text in _members(RuleRemedy).items()]
+    return "\n".join(["| Remedy | What is done |", "|---|---|", *rows, ""])
+
+
 def built_in_rules() -> str:
     """Return the failure rules that always apply."""
     rows = [_row(_conditions(rule), f"`{rule.verdict}`", rule.note) for rule in BUILT_IN]
@@ -333,7 +343,7 @@ def built_in_rules() -> str:
 
 
 def _conditions(rule: FailureRule) -> str:
-    found = rule.model_dump(exclude_none=True, exclude={"verdict", "note"})
+    found = rule.model_dump(exclude_none=True, include=set(CONDITIONS))
     return ", ".join(f"{name}: `{value}`" for name, value in found.items())
 
 
@@ -368,6 +378,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "built-in-rules": built_in_rules,
     "campaign": campaign_reference,
     "commands": command_reference,
+    "remedies": remedy_reference,
     "rules": rules_reference,
     "site": site_reference,
     "states": states_reference,

@@ -9,28 +9,42 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from merian_campaign.cli import completion
-from merian_campaign.cli.options import GroupNames, Name, Reason, VerdictOption, Yes
-from merian_campaign.cli.output import confirm, note, say
+from merian_campaign.cli.options import (
+    GroupNames,
+    Name,
+    NightOption,
+    Reason,
+    StepOption,
+    TasksOption,
+    TractOption,
+    VerdictOption,
+    Yes,
+)
+from merian_campaign.cli.output import answers, confirm, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.states import Verdict
 from merian_campaign.domain.text import clean, one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.group_selection import Choice
+    from merian_campaign.domain.group_selection import Choice, Filter
     from merian_campaign.domain.retry_request import RetryRequest
     from merian_campaign.services.control import Control
 
 _MEMORY: Final = re.compile(r"([0-9]{1,12})\s*([MGT]?)(?:i?B)?", re.IGNORECASE)
+_PATTERN: Final = frozenset("*?[")
 _UNITS: Final = {"": 1, "M": 1, "G": 1024, "T": 1024 * 1024}
 
 EXIT_TRY_AGAIN = 75
 """`cancel` could not reach Slurm; the same command works later."""
 
 
-def retry(
+def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean groups
     name: Name,
-    groups: GroupNames,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
     verdict: VerdictOption = None,
     reason: Reason = "retried by hand",
     allow_stack_change: Annotated[
@@ -49,7 +63,11 @@ def retry(
     ] = None,
     task: Annotated[
         list[str] | None,
-        typer.Option("--task", help="Of these tasks; of those that have not succeeded, without it."),
+        typer.Option(
+            "--task",
+            help="Memory and walltime are for these tasks; for all that have not succeeded, without it. "
+            "A step or a pattern then means groups with such a quantum.",
+        ),
     ] = None,
     yes: Yes = False,
 ) -> None:
@@ -60,7 +78,9 @@ def retry(
     """
     control = CommandContext().control
     request = _request(memory, walltime, task or [])
-    chosen = _chosen(control, name, groups, verb="retry", verdict=verdict, yes=yes)
+    named = bool(groups) and request is not None and all(map(_is_name, groups or ()))
+    only = _filter(step, tract, night, None if named else task, verdict)
+    chosen = _chosen(control, name, groups, verb="retry", only=only, yes=yes)
     found = control.retry_all(
         name,
         groups=chosen.names,
@@ -75,8 +95,6 @@ def retry(
 def _request(memory: str | None, walltime: str | None, tasks: list[str]) -> RetryRequest | None:
     """Return what a retry asks for; `None` for nothing."""
     if memory is None and walltime is None:
-        if tasks:
-            raise BadInputError("--task: say what for, --memory or --walltime")
         return None
     from merian_campaign.domain.retry_request import RetryRequest
 
@@ -108,7 +126,11 @@ def _minutes(text: str) -> int:
 
 def accept(
     name: Name,
-    groups: GroupNames,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
     verdict: VerdictOption = None,
     reason: Reason = "accepted by hand",
     until: Annotated[
@@ -125,13 +147,25 @@ def accept(
     except for one group that is named.
     """
     control = CommandContext().control
-    chosen = _chosen(control, name, groups, verb="accept", verdict=verdict, yes=yes)
+    chosen = _chosen(
+        control, name, groups, verb="accept", only=_filter(step, tract, night, task, verdict), yes=yes
+    )
     moment = None if until is None else until.replace(tzinfo=UTC)
     found = control.accept_all(name, groups=chosen.names, reason=clean(reason), until=moment)
     say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
 
 
-def redo(name: Name, groups: GroupNames, reason: Reason = "redone by hand", yes: Yes = False) -> None:
+def redo(
+    name: Name,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
+    verdict: VerdictOption = None,
+    reason: Reason = "redone by hand",
+    yes: Yes = False,
+) -> None:
     """Make groups anew from what there is now: a new generation, in RUN collections of its own.
 
     A step or a pattern means its groups that are done, need review or were cancelled. How many they are is
@@ -139,7 +173,9 @@ def redo(name: Name, groups: GroupNames, reason: Reason = "redone by hand", yes:
     that are there until the new ones are complete. An action is only run again.
     """
     control = CommandContext().control
-    chosen = _chosen(control, name, groups, verb="redo", verdict=None, yes=yes)
+    chosen = _chosen(
+        control, name, groups, verb="redo", only=_filter(step, tract, night, task, verdict), yes=yes
+    )
     (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
     what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
     say(f"{_subject(chosen)}: waiting; {what} with the next submission")
@@ -147,55 +183,104 @@ def redo(name: Name, groups: GroupNames, reason: Reason = "redone by hand", yes:
 
 def reject(
     name: Name,
-    groups: GroupNames,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
+    verdict: VerdictOption = None,
     reason: Reason = "rejected by hand",
     yes: Yes = False,
 ) -> None:
     """Take back that groups are done: they need review, and what comes after them and has not begun waits."""
     context = CommandContext()
-    chosen = _chosen(context.control, name, groups, verb="reject", verdict=None, yes=yes)
+    chosen = _chosen(
+        context.control, name, groups, verb="reject", only=_filter(step, tract, night, task, verdict), yes=yes
+    )
     context.orders.reject(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: needs review")
 
 
 def hold(
     name: Name,
-    groups: GroupNames,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
     verdict: VerdictOption = None,
     reason: Reason = "held by hand",
     yes: Yes = False,
 ) -> None:
     """Keep groups from starting anything; what runs of them goes on, and all else of the campaign."""
     context = CommandContext()
-    chosen = _chosen(context.control, name, groups, verb="hold", verdict=verdict, yes=yes)
+    chosen = _chosen(
+        context.control, name, groups, verb="hold", only=_filter(step, tract, night, task, verdict), yes=yes
+    )
     context.orders.hold(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: held")
 
 
-def release(name: Name, groups: GroupNames, reason: Reason = "released by hand", yes: Yes = False) -> None:
+def release(
+    name: Name,
+    groups: GroupNames = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
+    verdict: VerdictOption = None,
+    reason: Reason = "released by hand",
+    yes: Yes = False,
+) -> None:
     """Let groups start again that were held."""
     context = CommandContext()
-    chosen = _chosen(context.control, name, groups, verb="release", verdict=None, yes=yes)
+    chosen = _chosen(
+        context.control,
+        name,
+        groups,
+        verb="release",
+        only=_filter(step, tract, night, task, verdict),
+        yes=yes,
+    )
     context.orders.release(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: released")
 
 
-def undo(name: Name, reason: Reason = "undone by hand") -> None:
+def undo(name: Name, reason: Reason = "undone by hand", yes: Yes = False) -> None:
     """Take back the last order, as far as nothing has come of it yet: of all its groups, or of none.
 
+    What it was is shown and a yes asked for, except for one of your own to one group or to the campaign.
     Attempts that a retry has forgotten stay so.
     """
-    found = CommandContext().orders.undo(name, reason=clean(reason))
-    what = f"campaign {name}" if not found.groups else ", ".join(found.groups[:8])
-    more = f" and {len(found.groups) - 8} more" if len(found.groups) > 8 else ""  # noqa: PLR2004
-    say(f"{what}{more}: {found.verb} of {found.actor} is undone")
+    context = CommandContext()
+    last = context.orders.last(name)
+    groups = last.groups
+    what = f"campaign {name}" if not groups else ", ".join(groups[:8])
+    more = f" and {len(groups) - 8} more" if len(groups) > 8 else ""  # noqa: PLR2004
+    if (len(groups) > 1 or last.actor != context.runtime.actor) and not yes:
+        number = f"{len(groups)} groups: " if len(groups) > 1 else ""
+        confirm(f"Undo {last.verb} of {last.actor}, for {number}{what}{more}?")
+    context.orders.undo(name, reason=clean(reason), order=last)
+    say(f"{what}{more}: {last.verb} of {last.actor} is undone")
+
+
+def _filter(
+    step: str | None, tract: int | None, night: int | None, tasks: list[str] | None, verdict: Verdict | None
+) -> Filter:
+    from merian_campaign.domain.group_selection import Filter
+
+    return Filter(step=step, tract=tract, night=night, tasks=tuple(tasks or ()), verdict=verdict)
+
+
+def _is_name(word: str) -> bool:
+    return "/" in word and not _PATTERN & set(word)
 
 
 def _chosen(
-    control: Control, name: str, words: list[str], *, verb: str, verdict: Verdict | None, yes: bool
+    control: Control, name: str, words: list[str] | None, *, verb: str, only: Filter, yes: bool
 ) -> Choice:
     """Return the groups that are meant, after a yes where it is not one that was named."""
-    found = control.choose(name, words, verb=verb, verdict=verdict)
+    found = control.choose(name, words or (), verb=verb, only=only)
     if not found.exact and not yes:
         confirm(f"{verb.capitalize()} {found.in_words()}?")
     return found
@@ -234,21 +319,30 @@ def cancel(
             autocompletion=completion.groups,
         ),
     ] = None,
+    step: StepOption = None,
+    tract: TractOption = None,
+    night: NightOption = None,
+    task: TasksOption = None,
+    verdict: VerdictOption = None,
     reason: Reason = "",
     yes: Yes = False,
 ) -> None:
     """Stop groups' submissions, or the whole campaign; what was done is kept and harvested.
 
     A step or a pattern means its groups that are not over. How many they are is shown and a yes asked for,
-    except for one group that is named, and for the whole campaign.
+    except for one group that is named; for the whole campaign on a terminal only.
     Drivers stop within seconds and take their Slurm jobs along; jobs without a driver are cancelled here.
     """
     control = CommandContext().control
     what = f"campaign {name}"
     names: tuple[str, ...] = ()
-    if groups:
-        chosen = _chosen(control, name, groups, verb="cancel", verdict=None, yes=yes)
+    only = _filter(step, tract, night, task, verdict)
+    if groups or not only.empty:
+        chosen = _chosen(control, name, groups, verb="cancel", only=only, yes=yes)
         what, names = _subject(chosen), chosen.names
+    elif not yes and answers():
+        open_, running = control.open_groups(name)
+        confirm(f"Cancel campaign {name}, {open_} groups that are not done, {running} of them under way?")
     done = control.cancel(name, groups=names, reason=clean(reason))
     number = done.submissions
     if done.changed:
@@ -262,18 +356,7 @@ def cancel(
         say(f"Slurm jobs cancelled: {', '.join(done.jobs)}")
 
 
-def forget(
-    name: Name,
-    yes: Yes = False,
-) -> None:
-    """Delete a campaign from the tracking database; the butler and all files stay as they are."""
-    if not yes:
-        confirm(f"Delete all tracking of campaign {name!r}?")
-    CommandContext().control.forget(name)
-    say(f"campaign {name}: forgotten")
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo, forget):
+    for command in (retry, accept, redo, reject, hold, release, pause, resume, cancel, undo):
         app.command()(command)

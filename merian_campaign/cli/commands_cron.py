@@ -95,6 +95,10 @@ def install(
     say(_tried(context, launcher))
     _enter(entry, scheduler, environ=context.environ)
     say(f"a tick starts every {every} minutes; `merian-campaign cron show` shows it")
+    if scheduler is TickStarter.SCRONTAB:
+        note(
+            "what a tick starts ends with its job: let drivers be jobs of their own (driver: slurm of a site)"
+        )
     if scheduler is TickStarter.SYSTEMD:
         note("to go on when you are not logged in: loginctl enable-linger")
 

@@ -76,7 +76,7 @@ def events(
         note("nothing has happened")
 
 
-def _moment(text: str, *, now: datetime) -> datetime:
+def _moment(text: str, *, now: datetime, option: str = "--since") -> datetime:
     """Return the moment that a person means by a span or a time.
 
     Raises
@@ -91,7 +91,7 @@ def _moment(text: str, *, now: datetime) -> datetime:
         found = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError):
         raise BadInputError(
-            f"--since: found {one_line(text)!r}; write 30m, 6h, 2d, or 2026-11-25T20:00 (UTC)"
+            f"{option}: found {one_line(text)!r}; write 30m, 6h, 2d, or 2026-11-25T20:00 (UTC)"
         ) from None
     return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
@@ -104,6 +104,13 @@ def status(
         GroupState | None, typer.Option("--state", help="Only groups in this state.", show_default=False)
     ] = None,
     needs_you: Annotated[bool, typer.Option("--needs-you", help="Only groups that need a person.")] = False,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", help="As it was then, e.g. 2026-11-20T08:00 (UTC).", metavar="DATE"),
+    ] = None,
+    eta: Annotated[
+        bool, typer.Option("--eta", help="Also when it is expected to end, step by step: reads all quanta.")
+    ] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Show it again and again, until Ctrl-C.")] = False,
     interval: Annotated[
         float, typer.Option("--interval", help="Seconds between two looks of --watch.", min=1.0)
@@ -112,13 +119,18 @@ def status(
 ) -> None:
     """Show how a campaign stands: steps, tracts, quanta, and what needs a person.
 
+    How much is done is told of all that is to come: groups without a graph count as their step's others.
     On a terminal it fits one screen: tracts are folded by how far they are. With --step, --tract, --state or
     --needs-you, or without a terminal, each has its line.
     """
+    from merian_campaign.reports.outlook import outlook_json, outlook_view
     from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
-    found = context.status(name)
+    then = None if at is None else _earlier(at, now=context.clock())
+    if then is not None and watch:
+        raise BadInputError("--watch is about what happens now; leave --at out")
+    found = context.status(name, at=then)
     if step is not None and step not in {row.step for row in found.rows}:
         steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
         raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
@@ -133,15 +145,32 @@ def status(
     part = found.selected(step=step, tract=tract, state=wanted)
     if tract is not None and not part.rows:
         raise BadInputError(f"campaign {name!r} has no group for tract {tract}" + (" so" if wanted else ""))
+    ends = context.reader.report(name, at=then or context.clock(), past=then is not None) if eta else None
     if as_json:
-        show_report(status_json(part))
+        show_report(status_json(part) | ({} if ends is None else outlook_json(ends)))
         return
     if not part.rows and wanted is not None:
         note(f"no group is in state {wanted}")
         return
     screen = console()
     whole = screen.is_terminal and part.rows == found.rows
-    show(status_view(part, width=screen.width, height=screen.height if whole else None))
+    show(status_view(part, width=screen.width, height=screen.height if whole and ends is None else None))
+    if ends is not None:
+        show(outlook_view(ends))
+
+
+def _earlier(text: str, *, now: datetime) -> datetime:
+    """Return a moment of the past that a person means.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is no time, or to come.
+    """
+    found = _moment(text, now=now, option="--at")
+    if found > now:
+        raise BadInputError(f"--at: found {one_line(text)!r}, which is to come; --eta tells what is expected")
+    return found
 
 
 def failures(
@@ -184,7 +213,7 @@ def failures(
     rows = context.reader.causes(
         name, at=context.clock(), step=step, tract=tract, task=task, verdict=verdict and verdict.value
     )
-    lines = causes(rows, rows.counts)
+    lines = causes(rows)
     totals = failure_totals(rows, lines)
     if as_json:
         show_report(failures_json(name, single) | causes_json(totals, lines))
@@ -193,7 +222,9 @@ def failures(
         note("no quantum has failed" if not totals.attempts else _recovered(name, totals.attempts))
         return
     part = lines if everything else lines[:_CAUSES]
-    show(causes_view(name, totals, part, {part[0].example: last_lines(part[0].log_path, lines=_LOG_LINES)}))
+    # The log itself may be gone; what is on record of it is not.
+    said = part[0].log_tail.splitlines()[-_LOG_LINES:] or last_lines(part[0].log_path, lines=_LOG_LINES)
+    show(causes_view(name, totals, part, {part[0].example: said}))
 
 
 def _recovered(name: str, attempts: int) -> str:

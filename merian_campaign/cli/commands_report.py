@@ -188,7 +188,8 @@ def _logs(made: Report) -> dict[int, str]:
     from merian_campaign.files.log_reader import last_lines
 
     read = {
-        line.example: "\n".join(last_lines(line.log_path, lines=_LOG_LINES)) for line in made.causes[:_LOGS]
+        line.example: "\n".join(last_lines(line.log_path, lines=_LOG_LINES)) or line.log_tail
+        for line in made.causes[:_LOGS]
     }
     return {example: text for example, text in read.items() if text}
 
@@ -200,7 +201,10 @@ def completeness(
     everything: Annotated[bool, typer.Option("--all", help="Also what is complete.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show tracts by step and band: what has succeeded, with caveats, and what was accepted without."""
+    """Show which tracts may be released and why, and by step and band what is done, missing, or accepted.
+
+    What has no graph yet is estimated from the step's other tracts, and marked with ~.
+    """
     from merian_campaign.reports.completeness import completeness_json, completeness_view
 
     made = _numbers(name, step=step)
@@ -209,10 +213,12 @@ def completeness(
         raise BadInputError(
             f"campaign {name!r} has no quanta of tract {tract}" + (f" in {step}" if step else "")
         )
+    tracts = [line for line in made.tracts if tract in {None, line.tract}]
     if as_json:
-        show_report(completeness_json(name, lines))
+        show_report(completeness_json(name, lines, tracts))
     elif lines:
-        show(completeness_view(lines, everything=everything or tract is not None, width=console().width))
+        all_of_it = everything or tract is not None
+        show(completeness_view(lines, tracts, everything=all_of_it, width=console().width))
     else:
         note("no quantum of a tract is predicted yet")
 

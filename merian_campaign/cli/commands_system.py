@@ -46,7 +46,7 @@ def upgrade() -> None:
 def check() -> None:
     """Say whether the database answers, can be written and locked, and has this program's schema."""
     from merian_campaign.store.fitness import require_fit
-    from merian_campaign.store.migrate import check as check_version
+    from merian_campaign.store.schema_version import check as check_version
     from merian_campaign.store.server import prepared_url
 
     require_fit(prepared_url())

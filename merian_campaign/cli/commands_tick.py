@@ -89,8 +89,9 @@ def tick(
         status = _round(context, names or (), look=look, quiet=quiet, wait=wait)
         if watch is None:
             break
-        # With connections of its own: those there were may be of a server that is gone.
-        context = replace(context) if status in {FAILED, RAN_OUT, CANNOT_START} else context
+        # All is read anew: whom to tell, and connections may be of a server that is gone.
+        context.close()
+        context = replace(context)
         time.sleep(watch)
     if status:
         raise typer.Exit(status)
@@ -116,7 +117,14 @@ def _round(context: CommandContext, names: Sequence[str], *, look: bool, quiet: 
         _show(entry, quiet=quiet)
     if trouble:
         note(trouble)
-    return _status(found)
+    status = _status(found)
+    wrong = context.teller.wrong
+    if not wrong:
+        return status
+    news = context.teller.first(wrong)
+    if news or not quiet:
+        complain(f"{wrong}; nobody is told anything before it is right")
+    return PERSON if news and status in {NOTHING, BUSY} else status
 
 
 def _known(context: CommandContext, names: Sequence[str]) -> Sequence[str]:
@@ -132,7 +140,8 @@ def _check(context: CommandContext, names: Sequence[str]) -> None:
     from merian_campaign.store.server import database_url
 
     found = _known(context, names) if names else context.rounds.names()
-    context.teller  # noqa: B018 - reads the file of notices, which may be wrong
+    if context.teller.wrong:
+        raise BadInputError(context.teller.wrong)
     say(f"database {redacted(database_url())}; campaigns: {', '.join(found) or 'none'}")
 
 

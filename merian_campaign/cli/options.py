@@ -43,10 +43,11 @@ GroupName = Annotated[
     ),
 ]
 GroupNames = Annotated[
-    list[str],
+    list[str] | None,
     typer.Argument(
-        help="STEP/KEY, STEP, or patterns of them ('step3/*'); several may be given.",
-        metavar="GROUP...",
+        help="STEP/KEY, STEP, or patterns of them ('step3/*'); several may be given. None with options that "
+        "say which: all that are so.",
+        metavar="[GROUP]...",
         show_default=False,
         autocompletion=completion.groups,
     ),
@@ -64,6 +65,17 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 StepOption = Annotated[
     str | None,
     typer.Option("--step", help="Only this step.", show_default=False, autocompletion=completion.steps),
+]
+NightOption = Annotated[
+    int | None, typer.Option("--night", help="Only this night (day_obs).", show_default=False)
+]
+TasksOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="Only groups with a quantum of this task that has not succeeded. Repeatable.",
+        show_default=False,
+    ),
 ]
 TractOption = Annotated[int | None, typer.Option("--tract", help="Only this tract.", show_default=False)]
 Reason = Annotated[str, typer.Option("--reason", "-m", help="Why, for the record.", show_default=False)]

@@ -29,6 +29,9 @@ class Basis:
         Digest of the files that an action brings in; empty for everything else.
     terms : `str`
         Digest of the terms of its data query of which exposures tell nothing; empty when nobody kept it.
+    parts : `frozenset` [`str`] or `None`
+        By ``STEP/KEY``, groups by tract that it reads: that a tract was added is seen in no exposure. `None`
+        when nobody kept it.
     """
 
     exposures: frozenset[int] = frozenset()
@@ -36,6 +39,7 @@ class Basis:
     raws: int = 0
     files: str = ""
     terms: str = ""
+    parts: frozenset[str] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return it as it is stored."""
@@ -45,6 +49,7 @@ class Basis:
             "raws": self.raws,
             "files": self.files,
             "terms": self.terms,
+            "parts": None if self.parts is None else sorted(self.parts),
         }
 
     def asks_otherwise(self, other: Basis) -> bool:
@@ -60,15 +65,18 @@ class Basis:
         WrongValueError
             Raised if it is not what `to_json` writes.
         """
-        exposures, upstream = value.get("exposures"), value.get("upstream")
+        exposures, upstream, parts = value.get("exposures"), value.get("upstream"), value.get("parts")
         if not isinstance(exposures, list) or not all(type(one) is int for one in exposures):
             raise WrongValueError("exposures: expected a list of integers")
         if not isinstance(upstream, dict) or not all(type(one) is int for one in upstream.values()):
             raise WrongValueError("upstream: expected a mapping of names to generations")
+        if parts is not None and (not isinstance(parts, list) or not all(type(one) is str for one in parts)):
+            raise WrongValueError("parts: expected a list of names")
         return cls(
             exposures=frozenset(exposures),
             upstream=upstream,
             raws=json_values.whole(value, "raws") or 0,
             files=json_values.text(value, "files"),
             terms=json_values.text(value, "terms", default=""),  # not kept before
+            parts=None if parts is None else frozenset(parts),  # neither
         )

@@ -68,10 +68,19 @@ def incomplete_nights(
 
 
 def usable(spec: CampaignSpec, snapshot: Snapshot, *, without: frozenset[int]) -> Snapshot:
-    """Return a snapshot without the exposures of some nights, and without those called bad."""
+    """Return a snapshot without the exposures of some nights, and without those called bad.
+
+    Of a night of which more comes after it was complete, what was used before is not withdrawn.
+    """
     overlaps = snapshot.overlaps
     if overlaps is None or not (without or spec.bad_exposures):
         return snapshot
     bad = frozenset(spec.bad_exposures)
-    rows = tuple(row for row in overlaps.exposures if row.exposure not in bad and row.day_obs not in without)
+    bases = (group.basis.exposures for group in snapshot.groups if group.basis is not None) if without else ()
+    used = frozenset().union(*bases)
+    rows = tuple(
+        row
+        for row in overlaps.exposures
+        if row.exposure not in bad and (row.day_obs not in without or row.exposure in used)
+    )
     return replace(snapshot, overlaps=replace(overlaps, exposures=rows))

@@ -77,6 +77,8 @@ class TaskCost:
         How many ran.
     hours : `float`
         How long, all attempts together.
+    gb_hours : `float`
+        The same times the memory that they asked for, GiB.
     """
 
     step: str
@@ -84,6 +86,7 @@ class TaskCost:
     task: str
     quanta: int
     hours: float
+    gb_hours: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +95,28 @@ class Price:
 
     quanta: int = 0
     core_hours: float = 0.0
+    gb_hours: float = 0.0
 
     def __add__(self, other: Price) -> Price:
         """Return what both cost."""
-        return Price(quanta=self.quanta + other.quanta, core_hours=self.core_hours + other.core_hours)
+        return Price(
+            quanta=self.quanta + other.quanta,
+            core_hours=self.core_hours + other.core_hours,
+            gb_hours=self.gb_hours + other.gb_hours,
+        )
 
     def in_words(self) -> str:
         """Return it for people."""
         quanta = "1 quantum" if self.quanta == 1 else f"{self.quanta} quanta"
-        return f"{quanta} and {self.core_hours:.2f} core-hours, as before"
+        return f"{quanta}, {self.core_hours:.2f} core-hours and {self.gb_hours:.2f} GB-hours, as before"
 
     def to_json(self) -> dict[str, float]:
         """Return it for machines."""
-        return {"quanta": self.quanta, "core_hours": round(self.core_hours, 4)}
+        return {
+            "quanta": self.quanta,
+            "core_hours": round(self.core_hours, 4),
+            "gb_hours": round(self.gb_hours, 4),
+        }
 
 
 def prices(spec: CampaignSpec, costs: Iterable[TaskCost]) -> Mapping[str, Price]:
@@ -122,6 +134,6 @@ def prices(spec: CampaignSpec, costs: Iterable[TaskCost]) -> Mapping[str, Price]
     for cost in costs:
         name = f"{cost.step}/{cost.group}"
         cores = cpus.get((cost.step, cost.task), 1)
-        one = Price(quanta=cost.quanta, core_hours=cost.hours * cores)
+        one = Price(quanta=cost.quanta, core_hours=cost.hours * cores, gb_hours=cost.gb_hours)
         found[name] = found.get(name, Price()) + one
     return found

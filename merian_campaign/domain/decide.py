@@ -33,7 +33,7 @@ from merian_campaign.domain.group_outcome import group_outcome
 from merian_campaign.domain.liveness import Liveness
 from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import cut_of
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.records import EXPIRED, NewGroup
 from merian_campaign.domain.resource_fit import most_share, refused
 from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
@@ -83,7 +83,7 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
         elif decision is not None:
             decisions.append(decision)
     if snapshot.campaign.state is CampaignState.ACTIVE:
-        everywhere = storms.storm(snapshot, now=situation.now)
+        everywhere = storms.paused_by_rule(snapshot) or storms.storm(snapshot, now=situation.now)
         if everywhere:
             return (*decisions, PauseCampaign(reason=everywhere))
         decisions.extend(_starts(spec, snapshot, new, throttle.in_turn(spec, ready), situation))
@@ -257,7 +257,7 @@ def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: S
             return MoveGroup(group=group, state=target, reason=found.reason)
     expires = group.accepted_until
     if group.state is GroupState.DONE and expires is not None and expires <= situation.now:
-        reason = f"accepted until {expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
+        reason = f"{EXPIRED}{expires:%Y-%m-%d %H:%M} UTC, which is over; accepted was: {group.reason}"
         return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=reason)
     return None
 

@@ -32,6 +32,12 @@ def driver_job_name(*, readable: str, directory: str, epoch: int) -> str:
     return f"{_ODD.sub('_', readable)[:_READABLE]}-{digest}-driver{epoch}"
 
 
+def driver_job_of(*, campaign: str, step: str, group: str, number: int, directory: str, epoch: int) -> str:
+    """Return the name of the Slurm job of a submission's driver."""
+    readable = f"{campaign}.{step}.{group}.{number}"
+    return driver_job_name(readable=readable, directory=directory, epoch=epoch)
+
+
 def script(
     *,
     name: str,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from merian_campaign.domain.data_change import Change, Freshness
 from merian_campaign.domain.decisions import Again, MoveGroup, Publish
-from merian_campaign.domain.new_data import Change, Freshness, NewData
-from merian_campaign.domain.records import STALE
+from merian_campaign.domain.new_data import NewData
+from merian_campaign.domain.records import IGNORES, STALE
 from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.states import GroupState
 
@@ -21,10 +22,14 @@ def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGrou
     """
     if not group.submissions or group.live is not None:
         return None
-    if group.state is GroupState.DONE:
-        if group.published != group.generation:
-            return Publish(group=group)
-        return _done(new, group)
+    done, unseen = group.state is GroupState.DONE, group.published != group.generation
+    # Of nothing, where all that it was made from was withdrawn: readers see it no longer.
+    if unseen and (done or (group.state is GroupState.WAITING and new.is_withdrawn(group))):
+        return Publish(group=group)
+    return _done(new, group) if done else _not_finished(new, group)
+
+
+def _not_finished(new: NewData, group: GroupView) -> Again | None:
     change = new.change(group)
     # Who leaves out what fails, and retries, goes on with what is there; it counts once the group is done.
     if change.freshness is not Freshness.CURRENT and (change.is_of_data or not change.edited):
@@ -45,8 +50,11 @@ def _done(new: NewData, group: GroupView) -> Again | MoveGroup | None:
             return Again(group=group, reason=change.reason, redo=True)
         case Freshness.STALE:
             words = f"{STALE}{change.reason}"
+        case Freshness.CURRENT if change.reason:
+            words = f"{IGNORES}{change.reason}"
         case Freshness.CURRENT:
-            words = "made from all that there is" if group.reason.startswith(STALE) else group.reason
+            was = group.reason.startswith((STALE, IGNORES))
+            words = "made from all that there is" if was else group.reason
     return None if words == group.reason else MoveGroup(group=group, state=GroupState.DONE, reason=words)
 
 

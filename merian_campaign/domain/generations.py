@@ -69,6 +69,8 @@ class BasisChange:
         Whether an action brought in other files.
     terms : `bool`
         Whether the data query was edited in what exposures do not tell.
+    parts : `tuple` [`str`, ...]
+        Groups by tract that are read besides, by ``STEP/KEY``.
     """
 
     added: tuple[int, ...] = ()
@@ -76,10 +78,11 @@ class BasisChange:
     upstream: tuple[tuple[str, int, int], ...] = ()
     files: bool = False
     terms: bool = False
+    parts: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is."""
-        return bool(self.added or self.removed or self.upstream or self.files or self.terms)
+        return bool(self.added or self.removed or self.upstream or self.files or self.terms or self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +172,7 @@ def change_of(before: Basis, after: Basis) -> BasisChange:
         upstream=tuple(pair for pair in pairs if pair[1] != pair[2]),
         files=before.files != after.files,
         terms=before.asks_otherwise(after),
+        parts=() if before.parts is None else tuple(sorted((after.parts or frozenset()) - before.parts)),
     )
 
 

@@ -18,6 +18,10 @@ from merian_campaign.domain.decisions import MoveGroup, Situation
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.tolerated import tolerated
+
+AFTERBURNER = "afterburner: "
+"""How the reason of a submission begins that runs what is left, and nothing that is new."""
 
 MAX_FAILED_STARTS = 2
 """Submissions of a group that may fail to run at all, one after the other, before a person is asked."""
@@ -97,16 +101,35 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     lost_driver = 0 < lost_tries(group) < MAX_STARVED
     if may_retry and (used < policy.max_submissions or lost_driver):
         why = remedy.describe_failures(ahead.retryable) or last.reason
-        reason = f"afterburner: {why}{_when(spec, group)}"
+        reason = f"{AFTERBURNER}{why}{_when(spec, group)}"
         return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     lost = group.counts.open
-    if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
+    taken = tolerated(group, tolerate=step.tolerate)
+    if taken.quanta and lost - taken.quanta <= step.loss_budget * group.counts.expected:
         return MoveGroup(
             group=group,
             state=GroupState.DONE,
-            reason=f"{lost} of {group.counts.expected} lost, within the loss budget {step.loss_budget:g}",
+            reason=f"{lost} of {group.counts.expected} lost, {taken.quanta} of them tolerated: {taken.words}",
+        )
+    if ahead.accepted and not ahead.hopeless and not ahead.retryable:
+        return MoveGroup(group=group, state=GroupState.DONE, reason=_without(ahead))
+    lost -= sum(entry.number for entry in ahead.accepted)
+    if group.counts.expected and lost <= step.loss_budget * group.counts.expected:
+        said = f"{lost} of {group.counts.expected} lost, within the loss budget {step.loss_budget:g}"
+        beside = f"; {_without(ahead)}" if ahead.accepted else ""
+        return MoveGroup(
+            group=group,
+            state=GroupState.DONE,
+            reason=f"{said}{beside}",
         )
     why = remedy.describe_failures(ahead.hopeless or ahead.retryable) or last.reason
     behind = f"; {ahead.blocked} blocked behind them" if ahead.blocked else ""
     capped = f" after {used} submissions" if may_retry else ""
     return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=f"{why}{capped}{behind}")
+
+
+def _without(ahead: remedy.Prospects) -> str:
+    """Say without what a group goes on, as failure rules have it."""
+    rules = ", ".join(sorted({entry.rule or "" for entry in ahead.accepted}))
+    behind = f", with {ahead.blocked} behind them" if ahead.blocked else ""
+    return f"accepted by rule {rules}: {remedy.describe_failures(ahead.accepted)}{behind}"

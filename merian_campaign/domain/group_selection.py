@@ -1,4 +1,4 @@
-"""Which groups of a campaign a person means: by name, by step, by pattern, by why they failed."""
+"""Which groups of a campaign a person means: by name or pattern, by step, tract, night, task, verdict."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Final
 
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.quanta import OpenQuanta
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.text import one_line
 
-__all__ = ["Choice", "choose"]
+__all__ = ["ANY", "Choice", "Filter", "choose"]
 
 _SHOWN = 8
 _PATTERN = frozenset("*?[")
@@ -43,7 +45,66 @@ class Choice:
         """Return how many they are, and which: of many, the first."""
         number = len(self.groups)
         more = f" and {number - _SHOWN} more" if number > _SHOWN else ""
-        return f"{number} group{'' if number == 1 else 's'}: {', '.join(self.names[:_SHOWN])}{more}"
+        return f"{_groups(number)}: {', '.join(self.names[:_SHOWN])}{more}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """What else groups have to be, beside what words say.
+
+    Parameters
+    ----------
+    step : `str` or `None`
+        Their step.
+    tract, night : `int` or `None`
+        Among what they select.
+    tasks : `tuple` [`str`, ...]
+        One of which has a quantum that has not succeeded.
+    verdict : `Verdict` or `None`
+        For which such a quantum failed.
+    """
+
+    step: str | None = None
+    tract: int | None = None
+    night: int | None = None
+    tasks: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether every group matches."""
+        return self == Filter()
+
+    def matches(self, group: GroupView) -> bool:
+        """Say whether a group is meant."""
+        return (
+            self.step in {None, group.step}
+            and _selects(group, "tract", self.tract)
+            and _selects(group, "day_obs", self.night)
+            and (not (self.tasks or self.verdict) or any(map(self._open, group.open_quanta)))
+        )
+
+    def _open(self, entry: OpenQuanta) -> bool:
+        return (not self.tasks or entry.task in self.tasks) and self.verdict in {None, entry.verdict}
+
+    def in_words(self) -> str:
+        """Return what is asked for."""
+        parts = [
+            f"step {self.step}" if self.step is not None else "",
+            f"tract {self.tract}" if self.tract is not None else "",
+            f"night {self.night}" if self.night is not None else "",
+            f"an open quantum of {' or '.join(self.tasks)}" if self.tasks else "",
+            f"a quantum that failed for {self.verdict}" if self.verdict is not None else "",
+        ]
+        return one_line(", ".join(filter(None, parts)))
+
+
+ANY: Final = Filter()
+"""Every group is so."""
+
+
+def _selects(group: GroupView, dimension: str, value: int | None) -> bool:
+    return value is None or (group.selection.dimension == dimension and value in group.selection.values)
 
 
 def choose(
@@ -51,7 +112,8 @@ def choose(
     words: Sequence[str],
     *,
     states: AbstractSet[GroupState],
-    verdict: Verdict | None = None,
+    only: Filter = ANY,
+    held: bool | None = None,
 ) -> Choice:
     """Return the groups that some words mean.
 
@@ -63,8 +125,10 @@ def choose(
         Each is ``STEP/KEY``, a step, or a pattern of either with ``*``, ``?`` and ``[...]``.
     states : set of `GroupState`
         In which a group has to be to be meant by a step or a pattern; one that is named is meant in any.
-    verdict : `Verdict`, optional
-        Only groups with a quantum that failed for this reason.
+    only : `Filter`, optional
+        What else all of them have to be; without words, all groups that are so are meant.
+    held : `bool`, optional
+        So must be those that a step or a pattern means.
 
     Raises
     ------
@@ -73,22 +137,26 @@ def choose(
     """
     meant: dict[int, GroupView] = {}
     named: set[int] = set()
-    for word in words:
+    if not words and only.empty:
+        raise BadInputError(
+            "say which groups: STEP/KEY, STEP, patterns, or --step, --tract, --night, --task, --verdict"
+        )
+    for word in words or ("*",):
         found = _matching(snapshot, word)
         if len(found) == 1 and not _PATTERN & set(word):
             named.add(found[0].id)
-        kept = [group for group in found if group.id in named or group.state in states]
+        kept = [
+            group
+            for group in found
+            if group.id in named or (group.state in states and held in {None, bool(group.hold)})
+        ]
         if not kept:
-            raise BadInputError(_none_of(found, word, states))
+            raise BadInputError(_none_of(found, word, states, held=held))
         meant.update((group.id, group) for group in kept)
-    chosen = tuple(
-        group for group in snapshot.groups if group.id in meant and (verdict is None or _has(group, verdict))
-    )
+    chosen = tuple(group for group in snapshot.groups if group.id in meant and only.matches(group))
     if not chosen:
-        raise BadInputError(
-            f"none of the {len(meant)} groups has a quantum that failed for {verdict}; "
-            f"found: {_verdicts(meant.values())}"
-        )
+        there = f"; they failed for: {_verdicts(meant.values())}" if only.verdict is not None else ""
+        raise BadInputError(f"none of {_groups(len(meant))} is of {only.in_words()}{there}")
     return Choice(groups=chosen, exact=len(chosen) == 1 and chosen[0].id in named)
 
 
@@ -115,15 +183,21 @@ def _matching(snapshot: Snapshot, word: str) -> tuple[GroupView, ...]:
     raise BadInputError(f"no group is meant by {one_line(word)!r}; steps are {', '.join(steps)}")
 
 
-def _none_of(found: Sequence[GroupView], word: str, states: AbstractSet[GroupState]) -> str:
+def _none_of(
+    found: Sequence[GroupView], word: str, states: AbstractSet[GroupState], *, held: bool | None
+) -> str:
     wanted = " or ".join(sorted(state.replace("_", " ") for state in states))
+    if held is not None:
+        wanted = "held" if held else f"one that could be held: not held yet, and {wanted}"
     count = Counter(group.state for group in found)
     there = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in count.most_common())
-    return f"{one_line(word)!r} means {len(found)} groups, of which none is {wanted} ({there})"
+    holding = sum(bool(group.hold) for group in found)
+    there += f", {holding} held" if held is not None and holding else ""
+    return f"{one_line(word)!r} means {_groups(len(found))}, of which none is {wanted} ({there})"
 
 
-def _has(group: GroupView, verdict: Verdict) -> bool:
-    return any(entry.verdict is verdict for entry in group.open_quanta)
+def _groups(number: int) -> str:
+    return f"{number} group{'' if number == 1 else 's'}"
 
 
 def _verdicts(groups: Iterable[GroupView]) -> str:

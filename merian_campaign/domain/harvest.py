@@ -20,13 +20,17 @@ from merian_campaign.domain.block_verdict import (
     last_starts,
     of_block,
 )
+from merian_campaign.domain.blocking import blockers, mark_blocked
+from merian_campaign.domain.certainty import Certainty, certainty
+from merian_campaign.domain.failure_rules import FailureRule
 from merian_campaign.domain.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
 from merian_campaign.domain.quanta import Attempt, Judgement, Quantum
 from merian_campaign.domain.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import Evidence, FailureRule, judge
+from merian_campaign.domain.rules import Evidence, judge
 from merian_campaign.domain.slurm_jobs import SlurmJob
 from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.domain.text import one_line
 
@@ -58,6 +62,12 @@ class HarvestContext:
     bases : `~collections.abc.Mapping`
         What is known of exceptions by class: names of bases by the type's name; `conclude` adds what the
         journal has.
+    cores : `~collections.abc.Mapping`
+        Cores that a quantum asks for by task; one where it does not say.
+    tolerate : `tuple` [`Tolerance`, ...]
+        Losses that the step takes.
+    release : `str`
+        The release of the LSST stack that it ran under, in words; empty when that is not known.
     """
 
     rules: tuple[FailureRule, ...]
@@ -66,6 +76,9 @@ class HarvestContext:
     driver_lost: bool
     blocks: Mapping[str, SlurmJob] = field(default_factory=dict)
     bases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    cores: Mapping[str, int] = field(default_factory=dict)
+    tolerate: tuple[Tolerance, ...] = ()
+    release: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +158,8 @@ def conclude(
             ),
         )
     states = {uuid: _state(found.get(uuid), seen.get(uuid), journalled=journalled) for uuid in plan}
-    _block(states, plan)
+    mark_blocked(states, plan)
+    behind = blockers(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
     starts, earlier = last_starts(lines), earlier_executions(lines)
@@ -155,10 +169,22 @@ def conclude(
             found.get(uuid),
             _Seen(progress=seen.get(uuid), start=starts.get(uuid), earlier=earlier.get(uuid, ())),
             state=states[uuid],
+            blocked_by=plan.get(behind.get(uuid, "")),
             context=context,
         )
         for uuid, entry in plan.items()
         if uuid not in held
+    )
+
+
+def unjournalled(raw: Iterable[RawQuantum], records: Iterable[journal.JournalRecord]) -> int:
+    """Return how many quanta have run by the provenance graph, and have no end in the journal: it was cut."""
+    over = {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    told = {quantum for record in records if record.event in over for quantum in record.quanta}
+    return sum(
+        entry.uuid not in told
+        for entry in raw
+        if entry.status in SUCCESSFUL or any(attempt.started for attempt in entry.attempts)
     )
 
 
@@ -200,38 +226,30 @@ def _refused(record: journal.JournalRecord | None) -> bool:
     return record is not None and "refused" in record.evidence
 
 
-def _block(states: dict[str, QuantumState], plan: Mapping[str, Predicted]) -> None:
-    """Mark what did not run because something before it failed."""
-    blocking = {QuantumState.FAILED, QuantumState.BLOCKED}
-    changed = True
-    while changed:
-        changed = False
-        for uuid, entry in plan.items():
-            if states[uuid] is QuantumState.UNKNOWN and any(
-                states.get(other) in blocking for other in entry.after
-            ):
-                states[uuid] = QuantumState.BLOCKED
-                changed = True
-
-
 def _quantum(
     entry: Predicted,
     raw: RawQuantum | None,
     seen: _Seen,
     *,
     state: QuantumState,
+    blocked_by: Predicted | None,
     context: HarvestContext,
 ) -> Quantum:
     attempts: tuple[Attempt, ...] = ()
     if state in {QuantumState.SUCCEEDED, QuantumState.FAILED}:
         attempts = _attempts(entry, raw, seen, state=state, context=context)
+    dimensions = entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions}
+    verdict = attempts[-1].verdict if attempts else None
     return Quantum(
         task=entry.task,
         data_id=entry.data_id,
-        dimensions=entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions},
+        dimensions=dimensions,
         state=state,
         caveats="" if raw is None else raw.caveats,
         attempts=attempts,
+        blocked_by=None if blocked_by is None else (blocked_by.task, blocked_by.data_id),
+        tolerated=state is QuantumState.FAILED
+        and named(context.tolerate, task=entry.task, verdict=verdict, dimensions=dimensions),
     )
 
 
@@ -267,7 +285,10 @@ def _attempts(
     for found in known:
         add(found, _Seen(), found.state)
     add(last, replace(seen, earlier=()), state)
-    return tuple(made)
+    if raw is not None and state is QuantumState.FAILED:
+        # The log is of the last execution.
+        made[-1] = replace(made[-1], log_tail=raw.log_tail)
+    return tuple(replace(each, inputs=None if raw is None else raw.inputs) for each in made)
 
 
 def _is_of(attempt: Attempt, execution: EarlierExecution) -> bool:
@@ -319,6 +340,9 @@ def _attempt(
         ended=ended,
         host=None if record is None or not record.host else record.host,
         uuid=entry.uuid,
+        cpu_seconds=known.cpu_seconds if record is None or record.cpu_s is None else record.cpu_s,
+        cores=_cores(entry.task, context),
+        slurm_job=(record and record.slurm_job) or (seen.start and seen.start.slurm_job) or None,
         # The word of the process that raised it comes first.
         exception_bases=context.bases.get(known.exception_type or "", known.exception_bases),
         **became,
@@ -328,7 +352,21 @@ def _attempt(
     block = blame(seen.progress, start=seen.start, blocks=context.blocks)
     evidence = _evidence(entry, attempt, seen.progress, context=context, ended=over, block=block)
     found = judge(evidence, rules=context.rules)
-    return replace(attempt, verdict=found.verdict, evidence=found.evidence, charged=found.charged)
+    sure = certainty(attempt, found, guard=evidence.journal_verdict, block=block)
+    return replace(
+        attempt,
+        verdict=found.verdict,
+        evidence=found.evidence,
+        charged=found.charged,
+        certainty=sure.value,
+        rule=found.rule,
+        remedy=found.remedy,
+    )
+
+
+def _cores(task: str, context: HarvestContext) -> int | None:
+    cores = context.cores.get(task, 1)
+    return cores if cores > 1 else None
 
 
 def _lost(
@@ -352,6 +390,9 @@ def _lost(
         host=start.host or None,
         log_path=log,
         uuid=entry.uuid,
+        cores=_cores(entry.task, context),
+        slurm_job=start.slurm_job or None,
+        certainty=Certainty.INFERRED if found is None else Certainty.MEASURED,
         charged=False if found is None else found.charged,
     )
 
@@ -417,4 +458,5 @@ def _evidence(
         ended=ended,
         driver_lost=context.driver_lost,
         block=block,
+        release=context.release,
     )

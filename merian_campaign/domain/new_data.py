@@ -9,16 +9,23 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import cached_property
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.complete_nights import Arrivals, incomplete_nights, usable
-from merian_campaign.domain.gates import Gates, Need
+from merian_campaign.domain.data_change import (
+    Change,
+    Freshness,
+    change_of_action,
+    in_words,
+    older_read,
+)
+from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
 from merian_campaign.domain.overlap_refresh import (
+    brought_in,
     comes_from_elsewhere,
     defines_visits,
     last_success,
@@ -27,61 +34,15 @@ from merian_campaign.domain.overlap_refresh import (
     settled,
 )
 from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.parts_read import parts_read, steps_with_parts, those_before
 from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
 from merian_campaign.domain.spec.steps import effective_scope
-from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.unseen_terms import digest_of_unseen_terms
-
-
-class Freshness(StrEnum):
-    """How a group stands to what there is now."""
-
-    CURRENT = "current"
-    """Made from what there is; or nobody can tell."""
-    EXTEND = "extend"
-    """There is more: the next submission adds it."""
-    REDO = "redo"
-    """Outputs that exist would change, and are to be made anew."""
-    STALE = "stale"
-    """Outputs that exist would change, and are left as they are."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """What is different from what a group was made from.
-
-    Parameters
-    ----------
-    freshness : `Freshness`
-        What becomes of it.
-    added, removed : `frozenset` [`int`]
-        Exposures that came, and that were withdrawn.
-    upstream : `tuple` [`str`, ...]
-        Groups of which it has read an older generation.
-    raws : `int`
-        How many more raws there are of the exposures that it was made from.
-    edited : `bool`
-        Whether the data query of its step is another one in what exposures do not tell.
-    reason : `str`
-        In words; empty when nothing is different.
-    """
-
-    freshness: Freshness = Freshness.CURRENT
-    added: frozenset[int] = frozenset()
-    removed: frozenset[int] = frozenset()
-    upstream: tuple[str, ...] = ()
-    raws: int = 0
-    edited: bool = False
-    reason: str = ""
-
-    @property
-    def is_of_data(self) -> bool:
-        """Whether anything is different besides an edited query."""
-        return bool(self.added or self.removed or self.upstream)
 
 
 class NewData:
@@ -119,6 +80,8 @@ class NewData:
         self._redone = any(group.generation > 1 for group in snapshot.groups)
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
+        self._lacking: dict[int, bool] = {}
+        self._needed: dict[int, Needs] = {}
         self._terms: dict[str, str] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
         self._unusable: dict[str, set[int]] = {}
@@ -136,7 +99,8 @@ class NewData:
         if step.name not in self._terms:
             self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
         terms = self._terms[step.name]
-        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms)
+        parts = self._parts(group, tracts=self._tracts_of(group, exposures))
+        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms, parts=parts)
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
@@ -210,12 +174,45 @@ class NewData:
             return {}
         return {
             f"{need.group.step}/{need.group.key}": need.group.generation
-            for need in self.gates.needs(group).groups
+            for need in self._needs(group).groups
             if need.group.generation > 1
         }
 
+    def _needs(self, group: GroupView) -> Needs:
+        if group.id not in self._needed:
+            self._needed[group.id] = self.gates.needs(group)
+        return self._needed[group.id]
+
+    def _parts(self, group: GroupView, *, tracts: frozenset[int] | None) -> frozenset[str]:
+        """Return the groups by tract that a group reads of some tracts; `None` for all."""
+        if group.step not in self._with_parts:
+            return frozenset()
+        return parts_read(self._needs(group), own=tracts, lacks_data=self.lacks_data)
+
+    def _tracts_of(self, group: GroupView, exposures: frozenset[int]) -> frozenset[int] | None:
+        """Return the tracts that a group has to do with; `None` for all."""
+        if group.selection.dimension == "tract":
+            return frozenset(group.selection.values)
+        if not group.selection.dimension:
+            return None
+        return frozenset(tract for exposure in exposures for tract in self._tracts.get(exposure, ()))
+
+    @cached_property
+    def _with_parts(self) -> frozenset[str]:
+        return steps_with_parts(self._spec)
+
+    @cached_property
+    def _tracts(self) -> Mapping[int, tuple[int, ...]]:
+        rows = self._overlaps.exposures if self._overlaps is not None else ()
+        return {row.exposure: row.tracts for row in rows if row.tracts}
+
     def lacks_data(self, group: GroupView) -> bool:
         """Say whether a group selects nothing of what there is, and waits for it."""
+        if group.id not in self._lacking:
+            self._lacking[group.id] = self._lacks_data(group)
+        return self._lacking[group.id]
+
+    def _lacks_data(self, group: GroupView) -> bool:
         step = self._spec.step(group.step)
         if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
             return False
@@ -233,6 +230,10 @@ class NewData:
             waiting = (row for row in (overlaps.exposures if overlaps else ()) if not self._is_usable(row))
             self._unusable[dimension] = {value for row in waiting for value in _values(dimension, row)}
         return not values.isdisjoint(self._unusable[dimension])
+
+    def is_withdrawn(self, group: GroupView) -> bool:
+        """Say whether there is nothing to make a group from, and nothing on its way."""
+        return self.lacks_data(group) and not self._is_coming(group)
 
     def why_no_data(self, group: GroupView) -> str:
         """Say what a group waits for that `lacks_data`."""
@@ -264,32 +265,38 @@ class NewData:
         step = self._spec.step(group.step)
         made = group.basis if group.basis is not None else self._inferred(group, now)
         if isinstance(step, ActionStep):
-            return _change_of_action(step, made=made, now=now)
-        older = _older(made, now)
+            return change_of_action(step, made=made, now=now)
+        older = older_read(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
         # Those of an exposure that was withdrawn were counted too.
         late = sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws if made.raws else 0
         edited = made.asks_otherwise(now)
-        if not (older or added or removed or late > 0 or edited):
+        parts = self._new_parts(group, made=made, now=now)
+        if not (older or added or removed or late > 0 or edited or parts):
             return Change()
         # Of which of its exposures there are more raws now is not known.
         with_more = now.exposures if late > 0 else frozenset[int]()
         found = Change(
-            added=added | with_more, removed=removed, upstream=older, raws=max(0, late), edited=edited
-        )
+            added=added | with_more, removed=removed, upstream=older, raws=max(0, late), edited=edited,
+            parts=parts,
+        )  # fmt: skip
+        words = in_words(found, new=added, nights=self._nights)
+        share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
-            return Change()
+            return replace(found, reason=f"{words}{share if added else ''}")
         changes = group.combines is True or (group.gathers is True and late > 0) or edited
-        if not changes and not (older and now.exposures):
+        if not changes and not ((older or parts) and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
-            more = replace(found, freshness=Freshness.EXTEND, reason=self._words(found, new=added))
-            return more if found.added else Change()
+            return replace(found, freshness=Freshness.EXTEND, reason=words) if found.added else Change()
         fresh = self._redo_or_not(policy, found, now)
-        share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
-        return replace(
-            found, freshness=fresh, reason=f"{self._words(found, new=added)}{share if added else ''}"
-        )
+        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}")
+
+    def _new_parts(self, group: GroupView, *, made: Basis, now: Basis) -> frozenset[str]:
+        if not now.parts:
+            return frozenset()
+        then = made.parts if made.parts is not None else those_before(self._needs(group), group)
+        return now.parts - then
 
     def _inferred(self, group: GroupView, now: Basis) -> Basis:
         """Return what a group was made from whose submissions say nothing: what had been seen by then.
@@ -315,31 +322,15 @@ class NewData:
         enough = (
             found.edited
             or found.upstream
+            or found.parts
             or (
                 len(changed) >= policy.min_visits
                 and len(nights) >= policy.min_nights
                 and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
             )
         )
-        if not now.exposures:  # all of it was withdrawn: there is nothing to make it from
-            return Freshness.STALE
         early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
         return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
-
-    def _words(self, found: Change, *, new: frozenset[int]) -> str:
-        parts = [f"{found.raws} more raws of exposures that it has"] if found.raws else []
-        for words, ids in (("new", new), ("withdrawn", found.removed)):
-            if ids:
-                nights = len({self._nights.get(exposure) for exposure in ids})
-                of = f" of {nights} nights" if nights > 1 else ""
-                parts.append(f"{len(ids)} {words} exposure{'s' if len(ids) > 1 else ''}{of}")
-        if found.upstream:
-            few = ", ".join(found.upstream[:2])
-            more = f" and {len(found.upstream) - 2} more" if len(found.upstream) > 2 else ""  # noqa: PLR2004
-            parts.append(f"a new generation of {few}{more}")
-        if found.edited:
-            parts.append("an edited data query")
-        return ", ".join(parts)
 
     # -- what others may rely on ----------------------------------------------------------------------
     def satisfies(self, need: Need, *, of: GroupView) -> bool:
@@ -351,19 +342,19 @@ class NewData:
         if group.published != group.generation:
             return False
         change = self.change(group)
-        if change.freshness is Freshness.CURRENT:
-            return True
-        if change.freshness is not Freshness.STALE:
+        if change.freshness in {Freshness.EXTEND, Freshness.REDO}:
             return False
         mine = self.exposures(of)
-        return mine is None or not change.added & mine
+        if mine is None or change.added & mine:
+            return mine is None
+        return not (change.parts and change.parts & self._parts(group, tracts=self._tracts_of(of, mine)))
 
     def counts_as_done(self, group: GroupView) -> bool:
         """Say whether an action that is run again for new data has done what it did before."""
         step = self._spec.step(group.step)
         if not isinstance(step, ActionStep) or group.state is GroupState.CANCELLED:
             return False
-        done = [one for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
+        done = [one for one in group.submissions if brought_in(one)]
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
 
 
@@ -375,21 +366,3 @@ def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
     if dimension == "tract":
         return row.tracts or ()
     return OF_EXPOSURES[dimension].values(row) if dimension in OF_EXPOSURES else (0,)
-
-
-def _older(made: Basis, now: Basis) -> tuple[str, ...]:
-    return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
-
-
-def _change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
-    older = _older(made, now)
-    if older:
-        found = Change(freshness=Freshness.REDO, upstream=older)
-        return replace(found, reason=f"a new generation of {', '.join(older[:2])}")
-    if step.action == "ingest-raws" and now.files and now.files != made.files:
-        return Change(freshness=Freshness.EXTEND, reason="there are other raw files than when it last ran")
-    added = now.exposures - made.exposures
-    if step.action == "define-visits" and added:
-        words = f"{len(added)} exposure{'s' if len(added) > 1 else ''} without a visit"
-        return Change(freshness=Freshness.EXTEND, added=added, reason=words)
-    return Change()

@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
+from merian_campaign.domain.records import EXPIRED
+from merian_campaign.domain.rules import RETURNED
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec.base import Strict
@@ -26,6 +28,7 @@ __all__ = [
     "NoticeKind",
     "NoticeOptions",
     "PendingNotice",
+    "digest_key",
     "letter",
     "notices_of",
     "trouble_notice",
@@ -37,6 +40,7 @@ STORM: Final = "storm: "
 MOST_TOLD: Final = 30
 """Notices that one message lists; of more, their number."""
 
+_MOST_RETRIES: Final = 8
 _LONGEST_BODY: Final = 20_000
 
 
@@ -53,6 +57,8 @@ class NoticeKind(StrEnum):
     """A tick failed, or could start nothing: the database, a disk, an environment."""
     COMPLETION = "completion"
     """All groups are done."""
+    RETURNED = "returned"
+    """A failure was seen again that a failure rule calls solved."""
     DIGEST = "digest"
     """What a day brought."""
 
@@ -150,15 +156,34 @@ class Activity:
         Groups that changed their state, by the new one.
     attempts : `int`
         Quanta that came to an end.
+    failed : `tuple` [`tuple` [`str`, `int`], ...]
+        Attempts that failed, by step, task and verdict; the most frequent first.
+    retried : `tuple` [`str`, ...]
+        Submissions after the first of their group, and what they did differently; newest first.
     core_hours : `float`
-        Hours that those ran.
+        Core-hours of the submissions that ended.
+    before : `Activity` or `None`
+        The same of the day before.
     """
 
     moved_at: datetime | None
     ended: tuple[tuple[str, int], ...] = ()
     moves: tuple[tuple[str, int], ...] = ()
     attempts: int = 0
+    failed: tuple[tuple[str, int], ...] = ()
+    retried: tuple[str, ...] = ()
     core_hours: float = 0.0
+    before: Activity | None = None
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing happened."""
+        return not (self.ended or self.moves or self.attempts)
+
+
+def digest_key(now: datetime) -> str:
+    """Return the key of a day's digest."""
+    return f"digest:{now:%Y-%m-%d}"
 
 
 def notices_of(
@@ -173,6 +198,7 @@ def notices_of(
         found.append(_storm(snapshot))
     if _stalls(snapshot, activity=activity, hours=options.stall_hours, now=now):
         found.append(_stall(snapshot, activity=activity))
+    found += _returned(snapshot)
     states = {group.state for group in snapshot.groups}
     if states == {GroupState.DONE}:
         last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
@@ -184,7 +210,7 @@ def notices_of(
                 body=f"{len(snapshot.groups)} groups; `merian-campaign status {campaign.name}`",
             )
         )
-    if options.digest_hour is not None and now.hour >= options.digest_hour:
+    if options.digest_hour is not None and now.hour >= options.digest_hour and not activity.quiet:
         found.append(_digest(snapshot, activity=activity, now=now))
     return tuple(found)
 
@@ -222,10 +248,13 @@ def _review(snapshot: Snapshot, group: GroupView) -> Notice:
     commands = "\n".join(
         shown(("merian-campaign", verb, name, place)) for verb in ("show", "retry", "accept")
     )
+    # After a person's retry it has run again, and what it needs then is news; so is the end of an acceptance.
+    key = f"review:{group.id}:{len(group.submissions)}:{group.attempts_from}"
+    if group.reason.startswith(EXPIRED):
+        key += f":{hashlib.sha256(group.reason.encode()).hexdigest()[:16]}"
     return Notice(
         kind=NoticeKind.PERSON,
-        # After a person's retry it has run again, and what it needs then is news.
-        key=f"review:{group.id}:{len(group.submissions)}:{group.attempts_from}",
+        key=key,
         subject=f"{name} {place} needs a person",
         body=f"{group.reason}\n{commands}",
     )
@@ -242,6 +271,31 @@ def _storm(snapshot: Snapshot) -> Notice:
         body=f"{campaign.reason}\nOnce the cause is mended: "
         f"{shown(('merian-campaign', 'resume', campaign.name))}",
     )
+
+
+def _returned(snapshot: Snapshot) -> list[Notice]:
+    """Return what is told of failures that were said to be solved: once for each rule and release."""
+    name = snapshot.campaign.name
+    found: dict[str, Notice] = {}
+    for group in snapshot.groups:
+        for entry in group.open_quanta:
+            if entry.rule is None or not entry.rule.endswith(RETURNED):
+                continue
+            rule = entry.rule.removesuffix(RETURNED)
+            release = group.submissions[-1].versions_sha if group.submissions else ""
+            key = f"returned:{hashlib.sha256(rule.encode()).hexdigest()[:16]}:{release}"
+            what = ": ".join(filter(None, (entry.exception_type, entry.exception_message)))
+            found.setdefault(
+                key,
+                Notice(
+                    kind=NoticeKind.RETURNED,
+                    key=key,
+                    subject=f"{name}: a failure that was solved is back: {rule}",
+                    body=f"{group.step}/{group.key}, {entry.task}: {what}\n"
+                    f"{shown(('merian-campaign', 'failures', name, '--task', entry.task))}",
+                ),
+            )
+    return list(found.values())
 
 
 def _stalls(snapshot: Snapshot, *, activity: Activity, hours: float, now: datetime) -> bool:
@@ -266,30 +320,53 @@ def _stall(snapshot: Snapshot, *, activity: Activity) -> Notice:
 
 def _digest(snapshot: Snapshot, *, activity: Activity, now: datetime) -> Notice:
     campaign, groups = snapshot.campaign, snapshot.groups
+    before = activity.before or Activity(moved_at=None)
     done = sum(group.state is GroupState.DONE for group in groups)
     succeeded = sum(group.counts.succeeded for group in groups)
     expected = sum(group.counts.expected for group in groups)
     review = [group for group in groups if group.state is GroupState.NEEDS_REVIEW]
-    gained = dict(activity.moves).get(GroupState.DONE.value, 0)
+    gained = _moved(activity, GroupState.DONE)
     left = len(groups) - done
     lines = [
         f"campaign {campaign.name} ({campaign.state}): {done} of {len(groups)} groups done",
         f"{succeeded} of {expected} quanta succeeded",
-        f"since yesterday: {gained} groups done; submissions ended: {_tally(activity.ended)}",
-        f"{activity.attempts} quanta ended, in {activity.core_hours:.1f} hours of run time",
+        "since yesterday (the day before): " + ", ".join(_day(activity, before)),
+        f"submissions ended: {_tally(activity.ended)}",
     ]
+    lines += [f"failed: {words}: {number}" for words, number in activity.failed]
+    lines += [f"retried: {one_line(words)}" for words in activity.retried[:_MOST_RETRIES]]
+    if len(activity.retried) > _MOST_RETRIES:
+        lines.append(f"retried: {len(activity.retried) - _MOST_RETRIES} more")
     if gained and left:
         lines.append(f"at this pace the other {left} take {left / gained:.1f} days")
-    lines += [f"needs you: {group.step}/{group.key}: {group.reason}" for group in review[:MOST_TOLD]]
+    for group in review[:MOST_TOLD]:
+        place = f"{group.step}/{group.key}"
+        lines.append(f"needs you: {place}: {group.reason}")
+        lines.append(f"  {shown(('merian-campaign', 'retry', campaign.name, place))}")
     if review:
         lines.append(shown(("merian-campaign", "failures", campaign.name)))
     return Notice(
         kind=NoticeKind.DIGEST,
-        key=f"digest:{now:%Y-%m-%d}",
+        key=digest_key(now),
         subject=f"campaign {campaign.name}: {done} of {len(groups)} groups done"
         + (f", {len(review)} need you" if review else ""),
         body=clean("\n".join(lines), limit=_LONGEST_BODY),
     )
+
+
+def _day(activity: Activity, before: Activity) -> tuple[str, ...]:
+    """Return what a day brought, and in parentheses what the day before did."""
+    done, review = GroupState.DONE, GroupState.NEEDS_REVIEW
+    return (
+        f"{_moved(activity, done)} ({_moved(before, done)}) groups done",
+        f"{_moved(activity, review)} ({_moved(before, review)}) began to need you",
+        f"{activity.attempts} ({before.attempts}) quanta ended",
+        f"{activity.core_hours:.1f} ({before.core_hours:.1f}) core-hours",
+    )
+
+
+def _moved(activity: Activity, state: GroupState) -> int:
+    return dict(activity.moves).get(state.value, 0)
 
 
 def _tally(pairs: Sequence[tuple[str, int]]) -> str:

@@ -17,7 +17,7 @@ from merian_campaign.domain.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.render import data_query
 from merian_campaign.domain.selection import OF_EXPOSURES, Selection
-from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import where_clause
@@ -258,13 +258,19 @@ def basis(spec: CampaignSpec, snapshot: Snapshot) -> str | None:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def brought_in(submission: SubmissionView) -> bool:
+    """Say whether a submission of an action did what it was for, but for what a person has to see to."""
+    partly = submission.outcome is SubmissionOutcome.PARTIAL and submission.needs_person
+    return partly or submission.outcome is SubmissionOutcome.SUCCEEDED
+
+
 def last_success(group: GroupView) -> int | None:
     """Return the number of the last submission of an action that went well; `None` while none has.
 
-    An action that is run again for new data has brought in what was there before; 0 is for one that a person
-    accepted.
+    An action that is run again for new data has brought in what was there before, and one that could not
+    bring in all has brought in the rest; 0 is for one that a person accepted.
     """
-    well = [one.number for one in group.submissions if one.outcome is SubmissionOutcome.SUCCEEDED]
+    well = [one.number for one in group.submissions if brought_in(one)]
     if well:
         return well[-1]
     return 0 if group.state is GroupState.DONE else None

@@ -66,6 +66,7 @@ def _compiled(pattern: str) -> Any:  # noqa: ANN401 - re2 has no types
     return re2.compile(pattern, options)
 
 
+@lru_cache(maxsize=64)  # each is held against one rule after the other
 def _bounded(text: str) -> str:
     # Without the last newline: `$` is the end of the text, and matches before that newline in Python.
     return clean(text, limit=LONGEST).removesuffix("\n")

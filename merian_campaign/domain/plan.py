@@ -187,7 +187,8 @@ _STUCK = frozenset({GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANC
 
 def _incomplete(need: Need) -> bool:
     group = need.group
-    return need.gate.require == "complete" and group.counts.open > 0 and not group.accepted
+    left = group.counts.open > 0 or group.state is GroupState.NEEDS_REVIEW
+    return need.gate.require == "complete" and left and not group.accepted
 
 
 def _in_words(needs: Mapping[str, list[str]]) -> str:

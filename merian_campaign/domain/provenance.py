@@ -45,6 +45,7 @@ _LONGEST_DATA_ID: Final = 1000
 _LONGEST_LINE: Final = 8 << 20
 _MOST_ATTEMPTS: Final = 1000
 _MOST_TOLD: Final = 3
+_LONGEST_TAIL: Final = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +74,8 @@ class RawQuantum:
     caveats: str
     attempts: tuple[Attempt, ...]
     log: str | None
+    log_tail: str | None = None
+    inputs: int | None = None
 
 
 class LineReport:
@@ -166,6 +169,9 @@ def _raw_quantum(entry: Mapping[str, Any]) -> RawQuantum:
             _attempt(_object(each, "attempts"), try_number=number) for number, each in enumerate(attempts, 1)
         ),
         log=_text_or_none(entry, "log"),
+        # What runs of earlier versions left has none of these.
+        log_tail=(_text_or_none(entry, "log_tail") or "")[:_LONGEST_TAIL] or None,
+        inputs=_whole32(entry, "inputs"),
     )
 
 
@@ -184,6 +190,7 @@ def _attempt(entry: Mapping[str, Any], *, try_number: int) -> Attempt:
         peak_mb=_whole32(entry, "peak_mb"),
         started=moment,
         ended=moment_after(moment, json_values.number(entry, "seconds")),
+        cpu_seconds=json_values.number(entry, "cpu_seconds"),
         exception_bases=tuple(str(base)[:_LONGEST_NAME] for base in bases[:_MOST_ATTEMPTS]),
     )
 

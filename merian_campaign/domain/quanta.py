@@ -49,11 +49,16 @@ def canonical_data_id(required: Mapping[str, DataIdValue]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """A verdict with what it rests on, and whether it counts against the quantum's budget."""
+    """A verdict with what it rests on, and whether it counts against the quantum's budget.
+
+    With the failure rule that it is by and what that has done about it, when it is by one.
+    """
 
     verdict: Verdict
     evidence: str
     charged: bool
+    rule: str | None = None
+    remedy: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,10 @@ class AttemptFacts:
         UTC.
     host, log_path : `str` or `None`
         Where it ran, and the log to read.
+    rule : `str` or `None`
+        The failure rule that the verdict is by; `None` when it is by none.
+    remedy : `str` or `None`
+        What that rule has done about it; `None` for what the verdict has.
     """
 
     verdict: str | None = None
@@ -92,6 +101,8 @@ class AttemptFacts:
     ended: datetime | None = None
     host: str | None = None
     log_path: str | None = None
+    rule: str | None = None
+    remedy: str | None = None
 
 
 ATTEMPT_FACTS: Mapping[str, Any] = get_type_hints(AttemptFacts)
@@ -114,6 +125,18 @@ class Attempt(AttemptFacts):
         Whether it counts against the quantum's budget of attempts.
     exception_bases : `tuple` [`str`, ...]
         Full names of the exception's class and its bases, nearest first; empty when they are not known.
+    inputs : `int` or `None`
+        Datasets that its graph has as its inputs.
+    cpu_seconds : `float` or `None`
+        Processor time that it used.
+    cores : `int` or `None`
+        Cores that it asked for, where these are more than one.
+    certainty : `str`
+        How sure the verdict is (`Certainty`); empty unless it failed.
+    slurm_job : `str` or `None`
+        The Slurm job, a block, in which it ran.
+    log_tail : `str` or `None`
+        The last lines of the log of one that failed.
     """
 
     try_number: int
@@ -122,6 +145,12 @@ class Attempt(AttemptFacts):
     uuid: str | None = None
     charged: bool = True
     exception_bases: tuple[str, ...] = ()
+    inputs: int | None = None
+    cpu_seconds: float | None = None
+    cores: int | None = None
+    certainty: str = ""
+    slurm_job: str | None = None
+    log_tail: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +171,11 @@ class Quantum:
         Codes of the middleware's success caveats, e.g. ``N`` (no work found); empty for none.
     attempts : `tuple` [`Attempt`, ...]
         In order; empty while it has not run.
+    blocked_by : `tuple` [`str`, `str`] or `None`
+        Task and data ID of the quantum that it stands behind, if it is blocked: the first one upstream that
+        was not blocked itself and did not succeed.
+    tolerated : `bool`
+        Whether it failed and its step named its data ID as one that may be lost.
     """
 
     task: str
@@ -150,6 +184,8 @@ class Quantum:
     state: QuantumState
     caveats: str = ""
     attempts: tuple[Attempt, ...] = ()
+    blocked_by: tuple[str, str] | None = None
+    tolerated: bool = False
 
 
 COUNTED_STATES = tuple(state for state in QuantumState if state is not QuantumState.SUPERSEDED)
@@ -214,6 +250,20 @@ class OpenQuanta:
         The most memory that one of them was seen to use in its last attempt, MiB.
     exception_type, exception_message : `str`
         Of one of them, for a reason in words.
+    tolerated : `bool`
+        Whether their step named their data IDs, or those of what blocks them, as such that may be lost.
+    behind_task : `str` or `None`
+        Of blocked ones, the task of what they stand behind.
+    behind_verdict : `Verdict` or `None`
+        Its verdict.
+    rule, remedy : `str` or `None`
+        The failure rule that the verdict is by, and what it has done about it.
+    seconds : `float` or `None`
+        The longest that one of them ran in its last attempt.
+    hosts : `tuple` [`str`, ...]
+        Where they ran, as far as a remedy leaves nodes out.
+    of : `int`
+        All quanta of the task in the group.
     """
 
     task: str
@@ -226,6 +276,14 @@ class OpenQuanta:
     peak_mb: int | None = None
     exception_type: str = ""
     exception_message: str = ""
+    tolerated: bool = False
+    behind_task: str | None = None
+    behind_verdict: Verdict | None = None
+    rule: str | None = None
+    remedy: str | None = None
+    seconds: float | None = None
+    hosts: tuple[str, ...] = ()
+    of: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

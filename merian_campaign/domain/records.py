@@ -8,11 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from merian_campaign.domain.quanta import AttemptFacts, Counts
 
 if TYPE_CHECKING:  # what only annotations name: `status` starts with this module
+    from collections.abc import Mapping
+    from typing import Any
+
     from merian_campaign.domain.selection import Selection
     from merian_campaign.domain.slurm_jobs import SlurmJob
     from merian_campaign.domain.snapshot import CampaignView, GroupView, SubmissionView
@@ -30,7 +33,10 @@ class NewGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """One transition, for the append-only record."""
+    """One transition, for the append-only record.
+
+    ``before`` is what a person's order changed of its group, as it was: by that it can be taken back.
+    """
 
     kind: str
     actor: str
@@ -39,6 +45,7 @@ class Event:
     submission_id: int | None = None
     from_state: str | None = None
     to_state: str | None = None
+    before: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +62,7 @@ class RecordedEvent:
     from_state: str | None
     to_state: str | None
     group_id: int | None = None
+    before: Mapping[str, Any] | None = None
 
 
 class JobRole(StrEnum):
@@ -114,7 +122,34 @@ class JobRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FailureRow(AttemptFacts):
+class AttemptEvidence(AttemptFacts):
+    """What is kept of an attempt besides: what it used, and what a verdict on it rests on.
+
+    Parameters
+    ----------
+    exception_bases : `str` or `None`
+        Full names of the exception's class and its bases, nearest first, a blank between them.
+    inputs, cpu_seconds, cores : `int`, `float`, `int`, or `None`
+        Input datasets, processor time, cores asked for where above one.
+    certainty : `str` or `None`
+        How sure the verdict is (`~merian_campaign.domain.certainty.Certainty`).
+    slurm_job : `str` or `None`
+        The block in which it ran.
+    log_tail : `str` or `None`
+        The last lines of its log.
+    """
+
+    exception_bases: str | None = None
+    inputs: int | None = None
+    cpu_seconds: float | None = None
+    cores: int | None = None
+    certainty: str | None = None
+    slurm_job: str | None = None
+    log_tail: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailureRow(AttemptEvidence):
     """A quantum that has not succeeded, or needed more than one attempt, for `failures` and `log`."""
 
     quantum_id: int
@@ -125,10 +160,11 @@ class FailureRow(AttemptFacts):
     state: str
     attempts: int
     submission: int | None
+    blocked_by: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class AttemptRow(AttemptFacts):
+class AttemptRow(AttemptEvidence):
     """One stored attempt of one quantum, for `show` and `failures --attempts`."""
 
     task: str
@@ -139,7 +175,12 @@ class AttemptRow(AttemptFacts):
 
 
 STALE = "stale: "
+IGNORES = "ignores "
 """How the reason of a group begins that is done for older data and stays so."""
+
+
+EXPIRED: Final = "accepted until "
+"""How the reason of a group begins that a person had accepted for a time, which is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +197,7 @@ class BoardRow:
     counts: Counts
     stack: str = ""
     no_graph: bool = False
+    action: bool = False
 
     @property
     def stale(self) -> bool:
@@ -213,3 +255,25 @@ class Claim:
     group: GroupView
     campaign: CampaignView
     epoch: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchivedCampaign:
+    """What an archive holds.
+
+    Parameters
+    ----------
+    campaign : `str`
+        Name of the campaign.
+    schema : `str`
+        Version of the database's schema that the rows are of.
+    rows : `~collections.abc.Mapping` [`str`, `int`]
+        Number of rows by table.
+    sha256 : `~collections.abc.Mapping` [`str`, `str`]
+        Of each table's file.
+    """
+
+    campaign: str
+    schema: str
+    rows: Mapping[str, int]
+    sha256: Mapping[str, str]

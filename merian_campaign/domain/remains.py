@@ -14,6 +14,7 @@ from typing import Any
 
 from merian_campaign.domain import json_values
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.driver_jobs import driver_job_of
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.jsonl import moment_of
 from merian_campaign.domain.naming import RunName, parse_run_collection, run_collection, submission_directory
@@ -148,6 +149,8 @@ class Remains:
         Of the LSST stack that its driver found.
     harvested : `bool`
         Whether its quanta are written down.
+    job_epoch : `int` or `None`
+        Epoch of the last driver that was to be a Slurm job; `None` when none was.
     trouble : `str`
         What of it cannot be read, in words.
     """
@@ -165,6 +168,7 @@ class Remains:
     ended_at: datetime | None = None
     versions: Mapping[str, Any] | None = None
     harvested: bool = False
+    job_epoch: int | None = None
     trouble: str = ""
 
 
@@ -192,6 +196,8 @@ class Rebuilt:
         Of the LSST stack.
     ran : `bool`
         Whether anything ran under these.
+    job_epoch : `int` or `None`
+        Epoch of the last driver that was to be a Slurm job; `None` when none was.
     """
 
     step: str
@@ -210,6 +216,16 @@ class Rebuilt:
     salvage: bool
     versions: Mapping[str, Any] | None
     ran: bool
+    job_epoch: int | None = None
+
+    def driver_job(self, campaign: str) -> str:
+        """Return the name of the Slurm job of its driver; empty when that was none."""
+        if self.job_epoch is None:
+            return ""
+        return driver_job_of(
+            campaign=campaign, step=self.step, group=self.group, number=self.number, directory=self.directory,
+            epoch=self.job_epoch,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -414,4 +430,5 @@ def _one(
         salvage=bool(run) and over and entry.started is not None and not entry.harvested,
         versions=entry.versions,
         ran=entry.started is not None,
+        job_epoch=entry.job_epoch,
     )

@@ -8,12 +8,16 @@ from typing import Final
 
 from merian_campaign.domain.backoff import charged
 from merian_campaign.domain.quanta import OpenQuanta
+from merian_campaign.domain.rule_remedy import AGAIN_REMEDIES, HELD_REMEDIES, RuleRemedy, allowed, read_remedy
 from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.steps import Afterburner, BpsStep
 from merian_campaign.domain.states import FINAL_VERDICTS, FREE_VERDICTS, QuantumState, Verdict
 
 MARGIN: Final = 1.25
 """What a quantum is given beyond the most that it was seen to use when it ran out of memory."""
+
+LONGER: Final = 2
+"""Times as long as it ran before a limit ended it, for what a rule gives more time."""
 
 _NEVER_RAN = frozenset({QuantumState.PENDING, QuantumState.RUNNING, QuantumState.UNKNOWN})
 
@@ -112,7 +116,9 @@ class Prospects:
     Parameters
     ----------
     retryable, hopeless : `tuple` [`OpenQuanta`, ...]
-        Those a further submission may cure, and those it cannot (blocked ones are in neither).
+        Those a further submission may cure, and those it cannot (blocked and accepted ones are in neither).
+    accepted : `tuple` [`OpenQuanta`, ...]
+        Those without which the group may go on, as a rule has it and within what that allows.
     blocked : `int`
         Quanta behind failed ones.
     """
@@ -120,6 +126,7 @@ class Prospects:
     retryable: tuple[OpenQuanta, ...]
     hopeless: tuple[OpenQuanta, ...]
     blocked: int
+    accepted: tuple[OpenQuanta, ...] = ()
 
 
 def memory_limit(*, task: str, policy: Afterburner, requests: RequestTable) -> int:
@@ -142,19 +149,36 @@ def memory_limit(*, task: str, policy: Afterburner, requests: RequestTable) -> i
 def is_retryable(open_quanta: OpenQuanta, *, policy: Afterburner, requests: RequestTable) -> bool:
     """Say whether these quanta deserve another attempt. Blocked ones never by themselves.
 
-    Attempts that ran out of memory are counted apart from others: they go on as long as the request can be
-    raised, which the group's submissions bound.
+    What a failure rule has done about them goes before what their verdict has. Attempts that ran out of
+    memory are counted apart from others: they go on as long as the request can be raised, which the
+    submissions of the group bound. Where a rule does not raise it, they count like all others.
     """
     if open_quanta.state in _NEVER_RAN:
         return True
-    if open_quanta.state is not QuantumState.FAILED or open_quanta.verdict in FINAL_VERDICTS:
+    ruled, _ = read_remedy(open_quanta.remedy)
+    if open_quanta.state is not QuantumState.FAILED or ruled in HELD_REMEDIES:
+        return False
+    if open_quanta.verdict in FINAL_VERDICTS and ruled not in AGAIN_REMEDIES:
         return False
     if open_quanta.verdict in FREE_VERDICTS:
         return True
-    of_memory = open_quanta.memory_attempts if policy.max_attempts > 1 else 0
+    grows = _gets_memory(open_quanta)
+    # With one attempt to have, those of memory are no others; with a rule that raises nothing, neither.
+    apart = policy.max_attempts > 1 and (grows or open_quanta.verdict is not Verdict.OUT_OF_MEMORY)
+    of_memory = open_quanta.memory_attempts if apart else 0
     if open_quanta.charged_attempts - of_memory >= policy.max_attempts:
         return False
-    return open_quanta.verdict is not Verdict.OUT_OF_MEMORY or _can_grow(open_quanta, policy, requests)
+    return not grows or _can_grow(open_quanta, policy, requests)
+
+
+def _gets_memory(open_quanta: OpenQuanta) -> bool:
+    """Say whether these quanta ran out of memory, and are to have more of it."""
+    ruled, _ = read_remedy(open_quanta.remedy)
+    return open_quanta.verdict is Verdict.OUT_OF_MEMORY and ruled in {
+        None,
+        RuleRemedy.MORE_MEMORY,
+        RuleRemedy.PAUSE_CAMPAIGN,
+    }
 
 
 def _can_grow(open_quanta: OpenQuanta, policy: Afterburner, requests: RequestTable) -> bool:
@@ -169,13 +193,31 @@ def prospects(group: GroupView, *, policy: Afterburner, requests: RequestTable) 
     blocked = [entry for entry in group.open_quanta if entry.state is QuantumState.BLOCKED]
     others = [entry for entry in group.open_quanta if entry.state is not QuantumState.BLOCKED]
     retryable = [entry for entry in others if is_retryable(entry, policy=policy, requests=requests)]
-    hopeless = [entry for entry in others if entry not in retryable]
+    accepted = _accepted(others)
+    hopeless = [entry for entry in others if entry not in retryable and entry not in accepted]
     if not others:
         # What blocked them has succeeded since (or is not of this group): they can run now.
         retryable = blocked
     return Prospects(
-        retryable=tuple(retryable), hopeless=tuple(hopeless), blocked=sum(entry.number for entry in blocked)
+        retryable=tuple(retryable),
+        hopeless=tuple(hopeless),
+        blocked=sum(entry.number for entry in blocked),
+        accepted=tuple(accepted),
     )
+
+
+def _accepted(entries: Iterable[OpenQuanta]) -> list[OpenQuanta]:
+    """Return what rules accept the loss of, each as far as it allows: all of what it matches, or nothing."""
+    by_rule: dict[tuple[str, str | None], list[OpenQuanta]] = {}
+    for entry in entries:
+        if read_remedy(entry.remedy)[0] is RuleRemedy.ACCEPT and entry.state is QuantumState.FAILED:
+            by_rule.setdefault((entry.task, entry.rule), []).append(entry)
+    found = []
+    for same in by_rule.values():
+        _, up_to = read_remedy(same[0].remedy)
+        if sum(entry.number for entry in same) <= allowed(up_to, of=max(entry.of for entry in same)):
+            found += same
+    return found
 
 
 def next_remedy(
@@ -191,6 +233,8 @@ def next_remedy(
     known what nodes have: whatever the first request was, none is given up below that. Workers a node shrink
     alike, so that the bigger quanta find room.
 
+    Failure rules add what they have done: more time, fewer workers, other nodes. None of it shrinks again.
+
     Parameters
     ----------
     group : `GroupView`
@@ -204,12 +248,14 @@ def next_remedy(
     workers : `int`
         The site's workers a node.
     """
-    memory = dict(group.submissions[-1].remedy.memory_mb) if group.submissions else {}
+    before = group.submissions[-1].remedy if group.submissions else Remedy()
+    memory = dict(before.memory_mb)
+    again = [entry for entry in group.open_quanta if is_retryable(entry, policy=policy, requests=requests)]
     attempts: dict[str, int] = {}
     asked: dict[str, int] = {}
     peaks: dict[str, int] = {}
-    for entry in group.open_quanta:
-        if entry.verdict is Verdict.OUT_OF_MEMORY and is_retryable(entry, policy=policy, requests=requests):
+    for entry in again:
+        if entry.state is QuantumState.FAILED and _gets_memory(entry):
             attempts[entry.task] = max(attempts.get(entry.task, 0), entry.memory_attempts)
             asked[entry.task] = max(asked.get(entry.task, 0), entry.requested_mb or 0)
             peaks[entry.task] = max(peaks.get(entry.task, 0), entry.peak_mb or 0)
@@ -227,16 +273,39 @@ def next_remedy(
     if attempts:
         fewer = policy.workers or max(1, int(workers / policy.memory_multiplier ** max(attempts.values())))
     elif memory:
-        fewer = group.submissions[-1].remedy.workers
-    return Remedy(memory_mb=tuple(sorted(memory.items())), workers=fewer)
+        fewer = before.workers
+    return _ruled(
+        Remedy(memory_mb=tuple(sorted(memory.items())), workers=fewer), again, before=before, workers=workers
+    )
+
+
+def _ruled(found: Remedy, again: Iterable[OpenQuanta], *, before: Remedy, workers: int) -> Remedy:
+    """Return a remedy with what failure rules have done about what is run again, and had done before."""
+    walltime, exclude, fewer = dict(before.walltime), set(before.exclude), found.workers
+    for entry in again:
+        if entry.state is not QuantumState.FAILED:
+            continue
+        match read_remedy(entry.remedy)[0]:
+            case RuleRemedy.LONGER if entry.seconds:
+                minutes = -(-int(entry.seconds * LONGER) // 60)
+                walltime[entry.task] = max(walltime.get(entry.task, 0), minutes)
+            case RuleRemedy.FEWER_WORKERS:
+                half = max(1, (before.workers or workers) // 2)
+                fewer = half if fewer is None else min(fewer, half)
+            case RuleRemedy.LEAVE_OUT_NODE:
+                # As Slurm calls it: without its domain.
+                exclude |= {host.partition(".")[0] for host in entry.hosts}
+    return replace(
+        found, workers=fewer, walltime=tuple(sorted(walltime.items())), exclude=tuple(sorted(exclude))
+    )
 
 
 def with_asked(found: Remedy, asked: Remedy) -> Remedy:
     """Return a remedy with what a person asked for; of memory the larger of the two."""
-    memory = dict(found.memory_mb)
+    memory, walltime = dict(found.memory_mb), dict(found.walltime) | dict(asked.walltime)
     for task, wanted in asked.memory_mb:
         memory[task] = max(wanted, memory.get(task, 0))
-    return replace(found, memory_mb=tuple(sorted(memory.items())), walltime=asked.walltime)
+    return replace(found, memory_mb=tuple(sorted(memory.items())), walltime=tuple(sorted(walltime.items())))
 
 
 def describe_failures(entries: Iterable[OpenQuanta]) -> str:
@@ -254,4 +323,6 @@ def describe_remedy(remedy: Remedy) -> str:
     parts += [f"{task} gets {minutes} minutes" for task, minutes in remedy.walltime]
     if remedy.workers is not None:
         parts.append(f"{remedy.workers} worker{'s' if remedy.workers > 1 else ''} a node")
+    if remedy.exclude:
+        parts.append(f"not on {', '.join(remedy.exclude)}")
     return ", ".join(parts)

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from merian_campaign.domain import naming
 from merian_campaign.domain.naming import RunName, SubmissionPaths
@@ -69,6 +70,8 @@ class RenderRequest:
         Of the group's outputs.
     earlier : `bool`
         Whether there was a submission of this generation before: what it has made is not made again.
+    quanta : `int` or `None`
+        How many it has to run at most, where that is known: of an afterburner that adds no data.
     """
 
     spec: CampaignSpec
@@ -86,6 +89,7 @@ class RenderRequest:
     requests: RequestTable = field(default_factory=RequestTable)
     generation: int = 1
     earlier: bool = False
+    quanta: int | None = None
 
 
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
@@ -301,11 +305,29 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
         section["nice"] = nice
     if request.remedy.blocks is not None and request.site.blocks is not None:
         section["max_blocks"] = request.remedy.blocks
+    own_mb = None if request.site.blocks is None else request.site.blocks.shared_mb
+    nodes = _fewer_nodes(request, shared_mb=own_mb if larger is None else larger.mem_per_node * 1024)
+    if nodes is not None:
+        section["nodes"] = nodes
     if request.exclude and request.site.blocks is not None:
         section["exclude"] = ",".join(request.exclude)
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers
     return section
+
+
+def _fewer_nodes(request: RenderRequest, *, shared_mb: int | None) -> int | None:
+    """Return how many nodes its blocks need for the few quanta that are left; `None` to leave the site's.
+
+    As many run on a node as there are workers, or as have room in its memory.
+    """
+    if request.site.blocks is None or request.quanta is None:
+        return None
+    at_once = request.remedy.workers or request.site.workers
+    if shared_mb and request.needs_mb:
+        at_once = min(at_once, shared_mb // request.needs_mb)
+    nodes = max(1, ceil(request.quanta / max(1, at_once)))
+    return nodes if nodes < request.site.blocks.nodes else None
 
 
 def render(request: RenderRequest) -> str:

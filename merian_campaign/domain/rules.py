@@ -1,67 +1,20 @@
-"""Failure rules: from the evidence of a failed attempt to a verdict.
+"""From the evidence of a failed attempt to a verdict, by measurements and by failure rules.
 
-Rules are data (``campaign/failure-rules.yaml`` holds the shipped ones); their patterns are of RE2
-(`~merian_campaign.domain.patterns`). The first rule that matches wins. What no rule matches is
-`Verdict.UNKNOWN`, and unknown never gets more memory.
+What is measured comes before rules; a rule's remedy counts also there, where it agrees on the verdict. The
+first rule that matches wins. What no rule matches is `Verdict.UNKNOWN`, and unknown never gets more memory.
 """
 
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
-from typing import Annotated
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
-
-from merian_campaign.domain import patterns
+from merian_campaign.domain.failure_rules import FailureRule, stored_remedy
 from merian_campaign.domain.quanta import Attempt, Judgement
-from merian_campaign.domain.spec.base import Strict
+from merian_campaign.domain.release_order import at_least
 from merian_campaign.domain.states import FREE_VERDICTS, Verdict
-
-
-def _pattern(text: str) -> str:
-    wrong = patterns.problem(text)
-    if wrong:
-        raise ValueError(f"{text!r} is not a regular expression of RE2: {wrong}")
-    return text
-
-
-Pattern = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_pattern)]
-
-
-class FailureRule(Strict):
-    """One rule; every condition given must hold."""
-
-    task: Annotated[Pattern | None, Field(description="Whole task label, a regular expression.")] = None
-    exception: Annotated[Pattern | None, Field(description="Anywhere in the exception's full type name.")] = (
-        None
-    )
-    bases: Annotated[
-        Pattern | None,
-        Field(description="Anywhere in the name of the exception's class or a base of it."),
-    ] = None
-    message: Annotated[Pattern | None, Field(description="Anywhere in the exception's message.")] = None
-    exit_code: Annotated[int | None, Field(description="Of the process.")] = None
-    signal: Annotated[int | None, Field(description="Number of the signal that ended the process.")] = None
-    verdict: Annotated[Verdict, Field(strict=False, description="What it means.")]
-    note: Annotated[str, Field(description="For the person who reads the verdict.")] = ""
-
-    @model_validator(mode="after")
-    def _some_condition(self) -> FailureRule:
-        conditions = (self.task, self.exception, self.bases, self.message, self.exit_code, self.signal)
-        if all(value is None for value in conditions):
-            raise ValueError("a rule needs one of task, exception, bases, message, exit_code, signal")
-        return self
-
-
-class FailureRules(Strict):
-    """A file of rules."""
-
-    rules: Annotated[
-        tuple[FailureRule, ...],
-        BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
-        Field(description="The first that matches wins."),
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +38,8 @@ class Evidence:
         Whether the submission's driver died.
     block : `Judgement` or `None`
         What the fate of its block (a Slurm job) means for it.
+    release : `str`
+        The release of the LSST stack that it ran under, in words; empty when that is not known.
     """
 
     task: str
@@ -95,6 +50,7 @@ class Evidence:
     ended: bool = False
     driver_lost: bool = False
     block: Judgement | None = None
+    release: str = ""
 
 
 # ``lsst.pipe.base`` documents of these that "retries will not address" them: AlgorithmError is one of the
@@ -178,20 +134,10 @@ _BY_NAME = (
 _ENDING_SIGNALS = frozenset({signal.SIGKILL, signal.SIGTERM})
 
 
-def _matches(rule: FailureRule, *, task: str, attempt: Attempt) -> bool:
-    return (
-        (rule.task is None or patterns.whole(rule.task, task))
-        and _found(rule.exception, attempt.exception_type)
-        and (rule.bases is None or any(_found(rule.bases, base) for base in attempt.exception_bases))
-        and _found(rule.message, attempt.exception_message)
-        and (rule.exit_code is None or rule.exit_code == attempt.exit_code)
-        and (rule.signal is None or rule.signal == attempt.signal)
-    )
+RETURNED: Final = " (returned)"
+"""What the name of a rule ends with, as kept with an attempt, whose failure was said to be solved."""
 
-
-def _found(pattern: str | None, text: str | None) -> bool:
-    """Say whether a condition holds; what is not known matches no pattern, not even an empty one."""
-    return pattern is None or (text is not None and patterns.found_in(pattern, text))
+_LONGEST_SHADOW: Final = 300
 
 
 def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgement:
@@ -199,22 +145,70 @@ def judge(evidence: Evidence, *, rules: tuple[FailureRule, ...] = ()) -> Judgeme
 
     The guard's own measurement comes first, then how the Slurm job around it ended, then the rules, then
     what can be inferred from how the process ended. A lost node or driver is never charged.
+
+    Parameters
+    ----------
+    evidence : `Evidence`
+        The attempt.
+    rules : `tuple` [`FailureRule`, ...]
+        In the order in which they are tried (`~merian_campaign.domain.failure_rules.in_order`).
     """
+    attempt = evidence.attempt
+    matching = [rule for rule in rules if rule.holds_of(task=evidence.task, attempt=attempt)]
+    deciding = [rule for rule in matching if not rule.shadow]
+    found = _measured(evidence)
+    if found is not None:
+        agreeing = next((rule for rule in deciding if rule.verdict is found.verdict and rule.remedy), None)
+        if agreeing is not None:
+            found = replace(_by_rule(agreeing, evidence, words=found.evidence), charged=found.charged)
+    else:
+        found = _ruled(evidence, deciding) or _inferred(evidence)
+    shadows = "; ".join(f"{rule.label} would say {rule.words()}" for rule in matching if rule.shadow)
+    if not shadows:
+        return found
+    return replace(found, evidence=f"{found.evidence} [in shadow: {shadows[:_LONGEST_SHADOW]}]")
+
+
+def _measured(evidence: Evidence) -> Judgement | None:
+    """Return the verdict of whoever watched it, or of the end of its block; `None` when neither tells."""
     guard = _from_guard(evidence)
-    attempt, block = evidence.attempt, evidence.block
-    if block is not None and attempt.exception_type is None and (guard is None or not guard.charged):
+    block = evidence.block
+    if block is not None and evidence.attempt.exception_type is None and (guard is None or not guard.charged):
         return block
-    if guard is not None:
-        return guard
+    return guard
+
+
+def _ruled(evidence: Evidence, deciding: list[FailureRule]) -> Judgement | None:
+    attempt = evidence.attempt
     by_name = () if attempt.exception_bases else _BY_NAME
-    for rule in (*rules, *by_name, *BUILT_IN):
-        if _matches(rule, task=evidence.task, attempt=attempt):
-            found = _short(attempt.exception_type) or _ending(attempt)
-            return Judgement(
-                verdict=rule.verdict,
-                evidence=f"{found}: {rule.note}" if rule.note else found,
-                charged=rule.verdict not in FREE_VERDICTS,
-            )
+    built_in = (r for r in (*by_name, *BUILT_IN) if r.holds_of(task=evidence.task, attempt=attempt))
+    rule = next(chain(deciding, built_in), None)
+    if rule is None:
+        return None
+    return _by_rule(rule, evidence, words=_short(attempt.exception_type) or _ending(attempt))
+
+
+def _by_rule(rule: FailureRule, evidence: Evidence, *, words: str) -> Judgement:
+    """Return the verdict of a rule; with its remedy, and whether what it tells of was said to be solved."""
+    label = rule.label
+    words = ": ".join(filter(None, (words, rule.note)))
+    if rule.ticket:
+        words = f"{words} ({rule.ticket})"
+    if rule.solved_in is not None and at_least(evidence.release, rule.solved_in):
+        label = f"{label}{RETURNED}"
+        words = f"{words}; said to be solved in {rule.solved_in}, and seen again"
+    return Judgement(
+        verdict=rule.verdict,
+        evidence=words,
+        charged=rule.verdict not in FREE_VERDICTS,
+        rule=label,
+        remedy=stored_remedy(rule),
+    )
+
+
+def _inferred(evidence: Evidence) -> Judgement:
+    """Return what can be inferred from how the process ended."""
+    attempt = evidence.attempt
     if attempt.exception_type is None and evidence.started and not evidence.ended:
         return Judgement(
             verdict=Verdict.NODE_LOST,

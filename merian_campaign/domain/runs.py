@@ -51,7 +51,8 @@ class RunResult:
     exit_code : `int` or `None`
         Of the program that did it.
     needs_person : `bool`
-        Whether it failed of something that only a person can mend: another try gives the same.
+        Whether it failed of something that only a person can mend: another try gives the same. Of an action
+        that ran: whether it did what it could, and not all.
     """
 
     end: RunEnd
@@ -124,5 +125,6 @@ def from_json(value: Mapping[str, Any]) -> RunResult:
 def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:
     """Return a submission's outcome from its run and from whether every quantum succeeded."""
     if result.end is RunEnd.RAN:
-        return SubmissionOutcome.SUCCEEDED if all_succeeded else SubmissionOutcome.PARTIAL
+        whole = all_succeeded and not result.needs_person
+        return SubmissionOutcome.SUCCEEDED if whole else SubmissionOutcome.PARTIAL
     return SubmissionOutcome(result.end.value)

@@ -41,6 +41,8 @@ class SiteProfile:
         Memory a node shares out, MiB, where its file says so.
     trusted_groups : `tuple` [`str`, ...]
         Unix groups whose members may write the campaigns' work directories.
+    failure_rules : `str` or `None`
+        Absolute path of its failure rules.
     """
 
     name: str
@@ -55,6 +57,7 @@ class SiteProfile:
     status_seconds: float = 30.0
     memory_mb: int | None = None
     trusted_groups: tuple[str, ...] = ()
+    failure_rules: str | None = None
 
     @property
     def on_slurm(self) -> bool:

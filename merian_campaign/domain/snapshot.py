@@ -27,13 +27,16 @@ class Remedy:
     blocks : `int` or `None`
         Its share of the blocks that the campaign's limits allow; `None` leaves the site's number.
     walltime : `tuple` [`tuple` [`str`, `int`], ...]
-        Task label and the walltime of its quanta that a person asked for, minutes, sorted by label.
+        Task label and the walltime of its quanta that a person or a rule asked for, minutes, sorted by label.
+    exclude : `tuple` [`str`, ...]
+        Nodes that its blocks must not get, sorted.
     """
 
     memory_mb: tuple[tuple[str, int], ...] = ()
     workers: int | None = None
     blocks: int | None = None
     walltime: tuple[tuple[str, int], ...] = ()
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

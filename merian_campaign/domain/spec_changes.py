@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+from pydantic import BaseModel
 
 from merian_campaign.domain.plan import GroupPlan
 from merian_campaign.domain.snapshot import GroupView
@@ -29,9 +31,10 @@ def changes(
         What the new file makes of them.
     """
     lines = [
-        f"{name}: {_shown(getattr(old, name))} -> {_shown(getattr(new, name))}{_of_all(groups)}"
+        f"{words}{_of_all(groups)}"
         for name in CampaignSpec.model_fields
-        if name != "steps" and getattr(old, name) != getattr(new, name)
+        if name != "steps"
+        for words in _differences(name, getattr(old, name), getattr(new, name))
     ]
     before = {step.name: step for step in old.steps}
     for step in new.steps:
@@ -54,7 +57,8 @@ def changes(
         ("no longer in the file, kept because they ran", orphans),
     ):
         if names:
-            lines.append(f"{len(names)} groups {words}: {_few(names)}")
+            noun = "group" if len(names) == 1 else "groups"
+            lines.append(f"{len(names)} {noun} {words}: {_few(names)}")
     return tuple(lines)
 
 
@@ -63,9 +67,32 @@ def _of_step(
 ) -> Iterator[str]:
     fields = dict.fromkeys((*type(old).model_fields, *type(new).model_fields))
     for name in fields:
-        one, other = getattr(old, name, None), getattr(new, name, None)
-        if one != other:
-            yield f"steps[{new.name}].{name}: {_shown(one)} -> {_shown(other)}{_of_all(groups)}"
+        for words in _differences(
+            f"steps[{new.name}].{name}", getattr(old, name, None), getattr(new, name, None)
+        ):
+            yield f"{words}{_of_all(groups)}"
+
+
+def _differences(name: str, one: Any, other: Any) -> Iterator[str]:  # noqa: ANN401 - any values of a model
+    """Yield in words, key by key, what is different of two values."""
+    if one == other:
+        return
+    if isinstance(one, BaseModel) and type(one) is type(other):
+        one, other = (
+            {key: getattr(entry, key) for key in type(entry).model_fields} for entry in (one, other)
+        )
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        for key in dict.fromkeys([*one, *other]):
+            yield from _differences(f"{name}.{key}", one.get(key), other.get(key))
+        return
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        more = [_shown(entry) for entry in other if entry not in one]
+        less = [_shown(entry) for entry in one if entry not in other]
+        if more or less:
+            words = [f"{verb} {_few(found)}" for verb, found in (("gets", more), ("loses", less)) if found]
+            yield f"{name}: {'; '.join(words)}"
+            return
+    yield f"{name}: {_shown(one)} -> {_shown(other)}"
 
 
 def _of_all(groups: Sequence[GroupView]) -> str:
@@ -73,7 +100,7 @@ def _of_all(groups: Sequence[GroupView]) -> str:
     done = sum(group.state is GroupState.DONE for group in groups)
     live = sum(group.live is not None for group in groups)
     open_ = len(groups) - done - live
-    parts = [f"for the next submission of {open_} groups"] if open_ else []
+    parts = [f"for the next submission of {open_} {'group' if open_ == 1 else 'groups'}"] if open_ else []
     if live:
         parts.append(f"{live} under way go on as they began")
     if done:
@@ -82,6 +109,8 @@ def _of_all(groups: Sequence[GroupView]) -> str:
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - any value of a model
+    if value is None:
+        return "not set"
     if hasattr(value, "model_dump"):
         value = value.model_dump(exclude_defaults=True)
     return one_line(repr(value), limit=120)

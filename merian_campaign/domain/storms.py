@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from merian_campaign.domain.backoff import starved
+from merian_campaign.domain.folding import folded
 from merian_campaign.domain.notices import STORM
+from merian_campaign.domain.rule_remedy import RuleRemedy, read_remedy
 from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.text import one_line
 
-__all__ = ["shortage", "storm", "unproven"]
+__all__ = ["paused_by_rule", "shortage", "storm", "unproven"]
 
 WINDOW: Final = timedelta(hours=2)
 """Submissions that ended within this time are looked at together."""
@@ -29,8 +30,6 @@ SHARE: Final = 0.8
 """Of the groups that ended within the window, how many have that failure."""
 
 _RAN: Final = frozenset({SubmissionOutcome.SUCCEEDED, SubmissionOutcome.PARTIAL})
-
-_VARYING: Final = re.compile(r"0x[0-9a-f]+|/\S+|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"", re.IGNORECASE)
 
 
 def storm(snapshot: Snapshot, *, now: datetime) -> str:
@@ -52,6 +51,23 @@ def storm(snapshot: Snapshot, *, now: datetime) -> str:
     for entries in by_signature.values():
         if len(entries) >= FEWEST and len(entries) >= SHARE * len(ended):
             return _words(entries, of=len(ended), since=min(last.finished_at or now for _, last in entries))
+    return ""
+
+
+def paused_by_rule(snapshot: Snapshot) -> str:
+    """Say for which failure a rule has the campaign paused; empty when none does.
+
+    What ended before a person last let the campaign go on counts no more.
+    """
+    resumed = snapshot.campaign.resumed_at
+    for group in snapshot.groups:
+        last = next((entry for entry in reversed(group.submissions) if entry.outcome is not None), None)
+        if last is None or (resumed is not None and (last.finished_at or resumed) <= resumed):
+            continue
+        for entry in group.open_quanta:
+            if entry.verdict is not None and read_remedy(entry.remedy)[0] is RuleRemedy.PAUSE_CAMPAIGN:
+                what = ": ".join(filter(None, (entry.task, entry.exception_type, entry.exception_message)))
+                return one_line(f"{STORM}rule {entry.rule}: {group.step}/{group.key}: {what}", limit=1000)
     return ""
 
 
@@ -128,13 +144,13 @@ def _signature(group: GroupView, last: SubmissionView) -> str:
     if starved(last):
         return ""
     if last.outcome is SubmissionOutcome.FAILED:
-        return _VARYING.sub("#", last.reason)[:200]
+        return folded(last.reason)
     if last.outcome is not SubmissionOutcome.PARTIAL or group.counts.succeeded:
         return ""
     failed = [entry for entry in group.open_quanta if entry.verdict is not None]
     worst = max(failed, key=lambda entry: entry.number, default=None)
     if worst is None:
-        return _VARYING.sub("#", last.reason)[:200]
+        return folded(last.reason)
     return f"{worst.task}: {worst.verdict}: {worst.exception_type}"
 
 

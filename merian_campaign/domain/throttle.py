@@ -43,7 +43,7 @@ def in_turn(spec: CampaignSpec, groups: Iterable[GroupView]) -> tuple[GroupView,
 
 def _place(spec: CampaignSpec, group: GroupView) -> int:
     """Return how early a person wants a group: by the first pattern of ``limits.first`` that it has."""
-    names = (group.key, f"{group.step}/{group.key}")
+    names = (group.step, group.key, f"{group.step}/{group.key}")
     matching = (
         at
         for at, pattern in enumerate(spec.limits.first)

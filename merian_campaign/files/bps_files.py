@@ -15,7 +15,6 @@ from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.remedy import ClusterRequest, RequestTable
-from merian_campaign.domain.rules import FailureRule, FailureRules
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
@@ -162,6 +161,9 @@ def read_site(file: str) -> SiteProfile:
                 status_seconds=_seconds(section.get("status_seconds")),
                 memory_mb=_whole(section.get("memory_mb")),
                 trusted_groups=options.trusted_groups,
+                failure_rules=None
+                if options.failure_rules is None
+                else absolute(options.failure_rules, Path(file).parent),
             )
     raise BadInputError(
         f"{file}: site {name!r} does not say how many workers a node has; give it {_WORKER_KEYS[0]}:"
@@ -232,17 +234,6 @@ def _whole(value: object) -> int | None:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
-
-
-def read_rules(file: str | None) -> tuple[FailureRule, ...]:
-    """Read a file of failure rules; none gives no rules."""
-    if file is None:
-        return ()
-    document = read_document(Path(file))
-    try:
-        return FailureRules.model_validate(document.data).rules
-    except ValidationError as error:
-        raise bad_file(document, error.errors(), known=["rules", *FailureRule.model_fields]) from None
 
 
 def included_files(spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:

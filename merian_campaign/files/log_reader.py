@@ -9,11 +9,13 @@ from pathlib import Path
 from merian_campaign.domain.text import clean
 from merian_campaign.host.regular_files import DamagedFileError, open_regular
 
-__all__ = ["last_lines", "read_log"]
+__all__ = ["last_lines", "log_tail", "read_log"]
 
 _COLOUR = re.compile("\x1b\\[[0-9;:]*m")
 _ANY_SIZE = 1 << 62
 _LINE = 240
+_TAIL_LINES = 12
+_TAIL_CHARACTERS = 1500
 
 
 def last_lines(path: Path | str, *, lines: int) -> tuple[str, ...]:
@@ -25,6 +27,12 @@ def last_lines(path: Path | str, *, lines: int) -> tuple[str, ...]:
     except (OSError, DamagedFileError):
         return ()
     return tuple(text.splitlines()[-lines:])
+
+
+def log_tail(path: Path | str) -> str | None:
+    """Return what a log ends with, as it is kept of a failed attempt; `None` when it says nothing."""
+    lines = [line.rstrip() for line in last_lines(path, lines=_TAIL_LINES)]
+    return "\n".join(lines)[-_TAIL_CHARACTERS:].strip("\n") or None
 
 
 def read_log(path: Path | str, *, size: int) -> tuple[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -14,7 +15,7 @@ from merian_campaign.host.atomic_files import appending, open_append
 
 _KEPT_SECONDS: Final = 40 * 86400
 
-__all__ = ["append_lines", "first_time"]
+__all__ = ["append_lines", "first_time", "forget_time"]
 
 MOST_BYTES: Final = 2 * 1024 * 1024
 KEPT: Final = 5
@@ -60,9 +61,19 @@ def first_time(folder: Path, key: str) -> bool:
         for entry in folder.iterdir():
             if time.time() - entry.stat().st_mtime > _KEPT_SECONDS:
                 entry.unlink(missing_ok=True)
-        (folder / hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]).touch(exist_ok=False)
+        _mark(folder, key).touch(exist_ok=False)
     except FileExistsError:
         return False
     except OSError:  # a full disk is what there is to be told
         return True
     return True
+
+
+def forget_time(folder: Path, key: str) -> None:
+    """Let it be asked for the first time again."""
+    with contextlib.suppress(OSError):
+        _mark(folder, key).unlink(missing_ok=True)
+
+
+def _mark(folder: Path, key: str) -> Path:
+    return folder / hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()[:32]

@@ -22,6 +22,7 @@ from merian_campaign.domain import journal as journal_format
 from merian_campaign.domain.provenance import SUCCESSFUL
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
 from merian_campaign.domain.text import clean
+from merian_campaign.files.log_reader import log_tail
 from merian_campaign.host.atomic_files import write_lines
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
 from merian_campaign.middleware import exception_bases, torn_files
@@ -89,7 +90,7 @@ def harvest(*, provenance: str, logs: str, out: str, journal: str = "", torn: st
     with ProvenanceQuantumGraphReader.open(provenance) as reader:
         reader.read_quanta()
         found = reader.graph
-        nodes = found.quantum_only_xgraph.nodes
+        nodes, datasets = found.quantum_only_xgraph.nodes, found.bipartite_xgraph
         raised = {
             clean(attempt.exception.type_name, limit=_TYPE_CHARACTERS)
             for quantum_id in nodes
@@ -107,10 +108,19 @@ def harvest(*, provenance: str, logs: str, out: str, journal: str = "", torn: st
                         "status": info["status"].name,
                         "caveats": _caveats(info["caveats"]),
                         "attempts": _attempts(info["attempts"], bases, torn=words.get(str(quantum_id))),
-                        "log": paths.get(str(quantum_id)),
+                        "inputs": datasets.in_degree(quantum_id),
+                        **_log(paths.get(str(quantum_id)), status=info["status"].name),
                     }
 
         return {"quanta": _write_lines(out, lines())}
+
+
+def _log(path: str | None, *, status: str) -> dict[str, str | None]:
+    """Return where a log lies, and what it ends with if its quantum did not succeed."""
+    found: dict[str, str | None] = {"log": path}
+    if path is not None and status not in SUCCESSFUL:
+        found["log_tail"] = log_tail(path)
+    return found
 
 
 def _attempts(
@@ -145,8 +155,13 @@ def _usage(usage: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst type
     return {
         "peak_mb": _whole(usage.memory / 2**20) if usage else None,
         "started": usage.start.isoformat() if usage else None,
-        "seconds": usage.total_time if usage and math.isfinite(usage.total_time) else None,
+        "seconds": _finite(usage.total_time) if usage else None,
+        "cpu_seconds": _finite(usage.run_time_cpu) if usage else None,
     }
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _whole(value: float) -> int | None:

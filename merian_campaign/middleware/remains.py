@@ -19,6 +19,7 @@ from merian_campaign.middleware.submission_run import read_outcome
 
 __all__ = ["read_remains"]
 
+_SCRIPT: Final = re.compile(r"driver([0-9]{1,3})[.]sh")
 _NUMBER: Final = re.compile(r"(?!000)[0-9]{3}|[1-9][0-9]{3,8}")
 
 
@@ -72,6 +73,7 @@ def _read(directory: Path, *, trusted: Sequence[str]) -> Remains:
         ended_at=_moment(Path(paths.outcome)) if result is not None else None,
         versions=_versions(paths, trouble),
         harvested=Path(paths.harvest).is_file(),
+        job_epoch=_job_epoch(directory),
         trouble=one_line("; ".join(trouble), limit=1000),
     )
 
@@ -109,6 +111,12 @@ def _epoch(path: str) -> int | None:
     except (FileNotFoundError, DamagedFileError):
         return None
     return int(text) if text.isdecimal() and len(text) < 4 else 1  # noqa: PLR2004 - a damaged one has begun
+
+
+def _job_epoch(directory: Path) -> int | None:
+    """Return the epoch of the last driver that was to be a Slurm job, by its script."""
+    found = (_SCRIPT.fullmatch(path.name) for path in directory.glob("driver*.sh"))
+    return max((int(name[1]) for name in found if name), default=None)
 
 
 def _is_cut(journal: Path) -> bool:

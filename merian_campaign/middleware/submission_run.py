@@ -229,7 +229,9 @@ class SubmissionRun:
             return RunResult(end=RunEnd.FAILED, reason=reason, needs_person=error.needs_person)
         self._log(f"{answer['command']}\n{answer['found']}")
         return RunResult(
-            end=RunEnd.RAN, reason=answer["found"] if not answer["changed"] else answer["command"]
+            end=RunEnd.RAN,
+            reason=answer["found"] if not answer["changed"] else answer["command"],
+            needs_person=bool(answer.get("unfinished")),
         )
 
     def _log(self, text: str) -> None:

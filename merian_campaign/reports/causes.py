@@ -17,6 +17,8 @@ from merian_campaign.reports.cells import Either, joined, line
 
 _INDENT: Final = 9
 _SAID: Final = 120
+_UNSURE: Final = ("inferred",)
+"""How sure verdicts are of which that is said: of the others the evidence says it."""
 
 
 def causes_json(totals: FailureTotals, lines: Sequence[CauseLine]) -> dict[str, Any]:
@@ -81,7 +83,8 @@ def _cause(found: CauseLine, log: Sequence[str]) -> RenderableType:
     ]
     where = f"{found.step}, {_many(found.groups, 'group')}{_behind(found)}"
     said = one_line(found.message, limit=_SAID)
-    why = " ".join(words for words in (found.evidence, f"«{said}»" if said else "") if words)
+    sure = f"({found.certainty})" if found.certainty in _UNSURE else ""
+    why = " ".join(words for words in (found.evidence, sure, f"«{said}»" if said else "") if words)
     example = f"{found.group} {found.data_id}"
     below = [line(where), *([line(why)] if why else []), line(found.command, "cyan")]
     if log:
@@ -94,6 +97,7 @@ def _behind(found: CauseLine) -> str:
     said = [
         f"in {_many(found.tracts, 'tract')}" if found.tracts else "",
         f"{_many(found.blocked, 'quantum', 'quanta')} blocked behind" if found.blocked else "",
+        f"{_many(found.patches, 'patch', 'patches')} incomplete" if found.patches else "",
         f"holds {_many(found.held, 'later group')}" if found.held else "",
         f"of {_many(found.held_tracts, 'tract')}" if found.held_tracts else "",
     ]

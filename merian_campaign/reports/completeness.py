@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.report.lines import CompletenessLine
+from merian_campaign.domain.report.lines import CompletenessLine, TractLine
 from merian_campaign.reports.cells import UNBOUNDED, line
 
 _MOST: Final = 40
@@ -29,16 +29,38 @@ _COLUMNS: Final = ("caveats", "failed", "blocked", "open", "accepted")
 """Shown where there are any: all of them are more than 80 columns hold."""
 
 
-def completeness_json(campaign: str, lines: Sequence[CompletenessLine]) -> dict[str, Any]:
+_TRACTS: Final = 10
+"""Tracts of which it is said why they may not be released."""
+
+_KINDS: Final = (
+    ("no_work", "no work found"),
+    ("upstream", "no work for a failure upstream"),
+    ("unprocessable", "unprocessable data"),
+    ("partial", "partial outputs"),
+)
+
+
+def completeness_json(
+    campaign: str, lines: Sequence[CompletenessLine], tracts: Sequence[TractLine]
+) -> dict[str, Any]:
     """Return completeness for machines."""
     return {
         "campaign": campaign,
+        "tracts": [
+            {"tract": one.tract, "releasable": one.releasable, "why": one.why, "state": one.state}
+            for one in tracts
+        ],
         "completeness": [{**asdict(one), "fraction": one.fraction} for one in lines],
     }
 
 
-def completeness_view(lines: Sequence[CompletenessLine], *, everything: bool, width: int) -> RenderableType:
-    """Return a line a tract, step and band, those first that miss most; of what is complete, a number."""
+def completeness_view(
+    lines: Sequence[CompletenessLine], tracts: Sequence[TractLine], *, everything: bool, width: int
+) -> RenderableType:
+    """Return a line a tract, step and band, those first that miss most; of what is complete, a number.
+
+    Below it stand which tracts may be released, and why others may not.
+    """
     left = [one for one in lines if everything or one.succeeded < one.expected or one.caveats]
     complete = len(lines) - len(left)
     ranked = left if everything else sorted(left, key=lambda one: (one.fraction, one.tract))
@@ -64,10 +86,40 @@ def completeness_view(lines: Sequence[CompletenessLine], *, everything: bool, wi
     if complete:
         word = "entry is" if complete == 1 else "entries are"
         said.append(line(f"{complete} {word} complete and without caveats; --all shows them too", "dim"))
-    return Group(*said)
+    caveats = [f"{sum(getattr(one, name) for one in lines)} {words}" for name, words in _KINDS]
+    caveats = [words for words in caveats if not words.startswith("0 ")]
+    if caveats:
+        said.append(line(f"caveats: {', '.join(caveats)}", "dim"))
+    estimated = sum(one.estimated for one in lines)
+    if estimated:
+        said.append(line(f"~ with {estimated} estimated: no graph has them yet", "dim"))
+    return Group(*said, *_verdicts(tracts, everything=everything or width >= UNBOUNDED))
+
+
+def _verdicts(tracts: Sequence[TractLine], *, everything: bool) -> list[RenderableType]:
+    """Return which tracts may be released, and what is in the way of those that come nearest to it."""
+    kept = [one for one in tracts if not one.releasable]
+    said: list[RenderableType] = [
+        line(f"{len(tracts) - len(kept)} of {len(tracts)} tracts may be released", "bold")
+    ]
+    if everything:
+        ready = [one for one in tracts if one.releasable]
+        return (
+            said
+            + [line(f"tract {one.tract}: releasable: {one.why}", "green") for one in ready]
+            + [line(f"tract {one.tract}: not releasable: {one.why}") for one in kept]
+        )
+    ranked = sorted(kept, key=lambda one: (one.state != "needs_review", one.reached - one.steps, one.tract))
+    said += [line(f"tract {one.tract}: not releasable: {one.why}") for one in ranked[:_TRACTS]]
+    if len(kept) > _TRACTS:
+        said.append(line(f"and {len(kept) - _TRACTS} more that are not", "dim"))
+    return said
 
 
 def _cells(one: CompletenessLine, columns: Sequence[str]) -> list[str]:
     numbers = [getattr(one, name) for name in columns]
-    done = (f"{one.succeeded}/{one.expected}", f"{100 * one.succeeded // max(1, one.expected)}%")
+    done = (
+        f"{one.succeeded}/{'~' if one.estimated else ''}{one.expected}",
+        f"{100 * one.succeeded // max(1, one.expected)}%",
+    )
     return [str(one.tract), one.step, one.band, *done, *(str(number) if number else "" for number in numbers)]

@@ -20,7 +20,23 @@ _VERBS = {
     "groups": "groups were added",
     "storm": "paused itself",
     "scheduler": "the scheduler",
+    "pause": "paused",
+    "resume": "resumed",
+    "cancel": "cancelled",
+    "accept": "accepted",
+    "reject": "rejected",
+    "retry": "retried",
+    "redo": "redone",
+    "hold": "held",
+    "release": "released",
+    "undo": "the last order was undone",
+    "publish": "published",
+    "extend": "goes on with what is new",
+    "group": "",
+    "submission": "",
 }
+_SAYS_STATE = {"pause", "storm", "cancel"}
+"""Verbs that say by themselves what became of it."""
 
 
 def event_lines(events: Sequence[RecordedEvent]) -> list[str]:
@@ -32,13 +48,15 @@ def _what(event: RecordedEvent) -> str:
     place = "campaign" if event.step is None else f"{event.step}/{event.group}"
     if event.submission is not None:
         place = f"{place} submission {event.submission}"
-    became = "" if event.to_state is None else f" {event.to_state.replace('_', ' ')}"
-    if event.from_state is not None and event.to_state == event.from_state:
+    became = "" if event.to_state in {None, event.from_state} else str(event.to_state).replace("_", " ")
+    verb = _VERBS.get(event.kind, event.kind)
+    if event.kind in _SAYS_STATE and event.submission is None:
         became = ""
-    verb = _VERBS.get(event.kind, "" if event.kind in {"group", "submission"} else event.kind)
-    words = " ".join(filter(None, [place + (":" if verb or became else ""), verb, became.strip()]))
-    reason = f" ({event.reason})" if event.reason else ""
-    return f"{words}{reason} by {event.actor}"
+    words = ", ".join(filter(None, [verb, became])) if event.kind != "scheduler" else f"{verb} {became}"
+    # What says who did it does not say so twice.
+    reason = event.reason.removesuffix(f" (by {event.actor})").removesuffix(f"by {event.actor}")
+    why = f" ({reason})" if reason else ""
+    return f"{place}{':' if words else ''} {words}".rstrip() + f"{why} by {event.actor}"
 
 
 def event_json(events: Sequence[RecordedEvent]) -> list[dict[str, Any]]:
@@ -80,7 +98,7 @@ def _next(row: CampaignRow) -> str:
     if row.running:
         return f"{row.running} under way"
     if row.state != "active":
-        return row.reason or row.state
+        return f"nothing before `resume`{f' ({row.reason})' if row.reason else ''}"
     if row.groups and row.done == row.groups:
         return "nothing, it is done"
     return f"{row.ready} ready" if row.ready else "only a person can move it on"

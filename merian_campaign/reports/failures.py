@@ -12,12 +12,15 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from merian_campaign.domain.records import AttemptRow, FailureRow, RecordedEvent
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.records import AttemptEvidence, AttemptRow, FailureRow, RecordedEvent
+from merian_campaign.domain.text import clean, one_line
 from merian_campaign.reports.cells import Either, joined, line
 
 _INDENT = 9
 _SAID = 160
+_BLOCKERS = 5
+_LOGGED = 3
+"""Lines of the log of a single quantum; `log` and `show` have more."""
 
 
 def failures_json(campaign: str, rows: Sequence[FailureRow]) -> dict[str, Any]:
@@ -43,9 +46,19 @@ def failures_view(rows: Sequence[FailureRow]) -> RenderableType:
         parts.extend(_failure(row) for row in here if row.state != "blocked")
         blocked = Counter(row.task for row in here if row.state == "blocked")
         if blocked:
+            parts.extend(_behind([row for row in here if row.state == "blocked"]))
             names = ", ".join(f"{task} x{number}" if number > 1 else task for task, number in blocked.items())
             parts.append(Padding(line(f"{blocked.total()} blocked behind: {names}", "yellow"), (0, 0, 0, 2)))
     return Group(*parts)
+
+
+def _behind(blocked: Sequence[FailureRow]) -> list[RenderableType]:
+    """Return a line for each quantum that others stand behind, with how many."""
+    number = Counter(row.blocked_by for row in blocked if row.blocked_by is not None)
+    return [
+        line(f"  {blocker:>6} blocks {count} {'quantum' if count == 1 else 'quanta'}", "yellow")
+        for blocker, count in number.most_common(_BLOCKERS)
+    ]
 
 
 def _failure(row: FailureRow) -> RenderableType:
@@ -61,8 +74,31 @@ def _failure(row: FailureRow) -> RenderableType:
     reason = why(row)
     if not reason:
         return joined(*head)
-    below = Padding(line(reason), (0, 0, 0, _INDENT), expand=False)
-    return Either(joined(*head), below, flat=joined(*head, f": {reason}"))
+    facts = evidence_words(row)
+    log = clean(row.log_tail or "").splitlines()[-_LOGGED:]
+    said = [
+        line(reason),
+        *([line(facts, "dim")] if facts else []),
+        *(line(one, "dim", fit=True) for one in log),
+    ]
+    below = Padding(Group(*said), (0, 0, 0, _INDENT), expand=False)
+    return Either(joined(*head), below, flat=joined(*head, f": {reason}", f"; {facts}" if facts else ""))
+
+
+def evidence_words(row: AttemptEvidence) -> str:
+    """Return the facts behind a verdict on one line: how sure, what its exception is by class, where."""
+    if row.verdict is None:
+        return ""
+    bases = [base.rpartition(".")[2] for base in (row.exception_bases or "").split()[1:]]
+    facts = (
+        f"how sure: {row.certainty}" if row.certainty else "",
+        f"the exception is a {', a '.join(bases)}" if bases else "",
+        f"signal {row.signal}" if row.signal is not None else "",
+        f"{row.peak_mb} MB of {row.requested_mb} MB" if row.peak_mb and row.requested_mb else "",
+        f"Slurm job {row.slurm_job}" if row.slurm_job else "",
+        f"on {row.host}" if row.host else "",
+    )
+    return one_line("; ".join(fact for fact in facts if fact))
 
 
 def why(row: FailureRow | AttemptRow) -> str:
@@ -95,6 +131,10 @@ def attempts_table(rows: Sequence[AttemptRow]) -> Table:
     table.add_column("MB peak", justify="right")
     table.add_column("why", overflow="fold", ratio=1)
     for row in rows:
+        facts = evidence_words(row)
+        log = clean(row.log_tail or "").splitlines()
+        told = [line(why(row)), *([line(facts, "dim")] if facts else []), *(line(one, "dim") for one in log)]
+        flat = "; ".join(words for words in (why(row), facts) if words)
         table.add_row(
             line(f"{row.task} {short_data_id(row.data_id)}"),
             str(row.submission),
@@ -102,7 +142,7 @@ def attempts_table(rows: Sequence[AttemptRow]) -> Table:
             line(row.state),
             str(row.requested_mb or ""),
             str(row.peak_mb or ""),
-            line(why(row)),
+            Either(Group(*told), flat=line(flat)),
         )
     return table
 

@@ -38,6 +38,7 @@ def basis_words(basis: Basis | None, nights: Mapping[int, int]) -> str:
     if basis is None:
         return "nobody wrote down what it was made from"
     upstream = [f"generation {number} of {name}" for name, number in sorted(basis.upstream.items())]
+    upstream += [f"{len(basis.parts)} groups by tract"] if basis.parts else []
     read = f"; reads {_few(upstream)}" if upstream else ""
     return f"{_exposures(basis.exposures, nights)}{read}"
 
@@ -52,6 +53,7 @@ def change_json(change: BasisChange, nights: Mapping[int, int], *, before: str, 
         "removed": list(change.removed),
         "removed_nights": _nights(change.removed, nights),
         "upstream": [{"group": name, "from": old, "to": new} for name, old, new in change.upstream],
+        "parts": list(change.parts),
         "files": change.files,
         "data_query": change.terms,
     }
@@ -66,6 +68,7 @@ def change_view(change: BasisChange, nights: Mapping[int, int], *, before: str, 
         if ids:
             told += [f"{sign} {_exposures(ids, nights)}", f"  {_few([str(one) for one in ids])}"]
     told += [f"  {name}: generation {old} -> {new}" for name, old, new in change.upstream]
+    told += [f"  {name}: not read before" for name in change.parts]
     told += ["  other files"] if change.files else []
     told += ["  another data query"] if change.terms else []
     return Group(*(line(text) for text in told))

@@ -22,6 +22,7 @@ from merian_campaign.domain.decisions import (
     Submit,
     Wait,
 )
+from merian_campaign.domain.expected_cost import Expected
 from merian_campaign.domain.records import NewGroup
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.services.tick import Plan
@@ -72,7 +73,11 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         step, key = _place(decision)
         entry: dict[str, Any] = {"step": step, "group": key, "action": what, "why": reason}
         price = plan.prices.get(f"{step}/{key}") if isinstance(decision, Again) else None
-        entries.append(entry if price is None else {**entry, "price": price.to_json()})
+        if price is not None:
+            entry["price"] = price.to_json()
+        if (expected := _expected(plan, decision)) is not None:
+            entry["expected"] = expected.to_json()
+        entries.append(entry)
     campaign = plan.snapshot.campaign
     waiting = [
         {"step": group.step, "group": group.key, "state": group.state.value, "why": plan.reasons[group.id]}
@@ -89,11 +94,17 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "state": campaign.state.value,
         "state_reason": campaign.reason,
         "looks_for_overlaps": plan.looks,
+        "closed": plan.closed,
         "actions": entries,
         "waiting": waiting,
         "held": held,
         "redo_price": {name: price.to_json() for name, price in sorted(plan.prices.items())},
     }
+
+
+def _expected(plan: Plan, decision: Decision) -> Expected | None:
+    """Return what a decision to submit is expected to cost."""
+    return plan.expected.get(decision.group.id) if isinstance(decision, Submit | Again) else None
 
 
 def _place(decision: Decision) -> tuple[str, str | None]:
@@ -110,6 +121,8 @@ def plan_lines(plan: Plan) -> list[str]:
     campaign = plan.snapshot.campaign
     if campaign.state is not CampaignState.ACTIVE:
         lines.append(f"the campaign is {campaign.state}: {campaign.reason or 'nothing new is started'}")
+    if plan.closed:
+        lines.append(f"nothing is submitted now: {plan.closed}")
     said = len(lines)
     if plan.looks:
         lines.append("first: ask the butler which tracts the visits overlap; after that there may be more")
@@ -118,10 +131,13 @@ def plan_lines(plan: Plan) -> list[str]:
         step, key = _place(decision)
         place = step if key is None else f"{step}/{key}"
         price = plan.prices.get(place) if isinstance(decision, Again) and decision.redo else None
-        cost = "" if price is None else f"; {price.in_words()}"
+        expected = _expected(plan, decision)
+        words = price.in_words() if price is not None else expected.in_words() if expected is not None else ""
+        cost = f"; {words}" if words else ""
         lines.append(f"{place or 'storm guard'}: {what} ({reason}{cost})")
     if len(lines) == said:
         lines.append("nothing to do")
+    lines += _to_submit(plan)
     of_all = AddGroups | PauseCampaign
     planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, of_all)}
     for group in plan.snapshot.groups:
@@ -132,6 +148,29 @@ def plan_lines(plan: Plan) -> list[str]:
     if plan.prices:
         lines.append(f"to make anew: {_groups(len(plan.prices))}, {sum_of(plan.prices).in_words()}")
     return lines
+
+
+def _to_submit(plan: Plan) -> list[str]:
+    """Return a line with what all submissions of a plan are expected to cost, where there are several."""
+    asked = [
+        plan.expected[entry.group.id]
+        for entry in plan.decisions
+        if isinstance(entry, Submit) and entry.group.id in plan.expected
+    ]
+    if len(asked) <= 1:
+        return []
+    known = [found for found in asked if found.quanta is not None]
+    whole = Expected(
+        quanta=sum(found.quanta or 0 for found in known),
+        core_hours=sum(found.core_hours or 0.0 for found in known),
+        gb_hours=sum(found.gb_hours or 0.0 for found in known),
+        hours=None,
+        estimated=any(found.estimated for found in known),
+    )
+    unknown = len(asked) - sum(found.core_hours is not None for found in asked)
+    words = [whole.in_words()] if known else []
+    words += [f"the cost of {unknown} of them is not known yet"] if unknown else []
+    return [f"to submit: {_groups(len(asked))}, {'; '.join(words)}"]
 
 
 def sum_of(prices: Mapping[str, Price]) -> Price:

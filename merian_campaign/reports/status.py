@@ -12,6 +12,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from merian_campaign.domain.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import STALE, BoardRow
 from merian_campaign.domain.states import GroupState, derived_state
@@ -21,6 +22,8 @@ from merian_campaign.reports.state_marks import MARKS, STYLES, shown_state
 from merian_campaign.reports.steps_table import step_lines, steps_table, total
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from merian_campaign.domain.core_hours import Price
 
 _BLOCKED_SHOWN = 5
@@ -55,6 +58,29 @@ class Status:
     rows: tuple[BoardRow, ...]
     prices: Mapping[str, Price] = field(default_factory=dict)
     """By ``STEP/GROUP``, what it would cost to make anew what is done for older data."""
+    at: datetime | None = None
+    """The moment, where that is an earlier one."""
+
+    @property
+    def ahead(self) -> Mapping[str, Foreseen]:
+        """What is to come of groups that have no graph yet, by step; butler actions have none."""
+        return foreseen(
+            Sized(step=row.step, state=row.state, expected=row.counts.expected)
+            for row in self.rows
+            if not row.action
+        )
+
+    @property
+    def estimated(self) -> int:
+        """Quanta of groups that have no graph yet, as far as their likes tell."""
+        return sum(found.quanta or 0 for found in self.ahead.values())
+
+    @property
+    def fraction(self) -> float | None:
+        """How much of all quanta that are predicted or estimated is done; `None` without any."""
+        counts = total(self.rows)
+        whole = counts.expected + self.estimated
+        return counts.succeeded / whole if whole else None
 
     @property
     def redo_price(self) -> Price | None:
@@ -111,7 +137,10 @@ def status_json(status: Status) -> dict[str, Any]:
         "stale_groups": sum(row.stale for row in status.rows),
         "redo_price": None if status.redo_price is None else status.redo_price.to_json(),
         "quanta": _quanta(total(status.rows)),
-    }
+        "estimated": status.estimated,
+        "of_unknown_size": [step for step, found in status.ahead.items() if found.quanta is None],
+        "fraction": None if status.fraction is None else round(status.fraction, 6),
+    } | ({} if status.at is None else {"at": status.at})
 
 
 def status_view(status: Status, *, width: int, height: int | None = None) -> RenderableType:
@@ -167,6 +196,8 @@ def _parts(
         (status.campaign, "bold"),
         ("  state ", "dim"),
         (status.state, STYLES.get(status.state, "bold")),
+        (f"  at {status.at:%Y-%m-%d %H:%M} UTC" if status.at is not None else "", "dim"),
+        (f"  {progress_words(status)}", "dim"),
     )
     steps, folds, asking = most or (None, None, None)
     parts: list[RenderableType] = [
@@ -189,6 +220,19 @@ def _parts(
         if status.redo_price is not None:
             parts.append(line(f"to make all of them anew: {status.redo_price.in_words()}", "yellow"))
     return parts
+
+
+def progress_words(status: Status) -> str:
+    """Return how much is done of all that is to come, and how much of that is estimated."""
+    if status.fraction is None:
+        return ""
+    whole = total(status.rows).expected + status.estimated
+    about = "some " if status.estimated else ""
+    # All of it is done only when all of it is.
+    percent = 100 if status.fraction >= 1 else min(99, int(100 * status.fraction))
+    said = f"{percent}% of {about}{whole:,} quanta"
+    unknown = [step for step, found in status.ahead.items() if found.quanta is None]
+    return said + (f", without {unknown[0]}" + (" ..." if len(unknown) > 1 else "") if unknown else "")
 
 
 def folded_tracts(rows: Sequence[BoardRow], *, width: int, at_most: int) -> RenderableType:

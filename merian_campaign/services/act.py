@@ -7,7 +7,7 @@ from functools import partial
 from merian_campaign.domain import decisions as core
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import driver_job_name, script
+from merian_campaign.domain.driver_jobs import driver_job_of, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.fault_attribution import Broken, alone
 from merian_campaign.domain.generations import chain_change
@@ -303,8 +303,10 @@ class Executor(TickPart):
     ) -> str:
         """Submit a driver's Slurm job, under a name by which it is found if the answer is lost."""
         paths = SubmissionPaths(directory=submission.directory)
-        readable = f"{self._spec.campaign}.{group.step}.{group.key}.{submission.number}"
-        name = driver_job_name(readable=readable, directory=submission.directory, epoch=submission.epoch)
+        name = driver_job_of(
+            campaign=self._spec.campaign, step=group.step, group=group.key, number=submission.number,
+            directory=submission.directory, epoch=submission.epoch,
+        )  # fmt: skip
         text = script(
             name=name,
             directory=submission.directory,

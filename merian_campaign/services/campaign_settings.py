@@ -8,7 +8,8 @@ from dataclasses import replace
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.stack import in_force
-from merian_campaign.files.bps_files import read_requests, read_rules, read_site
+from merian_campaign.files.bps_files import read_requests, read_site
+from merian_campaign.files.rule_files import rules_in_force
 from merian_campaign.services.runtime import CampaignSettings
 
 
@@ -17,7 +18,7 @@ def settings_of(spec: CampaignSpec) -> CampaignSettings:
     site = read_site(spec.site)
     return CampaignSettings(
         site=site,
-        rules=read_rules(spec.failure_rules),
+        rules=rules_in_force(campaign=spec.failure_rules, site=site.failure_rules),
         requests={
             step.name: replace(read_requests(spec, step), site_mb=site.most_mb)
             for step in spec.steps

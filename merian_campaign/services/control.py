@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import due
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.fault_attribution import alone
-from merian_campaign.domain.group_selection import Choice, choose
+from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
 from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.records import ArchivedCampaign, Event
 from merian_campaign.domain.retry_request import RetryRequest
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, Verdict
+from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -83,7 +84,7 @@ class Control:
     runtime: Runtime
     trusted_by: Callable[[CampaignSpec], Sequence[str]]
 
-    def choose(self, name: str, words: Sequence[str], *, verb: str, verdict: Verdict | None = None) -> Choice:
+    def choose(self, name: str, words: Sequence[str], *, verb: str, only: Filter = ANY) -> Choice:
         """Return the groups that ``words`` mean for ``verb``; nothing is done.
 
         Raises
@@ -92,13 +93,14 @@ class Control:
             Raised if a word means nothing, or nothing to which the verb applies.
         """
         find_campaign(self.store, name)
-        snapshot = self.store.snapshot(name)
-        if verb in {"hold", "release"}:
-            kept = tuple(group for group in snapshot.groups if bool(group.hold) is (verb == "release"))
-            if not kept:
-                raise BadInputError(f"campaign {name!r} has no group to {verb}")
-            snapshot = replace(snapshot, groups=kept)
-        return choose(snapshot, words, states=_STATES_OF[verb], verdict=verdict)
+        held = verb == "release" if verb in {"hold", "release"} else None
+        return choose(self.store.snapshot(name), words, states=_STATES_OF[verb], only=only, held=held)
+
+    def open_groups(self, name: str) -> tuple[int, int]:
+        """Return how many groups of a campaign are not over, and how many of these are under way."""
+        find_campaign(self.store, name)
+        found = [group for group in self.store.snapshot(name).groups if group.state in _STATES_OF["cancel"]]
+        return len(found), sum(group.live is not None for group in found)
 
     def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
         """Let a group be submitted again; see `retry_all`."""
@@ -172,13 +174,15 @@ class Control:
             found = self._named(name, groups)
             for entry in found:
                 _may_redo(entry)
+            now = self.runtime.clock()
             for entry in found:
                 self.store.again(
                     group_id=entry.id,
                     redo=True,
                     reason=reason,
                     actor=self.runtime.actor,
-                    now=self.runtime.clock(),
+                    now=now,
+                    ordered=True,
                 )
         return found
 
@@ -193,32 +197,38 @@ class Control:
         campaign = find_campaign(self.store, name)
         if campaign.state is CampaignState.CANCELLED:
             raise BadInputError(f"campaign {name!r} is cancelled ({campaign.reason}); `resume` it first")
-        return self._set_state(campaign, CampaignState.PAUSED, "pause", reason=reason)
+        now = self.runtime.clock()
+        return self._set_state(campaign, CampaignState.PAUSED, "pause", reason=reason, now=now)
 
     def resume(self, name: str, *, reason: str = "") -> int | None:
         """Go on after a pause or a cancellation; return how many groups live again, `None` for no news.
 
-        Groups that were cancelled with the campaign do; those that were cancelled by themselves stay so.
+        Groups that were cancelled with the campaign do; those that were cancelled by themselves stay so. What
+        needed a person before does so again.
         """
         campaign = find_campaign(self.store, name)
-        if not self._set_state(campaign, CampaignState.ACTIVE, "resume", reason=reason):
+        now = self.runtime.clock()  # one for all of an order: by that `undo` knows what belongs to it
+        if not self._set_state(campaign, CampaignState.ACTIVE, "resume", reason=reason, now=now):
             return None
         if campaign.state is not CampaignState.CANCELLED:
             return 0
         with self.store.campaign_lock(name):
-            why = self.store.last_cancels(name)
+            cancels = self.store.last_cancels(name)
             revived = [
-                group
+                (group, cancels.get(group.id))
                 for group in self.store.snapshot(name).groups
-                if group.state is GroupState.CANCELLED and why.get(group.id, _WITH_ALL).startswith(_WITH_ALL)
+                if group.state is GroupState.CANCELLED
+                and (group.id not in cancels or cancels[group.id].reason.startswith(_WITH_ALL))
             ]
-            for group in revived:
+            for group, cancelled in revived:
+                review = cancelled is not None and cancelled.from_state == GroupState.NEEDS_REVIEW
+                before = cancelled.before if cancelled is not None else None
                 self.store.move_group(
                     group_id=group.id,
-                    state=GroupState.WAITING,
-                    reason="resumed",
+                    state=GroupState.NEEDS_REVIEW if review else GroupState.WAITING,
+                    reason=str((before or {}).get("reason", "resumed")) if review else "resumed",
                     actor=self.runtime.actor,
-                    now=self.runtime.clock(),
+                    now=now,
                     kind="resume",
                 )
         return len(revived)
@@ -239,8 +249,9 @@ class Control:
         """
         named = [group] if group is not None else list(groups)
         campaign = find_campaign(self.store, name)
+        now = self.runtime.clock()
         if not named:
-            self._set_state(campaign, CampaignState.CANCELLED, "cancel", reason=reason)
+            self._set_state(campaign, CampaignState.CANCELLED, "cancel", reason=reason, now=now)
         with self.store.campaign_lock(name):
             snapshot = self.store.snapshot(name)
             found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
@@ -251,7 +262,8 @@ class Control:
                     )
             live = [entry.live for entry in found if entry.live is not None]
             words = "cancelled" if named else _WITH_ALL
-            changed = [self._cancel(entry, f"{words}: {reason}" if reason else words) for entry in found]
+            why = f"{words}: {reason}" if reason else words
+            changed = [self._cancel(entry, why, now=now) for entry in found]
             with suppress(BadInputError):  # of another release: then only what is ours is believed
                 spec = applied_spec(find_campaign(self.store, name))
                 self.drivers.settle_in(
@@ -282,6 +294,27 @@ class Control:
 
     def forget(self, name: str) -> None:
         """Delete a campaign's rows; refused while a submission is under way."""
+        with self._at_rest(name):
+            self.store.forget(name)
+
+    def archive(self, name: str, *, folder: Path, keep: bool) -> ArchivedCampaign:
+        """Write a campaign's rows into files, and delete them unless they are to be kept.
+
+        Refused while a submission is under way. What is deleted was written, whole, before.
+        """
+        with self._at_rest(name):
+            written = self.store.write_archive(name, folder)
+            if not keep:
+                self.store.forget(name)
+            return written
+
+    def unarchive(self, folder: Path) -> ArchivedCampaign:
+        """Put an archived campaign on record again, as it was."""
+        return self.store.read_archive(folder)
+
+    @contextmanager
+    def _at_rest(self, name: str) -> Iterator[None]:
+        """Hold the lock of a campaign of which nothing is under way."""
         find_campaign(self.store, name)
         with self.store.campaign_lock(name):
             live = [group for group in self.store.snapshot(name).groups if group.live is not None]
@@ -289,11 +322,10 @@ class Control:
                 raise BadInputError(
                     f"{live[0].step}/{live[0].key} of {name!r} has a submission under way; cancel it first"
                 )
-            self.store.forget(name)
+            yield
 
-    def _cancel(self, group: GroupView, reason: str) -> bool:
+    def _cancel(self, group: GroupView, reason: str, *, now: datetime) -> bool:
         """Cancel a group, or ask what runs of it to stop; say whether that was news."""
-        now = self.runtime.clock()
         if group.live is not None:
             self.store.request_cancel(
                 submission_id=group.live.id, actor=self.runtime.actor, now=now, reason=reason
@@ -311,14 +343,16 @@ class Control:
         )
         return True
 
-    def _set_state(self, campaign: CampaignView, state: CampaignState, kind: str, *, reason: str) -> bool:
+    def _set_state(
+        self, campaign: CampaignView, state: CampaignState, kind: str, *, reason: str, now: datetime
+    ) -> bool:
         """Change a campaign's state; say whether it was another."""
         if campaign.state is state:
             return False
         actor = self.runtime.actor
         words = f"{reason} (by {actor})" if reason else f"by {actor}"
         event = Event(kind=kind, actor=actor, reason=words, from_state=campaign.state, to_state=state)
-        self.store.set_campaign_state(name=campaign.name, state=state, event=event, now=self.runtime.clock())
+        self.store.set_campaign_state(name=campaign.name, state=state, event=event, now=now)
         return True
 
     def _named(self, name: str, groups: Sequence[str]) -> tuple[GroupView, ...]:

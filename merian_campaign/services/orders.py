@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Final
 
 from merian_campaign.domain.errors import BadInputError
@@ -15,22 +16,34 @@ from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 
-__all__ = ["Orders", "Undone"]
+__all__ = ["Order", "Orders"]
 
 _ORDERS: Final = frozenset(
     {"accept", "cancel", "hold", "pause", "reject", "release", "resume", "retry", "storm", "undo"}
 )
+_FOR_GOOD: Final = {
+    "redo": "a new generation has begun; it is in no reader's way before it is complete",
+    "applied": "edit the file back and apply it again",
+}
+"""Orders that are not taken back, and what to do instead."""
+
 _LOOKED_AT: Final = 5000
 """Events back to which the last order is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undone:
-    """What was undone: the verb, who had said it, and the groups, none for the whole campaign."""
+class Order:
+    """An order of a person: the verb, who said it, when, and the groups, none for the whole campaign."""
 
     verb: str
     actor: str
-    groups: tuple[str, ...]
+    at: datetime
+    events: tuple[RecordedEvent, ...]
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups as ``STEP/KEY``."""
+        return tuple(f"{event.step}/{event.group}" for event in self.events if event.group_id is not None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,38 +101,65 @@ class Orders:
                 )
         return found
 
-    def undo(self, name: str, *, reason: str) -> Undone:
-        """Take back the last order of a person, of whatever verb and for all groups that it was for.
+    def last(self, name: str) -> Order:
+        """Return the last order of a person, of whatever verb, with all groups that it was for.
+
+        Raises
+        ------
+        BadInputError
+            Raised if there is none, or none that is ever taken back.
+        """
+        find_campaign(self.store, name)
+        found = self.store.events(name, limit=_LOOKED_AT)
+        orders = [event for event in found if event.kind in _ORDERS or _is_for_good(event)]
+        if not orders:
+            raise BadInputError(f"nobody has ordered anything of campaign {name!r}; nothing to undo")
+        last = orders[0]
+        if last.kind == "undo":
+            raise BadInputError("the last order was taken back already; nothing more is undone")
+        # All of one order have one time.
+        batch = [
+            event
+            for event in orders
+            if (event.at, event.kind, event.actor) == (last.at, last.kind, last.actor)
+        ]
+        order = Order(verb=last.kind, actor=last.actor, at=last.at, events=tuple(reversed(batch)))
+        if last.kind in _FOR_GOOD:
+            what = "the file was applied" if last.kind == "applied" else f"redo of {order.groups[0]}"
+            raise BadInputError(
+                f"the last order ({what}) cannot be taken back: {_FOR_GOOD[last.kind]}; nothing is undone"
+            )
+        return order
+
+    def undo(self, name: str, *, reason: str, order: Order | None = None) -> Order:
+        """Take back the last order, for all groups that it was for, or for none.
+
+        Parameters
+        ----------
+        name : `str`
+            Campaign.
+        reason : `str`
+            Why.
+        order : `Order`, optional
+            Which one is meant: if it is the last no longer, nothing is done.
 
         Raises
         ------
         BadInputError
             Raised if there is none, or what came of it cannot be taken back; then nothing is.
         """
-        find_campaign(self.store, name)
         with self.store.campaign_lock(name):
-            orders = [event for event in self.store.events(name, limit=_LOOKED_AT) if event.kind in _ORDERS]
-            if not orders:
-                raise BadInputError(f"nobody has ordered anything of campaign {name!r}; nothing to undo")
-            last = orders[0]
-            if last.kind == "undo":
-                raise BadInputError("the last order was taken back already; nothing more is undone")
-            # All of one order have one time.
-            batch = [
-                event
-                for event in orders
-                if (event.at, event.kind, event.actor) == (last.at, last.kind, last.actor)
-            ]
+            last = self.last(name)
+            if order is not None and order != last:
+                raise BadInputError(f"{last.actor} has ordered {last.verb} since; nothing is undone")
             snapshot = self.store.snapshot(name)
-            if any(event.group_id is None for event in batch):
-                self._undo_state(snapshot, next(event for event in batch if event.group_id is None), reason)
-                return Undone(verb=last.kind, actor=last.actor, groups=())
-            steps = [self._step(snapshot, event) for event in batch]
-            for group, event in steps:
+            of_all = [event for event in last.events if event.group_id is None]
+            if of_all:
+                self._undo_state(snapshot, of_all[0], reason)
+                return replace(last, events=tuple(of_all))
+            for group, event in [self._step(snapshot, event) for event in last.events]:
                 self._undo_group(group, event, reason)
-        return Undone(
-            verb=last.kind, actor=last.actor, groups=tuple(f"{group.step}/{group.key}" for group, _ in steps)
-        )
+        return last
 
     @staticmethod
     def _step(snapshot: Snapshot, event: RecordedEvent) -> tuple[GroupView, RecordedEvent]:
@@ -135,23 +175,29 @@ class Orders:
             raise BadInputError(
                 f"{name}: has gone on since the {event.kind} ({group.state}); nothing is undone"
             )
-        if before is not GroupState.BLOCKED and before not in GROUP_MOVES[group.state]:
+        if before not in {GroupState.BLOCKED, group.state} and before not in GROUP_MOVES[group.state]:
             raise BadInputError(f"{name}: it cannot become {event.from_state} again; nothing is undone")
         return group, event
 
     def _undo_group(self, group: GroupView, event: RecordedEvent, reason: str) -> None:
-        now, actor = self.runtime.clock(), self.runtime.actor
-        words = f"{event.kind} undone: {reason}"
+        state = None
+        before = dict(event.before or {})
         if event.kind in {"hold", "release"}:
-            hold = event.reason if event.kind == "release" else ""
-            self.store.hold_group(
-                group_id=group.id, hold=hold, reason=words, actor=actor, now=now, kind="undo"
-            )
-            return
-        before = GroupState(str(event.from_state))
-        # What is blocked or waits is found out anew by the next tick.
-        state = GroupState.WAITING if before is GroupState.BLOCKED else before
-        self.store.move_group(group_id=group.id, state=state, reason=words, actor=actor, now=now, kind="undo")
+            kept = event.reason if event.kind == "release" else ""
+            before = {"hold": before.get("hold", kept)}
+        else:
+            was = GroupState(str(event.from_state))
+            # What is blocked or waits is found out anew by the next tick.
+            state = GroupState.WAITING if was is GroupState.BLOCKED else was
+            before.pop("hold", None)
+        self.store.restore_group(
+            group_id=group.id,
+            state=state,
+            before=before,
+            reason=f"{event.kind} undone: {reason}",
+            actor=self.runtime.actor,
+            now=self.runtime.clock(),
+        )
 
     def _undo_state(self, snapshot: Snapshot, event: RecordedEvent, reason: str) -> None:
         campaign = snapshot.campaign
@@ -169,3 +215,8 @@ class Orders:
             kind="undo", actor=self.runtime.actor, reason=words, from_state=campaign.state, to_state=state
         )
         self.store.set_campaign_state(name=campaign.name, state=state, event=undone, now=self.runtime.clock())
+
+
+def _is_for_good(event: RecordedEvent) -> bool:
+    """Say whether an event is an order that is never taken back; a tick redoes groups too, for new data."""
+    return event.kind == "applied" or (event.kind == "redo" and event.before is not None)

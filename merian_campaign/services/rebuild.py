@@ -230,7 +230,12 @@ class Rebuild:
             now=entry.at,
             basis=entry.basis,
         )
-        for epoch in range(entry.drivers):
+        job = entry.driver_job(spec.campaign)
+        for epoch in range(entry.drivers + 1):
+            if job and epoch == min(entry.job_epoch or 0, entry.drivers):
+                store.launching(submission_id=made.id, now=entry.at, driver_job=job)
+            if epoch == entry.drivers:
+                break
             store.claim(
                 submission_id=made.id,
                 driver=_LOST_DRIVER,

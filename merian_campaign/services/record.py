@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from merian_campaign.domain import harvest, runs
+from merian_campaign.domain.journal import JournalRecord
+from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.quanta import Quantum
 from merian_campaign.domain.quantum_progress import fold
@@ -91,6 +94,7 @@ class Recorder(TickPart):
         wrong, healed = LineReport(), ""
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             raw, predicted, wrong, healed = self._remains(submission, result)
+            healed = healed or _cut_words(submission, raw, journal)
             quanta = harvest.conclude(
                 raw,
                 predicted=predicted,
@@ -101,6 +105,9 @@ class Recorder(TickPart):
                     remedy=submission.remedy,
                     driver_lost=result.end is RunEnd.LOST,
                     blocks=self._slurm_view.blocks(submission),
+                    tolerate=step.tolerate,
+                    cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
+                    release=submission.versions_short,
                 ),
             )
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
@@ -160,6 +167,18 @@ class Recorder(TickPart):
         if trouble and result.end in {RunEnd.FAILED, RunEnd.LOST}:
             return replace(result, reason=f"{result.reason}; its driver's {trouble}")
         return result
+
+
+def _cut_words(
+    submission: SubmissionView, raw: Iterable[RawQuantum], records: Sequence[JournalRecord]
+) -> str:
+    """Say that a journal lacks what it must have had; empty when it does not."""
+    number = harvest.unjournalled(raw, records)
+    if not number:
+        return ""
+    path = SubmissionPaths(directory=submission.directory).journal
+    noun = "quantum" if number == 1 else "quanta"
+    return f"{path}: is cut, the end of {number} {noun} is not in it but taken from the provenance graph"
 
 
 def _tally(quanta: tuple[Quantum, ...]) -> str:

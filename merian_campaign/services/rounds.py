@@ -6,26 +6,29 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
 from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.core_hours import core_hours
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
 from merian_campaign.domain.fault_attribution import alone, is_of_the_machine, words_of
 from merian_campaign.domain.notices import (
     URGENT,
+    Activity,
     Channel,
     Notice,
     NoticeKind,
     NoticeOptions,
     PendingNotice,
+    digest_key,
     letter,
     notices_of,
     trouble_notice,
 )
 from merian_campaign.domain.records import OpenTick
-from merian_campaign.domain.snapshot import CampaignView
+from merian_campaign.domain.snapshot import CampaignView, Snapshot
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.text import one_line
 from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
@@ -94,20 +97,28 @@ class Teller:
         Tells them.
     first : callable
         Says whether something of this key is said for the first time, and keeps that: without the database.
+    unsaid : callable
+        Has it forget that, for what did not get out.
+    wrong : `str`
+        Why nobody is told anything, in words: what says whom cannot be read.
     """
 
     options: NoticeOptions
     notifier: Notifier
     first: Callable[[str], bool]
+    unsaid: Callable[[str], None] = lambda _: None
+    wrong: str = ""
 
     def trouble(self, notice: Notice) -> bool:
-        """Tell of trouble past the outbox, which is out of reach, once; say whether it was news."""
-        if not self.first(notice.key):
-            return False
+        """Tell of trouble past the outbox, which is out of reach, each channel once; say if it was news."""
         for channel in self.options.channels:
-            if notice.kind in channel.kinds:
-                self.notifier.send(channel, subject=f"merian-campaign: {notice.subject}", body=notice.body)
-        return True
+            key = f"{notice.key} {channel.key}"
+            if notice.kind not in channel.kinds or not self.first(key):
+                continue
+            subject = f"merian-campaign: {notice.subject}"
+            if self.notifier.send(channel, subject=subject, body=notice.body):
+                self.unsaid(key)  # the next tick tries again
+        return self.first(notice.key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,8 +243,7 @@ class Rounds:
         snapshot = self.store.snapshot(name)
         now = self.runtime.clock()
         options = self.teller.options
-        daily = options.digest_hour is not None and now.hour >= options.digest_hour
-        activity = self.store.activity(campaign_id=snapshot.campaign.id, since=now - _DAY if daily else None)
+        activity = self._activity(snapshot, now=now)
         notices = list(notices_of(snapshot, activity=activity, options=options, now=now))
         if report.trouble is not None:
             notices.append(trouble_notice(name, words_of(report.trouble), now=now))
@@ -257,6 +267,29 @@ class Rounds:
             campaign=name, status=status, actions=report.actions, notes=report.notes, error=report.trouble,
             summary=one_line(f"campaign {name}: {', '.join(words)}", limit=2000), news=bool(urgent),
         )  # fmt: skip
+
+    def _activity(self, snapshot: Snapshot, *, now: datetime) -> Activity:
+        """Return when a campaign last moved; where a digest is due, also what the day has brought."""
+        hour, campaign = self.teller.options.digest_hour, snapshot.campaign
+        last = self.store.activity(campaign_id=campaign.id, since=None)
+        moved = last.moved_at is not None and now - last.moved_at < _DAY
+        if hour is None or now.hour < hour or not moved:
+            return last
+        if self.store.is_told(campaign_id=campaign.id, key=digest_key(now)):
+            return last
+        spec = applied_spec(campaign)
+
+        def hours(since: datetime) -> float:
+            return core_hours(spec, self.store.run_times(campaign_id=campaign.id, since=since)).tonight
+
+        yesterday = now - _DAY
+        found = self.store.activity(campaign_id=campaign.id, since=yesterday)
+        if found.quiet:
+            return found
+        before = self.store.activity(campaign_id=campaign.id, since=yesterday - _DAY, until=yesterday)
+        used = hours(yesterday)
+        before = replace(before, core_hours=hours(yesterday - _DAY) - used)
+        return replace(found, core_hours=used, before=before)
 
     def _add(self, campaign_id: int, notices: Sequence[Notice]) -> tuple[str, ...]:
         return self.store.add_notices(campaign_id=campaign_id, notices=notices, now=self.runtime.clock())

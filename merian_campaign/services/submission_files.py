@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from merian_campaign.domain import render
 from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.group_outcome import AFTERBURNER
 from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
 from merian_campaign.domain.remains import made_of
@@ -96,10 +97,11 @@ class SubmissionFiles(TickPart):
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=earlier,
             needs_mb=max(known.values(), default=0),
-            exclude=self._left_out(),
+            exclude=tuple(dict.fromkeys((*self._left_out(), *submission.remedy.exclude))),
             requests=requests,
             generation=submission.generation,
             earlier=earlier,
+            quanta=group.counts.open if earlier and submission.reason.startswith(AFTERBURNER) else None,
         )
 
     def _left_out(self) -> tuple[str, ...]:

@@ -13,15 +13,17 @@ from dataclasses import dataclass, field, replace
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import next_try
 from merian_campaign.domain.core_hours import Price, prices
-from merian_campaign.domain.decisions import Again, Decision
+from merian_campaign.domain.decisions import Again, Decision, Submit
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.fault_attribution import failure_words, words_of
 from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.records import STALE
 from merian_campaign.domain.snapshot import Snapshot
-from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.throttle import closed
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
@@ -90,6 +92,10 @@ class Plan:
         Whether it would first ask the butler for overlaps, after which there may be more to do.
     prices : `~collections.abc.Mapping` [`str`, `Price`]
         By ``STEP/GROUP``, what is, will be or could be made anew would cost.
+    closed : `str`
+        Why it is no hour to submit anything, in words; empty when it is.
+    expected : `~collections.abc.Mapping` [`int`, `Expected`]
+        By group id, what its next submission is expected to cost.
     """
 
     decisions: tuple[Decision, ...]
@@ -97,6 +103,8 @@ class Plan:
     reasons: Mapping[int, str]
     looks: bool
     prices: Mapping[str, Price] = field(default_factory=dict)
+    closed: str = ""
+    expected: Mapping[int, Expected] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +146,32 @@ class Tick:
             decisions=decisions,
             snapshot=snapshot,
             prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
+            expected=self._expected(spec, snapshot, decisions),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
+            closed=closed(spec, now=self.runtime.clock()),
         )
+
+    def _expected(
+        self, spec: CampaignSpec, snapshot: Snapshot, decisions: Sequence[Decision]
+    ) -> Mapping[int, Expected]:
+        """Return what the submissions among some decisions are expected to cost, by group id."""
+        asked = [
+            entry
+            for entry in decisions
+            if isinstance(entry, Submit | Again) and isinstance(spec.step(entry.group.step), BpsStep)
+        ]
+        names = likes(snapshot.groups, steps=[entry.group.step for entry in asked])
+        paid = prices(spec, self.store.costs(snapshot.campaign.name, groups=names))
+        return {
+            entry.group.id: expected_cost(
+                entry.group,
+                groups=snapshot.groups,
+                costs=paid,
+                anew=isinstance(entry, Again) and entry.redo,
+            )
+            for entry in asked
+        }
 
     def run(self, name: str, *, look_anew: bool = False) -> TickReport:
         """Do one tick under the campaign's lock.

@@ -31,7 +31,7 @@ def connect(url: str | None = None) -> PostgresStore:
     SchemaVersionError
         Raised if it is older or newer than this program.
     """
-    from merian_campaign.store.migrate import check  # noqa: PLC0415  (heavy)
+    from merian_campaign.store.schema_version import check  # noqa: PLC0415  (not every command needs it)
     from merian_campaign.store.store import PostgresStore  # noqa: PLC0415  (heavy)
 
     where = _locate() if url is None else url

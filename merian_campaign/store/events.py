@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, text
+from sqlalchemy.dialects.postgresql import JSONB
 
 from merian_campaign.domain.records import Event
 
 # The names are copied: the record must read the same when a later revision has dropped the group.
 _RECORD = text("""
     INSERT INTO event (at, campaign_id, group_id, step, group_key, submission_id, submission_number,
-                       kind, actor, reason, from_state, to_state)
+                       kind, actor, reason, from_state, to_state, before)
     SELECT :at, coalesce(:campaign_id, g.campaign_id), g.id, g.step, g.key, s.id, s.number,
-           :kind, :actor, :reason, :from_state, :to_state
+           :kind, :actor, :reason, :from_state, :to_state, :before
     FROM (SELECT 1) AS one
     LEFT JOIN submission AS s ON s.id = :submission_id
     LEFT JOIN "group" AS g ON g.id = coalesce(CAST(:group_id AS bigint), s.group_id)
-""")
+""").bindparams(bindparam("before", type_=JSONB(none_as_null=True)))
 
 
 def record(connection: Connection, event: Event, *, at: datetime, campaign_id: int | None = None) -> None:
@@ -46,5 +47,6 @@ def record(connection: Connection, event: Event, *, at: datetime, campaign_id: i
             "reason": event.reason,
             "from_state": event.from_state,
             "to_state": event.to_state,
+            "before": None if event.before is None else dict(event.before),
         },
     )

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from contextlib import suppress
 
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from merian_campaign.store.campaign_rows import rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.database import Database
 
-_GROUPS = 'SELECT id FROM "group" WHERE campaign_id = :id'
-_STATEMENTS = (
-    f"DELETE FROM quantum_attempt WHERE quantum_id IN (SELECT id FROM quantum WHERE group_id IN ({_GROUPS}))",  # noqa: S608 - constants
-    f"DELETE FROM quantum WHERE group_id IN ({_GROUPS})",  # noqa: S608
-    f"DELETE FROM quantum_count WHERE group_id IN ({_GROUPS})",  # noqa: S608
-    "DELETE FROM event WHERE campaign_id = :id",
-    "DELETE FROM notice WHERE campaign_id = :id",
-    "DELETE FROM tick WHERE campaign_id = :id",
-    f"DELETE FROM slurm_job WHERE submission_id IN (SELECT id FROM submission WHERE group_id IN ({_GROUPS}))",  # noqa: S608
-    f"DELETE FROM submission WHERE group_id IN ({_GROUPS})",  # noqa: S608
-    'DELETE FROM "group" WHERE campaign_id = :id',
-    "DELETE FROM visit_overlap WHERE campaign_id = :id",
-    "DELETE FROM sky_region WHERE campaign_id = :id",
-    "DELETE FROM revision WHERE campaign_id = :id",
-    "DELETE FROM campaign WHERE id = :id",
-)
+__all__ = ["ForgetStore", "forget_rows"]
+
+
+def forget_rows(connection: Connection, *, campaign_id: int) -> None:
+    """Delete all rows of a campaign, those of the record included."""
+    connection.execute(text("SET LOCAL merian_campaign.forget = 'on'"))
+    for table in reversed(tables()):
+        statement = f'DELETE FROM "{table.name}" WHERE {rows_of(table, campaign=":id")}'  # noqa: S608 - names of the schema
+        connection.execute(text(statement), {"id": campaign_id})
 
 
 class ForgetStore(Database):
     """Deletes campaigns."""
 
     def forget(self, name: str) -> None:
-        """Delete a campaign with everything that is recorded of it, events included."""
+        """Delete a campaign with everything that is recorded of it, and give the space to what comes next."""
         with self._transaction() as connection:
-            campaign = require_campaign(connection, name)
-            connection.execute(text("SET LOCAL merian_campaign.forget = 'on'"))
-            for statement in _STATEMENTS:
-                connection.execute(text(statement), {"id": campaign.id})
+            forget_rows(connection, campaign_id=require_campaign(connection, name).id)
+        self.reclaim()
+
+    def reclaim(self) -> None:
+        """Let the server use the space of deleted rows again; nobody who reads or writes waits for it.
+
+        Tables of another owner are left to the server's own vacuum.
+        """
+        listed = ", ".join(f'"{table.name}"' for table in tables())
+        # What cannot be done now, the server's own vacuum does.
+        with (
+            suppress(DBAPIError),
+            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        ):
+            connection.execute(text(f"VACUUM (SKIP_LOCKED, ANALYZE) {listed}"))

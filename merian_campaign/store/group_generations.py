@@ -10,7 +10,7 @@ from merian_campaign.domain.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, merge_quanta, schema
 from merian_campaign.store.database import Database, raw
-from merian_campaign.store.groups import forget_caps, lock_group
+from merian_campaign.store.groups import as_it_was, forget_caps, lock_group
 
 _GROUP = schema.group
 
@@ -23,10 +23,20 @@ _PUBLISHED = text("""
 class GenerationStore(Database):
     """The part of the store that begins generations of groups and puts them in force."""
 
-    def again(self, *, group_id: int, redo: bool, reason: str, actor: str, now: datetime) -> None:
+    def again(
+        self,
+        *,
+        group_id: int,
+        redo: bool,
+        reason: str,
+        actor: str,
+        now: datetime,
+        ordered: bool = False,
+    ) -> None:
         """Let a group that has run go on: it waits, its caps are forgotten, and it is accepted no longer.
 
-        With ``redo`` its next generation begins: all its quanta are superseded, their attempts stay.
+        With ``redo`` its next generation begins: all its quanta are superseded, their attempts stay. It is
+        ``ordered`` if a person said so.
 
         Raises
         ------
@@ -55,7 +65,7 @@ class GenerationStore(Database):
             if redo:
                 _supersede(connection, group_id=group_id, now=now)
             kind = "redo" if redo else "extend"
-            _record(connection, group, kind=kind, reason=reason, actor=actor, now=now)
+            _record(connection, group, kind=kind, reason=reason, actor=actor, now=now, ordered=ordered)
 
     def published(self, *, group_id: int, generation: int, actor: str, now: datetime) -> None:
         """Record that the step's chain shows a generation; again, nothing happens."""
@@ -75,7 +85,14 @@ def _supersede(connection: Connection, *, group_id: int, now: datetime) -> None:
 
 
 def _record(
-    connection: Connection, group: RowMapping, *, kind: str, reason: str, actor: str, now: datetime
+    connection: Connection,
+    group: RowMapping,
+    *,
+    kind: str,
+    reason: str,
+    actor: str,
+    now: datetime,
+    ordered: bool = False,
 ) -> None:
     state = GroupState.WAITING if kind != "publish" else GroupState(group["state"])
     event = Event(
@@ -85,5 +102,6 @@ def _record(
         group_id=group["id"],
         from_state=group["state"],
         to_state=state,
+        before=as_it_was(group) if ordered else None,
     )
     events.record(connection, event, at=now)

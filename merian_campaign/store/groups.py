@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select, text, update
 
@@ -15,6 +17,9 @@ from merian_campaign.store.database import Database
 from merian_campaign.store.rows import remedy_document
 
 _GROUP = schema.group
+
+_RESTORED: Final = ("reason", "accepted", "accepted_until", "hold", "asked", "stack_from")
+"""What an order may change of a group beside its state."""
 
 _FORGET_CAPS = text("""
     UPDATE quantum SET charged_attempts = 0, updated_at = :now
@@ -64,7 +69,8 @@ def put_group(
         .where(_GROUP.c.id == group["id"])
         .values(state=state, reason=reason, accepted=accepted, accepted_until=accepted_until, updated_at=now)
     )
-    if state is not current or accepted != group["accepted"]:
+    ordered = kind != "group"
+    if state is not current or accepted != group["accepted"] or ordered:
         events.record(
             connection,
             Event(
@@ -74,9 +80,18 @@ def put_group(
                 group_id=group["id"],
                 from_state=current,
                 to_state=state,
+                before=as_it_was(group) if ordered else None,
             ),
             at=now,
         )
+
+
+def as_it_was(group: RowMapping) -> Mapping[str, Any]:
+    """Return what an order may change of a group, as it is now, for the event of the order."""
+    until = group["accepted_until"]
+    return {name: group[name] for name in _RESTORED} | {
+        "accepted_until": None if until is None else until.isoformat()
+    }
 
 
 def forget_caps(connection: Connection, *, group_id: int, now: datetime) -> int:
@@ -125,16 +140,68 @@ class GroupStore(Database):
                 kind=kind,
             )
 
-    def hold_group(
-        self, *, group_id: int, hold: str, reason: str, actor: str, now: datetime, kind: str = ""
-    ) -> None:
+    def hold_group(self, *, group_id: int, hold: str, reason: str, actor: str, now: datetime) -> None:
         """Keep a group from starting, for a reason, or with an empty ``hold`` let it; record the event."""
         with self._transaction() as connection:
             group = lock_group(connection, group_id)
             values = {"hold": hold, "updated_at": now}
             connection.execute(update(_GROUP).where(_GROUP.c.id == group["id"]).values(**values))
             event = Event(
-                kind=kind or ("hold" if hold else "release"), actor=actor, reason=reason, group_id=group_id
+                kind="hold" if hold else "release",
+                actor=actor,
+                reason=reason,
+                group_id=group_id,
+                before=as_it_was(group),
+            )
+            events.record(connection, event, at=now)
+
+    def restore_group(
+        self,
+        *,
+        group_id: int,
+        state: GroupState | None,
+        before: Mapping[str, Any],
+        reason: str,
+        actor: str,
+        now: datetime,
+    ) -> None:
+        """Take an order back: move a group to the state it was in, and put back what the order changed.
+
+        Parameters
+        ----------
+        group_id : `int`
+            The group.
+        state : `GroupState` or `None`
+            Where it was; `None`: it was not moved.
+        before : `~collections.abc.Mapping`
+            What the order's event has kept.
+        reason : `str`
+            Why, for the record, and for the group if nothing was kept of it.
+        actor : `str`
+            Who takes it back.
+        now : `datetime.datetime`
+            When, UTC.
+        """
+        with self._transaction() as connection:
+            group = lock_group(connection, group_id)
+            current = GroupState(group["state"])
+            if state is not None and state is not current:
+                advance_group(current, state)
+            values = {name: before[name] for name in _RESTORED if name in before}
+            if values.get("accepted_until") is not None:
+                values["accepted_until"] = datetime.fromisoformat(values["accepted_until"])
+            if state is not None:
+                values = {"reason": reason} | values | {"state": state}
+            connection.execute(update(_GROUP).where(_GROUP.c.id == group_id).values(**values, updated_at=now))
+            moved = None if state is None else current
+            event = Event(
+                kind="undo",
+                actor=actor,
+                reason=reason,
+                group_id=group_id,
+                from_state=moved,
+                to_state=state,
+                before=as_it_was(group),
             )
             events.record(connection, event, at=now)
 

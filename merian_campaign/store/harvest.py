@@ -135,7 +135,7 @@ def _merge(
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = [merge_quanta.MERGE_QUANTA] if current else []
+        statements = [merge_quanta.MERGE_QUANTA, merge_quanta.POINT] if current else []
         statements.append(merge_quanta.MERGE_ATTEMPTS)
         for statement in (*statements, merge_quanta.SETTLE) if first_harvest else statements:
             cursor.execute(statement, values)

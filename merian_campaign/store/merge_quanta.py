@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
 from merian_campaign.store.quantum_keys import key
-from merian_campaign.store.stage_quanta import ATTEMPT_COLUMNS
+from merian_campaign.store.stage_quanta import ATTEMPT_COLUMNS, OWN_COLUMNS
 
 # In each: old is what is there, excluded what the submission shows.
 _TAKE_STATE = """(CASE WHEN old.state = 'succeeded'
@@ -57,6 +57,9 @@ _MERGED = {
     # Of two quanta with one digest, if ever there are, the second is refused and not taken for the first.
     "task": "CASE WHEN old.task = excluded.task AND old.data_id = excluded.data_id THEN old.task END",
     "first_try_submission_id": _FIRST_TRY,
+    "blocked_by": f"CASE WHEN excluded.state = 'blocked' OR NOT {_TAKE_STATE} THEN old.blocked_by END",
+    "tolerated": f"CASE WHEN excluded.state = 'blocked' OR NOT {_TAKE_STATE} THEN old.tolerated"
+    " ELSE excluded.tolerated END",
 }
 
 
@@ -86,30 +89,40 @@ MERGE_QUANTA = f"""
 INSERT INTO quantum AS old (
     group_id, task, data_id, {_list(COLUMN_DIMENSIONS)}, state, caveats,
     {_list(_COUNT_COLUMNS)}, {_list(ATTEMPT_COLUMNS)},
-    state_submission_id, submission_id, first_try_submission_id, updated_at
+    state_submission_id, submission_id, first_try_submission_id, tolerated, updated_at
 )
 SELECT
     %(group_id)s, task, data_id, {_list(COLUMN_DIMENSIONS)}, state, caveats,
     {_list(_COUNT_COLUMNS)}, {_staged(ATTEMPT_COLUMNS)},
     %(submission_id)s, CASE WHEN has_run THEN %(submission_id)s END,
-    CASE WHEN first_try THEN %(submission_id)s END, %(now)s
+    CASE WHEN first_try THEN %(submission_id)s END, tolerated, %(now)s
 FROM stage_quantum
 ON CONFLICT (group_id, {key("task", "data_id")}) DO UPDATE
 SET {", ".join(f"{name} = {value}" for name, value in _MERGED.items())}, updated_at = excluded.updated_at
 WHERE ({_list(tuple(_MERGED), "old.")}) IS DISTINCT FROM ({", ".join(_MERGED.values())})
 """  # noqa: S608  (built from constants of this module)
 
-_ROW = ("state", *ATTEMPT_COLUMNS, "uuid", "charged")
+# What is blocked points at what blocks it, which had to be there first, and may be lost with it.
+POINT = f"""
+UPDATE quantum AS q SET blocked_by = b.id, tolerated = b.tolerated, updated_at = %(now)s
+FROM stage_quantum AS s
+JOIN quantum AS b ON b.group_id = %(group_id)s AND {key("b.task", "b.data_id")} = s.blocked_by
+WHERE q.group_id = %(group_id)s AND {key("q.task", "q.data_id")} = {key("s.task", "s.data_id")}
+  AND q.state = 'blocked' AND q.state_submission_id = %(submission_id)s
+  AND (q.blocked_by, q.tolerated) IS DISTINCT FROM (b.id, b.tolerated)
+"""  # noqa: S608  (built from constants of this module)
+
+_ROW = ("state", *ATTEMPT_COLUMNS, *OWN_COLUMNS)
 
 # Also the success at first try of a quantum that other submissions had tried before.
 MERGE_ATTEMPTS = f"""
 INSERT INTO quantum_attempt AS old (quantum_id, submission_id, try, {_list(_ROW)}, recorded_at)
 SELECT q.id, %(submission_id)s, a.try, a.attempt_state,
-       {_staged((*ATTEMPT_COLUMNS, "uuid", "charged"), "a.")}, %(now)s
+       {_staged(_ROW[1:], "a.")}, %(now)s
 FROM (
-    SELECT task, data_id, try, attempt_state, {_list(ATTEMPT_COLUMNS)}, uuid, charged FROM stage_attempt
+    SELECT task, data_id, try, attempt_state, {_list(_ROW[1:])} FROM stage_attempt
     UNION ALL
-    SELECT task, data_id, try, attempt_state, {_list(ATTEMPT_COLUMNS)}, uuid, charged FROM stage_quantum
+    SELECT task, data_id, try, attempt_state, {_list(_ROW[1:])} FROM stage_quantum
     WHERE first_try
 ) AS a
 JOIN quantum AS q ON q.group_id = %(group_id)s AND {key("q.task", "q.data_id")} = {key("a.task", "a.data_id")}
@@ -194,7 +207,7 @@ ON CONFLICT (quantum_id, submission_id, try) DO NOTHING
 SUPERSEDE = f"""
 UPDATE quantum
 SET state = 'superseded', caveats = '', charged_attempts = 0, memory_attempts = 0, submission_id = NULL,
-    first_try_submission_id = NULL, updated_at = %(now)s,
+    first_try_submission_id = NULL, blocked_by = NULL, tolerated = NULL, updated_at = %(now)s,
     {", ".join(f"{name} = DEFAULT" for name in ATTEMPT_COLUMNS)}
 WHERE group_id = %(group_id)s
 """  # noqa: S608

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -15,9 +14,8 @@ from alembic.script import Script, ScriptDirectory
 from alembic.script.revision import RevisionMap
 from sqlalchemy import Connection, text
 
-from merian_campaign.store.connection import open_connection, translated
 from merian_campaign.store.engine import make_engine, translated_sql
-from merian_campaign.store.schema_version import KNOWN, MIGRATIONS, require_current, schema_version
+from merian_campaign.store.schema_version import KNOWN, MIGRATIONS, require_current
 
 # Any constant will do; it only has to be the same in every process.
 _UPGRADE_LOCK = 7_306_221
@@ -62,27 +60,6 @@ def upgrade(url: str, *, version: str = KNOWN[-1]) -> bool:
             return True
     finally:
         engine.dispose()
-
-
-def check(url: str) -> None:
-    """Raise unless a database has the schema version of this program.
-
-    Parameters
-    ----------
-    url : `str`
-        Where the database is.
-
-    Raises
-    ------
-    SchemaVersionError
-        Raised if it is older, newer, or empty; the message says what to type.
-    UnavailableError
-        Raised if it does not answer.
-    """
-    with closing(open_connection(url)) as connection:
-        with translated(url):
-            found = schema_version(connection)
-        require_current(found, url=url)
 
 
 def _run(connection: Connection, *, to: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
@@ -42,6 +42,8 @@ _DELIVERED = text("""
     WHERE n.id = ANY(:ids)
 """)
 
+_KNOWN = text("SELECT 1 FROM notice WHERE campaign_id = :campaign_id AND key = :key")
+
 _MOVED = text("""
     SELECT greatest(
         (SELECT max(at) FROM event WHERE campaign_id = :id),
@@ -51,22 +53,36 @@ _MOVED = text("""
 
 _ENDED = text("""
     SELECT s.outcome, count(*) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
-    WHERE g.campaign_id = :id AND s.finished_at >= :since GROUP BY 1 ORDER BY 2 DESC, 1
+    WHERE g.campaign_id = :id AND s.finished_at >= :since AND s.finished_at < :until
+    GROUP BY 1 ORDER BY 2 DESC, 1
 """)
 
 _MOVES = text("""
     SELECT to_state, count(DISTINCT group_id) FROM event
-    WHERE campaign_id = :id AND at >= :since AND group_id IS NOT NULL AND submission_id IS NULL
+    WHERE campaign_id = :id AND at >= :since AND at < :until
+      AND group_id IS NOT NULL AND submission_id IS NULL
       AND to_state IS NOT NULL AND to_state IS DISTINCT FROM from_state
     GROUP BY 1 ORDER BY 2 DESC, 1
 """)
 
-_RUN_TIME = text("""
-    SELECT count(*), coalesce(sum(extract(epoch FROM q.ended - q.started)), 0) / 3600
-    FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
-    WHERE g.campaign_id = :id AND q.ended >= :since AND q.started IS NOT NULL
+_QUANTA = text("""
+    SELECT count(*) FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE g.campaign_id = :id AND q.ended >= :since AND q.ended < :until AND q.started IS NOT NULL
 """)
 
+_FAILED = text("""
+    SELECT g.step || ' ' || q.task || ': ' || coalesce(a.verdict, 'unknown'), count(*)
+    FROM quantum_attempt AS a JOIN quantum AS q ON q.id = a.quantum_id JOIN "group" AS g ON g.id = q.group_id
+    WHERE g.campaign_id = :id AND a.ended >= :since AND a.ended < :until AND a.state = 'failed'
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8
+""")
+
+_RETRIED = text("""
+    SELECT g.step || '/' || g.key || ' submission ' || s.number || ': ' || s.reason
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = :id AND s.created_at >= :since AND s.created_at < :until AND s.number > 1
+    ORDER BY s.id DESC
+""")
 
 # A success at first try has no row of its own. What runs is on record when its submission has ended.
 _RUN_TIMES = text("""
@@ -131,20 +147,28 @@ class NoticeStore(Database):
             values = {"ids": list(ids), "channel": channel, "error": error, "now": now.isoformat()}
             connection.execute(_DELIVERED, values)
 
-    def activity(self, *, campaign_id: int, since: datetime | None) -> Activity:
-        """Return when a campaign last moved, and, if asked, what it did since some moment."""
+    def is_told(self, *, campaign_id: int, key: str) -> bool:
+        """Say whether a notice of this key is or was in the outbox."""
+        which = {"campaign_id": campaign_id, "key": key}
+        with self._reading() as connection:
+            return connection.execute(_KNOWN, which).first() is not None
+
+    def activity(
+        self, *, campaign_id: int, since: datetime | None, until: datetime | None = None
+    ) -> Activity:
+        """Return when a campaign last moved, and, if asked, what it did between two moments."""
         with self._reading() as connection:
             moved = connection.execute(_MOVED, {"id": campaign_id}).scalar_one()
             if since is None:
                 return Activity(moved_at=moved)
-            which = {"id": campaign_id, "since": since}
-            number, hours = connection.execute(_RUN_TIME, which).one()
+            which = {"id": campaign_id, "since": since, "until": until or datetime.max.replace(tzinfo=UTC)}
             return Activity(
                 moved_at=moved,
                 ended=tuple((str(name), int(n)) for name, n in connection.execute(_ENDED, which)),
                 moves=tuple((str(name), int(n)) for name, n in connection.execute(_MOVES, which)),
-                attempts=int(number),
-                core_hours=float(hours),
+                attempts=int(connection.execute(_QUANTA, which).scalar_one()),
+                failed=tuple((str(words), int(n)) for words, n in connection.execute(_FAILED, which)),
+                retried=tuple(connection.execute(_RETRIED, which).scalars().all()),
             )
 
     def run_times(self, *, campaign_id: int, since: datetime) -> tuple[RunTime, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS
+from merian_campaign.domain.quanta import COLUMN_DIMENSIONS
+from merian_campaign.domain.rule_remedy import AGAIN_REMEDIES, HELD_REMEDIES
 from merian_campaign.domain.states import FINAL_VERDICTS
 from merian_campaign.store.quantum_keys import full_path
+from merian_campaign.store.stage_quanta import ATTEMPT_COLUMNS
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
@@ -64,17 +66,34 @@ WHERE r.spec -> 'tracts' ? 'discover'
 
 BOARD = f"""
 SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown, stack, no_graph
+       pending, running, succeeded, failed, blocked, unknown, stack, no_graph,
+       step = ANY (a.actions) AS action
 FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
+CROSS JOIN (
+    SELECT coalesce(array_agg(s.step ->> 'name') FILTER (WHERE s.step ? 'action'), '{{}}') AS actions
+    FROM revision AS r, jsonb_array_elements(r.spec -> 'steps') AS s (step)
+    WHERE r.campaign_id = %(campaign_id)s
+      AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = %(campaign_id)s)
+) AS a
 ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 
 
-def _how(alias: str, directory: str = "s.directory") -> str:
-    return ", ".join(
-        f"{full_path(f'{alias}.{name}', directory)} AS {name}" if name == "log_path" else f"{alias}.{name}"
-        for name in ATTEMPT_FACTS
-    )
+_EVIDENCE = ("certainty", "slurm_job", "log_tail")
+
+
+def _how(alias: str, directory: str = "s.directory", *, evidence: str = "l") -> str:
+    """Return the columns of an attempt; ``evidence`` is the alias of its row among the attempts."""
+    columns = {name: f"{alias}.{name}" for name in ATTEMPT_COLUMNS}
+    columns["log_path"] = f"{full_path(columns['log_path'], directory)} AS log_path"
+    return ", ".join([*columns.values(), *(f"{evidence}.{name}" for name in _EVIDENCE)])
+
+
+# Of the last attempt of a quantum, if that has a row.
+LAST_ATTEMPT = """LEFT JOIN LATERAL (
+    SELECT a.certainty, a.slurm_job, a.log_tail FROM quantum_attempt AS a
+    WHERE a.quantum_id = q.id AND a.submission_id = q.submission_id ORDER BY a.try DESC LIMIT 1
+) AS l ON true"""
 
 
 OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
@@ -84,10 +103,11 @@ OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
 
 _NOT_SUCCEEDED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("q")}, s.number
+       {_how("q")}, q.blocked_by, s.number
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
+{LAST_ATTEMPT}
 WHERE q.state NOT IN ('succeeded', 'superseded')
   AND (q.state NOT IN ('pending', 'running') OR (q.attempts > 0 AND q.submission_id IS NOT NULL))
   AND {OF_STEP_AND_TRACT}"""  # noqa: S608  (built from constants of this module)
@@ -95,7 +115,7 @@ WHERE q.state NOT IN ('succeeded', 'superseded')
 # From the attempts, which are few, to their quanta: the succeeded are many.
 _RECOVERED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
-       {_how("a", "a.directory")}, a.number
+       {_how("a", "a.directory", evidence="a")}, q.blocked_by, a.number
 FROM (
     SELECT DISTINCT ON (a.quantum_id) a.*, s.number, s.directory
     FROM quantum_attempt AS a
@@ -110,8 +130,8 @@ WHERE q.state = 'succeeded' AND {OF_STEP_AND_TRACT}"""  # noqa: S608  (built fro
 
 _FAILURE_COLUMNS = (
     'id AS quantum_id, step, key AS "group", task, data_id, state, attempts, '
-    + ", ".join(ATTEMPT_FACTS)
-    + ", number AS submission"
+    + ", ".join((*ATTEMPT_COLUMNS, *_EVIDENCE))
+    + ", blocked_by, number AS submission"
 )
 _FAILURE_ORDER = "ORDER BY ordinal, group_order, task, data_id"
 
@@ -122,11 +142,12 @@ FAILURES_AND_RECOVERED = (
 
 _FOUND = f"""
 SELECT q.id AS quantum_id, g.step, g.key AS "group", q.task, q.data_id, q.state, q.attempts,
-       {_how("q")}, s.number AS submission
+       {_how("q")}, q.blocked_by, s.number AS submission
 """
-_OF_QUANTUM = """
+_OF_QUANTUM = f"""
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
+{LAST_ATTEMPT}
 """
 
 QUANTUM = f"""{_FOUND} FROM quantum AS q {_OF_QUANTUM}
@@ -176,14 +197,14 @@ ORDER BY g.ordinal, g.id, q.task, q.data_id
 
 # A success at first try has no row of its own unless other submissions had tried before.
 QUANTUM_ATTEMPTS = f"""
-SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")}
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a", evidence="a")}
 FROM quantum_attempt AS a
 JOIN quantum AS q ON q.id = a.quantum_id
 JOIN submission AS s ON s.id = a.submission_id
 WHERE a.quantum_id = %(id)s AND a.state <> 'blocked'
 UNION ALL
 SELECT q.task, q.data_id, s.number, 1, q.state, {_how("q")}
-FROM quantum AS q
+FROM (SELECT NULL AS certainty, NULL AS slurm_job, NULL AS log_tail) AS l CROSS JOIN quantum AS q
 JOIN submission AS s ON s.id = q.first_try_submission_id
 WHERE q.id = %(id)s AND q.submission_id = q.first_try_submission_id
 ORDER BY submission, try_number
@@ -191,7 +212,7 @@ ORDER BY submission, try_number
 
 # Of quanta that did not always succeed: after a redo, every attempt before it has a row.
 ATTEMPTS = f"""
-SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a")}
+SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a", evidence="a")}
 FROM submission AS s
 JOIN quantum_attempt AS a ON a.submission_id = s.id
 JOIN quantum AS q ON q.id = a.quantum_id
@@ -202,7 +223,7 @@ ORDER BY q.task, q.data_id, s.number, a.try
 
 EVENTS = """
 SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
-       from_state, to_state, group_id
+       from_state, to_state, group_id, before
 FROM event
 WHERE campaign_id = %(campaign_id)s AND (%(group_id)s::bigint IS NULL OR group_id = %(group_id)s)
   AND (%(since)s::timestamptz IS NULL OR at >= %(since)s)
@@ -229,11 +250,15 @@ ORDER BY c.name
 """
 
 LAST_CANCELS = """
-SELECT DISTINCT ON (group_id) group_id, reason FROM event
+SELECT DISTINCT ON (group_id) at, kind, actor, reason, step, group_key AS "group",
+       submission_number AS submission, from_state, to_state, group_id, before
+FROM event
 WHERE campaign_id = %(campaign_id)s AND kind = 'cancel' AND group_id IS NOT NULL
 ORDER BY group_id, id DESC
 """
 _FINAL = ", ".join(f"'{verdict}'" for verdict in sorted(FINAL_VERDICTS))
+_HELD_BY_RULE = " OR ".join(f"starts_with(q.remedy, '{remedy}')" for remedy in sorted(HELD_REMEDIES))
+_AGAIN_BY_RULE = ", ".join(f"'{remedy}'" for remedy in sorted(AGAIN_REMEDIES))
 
 HELD = f"""
 SELECT q.task, q.data_id, {", ".join("q." + name for name in COLUMN_DIMENSIONS)}
@@ -241,7 +266,8 @@ FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 JOIN submission AS s ON s.id = q.submission_id
 WHERE q.group_id = %(group_id)s AND q.state NOT IN ('succeeded', 'superseded')
-  AND q.verdict IN ({_FINAL}) AND s.number > g.attempts_from
+  AND (q.verdict IN ({_FINAL}) AND coalesce(q.remedy, '') NOT IN ({_AGAIN_BY_RULE}) OR {_HELD_BY_RULE})
+  AND s.number > g.attempts_from
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
 
@@ -273,17 +299,20 @@ WITH wanted AS (
     SELECT id, step, key, published FROM "group"
     WHERE campaign_id = %(campaign_id)s AND step || '/' || key = ANY(%(names)s)
 ), ran AS (
-    SELECT w.step, w.key, q.task, q.id, q.started, q.ended
+    SELECT w.step, w.key, q.task, q.id, q.started, q.ended, q.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
     JOIN submission AS s ON s.id = q.first_try_submission_id AND s.generation = w.published
     UNION ALL
-    SELECT w.step, w.key, q.task, q.id, a.started, a.ended
+    SELECT w.step, w.key, q.task, q.id, a.started, a.ended, a.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
     JOIN quantum_attempt AS a ON a.quantum_id = q.id
     JOIN submission AS s ON s.id = a.submission_id AND s.generation = w.published
 )
 SELECT step, key AS "group", task, count(DISTINCT id) AS quanta,
        coalesce(sum(extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0)::float / 3600
-           AS hours
+           AS hours,
+       coalesce(
+           sum(requested_mb * extract(epoch FROM ended - started)) FILTER (WHERE ended > started), 0
+       )::float / 3600 / 1024 AS gb_hours
 FROM ran GROUP BY step, key, task ORDER BY step, key, task
 """

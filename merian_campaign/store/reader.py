@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.core_hours import TaskCost
     from merian_campaign.domain.generations import Generation
     from merian_campaign.domain.report.rows import CauseRows, ReportRows
+    from merian_campaign.domain.rule_trial import PastFailure
 
 
 def campaign_id(connection: Connection, name: str) -> int:
@@ -80,6 +81,15 @@ class ReadQueries:
                 counts = Counts(**{state: row.pop(state) for state in states})
                 rows.append(BoardRow(**row, counts=counts))
         return tuple(rows)
+
+    def board_at(self, name: str, *, at: datetime) -> tuple[str, tuple[BoardRow, ...]]:
+        """Return the state of a campaign and its board as they were, told by events and attempts."""
+        from merian_campaign.store.report_reader import read_board  # noqa: PLC0415 - only of earlier moments
+
+        with self._moment() as connection:
+            campaign_id(connection, name)
+            (found,) = fetch(connection, report_queries.CAMPAIGN, {"name": name, "at": at})
+            return found["state_then"] or "active", read_board(connection, found, at=at)
 
     def report(
         self, name: str, *, at: datetime, past: bool = False, since: datetime | None = None
@@ -155,11 +165,12 @@ class ReadQueries:
         with self._moment() as connection:
             return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {}))
 
-    def last_cancels(self, name: str) -> Mapping[int, str]:
-        """Return, by group id, why it was last cancelled, as the event says."""
+    def last_cancels(self, name: str) -> Mapping[int, RecordedEvent]:
+        """Return, by group id, the event by which it was last cancelled."""
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
-            return {row["group_id"]: row["reason"] for row in fetch(connection, queries.LAST_CANCELS, values)}
+            found = [RecordedEvent(**row) for row in fetch(connection, queries.LAST_CANCELS, values)]
+            return {event.group_id: event for event in found if event.group_id is not None}
 
     def held_quanta(self, *, group_id: int) -> tuple[HeldQuantum, ...]:
         """Return quanta whose last verdict forbids running them again (algorithm, configuration).
@@ -176,6 +187,13 @@ class ReadQueries:
             )
             for row in found
         )
+
+    def failure_history(self, name: str, *, limit: int) -> tuple[PastFailure, ...]:
+        """Return the newest attempts that failed, with the evidence on record."""
+        from merian_campaign.store.failure_history import read_history  # noqa: PLC0415 - only `rules` needs it
+
+        with self._moment() as connection:
+            return read_history(connection, campaign_id=campaign_id(connection, name), limit=limit)
 
     def costs(self, name: str, *, groups: Sequence[str]) -> tuple[TaskCost, ...]:
         """Return what the outputs of groups that readers see have cost; groups as ``STEP/GROUP``."""

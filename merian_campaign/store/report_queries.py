@@ -7,7 +7,7 @@ was, of all else the last attempt before it counts.
 from __future__ import annotations
 
 from merian_campaign.store.quantum_keys import full_path
-from merian_campaign.store.queries import OF_STEP_AND_TRACT
+from merian_campaign.store.queries import LAST_ATTEMPT, OF_STEP_AND_TRACT
 
 CAMPAIGN = """
 SELECT c.id, c.state, c.file,
@@ -58,12 +58,13 @@ _TRACT = """coalesce(q.tract,
             THEN g.selection_values[1]::integer END)"""
 
 _NOW = """
-SELECT q.id, q.group_id, q.task, q.tract, q.band, q.caveats, q.state, q.verdict, q.exception_type, q.ended
+SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band, q.caveats, q.state, q.verdict, q.exception_type,
+       q.ended, q.blocked_by
 FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id WHERE g.campaign_id = %(campaign_id)s
 """
 
 _THEN = """
-SELECT q.id, q.group_id, q.task, q.tract, q.band,
+SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band,
        CASE WHEN q.updated_at <= %(at)s THEN q.caveats ELSE '' END AS caveats,
        CASE WHEN q.updated_at <= %(at)s THEN q.state
             WHEN q.first_try_submission_id = q.submission_id
@@ -71,7 +72,8 @@ SELECT q.id, q.group_id, q.task, q.tract, q.band,
             ELSE coalesce(a.state, 'pending') END AS state,
        CASE WHEN q.updated_at <= %(at)s THEN q.verdict ELSE a.verdict END AS verdict,
        CASE WHEN q.updated_at <= %(at)s THEN q.exception_type ELSE a.exception_type END AS exception_type,
-       CASE WHEN q.updated_at <= %(at)s THEN q.ended ELSE a.ended END AS ended
+       CASE WHEN q.updated_at <= %(at)s THEN q.ended ELSE a.ended END AS ended,
+       CASE WHEN q.updated_at <= %(at)s THEN q.blocked_by END AS blocked_by
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN (
@@ -87,11 +89,19 @@ WHERE g.campaign_id = %(campaign_id)s
 """
 
 
+# By the letters of the middleware (`lsst.pipe.base.QuantumSuccessCaveats.concise`).
+_CAVEATS = [
+    f"(count(*) FILTER (WHERE q.caveats ~ '[{letters}]' AND q.state = 'succeeded'))::integer AS {name}"
+    for name, letters in (("no_work", "NA"), ("upstream", "U"), ("unprocessable", "D"), ("partial", "P"))
+]
+
+
 def cells(*, past: bool) -> str:
     """Return the query for quanta by group, tract, band and state."""
     return f"""
 SELECT q.group_id, {_TRACT} AS tract, q.band, q.state, count(*)::integer AS n,
-       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats
+       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats,
+       {", ".join(_CAVEATS)}
 FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
 WHERE q.state <> 'superseded'
 GROUP BY 1, 2, 3, 4
@@ -124,21 +134,45 @@ GROUP BY 1, 2
 def causes(*, past: bool, chosen: bool = False) -> str:
     """Return the query for failed quanta by cause; of a step, tract, task and verdict if ``chosen``."""
     wanted = _CAUSES_WANTED if chosen else "true"
+    states = _THEN if past else _NOW
     return f"""
-WITH c AS (
-    SELECT g.step, min(g.ordinal) AS ordinal, q.task, coalesce(q.verdict, 'unknown') AS verdict,
-           coalesce(q.exception_type, '') AS exception, count(*)::integer AS quanta,
-           array_agg(DISTINCT q.group_id) AS group_ids, count(DISTINCT {_TRACT})::integer AS tracts,
-           max(q.ended) AS last_ended, min(q.id) AS example
-    FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
+WITH f AS (
+    SELECT g.step, g.ordinal, q.task, coalesce(q.verdict, 'unknown') AS verdict,
+           coalesce(q.exception_type, '') AS exception, q.group_id, q.id, q.ended, {_TRACT} AS tract, q.patch
+    FROM ({states}) AS q JOIN "group" AS g ON g.id = q.group_id
     WHERE q.state = 'failed' AND {wanted}
-    GROUP BY g.step, q.task, coalesce(q.verdict, 'unknown'), coalesce(q.exception_type, '')
+), b AS (
+    SELECT q.blocked_by, {_TRACT} AS tract, q.patch
+    FROM ({states}) AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE q.state = 'blocked' AND q.blocked_by IS NOT NULL
+), touched AS (
+    SELECT * FROM f
+    UNION ALL
+    SELECT f.step, f.ordinal, f.task, f.verdict, f.exception, f.group_id, NULL, NULL, b.tract, b.patch
+    FROM f JOIN b ON b.blocked_by = f.id
+), c AS (
+    SELECT step, min(ordinal) AS ordinal, task, verdict, exception, count(id)::integer AS quanta,
+           (count(*) - count(id))::integer AS behind,
+           array_agg(DISTINCT group_id) AS group_ids, count(DISTINCT tract)::integer AS tracts,
+           (count(DISTINCT (tract, patch)) FILTER (WHERE patch IS NOT NULL))::integer AS patches,
+           max(ended) AS last_ended, min(id) AS example
+    FROM touched
+    GROUP BY step, task, verdict, exception
 )
-SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message,
+SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message, l.certainty, l.log_tail,
        {full_path("q.log_path", "s.directory")} AS log_path
 FROM c JOIN quantum AS q ON q.id = c.example JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN submission AS s ON s.id = q.submission_id
+{LAST_ATTEMPT}
 ORDER BY c.quanta DESC, c.ordinal, c.task, c.verdict, c.exception
+"""  # noqa: S608  (built from constants of this module)
+
+
+def unpointed(*, past: bool) -> str:
+    """Return the query for blocked quanta of which it is not on record what blocks them, by group."""
+    return f"""
+SELECT q.group_id, count(*)::integer AS n FROM ({_THEN if past else _NOW}) AS q
+WHERE q.state = 'blocked' AND q.blocked_by IS NULL GROUP BY 1
 """  # noqa: S608  (built from constants of this module)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.quanta import COUNTED_STATES, Counts
-from merian_campaign.domain.records import JobRow, RecordedEvent
+from merian_campaign.domain.records import BoardRow, JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
     CauseRows,
@@ -88,6 +88,7 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "groups": _groups(rows),
         "cells": many(QuantaCell, report_queries.cells(past=past)),
         "causes": _causes(rows, report_queries.causes(past=past)),
+        "unpointed": _unpointed(rows, past=past),
         "usage": many(UsageRow, report_queries.USAGE),
         "progress": tuple(ProgressRow(**row) for row in progress),
         **since,
@@ -105,6 +106,45 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
         "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
     }
+
+
+def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datetime) -> tuple[BoardRow, ...]:
+    """Return the status board of an earlier moment, without the steps that had no group yet.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    campaign : `~collections.abc.Mapping`
+        The row of `report_queries.CAMPAIGN`.
+    at : `datetime.datetime`
+        The moment.
+    """
+    listed = (campaign["spec"] or {}).get("steps", ())
+    actions = {step.get("name") for step in listed if "action" in step}
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, {"campaign_id": campaign["id"], "at": at, "past": True})
+
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows(report_queries.cells(past=True)):
+        of = counts.setdefault(row["group_id"], {})
+        of[row["state"]] = of.get(row["state"], 0) + row["n"]
+    return tuple(
+        BoardRow(
+            step=group.step,
+            group=group.group,
+            ordinal=group.ordinal,
+            tract=group.tracts[0] if len(group.tracts) == 1 else None,
+            state=group.state,
+            reason=group.reason,
+            submissions=group.submissions,
+            counts=Counts(**counts.get(group.id, {})),
+            no_graph=group.empty_graph,
+            action=group.step in actions,
+        )
+        for group in _groups(rows)
+    )
 
 
 def read_causes(
@@ -137,6 +177,7 @@ def read_causes(
         groups=groups,
         counts={group.id: Counts(**counts.get(group.id, {})) for group in groups},
         causes=_causes(rows, report_queries.causes(past=False, chosen=True)),
+        unpointed=_unpointed(rows, past=False),
         failed_attempts=rows(report_queries.FAILED_ATTEMPTS)[0]["n"],
     )
 
@@ -145,6 +186,10 @@ def _groups(rows: Rows) -> tuple[ReportGroup, ...]:
     return tuple(
         ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
     )
+
+
+def _unpointed(rows: Rows, *, past: bool) -> Mapping[int, int]:
+    return {row["group_id"]: row["n"] for row in rows(report_queries.unpointed(past=past))}
 
 
 def _causes(rows: Rows, query: str) -> tuple[CauseRow, ...]:

@@ -45,6 +45,7 @@ def remedy_document(remedy: Remedy) -> dict[str, object]:
         "workers": remedy.workers,
         "blocks": remedy.blocks,
         "walltime": dict(remedy.walltime),
+        **({"exclude": list(remedy.exclude)} if remedy.exclude else {}),
     }
 
 
@@ -56,6 +57,7 @@ def remedy(document: Mapping[str, Any]) -> Remedy:
         workers=document.get("workers"),
         blocks=document.get("blocks"),
         walltime=tuple(sorted(document.get("walltime", {}).items())),
+        exclude=tuple(document.get("exclude", ())),
     )
 
 
@@ -150,4 +152,12 @@ def open_quanta(row: RowMapping) -> OpenQuanta:
         peak_mb=row["peak_mb"],
         exception_type=row["exception_type"] or "",
         exception_message=row["exception_message"] or "",
+        tolerated=bool(row["tolerated"]),
+        behind_task=row["behind_task"],
+        behind_verdict=None if row["behind_verdict"] is None else Verdict(row["behind_verdict"]),
+        rule=row["rule"],
+        remedy=row["remedy"],
+        seconds=row["seconds"],
+        hosts=tuple(row["hosts"] or ()),
+        of=row["of_task"],
     )

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Index,
     Integer,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     UniqueConstraint,
@@ -88,9 +90,23 @@ _KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
 }
 
 
+_LATER = ("rule", "remedy")
+"""Facts of attempts that came with a later schema: their columns are the last ones."""
+
+
 def _how_it_ran() -> list[Column[Any]]:
     """Columns that the current state of a quantum and each of its attempts share."""
-    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items()]
+    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items() if name not in _LATER]
+
+
+def _and_later() -> list[Column[Any]]:
+    """Columns that both share since a later schema."""
+    return [_KINDS[ATTEMPT_FACTS[name]](name) for name in _LATER]
+
+
+def _what_it_took() -> list[Column[Any]]:
+    """Return columns of what an attempt read and used: at most 32767 inputs, cores where more than one."""
+    return [Column("inputs", SmallInteger), Column("cpu_seconds", REAL), Column("cores", SmallInteger)]
 
 
 campaign = Table(
@@ -272,6 +288,13 @@ quantum = Table(
     Column("first_try_submission_id", BigInteger),
     Column("updated_at", _TIME, nullable=False),
     _text("exception_bases"),
+    # In this order they fill up what the row had left over of eight bytes.
+    *_what_it_took(),
+    # The quantum that it stands behind, while it is blocked.
+    Column("blocked_by", BigInteger, info={"refers": "quantum"}),
+    # Whether its step named it, or what it stands behind, as one that may be lost.
+    Column("tolerated", Boolean),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     # Its key. Their texts are long; a digest that two of them share is refused.
@@ -307,6 +330,11 @@ quantum_attempt = Table(
     Column("recorded_at", _TIME, nullable=False),
     # Full names, nearest first, a blank between them.
     _text("exception_bases"),
+    *_what_it_took(),
+    Column("certainty", Text),
+    Column("slurm_job", Text),
+    Column("log_tail", Text),
+    *_and_later(),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
     comment="Every attempt that was not a success at first try, and every one of older generations; "
@@ -370,6 +398,8 @@ event = Table(
     _text("reason"),
     Column("from_state", Text),
     Column("to_state", Text),
+    # Of a person's order to a group: what it changed of it, as that was before; else NULL.
+    Column("before", JSONB),
     Index("ix_event_campaign_id_id", "campaign_id", "id"),
     comment="Every transition: when, who, from, to, why; append-only (a trigger refuses the rest)",
 )

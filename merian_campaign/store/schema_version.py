@@ -5,11 +5,12 @@ psycopg2 only, so that `status` can ask without importing Alembic.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import SchemaVersionError
-from merian_campaign.store.connection import redacted
+from merian_campaign.store.connection import open_connection, redacted, translated
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -60,3 +61,24 @@ def require_current(found: str | None, *, url: str) -> None:
         f"the database at {where} has schema version {found}, newer than {KNOWN[-1]} which this program "
         "uses: install the newer merian-campaign; `merian-campaign db upgrade` cannot go back"
     )
+
+
+def check(url: str) -> None:
+    """Raise unless a database has the schema version of this program.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+
+    Raises
+    ------
+    SchemaVersionError
+        Raised if it is older, newer, or empty; the message says what to type.
+    UnavailableError
+        Raised if it does not answer.
+    """
+    with closing(open_connection(url)) as connection:
+        with translated(url):
+            found = schema_version(connection)
+        require_current(found, url=url)

@@ -32,13 +32,26 @@ _COUNTS = text(f"""
 # One quantum of each sum lends its message: found by its key afterwards, which spares dragging long
 # texts through the sums.
 _OPEN = text(f"""
-    SELECT o.*, q.exception_type, q.exception_message
+    SELECT o.*, q.exception_type, q.exception_message,
+           CASE WHEN o.remedy IS NULL THEN 0 ELSE (
+               SELECT sum(n.n) FROM quantum_count AS n
+               WHERE n.group_id = o.group_id AND n.task = o.task AND n.state <> 'superseded'
+           ) END::integer AS of_task
     FROM (
         SELECT q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
-               q.requested_mb, count(*) AS number, max(q.peak_mb) AS peak_mb, min(q.id) AS one
+               q.requested_mb, q.tolerated, q.rule, q.remedy,
+               b.task AS behind_task, b.verdict AS behind_verdict,
+               count(*) AS number, max(q.peak_mb) AS peak_mb,
+               max(extract(epoch FROM q.ended - q.started)::double precision)
+                   FILTER (WHERE q.remedy = 'longer') AS seconds,
+               array_agg(DISTINCT q.host) FILTER (WHERE q.remedy = 'leave_out_node' AND q.host IS NOT NULL)
+                   AS hosts,
+               min(q.id) AS one
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+        LEFT JOIN quantum AS b ON b.id = q.blocked_by
         WHERE q.state NOT IN ('succeeded', 'superseded') AND {_WHICH}
-        GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts, q.requested_mb
+        GROUP BY q.group_id, q.task, q.state, q.verdict, q.charged_attempts, q.memory_attempts,
+                 q.requested_mb, q.tolerated, q.rule, q.remedy, b.task, b.verdict
     ) AS o
     JOIN quantum AS q ON q.id = o.one
     ORDER BY o.group_id, o.one

@@ -7,8 +7,10 @@ and no csv module. Knows nothing of what happens to the rows afterwards.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from hashlib import md5
 from operator import attrgetter
 from typing import Any
 
@@ -19,18 +21,26 @@ from merian_campaign.store.storable import storable
 MESSAGE_CHARACTERS = 2000
 """Longer exception messages are cut: the log has them in full."""
 
-ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases")
+ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases", "inputs", "cpu_seconds", "cores")
 """Columns of an attempt that a quantum also has, for its last attempt."""
+
+OWN_COLUMNS = ("uuid", "charged", "certainty", "slurm_job", "log_tail")
+"""Columns of an attempt alone: a success at first try has none of them."""
+
+_INT16 = 2**15 - 1
+_LONGEST_CPU = 1e9
 
 _KINDS = {str: "text", str | None: "text", int | None: "integer", datetime | None: "double precision"}
 _ATTEMPT = f"""try integer, attempt_state text,
     {", ".join(f"{name} {_KINDS[kind]}" for name, kind in ATTEMPT_FACTS.items())},
-    exception_bases text, uuid text, charged boolean"""
+    exception_bases text, inputs integer, cpu_seconds real, cores integer, uuid text, charged boolean,
+    certainty text, slurm_job text, log_tail text"""
 _TEMPORARY_TABLES = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
     task text, data_id text, instrument text, visit bigint, exposure bigint, detector integer,
     tract integer, patch integer, band text, physical_filter text, state text, caveats text,
     attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
+    blocked_by uuid, tolerated boolean,
     {_ATTEMPT}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
@@ -40,7 +50,12 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
 
 _NULL = "\\N"
 _NO_ATTEMPT = "\t".join(
-    [_NULL, _NULL, *("" if kind is str else _NULL for kind in ATTEMPT_FACTS.values()), "", _NULL, _NULL]
+    [
+        *[_NULL, _NULL],
+        *("" if kind is str else _NULL for kind in ATTEMPT_FACTS.values()),
+        "",
+        *[_NULL] * (len(ATTEMPT_COLUMNS) - len(ATTEMPT_FACTS) - 1 + len(OWN_COLUMNS)),
+    ]
 )
 
 
@@ -131,8 +146,14 @@ def _quantum_line(quantum: Quantum) -> str:
     dimensions = "\t".join([_dimension(get(name)) for name in COLUMN_DIMENSIONS])
     return (
         f"{text(quantum.task)}\t{text(quantum.data_id)}\t{dimensions}\t{quantum.state}\t"
-        f"{text(quantum.caveats)}\t{counts}\t{last}\n"
+        f"{text(quantum.caveats)}\t{counts}\t{_digest(quantum.blocked_by)}\t"
+        f"{'t' if quantum.tolerated else _NULL}\t{last}\n"
     )
+
+
+def _digest(name: tuple[str, str] | None) -> str:
+    """Return the digest of a task and a data ID, as `quantum_keys.key` has it."""
+    return _NULL if name is None else md5(" ".join(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def _counts(attempts: tuple[Attempt, ...]) -> str:
@@ -147,9 +168,19 @@ def _attempt_fields(attempt: Attempt) -> str:
     facts = "\t".join([field(value) for field, value in zip(_FIELDS, _facts(attempt), strict=True)])
     return (
         f"{attempt.try_number}\t{attempt.state}\t{facts}\t"
-        f"{text(' '.join(attempt.exception_bases))}\t{text(attempt.uuid)}\t"
-        f"{'t' if attempt.charged else 'f'}"
+        f"{text(' '.join(attempt.exception_bases))}\t{_small(attempt.inputs)}\t{_cpu(attempt.cpu_seconds)}\t"
+        f"{_small(attempt.cores)}\t{text(attempt.uuid)}\t{'t' if attempt.charged else 'f'}\t"
+        f"{text(attempt.certainty)}\t{text(attempt.slurm_job)}\t{text(attempt.log_tail)}"
     )
+
+
+def _small(value: int | None) -> str:
+    """Return a number that is stored in two bytes; no larger one needs to be told apart from the largest."""
+    return _NULL if value is None else str(max(-_INT16, min(_INT16, value)))
+
+
+def _cpu(value: float | None) -> str:
+    return str(value) if value is not None and math.isfinite(value) and value <= _LONGEST_CPU else _NULL
 
 
 def _number(value: int | None) -> str:

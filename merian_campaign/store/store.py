@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from merian_campaign.store import locks
+from merian_campaign.store.archive import ArchiveStore
 from merian_campaign.store.campaigns import CampaignStore
 from merian_campaign.store.clock import ClockStore
 from merian_campaign.store.database import raw
@@ -37,6 +38,7 @@ class PostgresStore(
     RemovalStore,
     GenerationStore,
     ForgetStore,
+    ArchiveStore,
     ClockStore,
     ReadQueries,
 ):

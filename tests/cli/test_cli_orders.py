@@ -64,7 +64,7 @@ def test_all_or_nothing(cli: Cli) -> None:
     before = states(cli)
     cli("retry", cli.name, "step3/tract9813", "step1/all", "--yes").refused(2, "step1/all is waiting")
     cli("retry", cli.name, "step3", "nope", "--yes").refused(2, "'nope'; steps are step1, step3")
-    cli("retry", cli.name, "step3", "--verdict", "out_of_memory", "--yes").refused(2, "none of the 2 groups")
+    cli("retry", cli.name, "step3", "--verdict", "out_of_memory", "--yes").refused(2, "none of 2 groups")
     assert "Usage" in cli("retry", cli.name, "step3", "--verdict", "hunger").stderr
     assert states(cli) == before
     assert "2 groups: done" in cli("accept", cli.name, "step3", "--yes").fine()

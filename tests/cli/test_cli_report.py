@@ -13,7 +13,7 @@ from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
 from merian_campaign.domain.report.lines import CompletenessLine
 from merian_campaign.reports.completeness import completeness_view
-from merian_campaign.reports.status import Status, status_view
+from merian_campaign.reports.status import Status, progress_words, status_json, status_view
 
 
 def test_a_page_says_what_changed_since_the_last_one(cli: Cli, tmp_path: Path) -> None:
@@ -65,6 +65,12 @@ def test_looks_of_the_terminal(cli: Cli) -> None:
     assert "no quantum has run" in cli("usage", name).stderr
     assert json.loads(cli("usage", name, "--json").fine())["usage"] == []
     cli("completeness", name, "--step", "nosuch").refused(2, "has no step 'nosuch'")
+    assert "no forecast (nothing runs" in cli("status", name, "--eta").fine()
+    told = json.loads(cli("status", name, "--eta", "--json").fine())
+    assert [step["low"] for step in told["outlook"]["steps"]] == [None] * len(told["outlook"]["steps"])
+    before = json.loads(cli("status", name, "--at", "2020-01-01", "--json").fine())
+    assert (before["groups"], before["at"][:10]) == ([], "2020-01-01")
+    cli("status", name, "--at", "2099-01-01").refused(2, "--at", "which is to come")
 
 
 def board(tracts: int) -> Status:
@@ -103,6 +109,26 @@ def test_the_status_of_many_tracts_fits_a_screen(height: int, width: int) -> Non
     assert "more need review; --needs-you lists them" in text
 
 
+def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
+    # A quarter of the groups are nearly through: that is not nearly all.
+    some = [
+        BoardRow(
+            step="step3", group=f"tract{n}", ordinal=0, tract=n, state="running" if n < 5 else "waiting",
+            reason="", submissions=1, counts=Counts(succeeded=98, pending=2) if n < 5 else Counts(),
+        )
+        for n in range(20)
+    ]  # fmt: skip
+    after = BoardRow(
+        step="step4", group="all", ordinal=1, tract=None, state="waiting", reason="", submissions=0,
+        counts=Counts(),
+    )  # fmt: skip
+    status = Status(campaign="made", campaign_state="active", rows=(*some, after))
+    assert (status.estimated, status.fraction) == (1500, 490 / 2000)
+    assert progress_words(status) == "24% of some 2,000 quanta, without step4"
+    known = status_json(status)
+    assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], 0.245)
+
+
 def test_all_tracts_are_there_where_there_is_no_screen() -> None:
     from rich.console import Console  # noqa: PLC0415
 
@@ -121,7 +147,7 @@ def test_completeness_in_80_columns_names_step_and_band() -> None:
     )  # fmt: skip
     screen = Console(width=80, color_system=None)
     with screen.capture() as captured:
-        screen.print(completeness_view([made], everything=True, width=80))
+        screen.print(completeness_view([made], (), everything=True, width=80))
     lines = captured.get().splitlines()
     assert any(
         line.split() == "15898 step3detect N708 74300/84100 88% 1234 2222 5000 2000 578".split()  # noqa: SIM905

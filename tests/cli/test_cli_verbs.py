@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -12,10 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg2
 import pytest
-from cli_help import Cli, environment
+from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.retry_request import RetryRequest
 from merian_campaign.domain.snapshot import Snapshot
 from merian_campaign.domain.states import CampaignState, GroupState
 
@@ -51,7 +53,8 @@ def test_no_verb_says_done_when_it_changed_nothing(cli: Cli, context: CommandCon
     cli("cancel", cli.name, "step3/tract9814").refused(
         2, "step3/tract9814 is done; there is nothing to cancel"
     )
-    cli("release", cli.name, "step1").refused(2, "has no group to release")
+    cli("release", cli.name, "step1").refused(2, "step1/all is not held")
+    cli("release", cli.name, "step3", "--yes").refused(2, "means 2 groups, of which none is held")
     cli("reject", cli.name, "step3/tract9813").refused(2, "is needs_review; there is nothing to reject")
     before = len(context.store.events(cli.name))
     assert cli("resume", cli.name, "-m", "all is well").fine() == f"campaign {cli.name}: active\n"
@@ -71,7 +74,8 @@ def test_none_undoes_anothers(cli: Cli, context: CommandContext) -> None:
     with pytest.raises(BadInputError, match=r"is cancelled \(by .*resume"):
         control.pause(cli.name)
     assert control.resume(cli.name) == 1
-    assert states(context, cli) == ["cancelled", "waiting", "done"], "one was cancelled by itself"
+    assert states(context, cli) == ["cancelled", "needs_review", "done"], "one was cancelled by itself"
+    assert seen(context, cli).groups[1].reason == "why"
 
 
 def test_what_is_held_does_not_start_and_is_said(cli: Cli, context: CommandContext) -> None:
@@ -86,7 +90,7 @@ def test_what_is_held_does_not_start_and_is_said(cli: Cli, context: CommandConte
     assert "step1/all: stays ready (held: calibrations come tomorrow)" in planned
     ticked = cli("tick", cli.name)
     assert "paused (night shift" in ticked.stderr
-    cli("hold", cli.name, "step1/all").refused(2, "no group is meant by 'step1/all'")
+    cli("hold", cli.name, "step1/all").refused(2, "step1/all is held already (calibrations come tomorrow)")
     assert "step1/all: released" in cli("release", cli.name, "step1/all").fine()
     assert seen(context, cli).groups[0].hold == ""
 
@@ -111,6 +115,62 @@ def test_undo_takes_back_the_last_order_whole(cli: Cli, context: CommandContext)
     control.retry_all(cli.name, groups=["step3/tract9813"], reason="not fine")
     with pytest.raises(BadInputError, match="cannot become done again; nothing is undone"):
         orders.undo(cli.name, reason="no")
+
+
+def test_undo_puts_back_all_that_an_order_had_changed(cli: Cli, context: CommandContext) -> None:
+    until = context.clock() + timedelta(days=30)
+    place = "step3/tract9813"
+    context.control.accept_all(cli.name, groups=[place], reason="fine until then", until=until)
+    context.orders.hold(cli.name, groups=["step1"], reason="calibrations come tomorrow")
+    as_accepted = seen(context, cli)
+    for order in (
+        lambda: context.orders.reject(cli.name, groups=[place], reason="stripes"),
+        lambda: context.orders.release(cli.name, groups=["step1"], reason="now"),
+        lambda: context.control.cancel(cli.name, groups=["step1"]),
+    ):
+        order()
+        context.orders.undo(cli.name, reason="no")
+        assert seen(context, cli).groups == as_accepted.groups, "acceptance, its end, reasons and holds"
+    context.orders.reject(cli.name, groups=[place], reason="stripes")
+    asked = RetryRequest(tasks=("measure",), memory_mb=16384)
+    context.control.retry_all(cli.name, groups=[place], reason="more", request=asked)
+    context.orders.undo(cli.name, reason="less")
+    group = seen(context, cli).groups[1]
+    assert (group.state, group.reason, group.asked) == (
+        GroupState.NEEDS_REVIEW, "rejected: stripes", as_accepted.groups[1].asked,
+    )  # fmt: skip
+
+
+def test_undo_of_many_or_of_anothers_asks_first(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    context.control.cancel(cli.name, groups=["step1", "step3/tract9813"])
+    before = states(context, cli)
+    asked = cli("undo", cli.name)
+    assert (asked.code, states(context, cli)) == (1, before)
+    assert "Undo cancel of" in asked.stderr
+    assert "for 2 groups: step1/all, step3/tract9813?" in asked.stderr
+    assert "is undone" in cli("undo", cli.name, "--yes").fine()
+    assert states(context, cli) == ["waiting", "needs_review", "done"]
+
+
+def test_what_is_for_good_is_not_skipped_by_undo(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="later")
+    group = seen(context, cli).groups[2]
+    now = context.clock()
+    context.store.again(group_id=group.id, redo=True, reason="r", actor="ana", now=now, ordered=True)
+    cli("undo", cli.name).refused(2, "the last order (redo of step3/tract9814) cannot be taken back")
+    assert seen(context, cli).groups[0].hold == "later"
+    cli.survey.edit("runs/night", "runs/nights")
+    cli("apply", cli.file).fine()
+    cli("undo", cli.name).refused(2, "the last order (the file was applied) cannot be taken back")
+
+
+def test_a_tick_that_redoes_is_no_order(cli: Cli, context: CommandContext) -> None:
+    context.orders.hold(cli.name, groups=["step1"], reason="later")
+    group = seen(context, cli).groups[2]
+    context.store.again(group_id=group.id, redo=True, reason="new data", actor="ana", now=context.clock())
+    assert "hold of" in cli("undo", cli.name).fine()
 
 
 def test_what_was_accepted_for_a_time_is_looked_at_again(
@@ -157,14 +217,14 @@ def test_events_and_the_list_in_words(cli: Cli, context: CommandContext) -> None
     assert lines[0].endswith(
         f"campaign: the file was applied (revision 1: 3 groups created, 0 dropped) by {context.runtime.actor}"
     )
-    assert lines[-1].endswith(f"step1/all: hold (later) by {context.runtime.actor}")
+    assert lines[-1].endswith(f"step1/all: held (later) by {context.runtime.actor}")
     assert any("step3/tract9814: done (why) by t" in line for line in lines)
     assert len(cli("events", cli.name, "--group", "step1").fine().splitlines()) == 1
     assert cli("events", cli.name, "--since", "2999-01-01").fine() == ""
     cli("events", cli.name, "--since", "soon").refused(2, "--since: found 'soon'; write 30m, 6h, 2d")
     (line,) = [line for line in cli("list").fine().splitlines() if line.startswith(f"{cli.name}\t")]
     assert line.split("\t")[1:5] == ["paused", "revision 1", "1 of 3 groups done", "1 need you"]
-    assert f"next: by {context.runtime.actor}" in line
+    assert f"next: nothing before `resume` (by {context.runtime.actor})" in line
 
 
 def test_a_directory_of_another_database_is_refused_and_left_alone(
@@ -199,19 +259,19 @@ def test_a_directory_of_another_database_is_refused_and_left_alone(
 
 
 def test_apply_says_what_changes_and_for_whom(cli: Cli, context: CommandContext) -> None:
+    cli.survey.edit("tracts: [", "limits: {window: {begins: '00:00', ends: '00:00'}}\ntracts: [")
+    cli("apply", cli.file).fine()
     assert cli("diff", cli.name).stderr.endswith("nothing would change\n")
+    cli.survey.edit("ends: '00:00'", "ends: '06:00'")
     cli.survey.edit("group_by: tract", "group_by: tract\n    loss_budget: 0.1")
     cli.survey.edit('tracts: ["9813-9814"]', 'tracts: ["9813-9815"]')
     lines = cli("diff", cli.name).fine().splitlines()
-    assert lines[0].startswith(
-        "tracts: (9813, 9814) -> (9813, 9814, 9815); for the next submission of 2 groups"
-    )
-    assert (
-        "steps[step3].loss_budget: 0.0 -> 0.1; for the next submission of 1 groups; 1 done keep" in lines[1]
-    )
-    assert lines[-1] == "1 groups new: step3/tract9815"
+    assert lines[0].startswith("tracts: gets 9815; for the next submission of 2 groups")
+    assert lines[1].startswith("limits.window.ends: '00:00' -> '06:00'; for the next")
+    assert "steps[step3].loss_budget: 0.0 -> 0.1; for the next submission of 1 group; 1 done keep" in lines[2]
+    assert lines[-1] == "1 group new: step3/tract9815"
     done = cli("apply", cli.file)
-    assert "revision 2, 4 groups (1 new)" in done.fine()
+    assert "revision 3, 4 groups (1 new)" in done.fine()
     assert "steps[step3].loss_budget: 0.0 -> 0.1" in done.stderr
     assert cli("diff", cli.file).fine() == ""
     assert len(context.store.snapshot(cli.name).groups) == 4
@@ -270,3 +330,54 @@ def test_a_tick_that_was_stopped_is_passed_by(context: CommandContext, cli: Cli)
         assert "it was ended" in found.notes[0]
         assert found.status != 75
         assert holder.wait() == -signal.SIGKILL
+
+
+def test_a_slip_in_the_file_of_notices_stops_no_tick_and_is_said_once(cli: Cli) -> None:
+    cli.applied()
+    notices = cli.home / "notices.yaml"
+    notices.write_text(f"chanels: [{cli.name}]\n", encoding="utf-8")
+    notices.chmod(0o600)
+    try:
+        said = [cli("tick", cli.name, "--quiet") for _ in range(2)]
+        checked = cli("tick", cli.name, "--check")
+    finally:
+        notices.unlink()
+    assert [done.code for done in said] == [1, 0]
+    assert "did you mean 'channels'?; nobody is told anything before it is right" in said[0].stderr
+    assert said[1].stderr == ""
+    checked.refused(2, "notices.yaml:1: chanels: no such key")
+
+
+def test_plan_says_that_it_is_no_hour_to_submit(cli: Cli) -> None:
+    day = f"{datetime.now(UTC) + timedelta(days=3):%a}".lower()
+    cli.survey.edit(
+        "tracts: [", f'limits: {{window: {{begins: "20:00", ends: "21:00", days: [{day}]}}}}\ntracts: ['
+    )
+    planned = cli("plan", cli.applied()).fine().splitlines()
+    assert f"nothing is submitted now: limits.window: submissions start 20:00-21:00 {day} (UTC)" in planned
+    assert json.loads(cli("plan", cli.name, "--json").fine())["closed"].startswith("limits.window")
+
+
+def test_watching_ticks_again_and_ends_with_ctrl_c(
+    cli: Cli, context: CommandContext, sql: psycopg2.extensions.connection
+) -> None:
+    def ticks() -> int:
+        with sql.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM tick t JOIN campaign c ON c.id = t.campaign_id"
+                " WHERE c.name = %s AND finished_at IS NOT NULL",
+                [cli.name],
+            )
+            return int(cursor.fetchone()[0])
+
+    words = [str(PROGRAM), "tick", cli.name, "--watch", "1"]
+    with subprocess.Popen(
+        words, env=environment(cli.home), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as watching:
+        while ticks() < 2 and watching.poll() is None:
+            select.select([], [], [], 0.05)  # between two looks at a condition
+        watching.send_signal(signal.SIGINT)
+        said, _ = watching.communicate(timeout=60)
+    assert "Traceback" not in said
+    assert f"campaign {cli.name}: paused" in said
+    assert watching.returncode == 130

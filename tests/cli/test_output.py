@@ -114,8 +114,8 @@ def test_what_is_done_for_older_data_is_told() -> None:
     assert "2 new exposures; made from 4 of 6 exposures" in shown
     told = status_json(status)
     assert (told["stale_groups"], [row["stale"] for row in told["groups"]]) == (2, [True, True])
-    assert "to make all of them anew: 80 quanta and 2.00 core-hours, as before" in shown
-    assert told["redo_price"] == {"quanta": 80, "core_hours": 2.0}
+    assert "to make all of them anew: 80 quanta, 2.00 core-hours and 0.00 GB-hours, as before" in shown
+    assert told["redo_price"] == {"quanta": 80, "core_hours": 2.0, "gb_hours": 0.0}
 
 
 def test_brackets_of_an_error_are_shown_as_they_are() -> None:

@@ -62,6 +62,7 @@ class MiniatureSurvey:
     shown: dict[tuple[str, str], Outputs] = field(default_factory=dict)
     made: dict[tuple[str, str, int], Outputs] = field(default_factory=dict)
     failing: int = 0
+    broken: set[int] = field(default_factory=set)
     revision: int = 1
     ticks: int = 0
     submissions: int = 0
@@ -114,6 +115,36 @@ class MiniatureSurvey:
         """Return what readers of the steps' chains see."""
         return {(step, key): value for (step, _), found in self.shown.items() for key, value in found.items()}
 
+    def retry(self) -> None:
+        """A person says so of all that needs one, when nothing fails any more."""
+        self.failing = 0
+        self.settle()
+        for one in self.groups.values():
+            if one.state is GroupState.NEEDS_REVIEW:
+                last = one.submissions[-1].number
+                self._put(one, state=GroupState.READY, reason="a person said so", attempts_from=last)
+        self.settle()
+
+    def used(self, step: str, key: str) -> set[int]:
+        """Return the exposures that a group's outputs in force were made from."""
+        found: set[int] = set()
+        for name, value in self.shown.get((step, key), {}).items():
+            if step == "step1":
+                found.add(name[0])
+            elif step in COMBINING:
+                found.update(exposure for exposure, _ in value[1])
+            else:
+                found.add(name)
+        return found
+
+    def tracts_used(self, night: str) -> set[int]:
+        """Return the tracts that a night of step 2d has read."""
+        return {tract for value in self.shown["step2d", night].values() for tract, _ in value[2]}
+
+    def add_groups(self) -> None:
+        """The file was applied anew: its groups are added."""
+        self._add(plan_groups(self.spec, existing=tuple(self.groups.values()), overlaps=self.overlaps).wanted)
+
     # -- the world ---------------------------------------------------------------------------------
     def _bps_steps(self) -> tuple[str, ...]:
         return tuple(step.name for step in self.spec.steps)
@@ -159,7 +190,7 @@ class MiniatureSurvey:
                     attempts_from=one.submissions[-1].number,
                 )
             case Publish(group=one):
-                self.shown[one.step, one.key] = dict(self.made[one.step, one.key, one.generation])
+                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, one.generation), {}))
                 self._put(one, published=one.generation)
             case Submit():
                 self._run(decision)
@@ -181,6 +212,8 @@ class MiniatureSurvey:
         combines = one.step in COMBINING
         keeps = combines and not first and one.basis is not None
         made = finished(decision.number, outcome, generation=one.generation, created_at=NOW)
+        if works and one.step == "ingest" and self.broken & self.archive.keys():
+            made = replace(made, outcome=SubmissionOutcome.PARTIAL, needs_person=True)
         counts = one.counts
         if self._is_bps(one):
             outputs = self.made.setdefault((one.step, one.key, one.generation), {})
@@ -214,7 +247,8 @@ class MiniatureSurvey:
     def _execute(self, one: GroupView) -> Outputs:
         """Return what a group makes of what is there now."""
         if not self._is_bps(one):
-            self.registry.update(self.archive if one.step == "ingest" else {})
+            whole = {key: row for key, row in self.archive.items() if key not in self.broken}
+            self.registry.update(whole if one.step == "ingest" else {})
             self.with_visit.update(self.registry if one.step == "visits" else ())
             return {}
         good = set(self.with_visit) - set(self.spec.bad_exposures)

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.harvest import HarvestContext, conclude, progress
+from merian_campaign.domain.failure_rules import FailureRule
+from merian_campaign.domain.harvest import HarvestContext, conclude, progress, unjournalled
 from merian_campaign.domain.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.provenance import (
@@ -19,7 +20,6 @@ from merian_campaign.domain.provenance import (
 )
 from merian_campaign.domain.quanta import Attempt, Quantum
 from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rules import FailureRule
 from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 
@@ -134,6 +134,50 @@ def test_what_stands_behind_a_failure_is_blocked_and_has_no_attempt() -> None:
     (only,) = found["a"].attempts
     assert (only.verdict, only.exception_message, only.charged) == (Verdict.ALGORITHM, "no stars", True)
     assert found["b"].attempts == found["d"].attempts == ()
+
+
+def test_what_is_blocked_points_at_what_blocks_it() -> None:
+    both = [raw(u, "FAILED", attempt(exception_type="x.Error", exception_message="no")) for u in "ac"]
+    found = concluded(both, [r for u in "ac" for r in ran(u, exit=1, verdict="failed")])
+    assert {u: one.blocked_by for u, one in found.items()} == {
+        "a": None, "b": ("isr", "detector=a"), "c": None, "d": ("isr", "detector=a"),
+    }  # fmt: skip
+    only = concluded([both[1], *succeeded("a", "b")], [*ran("c", exit=1, verdict="failed"), *ran("a", "b")])
+    assert only["d"].blocked_by == ("isr", "detector=c")
+
+
+def test_a_long_chain_and_one_that_bites_its_tail_have_an_end() -> None:
+    chain = [predicted("0"), *(predicted(str(n), str(n - 1), task="next") for n in range(1, 3000))]
+    failed = raw("0", "FAILED", attempt(exception_type="x.Error", exception_message="no"))
+    found = concluded([failed], ran("0", exit=1, verdict="failed"), graph=tuple(chain))
+    assert {one.blocked_by for one in found.values()} == {None, ("isr", "detector=0")}
+    ring = (predicted("a", "b"), predicted("b", "a"))
+    assert not any(one.blocked_by for one in concluded([raw("a", "BLOCKED")], [], graph=ring).values())
+
+
+def test_the_evidence_of_an_attempt() -> None:
+    measured = {"peak_mb": 2100.0, "cpu_s": 55.0, "slurm_job": "4711", "evidence": {"reached_mb": 2100}}
+    log = raw("a", "FAILED", log_tail="the last line", inputs=12)
+    found = concluded([log], ran("a", exit=None, signal=9, verdict="out_of_memory", **measured))
+    (only,) = found["a"].attempts
+    assert (only.verdict, only.certainty) == (Verdict.OUT_OF_MEMORY, "measured")
+    assert (only.cpu_seconds, only.inputs, only.slurm_job) == (55.0, 12, "4711")
+    assert (only.log_tail, only.cores) == ("the last line", None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "certainty"),
+    [
+        ({"exception_bases": ("x.Mine", "lsst.pipe.base.AlgorithmError")}, "declared"),
+        ({"exception_type": "x.OperationalError"}, "inferred"),
+        ({"exception_type": "x.Odd"}, "none"),
+    ],
+)  # fmt: skip
+def test_how_sure_a_verdict_is(changes: dict[str, Any], certainty: str) -> None:
+    told = {"exception_type": "x.Mine", "exception_message": "no"} | changes
+    failed = raw("a", "FAILED", attempt(**told))
+    (only,) = concluded([failed], ran("a", exit=1, verdict="failed"))["a"].attempts
+    assert only.certainty == certainty
 
 
 def test_the_provenance_graphs_own_word_for_blocked_is_taken() -> None:
@@ -616,3 +660,18 @@ def test_text_from_outside_is_inert_and_what_is_out_of_range_is_left_out() -> No
     assert len(message) < 30_000
     (quantum,) = concluded([found], [], graph=()).values()
     assert quantum.attempts[0].ended is None
+
+
+def test_a_cut_journal_is_seen_by_what_the_graph_knows_and_costs_no_success() -> None:
+    known = (
+        raw("a", "SUCCESSFUL", attempt("SUCCESSFUL")),
+        raw("b", "FAILED", attempt()),
+        raw("c", "SUCCESSFUL", attempt("SUCCESSFUL")),
+        raw("d", "BLOCKED"),
+    )
+    whole = [*ran("a"), *ran("b", exit=1, verdict="failed"), *ran("c")]
+    assert unjournalled(known, whole) == 0
+    assert [unjournalled(known, whole[:last]) for last in (5, 4, 3, 1, 0)] == [1, 1, 2, 3, 3]
+    for last in range(len(whole) + 1):
+        found = states(concluded(list(known), whole[:last]))
+        assert found == {"a": "succeeded", "b": "failed", "c": "succeeded", "d": "blocked"}

@@ -20,12 +20,14 @@ from merian_campaign.domain.generations import (
     stored_basis,
 )
 
+PARTS = {"exposures": [1], "upstream": {}, "parts": [1]}
 BASES = st.builds(
     Basis,
     exposures=st.frozensets(st.integers(1, 9)),
     upstream=st.dictionaries(st.sampled_from(["step1/all", "step3/tract1"]), st.integers(2, 4)),
     files=st.sampled_from(["", "abc"]),
     terms=st.sampled_from(["abc", "def"]),
+    parts=st.frozensets(st.sampled_from(["step3/tract1", "step3/tract2"])),
 )
 
 
@@ -73,22 +75,24 @@ def test_a_new_generation_is_like_the_one_before_until_it_has_a_graph() -> None:
 @given(BASES, BASES)
 def test_a_change_leads_from_one_basis_to_the_other(before: Basis, after: Basis) -> None:
     change = change_of(before, after)
-    assert bool(change) == (before != after)
+    taken_out = before.parts - after.parts
+    assert bool(change) == (replace(before, parts=before.parts - taken_out) != after)
+    assert before.parts - taken_out | set(change.parts) == after.parts
     upstream = {**before.upstream, **{name: new for name, _, new in change.upstream}}
     assert (before.exposures | set(change.added)) - set(change.removed) == after.exposures
     assert {name: number for name, number in upstream.items() if number > 1} == after.upstream
     assert stored_basis(before.to_json()) == before
 
 
-def test_a_basis_from_before_terms_were_kept_is_read() -> None:
+def test_a_basis_from_before_terms_and_parts_were_kept_is_read() -> None:
     before = Basis(exposures=frozenset({1}), upstream={"step1/all": 2}, raws=3, files="x")
     stored = before.to_json()
-    del stored["terms"]
+    del stored["terms"], stored["parts"]
     assert stored_basis(stored) == before
     assert not before.asks_otherwise(replace(before, terms="abc"))
 
 
-@pytest.mark.parametrize("stored", [{}, {"exposures": [1.5], "upstream": {}}, {"exposures": None}])
+@pytest.mark.parametrize("stored", [{}, {"exposures": [1.5], "upstream": {}}, {"exposures": None}, PARTS])
 def test_a_basis_that_cannot_be_read_is_none(stored: dict[str, object]) -> None:
     assert stored_basis(stored) is None
 

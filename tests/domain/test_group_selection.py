@@ -6,7 +6,8 @@ import pytest
 from domain_help import group, open_quanta, snapshot
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.group_selection import choose
+from merian_campaign.domain.group_selection import Filter, choose
+from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, Verdict
 
 REVIEW = frozenset({GroupState.NEEDS_REVIEW})
@@ -44,12 +45,40 @@ def test_words_mean_groups(words: list[str], names: list[str], exact: bool) -> N
 
 
 def test_a_verdict_narrows() -> None:
-    found = choose(ALL, ["step3/*", "step4"], states=REVIEW, verdict=Verdict.OUT_OF_MEMORY)
+    full, passing = Filter(verdict=Verdict.OUT_OF_MEMORY), Filter(verdict=Verdict.TRANSIENT)
+    found = choose(ALL, ["step3/*", "step4"], states=REVIEW, only=full)
     assert found.names == ("step3/tract1",)
-    with pytest.raises(BadInputError, match=r"none of the 2 groups .* transient; found: out_of_memory, wall"):
-        choose(ALL, ["step3"], states=REVIEW, verdict=Verdict.TRANSIENT)
-    with pytest.raises(BadInputError, match=r"none of the 1 groups .*; found: no quantum that failed"):
-        choose(ALL, ["lone"], states=REVIEW, verdict=Verdict.TRANSIENT)
+    with pytest.raises(BadInputError, match=r"none of 2 groups .* transient; they failed for: out_of_m"):
+        choose(ALL, ["step3"], states=REVIEW, only=passing)
+    with pytest.raises(BadInputError, match=r"none of 1 group .*: no quantum that failed"):
+        choose(ALL, ["lone"], states=REVIEW, only=passing)
+
+
+@pytest.mark.parametrize(
+    ("words", "only", "names"),
+    [
+        (["step[34]"], Filter(tract=13), ["step3/tract13"]),
+        ([], Filter(step="step3"), ["step3/tract1", "step3/tract13"]),
+        ([], Filter(tract=1), ["step3/tract1", "step4/tract1"]),
+        ([], Filter(night=20260101), ["step1/night20260101"]),
+        ([], Filter(tasks=(FULL.task,), verdict=Verdict.WALLTIME), ["step3/tract13"]),
+        ([], Filter(tasks=(FULL.task, "other"), tract=1), ["step3/tract1"]),
+    ],
+)
+def test_filters_narrow_and_mean_groups_without_words(
+    words: list[str], only: Filter, names: list[str]
+) -> None:
+    chosen = Selection(dimension="day_obs", values=(20260101,))
+    night = group("step1", "night20260101", selection=chosen, state=GroupState.NEEDS_REVIEW)
+    found = choose(snapshot(*ALL.groups, night), words, states=REVIEW, only=only)
+    assert (list(found.names), found.exact) == (names, False)
+
+
+def test_filters_that_mean_nothing_are_answered() -> None:
+    with pytest.raises(BadInputError, match="say which groups"):
+        choose(ALL, [], states=REVIEW)
+    with pytest.raises(BadInputError, match="none of 4 groups is of tract 7, an open quantum of isr"):
+        choose(ALL, [], states=REVIEW, only=Filter(tract=7, tasks=("isr",)))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +90,7 @@ def test_a_verdict_narrows() -> None:
         ("x*", "steps are step1, step3"),
         ("[", "steps are"),
         ("a\x1b[31m", r"'a\\x1b[31m'; steps"),
-        ("step1/*", "'step1/*' means 1 groups, of which none is needs review (1 done)"),
+        ("step1/*", "'step1/*' means 1 group, of which none is needs review (1 done)"),
     ],
 )
 def test_words_that_mean_nothing_are_answered_with_what_there_is(word: str, says: str) -> None:

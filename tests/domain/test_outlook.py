@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from merian_campaign.domain.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.report.outlook import Outlook, StepAhead, outlook
 from merian_campaign.domain.report.rows import ProgressRow
 
@@ -19,12 +20,21 @@ def progress(*by_hour: int) -> list[ProgressRow]:
     ]
 
 
+def ahead(
+    step: str, *, left: int = 0, groups: int = 0, size: int | None = 100, hours_each: float | None = None
+) -> StepAhead:
+    """What is left of a step: open quanta, and groups without a graph."""
+    come = None if size is None else groups * size
+    found = Foreseen(groups=groups, quanta=come, least=come or 0, most=come or 0)
+    return StepAhead(step=step, open=left, foreseen=found, hours_each=hours_each)
+
+
 def told(*steps: StepAhead, rows: list[ProgressRow], moves: bool = True) -> Outlook:
     return outlook(steps, rows, span_seconds=3600, now=NOW, moves=moves)
 
 
 def test_it_is_a_range_of_what_is_left_at_the_rates_so_far() -> None:
-    step = StepAhead(step="step3", open=600, unpredicted=0, typical=100.0)
+    step = ahead("step3", left=600)
     found = told(step, rows=progress(*[50] * 18, *[100] * 6))
     # 100 an hour over the last six, 62.5 over all 24.
     assert found.low == NOW + timedelta(hours=6)
@@ -33,7 +43,7 @@ def test_it_is_a_range_of_what_is_left_at_the_rates_so_far() -> None:
 
 
 def test_groups_without_a_graph_count_as_the_others_of_their_step() -> None:
-    known = StepAhead(step="step3", open=0, unpredicted=3, typical=100.0)
+    known = ahead("step3", groups=3)
     found = told(known, rows=progress(*[100] * 24))
     assert found.foreseen == 300
     assert found.low == found.high == NOW + timedelta(hours=3)
@@ -41,17 +51,53 @@ def test_groups_without_a_graph_count_as_the_others_of_their_step() -> None:
 
 def test_a_step_of_unknown_size_is_named() -> None:
     found = told(
-        StepAhead(step="step3", open=100, unpredicted=0, typical=100.0),
-        StepAhead(step="step4", open=0, unpredicted=5, typical=None),
+        ahead("step3", left=100),
+        ahead("step4", groups=5, size=None),
         rows=progress(*[100] * 24),
     )
     assert "step4" in found.words
     assert found.low == NOW + timedelta(hours=1)
 
 
+def test_what_runs_long_counts_for_more() -> None:
+    # An hour each for 600, and six minutes each for what was done lately: ten at a time.
+    found = told(
+        ahead("step3", hours_each=0.1), ahead("step4", left=600, hours_each=1.0), rows=progress(*[100] * 24)
+    )
+    assert found.low == found.high == NOW + timedelta(hours=60)
+    assert found.per_hour == 100
+
+
+def test_steps_end_in_their_order_and_one_that_never_ran_widens_the_range() -> None:
+    found = told(
+        ahead("step3", left=100, hours_each=1.0), ahead("step4", left=100, hours_each=3.0),
+        ahead("step5", left=100), rows=progress(*[100] * 24),
+    )  # fmt: skip
+    assert [(one.step, one.low, one.high) for one in found.steps] == [
+        ("step3", NOW + timedelta(hours=1), NOW + timedelta(hours=1)),
+        ("step4", NOW + timedelta(hours=4), NOW + timedelta(hours=4)),
+        ("step5", NOW + timedelta(hours=5), NOW + timedelta(hours=7)),
+    ]
+    assert (found.low, found.high) == (NOW + timedelta(hours=5), NOW + timedelta(hours=7))
+
+
+def test_groups_without_a_graph_are_estimated_from_their_likes() -> None:
+    sized = [
+        ("step3", "done", 100),
+        ("step3", "running", 300),
+        ("step3", "blocked", 0),
+        ("step3", "waiting", 0),
+    ]
+    sized += [("step3", "done", 0), ("step4", "waiting", 0), ("step5", "done", 0)]
+    found = foreseen(Sized(step=step, state=state, expected=number) for step, state, number in sized)
+    assert found["step3"] == Foreseen(groups=2, quanta=400, least=200, most=600)
+    assert found["step4"].quanta is None
+    assert found["step5"] == Foreseen(groups=0, quanta=0, least=0, most=0)
+
+
 def test_where_there_is_nothing_to_tell_it_says_why() -> None:
-    step = StepAhead(step="step3", open=100, unpredicted=0, typical=100.0)
-    done = StepAhead(step="step3", open=0, unpredicted=0, typical=100.0)
+    step = ahead("step3", left=100)
+    done = ahead("step3")
     for found, words in (
         (told(done, rows=progress(5)), "nothing is left"),
         (told(step, rows=progress(5), moves=False), "nothing runs"),

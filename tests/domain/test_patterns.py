@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from merian_campaign.domain import error_classes, patterns
+from merian_campaign.domain.failure_rules import FailureRule, FailureRules
 from merian_campaign.domain.last_error import last_error
 from merian_campaign.domain.quanta import Attempt
 from merian_campaign.domain.requirements import parse_requirement, satisfies
-from merian_campaign.domain.rules import BUILT_IN, Evidence, FailureRule, FailureRules, judge
+from merian_campaign.domain.rules import BUILT_IN, Evidence, judge
 from merian_campaign.domain.stack_versions import tag_of
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.actions.runner import last_words

@@ -106,6 +106,16 @@ def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:
         campaign(bps("step1"), limits={"nice": -1})
 
 
+@pytest.mark.parametrize(
+    ("quanta", "needs_mb", "nodes"),
+    [(None, 0, None), (3, 0, 1), (9, 0, 2), (500, 0, None), (3, 600, 3), (2, 5000, 2), (0, 0, 1)],
+)
+def test_few_quanta_get_blocks_of_few_nodes(quanta: int | None, needs_mb: int, nodes: int | None) -> None:
+    cluster = replace(SITE, name="slurm", workers=8, blocks=Blocks(shared_mb=1000, nodes=4))
+    text = rendered(campaign(bps("step1")), "step1", site=cluster, quanta=quanta, needs_mb=needs_mb)
+    assert text.get("site", {}).get("slurm", {}).get("nodes") == nodes
+
+
 def test_a_share_of_the_blocks_goes_before_what_the_site_says() -> None:
     spec = campaign(bps("step1"))
     larger = (Larger(mem_per_node=64, max_blocks=9),)

@@ -248,7 +248,7 @@ def test_what_a_redo_costs_is_counted_with_the_cores_that_tasks_ask_for() -> Non
     ]
     one = Price(quanta=40, core_hours=1.0)
     assert prices(spec, costs) == {"step3/tract1": one, "step3/tract2": one}
-    assert (one + one).in_words() == "80 quanta and 2.00 core-hours, as before"
+    assert (one + one).in_words() == "80 quanta, 2.00 core-hours and 0.00 GB-hours, as before"
 
 
 def test_core_hours_are_counted_with_the_cores_that_tasks_ask_for() -> None:
@@ -282,6 +282,13 @@ def test_what_a_person_wants_first_starts_first() -> None:
         entry.group.key for entry in decide(spec, snapshot(*ready), situation()) if isinstance(entry, Submit)
     ]
     assert started == ["tract7", "tract5"]
+
+
+def test_a_step_may_be_wanted_first() -> None:
+    spec = campaign(bps("step1"), by_tract(), tracts=["1-9"], limits={"submissions": 1, "first": ["step3"]})
+    ready = [group("step1", state=GroupState.READY), group("step3", tract=1, state=GroupState.READY)]
+    (first, *_) = [one for one in decide(spec, snapshot(*ready), situation()) if isinstance(one, Submit)]
+    assert first.group.step == "step3"
 
 
 def test_a_held_group_starts_nothing_and_is_judged_all_the_same() -> None:

@@ -118,6 +118,7 @@ def test_a_lost_database_is_rebuilt(
     assert of(after["counts"], gone, half, poor, torn) == of(before["counts"], gone, half, poor, torn)
     assert of(after["quanta"], half) == of(before["quanta"], half)
     states = {f"{row[0]}/{row[1]}": row[2] for row in after["groups"]}
+    assert "is cut, the end of" in of(after["submissions"], torn)[0][14]
     assert (states[half], states[poor], states[torn], states[gone]) == ("done", "done", "done", "ready")
     again = forked(other, "db", "rebuild", str(file))
     assert again.returncode == BadInputError.exit_code

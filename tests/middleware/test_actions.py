@@ -254,7 +254,10 @@ def test_unreadable_raws_are_counted_and_named_and_the_others_ingested(
     content = broken.read_bytes()
     broken.write_bytes(content[:100])
     words = ("11 of 12 files are ingested", "raw_971021_2.pickle", "Some failures encountered")
-    refused(repository, "ingest-raws", *words, **pattern)
+    answer = perform(name="ingest-raws", repository=str(repository), arguments=pattern)
+    assert answer["unfinished"]
+    assert all(word in answer["found"] for word in words)
+    refused(repository, "ingest-raws", *words, **pattern)  # now there is nothing that gets in
     answer = perform(
         name="ingest-raws", repository=str(repository), arguments={**pattern, "allow_failures": 1}
     )
@@ -264,6 +267,33 @@ def test_unreadable_raws_are_counted_and_named_and_the_others_ingested(
     assert count(repository, "raw", "DECam/raw/all") == 12
     assert done(repository, "define-visits", instrument=INSTRUMENT)
     refused(repository, "ingest-raws", "nothing matches", files=[f"{folder}/none_*.fz"])
+
+
+def test_a_copy_in_another_folder_is_told_and_nothing_to_ingest(
+    repository: Path, archive: Path, tmp_path: Path
+) -> None:
+    folders = [tmp_path / "first", tmp_path / "second"]
+    raws = sorted((archive / "raw" / "science").glob("raw_*.pickle"))[:2]
+    for folder in folders:
+        folder.mkdir()
+    shutil.copy(raws[0], folders[0])
+    shutil.copy(raws[0], folders[1])  # both are new at once
+    pattern = {"files": [f"{folder}/raw_*.pickle" for folder in folders]}
+    answer = perform(name="ingest-raws", repository=str(repository), arguments=pattern)
+    assert not answer["unfinished"]
+    assert (
+        f"1 of 2 files are ingested, 1 is a copy of another: {folders[1] / raws[0].name}" in answer["found"]
+    )
+    for folder in folders:
+        shutil.copy(raws[1], folder)
+        answer = perform(name="ingest-raws", repository=str(repository), arguments=pattern)
+    assert "2 of 4 files are ingested, 2 are copies of others" in answer["found"]
+    assert count(repository, "raw", "DECam/raw/all") == 2
+    other = tmp_path / "second" / raws[1].name
+    other.write_bytes(
+        other.read_bytes() + b" "
+    )  # not a copy: the same exposure and detector from another file
+    refused(repository, "ingest-raws", "2 of 4 files are ingested", "not: ", **pattern)
 
 
 # -- collections -------------------------------------------------------------------------------------

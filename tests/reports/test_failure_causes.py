@@ -25,13 +25,13 @@ def group(number: int, *, step: int, tract: int | None, state: str) -> ReportGro
     )  # fmt: skip
 
 
-def cause(task: str, *group_ids: int, quanta: int, verdict: str = "algorithm") -> CauseRow:
+def cause(task: str, *group_ids: int, quanta: int, behind: int = 0, verdict: str = "algorithm") -> CauseRow:
     kind = f"lsst.made.{task.title()}Error"
     return CauseRow(
         step="step1", ordinal=1, task=task, verdict=verdict, exception=kind,
-        quanta=quanta, group_ids=group_ids, tracts=len(group_ids), last_ended=NOW, example=group_ids[0],
-        group="tract1", data_id="tract=1,patch=4", evidence="a rule", message="no stars\nat all",
-        log_path=None,
+        quanta=quanta, behind=behind, group_ids=group_ids, tracts=len(group_ids), patches=behind,
+        last_ended=NOW, example=group_ids[0], group="tract1", data_id="tract=1,patch=4", evidence="a rule",
+        message="no stars\nat all", log_path=None,
     )  # fmt: skip
 
 
@@ -48,13 +48,18 @@ ROWS = CauseRows(
     campaign="made",
     groups=GROUPS,
     counts={one.id: Counts(blocked=10 * one.id) for one in GROUPS},
-    causes=(cause("isr", 2, quanta=900), cause("warp", 1, quanta=5), cause("measure", 1, 3, quanta=2)),
+    causes=(
+        cause("isr", 2, quanta=900),
+        cause("warp", 1, quanta=5, behind=10),
+        cause("measure", 1, 3, quanta=2, behind=20),
+    ),
+    unpointed={3: 20},
     failed_attempts=2000,
 )
 
 
 def written(rows: CauseRows, *, most: int = 10, log: tuple[str, ...] = ()) -> str:
-    lines = causes(rows, rows.counts)
+    lines = causes(rows)
     screen = Console(width=80)
     logs = {lines[0].example: log}
     with screen.capture() as text:
@@ -63,16 +68,16 @@ def written(rows: CauseRows, *, most: int = 10, log: tuple[str, ...] = ()) -> st
 
 
 def test_what_holds_most_comes_first_and_what_was_accepted_last() -> None:
-    lines = causes(ROWS, ROWS.counts)
+    lines = causes(ROWS)
     assert [(one.task, one.held, one.held_tracts, one.blocked, one.losses) for one in lines] == [
         ("measure", 3, 2, 40, 0),
         ("warp", 2, 1, 10, 0),
-        ("isr", 0, 0, 20, 900),
+        ("isr", 0, 0, 0, 900),
     ]
 
 
 def test_totals_count_once_what_two_causes_block() -> None:
-    totals = failure_totals(ROWS, causes(ROWS, ROWS.counts))
+    totals = failure_totals(ROWS, causes(ROWS))
     assert (totals.quanta, totals.blocked, totals.groups, totals.asking, totals.held) == (907, 60, 3, 2, 3)
     assert not totals.one_cause
 
@@ -81,7 +86,7 @@ def test_a_cause_is_told_with_example_log_and_next_command() -> None:
     text = written(ROWS, most=1, log=("Traceback", "MeasureError: no stars"))
     for words in (
         "3 causes: 907 quanta failed in 3 groups",
-        "holds 3 later groups of 2 tracts",
+        "40 quanta blocked behind, 20 patches incomplete, holds 3 later groups of 2 tracts",
         "tract1 tract=1,patch=4:",
         "MeasureError: no stars",
         "merian-campaign accept made step1/tract1",
@@ -102,7 +107,7 @@ def test_one_cause_everywhere_is_one_line() -> None:
 def test_as_the_report_has_them_and_chosen(url: str, report: Report, rows: ReportRows) -> None:
     with Reader(url) as reader:
         whole = reader.causes("wide", at=rows.at)
-        assert causes(whole, whole.counts) == report.causes
+        assert causes(whole) == report.causes
         assert sum(one.blocked for one in whole.counts.values()) == sum(one.blocked for one in report.groups)
         assert whole.failed_attempts >= sum(one.quanta for one in report.causes)
         some = report.causes[0]

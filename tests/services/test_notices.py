@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -23,14 +24,17 @@ from merian_campaign.domain.notices import (
     PendingNotice,
     letter,
     notices_of,
+    trouble_notice,
 )
 from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.records import EXPIRED
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.files.notice_file import read_notices
-from merian_campaign.host.rotated_log import append_lines, first_time
+from merian_campaign.host.rotated_log import append_lines, first_time, forget_time
 from merian_campaign.middleware.notifier import ChannelNotifier
+from merian_campaign.services.rounds import Teller
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 QUIET = Activity(moved_at=NOW - timedelta(minutes=1))
@@ -73,6 +77,38 @@ def test_a_group_that_needs_a_person_comes_with_the_exact_command() -> None:
     ]
 
 
+def test_the_end_of_an_acceptance_is_told_though_its_group_was_told_of_before() -> None:
+    before = seen(GroupState.NEEDS_REVIEW)
+    (group,) = before.groups
+    over = replace(group, reason=f"{EXPIRED}2026-11-22 15:00 UTC, which is over; accepted was: fine")
+    keys = {
+        notices_of(replace(before, groups=(one,)), activity=QUIET, options=NoticeOptions(), now=NOW)[0].key
+        for one in (group, replace(group, reason="another word"), over)
+    }
+    assert len(keys) == 2
+
+
+def test_trouble_past_the_outbox_is_told_each_channel_once_and_again_while_that_is_down(
+    tmp_path: Path,
+) -> None:
+    out, program, down = tmp_path / "out", tmp_path / "tell", tmp_path / "down"
+    program.write_text(f'#!/bin/sh\ntest ! -e {down} && echo "$1" >> {out}\n')
+    program.chmod(0o700)
+    teller = Teller(
+        options=NoticeOptions(channels=(Channel(url=f"command:{program}"),)),
+        notifier=ChannelNotifier(environ={"PATH": "/usr/bin:/bin"}),
+        first=partial(first_time, tmp_path / "told"),
+        unsaid=partial(forget_time, tmp_path / "told"),
+    )
+    notice = trouble_notice("wide", "the database is away", now=NOW)
+    down.touch()
+    assert [teller.trouble(notice), teller.trouble(notice)] == [True, False]
+    assert not out.exists()
+    down.unlink()
+    assert [teller.trouble(notice), teller.trouble(notice)] == [False, False]
+    assert out.read_text() == "merian-campaign: campaign wide: its ticks have trouble\n"
+
+
 def test_a_storm_a_stall_and_the_end() -> None:
     paused = seen(
         GroupState.READY, campaign=CampaignState.PAUSED, reason=f"{STORM}5 of 5 failed alike: no key"
@@ -90,19 +126,36 @@ def test_a_storm_a_stall_and_the_end() -> None:
 
 def test_the_digest_of_a_day() -> None:
     day = Activity(
-        moved_at=NOW, ended=(("partial", 2),), moves=(("done", 3),), attempts=40, core_hours=12.345
-    )
+        moved_at=NOW, ended=(("partial", 2),), moves=(("done", 3), ("needs_review", 1)), attempts=40,
+        core_hours=12.345, failed=(("step1 isr: out_of_memory", 7),),
+        retried=tuple(f"step1/night{n} submission 2: isr gets 4096 MB" for n in range(10)),
+        before=Activity(moved_at=None, moves=(("done", 5),), attempts=60, core_hours=20.0),
+    )  # fmt: skip
     snapshot = seen(*[GroupState.DONE] * 4, *[GroupState.READY] * 5, GroupState.NEEDS_REVIEW)
     assert NoticeKind.DIGEST not in told(snapshot, activity=day, digest_hour=16)
+    assert NoticeKind.DIGEST not in told(snapshot, activity=QUIET, digest_hour=6), "quiet when nothing ran"
     *_, found = notices_of(snapshot, activity=day, options=NoticeOptions(digest_hour=6), now=NOW)
     assert (found.key, found.subject) == (
         "digest:2026-11-22",
         "campaign wide: 4 of 10 groups done, 1 need you",
     )
-    assert "since yesterday: 3 groups done; submissions ended: 2 partial" in found.body
-    assert "40 quanta ended, in 12.3 hours of run time" in found.body
-    assert "at this pace the other 6 take 2.0 days" in found.body
-    assert "needs you: step3/tract10: no key 'x'" in found.body
+    lines = found.body.splitlines()
+    assert lines[2] == (
+        "since yesterday (the day before): 3 (5) groups done, 1 (0) began to need you, 40 (60) quanta ended, "
+        "12.3 (20.0) core-hours"
+    )
+    assert lines[3:6] == [
+        "submissions ended: 2 partial",
+        "failed: step1 isr: out_of_memory: 7",
+        "retried: step1/night0 submission 2: isr gets 4096 MB",
+    ]
+    assert lines[13:] == [
+        "retried: 2 more",
+        "at this pace the other 6 take 2.0 days",
+        "needs you: step3/tract10: no key 'x'",
+        "  merian-campaign retry wide step3/tract10",
+        "merian-campaign failures wide",
+    ]
 
 
 def test_one_letter_for_several_notices() -> None:

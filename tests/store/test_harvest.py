@@ -181,6 +181,54 @@ def test_the_bases_of_exceptions_are_kept(given: Given, first: int, sql: Connect
     assert rows(sql, "SELECT exception_bases FROM quantum_attempt") == [("a.Alg a.Error",)]
 
 
+def test_the_evidence_of_an_attempt_is_kept_and_costs_a_first_success_nothing(
+    given: Given, first: int, sql: Connection
+) -> None:
+    given.harvested(first, quantum(1, worked()))
+    # Rows lie on multiples of eight bytes.
+    room = "SELECT (pg_column_size(q.*) + 7) / 8 * 8 FROM quantum AS q WHERE patch = 1"
+    before = rows(sql, room)
+    used = {"inputs": 99_999, "cpu_seconds": 61.5}
+    told = {"certainty": "declared", "slurm_job": "4711", "log_tail": "Traceback\nx.Error: no\tstars"}
+    given.harvested(first, quantum(1, worked(**used)), quantum(2, failed(**told, **used, cores=4)))
+    assert rows(sql, room) == before
+    assert rows(sql, "SELECT inputs, cpu_seconds, cores FROM quantum ORDER BY patch") == [
+        (32767, 61.5, None), (32767, 61.5, 4),
+    ]  # fmt: skip
+    (row,) = given.store.failures("demo")
+    assert {name: getattr(row, name) for name in (*told, "cores")} == told | {"cores": 4}
+    (attempt,) = given.store.quantum_attempts(quantum_id=row.quantum_id)
+    assert attempt.log_tail == told["log_tail"]
+
+
+def test_a_blocked_quantum_points_at_what_blocks_it_while_it_is(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    blocker = quantum(1, failed(), tolerated=True)
+    behind = quantum(2, state=QuantumState.BLOCKED, blocked_by=(blocker.task, blocker.data_id), task="table")
+    pointers = (
+        "SELECT b.patch FROM quantum AS q LEFT JOIN quantum AS b ON b.id = q.blocked_by ORDER BY q.patch"
+    )
+    given.harvested(first, behind, blocker)
+    assert rows(sql, pointers) == [(None,), (1,)]
+    (row,) = [one for one in given.store.failures("demo") if one.state == "blocked"]
+    assert row.blocked_by == next(one.quantum_id for one in given.store.failures("demo") if one.attempts)
+    assert rows(sql, "SELECT tolerated FROM quantum") == [(True,)] * 2
+    (snapshot,) = given.store.snapshot("demo").groups
+    assert {(one.state, one.tolerated, one.behind_task) for one in snapshot.open_quanta} == {
+        ("failed", True, None), ("blocked", True, "measure"),
+    }  # fmt: skip
+    before = written(sql)
+    given.harvested(first, behind, blocker)
+    assert written(sql) == before
+    (cause,) = given.store.causes("demo", at=at(11)).causes
+    assert (cause.quanta, cause.behind, cause.patches, cause.tracts) == (1, 1, 2, 1)
+    second = given.again(group, 2)
+    given.harvested(second, quantum(1, worked()), quantum(2, worked(), task="table"))
+    assert rows(sql, pointers) == [(None,), (None,)]
+    assert rows(sql, "SELECT tolerated FROM quantum") == [(None,)] * 2
+
+
 def test_progress(given: Given, first: int, sql: Connection) -> None:
     def progress(*quanta: Quantum) -> int:
         return given.store.record_progress(submission_id=first, quanta=quanta, now=at(3))

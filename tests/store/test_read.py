@@ -109,6 +109,26 @@ def test_held_quanta(store: PostgresStore, given: Given, group: int) -> None:
     ]
 
 
+def test_what_a_rule_has_done_goes_before_the_verdict(store: PostgresStore, given: Given, group: int) -> None:
+    given.harvested(
+        given.prepared(group).id,
+        quantum(1, failed(Verdict.ALGORITHM, rule="one", remedy="same_again")),
+        quantum(2, failed(Verdict.TRANSIENT, rule="two", remedy="accept 0.001")),
+        quantum(3, failed(Verdict.NODE_LOST, rule="three", remedy="block")),
+        quantum(4, failed(Verdict.ALGORITHM, rule="four", remedy="pause_campaign")),
+        quantum(5, failed(Verdict.TRANSIENT, rule="five", remedy="leave_out_node", host="n7")),
+        quantum(6, failed(Verdict.WALLTIME, rule="six", remedy="longer")),
+        quantum(7, worked()),
+    )
+    held = [one.dimensions["patch"] for one in store.held_quanta(group_id=group)]
+    assert held == [2, 3, 4]
+    (view,) = (one for one in store.snapshot("demo").groups if one.id == group)
+    found = {entry.rule: entry for entry in view.open_quanta}
+    assert {rule: entry.remedy for rule, entry in found.items()}["two"] == "accept 0.001"
+    assert (found["two"].of, found["five"].hosts, found["six"].hosts) == (7, ("n7",), ())
+    assert (found["six"].seconds, found["five"].seconds) == (60.0, None)
+
+
 def test_events_newest_first(store: PostgresStore, given: Given, group: int) -> None:
     given.prepared(group)
     assert [event.kind for event in store.events("demo", limit=2)] == ["submission", "group"]

@@ -137,7 +137,8 @@ def test_a_redo_costs_what_the_outputs_that_readers_see_have_cost(
 ) -> None:
     hour = (at(2) - at(1)).total_seconds() / 3600
     ((name, key),) = [(one.step, one.key) for one in store.snapshot("demo").groups]
-    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour)
+    # Each asked for 2 GiB.
+    cost = TaskCost(step=name, group=key, task="measure", quanta=2, hours=3 * hour, gb_hours=6 * hour)
     done(given, group, 1, quantum(1, worked()), quantum(2, failed(), worked(try_number=2)))
     assert store.costs("demo", groups=[f"{name}/{key}"]) == (cost,)
     assert store.costs("demo", groups=["step9/all"]) == ()

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.report.lines import CauseLine
 from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.states import FINAL_VERDICTS, GroupState
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.text import clean, one_line
 
 _LONGEST_MESSAGE = 400
 _LONGEST_NAME = 200
@@ -42,15 +41,25 @@ _EVERYWHERE: Final = 3
 """In how many groups, at least."""
 
 
-def causes(rows: ReportRows | CauseRows, counts: Mapping[int, Counts]) -> tuple[CauseLine, ...]:
+def causes(rows: ReportRows | CauseRows) -> tuple[CauseLine, ...]:
     """Return the causes of failures, those first that stand in the way of most.
 
-    What holds most groups comes first, then what blocks most quanta; what a person accepted comes last.
+    What holds most groups comes first, then what takes most quanta with those behind it, most patches, most
+    tracts; what a person accepted comes last.
     """
     groups = {group.id: group for group in rows.groups}
-    lines = [_line(rows.campaign, row, groups, counts) for row in rows.causes]
+    lines = [_line(rows.campaign, row, groups, rows.unpointed) for row in rows.causes]
     return tuple(
-        sorted(lines, key=lambda line: (line.losses == line.quanta, -line.held, -line.blocked - line.quanta))
+        sorted(
+            lines,
+            key=lambda line: (
+                line.losses == line.quanta,
+                -line.held,
+                -line.blocked - line.quanta,
+                -line.patches,
+                -line.tracts,
+            ),
+        )
     )
 
 
@@ -74,7 +83,7 @@ def failure_totals(rows: CauseRows, lines: Sequence[CauseLine]) -> FailureTotals
 
 
 def _line(
-    campaign: str, row: CauseRow, groups: Mapping[int, ReportGroup], counts: Mapping[int, Counts]
+    campaign: str, row: CauseRow, groups: Mapping[int, ReportGroup], unpointed: Mapping[int, int]
 ) -> CauseLine:
     here = [groups[one] for one in row.group_ids if one in groups]
     asking = [group for group in here if group.state == GroupState.NEEDS_REVIEW]
@@ -87,7 +96,9 @@ def _line(
         quanta=row.quanta,
         groups=len(here),
         tracts=row.tracts,
-        blocked=sum(counts[group.id].blocked for group in here),
+        patches=row.patches,
+        # Of what an earlier version harvested nobody knows which failure it is behind.
+        blocked=row.behind + sum(unpointed.get(group.id, 0) for group in here),
         held=len(held),
         held_tracts=len({tract for one in held for tract in groups[one].tracts}),
         losses=row.quanta if here and all(group.state == GroupState.DONE for group in here) else 0,
@@ -96,8 +107,10 @@ def _line(
         group=row.group,
         data_id=one_line(row.data_id),
         evidence=one_line(row.evidence, limit=_LONGEST_MESSAGE),
+        certainty=row.certainty or "",
         message=one_line(_first_line(row.message or ""), limit=_LONGEST_MESSAGE),
         log_path=one_line(row.log_path or "", limit=4000),
+        log_tail=clean(row.log_tail or ""),
         command=_command(campaign, row, asking),
     )
 

@@ -10,6 +10,8 @@ from datetime import datetime
 class StepLineOfReport:
     """A step: how many of its groups are in which state, and its quanta.
 
+    ``foreseen`` are quanta that no graph has yet, estimated from the step's other groups; between ``eta_low``
+    and ``eta_high`` it is expected to end, with all steps before it.
     ``blocked`` groups are also those that were cancelled, ``waiting`` also those that are ready.
     """
 
@@ -26,6 +28,9 @@ class StepLineOfReport:
     failed: int
     quanta_blocked: int
     open: int
+    foreseen: int = 0
+    eta_low: datetime | None = None
+    eta_high: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +57,8 @@ class TractLine:
     """A tract, over the steps that go by tract.
 
     ``reached`` counts its steps from the first on that are done without a gap; ``releasable`` says that all
-    are. ``accepted`` are quanta that did not succeed in groups that are done all the same.
+    are, ``why`` on what that rests, or what is missing. ``accepted`` are quanta that did not succeed in
+    groups that are done all the same.
     """
 
     tract: int
@@ -70,11 +76,17 @@ class TractLine:
     caveats: int
     accepted: int
     reason: str
+    why: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompletenessLine:
-    """Quanta of a tract in a step and band; the band is empty for quanta without one."""
+    """Quanta of a tract in a step and band; the band is empty for quanta without one.
+
+    Of ``expected``, ``estimated`` are of no graph yet: the average of the step's other tracts in that band.
+    Of ``caveats``, ``no_work``, ``upstream`` (no work for a failure upstream), ``unprocessable`` and
+    ``partial`` are told apart; the others miss outputs.
+    """
 
     tract: int
     step: str
@@ -86,6 +98,11 @@ class CompletenessLine:
     blocked: int
     open: int
     accepted: int
+    estimated: int = 0
+    no_work: int = 0
+    upstream: int = 0
+    unprocessable: int = 0
+    partial: int = 0
 
     @property
     def fraction(self) -> float:
@@ -97,7 +114,8 @@ class CompletenessLine:
 class CauseLine:
     """Failed quanta of one cause, what stands behind them, and what to type next.
 
-    ``blocked`` are quanta that are blocked in the same groups; ``held`` groups of later steps, and
+    ``blocked`` are quanta that stand behind these, each behind one failed quantum; ``tracts`` and ``patches``
+    are those of both; ``held`` groups of later steps, and
     ``held_tracts`` the tracts of these, that wait for a person to decide about it; ``losses`` are those of
     ``quanta`` that were accepted.
     """
@@ -109,6 +127,7 @@ class CauseLine:
     quanta: int
     groups: int
     tracts: int
+    patches: int
     blocked: int
     held: int
     held_tracts: int
@@ -118,8 +137,10 @@ class CauseLine:
     group: str
     data_id: str
     evidence: str
+    certainty: str
     message: str
     log_path: str
+    log_tail: str
     command: str
 
 

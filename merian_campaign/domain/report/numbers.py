@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
+from merian_campaign.domain.foreseen import Sized, foreseen
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.report import causes as cause_lines
 from merian_campaign.domain.report import tract_lines, work
@@ -23,7 +24,7 @@ from merian_campaign.domain.report.lines import (
     SubmissionLine,
     TractLine,
 )
-from merian_campaign.domain.report.outlook import Outlook, StepAhead, outlook
+from merian_campaign.domain.report.outlook import Outlook, StepAhead, StepOutlook, outlook
 from merian_campaign.domain.report.rows import ProgressRow, ReportGroup, ReportRows, StackRow, UsageRow
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.domain.states import CampaignState, GroupState, derived_state
@@ -75,17 +76,21 @@ def report_of(rows: ReportRows) -> Report:
     place = {name: number for number, name in enumerate(ordered)}
     completeness = tract_lines.completeness(rows, place=place)
     tracts = tract_lines.tracts(rows, completeness, counts)
+    ahead = _outlook(rows, counts, kinds=ordered)
+    ends = {step.step: step for step in ahead.steps}
     return Report(
-        headline=_headline(rows, counts, tracts=tracts, outlook=_outlook(rows, counts)),
+        headline=_headline(rows, counts, tracts=tracts, outlook=ahead),
         file=one_line(rows.file),
         schema=rows.schema,
         span_seconds=rows.span_seconds,
         collections=work.collections(rows.spec),
-        steps=tuple(_step_line(name, kind, rows.groups, counts) for name, kind in ordered.items()),
+        steps=tuple(
+            _step_line(name, kind, rows.groups, counts, ends=ends.get(name)) for name, kind in ordered.items()
+        ),
         groups=tuple(_group_line(group, counts[group.id]) for group in rows.groups),
         tracts=tracts,
         completeness=completeness,
-        causes=cause_lines.causes(rows, counts),
+        causes=cause_lines.causes(rows),
         usage=tuple(sorted(rows.usage, key=lambda row: (place.get(row.step, len(place)), row.task))),
         progress=rows.progress,
         blocks=work.blocks(rows, place=place),
@@ -137,7 +142,12 @@ def _open(counts: Counts) -> int:
 
 
 def _step_line(
-    name: str, kind: str, groups: Sequence[ReportGroup], counts: Mapping[int, Counts]
+    name: str,
+    kind: str,
+    groups: Sequence[ReportGroup],
+    counts: Mapping[int, Counts],
+    *,
+    ends: StepOutlook | None,
 ) -> StepLineOfReport:
     here = [group for group in groups if group.step == name]
     states = Counter(group.state for group in here)
@@ -156,25 +166,39 @@ def _step_line(
         failed=quanta.failed,
         quanta_blocked=quanta.blocked,
         open=_open(quanta),
+        foreseen=ends.foreseen if ends is not None else 0,
+        eta_low=ends.low if ends is not None else None,
+        eta_high=ends.high if ends is not None else None,
     )
 
 
-def _outlook(rows: ReportRows, counts: Mapping[int, Counts]) -> Outlook:
-    ahead = []
-    for name, kind in _steps(rows).items():
-        here = [group for group in rows.groups if group.step == name]
-        sizes = [counts[group.id].expected for group in here if counts[group.id].expected]
-        left = [group for group in here if group.state in _AHEAD]
-        entry = StepAhead(
-            step=name,
-            open=sum(counts[group.id].open for group in left),
-            unpredicted=sum(1 for group in left if not counts[group.id].expected),
-            typical=sum(sizes) / len(sizes) if sizes else None,
-        )
-        if kind == "bps":
-            ahead.append(entry)
+def _outlook(rows: ReportRows, counts: Mapping[int, Counts], *, kinds: Mapping[str, str]) -> Outlook:
+    own = [group for group in rows.groups if kinds[group.step] == "bps"]
+    ahead = foreseen(
+        Sized(step=group.step, state=group.state, expected=counts[group.id].expected) for group in own
+    )
+    left: Counter[str] = Counter()
+    for group in own:
+        if group.state in _AHEAD:
+            left[group.step] += counts[group.id].open
+    each = _hours_each(rows.usage)
+    steps = [
+        StepAhead(step=step, open=left[step], foreseen=ahead[step], hours_each=each.get(step))
+        for step in kinds
+        if step in ahead
+    ]
     moves = rows.state == CampaignState.ACTIVE and any(group.state in _MOVING for group in rows.groups)
-    return outlook(ahead, rows.progress, span_seconds=rows.span_seconds, now=rows.at, moves=moves)
+    return outlook(steps, rows.progress, span_seconds=rows.span_seconds, now=rows.at, moves=moves)
+
+
+def _hours_each(usage: Sequence[UsageRow]) -> Mapping[str, float]:
+    """Return by step how long a quantum ran until it was done, what failed included, hours."""
+    hours: dict[str, float] = defaultdict(float)
+    done: Counter[str] = Counter()
+    for row in usage:
+        hours[row.step] += row.hours
+        done[row.step] += row.executions - row.failed
+    return {step: hours[step] / number for step, number in done.items() if number > 0 and hours[step] > 0}
 
 
 def _headline(

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import accumulate
+from operator import or_
 from typing import Final
 
+from merian_campaign.domain.foreseen import Foreseen
 from merian_campaign.domain.report.rows import ProgressRow
 
 _WINDOWS: Final = (timedelta(hours=6), timedelta(hours=24), timedelta(days=3), timedelta(days=7))
@@ -26,27 +29,38 @@ class StepAhead:
         Its name.
     open : `int`
         Quanta that are predicted, not done, and will run.
-    unpredicted : `int`
-        Groups that will run and have no graph yet.
-    typical : `float` or `None`
-        Quanta of one of its groups, on average; `None` where none has a graph.
+    foreseen : `Foreseen`
+        Groups that have no graph yet.
+    hours_each : `float` or `None`
+        How long a quantum of it ran until it was done, failures included, on average; `None` where none did.
     """
 
     step: str
     open: int
-    unpredicted: int
-    typical: float | None
+    foreseen: Foreseen
+    hours_each: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepOutlook:
+    """When a step ends, if steps end in their order: at the earliest and at the latest, or `None`."""
+
+    step: str
+    foreseen: int
+    low: datetime | None
+    high: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """When it ends, at the earliest and at the latest, or why nobody can say."""
+    """When it ends, at the earliest and at the latest, or why nobody can say; the same of its steps."""
 
     low: datetime | None
     high: datetime | None
     words: str
     foreseen: int
     per_hour: float
+    steps: tuple[StepOutlook, ...] = ()
 
 
 def outlook(
@@ -59,10 +73,14 @@ def outlook(
 ) -> Outlook:
     """Return the outlook of a campaign.
 
+    What is left counts by how long it runs, step by step: a coadd is not a detector. The rate is what ran at
+    the same time, on average, over windows that end now. The range spans the rates of the windows, the
+    quartiles of the sizes of groups without a graph, and, for a step that never ran, what the others take.
+
     Parameters
     ----------
     steps : `~collections.abc.Iterable` [`StepAhead`]
-        What is still to come.
+        What is still to come, in order.
     progress : `~collections.abc.Sequence` [`ProgressRow`]
         What ended when, in spans of ``span_seconds``.
     now : `datetime.datetime`
@@ -71,31 +89,73 @@ def outlook(
         Whether anything runs or is ready to.
     """
     listed = tuple(steps)
-    unknown = [one.step for one in listed if one.unpredicted and one.typical is None]
-    estimated = sum(round(one.unpredicted * one.typical) for one in listed if one.typical is not None)
-    remaining = sum(one.open for one in listed) + estimated
-    rates = _rates(progress, span_seconds=span_seconds, now=now)
-    per_hour = rates[0] if rates else 0.0
-    low = high = None
+    unknown = [one.step for one in listed if one.foreseen.quanta is None]
+    estimated = sum(one.foreseen.quanta or 0 for one in listed)
+    known = [one.hours_each for one in listed if one.hours_each]
+    lengths = {one.step: one.hours_each for one in listed if one.hours_each}
+    usual = sum(known) / len(known) if known else 1.0
+    weights = {one.step: lengths.get(one.step, usual) for one in listed}
+    counted = _rates(progress, span_seconds=span_seconds, now=now, weights={})
+    rates = [rate for rate in _rates(progress, span_seconds=span_seconds, now=now, weights=weights) if rate]
+    per_hour = counted[0] if counted else 0.0
     words = f"without {', '.join(unknown)}, of which nobody knows the size yet" if unknown else ""
-    if not remaining and not unknown:
+    if not unknown and not any(one.open + (one.foreseen.quanta or 0) for one in listed):
         words = "nothing is left to run"
     elif not moves:
         words = "nothing runs, and nothing is ready to"
-    elif not any(rates):
+    elif not rates:
         words = "too little has ended to tell"
     else:
-        there = [rate for rate in rates if rate]
-        low, high = (_ahead(now, hours=remaining / rate) for rate in (max(there), min(there)))
-    return Outlook(low=low, high=high, words=words, foreseen=estimated, per_hour=per_hour)
+        shortest, longest = min(known, default=1.0), max(known, default=1.0)
+        least = [(one.open + one.foreseen.least) * lengths.get(one.step, shortest) for one in listed]
+        most = [(one.open + one.foreseen.most) * lengths.get(one.step, longest) for one in listed]
+        ends = [
+            StepOutlook(
+                step=one.step,
+                foreseen=one.foreseen.quanta or 0,
+                low=_ahead(now, hours=first / max(rates)),
+                high=_ahead(now, hours=last / min(rates)) if not unknown_so_far else None,
+            )
+            for one, first, last, unknown_so_far in zip(
+                listed,
+                accumulate(least),
+                accumulate(most),
+                accumulate((one.step in unknown for one in listed), or_),
+                strict=True,
+            )
+        ]
+        return Outlook(
+            low=ends[-1].low,
+            high=_ahead(now, hours=sum(most) / min(rates)),
+            words=words,
+            foreseen=estimated,
+            per_hour=per_hour,
+            steps=tuple(ends),
+        )
+    return Outlook(
+        low=None,
+        high=None,
+        words=words,
+        foreseen=estimated,
+        per_hour=per_hour,
+        steps=tuple(
+            StepOutlook(step=one.step, foreseen=one.foreseen.quanta or 0, low=None, high=None)
+            for one in listed
+        ),
+    )
 
 
 def _ahead(now: datetime, *, hours: float) -> datetime:
     return now + min(_FARTHEST, timedelta(hours=min(hours, _FARTHEST.total_seconds() / 3600)))
 
 
-def _rates(progress: Sequence[ProgressRow], *, span_seconds: int, now: datetime) -> list[float]:
-    """Return quanta an hour over several windows that end now, the shortest first."""
+def _rates(
+    progress: Sequence[ProgressRow], *, span_seconds: int, now: datetime, weights: Mapping[str, float]
+) -> list[float]:
+    """Return what was done an hour over several windows that end now, the shortest first.
+
+    A quantum counts as its step's ``weights`` say, without one as 1.
+    """
     if not progress:
         return []
     begin = min(row.start for row in progress)
@@ -104,7 +164,8 @@ def _rates(progress: Sequence[ProgressRow], *, span_seconds: int, now: datetime)
     if so_far < _WINDOWS[0]:
         windows |= {so_far * part for part in _PARTS}
     return [
-        sum(row.succeeded for row in progress if row.start >= now - window) / (window.total_seconds() / 3600)
+        sum(row.succeeded * weights.get(row.step, 1.0) for row in progress if row.start >= now - window)
+        / (window.total_seconds() / 3600)
         for window in sorted(windows)
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -42,7 +42,7 @@ class ReportGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class QuantaCell:
-    """Quanta of a group by tract, band and state, and how many of them succeeded with caveats."""
+    """Quanta of a group by tract, band and state, and how many of them succeeded with which caveats."""
 
     group_id: int
     tract: int | None
@@ -50,11 +50,18 @@ class QuantaCell:
     state: str
     n: int
     caveats: int
+    no_work: int = 0
+    upstream: int = 0
+    unprocessable: int = 0
+    partial: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class CauseRow:
-    """Failed quanta of one step, task, verdict and exception, with the first of them as an example."""
+    """Failed quanta of one step, task, verdict and exception, with the first of them as an example.
+
+    ``behind`` are the blocked quanta that point at them; ``tracts`` and ``patches`` those of both.
+    """
 
     step: str
     ordinal: int
@@ -62,8 +69,10 @@ class CauseRow:
     verdict: str
     exception: str
     quanta: int
+    behind: int
     group_ids: tuple[int, ...]
     tracts: int
+    patches: int
     last_ended: datetime | None
     example: int
     group: str
@@ -71,17 +80,23 @@ class CauseRow:
     evidence: str
     message: str | None
     log_path: str | None
+    certainty: str | None = None
+    log_tail: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CauseRows:
-    """What the failures of a campaign are told from: all groups, their counts, the causes asked for."""
+    """What the failures of a campaign are told from: all groups, their counts, the causes asked for.
+
+    ``unpointed`` are blocked quanta, by group, of which it is not on record what blocks them.
+    """
 
     campaign: str
     groups: tuple[ReportGroup, ...]
     counts: Mapping[int, Counts]
     causes: tuple[CauseRow, ...]
     failed_attempts: int
+    unpointed: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,6 +196,8 @@ class ReportRows:
         Version of the database's schema.
     last_tick : `datetime.datetime` or `None`
         When the last tick began.
+    unpointed : `~collections.abc.Mapping`
+        As of `CauseRows`.
     succeeded_since, failed_since : `int`
         Executions that ended after ``since``, if there is such a time.
     """
@@ -199,6 +216,7 @@ class ReportRows:
     groups: tuple[ReportGroup, ...]
     cells: tuple[QuantaCell, ...]
     causes: tuple[CauseRow, ...]
+    unpointed: Mapping[int, int]
     usage: tuple[UsageRow, ...]
     progress: tuple[ProgressRow, ...]
     succeeded_since: int

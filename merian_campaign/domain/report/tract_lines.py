@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import mean
 from typing import Final
 
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.foreseen import OVER
+from merian_campaign.domain.quanta import COUNTED_STATES, Counts
+from merian_campaign.domain.records import STALE
 from merian_campaign.domain.report.lines import CompletenessLine, TractLine
 from merian_campaign.domain.report.rows import ReportGroup, ReportRows
 from merian_campaign.domain.states import GroupState
@@ -22,6 +25,9 @@ _WORST_FIRST: Final = (
     GroupState.DONE,
 )
 _LONGEST_REASON: Final = 400
+_CAVEATS: Final = ("caveats", "no_work", "upstream", "unprocessable", "partial")
+_NAMED: Final = 3
+"""Steps that are named of those that a tract still misses."""
 
 
 def completeness(rows: ReportRows, *, place: Mapping[str, int]) -> tuple[CompletenessLine, ...]:
@@ -37,9 +43,12 @@ def completeness(rows: ReportRows, *, place: Mapping[str, int]) -> tuple[Complet
             continue
         counted = found[cell.tract, group.step, cell.band or ""]
         counted[cell.state] += cell.n
-        counted["caveats"] += cell.caveats
+        for name in _CAVEATS:
+            counted[name] += getattr(cell, name)
         if group.state == GroupState.DONE and cell.state != "succeeded":
             counted["accepted"] += cell.n
+    for key, number in _estimated(rows.groups, found).items():
+        found[key]["estimated"] = number
     return tuple(
         _line(key, counted)
         for key, counted in sorted(
@@ -48,21 +57,45 @@ def completeness(rows: ReportRows, *, place: Mapping[str, int]) -> tuple[Complet
     )
 
 
-def _line(key: tuple[int, str, str], counted: Counter[str]) -> CompletenessLine:
+type _Key = tuple[int, str, str]
+
+
+def _estimated(groups: Iterable[ReportGroup], found: Mapping[_Key, Mapping[str, int]]) -> Mapping[_Key, int]:
+    """Return what tracts are expected to have in steps in which they have no graph yet.
+
+    That is what the step's other tracts have in the same band, on average.
+    """
+    by_band: dict[tuple[str, str], list[int]] = defaultdict(list)
+    there = set()
+    for (tract, step, band), counted in found.items():
+        by_band[step, band].append(sum(counted[state] for state in COUNTED_STATES if state in counted))
+        there.add((tract, step))
+    return {
+        (tract, step, band): round(mean(sizes))
+        for tract, step in {
+            (tract, group.step) for group in groups if group.state not in OVER for tract in group.tracts
+        }
+        - there
+        for (of, band), sizes in by_band.items()
+        if of == step
+    }
+
+
+def _line(key: _Key, counted: Counter[str]) -> CompletenessLine:
     tract, step, band = key
-    caveats, accepted = counted.pop("caveats", 0), counted.pop("accepted", 0)
-    counts = Counts(**counted)
+    counts = Counts(**{state: counted[state] for state in COUNTED_STATES})
     return CompletenessLine(
         tract=tract,
         step=step,
         band=band,
-        expected=counts.expected,
+        expected=counts.expected + counted["estimated"],
         succeeded=counts.succeeded,
-        caveats=caveats,
         failed=counts.failed,
         blocked=counts.blocked,
-        open=counts.pending + counts.running + counts.unknown,
-        accepted=accepted,
+        open=counts.pending + counts.running + counts.unknown + counted["estimated"],
+        accepted=counted["accepted"],
+        estimated=counted["estimated"],
+        **{name: counted[name] for name in _CAVEATS},
     )
 
 
@@ -82,6 +115,7 @@ def tracts(
             caveats[line.tract] += line.caveats
             accepted[line.tract] += line.accepted
     sums = _sums(lines, own_steps)
+    to_come = _to_come(rows)
     return tuple(
         _tract(
             tract,
@@ -90,6 +124,7 @@ def tracts(
             visits=rows.visits_of_tracts.get(tract, 0),
             caveats=caveats[tract],
             accepted=accepted[tract],
+            to_come=to_come,
         )
         for tract, groups in sorted(by_tract.items())
     )
@@ -109,24 +144,50 @@ def _sums(lines: Iterable[CompletenessLine], own_steps: Mapping[int, set[str]]) 
     for line in lines:
         if line.step in own_steps.get(line.tract, ()):
             counts = Counts(
-                pending=line.open, succeeded=line.succeeded, failed=line.failed, blocked=line.blocked
+                pending=line.open - line.estimated,
+                succeeded=line.succeeded,
+                failed=line.failed,
+                blocked=line.blocked,
             )
             found[line.tract] = found.get(line.tract, Counts()) + counts
     return found
 
 
+def _to_come(rows: ReportRows) -> tuple[str, ...]:
+    """Return the steps that go by tract and have no group yet, because their tracts are to be discovered."""
+    listed = rows.spec.get("steps")
+    there = {group.step for group in rows.groups}
+    found = []
+    for step in listed if isinstance(listed, list) else ():
+        given = step.get("group_by") if isinstance(step, Mapping) else None
+        kind = given.get("kind") if isinstance(given, Mapping) else given
+        if kind == "tract" and step.get("name") not in there:
+            found.append(str(step.get("name")))
+    return tuple(found)
+
+
 def _tract(
-    tract: int, groups: Sequence[ReportGroup], *, counts: Counts, visits: int, caveats: int, accepted: int
+    tract: int,
+    groups: Sequence[ReportGroup],
+    *,
+    counts: Counts,
+    visits: int,
+    caveats: int,
+    accepted: int,
+    to_come: Sequence[str],
 ) -> TractLine:
     states = [group.state for group in groups]
     reached = next((n for n, state in enumerate(states) if state != GroupState.DONE), len(states))
     worst = next(state for state in _WORST_FIRST if state in states)
+    missing = [group for group in groups if group.state != GroupState.DONE]
+    releasable = not missing and not to_come
+    why = _why_not(missing, to_come) if not releasable else _why(groups, accepted=accepted, caveats=caveats)
     return TractLine(
         tract=tract,
         state=worst.value,
-        releasable=reached == len(states),
+        releasable=releasable,
         reached=reached,
-        steps=len(states),
+        steps=len(states) + len(to_come),
         reached_step=groups[reached - 1].step if reached else "",
         visits=visits,
         expected=counts.expected,
@@ -139,4 +200,37 @@ def _tract(
         reason=one_line(
             next((group.reason for group in groups if group.state == worst), ""), limit=_LONGEST_REASON
         ),
+        why=one_line(why, limit=_LONGEST_REASON),
     )
+
+
+def _why_not(missing: Sequence[ReportGroup], to_come: Sequence[str]) -> str:
+    """Return what keeps a tract from being released, the worst first."""
+    ranked = sorted(missing, key=lambda group: _WORST_FIRST.index(GroupState(group.state)))
+    said = [
+        f"{group.step} {GroupState(group.state).value.replace('_', ' ')}"
+        + (f": {group.reason}" if group.state in _TOLD and group.reason else "")
+        for group in ranked
+    ] + [f"{step} to come" for step in to_come]
+    rest = len(said) - _NAMED
+    more = [f"and {rest} more steps" if rest > 1 else said[-1]] if rest > 0 else []
+    return "; ".join(said[:_NAMED] + more)
+
+
+_TOLD: Final = frozenset({GroupState.NEEDS_REVIEW, GroupState.CANCELLED})
+"""Whose reason stands in the way itself: what is blocked has the reason of another."""
+
+
+def _why(groups: Sequence[ReportGroup], *, accepted: int, caveats: int) -> str:
+    """Return what it rests on that a tract may be released: losses, who took them, and caveats."""
+    said = [f"all {len(groups)} steps are done"]
+    if accepted:
+        person = [group.step for group in groups if group.accepted]
+        by = f"accepted by a person in {', '.join(person)}" if person else "within the budgets"
+        said.append(f"{accepted} quanta lost, {by}")
+    if caveats:
+        said.append(f"{caveats} with caveats")
+    stale = [group.step for group in groups if group.reason.startswith(STALE)]
+    if stale:
+        said.append(f"{', '.join(stale)} of older data than there are now")
+    return "; ".join(said)

@@ -106,7 +106,7 @@ class CampaignSpec(Strict):
         Field(description="BPS files every submission includes."),
     ] = ()
     failure_rules: Annotated[
-        FreePath | None, Field(description="File of failure rules, before the built-in ones.")
+        FreePath | None, Field(description="File of failure rules, before the site's and the product's.")
     ] = None
     variables: Annotated[
         Mapping[str, str], Field(description="Defaults of ${NAME} variables that the environment may set.")

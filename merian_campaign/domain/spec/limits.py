@@ -63,7 +63,7 @@ class Limits(Strict):
         BeforeValidator(_tuple),
         Field(
             max_length=MOST_STEPS,
-            description="Groups that start before all others: KEY, STEP/KEY, or patterns.",
+            description="Groups that start before all others: STEP, KEY, STEP/KEY, or patterns.",
         ),
     ] = ()
 

@@ -68,6 +68,10 @@ class SiteOptions(Strict):
         BeforeValidator(_tuple),
         Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
     ] = ()
+    failure_rules: Annotated[
+        str | None,
+        Field(min_length=1, description="File of failure rules, between the campaign's and the product's."),
+    ] = None
     trusted_groups: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*$")], ...],
         BeforeValidator(_tuple),

@@ -15,6 +15,7 @@ from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Stri
 from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping
 from merian_campaign.domain.spec.new_data import NewDataPolicy
+from merian_campaign.domain.spec.tolerance import Tolerance
 from merian_campaign.domain.spec.words import (
     Collection,
     CollectionList,
@@ -192,6 +193,11 @@ class BpsStep(_StepBase):
     loss_budget: Annotated[
         float, Field(ge=0, lt=1, strict=False, description="Fraction of quanta that may be lost for good.")
     ] = 0.0
+    tolerate: Annotated[
+        tuple[Tolerance, ...],
+        BeforeValidator(_tuple),
+        Field(max_length=MOST_NAMED, description="Losses that are taken besides, by task, cause or data ID."),
+    ] = ()
     nice: Annotated[
         int | None,
         Field(ge=0, le=10_000, description="Of this step's blocks, instead of the campaign's limits.nice."),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import filecmp
 import glob
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -148,12 +150,19 @@ class IngestRawsRunner(ActionRunner[IngestRaws]):
         return sorted(found)
 
     def _pending(self) -> list[str]:
-        """Return the files whose content is not in the repository, told by inode: links keep it."""
-        files = {_inode(path): path for path in self._files()}
+        """Return the files whose content is not in the repository, told by inode: links keep it.
+
+        A file that is the same as another one, of its name in another folder, is not to be ingested.
+        """
+        files: dict[tuple[int, int], str] = {}
+        for path in self._files():
+            files.setdefault(_inode(path), path)
         with reading(self.repository) as butler:
-            for path in _raw_files(butler, run=self.given.run):
-                files.pop(_inode(path), None)
-        return sorted(files.values())
+            there = {_inode(path) for path in _raw_files(butler, run=self.given.run)}
+        pending = sorted(path for inode, path in files.items() if inode not in there)
+        ingested = (path for inode, path in files.items() if inode in there)
+        self._copies = _copies(pending, of=ingested) if pending else []
+        return sorted({*pending}.difference(self._copies))
 
     def seen(self) -> str | None:
         """Say that all files are there, but for those that may fail."""
@@ -161,13 +170,16 @@ class IngestRawsRunner(ActionRunner[IngestRaws]):
         return self._words(pending) if not pending else None
 
     def _words(self, pending: list[str]) -> str:
-        total = len(self._files())
-        text = f"{total - len(pending)} of {total} files are ingested"
+        total, copies = len(self._files()), self._copies
+        text = f"{total - len(pending) - len(copies)} of {total} files are ingested"
+        if copies:
+            again = "1 is a copy of another" if len(copies) == 1 else f"{len(copies)} are copies of others"
+            text += f", {again}: {few(copies)}"
         return text if not pending else f"{text}; not: {few([Path(path).name for path in pending])}"
 
     def run(self) -> None:
         """Ingest what is not there, some files at a time; unreadable ones are counted afterwards."""
-        pending = self._pending()
+        pending = self._tried = self._pending()
         sys.stderr.write(f"{len(pending)} of {len(self._files())} files to ingest\n")
         errors: list[CommandError] = []
         for start in range(0, len(pending), _FILES_AT_ONCE):
@@ -179,8 +191,9 @@ class IngestRawsRunner(ActionRunner[IngestRaws]):
         self._errors = errors
 
     def after(self) -> str:
-        """Count the files that did not get in."""
+        """Count the files that did not get in; those that did are not held up by them."""
         copied = self.given.transfer in {"copy", "auto"}
+        tried = len(self._tried)
         pending = [] if copied and not self._errors else self._pending()
         words = self._words(pending)
         if len(pending) <= self.given.allow_failures:
@@ -189,7 +202,11 @@ class IngestRawsRunner(ActionRunner[IngestRaws]):
         # Files that cannot be read stay so, unless there was trouble around them.
         printed = "\n".join(error.output for error in self._errors)
         hopeless = error_classes.needs_person(printed, checked=True)
-        raise ActionError(f"{words}; {said}{_foreign_key(self._errors)}", needs_person=hopeless)
+        told = f"{words}; {said}{_foreign_key(self._errors)}"
+        if hopeless and len(pending) < tried:
+            self.unfinished = True
+            return told
+        raise ActionError(told, needs_person=hopeless)
 
 
 def _foreign_key(errors: list[CommandError]) -> str:
@@ -201,6 +218,25 @@ def _foreign_key(errors: list[CommandError]) -> str:
 def _inode(path: str) -> tuple[int, int]:
     found = Path(path).stat()
     return found.st_dev, found.st_ino
+
+
+def _copies(files: list[str], *, of: Iterable[str]) -> list[str]:
+    """Return the files that are the same, byte for byte, as one of the others, or as one before them."""
+    known: dict[tuple[str, int], list[str]] = {}
+    for path in of:
+        known.setdefault(_name_and_size(path), []).append(path)
+    copies: list[str] = []
+    for path in files:
+        alike = known.setdefault(_name_and_size(path), [])
+        if any(filecmp.cmp(path, other, shallow=False) for other in alike):
+            copies.append(path)
+        else:
+            alike.append(path)
+    return copies
+
+
+def _name_and_size(path: str) -> tuple[str, int]:
+    return Path(path).name, Path(path).stat().st_size
 
 
 def _raw_files(butler: Any, *, run: str | None) -> set[str]:  # noqa: ANN401 - lsst type

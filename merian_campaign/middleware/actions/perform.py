@@ -34,7 +34,7 @@ def perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dict
     -------
     answer : `dict`
         ``command`` as a person would type it, with what came of it behind a ``#``; ``changed``; ``found``
-        in words.
+        in words; ``unfinished`` when a person has to see to the rest.
 
     Raises
     ------
@@ -69,7 +69,12 @@ def _perform(*, name: str, repository: str, arguments: Mapping[str, Any]) -> dic
         text = f"{error.command}: {runner.advice(error)}"
         raise ActionError(text, needs_person=error.needs_person) from error
     words = runner.after()
-    return {"command": f"{command}  # {words}", "changed": True, "found": words}
+    return {
+        "command": f"{command}  # {words}",
+        "changed": True,
+        "found": words,
+        "unfinished": runner.unfinished,
+    }
 
 
 def share_with_group(repository: str) -> None:

@@ -84,7 +84,14 @@ class ActionRunner[GivenAction: Action]:
         Butler repository.
     given : `Action`
         Its arguments.
+
+    Attributes
+    ----------
+    unfinished : `bool`
+        Whether it has done what it could, and a person has to see to the rest.
     """
+
+    unfinished = False
 
     def __init_subclass__(cls) -> None:
         """Take the runner into `RUNNERS`, under the model that it is a runner of."""

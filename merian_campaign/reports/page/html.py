@@ -242,7 +242,7 @@ def _data(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "tracts": {
             line.tract: {
                 "words": f"{STATES[line.state]}, {line.reached} of {line.steps} steps done",
-                "reason": line.reason,
+                "reason": line.why,
                 "lines": lines[line.tract],
             }
             for line in report.tracts

@@ -80,7 +80,9 @@ def survey_that_is_done(rows: list[SkyExposure], *, generation: int) -> Snapshot
         sub = finished(number, SubmissionOutcome.SUCCEEDED, generation=number, created_at=NOW)
         files = "x" if step == "ingest" else ""
         is_bps = step.startswith("step")
-        basis = Basis(exposures=frozenset(ids), raws=RAWS * len(ids), files=files, upstream=upstream)
+        parts = frozenset(upstream if step == "step2d" else ())
+        read = upstream if number > 1 else {}
+        basis = Basis(exposures=frozenset(ids), raws=RAWS * len(ids), files=files, upstream=read, parts=parts)
         groups.append(
             group(
                 step, key, id=len(groups) + 1, state=GroupState.DONE, selection=selection, basis=basis,

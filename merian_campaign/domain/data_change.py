@@ -1,0 +1,111 @@
+"""What is different from what a group was made from, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from merian_campaign.domain.basis import Basis
+from merian_campaign.domain.spec import ActionStep
+
+
+class Freshness(StrEnum):
+    """How a group stands to what there is now."""
+
+    CURRENT = "current"
+    """Made from what there is; or nobody can tell."""
+    EXTEND = "extend"
+    """There is more: the next submission adds it."""
+    REDO = "redo"
+    """Outputs that exist would change, and are to be made anew."""
+    STALE = "stale"
+    """Outputs that exist would change, and are left as they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What is different from what a group was made from.
+
+    Parameters
+    ----------
+    freshness : `Freshness`
+        What becomes of it.
+    added, removed : `frozenset` [`int`]
+        Exposures that came, and that were withdrawn.
+    upstream : `tuple` [`str`, ...]
+        Groups of which it has read an older generation.
+    raws : `int`
+        How many more raws there are of the exposures that it was made from.
+    edited : `bool`
+        Whether the data query of its step is another one in what exposures do not tell.
+    parts : `frozenset` [`str`]
+        Groups by tract that it would read, which were not there.
+    reason : `str`
+        In words; empty when nothing is different. With `Freshness.CURRENT`, what the policy ignores.
+    """
+
+    freshness: Freshness = Freshness.CURRENT
+    added: frozenset[int] = frozenset()
+    removed: frozenset[int] = frozenset()
+    upstream: tuple[str, ...] = ()
+    raws: int = 0
+    edited: bool = False
+    parts: frozenset[str] = frozenset()
+    reason: str = ""
+
+    @property
+    def is_of_data(self) -> bool:
+        """Whether anything is different besides an edited query."""
+        return bool(self.added or self.removed or self.upstream or self.parts)
+
+
+def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -> str:
+    """Say what is different.
+
+    Parameters
+    ----------
+    found : `Change`
+        What it is.
+    new : `frozenset` [`int`]
+        The exposures among those that came of which nothing was there.
+    nights : `~collections.abc.Mapping` [`int`, `int`]
+        Nights of exposures.
+    """
+    parts = [f"{found.raws} more raws of exposures that it has"] if found.raws else []
+    for words, ids in (("new", new), ("withdrawn", found.removed)):
+        if ids:
+            number = len({nights.get(exposure) for exposure in ids})
+            of = f" of {number} nights" if number > 1 else ""
+            parts.append(f"{len(ids)} {words} exposure{'s' if len(ids) > 1 else ''}{of}")
+    if found.upstream:
+        parts.append(f"a new generation of {_few(found.upstream)}")
+    if found.parts:
+        parts.append(f"{_few(sorted(found.parts))}, which it has not read")
+    if found.edited:
+        parts.append("an edited data query")
+    return ", ".join(parts)
+
+
+def older_read(made: Basis, now: Basis) -> tuple[str, ...]:
+    """Return the groups of which an older generation was read."""
+    return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
+
+
+def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
+    """Return what is different for an action; whatever becomes of products, it is done again."""
+    older = older_read(made, now)
+    if older:
+        found = Change(freshness=Freshness.REDO, upstream=older)
+        return replace(found, reason=f"a new generation of {_few(older)}")
+    if step.action == "ingest-raws" and now.files and now.files != made.files:
+        return Change(freshness=Freshness.EXTEND, reason="there are other raw files than when it last ran")
+    added = now.exposures - made.exposures
+    if step.action == "define-visits" and added:
+        words = f"{len(added)} exposure{'s' if len(added) > 1 else ''} without a visit"
+        return Change(freshness=Freshness.EXTEND, added=added, reason=words)
+    return Change()
+
+
+def _few(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:2])}{f' and {len(names) - 2} more' if len(names) > 2 else ''}"  # noqa: PLR2004

@@ -1,0 +1,70 @@
+"""What starts ticks: lines of a crontab, units of systemd, the script that they name."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from merian_campaign.domain.cron_line import (
+    Entry,
+    bare_environment,
+    entry_lines,
+    kept_environment,
+    launcher_text,
+    timer_units,
+    with_entry,
+    without_entry,
+)
+from merian_campaign.domain.errors import BadInputError
+
+ODD = Entry(home="/h/a b", launcher="/h/a b/50%/tick", every=5)
+SLURM = Entry(home="/h", launcher="/h/tick", every=1, options=("--time=00:30:00", "--mem=2G"))
+
+
+def test_an_entry_takes_the_place_of_the_one_before_and_leaves_all_else() -> None:
+    others = "MAILTO=me\n0 0 1 1 * echo 50\\%\n"
+    once = with_entry(others, ODD)
+    assert once == f"{others}# merian-campaign ticks of /h/a b\n*/5 * * * * '/h/a b/50\\%/tick'\n"
+    both = with_entry(once, SLURM)
+    assert both.splitlines()[-3:] == [
+        "# merian-campaign ticks of /h", "#SCRON --time=00:30:00 --mem=2G", "* * * * * /h/tick",
+    ]  # fmt: skip
+    assert with_entry(both, ODD).splitlines()[:2] == others.splitlines()
+    assert without_entry(without_entry(both, home="/h"), home="/h/a b") == others
+    with pytest.raises(BadInputError, match="cannot hold a path with a line break"):
+        entry_lines(Entry(home="/h\nx", launcher="/h/tick", every=5))
+
+
+def test_a_unit_names_the_script_as_systemd_quotes_it() -> None:
+    units = timer_units(Entry(home="/h", launcher='/h/a "$b" 50%/tick', every=5))
+    assert 'ExecStart="/h/a \\"$$b\\" 50%%/tick"\n' in units["service"]
+    assert "KillMode=process\n" in units["service"], "drivers go on"
+    assert "OnCalendar=*:0/5\nPersistent=true\n" in units["timer"]
+
+
+def test_the_script_sets_what_a_tick_needs_and_no_secret(tmp_path: Path) -> None:
+    environ = {
+        "PATH": "/opt/b in:/bin", "REPO": "/r", "MERIAN_CAMPAIGN_HOME": "/h", "PGPASSWORD": "sekret",
+        "DAF_BUTLER_TOKEN": "sekret", "EUPS_PATH": "/e", "OBS_DECAM_DIR": "/o", "WORD": "it's",
+    }  # fmt: skip
+    kept = kept_environment(environ, also=["WORD"])
+    assert "sekret" not in str(kept)
+    assert kept.keys() == environ.keys() - {"PGPASSWORD", "DAF_BUTLER_TOKEN"}
+    told = ["/bin/sh", "-c", 'echo "$WORD $OBS_DECAM_DIR $PATH $(umask) $*"', "x"]
+    script = tmp_path / "tick"
+    script.write_text(launcher_text(program=told, environment=kept, umask=0o27, names=["wide", "a b"]))
+    for words, named in ((), "wide a b"), (("deep",), "deep"):
+        done = subprocess.run(
+            ["/bin/sh", str(script), *words],
+            env=bare_environment({}),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stdout == f"it's /o /opt/b in:/bin 0027 tick --quiet {named}\n"
+    with pytest.raises(BadInputError, match="--keep NOPE: that variable is not set here"):
+        kept_environment(environ, also=["NOPE"])
+    with pytest.raises(BadInputError, match="found a line break"):
+        kept_environment({"REPO": "a\nb"})
