@@ -50,14 +50,20 @@ class PageText:
     logs: Mapping[int, str]
 
 
-def prepare() -> None:
-    """Have what takes long and needs no report ready; it may be called beside reading one.
+def need() -> None:
+    """See that what draws is there.
 
     Raises
     ------
     ModuleNotFoundError
         Raised if Jinja2 or vl-convert-python is not there.
     """
+    import jinja2  # noqa: F401, PLC0415
+    import vl_convert  # noqa: F401, PLC0415
+
+
+def prepare() -> None:
+    """Have what takes long and needs no report ready; it may be called beside reading one."""
     _environment()
     _runtime()
 
