@@ -21,7 +21,17 @@ _WORK = """
   // the sky: a click on a tract's polygon
   const polygons = $$("#pic-sky-1 path[aria-label], #pic-sky-1 .mark-shape path");
   const tract = polygons.find((one) => one.__data__ && one.__data__.datum && one.__data__.datum.tract);
+  tract.scrollIntoView({ block: "center" });
+  await settled();
   const box = tract.getBoundingClientRect();
+  // what is said of it where the pointer is: in its middle, where its name will stand
+  const under = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  for (const kind of ["pointerover", "pointermove", "mouseover", "mousemove"])
+    under.dispatchEvent(new (kind.startsWith("pointer") ? PointerEvent : MouseEvent)(kind, {
+      bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
+  await settled();
+  out.under = under.__data__?.datum?.tract;
+  out.tip = $("#tip").textContent;
   const where = { bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 };
   for (const kind of ["pointerdown", "mousedown", "pointerup", "mouseup", "click"])
     tract.dispatchEvent(new (kind.startsWith("pointer") ? PointerEvent : MouseEvent)(kind, where));
@@ -77,6 +87,8 @@ def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> 
     assert found["all"] == len(report.tracts)
     assert found["shapes"] > len(report.tracts) / 3
     assert found["chosen"].startswith(f"Tract {found['clicked']}: ")
+    assert found["under"] == found["clicked"]
+    assert found["tip"].startswith(f"Tract {found['clicked']}\n")
     assert found["marked"] == [found["clicked"]]
     assert found["lines"] == sum(line.tract == found["clicked"] for line in report.completeness)
     assert found["cleared"]

@@ -104,6 +104,11 @@ def compiled(spec: Spec) -> Spec:
     import vl_convert  # noqa: PLC0415
 
     made: Spec = vl_convert.vegalite_to_vega(spec, vl_version=VEGA_LITE)
+    for mark in made["marks"]:
+        # What says nothing does not stand between the pointer and what does: names, graticules, visits.
+        said = mark.get("encode", {}).get("update", {}).get("tooltip")
+        if mark["type"] != "group" and said in (None, {"value": None}):
+            mark["interactive"] = False
     return made
 
 
