@@ -82,8 +82,10 @@ def read(
     """Return the rows of a report; of one that is drawn, with the sky, and what draws it ready meanwhile."""
     if not drawn:
         return context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
-    from merian_campaign.reports.page.html import prepare
+    from merian_campaign.reports.page.html import need, prepare
 
+    # Before anybody is asked anything.
+    need()
     with ThreadPoolExecutor(max_workers=1) as beside:
         ready = beside.submit(prepare)
         rows = context.report_rows(name, at=at, since=since, tell=note)

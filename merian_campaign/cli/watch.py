@@ -23,7 +23,7 @@ from merian_campaign.reports.steps_table import total
 
 _REDRAWN: Final = 2
 _EVENTS: Final = 20
-_WINDOW: Final = 1800.0
+WINDOW: Final = 1800.0
 """Seconds over which the rate is taken."""
 
 
@@ -33,10 +33,22 @@ class Pace:
 
     seen: deque[tuple[float, int]] = field(default_factory=deque)
 
+    def begin(self, at: float, *, succeeded: int, lately: int) -> None:
+        """Note what is on record of the time before anybody watched.
+
+        Parameters
+        ----------
+        at : `float`
+            Now, seconds.
+        succeeded, lately : `int`
+            Quanta that have succeeded by now, and those of them in the last `WINDOW`.
+        """
+        self.seen.append((at - WINDOW, succeeded - lately))
+
     def add(self, at: float, succeeded: int) -> None:
         """Note how many have succeeded at a time, in seconds."""
         self.seen.append((at, succeeded))
-        while len(self.seen) > 1 and at - self.seen[0][0] > _WINDOW:
+        while len(self.seen) > 1 and at - self.seen[0][0] > WINDOW:
             self.seen.popleft()
 
     @property
@@ -77,6 +89,8 @@ def watch_campaign(context: CommandContext, name: str, *, interval: float) -> No
         )
     board = Board(status=context.status(name), began=time.monotonic(), clock=time.monotonic)
     pace, patience = Pace(), Patience(interval=interval)
+    lately = context.reader.succeeded_since(name, since=context.clock() - timedelta(seconds=WINDOW))
+    pace.begin(time.monotonic(), succeeded=total(board.status.rows).succeeded, lately=lately)
     try:
         with Live(board, console=screen, screen=True, refresh_per_second=_REDRAWN):
             while True:

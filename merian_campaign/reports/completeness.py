@@ -16,7 +16,17 @@ from merian_campaign.reports.cells import UNBOUNDED, line
 _MOST: Final = 40
 """Lines on a terminal; where the width has no bound, all are written."""
 
-_COLUMNS: Final = ("expected", "done", "caveats", "failed", "blocked", "open", "accepted")
+_WIDE_NAME: Final = 12
+"""Of a step or band, what is shown in one line however narrow it is."""
+
+_NAMES: Final = (1, 2)
+"""Places of the columns of names."""
+
+_LOOSE, _TIGHT = 3, 1
+"""Columns of the terminal between two of the table."""
+
+_COLUMNS: Final = ("caveats", "failed", "blocked", "open", "accepted")
+"""Shown where there are any: all of them are more than 80 columns hold."""
 
 
 _TRACTS: Final = 10
@@ -55,23 +65,19 @@ def completeness_view(
     complete = len(lines) - len(left)
     ranked = left if everything else sorted(left, key=lambda one: (one.fraction, one.tract))
     shown = ranked if width >= UNBOUNDED else ranked[:_MOST]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.add_column("tract", justify="right", no_wrap=True)
-    table.add_column("step", overflow="fold")
-    table.add_column("band", overflow="fold")
-    for name in _COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for one in shown:
-        done = f"{one.succeeded} {100 * one.succeeded // max(1, one.expected)}%"
-        numbers = (one.caveats, one.failed, one.blocked, one.open, one.accepted)
-        table.add_row(
-            str(one.tract),
-            line(one.step),
-            line(one.band),
-            f"{'~' if one.estimated else ''}{one.expected}",
-            done,
-            *(str(number) if number else "" for number in numbers),
-        )
+    columns = [name for name in _COLUMNS if any(getattr(one, name) for one in shown)]
+    headings = ("tract", "step", "band", "done", "", *columns)
+    rows = [_cells(one, columns) for one in shown]
+    widths = [max(line(text).cell_len for text in column) for column in zip(headings, *rows, strict=True)]
+    gap = _LOOSE if sum(widths) + _LOOSE * len(widths) <= width else _TIGHT
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, gap - 1, 0, 0))
+    for place, (name, wide) in enumerate(zip(headings, widths, strict=True)):
+        if place in _NAMES:
+            table.add_column(name, overflow="fold", min_width=min(_WIDE_NAME, wide))
+        else:
+            table.add_column(name, justify="right", no_wrap=True, min_width=wide)
+    for row in rows:
+        table.add_row(*(line(text) for text in row))
     said: list[RenderableType] = [table] if shown else []
     if len(ranked) > len(shown):
         said.append(
@@ -108,3 +114,12 @@ def _verdicts(tracts: Sequence[TractLine], *, everything: bool) -> list[Renderab
     if len(kept) > _TRACTS:
         said.append(line(f"and {len(kept) - _TRACTS} more that are not", "dim"))
     return said
+
+
+def _cells(one: CompletenessLine, columns: Sequence[str]) -> list[str]:
+    numbers = [getattr(one, name) for name in columns]
+    done = (
+        f"{one.succeeded}/{'~' if one.estimated else ''}{one.expected}",
+        f"{100 * one.succeeded // max(1, one.expected)}%",
+    )
+    return [str(one.tract), one.step, one.band, *done, *(str(number) if number else "" for number in numbers)]

@@ -13,7 +13,7 @@ from rich.table import Table
 from merian_campaign.domain.report.rows import UsageRow
 from merian_campaign.reports.cells import line
 
-_CAPTION = "Memory in MB, run times in s: median/95%/largest. Asked: median(largest)."
+_CAPTION = "Memory in MB, run times in seconds: median / 95% / largest; asked for: median."
 
 
 def usage_json(campaign: str, rows: Sequence[UsageRow]) -> dict[str, Any]:
@@ -40,18 +40,12 @@ def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
             line(f"  {row.task}" if row.task else ""),
             str(row.executions),
             line(_some(row.failed), "red"),
-            _asked(row),
+            _some(row.requested_mb_median),
             _three(row.peak_mb_median, row.peak_mb_p95, row.peak_mb),
             _three(row.seconds_median, row.seconds_p95, row.seconds_longest),
             f"{row.hours:.1f}",
         )
     return Group(table, line(_CAPTION, "dim"))
-
-
-def _asked(row: UsageRow) -> str:
-    """Return what was asked for mostly, and in brackets by afterburners where that is more."""
-    most = row.requested_mb != row.requested_mb_median
-    return f"{_some(row.requested_mb_median)}({row.requested_mb})" if most else _some(row.requested_mb)
 
 
 def _some(value: int | None) -> str:

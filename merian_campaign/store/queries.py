@@ -271,6 +271,11 @@ WHERE q.group_id = %(group_id)s AND q.state NOT IN ('succeeded', 'superseded')
 ORDER BY q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
 
+SUCCEEDED_SINCE = """
+SELECT count(*)::integer AS n FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE g.campaign_id = %(campaign_id)s AND q.state = 'succeeded' AND q.ended > %(since)s
+"""
+
 JOBS = """
 SELECT g.step, g.key AS "group", s.number AS submission, j.role, j.job_id, j.name, j.slurm_state, j.fate,
        j.reason, j.cancelled_by, j.exit_code, j.signal, j.nodes, j.submitted, j.started, j.ended, j.restarts,

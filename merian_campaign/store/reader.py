@@ -147,6 +147,13 @@ class ReadQueries:
             values = {**which, "limit": limit, "since": since}
             return tuple(RecordedEvent(**row) for row in fetch(connection, queries.EVENTS, values))
 
+    def succeeded_since(self, name: str, *, since: datetime) -> int:
+        """Return how many quanta have succeeded after a moment."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name), "since": since}
+            (row,) = fetch(connection, queries.SUCCEEDED_SINCE, values)
+        return int(row["n"])
+
     def jobs(self, name: str) -> tuple[JobRow, ...]:
         """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
         with self._moment() as connection:

@@ -11,6 +11,8 @@ from cli_help import Cli
 from merian_campaign.cli.watch import Pace, pulse
 from merian_campaign.domain.quanta import Counts
 from merian_campaign.domain.records import BoardRow
+from merian_campaign.domain.report.lines import CompletenessLine
+from merian_campaign.reports.completeness import completeness_view
 from merian_campaign.reports.status import Status, progress_words, status_json, status_view
 
 
@@ -136,12 +138,34 @@ def test_all_tracts_are_there_where_there_is_no_screen() -> None:
     assert all(str(tract) in captured.get() for tract in range(8000, 8400))
 
 
+def test_completeness_in_80_columns_names_step_and_band() -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    made = CompletenessLine(
+        tract=15898, step="step3detect", band="N708", expected=84100, succeeded=74300, caveats=1234,
+        failed=2222, blocked=5000, open=2000, accepted=578,
+    )  # fmt: skip
+    screen = Console(width=80, color_system=None)
+    with screen.capture() as captured:
+        screen.print(completeness_view([made], (), everything=True, width=80))
+    lines = captured.get().splitlines()
+    assert any(
+        line.split() == "15898 step3detect N708 74300/84100 88% 1234 2222 5000 2000 578".split()  # noqa: SIM905
+        for line in lines
+    ), lines
+
+
 def test_the_pace_of_a_board() -> None:
     pace = Pace()
     pace.add(0.0, 100)
     assert pace.per_hour is None
     pace.add(360.0, 150)
     assert pace.per_hour == 500
+    # What ran before somebody looked counts, too.
+    pace = Pace()
+    pace.begin(7200.0, succeeded=1000, lately=100)
+    pace.add(7200.0, 1000)
+    assert pace.per_hour == 200
     counts = Counts(running=3, pending=997)
     assert pulse(counts, blocks=1, per_hour=500) == (
         "3 quanta run  1 block  500 quanta an hour  2 h for what is predicted"

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -66,10 +66,13 @@ class Installation:
 
     def query(self, sql: str, **values: object) -> list[tuple[Any, ...]]:
         """Query the tracking database."""
-        url = run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()
-        with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        with self.connected() as connection, connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
+
+    def connected(self) -> AbstractContextManager[psycopg2.extensions.connection]:
+        """Return a connection to the tracking database, until the end of a block."""
+        return closing(psycopg2.connect(run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()))
 
     def with_environment(self, **extra: str) -> Installation:
         """Return the same installation with more environment variables."""

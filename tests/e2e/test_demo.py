@@ -10,6 +10,7 @@ import pytest
 import yaml
 from demo_count import count_quanta
 from e2e_help import Installation, file_times
+from independent_counts import differences
 
 pytestmark = pytest.mark.e2e
 
@@ -183,24 +184,11 @@ def test_the_demo_ends_with_its_report_whose_numbers_are_those_of_the_database(r
     assert 'id="pic-sky-1"' in text
     assert 'id="visits"' in text
     found = reduced.json("report", "demo")
-    counted = dict(
-        reduced.query("SELECT state, count(*) FROM quantum_status WHERE campaign = 'demo' GROUP BY state")
-    )
+    with reduced.connected() as connection:
+        assert differences(connection, found, since=None) == []
     head = found["headline"]
-    assert head["expected"] == sum(counted.values())
-    assert [head[state] for state in ("succeeded", "failed", "blocked")] == [
-        counted.get(state, 0) for state in ("succeeded", "failed", "blocked")
-    ]
+    assert head["expected"] > 100
     assert [(line["tract"], line["releasable"]) for line in found["tracts"]] == [(9813, True), (9814, False)]
-    by_band = reduced.query(
-        "SELECT step, tract, coalesce(band, ''), count(*), count(*) FILTER (WHERE state = 'succeeded')"
-        " FROM quantum_status WHERE campaign = 'demo' AND tract IS NOT NULL GROUP BY 1, 2, 3"
-    )
-    lines = {
-        (line["step"], line["tract"], line["band"], line["expected"], line["succeeded"])
-        for line in found["completeness"]
-    }
-    assert lines == set(by_band)
     (cause,) = found["causes"]
     assert (cause["task"], cause["verdict"], cause["blocked"]) == ("deblend", "algorithm", head["blocked"])
     assert cause["command"] == "merian-campaign accept demo step3/tract9814"

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import psycopg2
 import pytest
-from report_help import MADE
+from report_help import HOSTILE, MADE
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.reports.page.html import PageText, page
 from merian_campaign.store import embedded, migrate
 from merian_campaign.store.connection import open_connection
 from merian_campaign.store.reader import Reader
@@ -58,3 +59,10 @@ def rows(url: str) -> ReportRows:
 @pytest.fixture(scope="session")
 def report(rows: ReportRows) -> Report:
     return report_of(rows)
+
+
+@pytest.fixture(scope="session")
+def text(report: Report) -> str:
+    """The page."""
+    logs = {report.causes[0].example: f"last words{HOSTILE}"}
+    return page(report, PageText(version="0.1.0", logs=logs, no_sky="no sky"))

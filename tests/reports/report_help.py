@@ -47,6 +47,19 @@ try {
   made.textContent = btoa(unescape(encodeURIComponent(JSON.stringify(result))));
 } catch (error) { made.textContent = btoa(JSON.stringify({ error: String(error) })); }
 document.body.append(made);
+if (parent !== window) parent.postMessage(made.textContent, "*");
+</script>
+"""
+
+_NARROW = """<!doctype html><title>a narrow screen</title>
+<iframe src="inner.html" style="border:0;width:WIDTHpx;height:844px"></iframe>
+<script>
+addEventListener("message", (event) => {
+  const made = document.createElement("pre");
+  made.id = "result";
+  made.textContent = event.data;
+  document.body.append(made);
+});
 </script>
 """
 
@@ -61,14 +74,22 @@ def browser() -> str:
     return found
 
 
-def opened(page: str, work: str, *, folder: Path) -> tuple[dict[str, Any], list[str]]:
-    """Open a page from a file, do something there; return its result and what was said on the console."""
+def opened(
+    page: str, work: str, *, folder: Path, width: int | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Open a page from a file, do something there; return its result and what was said on the console.
+
+    With a ``width``, as on a screen of so many pixels.
+    """
     import base64  # noqa: PLC0415
 
     file = folder / "index.html"
     # The last one: Vega has such words, too.
     before, end, after = page.rpartition("</body>")
-    file.write_text(before + _SCRIPT.replace("WORK", work) + end + after, encoding="utf-8")
+    inner = file if width is None else folder / "inner.html"
+    inner.write_text(before + _SCRIPT.replace("WORK", work) + end + after, encoding="utf-8")
+    if width is not None:
+        file.write_text(_NARROW.replace("WIDTH", str(width)), encoding="utf-8")
     done = subprocess.run(
         [
             browser(), "--headless=new", "--no-sandbox", "--disable-gpu",

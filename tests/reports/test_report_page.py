@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-from report_help import HOSTILE, opened
+from report_help import opened
 
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.reports.page.html import PageText, page
@@ -22,7 +21,17 @@ _WORK = """
   // the sky: a click on a tract's polygon
   const polygons = $$("#pic-sky-1 path[aria-label], #pic-sky-1 .mark-shape path");
   const tract = polygons.find((one) => one.__data__ && one.__data__.datum && one.__data__.datum.tract);
+  tract.scrollIntoView({ block: "center" });
+  await settled();
   const box = tract.getBoundingClientRect();
+  // what is said of it where the pointer is: in its middle, where its name will stand
+  const under = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  for (const kind of ["pointerover", "pointermove", "mouseover", "mousemove"])
+    under.dispatchEvent(new (kind.startsWith("pointer") ? PointerEvent : MouseEvent)(kind, {
+      bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 }));
+  await settled();
+  out.under = under.__data__?.datum?.tract;
+  out.tip = $("#tip").textContent;
   const where = { bubbles: true, clientX: box.x + box.width / 2, clientY: box.y + box.height / 2 };
   for (const kind of ["pointerdown", "mousedown", "pointerup", "mouseup", "click"])
     tract.dispatchEvent(new (kind.startsWith("pointer") ? PointerEvent : MouseEvent)(kind, where));
@@ -70,12 +79,6 @@ _WORK = """
 """
 
 
-@pytest.fixture(scope="session")
-def text(report: Report) -> str:
-    logs = {report.causes[0].example: f"last words{HOSTILE}"}
-    return page(report, PageText(version="0.1.0", logs=logs, no_sky="no sky"))
-
-
 def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> None:
     found, said = opened(text, _WORK, folder=tmp_path)
     assert said == []
@@ -84,6 +87,8 @@ def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> 
     assert found["all"] == len(report.tracts)
     assert found["shapes"] > len(report.tracts) / 3
     assert found["chosen"].startswith(f"Tract {found['clicked']}: ")
+    assert found["under"] == found["clicked"]
+    assert found["tip"].startswith(f"Tract {found['clicked']}\n")
     assert found["marked"] == [found["clicked"]]
     assert found["lines"] == sum(line.tract == found["clicked"] for line in report.completeness)
     assert found["cleared"]
@@ -100,6 +105,23 @@ def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> 
     # Words from outside did nothing.
     assert found["title"] == "wide · campaign report"
     assert found["images"] == 0
+
+
+def test_it_fits_a_phone(text: str, tmp_path: Path) -> None:
+    work = """
+      const wide = $$("body *").filter((one) => {
+        if (one.getBoundingClientRect().right <= innerWidth + 1) return false;
+        for (let at = one.parentElement; at && at !== document.body; at = at.parentElement)
+          if (getComputedStyle(at).overflowX !== "visible") return false;
+        return true;
+      });
+      return { width: innerWidth, scrolls: document.documentElement.scrollWidth,
+               wide: wide.map((one) => `${one.tagName} ${one.className}`) };
+    """
+    found, said = opened(text, work, folder=tmp_path, width=390)
+    assert said == []
+    assert found["wide"] == []
+    assert found["scrolls"] <= found["width"] == 390
 
 
 def without_scripts(text: str) -> str:

@@ -140,8 +140,11 @@ def _counts(ticks: int) -> Spec:
 
 def _time_axis(report: Report) -> Spec:
     """Return an axis of time that says as much as its length wants."""
-    begin = min((line.created_at for line in report.submissions), default=report.headline.at)
-    whole = (report.headline.eta_high or report.headline.at) - begin
+    now = report.headline.at
+    begin = min((line.created_at for line in report.submissions), default=now)
+    ends = [line.finished_at or now for line in report.submissions]
+    ends += [row.start + timedelta(seconds=report.span_seconds) for row in report.progress]
+    whole = (report.headline.eta_high or max(ends, default=now)) - begin
     lengths = ((timedelta(minutes=10), "%H:%M:%S"), (timedelta(hours=30), "%H:%M"),
                (timedelta(days=4), "%-d %b %H:%M"))  # fmt: skip
     return {

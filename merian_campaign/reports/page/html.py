@@ -50,14 +50,20 @@ class PageText:
     logs: Mapping[int, str]
 
 
-def prepare() -> None:
-    """Have what takes long and needs no report ready; it may be called beside reading one.
+def need() -> None:
+    """See that what draws is there.
 
     Raises
     ------
     ModuleNotFoundError
         Raised if Jinja2 or vl-convert-python is not there.
     """
+    import jinja2  # noqa: F401, PLC0415
+    import vl_convert  # noqa: F401, PLC0415
+
+
+def prepare() -> None:
+    """Have what takes long and needs no report ready; it may be called beside reading one."""
     _environment()
     _runtime()
 
@@ -98,6 +104,11 @@ def compiled(spec: Spec) -> Spec:
     import vl_convert  # noqa: PLC0415
 
     made: Spec = vl_convert.vegalite_to_vega(spec, vl_version=VEGA_LITE)
+    for mark in made["marks"]:
+        # What says nothing does not stand between the pointer and what does: names, graticules, visits.
+        said = mark.get("encode", {}).get("update", {}).get("tooltip")
+        if mark["type"] != "group" and said in (None, {"value": None}):
+            mark["interactive"] = False
     return made
 
 
@@ -242,7 +253,7 @@ def _data(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "tracts": {
             line.tract: {
                 "words": f"{STATES[line.state]}, {line.reached} of {line.steps} steps done",
-                "reason": line.reason,
+                "reason": line.why,
                 "lines": lines[line.tract],
             }
             for line in report.tracts

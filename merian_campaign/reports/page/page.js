@@ -161,7 +161,7 @@
   const draw = async (name, spec) => {
     const place = document.getElementById(`pic-${name}`);
     const shape = spec.usermeta?.shape;
-    if (shape) spec.height = Math.min(spec.height, Math.round(place.clientWidth * shape) + 40);
+    if (shape) spec.height = Math.min(spec.height, Math.round((place.clientWidth - 66) * shape) + 36);
     const { view } = await vegaEmbed(place, spec, { mode: "vega", renderer: "svg", actions: false, tooltip: showTip });
     view.addEventListener("click", (event, item) => {
       const tract = item && item.datum && item.datum.tract;

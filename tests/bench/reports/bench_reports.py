@@ -8,7 +8,9 @@ The ratios are of `status`, which reads the rollup and must not grow with the qu
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,9 +29,11 @@ from made_campaign import MadeCampaign  # noqa: E402 - of the tests
 
 from merian_campaign.store import embedded, migrate  # noqa: E402
 from merian_campaign.store.connection import open_connection  # noqa: E402
+from merian_campaign.store.rights import VIEWS  # noqa: E402
 from merian_campaign.store.store import PostgresStore  # noqa: E402
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
+DASHBOARD = ROOT / "docs" / "_static" / "grafana-dashboard.json"
 LARGEST_PAGE = 3_000_000
 AGAIN = 5
 
@@ -107,6 +111,25 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
     return times["status"], size
 
 
+def queries(url: str, *, name: str) -> None:
+    """Print what the views and the dashboard cost that others read."""
+    board = json.loads(DASHBOARD.read_text())
+    asked = {
+        view: f"SELECT * FROM {view} WHERE campaign = 'wide'" for view in VIEWS if view != "quantum_status"
+    }
+    for panel in board["panels"]:
+        for place, target in enumerate(panel["targets"]):
+            query = target["rawSql"].replace("$campaign", "wide")
+            query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN '2020-01-01Z' AND '2030-01-01Z'", query)
+            asked[f"dashboard: {panel['title']} {place or ''}".strip()] = query
+    with closing(open_connection(url)) as connection, connection.cursor() as cursor:
+        for what, query in asked.items():
+            begin = time.perf_counter()
+            cursor.execute(query)
+            found = len(cursor.fetchall())
+            print(f"{name:>12} {what:45} {time.perf_counter() - begin:7.3f} s {found:7} rows")
+
+
 def main() -> int:
     """Measure, print, keep; exit 1 if a ratio is below what must hold."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -117,6 +140,7 @@ def main() -> int:
         small, _ = measure(home, name="400")
     with campaign(tracts=arguments.tracts, quanta=arguments.quanta) as home:
         large, size = measure(home, name=f"{arguments.quanta:,}")
+        queries(embedded.url(home), name=f"{arguments.quanta:,}")
     return keep(
         [
             entry("reports: status, small against large", small / large, 1 / 3, 0.8),
