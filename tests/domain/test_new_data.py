@@ -509,7 +509,7 @@ def test_nothing_is_shown_done_that_lacks_data_whatever_the_policy(
 
 
 @given(EVENTS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 def test_marked_exactly_what_is_stale_differs(events: list[tuple[str, object]]) -> None:
     found = MiniatureSurvey(survey(on_new_data="mark"))
     for event in [*events, ("arrive", set(SKY))]:
