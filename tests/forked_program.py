@@ -40,6 +40,13 @@ def run_forked(
     *arguments: str, env: Mapping[str, str], cwd: Path | None = None, seconds: int = 300
 ) -> subprocess.CompletedProcess[str]:
     """Run ``merian-campaign`` to its end, at most so long, in an environment and a folder of its own."""
+    if "vl_convert" in sys.modules:
+        # Its threads do not sleep: a child that draws waits for them for ever.
+        return subprocess.run(
+            [sys.executable, "-P", "-m", "merian_campaign", *arguments],
+            env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
+            check=False,
+        )  # fmt: skip
     preload()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with warnings.catch_warnings():
