@@ -67,6 +67,7 @@ def test_alembic_finds_nothing_to_change(url: str) -> None:
 def test_versions_follow_each_other() -> None:
     files = [file.name[:4] for file in MIGRATIONS[KNOWN[0]].parent.glob("*.sql")]
     assert tuple(sorted(files)) == KNOWN, "no number is there twice"
+    assert tuple(f"{number:04d}" for number in range(1, len(KNOWN) + 1)) == KNOWN
 
 
 def test_upgrade_is_done_once(empty_url: str) -> None:
