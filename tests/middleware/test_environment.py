@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.middleware.actions.perform import share_with_group
+from merian_campaign.middleware.actions.runner import last_words
 from merian_campaign.middleware.bps_run import last_error
 from merian_campaign.middleware.programs import environment
 from merian_campaign.wms.zipfix import is_broken, is_broken_at_start, mend
@@ -57,3 +58,22 @@ def test_the_last_error_of_a_log_is_its_reason() -> None:
     log = "INFO starting\nTraceback (most recent call last):\n  File x\nValueError: no such tract\nINFO bye\n"
     assert last_error(log) == "ValueError: no such tract"
     assert last_error("") == "no output"
+
+
+FULL = """\
+sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) database or disk is full
+During handling of the above exception, another exception occurred:
+sqlalchemy.exc.OperationalError: (sqlite3.OperationalError) no such savepoint: sa_savepoint_1
+(Background on this error at: https://sqlalche.me/e/21/e3q8)
+"""
+ABORTED = """\
+psycopg2.errors.DiskFull: could not extend file "base/5/1259": No space left on device
+psycopg2.errors.InFailedSqlTransaction: current transaction is aborted, commands ignored until end of transaction block
+"""  # noqa: E501 - as it is printed
+
+
+@pytest.mark.parametrize(("log", "words"), [(FULL, "disk is full"), (ABORTED, "No space left on device")])
+def test_what_a_database_refuses_afterwards_is_no_reason(log: str, words: str) -> None:
+    assert words in last_error(log)
+    assert words in last_words(log.splitlines())
+    assert "savepoint" in last_error("sqlite3.OperationalError: no such savepoint: sa_savepoint_1")

@@ -20,6 +20,7 @@ from types import get_original_bases
 from typing import IO, Any, NoReturn, get_args, get_origin
 
 from merian_campaign.domain import error_classes
+from merian_campaign.domain.last_error import telling
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
@@ -29,7 +30,9 @@ from merian_campaign.wms import upstream
 
 _TAIL = 400
 _MANY_FILES = 4096
-_ERROR_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit)\b.*|^Error: .*")
+_ERROR_LINE = re.compile(
+    r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Exit)\b.*|^Error: .*|^psycopg2\.errors\.[A-Z]\w*: "
+)
 
 
 class ActionError(Exception):
@@ -269,7 +272,7 @@ def last_words(lines: list[str]) -> str:
     """Return the last line that names an error, or the last line at all."""
     said = [line for line in lines if line.strip()]
     errors = [line for line in said if _ERROR_LINE.match(line)]
-    return (errors or said or [""])[-1].strip()
+    return (telling(errors) if errors else (said or [""])[-1]).strip()
 
 
 @contextmanager
