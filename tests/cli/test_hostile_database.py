@@ -113,6 +113,10 @@ def filled(context: CommandContext, cli: Cli) -> None:
     store.move_group(group_id=group.id, state=GroupState.NEEDS_REVIEW, reason="r", actor="tick", now=NOW)
 
 
+# There is no such file; its last lines may be on record all the same.
+CODES = {"log": {0, 2, 65}, "log words": {2, 65}}
+
+
 def poison(connection: psycopg2.extensions.connection, text: str) -> set[str]:
     """Write a text into every text column that takes it; return which did."""
     done = set()
@@ -228,7 +232,7 @@ def test_every_view_is_inert(kind: str, cli: Cli, run: Run, sql: psycopg2.extens
                 code, out, err = run(*words, width=width)
                 where = (name, width, out[-2000:], err)
                 assert_inert(out + err)
-                assert code in ({2, 65} if name in {"log", "log words"} else {0}), where
+                assert code in CODES.get(name, {0}), where
                 assert "Traceback" not in err, where
                 if kind == "acts" and name not in {"graph", "plan"}:
                     seen = re.sub(r"\s+", "", out + err)
