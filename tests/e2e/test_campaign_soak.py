@@ -255,6 +255,7 @@ def soak(installation: Installation, *, detectors: int, seconds: float, rounds: 
     assert found == []
 
 
+@pytest.mark.soak
 def test_two_kills(own: Installation) -> None:
     soak(own, detectors=8, seconds=0.5, rounds=2, seed=52)
 

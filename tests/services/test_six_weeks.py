@@ -304,6 +304,9 @@ class Sky:
         )
         return OverlapRefresh(exposures=rows, taken=dict.fromkeys(question.steps, frozenset(self.nights)))
 
+    def rest(self) -> None:
+        """Have no process to end."""
+
 
 class SixWeeks(RuleBasedStateMachine):
     """The events of a campaign's weeks, in any order."""
