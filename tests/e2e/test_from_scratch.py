@@ -51,6 +51,7 @@ def preparation(tmp_path: Path) -> Path:
     return file
 
 
+@pytest.mark.soak
 def test_the_repository_is_the_same_when_killed_between_two_actions_and_within_one(
     installation: Installation, preparation: Path, tmp_path: Path
 ) -> None:
