@@ -29,7 +29,7 @@ def failed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> str:
     store.move_group(group_id=group.id, state=GroupState.READY, reason="", actor="t", now=now)
     submission = store.prepare_submission(
         group_id=group.id, number=1, run_collection=f"runs/{name}/1", repository="/repo",
-        directory=f"/work/{name}/1", remedy=group.asked, reason="", actor="t", now=now, basis=None,
+        directory=f"/submissions/{name}/1", remedy=group.asked, reason="", actor="t", now=now, basis=None,
     )  # fmt: skip
     quanta = [
         Quantum(
