@@ -158,6 +158,8 @@ def test_pipelines_are_read_inside_the_stack(tmp_path: Path) -> None:
         StepQuery(place="wrong", pipeline=f"{demo}#step9"),
     )
     here = PipelinesHere().read(looks)
+    names = [need.name for need in here["step2b"].inputs]
+    assert names == sorted(names)
     registry = ButlerRegistry(environ=os.environ)
     stack = Stack(prelude=f"touch {tmp_path}/set-up")
     assert registry.pipelines(looks, environment={}, stack=stack) == here

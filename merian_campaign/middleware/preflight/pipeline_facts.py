@@ -98,9 +98,10 @@ def read_pipeline(
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
         return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
     subset = look.pipeline.partition("#")[2]
+    # By name: the graph gives them in an order that differs from process to process.
     needed = [
         _need(graph, type_name, node)
-        for type_name, node in graph.iter_overall_inputs()
+        for type_name, node in sorted(graph.iter_overall_inputs())
         if node is not None and not all(edge.is_init for edge in graph.consuming_edges_of(type_name))
     ]
     outputs = {other for other in graph.dataset_types if graph.producer_of(other) is not None}
