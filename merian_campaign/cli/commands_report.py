@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,11 @@ import typer
 from merian_campaign.cli.options import AsJson, Name, StepOption, TractOption
 from merian_campaign.cli.output import console, note, say, show, show_report
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
+    from merian_campaign.domain.memory_model import MemoryForecast
     from merian_campaign.domain.report.numbers import Report
     from merian_campaign.domain.report.rows import ReportRows
 
@@ -232,7 +233,7 @@ def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
 
     made = _numbers(name, step=step)
     rows = [row for row in made.usage if step in {None, row.step}]
-    found = CommandContext().memory_forecasts(name) if rows else {}
+    found = _asked_next(name) if rows else {}
     following = {one: tasks for one, tasks in found.items() if step in {None, one}}
     if as_json:
         show_report(usage_json(name, rows) | {"memory": memory_json(following)})
@@ -242,6 +243,15 @@ def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
             show(memory_view(following))
     else:
         note("no quantum has run yet")
+
+
+def _asked_next(name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:
+    """Return the requests to come; what was measured is shown too where the files that say them are gone."""
+    try:
+        return CommandContext().memory_forecasts(name)
+    except CampaignError as error:
+        note(f"what is asked for next cannot be told: {error}")
+        return {}
 
 
 def _numbers(name: str, *, step: str | None) -> Report:

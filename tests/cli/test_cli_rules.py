@@ -6,6 +6,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg2
 import pytest
 import yaml
 from cli_help import Cli
@@ -101,6 +102,21 @@ def test_usage_says_what_is_asked_for_next(cli: Cli, failed: str) -> None:
     assert (found["task"], found["measured"], found["learned"]) == ("isr", 1, False)
     assert found["fits"] == 1.0
     assert "asks next" in cli("usage", failed).fine()
+
+
+def test_usage_shows_what_was_measured_though_no_file_tells_the_rest(
+    cli: Cli, failed: str, sql: psycopg2.extensions.connection
+) -> None:
+    known = json.loads(cli("usage", failed, "--json").fine())["usage"]
+    with sql.cursor() as cursor:
+        cursor.execute(
+            "UPDATE revision SET spec = '{}' WHERE campaign_id = (SELECT id FROM campaign WHERE name = %s)",
+            (failed,),
+        )
+    done = cli("usage", failed, "--json")
+    assert json.loads(done.fine()) | {"memory": []} == json.loads(done.stdout)
+    assert json.loads(done.stdout)["usage"] == known
+    assert "what is asked for next cannot be told: campaign" in done.stderr
 
 
 def test_what_a_rule_does_is_told_with_the_failure() -> None:
