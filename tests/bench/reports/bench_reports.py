@@ -101,7 +101,14 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
         costs = [run(home, *words) for _ in range(AGAIN if command == "status" else 1)]
         times[command] = median(cost.seconds for cost in costs)
         print(f"{name:>12} {command:13} {times[command]:7.2f} s {costs[-1].megabytes:7.0f} MB")
-    # Last: what the others read is gone for a while.
+    # Last: what the others read is gone for a while, and nothing may be under way.
+    with closing(open_connection(embedded.url(home))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "UPDATE submission SET state = 'finished', outcome = 'lost', finished_at = now() "
+                "WHERE state <> 'finished'"
+            )
     folder = str(home / "archive")
     for command, words in {"archive": ("wide", folder, "--yes"), "unarchive": (folder,)}.items():
         cost = run(home, command, *words)
