@@ -22,7 +22,7 @@ UNUSED = {
     "numberOfRetries": "afterburner.max_attempts says how often a quantum is tried",
     "retryUnlessExit": "failure_rules say which exit codes are not retried",
 }
-"""Keys that ask for what is done here in another way, and which way."""
+"""Keys that the stock service does nothing with, and what does it."""
 
 CALLED_HERE = {
     "pipelineYaml": "pipeline",
@@ -42,7 +42,8 @@ CALLED_HERE = {
     "requestCpus": "cpus, under resources: and a task",
     "requestWalltime": "walltime, under resources: and a task",
     "extraRunQuantumOptions": "run_options, under resources: and a task",
-    "numberOfRetries": "max_attempts, in afterburner:",
+    "numberOfRetries": "max_attempts, in afterburner:; a BPS file of include: may have it for within a run",
+    "retryUnlessExit": "failure_rules; a BPS file of include: may have it for within a run",
     "extraQgraphOptions": "config and config_files; other options belong into a BPS file of include:",
     "cluster": "cluster too, but in a BPS file of include:",
     "clusterAlgorithm": "clusterAlgorithm too, but in a BPS file of include:",
@@ -186,13 +187,13 @@ def refused(document: Mapping[str, Any]) -> str:
 
 
 def unused(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the keys of `UNUSED` that a file has for its quanta, each as the path it is found at."""
-    found = [key for key in UNUSED if key in document]
+    """Return the keys of `UNUSED` that a file asks something with for its quanta, each by its path."""
+    found = [key for key in UNUSED if document.get(key)]
     for name in SECTIONS:
         section = document.get(name)
         for label, own in section.items() if isinstance(section, Mapping) else ():
-            if label in UNUSED:
+            if label in UNUSED and own:
                 found.append(f"{name}.{label}")
             elif isinstance(own, Mapping):
-                found += [f"{name}.{label}.{key}" for key in UNUSED if key in own]
+                found += [f"{name}.{label}.{key}" for key in UNUSED if own.get(key)]
     return tuple(found)

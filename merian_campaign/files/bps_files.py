@@ -264,8 +264,9 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             )
         if found := refused(data):
             raise BadInputError(f"{file}: {found}")
-        words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
-        notes += [f"{path} in {file} is not used: {instead}" for path, instead in words_of]
+        if spec.wms == "stock":
+            words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
+            notes += [f"{path} in {file} is not used by the stock service: {why}" for path, why in words_of]
     content = merge(documents)
     site = content.get("computeSite")
     words = BpsWords(content=content, site=site if isinstance(site, str) else "")

@@ -144,6 +144,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
                 submit=self.submit,
                 socket=settings.socket if self.site.own_host else current().socket,
                 on_failure=launcher.lost_attempt,
+                retries_of=launcher.retries_of,
             )
         )
         _register_interchanges(self.dfk, self.submit)

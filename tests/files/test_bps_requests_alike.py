@@ -332,21 +332,33 @@ def test_keys_that_no_campaign_can_go_by(tmp_path: Path, content: dict[str, Any]
         Asked(tmp_path, {"base.yaml": content}, {})
 
 
-def test_what_is_not_used_is_said(tmp_path: Path) -> None:
+def test_what_the_stock_service_does_not_use_is_said(tmp_path: Path) -> None:
     content = {
         "numberOfRetries": 3,
         "pipetask": {"isr": {"retryUnlessExit": [2]}},
         "finalJob": {"retryUnlessExit": 2},
     }
-    found = Asked(tmp_path, {"base.yaml": content}, {}).table.unused
+    assert Asked(tmp_path, {"base.yaml": content}, {}).table.unused == ()
+    found = Asked(tmp_path, {"base.yaml": content}, {}, wms="stock").table.unused
     file = tmp_path / "base.yaml"
     assert found == (
-        f"numberOfRetries in {file} is not used: afterburner.max_attempts says how often a quantum is tried",
         (
-            f"pipetask.isr.retryUnlessExit in {file} is not used: "
+            f"numberOfRetries in {file} is not used by the stock service: "
+            "afterburner.max_attempts says how often a quantum is tried"
+        ),
+        (
+            f"pipetask.isr.retryUnlessExit in {file} is not used by the stock service: "
             "failure_rules say which exit codes are not retried"
         ),
     )
+
+
+def test_retries_within_a_run_are_what_the_files_say(tmp_path: Path) -> None:
+    unsaid = Asked(tmp_path / "unsaid", {}, {}).jobs({"isr": ("isr",)}, Remedy())["isr"]
+    assert unsaid.number_of_retries == 0
+    content = {"numberOfRetries": 3, "pipetask": {"isr": {"retryUnlessExit": [2, 20]}}}
+    job = Asked(tmp_path / "said", {"base.yaml": content}, {}).jobs({"isr": ("isr",)}, Remedy())["isr"]
+    assert (job.number_of_retries, job.retry_unless_exit) == (3, [2, 20])
 
 
 def test_variables_of_the_files_are_those_of_the_jobs(tmp_path: Path) -> None:

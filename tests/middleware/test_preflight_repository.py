@@ -351,6 +351,19 @@ def test_a_driver_adds_the_sky_map_that_a_task_needs(folder: Path, tmp_path: Pat
     assert query.endswith("detector NOT IN (31, 61) AND skymap = 'decam_rings_v1'")
 
 
+def test_render_writes_the_sky_map_as_the_driver_would(folder: Path, tmp_path: Path) -> None:
+    stars = ("#step2c\n    scope: instrument\n", "#isolatedStarAssociation\n    scope: instrument\n")
+    done = run(folder, "render", changed(folder, "stars", stars), "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "not looked at" not in done.stderr
+    queries = {
+        step: yaml.safe_load((tmp_path / step / "all/001/submit.yaml").read_text())["payload"]["dataQuery"]
+        for step in ("step2c", "cpBias")
+    }
+    assert queries["step2c"] == "instrument = 'DECam' AND skymap = 'decam_rings_v1'"
+    assert "skymap" not in queries["cpBias"]
+
+
 def test_a_driver_leaves_an_empty_selection_to_if_empty(folder: Path, certified: str, tmp_path: Path) -> None:
     why, found = looked(folder, tmp_path, night=20210320, if_empty="done")
     assert why == ""
