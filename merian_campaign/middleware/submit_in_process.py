@@ -49,7 +49,7 @@ def submit_warm(paths: SubmissionPaths, *, target: Target, locker: Locker) -> in
         before=lambda: not check_apart(paths),
         on_graph=lambda _: _write_predicted(paths),
     )
-    if Path(paths.provenance).exists():
+    if code in {0, bps_run.PAYLOAD_FAILED} and Path(paths.provenance).exists():
         _collect(paths, target=target, locker=locker)
     return code
 

@@ -53,6 +53,7 @@ def test_the_butler_finds_what_we_find(survey: Survey, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
+        ({}, "no label is known: DAF_BUTLER_REPOSITORY_INDEX is not set"),
         ({"DAF_BUTLER_REPOSITORIES": "{main: /x, older: /y}"}, "known labels: main, older"),
         (
             {"DAF_BUTLER_REPOSITORY_INDEX": "/none.yaml"},
