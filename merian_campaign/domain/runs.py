@@ -60,6 +60,14 @@ class RunResult:
     exit_code: int | None = None
     needs_person: bool = False
 
+    def uncollected(self, error: str) -> RunResult:
+        """Return how it ended when what it had made could not be collected.
+
+        What the run itself failed of comes first: it may be the reason of that too.
+        """
+        before = f"{self.reason}; then " if self.end is RunEnd.FAILED and self.reason else ""
+        return RunResult(end=RunEnd.FAILED, reason=f"{before}{error}", exit_code=self.exit_code)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Salvaged:

@@ -218,7 +218,7 @@ def _collect(*, store: Store, spec: CampaignSpec, work: SubmissionRunner, result
     work.reap()
     error = work.collect()
     if error is not None:
-        return RunResult(end=RunEnd.FAILED, reason=error, exit_code=result.exit_code)
+        return result.uncollected(error)
     if result.end is RunEnd.FAILED and work.ran():
         # The workflow ran and something after it failed; what had to be done after it is done now.
         result = RunResult(
