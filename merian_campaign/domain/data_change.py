@@ -44,8 +44,8 @@ class Change:
         How many more raws there are of the exposures that it was made from.
     edited : `bool`
         Whether the data query of its step is another one in what exposures do not tell.
-    parts : `frozenset` [`str`]
-        Groups by tract that it would read, which were not there.
+    parts, lost : `frozenset` [`str`]
+        Groups by tract that it would read, which were not there, and those that it has read and would not.
     reason : `str`
         In words; empty when nothing is different. With `Freshness.CURRENT`, what the policy ignores.
     """
@@ -57,12 +57,18 @@ class Change:
     raws: int = 0
     edited: bool = False
     parts: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     reason: str = ""
+
+    @property
+    def is_of_groups(self) -> bool:
+        """Whether it would read other groups, or other generations of them."""
+        return bool(self.upstream or self.parts or self.lost)
 
     @property
     def is_of_data(self) -> bool:
         """Whether anything is different besides an edited query."""
-        return bool(self.added or self.removed or self.upstream or self.parts)
+        return bool(self.added or self.removed or self.is_of_groups)
 
 
 def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -> str:
@@ -87,6 +93,8 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
         parts.append(f"a new generation of {_few(found.upstream)}")
     if found.parts:
         parts.append(f"{_few(sorted(found.parts))}, which it has not read")
+    if found.lost:
+        parts.append(f"{_few(sorted(found.lost))}, which it has read and of which there is nothing any more")
     if found.edited:
         parts.append("an edited data query")
     return ", ".join(parts)

@@ -34,6 +34,7 @@ from merian_campaign.domain.overlap_refresh import (
     over_visits,
     reaching,
     settled,
+    tracts_of,
 )
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.parts_read import parts_read, steps_with_parts, those_before
@@ -143,8 +144,19 @@ class NewData:
             return None
         if group.selection.dimension not in _KNOWN:
             return None
+        if self._is_thin(group):
+            return frozenset()
         index = self._index(step, group.selection.dimension)
         return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
+
+    def _is_thin(self, group: GroupView) -> bool:
+        """Say whether a tract was discovered that fewer visits overlap now than it takes."""
+        discovers = group.selection.dimension == "tract" and self._spec.discovers(self._spec.step(group.step))
+        return discovers and self._enough.isdisjoint(group.selection.values)
+
+    @cached_property
+    def _enough(self) -> frozenset[int]:
+        return frozenset(tracts_of(self._spec, self._overlaps))
 
     def _index(self, step: BpsStep, dimension: str) -> Mapping[int, set[int]]:
         """Return by value of a dimension the exposures that a step takes; for everything under 0."""
@@ -235,6 +247,8 @@ class NewData:
         step = self._spec.step(group.step)
         if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
             return False
+        if self._is_thin(group):
+            return True
         if not group.selection.dimension and comes_from_elsewhere(self._spec):
             return False  # its tasks may not be about exposures at all: the graph tells
         return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
@@ -261,6 +275,8 @@ class NewData:
             return f"waits for night {early[0]} to be complete"
         if self._is_coming(group):
             return "waits for the visits of its exposures to be defined"
+        if self._is_thin(group):
+            return "waits for data: fewer visits overlap it than `tracts.min_visits` asks for"
         return "waits for data: the repository has none that it selects"
 
     def why_not(self, group: GroupView) -> str:
@@ -316,29 +332,34 @@ class NewData:
             return change_of_action(step, made=made, now=now)
         older = older_read(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        # Those of an exposure that was withdrawn were counted too.
-        late = sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws if made.raws else 0
-        edited = made.asks_otherwise(now)
-        parts = self._new_parts(group, made=made, now=now)
-        if not (older or added or removed or late > 0 or edited or parts):
-            return Change()
+        late = self._late_raws(made)
         # Of which of its exposures there are more raws now is not known.
-        with_more = now.exposures if late > 0 else frozenset[int]()
+        with_more = now.exposures if late else frozenset[int]()
         found = Change(
-            added=added | with_more, removed=removed, upstream=older, raws=max(0, late), edited=edited,
-            parts=parts,
+            added=added | with_more, removed=removed, upstream=older, raws=late,
+            edited=made.asks_otherwise(now), parts=self._new_parts(group, made=made, now=now),
+            lost=frozenset() if now.parts is None else (made.parts or frozenset()) - now.parts,
         )  # fmt: skip
+        if not (found.is_of_data or found.edited or late):
+            return Change()
         words = in_words(found, new=added, nights=self._nights)
         share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return replace(found, reason=f"{words}{share if added else ''}")
-        changes = group.combines is True or (group.gathers is True and late > 0) or edited
-        if not changes and not ((older or parts) and now.exposures):
+        changes = group.combines is True or (group.gathers is True and late > 0) or found.edited
+        if not changes and not (found.is_of_groups and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
             return replace(found, freshness=Freshness.EXTEND, reason=words) if found.added else Change()
         fresh = self._redo_or_not(policy, found, now)
         return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}")
+
+    def _late_raws(self, made: Basis) -> int:
+        """Return how many more raws there are of what a group was made from; none while a night waits."""
+        if not made.raws or any(self._nights.get(one) in self._incomplete for one in made.exposures):
+            return 0
+        # Those of an exposure that was withdrawn were counted too.
+        return max(0, sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws)
 
     def _new_parts(self, group: GroupView, *, made: Basis, now: Basis) -> frozenset[str]:
         if not now.parts:
@@ -351,8 +372,7 @@ class NewData:
         nights = {self._nights.get(exposure) for exposure in changed}
         enough = (
             found.edited
-            or found.upstream
-            or found.parts
+            or found.is_of_groups
             or (
                 len(changed) >= policy.min_visits
                 and len(nights) >= policy.min_nights
