@@ -101,7 +101,7 @@ class NewData:
         exposures = self.exposures(group)
         if exposures is None:
             return None
-        raws = sum(self._raws.get(exposure, 0) for exposure in exposures)
+        raws = sum(map(self._raws.__getitem__, self._raws.keys() & exposures))
         if step.name not in self._terms:
             self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
         terms = self._terms[step.name]
@@ -332,7 +332,7 @@ class NewData:
             return change_of_action(step, made=made, now=now)
         older = older_read(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        late = self._late_raws(made)
+        late = self._late_raws(made, now)
         # Of which of its exposures there are more raws now is not known.
         with_more = now.exposures if late else frozenset[int]()
         found = Change(
@@ -354,10 +354,14 @@ class NewData:
         fresh = self._redo_or_not(policy, found, now)
         return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}")
 
-    def _late_raws(self, made: Basis) -> int:
+    def _late_raws(self, made: Basis, now: Basis) -> int:
         """Return how many more raws there are of what a group was made from; none while a night waits."""
-        if not made.raws or any(self._nights.get(one) in self._incomplete for one in made.exposures):
+        if not made.raws or (
+            self._incomplete and any(self._nights.get(one) in self._incomplete for one in made.exposures)
+        ):
             return 0
+        if made.exposures == now.exposures:
+            return max(0, now.raws - made.raws)
         # Those of an exposure that was withdrawn were counted too.
         return max(0, sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws)
 
