@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep
 
 _READ = frozenset({"certify-calibrations", "collection-chain", "write-curated-calibrations"})
@@ -125,8 +125,25 @@ def older_read(made: Basis, now: Basis) -> tuple[str, ...]:
     return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
 
 
-def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
-    """Return what is different for an action; whatever becomes of products, it is done again."""
+def newer_release(group: GroupView, others: Iterable[GroupView]) -> str:
+    """Return the release of the stack that others have first run under since an action last ran."""
+    own = [one for one in group.submissions if one.versions_sha]
+    if not own:
+        return ""
+    first: dict[str, SubmissionView] = {}
+    ran = (one for other in others for one in other.submissions if one.versions_sha)
+    for one in sorted(ran, key=lambda one: one.created_at):
+        first.setdefault(one.versions_sha, one)
+    new = [one for one in first.values() if one.created_at > own[-1].created_at]
+    return new[-1].versions_short if new else ""
+
+
+def change_of_action(step: ActionStep, *, made: Basis, now: Basis, release: str = "") -> Change:
+    """Return what is different for an action; whatever becomes of products, it is done again.
+
+    But for curated calibrations of another release of the stack: others may read those that there are, and
+    instruments write new ones under a label of their own.
+    """
     older = older_read(made, now)
     if older:
         found = Change(freshness=Freshness.REDO, upstream=older)
@@ -140,6 +157,8 @@ def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
     if step.action == "define-visits" and added:
         words = f"{len(added)} exposure{'s' if len(added) > 1 else ''} without a visit"
         return Change(freshness=Freshness.EXTEND, added=added, reason=words)
+    if release:
+        return Change(reason=f"what {release} may bring, under which others ran since; `labels` bring it in")
     return Change()
 
 

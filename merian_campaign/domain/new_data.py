@@ -21,6 +21,7 @@ from merian_campaign.domain.data_change import (
     change_of_action,
     in_words,
     inferred,
+    newer_release,
     older_read,
     reads_stale,
 )
@@ -329,7 +330,9 @@ class NewData:
         step = self._spec.step(group.step)
         made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
         if isinstance(step, ActionStep):
-            return change_of_action(step, made=made, now=now)
+            curated = step.action == "write-curated-calibrations"
+            release = newer_release(group, self.snapshot.groups) if curated else ""
+            return change_of_action(step, made=made, now=now, release=release)
         older = older_read(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
         late = self._late_raws(made, now)

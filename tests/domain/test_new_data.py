@@ -15,7 +15,7 @@ from merian_campaign.domain import overlap_refresh
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
 from merian_campaign.domain.data_change import Change, Freshness
-from merian_campaign.domain.decisions import Again
+from merian_campaign.domain.decisions import Again, MoveGroup
 from merian_campaign.domain.extend_or_redo import extend_or_redo
 from merian_campaign.domain.new_data import NewData
 from merian_campaign.domain.overlap_refresh import nights_of
@@ -28,7 +28,7 @@ from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
 from merian_campaign.domain.spec.steps import After
-from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 SKY = {
     81: sky(81, 18, 1),
@@ -215,6 +215,35 @@ def test_an_action_with_other_arguments_is_done_again_and_makes_stale_what_read_
     assert stale.pop("step2a") == "stale: a new generation of defaults/all"
     assert stale.pop("step2c") == "stale: reads step2a/night20210318, which is stale"
     assert stale.keys() == {"step2b", "step2d", "step3"}
+
+
+def test_curated_calibrations_of_another_release_are_told_and_made_by_nobody() -> None:
+    spec = campaign(
+        action("curated", action="write-curated-calibrations", arguments={"instrument": "a.B"}),
+        bps("step1", after=["curated"]),
+    )
+    old, new = (
+        {"versions_sha": "a", "versions_short": "w_40"},
+        {"versions_sha": "b", "versions_short": "w_44"},
+    )
+
+    def told(**of_step: str) -> str | None:
+        done = {"state": GroupState.DONE, "counts": Counts(succeeded=1)}
+        wrote = replace(finished(outcome=SubmissionOutcome.SUCCEEDED, **old), created_at=NOW)
+        later = finished(created_at=NOW + timedelta(hours=1), **of_step)
+        groups = (
+            group("curated", submissions=(wrote,), basis=Basis(), **done),
+            group("step1", submissions=(later,), **done),
+        )
+        found = NewData(spec=spec, snapshot=snapshot(*groups), arrivals=NO_ARRIVALS, now=NOW)
+        move = extend_or_redo(found, groups[0])
+        assert move is None or (isinstance(move, MoveGroup) and move.state is GroupState.DONE)
+        return move and move.reason
+
+    assert told(**old) is None
+    assert told(**new) == (
+        f"{IGNORES}what w_44 may bring, under which others ran since; `labels` bring it in"
+    )
 
 
 @pytest.mark.parametrize(
