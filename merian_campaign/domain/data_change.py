@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep
+from merian_campaign.domain.spec.new_data import OnNewData
 
 _READ = frozenset({"certify-calibrations", "collection-chain", "write-curated-calibrations"})
 """Actions with other arguments of which steps read something else: what has read it is stale."""
@@ -103,6 +105,31 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
 def reads_stale(names: Sequence[str]) -> str:
     """Say what has been read that is stale."""
     return f"reads {_few(names)}, which {'are' if len(names) > 1 else 'is'} stale"
+
+
+def redo_when(policy: OnNewData, *, exposures: int | None, nights: int, of: int, today: date) -> str:
+    """Say what it takes until what is stale is made anew; empty when it is now.
+
+    Parameters
+    ----------
+    policy : `OnNewData`
+        The thresholds.
+    exposures : `int` or `None`
+        How many changed; `None` for a change that no number of exposures tells.
+    nights, of : `int`
+        Of how many nights they are, and how many exposures there are.
+    today : `datetime.date`
+        UTC.
+    """
+    unmet: list[str] = []
+    if exposures is not None:
+        unmet += [f"{policy.min_visits} exposures"] if exposures < policy.min_visits else []
+        unmet += [f"those of {policy.min_nights} nights"] if nights < policy.min_nights else []
+        part = policy.min_fraction
+        unmet += [f"{part:.0%} of all"] if exposures < part * max(1, of) else []
+    early = policy.not_before is not None and today < policy.not_before
+    changed = [f"once {' and '.join(unmet)} have changed"] if unmet else []
+    return ", ".join([*changed, *([f"not before {policy.not_before}"] if early else [])])
 
 
 def inferred(group: GroupView, now: Basis, *, rows: Sequence[SkyExposure]) -> Basis:

@@ -24,6 +24,7 @@ from merian_campaign.domain.data_change import (
     newer_release,
     older_read,
     reads_stale,
+    redo_when,
 )
 from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
@@ -354,8 +355,8 @@ class NewData:
         if not changes and not (found.is_of_groups and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
             return replace(found, freshness=Freshness.EXTEND, reason=words) if found.added else Change()
-        fresh = self._redo_or_not(policy, found, now)
-        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}")
+        fresh, when = self._redo_or_not(policy, found, now)
+        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}{when}")
 
     def _late_raws(self, made: Basis, now: Basis) -> int:
         """Return how many more raws there are of what a group was made from; none while a night waits."""
@@ -374,20 +375,21 @@ class NewData:
         then = made.parts if made.parts is not None else those_before(self._needs(group), group)
         return now.parts - then
 
-    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
+    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> tuple[Freshness, str]:
+        """Return whether what is stale is made anew, and in words what for it would be."""
+        if policy.action != "redo":
+            return Freshness.STALE, ""
         changed = found.added | found.removed
         nights = {self._nights.get(exposure) for exposure in changed}
-        enough = (
-            found.edited
-            or found.is_of_groups
-            or (
-                len(changed) >= policy.min_visits
-                and len(nights) >= policy.min_nights
-                and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
-            )
+        whatever = found.edited or found.is_of_groups
+        when = redo_when(
+            policy,
+            exposures=None if whatever else len(changed),
+            nights=len(nights),
+            of=len(now.exposures),
+            today=self._now.astimezone(UTC).date(),
         )
-        early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
-        return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
+        return (Freshness.STALE, f"; made anew {when}") if when else (Freshness.REDO, "")
 
     # -- what others may rely on ----------------------------------------------------------------------
     def satisfies(self, need: Need, *, of: GroupView) -> bool:

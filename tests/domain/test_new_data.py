@@ -347,21 +347,23 @@ def test_ignored_nothing_of_it_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "redone"),
+    ("policy", "when"),
     [
-        ({"min_visits": 2}, False),
-        ({"min_nights": 2}, False),
-        ({"min_fraction": 0.6}, False),
-        ({"min_fraction": 0.5}, True),
-        ({"not_before": date(2030, 1, 1)}, False),
-        ({"not_before": date(2020, 1, 1)}, True),
+        ({"min_visits": 2}, "once 2 exposures have changed"),
+        ({"min_nights": 2}, "once those of 2 nights have changed"),
+        ({"min_fraction": 0.6}, "once 60% of all have changed"),
+        ({"min_fraction": 0.5}, ""),
+        ({"not_before": date(2030, 1, 1)}, "not before 2030-01-01"),
+        ({"not_before": date(2020, 1, 1)}, ""),
     ],
 )
-def test_thresholds_hold_a_redo_back(policy: dict[str, object], redone: bool) -> None:
+def test_thresholds_hold_a_redo_back_and_say_until_when(policy: dict[str, object], when: str) -> None:
     found = after(18, on_new_data={"action": "redo", **policy})
     found.arrive(of(19))
     found.settle()
-    assert (pick(found, "step2b/tract1").generation == 2) is redone
+    tract = pick(found, "step2b/tract1")
+    assert (tract.generation == 2) is not bool(when)
+    assert tract.reason.endswith(f"; made anew {when}" if when else " succeeded")
 
 
 def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
@@ -374,7 +376,7 @@ def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
     tract = pick(found, "step2b/tract1")
     assert (tract.generation, tract.reason) == (
         1,
-        "stale: 2 withdrawn exposures",
+        "stale: 2 withdrawn exposures; made anew once those of 2 nights have changed",
     )
     found.withdraw(91)
     found.settle()
