@@ -36,7 +36,9 @@ def plan(name: Name, as_json: AsJson = False, as_applied: AsApplied = False) -> 
 
 def run(
     name: Name,
-    interval: Annotated[float, typer.Option(help="Seconds between ticks.", min=0.2)] = 2.0,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between ticks, or until a driver ends.", min=0.2)
+    ] = 2.0,
     as_applied: AsApplied = False,
 ) -> None:
     """Tick until nothing can move, showing progress; Ctrl-C leaves what runs and says how to stop it.

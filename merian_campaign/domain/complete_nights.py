@@ -45,7 +45,7 @@ def night_is_complete(
         if now < begin + timedelta(days=1, hours=hour, minutes=minute):
             return False
     if rule.quiet_hours is not None:
-        last = max((row.seen_at for row in rows if row.seen_at is not None), default=None)
+        last = max((row.last_at for row in rows if row.last_at is not None), default=None)
         if last is not None and now < last + timedelta(hours=rule.quiet_hours):
             return False
     return rule.marker is None or marked

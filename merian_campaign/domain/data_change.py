@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from enum import StrEnum
 
 from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep
+from merian_campaign.domain.spec.new_data import OnNewData
 
 _READ = frozenset({"certify-calibrations", "collection-chain", "write-curated-calibrations"})
 """Actions with other arguments of which steps read something else: what has read it is stale."""
@@ -44,8 +46,8 @@ class Change:
         How many more raws there are of the exposures that it was made from.
     edited : `bool`
         Whether the data query of its step is another one in what exposures do not tell.
-    parts : `frozenset` [`str`]
-        Groups by tract that it would read, which were not there.
+    parts, lost : `frozenset` [`str`]
+        Groups by tract that it would read, which were not there, and those that it has read and would not.
     reason : `str`
         In words; empty when nothing is different. With `Freshness.CURRENT`, what the policy ignores.
     """
@@ -57,12 +59,18 @@ class Change:
     raws: int = 0
     edited: bool = False
     parts: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
     reason: str = ""
+
+    @property
+    def is_of_groups(self) -> bool:
+        """Whether it would read other groups, or other generations of them."""
+        return bool(self.upstream or self.parts or self.lost)
 
     @property
     def is_of_data(self) -> bool:
         """Whether anything is different besides an edited query."""
-        return bool(self.added or self.removed or self.upstream or self.parts)
+        return bool(self.added or self.removed or self.is_of_groups)
 
 
 def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -> str:
@@ -87,6 +95,8 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
         parts.append(f"a new generation of {_few(found.upstream)}")
     if found.parts:
         parts.append(f"{_few(sorted(found.parts))}, which it has not read")
+    if found.lost:
+        parts.append(f"{_few(sorted(found.lost))}, which it has read and of which there is nothing any more")
     if found.edited:
         parts.append("an edited data query")
     return ", ".join(parts)
@@ -95,6 +105,31 @@ def in_words(found: Change, *, new: frozenset[int], nights: Mapping[int, int]) -
 def reads_stale(names: Sequence[str]) -> str:
     """Say what has been read that is stale."""
     return f"reads {_few(names)}, which {'are' if len(names) > 1 else 'is'} stale"
+
+
+def redo_when(policy: OnNewData, *, exposures: int | None, nights: int, of: int, today: date) -> str:
+    """Say what it takes until what is stale is made anew; empty when it is now.
+
+    Parameters
+    ----------
+    policy : `OnNewData`
+        The thresholds.
+    exposures : `int` or `None`
+        How many changed; `None` for a change that no number of exposures tells.
+    nights, of : `int`
+        Of how many nights they are, and how many exposures there are.
+    today : `datetime.date`
+        UTC.
+    """
+    unmet: list[str] = []
+    if exposures is not None:
+        unmet += [f"{policy.min_visits} exposures"] if exposures < policy.min_visits else []
+        unmet += [f"those of {policy.min_nights} nights"] if nights < policy.min_nights else []
+        part = policy.min_fraction
+        unmet += [f"{part:.0%} of all"] if exposures < part * max(1, of) else []
+    early = policy.not_before is not None and today < policy.not_before
+    changed = [f"once {' and '.join(unmet)} have changed"] if unmet else []
+    return ", ".join([*changed, *([f"not before {policy.not_before}"] if early else [])])
 
 
 def inferred(group: GroupView, now: Basis, *, rows: Sequence[SkyExposure]) -> Basis:
@@ -117,8 +152,25 @@ def older_read(made: Basis, now: Basis) -> tuple[str, ...]:
     return tuple(name for name, number in now.upstream.items() if made.upstream.get(name, 1) != number)
 
 
-def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
-    """Return what is different for an action; whatever becomes of products, it is done again."""
+def newer_release(group: GroupView, others: Iterable[GroupView]) -> str:
+    """Return the release of the stack that others have first run under since an action last ran."""
+    own = [one for one in group.submissions if one.versions_sha]
+    if not own:
+        return ""
+    first: dict[str, SubmissionView] = {}
+    ran = (one for other in others for one in other.submissions if one.versions_sha)
+    for one in sorted(ran, key=lambda one: one.created_at):
+        first.setdefault(one.versions_sha, one)
+    new = [one for one in first.values() if one.created_at > own[-1].created_at]
+    return new[-1].versions_short if new else ""
+
+
+def change_of_action(step: ActionStep, *, made: Basis, now: Basis, release: str = "") -> Change:
+    """Return what is different for an action; whatever becomes of products, it is done again.
+
+    But for curated calibrations of another release of the stack: others may read those that there are, and
+    instruments write new ones under a label of their own.
+    """
     older = older_read(made, now)
     if older:
         found = Change(freshness=Freshness.REDO, upstream=older)
@@ -132,6 +184,8 @@ def change_of_action(step: ActionStep, *, made: Basis, now: Basis) -> Change:
     if step.action == "define-visits" and added:
         words = f"{len(added)} exposure{'s' if len(added) > 1 else ''} without a visit"
         return Change(freshness=Freshness.EXTEND, added=added, reason=words)
+    if release:
+        return Change(reason=f"what {release} may bring, under which others ran since; `labels` bring it in")
     return Change()
 
 

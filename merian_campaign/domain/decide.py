@@ -23,6 +23,7 @@ from merian_campaign.domain.decisions import (
     Launch,
     MoveGroup,
     PauseCampaign,
+    Publish,
     SetAside,
     Situation,
     Submit,
@@ -71,6 +72,9 @@ def decide(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tupl
     decisions: list[Decision] = list(_new_groups(spec, new.snapshot))
     in_force = {group.id for group in current.groups}
     stopped = snapshot.campaign.state is CampaignState.CANCELLED
+    if snapshot.campaign.state is CampaignState.ACTIVE:
+        gone = plan.taken_out(spec, snapshot, current)
+        decisions += [Publish(group=group, none=True) for group in snapshot.groups if group.id in gone]
     for group in snapshot.groups:
         # Groups that were taken out of the file are kept for the record; what runs of them is followed.
         if group.step not in steps or (group.live is None and group.id not in in_force):

@@ -142,9 +142,18 @@ class Again:
 
 @dataclass(frozen=True, kw_only=True)
 class Publish:
-    """Put the RUN collections of a group's generation into the step's chain, in the place of older ones."""
+    """Put the RUN collections of a group's generation into the step's chain, in the place of older ones.
+
+    Parameters
+    ----------
+    group : `GroupView`
+        The group.
+    none : `bool`
+        Whether the chain shows none of it instead: the file has no more what it is of.
+    """
 
     group: GroupView
+    none: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

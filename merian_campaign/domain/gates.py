@@ -92,20 +92,22 @@ class _Index:
     groups: list[GroupView]
     tracts: dict[int, list[int]] = field(default_factory=dict)
     exposures: dict[int, list[int]] = field(default_factory=dict)
-    unknown: list[int] = field(default_factory=list)
+    unknown: set[int] = field(default_factory=set)
+    words: str = ""
 
     def add(self, at: int, selection: Selection, sight: _Sight | None) -> None:
         """Take in the group at one place of the list."""
         by_tract = selection.dimension == "tract"
+        self.words = " of its tracts" if by_tract else ""
         if sight is None and not by_tract:
-            self.unknown.append(at)
+            self.unknown.add(at)
         for tract in selection.values if by_tract else sight.tracts if sight is not None else ():
             self.tracts.setdefault(tract, []).append(at)
         for exposure in sight.exposures if sight is not None else ():
             self.exposures.setdefault(exposure, []).append(at)
 
-    def overlapping(self, selection: Selection, sight: _Sight | None) -> list[GroupView]:
-        """Return the groups that overlap a selection, and those of which it is not known, in order."""
+    def overlapping(self, selection: Selection, sight: _Sight | None) -> list[tuple[GroupView, bool]]:
+        """Return the groups that overlap a selection, and those of which that is not known, in order."""
         places = set(self.unknown)
         # Without a sight it is a selection of tracts: only those are asked for unseen.
         tracts = selection.values if sight is None else sight.tracts
@@ -113,7 +115,7 @@ class _Index:
             places.update(at for tract in tracts for at in self.tracts.get(tract, ()))
         else:
             places.update(at for exposure in sight.exposures for at in self.exposures.get(exposure, ()))
-        return [self.groups[at] for at in sorted(places)]
+        return [(self.groups[at], at in self.unknown) for at in sorted(places)]
 
 
 _UNCLEAR = ", as long as it is not known which of these it overlaps"
@@ -222,9 +224,11 @@ class Gates:
             untouched = self._overlaps is not None and group.selection.dimension == "tract"
             self._all(gate, group, found, of=_UNTOUCHED if untouched else _UNCLEAR)
             return
+        index = self._index(gate.step)
+        words = " of its visits" if group.selection.dimension == "tract" else ""
         chosen = [
-            Need(gate=gate, group=other, of=self._words(group.selection, other.selection))
-            for other in self._index(gate.step).overlapping(group.selection, self._sight(group.selection))
+            Need(gate=gate, group=other, of=_UNDEFINED if unknown else index.words or words)
+            for other, unknown in index.overlapping(group.selection, self._sight(group.selection))
         ]
         found.parts.append(chosen)
         missing = self._missing_tracts(gate.step, group.selection) or self._missing_nights(
@@ -267,13 +271,6 @@ class Gates:
             for at, group in enumerate(index.groups):
                 index.add(at, group.selection, self._sight(group.selection))
         return self._indices[step]
-
-    def _words(self, mine: Selection, theirs: Selection) -> str:
-        if theirs.dimension == "tract":
-            return " of its tracts"
-        if self._sight(theirs) is None:
-            return _UNDEFINED
-        return " of its visits" if mine.dimension == "tract" else ""
 
     def _sight(self, selection: Selection) -> _Sight | None:
         """Return what is known of a selection of nights, exposures or visits; `None` when not all is."""

@@ -69,8 +69,8 @@ class BasisChange:
         Whether an action brought in other files.
     terms : `bool`
         Whether the data query was edited in what exposures do not tell.
-    parts : `tuple` [`str`, ...]
-        Groups by tract that are read besides, by ``STEP/KEY``.
+    parts, lost : `tuple` [`str`, ...]
+        Groups by tract that are read besides, and those that are read no more, by ``STEP/KEY``.
     """
 
     added: tuple[int, ...] = ()
@@ -79,10 +79,12 @@ class BasisChange:
     files: bool = False
     terms: bool = False
     parts: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything is."""
-        return bool(self.added or self.removed or self.upstream or self.files or self.terms or self.parts)
+        groups = self.upstream or self.parts or self.lost
+        return bool(self.added or self.removed or groups or self.files or self.terms)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,17 +175,27 @@ def change_of(before: Basis, after: Basis) -> BasisChange:
         files=before.files != after.files,
         terms=before.asks_otherwise(after),
         parts=() if before.parts is None else tuple(sorted((after.parts or frozenset()) - before.parts)),
+        lost=() if after.parts is None else tuple(sorted((before.parts or frozenset()) - after.parts)),
     )
 
 
 def chain_change(submissions: Iterable[SubmissionView], *, chain: str, generation: int) -> ChainChange:
-    """Return what puts a generation into a step's chain, in the place of all older ones."""
+    """Return what puts a generation into a step's chain, in the place of all older ones; 0 is for none."""
     runs: list[str] = []
     drop: list[str] = []
     for entry in submissions:
-        if entry.run_collection and entry.generation <= generation:
+        if entry.run_collection and (entry.generation <= generation or not generation):
             (runs if entry.generation == generation else drop).append(entry.run_collection)
     return ChainChange(chain=chain, runs=tuple(reversed(runs)), drop=tuple(drop))
+
+
+def chain_words(generation: int, before: int) -> str:
+    """Say what a step's chain shows of a group now, and had shown before; 0 is for none."""
+    if not generation:
+        return "the file has it no more: readers do not see it any longer"
+    if not before:
+        return f"readers see generation {generation} again"
+    return f"generation {generation} has taken the place of generation {before}"
 
 
 def night_by_exposure(snapshot: Snapshot) -> Mapping[int, int]:

@@ -21,8 +21,10 @@ from merian_campaign.domain.data_change import (
     change_of_action,
     in_words,
     inferred,
+    newer_release,
     older_read,
     reads_stale,
+    redo_when,
 )
 from merian_campaign.domain.gates import Gates, Need, Needs
 from merian_campaign.domain.generations import night_by_exposure
@@ -34,6 +36,7 @@ from merian_campaign.domain.overlap_refresh import (
     over_visits,
     reaching,
     settled,
+    tracts_of,
 )
 from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.parts_read import parts_read, steps_with_parts, those_before
@@ -100,7 +103,7 @@ class NewData:
         exposures = self.exposures(group)
         if exposures is None:
             return None
-        raws = sum(self._raws.get(exposure, 0) for exposure in exposures)
+        raws = sum(map(self._raws.__getitem__, self._raws.keys() & exposures))
         if step.name not in self._terms:
             self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
         terms = self._terms[step.name]
@@ -143,8 +146,19 @@ class NewData:
             return None
         if group.selection.dimension not in _KNOWN:
             return None
+        if self._is_thin(group):
+            return frozenset()
         index = self._index(step, group.selection.dimension)
         return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
+
+    def _is_thin(self, group: GroupView) -> bool:
+        """Say whether a tract was discovered that fewer visits overlap now than it takes."""
+        discovers = group.selection.dimension == "tract" and self._spec.discovers(self._spec.step(group.step))
+        return discovers and self._enough.isdisjoint(group.selection.values)
+
+    @cached_property
+    def _enough(self) -> frozenset[int]:
+        return frozenset(tracts_of(self._spec, self._overlaps))
 
     def _index(self, step: BpsStep, dimension: str) -> Mapping[int, set[int]]:
         """Return by value of a dimension the exposures that a step takes; for everything under 0."""
@@ -235,6 +249,8 @@ class NewData:
         step = self._spec.step(group.step)
         if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
             return False
+        if self._is_thin(group):
+            return True
         if not group.selection.dimension and comes_from_elsewhere(self._spec):
             return False  # its tasks may not be about exposures at all: the graph tells
         return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
@@ -261,6 +277,8 @@ class NewData:
             return f"waits for night {early[0]} to be complete"
         if self._is_coming(group):
             return "waits for the visits of its exposures to be defined"
+        if self._is_thin(group):
+            return "waits for data: fewer visits overlap it than `tracts.min_visits` asks for"
         return "waits for data: the repository has none that it selects"
 
     def why_not(self, group: GroupView) -> str:
@@ -313,32 +331,43 @@ class NewData:
         step = self._spec.step(group.step)
         made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
         if isinstance(step, ActionStep):
-            return change_of_action(step, made=made, now=now)
+            curated = step.action == "write-curated-calibrations"
+            release = newer_release(group, self.snapshot.groups) if curated else ""
+            return change_of_action(step, made=made, now=now, release=release)
         older = older_read(made, now)
         added, removed = now.exposures - made.exposures, made.exposures - now.exposures
-        # Those of an exposure that was withdrawn were counted too.
-        late = sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws if made.raws else 0
-        edited = made.asks_otherwise(now)
-        parts = self._new_parts(group, made=made, now=now)
-        if not (older or added or removed or late > 0 or edited or parts):
-            return Change()
+        late = self._late_raws(made, now)
         # Of which of its exposures there are more raws now is not known.
-        with_more = now.exposures if late > 0 else frozenset[int]()
+        with_more = now.exposures if late else frozenset[int]()
         found = Change(
-            added=added | with_more, removed=removed, upstream=older, raws=max(0, late), edited=edited,
-            parts=parts,
+            added=added | with_more, removed=removed, upstream=older, raws=late,
+            edited=made.asks_otherwise(now), parts=self._new_parts(group, made=made, now=now),
+            lost=frozenset() if now.parts is None else (made.parts or frozenset()) - now.parts,
         )  # fmt: skip
+        if not (found.is_of_data or found.edited or late):
+            return Change()
         words = in_words(found, new=added, nights=self._nights)
         share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
         policy = self._spec.on_new_data_of(step)
         if policy.action == "ignore":
             return replace(found, reason=f"{words}{share if added else ''}")
-        changes = group.combines is True or (group.gathers is True and late > 0) or edited
-        if not changes and not ((older or parts) and now.exposures):
+        changes = group.combines is True or (group.gathers is True and late > 0) or found.edited
+        if not changes and not (found.is_of_groups and now.exposures):
             # Nothing that exists would change; of what was withdrawn nothing is read downstream.
             return replace(found, freshness=Freshness.EXTEND, reason=words) if found.added else Change()
-        fresh = self._redo_or_not(policy, found, now)
-        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}")
+        fresh, when = self._redo_or_not(policy, found, now)
+        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}{when}")
+
+    def _late_raws(self, made: Basis, now: Basis) -> int:
+        """Return how many more raws there are of what a group was made from; none while a night waits."""
+        if not made.raws or (
+            self._incomplete and any(self._nights.get(one) in self._incomplete for one in made.exposures)
+        ):
+            return 0
+        if made.exposures == now.exposures:
+            return max(0, now.raws - made.raws)
+        # Those of an exposure that was withdrawn were counted too.
+        return max(0, sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws)
 
     def _new_parts(self, group: GroupView, *, made: Basis, now: Basis) -> frozenset[str]:
         if not now.parts:
@@ -346,21 +375,21 @@ class NewData:
         then = made.parts if made.parts is not None else those_before(self._needs(group), group)
         return now.parts - then
 
-    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> Freshness:
+    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> tuple[Freshness, str]:
+        """Return whether what is stale is made anew, and in words what for it would be."""
+        if policy.action != "redo":
+            return Freshness.STALE, ""
         changed = found.added | found.removed
         nights = {self._nights.get(exposure) for exposure in changed}
-        enough = (
-            found.edited
-            or found.upstream
-            or found.parts
-            or (
-                len(changed) >= policy.min_visits
-                and len(nights) >= policy.min_nights
-                and len(changed) >= policy.min_fraction * max(1, len(now.exposures))
-            )
+        whatever = found.edited or found.is_of_groups
+        when = redo_when(
+            policy,
+            exposures=None if whatever else len(changed),
+            nights=len(nights),
+            of=len(now.exposures),
+            today=self._now.astimezone(UTC).date(),
         )
-        early = policy.not_before is not None and self._now.astimezone(UTC).date() < policy.not_before
-        return Freshness.REDO if policy.action == "redo" and enough and not early else Freshness.STALE
+        return (Freshness.STALE, f"; made anew {when}") if when else (Freshness.REDO, "")
 
     # -- what others may rely on ----------------------------------------------------------------------
     def satisfies(self, need: Need, *, of: GroupView) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field, field_validator
 
-from merian_campaign.domain.records import EXPIRED
+from merian_campaign.domain.records import EXPIRED, STALE
 from merian_campaign.domain.rules import RETURNED
 from merian_campaign.domain.shell import shown
 from merian_campaign.domain.snapshot import GroupView, Snapshot
@@ -58,6 +58,8 @@ class NoticeKind(StrEnum):
     """A tick failed, or could start nothing: the database, a disk, an environment."""
     COMPLETION = "completion"
     """All groups are done."""
+    STALE = "stale"
+    """Groups are done for older data than there are now, and stay so."""
     RETURNED = "returned"
     """A failure was seen again that a failure rule calls solved."""
     DIGEST = "digest"
@@ -204,14 +206,18 @@ def notices_of(
     if _stalls(snapshot, due, activity=activity, hours=options.stall_hours, now=now):
         found.append(_stall(snapshot, activity=activity))
     found += _returned(snapshot)
+    stale = _stale_groups(snapshot)
     states = {group.state for group in snapshot.groups}
+    if stale and states.isdisjoint({GroupState.READY, GroupState.RUNNING}):
+        found.append(_stale(snapshot, stale))
     if states == {GroupState.DONE}:
         last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
+        older = f", {_stale_words(stale)}" if stale else ""
         found.append(
             Notice(
                 kind=NoticeKind.COMPLETION,
                 key=f"completion:{campaign.revision}:{last}",
-                subject=f"campaign {campaign.name} is done",
+                subject=f"campaign {campaign.name} is done{older}",
                 body=f"{len(snapshot.groups)} groups; `merian-campaign status {campaign.name}`",
             )
         )
@@ -303,6 +309,34 @@ def _returned(snapshot: Snapshot) -> list[Notice]:
     return list(found.values())
 
 
+def _stale_groups(snapshot: Snapshot) -> list[GroupView]:
+    """Return the groups that are done for older data than there are now."""
+    return [
+        group
+        for group in snapshot.groups
+        if group.state is GroupState.DONE and group.reason.startswith(STALE)
+    ]
+
+
+def _stale_words(stale: Sequence[GroupView]) -> str:
+    return f"{len(stale)} group{' is' if len(stale) == 1 else 's are'} done for older data"
+
+
+def _stale(snapshot: Snapshot, stale: Sequence[GroupView]) -> Notice:
+    """Return what is told of them when nothing else is under way: once, until it is something else."""
+    name = snapshot.campaign.name
+    what = "\n".join(f"{group.id} {len(group.submissions)} {group.reason}" for group in stale)
+    places = [f"{group.step}/{group.key}: {group.reason.removeprefix(STALE)}" for group in stale[:MOST_TOLD]]
+    more = [f"and {len(stale) - MOST_TOLD} more"] if len(stale) > MOST_TOLD else []
+    redo = shown(("merian-campaign", "redo", name, f"{stale[0].step}/{stale[0].key}"))
+    return Notice(
+        kind=NoticeKind.STALE,
+        key=f"stale:{hashlib.sha256(what.encode('utf-8', 'replace')).hexdigest()[:16]}",
+        subject=f"campaign {name}: {_stale_words(stale)}",
+        body=clean("\n".join([*places, *more, shown(("merian-campaign", "plan", name)), redo])),
+    )
+
+
 def _stalls(
     snapshot: Snapshot, due: AbstractSet[GroupState], *, activity: Activity, hours: float, now: datetime
 ) -> bool:
@@ -343,6 +377,10 @@ def _digest(snapshot: Snapshot, *, activity: Activity, now: datetime) -> Notice:
     lines += [f"retried: {one_line(words)}" for words in activity.retried[:_MOST_RETRIES]]
     if len(activity.retried) > _MOST_RETRIES:
         lines.append(f"retried: {len(activity.retried) - _MOST_RETRIES} more")
+    stale = _stale_groups(snapshot)
+    if stale:
+        first = f"{stale[0].step}/{stale[0].key}: {stale[0].reason.removeprefix(STALE)}"
+        lines.append(f"{_stale_words(stale)}, e.g. {first}")
     if gained and left:
         lines.append(f"at this pace the other {left} take {left / gained:.1f} days")
     for group in review[:MOST_TOLD]:

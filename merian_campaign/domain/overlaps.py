@@ -31,6 +31,8 @@ class SkyExposure:
         How many raw datasets it has, one a detector as a rule; 0 when nobody counted.
     seen_at : `datetime.datetime` or `None`
         When it was seen first, UTC; `None` when that was before such times were kept.
+    raws_at : `datetime.datetime` or `None`
+        When more of its raws were last seen, UTC; `None` while there are those that were seen first.
     """
 
     exposure: int
@@ -41,6 +43,12 @@ class SkyExposure:
     steps: frozenset[str] = frozenset()
     raws: int = 0
     seen_at: datetime | None = field(default=None, compare=False)
+    raws_at: datetime | None = field(default=None, compare=False)
+
+    @property
+    def last_at(self) -> datetime | None:
+        """When anything new of it was last seen."""
+        return self.raws_at or self.seen_at
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -122,6 +122,39 @@ def in_force(spec: CampaignSpec, snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, groups=kept)
 
 
+def taken_out(spec: CampaignSpec, snapshot: Snapshot, current: Snapshot) -> frozenset[int]:
+    """Return the ids of groups that readers see though the file has no more what they are of.
+
+    Where the values of a group are in other groups now, those take its place when they are done.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    snapshot, current : `Snapshot`
+        All its groups, and those `in_force`.
+    """
+    cuts: dict[str, set[str]] = defaultdict(set)
+    values: dict[str, set[int]] = defaultdict(set)
+    for group in current.groups:
+        cuts[group.step].add(group.selection.dimension)
+        values[group.step].update(group.selection.values)
+    kept = {group.id for group in current.groups}
+    steps = {step.name for step in spec.steps if isinstance(step, BpsStep)}
+    return frozenset(
+        group.id
+        for group in snapshot.groups
+        if group.id not in kept
+        and group.step in steps
+        and group.published
+        and any(entry.run_collection for entry in group.submissions)
+        and group.live is None
+        and cuts[group.step] <= {group.selection.dimension}
+        and group.selection.dimension
+        and values[group.step].isdisjoint(group.selection.values)
+    )
+
+
 def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> GroupReadiness:
     """Return WAITING, BLOCKED or READY for a group that has not started; see `Gates` for many groups."""
     return judge_needs(Gates(spec=spec, snapshot=snapshot).needs(group))

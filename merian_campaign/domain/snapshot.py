@@ -143,7 +143,7 @@ class GroupView:
     generation : `int`
         Of its outputs, from 1; a redo makes the next one, in RUN collections of its own.
     published : `int`
-        The generation that the step's chain shows.
+        The generation that the step's chain shows; 0 for none, of what was taken out of the file.
     basis : `Basis` or `None`
         What the outputs of its generation were made from; `None` when there are none, or nobody wrote it
         down.

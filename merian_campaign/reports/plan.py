@@ -40,6 +40,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR
             return f"becomes {state.value.replace('_', ' ')}", reason
         case Again(group=group, redo=redo, reason=reason):
             return (f"begin generation {group.generation + 1}" if redo else "go on with what is new"), reason
+        case Publish(none=True):
+            return "take it out of its step's chain", "the file has it no more"
         case Publish(group=group):
             return f"put generation {group.generation} in the place of {group.published}", "it is complete"
         case Submit(group=group, number=number, reason=reason):

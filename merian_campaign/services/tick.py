@@ -18,6 +18,7 @@ from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.fault_attribution import failure_words, words_of
 from merian_campaign.domain.memory_model import MemoryForecast
+from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.overlap_refresh import refresh_due
 from merian_campaign.domain.plan import in_force, reasons
 from merian_campaign.domain.records import STALE
@@ -67,6 +68,8 @@ class TickReport:
         something is tried again later.
     resting : `bool`
         Whether the hour, or a night's budget, keeps from starting what is ready.
+    outcomes : `tuple` [`str`, ...]
+        The files that drivers leave when they end, of those under way.
     """
 
     actions: tuple[str, ...]
@@ -76,6 +79,7 @@ class TickReport:
     trouble: Exception | None = None
     waiting: bool = False
     resting: bool = False
+    outcomes: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -249,12 +253,14 @@ class Tick:
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
         self._note_scheduler(context, observer)
+        live = [group.live for group in snapshot.groups if group.live is not None]
         number = len(executor.aside)
         were = "group was" if number == 1 else "groups were"
         aside = f"{number} {were} set aside for a person, the others go on" if number else ""
         report = TickReport(
             actions=tuple(done),
-            live=sum(1 for group in snapshot.groups if group.live is not None),
+            live=len(live),
+            outcomes=tuple(SubmissionPaths(directory=one.directory).outcome for one in live),
             progressed=executor.progressed,
             notes=(
                 *filter(None, [seen.note, aside]),

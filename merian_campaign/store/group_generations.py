@@ -6,6 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
+from merian_campaign.domain.generations import chain_words
 from merian_campaign.domain.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, merge_quanta, schema
@@ -16,7 +17,7 @@ _GROUP = schema.group
 
 _PUBLISHED = text("""
     UPDATE "group" SET published = :generation, updated_at = :now
-    WHERE id = :group_id AND published < :generation
+    WHERE id = :group_id AND (published < :generation OR (:generation = 0 AND published > 0))
 """)
 
 
@@ -68,12 +69,12 @@ class GenerationStore(Database):
             _record(connection, group, kind=kind, reason=reason, actor=actor, now=now, ordered=ordered)
 
     def published(self, *, group_id: int, generation: int, actor: str, now: datetime) -> None:
-        """Record that the step's chain shows a generation; again, nothing happens."""
+        """Record that the step's chain shows a generation, 0 for none; again, nothing happens."""
         with self._transaction() as connection:
             group = lock_group(connection, group_id)
             values = {"group_id": group_id, "generation": generation, "now": now}
             if connection.execute(_PUBLISHED, values).rowcount:
-                reason = f"generation {generation} has taken the place of generation {group['published']}"
+                reason = chain_words(generation, group["published"])
                 _record(connection, group, kind="publish", reason=reason, actor=actor, now=now)
 
 

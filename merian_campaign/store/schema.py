@@ -381,6 +381,8 @@ visit_overlap = Table(
     _count("raws"),
     # First; NULL where that was before anybody wrote it down.
     Column("seen_at", _TIME),
+    # When there were last more of them; NULL while all were there at first.
+    Column("raws_at", _TIME),
     comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 

@@ -45,6 +45,14 @@ def survey(**changes: object) -> CampaignSpec:
     )
 
 
+def _first_seen(row: SkyExposure, before: SkyExposure | None) -> SkyExposure:
+    """Keep the times of an exposure as the store does."""
+    if before is None:
+        return row
+    more = row.seen_at if row.raws > before.raws > 0 else before.raws_at
+    return replace(row, seen_at=before.seen_at, raws_at=more)
+
+
 type Value = Hashable
 type Outputs = dict[Hashable, Value]
 
@@ -96,11 +104,9 @@ class MiniatureSurvey:
         moved = False
         if basis is not None and self.registry:
             before = self.overlaps
-            seen_before = {row.exposure: row.seen_at for row in before.exposures} if before else {}
+            seen_before = {row.exposure: row for row in before.exposures} if before else {}
             found = overlaps_of(self.spec, self._look(), basis=basis, now=now)
-            rows = tuple(
-                replace(row, seen_at=seen_before.get(row.exposure, row.seen_at)) for row in found.exposures
-            )
+            rows = tuple(_first_seen(row, seen_before.get(row.exposure)) for row in found.exposures)
             self.overlaps = replace(found, exposures=rows)
             moved = before is None or before != self.overlaps
         files = ",".join(f"{row.exposure}x{row.raws}" for _, row in sorted(self.archive.items()))
@@ -195,9 +201,10 @@ class MiniatureSurvey:
                     counts=counts,
                     attempts_from=one.submissions[-1].number,
                 )
-            case Publish(group=one):
-                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, one.generation), {}))
-                self._put(one, published=one.generation)
+            case Publish(group=one, none=none):
+                number = 0 if none else one.generation
+                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, number), {}))
+                self._put(one, published=number)
             case Submit():
                 self._run(decision)
             case _:

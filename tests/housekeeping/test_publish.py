@@ -125,12 +125,19 @@ def test_readers_see_a_generation_when_it_is_in_force(house: House, redone: tupl
     assert children(house, house.step) == (other, first)  # no driver has shown the second
 
     words, notes = acted(house, Publish(group=group_of(house)))
-    assert (words, notes) == ("step1/all: generation 2 has taken the place of 1", [])
+    assert (words, notes) == ("step1/all: generation 2 has taken the place of generation 1", [])
     assert children(house, house.step) == (third, second, other)
     assert group_of(house).published == 2
     with house.butler() as butler:
         found = butler.query_datasets("calexp_summary", collections=house.step)
         assert {ref.run for ref in found} == {third, second, other}
+
+    words, notes = acted(house, Publish(group=group_of(house), none=True))
+    assert words == "step1/all: the file has it no more: readers do not see it any longer"
+    assert (children(house, house.step), group_of(house).published) == ((other,), 0)
+    words, _ = acted(house, Publish(group=group_of(house)))
+    assert words == "step1/all: readers see generation 2 again"
+    assert children(house, house.step) == (third, second, other)
 
     # An afterburner of what is in force is shown by its driver.
     fourth = finish(house, prepare(house, 4, generation=2), VISITS[3])

@@ -44,6 +44,22 @@ def test_what_was_seen_comes_back_as_it_was(store: PostgresStore, given: Given) 
     )
 
 
+def test_raws_that_come_late_have_a_time_of_their_own(store: PostgresStore, given: Given) -> None:
+    given.campaign()
+
+    def look(raws: int, *, minutes: float) -> SkyExposure:
+        row = SkyExposure(exposure=1, day_obs=20210318, raws=raws, seen_at=at(minutes))
+        recorded(store, replace(SEEN, exposures=(row,)), minutes=minutes)
+        overlaps = store.snapshot("demo").overlaps
+        assert overlaps is not None
+        return overlaps.exposures[0]
+
+    assert look(60, minutes=3).raws_at is None
+    later = look(62, minutes=9)
+    assert (later.seen_at, later.raws_at, later.last_at) == (at(3), at(9), at(9))
+    assert look(61, minutes=12).raws_at == at(9)  # one was removed
+
+
 def test_nothing_seen_is_not_never_looked(store: PostgresStore, given: Given) -> None:
     given.campaign()
     nothing = replace(SEEN, exposures=())
