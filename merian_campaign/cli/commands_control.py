@@ -90,6 +90,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
     )
     what = "it" if len(found) == 1 else "them"
     say(f"{_subject(chosen)}: ready; the next tick submits {what}")
+    _say_if_paused(control, name)
 
 
 def _request(memory: str | None, walltime: str | None, tasks: list[str]) -> RetryRequest | None:
@@ -179,6 +180,7 @@ def redo(
     (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
     what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
     say(f"{_subject(chosen)}: waiting; {what} with the next submission")
+    _say_if_paused(control, name)
 
 
 def reject(
@@ -244,6 +246,7 @@ def release(
     )
     context.orders.release(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: released")
+    _say_if_paused(context.control, name)
 
 
 def undo(name: Name, reason: Reason = "undone by hand", yes: Yes = False) -> None:
@@ -290,6 +293,15 @@ def _chosen(
 
 def _subject(chosen: Choice) -> str:
     return chosen.names[0] if len(chosen.names) == 1 else f"{len(chosen.names)} groups"
+
+
+def _say_if_paused(control: Control, name: str) -> None:
+    """Say that an order to go on has to wait."""
+    from merian_campaign.services.find import find_campaign
+
+    state = find_campaign(control.store, name).state
+    if state is not CampaignState.ACTIVE:
+        note(f"campaign {name} is {state.value}: nothing starts before `merian-campaign resume {name}`")
 
 
 def pause(names: Names, reason: Reason = "", yes: Yes = False) -> None:

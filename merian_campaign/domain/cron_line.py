@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ __all__ = [
     "kept_environment",
     "launcher_text",
     "timer_units",
+    "unit_name",
     "with_entry",
     "without_entry",
 ]
@@ -30,6 +32,8 @@ NEXT_TICK: Final = "MERIAN_CAMPAIGN_NEXT_TICK"
 
 _MARK: Final = "# merian-campaign ticks of "
 _SCRON: Final = "#SCRON "
+_DISABLED: Final = "#DISABLED: "
+"""What Slurm puts before each line of an entry whose job somebody has cancelled."""
 
 _KEPT: Final = re.compile(
     r"MERIAN_CAMPAIGN_\w+|PG(?!PASSWORD$)[A-Z]+|PATH|LD_LIBRARY_PATH|PYTHONPATH|TMPDIR|LANG|LC_\w+|TZ"
@@ -55,6 +59,8 @@ class Entry:
 
     Parameters
     ----------
+    starter : `TickStarter`
+        Whose table it is.
     home : `str`
         The home directory whose ticks it starts, absolute; of each there is one entry at most.
     launcher : `str`
@@ -65,6 +71,7 @@ class Entry:
         Of ``sbatch``, for Slurm's cron.
     """
 
+    starter: TickStarter
     home: str
     launcher: str
     every: int
@@ -138,11 +145,19 @@ def entry_lines(entry: Entry) -> tuple[str, ...]:
     """
     if any(character in entry.home + entry.launcher for character in "\n\r"):
         raise BadInputError(f"{entry.home}: a crontab cannot hold a path with a line break")
-    options = (f"{_SCRON}{' '.join(entry.options)}",) if entry.options else ()
-    # In a crontab an unquoted % is a line break, even within quotes of the shell.
-    command = shlex.quote(entry.launcher).replace("%", "\\%")
+    command = shlex.quote(entry.launcher)
+    options = entry.options
+    if entry.starter is TickStarter.CRONTAB:
+        # In a crontab an unquoted % is a line break, even in quotes of the shell; Slurm leaves it as it is.
+        command = command.replace("%", "\\%")
+    else:
+        # Slurm would write what a tick says into the home directory of its user. It knows no quotes here.
+        said = f"{entry.home}/logs/scrontab.out"
+        output = "/dev/null" if re.search(r"[\s%\\]", said) else said
+        options = ("--job-name=merian-campaign", f"--output={output}", *options)
     minutes = "*" if entry.every == 1 else f"*/{entry.every}"
-    return (f"{_MARK}{entry.home}", *options, f"{minutes} * * * * {command}")
+    scron = (f"{_SCRON}{' '.join(options)}",) if options else ()
+    return (f"{_MARK}{entry.home}", *scron, f"{minutes} * * * * {command}")
 
 
 def with_entry(table: str, entry: Entry) -> str:
@@ -160,23 +175,32 @@ def without_entry(table: str, *, home: str) -> str:
             ours = True
         elif ours:
             # Up to the line itself: Slurm's options come before it.
-            ours = line.startswith(_SCRON)
+            ours = line.removeprefix(_DISABLED).startswith(_SCRON)
         else:
             kept.append(line)
     return "".join(f"{line}\n" for line in kept)
 
 
+def unit_name(home: str) -> str:
+    """Return the name of the units of a home: each has its own, as it has a line of its own in a crontab."""
+    return f"merian-campaign-{hashlib.sha256(home.encode()).hexdigest()[:8]}"
+
+
 def timer_units(entry: Entry) -> Mapping[str, str]:
     """Return the text of a systemd service and of its timer, by suffix."""
-    # systemd's own quoting: % and $ are doubled, and a word stands in double quotes (systemd.service(5)).
+    # systemd's own quoting: % and $ are doubled, and a word stands in double quotes (systemd.service(5)). The
+    # program itself may hold neither quotes nor backslashes, so that the script is an argument of the shell.
     word = entry.launcher.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    about = f"Description=Ticks of merian-campaign in {entry.home}".replace("\\", "\\\\").replace("%", "%%")
     service = (
-        f"[Unit]\nDescription=Ticks of merian-campaign\n\n[Service]\nType=oneshot\n"
+        f"[Unit]\n{about}\n\n[Service]\nType=oneshot\n"
         # Drivers go on when the tick has ended; 1 and 75 are no failures of it.
-        f'KillMode=process\nSuccessExitStatus=1 75\nExecStart="{word}"\n'
+        f'KillMode=process\nSuccessExitStatus=1 75\nExecStart=/bin/sh "{word}"\n'
     )
     timer = (
-        "[Unit]\nDescription=Ticks of merian-campaign\n\n[Timer]\n"
-        f"OnCalendar=*:0/{entry.every}\nPersistent=true\n\n[Install]\nWantedBy=timers.target\n"
+        f"[Unit]\n{about}\n\n[Timer]\n"
+        # Left to itself, systemd may start it up to a minute later.
+        f"OnCalendar=*:0/{entry.every}\nAccuracySec=1s\nPersistent=true\n\n"
+        "[Install]\nWantedBy=timers.target\n"
     )
     return {"service": service, "timer": timer}

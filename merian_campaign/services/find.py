@@ -53,9 +53,8 @@ def find_campaigns(
         meant = [campaign.name for campaign in there if campaign.state in states]
         if not meant:
             wanted = " or ".join(sorted(states))
-            raise BadInputError(
-                f"{one_line(word)!r} means {len(there)} campaigns, of which none is {wanted} (`list`)"
-            )
+            number = f"{len(there)} campaign{'' if len(there) == 1 else 's'}"
+            raise BadInputError(f"{one_line(word)!r} means {number}, of which none is {wanted} (`list`)")
         found += meant
     unique = tuple(dict.fromkeys(found))
     return unique, len(unique) == 1 and unique[0] in named
