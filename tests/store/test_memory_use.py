@@ -27,7 +27,7 @@ def test_each_execution_counts_once_however_often_it_is_harvested(store: Postgre
         quantum(1, worked()),
         quantum(2, worked()),
         quantum(3, failed(Verdict.OUT_OF_MEMORY)),
-        quantum(4, failed(Verdict.TRANSIENT)),
+        quantum(4, failed(Verdict.INFRASTRUCTURE)),
         quantum(5, worked(peak_mb=None)),
         quantum(6, failed(Verdict.OUT_OF_MEMORY), worked(try_number=2, peak_mb=3000)),
     )
