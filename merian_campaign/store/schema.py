@@ -393,6 +393,8 @@ memory_use = Table(
     Column("peak_mb", Integer, primary_key=True, autoincrement=False),
     Column("n", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
+    # Input datasets of the quantum, likewise.
+    Column("datasets", Integer, primary_key=True, autoincrement=False, server_default=text("0")),
     comment="Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)",
 )
 

@@ -72,6 +72,14 @@ def test_it_goes_with_its_campaign(store: PostgresStore, given: Given) -> None:
     assert not store.memory_use(campaign_id=store.snapshot("later").campaign.id)
 
 
+def test_inputs_of_quanta_are_kept_likewise(store: PostgresStore, given: Given) -> None:
+    (group,) = given.campaign(spec=spec())
+    quanta = (quantum(number, worked(inputs=number)) for number in (1, 7, 64))
+    given.harvested(given.prepared(group).id, *quanta)
+    found = store.memory_use(campaign_id=store.snapshot("demo").campaign.id)["step3"]["measure"]
+    assert sorted(entry.datasets for entry in found) == [1, 4, 64]
+
+
 def test_the_exposures_of_a_group_are_kept_in_powers_of_two(store: PostgresStore, given: Given) -> None:
     ids = given.campaign(tracts=(9813, 9814, 9815), spec=spec())
     for group, number in zip(ids, (0, 7, 64), strict=True):
