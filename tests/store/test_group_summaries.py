@@ -9,12 +9,12 @@ from merian_campaign.domain.states import GroupState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
 VIEWS = """
-SELECT (SELECT array_agg((step, task, quanta, requested_mb, peak_mb, round(60 * hours)::integer)::text)
+SELECT (SELECT array_agg((step, task, quanta, requested_mb, peak_mb, round(60 * hours)::integer)::text ORDER BY task)
         FROM task_usage),
        (SELECT array_agg((step, hour, succeeded, failed)::text ORDER BY hour) FROM throughput_by_hour)
 """
 COUNTED = """
-SELECT (SELECT array_agg(t::text) FROM (
+SELECT (SELECT array_agg(t::text ORDER BY t.task) FROM (
             SELECT g.step, q.task, count(*)::integer, max(q.requested_mb), max(q.peak_mb),
                    round(extract(epoch FROM sum(q.ended - q.started)) / 60)::integer
             FROM quantum q JOIN "group" g ON g.id = q.group_id WHERE q.attempts > 0 GROUP BY 1, 2) AS t),
