@@ -9,8 +9,8 @@ from merian_campaign.domain.states import GroupState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
 VIEWS = """
-SELECT (SELECT array_agg((step, task, quanta, requested_mb, peak_mb, round(60 * hours)::integer)::text ORDER BY task)
-        FROM task_usage),
+SELECT (SELECT array_agg((step, task, quanta, requested_mb, peak_mb, round(60 * hours)::integer)::text
+                         ORDER BY task) FROM task_usage),
        (SELECT array_agg((step, hour, succeeded, failed)::text ORDER BY hour) FROM throughput_by_hour)
 """
 COUNTED = """
