@@ -60,7 +60,7 @@ HARD = {"makeWarp": 9000, "deblend": 14000, "measure": 7000, "assembleCoadd": 60
 FAILURES = (
     (Verdict.OUT_OF_MEMORY, "MemoryError", "cannot allocate 1024 MiB", "peak 14410 MiB of 14000 MiB"),
     (Verdict.ALGORITHM, "lsst.pex.exceptions.LengthError", "no good PSF candidates in the patch", "rule 3"),
-    (Verdict.TRANSIENT, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
+    (Verdict.INFRASTRUCTURE, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
     (Verdict.UNKNOWN, "numpy.linalg.LinAlgError", "Singular matrix", ""),
 )
 

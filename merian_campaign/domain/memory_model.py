@@ -1,13 +1,14 @@
 """The memory request of a task, learned from what its quanta were measured to use.
 
-Measurements are kept in bins: how many quanta of a task, in groups of so many exposures, used so much, and
-how long. Of a quantum that ran out of memory only a lower bound is known.
+Measurements are kept in bins: how many quanta of a task, with so many inputs, in groups of so many exposures,
+used so much, and how long. Of a quantum that ran out of memory only a lower bound is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Final
 
 from merian_campaign.domain.remedy import MARGIN, RequestTable, memory_limit
@@ -43,10 +44,10 @@ RAISED_ABOVE: Final = 0.3
 """Part of a task's quanta that may have needed more before the request of the whole task is raised."""
 
 FEWEST_OF_A_CLASS: Final = 100
-"""Measured quanta in groups of about as many exposures, before these have a request of their own."""
+"""Measured quanta with about as many inputs or exposures, before these have a request of their own."""
 
 EXPLAINED: Final = 0.85
-"""Part of the GB-hours of one request for all that requests by exposures may need, to be worth it."""
+"""Part of the GB-hours of one request for all that requests by such a number may need, to be worth it."""
 
 HEADROOM: Final = 1.1
 """A learned request over the use that it is learned from."""
@@ -70,6 +71,8 @@ class MemoryBin:
         Run time of all of them.
     inputs : `int`
         Their groups were made from at least so many exposures, and less than twice as many; 0: nobody knows.
+    datasets : `int`
+        Each has at least so many input datasets, and less than twice as many; 0: nobody knows.
     needed_more : `bool`
         Whether they ran out of memory there.
     """
@@ -78,6 +81,7 @@ class MemoryBin:
     number: int
     seconds: float = 0.0
     inputs: int = 0
+    datasets: int = 0
     needed_more: bool = False
 
     @property
@@ -106,6 +110,8 @@ class MemoryForecast:
         Whether it is another than what the files ask for.
     by_exposures : `tuple` [`tuple` [`int`, `int`], ...]
         Where the number of exposures explains the spread: from so many on, the request, MiB; ascending.
+    by_inputs : `tuple` [`tuple` [`int`, `int`], ...]
+        Where the number of a quantum's own inputs explains more of it: the same.
     limit_mb : `int`
         The most that may be asked for.
     """
@@ -117,13 +123,17 @@ class MemoryForecast:
     wasted: float
     learned: bool
     by_exposures: tuple[tuple[int, int], ...] = ()
+    by_inputs: tuple[tuple[int, int], ...] = ()
     limit_mb: int = MOST_MEMORY
 
     def request_for(self, exposures: int) -> int:
         """Return the request in a group of so many exposures, MiB; 0 is a number that nobody knows.
 
-        More exposures than were ever measured get more in proportion.
+        More exposures than were ever measured get more in proportion. Where each quantum asks by its own
+        inputs, the largest request.
         """
+        if self.by_inputs:
+            return max(request for _, request in self.by_inputs)
         if not self.by_exposures or not exposures:
             return max([self.request_mb, *(request for _, request in self.by_exposures)])
         known = [entry for entry in self.by_exposures if entry[0] <= exposures] or [self.by_exposures[0]]
@@ -176,6 +186,7 @@ def forecast(
     limit_mb: int,
     multiplier: float,
     may_lower: bool = True,
+    by_inputs: bool = True,
 ) -> MemoryForecast:
     """Return the request that a task gets next.
 
@@ -193,6 +204,8 @@ def forecast(
         What the afterburner multiplies a request by.
     may_lower : `bool`, optional
         Whether it may be less than the files ask for; not where a person has asked for it by task.
+    by_inputs : `bool`, optional
+        Whether each quantum may ask by its own inputs.
 
     Notes
     -----
@@ -213,38 +226,70 @@ def forecast(
         return max(min(wanted, limit_mb), min(least, limit_mb))
 
     request = allowed(request)
-    classes = _classes(uses) if uses.number >= FEWEST_TO_LOWER else ()
-    requests = [allowed(_cheapest(entry)) for entry in classes]
-    costs = [entry.cost(wanted) for entry, wanted in zip(classes, requests, strict=True)]
     asked, used = uses.cost(request)
     over = uses.over(request)
-    explained = bool(costs) and sum(cost for cost, _ in costs) <= EXPLAINED * asked
-    if explained:
-        asked, used = sum(cost for cost, _ in costs), sum(use for _, use in costs)
-        pairs = zip(classes, requests, strict=True)
-        over = sum(entry.over(wanted) * entry.number for entry, wanted in pairs) / uses.number
-    bounds = [min(one.inputs for one in entry.bins) for entry in classes]
+    ways = [_Way.of(uses, "inputs", allowed)]
+    if by_inputs:
+        ways.append(_Way.of(uses, "datasets", allowed))
+    chosen = min((way for way in ways if way is not None), key=lambda way: way.asked, default=None)
+    if chosen is not None and chosen.asked > EXPLAINED * asked:
+        chosen = None
+    if chosen is not None:
+        asked, used, over = chosen.asked, chosen.used, chosen.over
     return MemoryForecast(
         task=task,
         request_mb=request,
         measured=uses.number,
         fits=1 - over,
         wasted=1000 * max(0.0, asked - used) / _MB_HOURS / uses.number,
-        learned=request != base_mb or explained,
-        by_exposures=tuple(zip(bounds, requests, strict=True)) if explained else (),
+        learned=request != base_mb or chosen is not None,
+        by_exposures=chosen.requests if chosen is not None and chosen.number == "inputs" else (),
+        by_inputs=chosen.requests if chosen is not None and chosen.number == "datasets" else (),
         limit_mb=limit_mb,
     )
 
 
-def _classes(uses: _Uses) -> tuple[_Uses, ...]:
-    """Divide bins by the number of exposures, none with too few quanta; not where some do not tell it."""
-    if any(not entry.inputs for entry in uses.bins):
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """Requests by a number that bins tell, and what they come to."""
+
+    number: str
+    requests: tuple[tuple[int, int], ...]
+    asked: float
+    used: float
+    over: float
+
+    @classmethod
+    def of(cls, uses: _Uses, number: str, allowed: Callable[[int], int]) -> _Way | None:
+        """Return the requests by a number; `None` where too little is known."""
+        classes = _classes(uses, number) if uses.number >= FEWEST_TO_LOWER else ()
+        if not classes:
+            return None
+        requests = [allowed(_cheapest(entry)) for entry in classes]
+        costs = [entry.cost(wanted) for entry, wanted in zip(classes, requests, strict=True)]
+        pairs = zip(classes, requests, strict=True)
+        return cls(
+            number=number,
+            requests=tuple(
+                (min(getattr(one, number) for one in entry.bins), request)
+                for entry, request in zip(classes, requests, strict=True)
+            ),
+            asked=sum(cost for cost, _ in costs),
+            used=sum(use for _, use in costs),
+            over=sum(entry.over(wanted) * entry.number for entry, wanted in pairs) / uses.number,
+        )
+
+
+def _classes(uses: _Uses, number: str) -> tuple[_Uses, ...]:
+    """Divide bins by a number, none with too few quanta; not where some do not tell it."""
+    tells = attrgetter(number)
+    if not all(map(tells, uses.bins)):
         return ()
     found: list[list[MemoryBin]] = [[]]
-    for inputs in sorted({entry.inputs for entry in uses.bins}):
+    for value in sorted(set(map(tells, uses.bins))):
         if sum(entry.number for entry in found[-1]) >= FEWEST_OF_A_CLASS:
             found.append([])
-        found[-1] += [entry for entry in uses.bins if entry.inputs == inputs]
+        found[-1] += [entry for entry in uses.bins if tells(entry) == value]
     if len(found) > 1 and sum(entry.number for entry in found[-1]) < FEWEST_OF_A_CLASS:
         last = found.pop()
         found[-1] += last
@@ -304,6 +349,7 @@ def forecasts(
         Whether no request may be lower than in the files.
     """
     found = []
+    clustered = {task for cluster in requests.clusters for task in cluster.tasks}
     for task, bins in sorted(measured.items()):
         own = step.resources.get(task)
         multiplier = (own and own.memory_multiplier) or requests.multiplier(task) or policy.memory_multiplier
@@ -317,6 +363,7 @@ def forecasts(
                 limit_mb=memory_limit(task=task, policy=policy, requests=requests),
                 multiplier=multiplier,
                 may_lower=not only_raise and (own is None or own.memory is None),
+                by_inputs=not only_raise and task not in clustered,
             )
         )
     return tuple(found)
@@ -331,7 +378,7 @@ def with_learned(
     exposures: int = 0,
 ) -> Remedy:
     """Return a remedy with learned requests; what a group has asked for once is never lowered again."""
-    memory = dict(found.memory_mb)
+    memory, by_inputs = dict(found.memory_mb), dict(found.by_inputs)
     for entry in learned:
         if not entry.learned:
             continue
@@ -339,4 +386,6 @@ def with_learned(
         request = entry.request_for(exposures)
         if request > before:
             memory[entry.task] = request
-    return replace(found, memory_mb=tuple(sorted(memory.items())))
+        if entry.by_inputs and not group.submissions:
+            by_inputs[entry.task] = entry.by_inputs
+    return replace(found, memory_mb=tuple(sorted(memory.items())), by_inputs=tuple(sorted(by_inputs.items())))

@@ -267,6 +267,9 @@ def next_remedy(
         first = (
             requests.request(task, group.submissions[0].remedy) if group.submissions else requests.base(task)
         )
+        if group.submissions and task in dict(group.submissions[0].remedy.by_inputs):
+            # Each quantum had one of its own, which is what was really asked for.
+            first = 0
         formula = max(first * multiplier**times, asked[task] * multiplier)
         wanted = max(int(formula), int(peaks[task] * MARGIN))
         limit = memory_limit(task=task, policy=policy, requests=requests)
@@ -279,7 +282,14 @@ def next_remedy(
     elif memory:
         fewer = before.workers
     return _ruled(
-        Remedy(memory_mb=tuple(sorted(memory.items())), workers=fewer), again, before=before, workers=workers
+        Remedy(
+            memory_mb=tuple(sorted(memory.items())),
+            workers=fewer,
+            by_inputs=tuple(entry for entry in before.by_inputs if entry[0] not in attempts),
+        ),
+        again,
+        before=before,
+        workers=workers,
     )
 
 
@@ -309,7 +319,13 @@ def with_asked(found: Remedy, asked: Remedy) -> Remedy:
     memory, walltime = dict(found.memory_mb), dict(found.walltime) | dict(asked.walltime)
     for task, wanted in asked.memory_mb:
         memory[task] = max(wanted, memory.get(task, 0))
-    return replace(found, memory_mb=tuple(sorted(memory.items())), walltime=tuple(sorted(walltime.items())))
+    by_inputs = tuple(entry for entry in found.by_inputs if entry[0] not in dict(asked.memory_mb))
+    return replace(
+        found,
+        memory_mb=tuple(sorted(memory.items())),
+        walltime=tuple(sorted(walltime.items())),
+        by_inputs=by_inputs,
+    )
 
 
 def describe_failures(entries: Iterable[OpenQuanta]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from math import ceil
 
 from merian_campaign.domain import naming
+from merian_campaign.domain.input_requests import requests_text
 from merian_campaign.domain.naming import RunName, SubmissionPaths
 from merian_campaign.domain.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.selection import Selection
@@ -257,6 +258,8 @@ def _execution(request: RenderRequest) -> dict[str, YamlValue]:
         section: dict[str, YamlValue] = {"wmsServiceClass": CAMPAIGN_SERVICE}
         if request.hold:
             section["campaignHold"] = SubmissionPaths(directory=request.directory).hold
+        if request.remedy.by_inputs:
+            section["campaignMemory"] = requests_text(request.remedy.by_inputs)
         return section
     limit = "{requestMemory}" if _shell_guard(request.spec) else "0"
     return {

@@ -95,17 +95,17 @@ BUILT_IN = (
     ),
     FailureRule(
         bases=r"^(?:psycopg2|sqlalchemy\.exc|sqlite3)\.OperationalError$",
-        verdict=Verdict.TRANSIENT,
+        verdict=Verdict.INFRASTRUCTURE,
         note="a service did not answer",
     ),
     FailureRule(
         exception=r"ConnectionError|ConnectionResetError|BrokenPipeError|TimeoutError|OperationalError",
-        verdict=Verdict.TRANSIENT,
+        verdict=Verdict.INFRASTRUCTURE,
         note="a service did not answer",
     ),
     FailureRule(
         exception=r"^TornFile$",
-        verdict=Verdict.TRANSIENT,
+        verdict=Verdict.INFRASTRUCTURE,
         note="its metadata was not written to its end",
     ),
     FailureRule(
@@ -115,7 +115,7 @@ BUILT_IN = (
         r"|no route to host|network is unreachable|transport endpoint is not connected"
         r"|server closed the connection|terminating connection|too many clients|deadlock detected"
         r"|could not serialize access|could not extend file|database system is (starting|shutting)",
-        verdict=Verdict.TRANSIENT,
+        verdict=Verdict.INFRASTRUCTURE,
         note="file system, database or network trouble",
     ),
 )

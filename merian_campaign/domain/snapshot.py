@@ -30,6 +30,9 @@ class Remedy:
         Task label and the walltime of its quanta that a person or a rule asked for, minutes, sorted by label.
     exclude : `tuple` [`str`, ...]
         Nodes that its blocks must not get, sorted.
+    by_inputs : `tuple` [`tuple` [`str`, `tuple` [`tuple` [`int`, `int`], ...]], ...]
+        Task label, and what its quanta ask for by the number of their inputs: from so many on, MiB. Not more
+        than the request of the task.
     """
 
     memory_mb: tuple[tuple[str, int], ...] = ()
@@ -37,6 +40,7 @@ class Remedy:
     blocks: int | None = None
     walltime: tuple[tuple[str, int], ...] = ()
     exclude: tuple[str, ...] = ()
+    by_inputs: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from merian_campaign.domain.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, merge_quanta, schema
 from merian_campaign.store.database import Database, raw
+from merian_campaign.store.group_summaries import SUMMARISE
 from merian_campaign.store.groups import as_it_was, forget_caps, lock_group
 
 _GROUP = schema.group
@@ -81,7 +82,8 @@ class GenerationStore(Database):
 def _supersede(connection: Connection, *, group_id: int, now: datetime) -> None:
     values = {"group_id": group_id, "now": now}
     with raw(connection).cursor() as cursor:
-        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *merge_quanta.COUNT_ANEW):
+        counted = (*merge_quanta.COUNT_ANEW, *SUMMARISE)
+        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *counted):
             cursor.execute(statement, values)
 
 

@@ -12,6 +12,7 @@ from merian_campaign.domain.records import Event, JobRecord
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
 from merian_campaign.store import events, merge_quanta, schema
 from merian_campaign.store.database import Database, raw
+from merian_campaign.store.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.groups import lock_group
 from merian_campaign.store.memory_use import ADD_MEMORY_USE
 from merian_campaign.store.slurm_jobs import put_jobs
@@ -145,7 +146,7 @@ def _merge(
             changed += cursor.rowcount
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
-            for statement in merge_quanta.COUNT_ANEW:
+            for statement in (*merge_quanta.COUNT_ANEW, *(SUMMARISE if final else FORGET_SUMMARY)):
                 cursor.execute(statement, values)
     return changed
 

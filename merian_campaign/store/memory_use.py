@@ -15,15 +15,16 @@ __all__ = ["ADD_MEMORY_USE", "MemoryUseStore"]
 
 # Once for each submission, in the transaction that finishes it. What was killed needed more than it used.
 ADD_MEMORY_USE: Final = """
-INSERT INTO memory_use AS old (campaign_id, step, task, inputs, needed_more, peak_mb, n, seconds)
+INSERT INTO memory_use AS old (campaign_id, step, task, inputs, datasets, needed_more, peak_mb, n, seconds)
 SELECT g.campaign_id, g.step, u.task,
-       CASE WHEN e.number > 0 THEN (2 ^ floor(log(2, e.number)))::integer ELSE 0 END, u.needed_more,
+       CASE WHEN e.number > 0 THEN (2 ^ floor(log(2, e.number)))::integer ELSE 0 END,
+       CASE WHEN u.inputs > 0 THEN (2 ^ floor(log(2, u.inputs)))::integer ELSE 0 END, u.needed_more,
        ceil(exp(ceil(ln(u.peak_mb) / 0.05) * 0.05))::integer, count(*), coalesce(sum(u.seconds), 0)
 FROM (
-    SELECT task, false AS needed_more, peak_mb, ended - started AS seconds
+    SELECT task, inputs, false AS needed_more, peak_mb, ended - started AS seconds
     FROM stage_quantum WHERE first_try AND peak_mb > 0
     UNION ALL
-    SELECT task, attempt_state = 'failed', peak_mb, ended - started
+    SELECT task, inputs, attempt_state = 'failed', peak_mb, ended - started
     FROM stage_attempt
     WHERE peak_mb > 0
       AND (attempt_state = 'succeeded' OR (attempt_state = 'failed' AND verdict = 'out_of_memory'))
@@ -34,8 +35,8 @@ CROSS JOIN (
     FROM submission AS s WHERE s.id = %(submission_id)s
 ) AS e
 WHERE g.id = %(group_id)s
-GROUP BY 1, 2, 3, 4, 5, 6
-ON CONFLICT (campaign_id, step, task, inputs, needed_more, peak_mb)
+GROUP BY 1, 2, 3, 4, 5, 6, 7
+ON CONFLICT (campaign_id, step, task, inputs, datasets, needed_more, peak_mb)
 DO UPDATE SET n = old.n + excluded.n, seconds = old.seconds + excluded.seconds
 """
 
@@ -50,13 +51,13 @@ _USE = text("""
         FROM applied AS a CROSS JOIN jsonb_array_elements(a.spec -> 'steps') AS s (step)
         WHERE s.step ? 'pipeline'
     )
-    SELECT m.step, m.task, m.inputs, m.needed_more, m.peak_mb, sum(m.n)::integer AS number,
+    SELECT m.step, m.task, m.inputs, m.datasets, m.needed_more, m.peak_mb, sum(m.n)::integer AS number,
            sum(m.seconds) AS seconds
     FROM steps AS own
     JOIN steps AS alike USING (instrument, name, pipeline)
     JOIN memory_use AS m ON m.campaign_id = alike.campaign_id AND m.step = alike.name
     WHERE own.campaign_id = :campaign_id
-    GROUP BY 1, 2, 3, 4, 5
+    GROUP BY 1, 2, 3, 4, 5, 6
 """)
 
 

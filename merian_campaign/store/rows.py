@@ -46,6 +46,7 @@ def remedy_document(remedy: Remedy) -> dict[str, object]:
         "blocks": remedy.blocks,
         "walltime": dict(remedy.walltime),
         **({"exclude": list(remedy.exclude)} if remedy.exclude else {}),
+        **({"by_inputs": dict(remedy.by_inputs)} if remedy.by_inputs else {}),
     }
 
 
@@ -58,6 +59,10 @@ def remedy(document: Mapping[str, Any]) -> Remedy:
         blocks=document.get("blocks"),
         walltime=tuple(sorted(document.get("walltime", {}).items())),
         exclude=tuple(document.get("exclude", ())),
+        by_inputs=tuple(
+            (task, tuple((least, request) for least, request in pairs))
+            for task, pairs in sorted(document.get("by_inputs", {}).items())
+        ),
     )
 
 

@@ -352,6 +352,35 @@ quantum_count = Table(
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
 )
 
+group_usage = Table(
+    "group_usage",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("requested_mb", Integer),
+    Column("peak_mb", Integer),
+    Column("seconds", Double),
+    Column("seconds_longest", Double),
+    Column("peaks", ARRAY(SmallInteger), nullable=False),
+    Column("peaks_n", ARRAY(Integer), nullable=False),
+    Column("times", ARRAY(SmallInteger), nullable=False),
+    Column("times_n", ARRAY(Integer), nullable=False),
+    comment="Cache: last attempts of a group that is over, by task, with bins of peaks (MiB) and run times "
+    "(s): fifty times the logarithm, and how many; never the truth",
+)
+
+group_hours = Table(
+    "group_hours",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("hour", _TIME, primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    comment="Cache: last attempts of a group that is over, by the hour (UTC) in which they ended; "
+    "never the truth",
+)
+
 memory_use = Table(
     "memory_use",
     metadata,
@@ -364,6 +393,8 @@ memory_use = Table(
     Column("peak_mb", Integer, primary_key=True, autoincrement=False),
     Column("n", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
+    # Input datasets of the quantum, likewise.
+    Column("datasets", Integer, primary_key=True, autoincrement=False, server_default=text("0")),
     comment="Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)",
 )
 

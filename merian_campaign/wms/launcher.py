@@ -15,6 +15,7 @@ from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalReco
 from merian_campaign.wms.command import quanta_of
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cluster
+from merian_campaign.wms.input_requests import own_requests
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lost_jobs import LostJobs
@@ -72,6 +73,7 @@ class Launcher:
         self._text = self.settings.to_json()
         self._done = _jobs_done(Journal(workflow.submit / JOURNAL_NAME))
         self._held, self._edges = self._read_hold()
+        self._own_requests = self._read_requests()
         self._app: Any = None
         self.parents = {
             name: [p for p in workflow.parents[name] if p not in LOCAL_JOBS]
@@ -117,7 +119,7 @@ class Launcher:
             "command": command,
             "stdout": job.stdout,
             "stderr": job.stderr,
-            "requested_mb": generic.request_memory,
+            "requested_mb": self._requested(job, quanta),
             "walltime_s": seconds_asked(job),
             "cpus": generic.request_cpus or 1,
             "variables": dict(generic.environment or {}),
@@ -157,7 +159,9 @@ class Launcher:
         """Return the failure of a job that no node can ever run, or None; it is in the journal then."""
         generic = job.generic
         why = self._site.misfit(
-            memory_mb=generic.request_memory, walltime_s=seconds_asked(job), cpus=generic.request_cpus or 1
+            memory_mb=self._requested(job, quanta),
+            walltime_s=seconds_asked(job),
+            cpus=generic.request_cpus or 1,
         )
         if not why:
             return None
@@ -168,13 +172,22 @@ class Launcher:
             quanta=quanta,
             verdict=JobVerdict.FAILED,
             evidence={"refused": why},
-            requested_mb=generic.request_memory,
+            requested_mb=self._requested(job, quanta),
         )
         self._driver.journal.write(record)
         sys.stderr.write(f"{job.name}: {why}\n")
         return JobFailedError(
             job.name, JobOutcome(verdict=JobVerdict.FAILED, evidence=record.evidence).as_dict()
         )
+
+    def _requested(self, job: ParslJob, quanta: tuple[str, ...]) -> int | None:
+        """Return what a job asks for: where all its quanta have requests of their own, the largest."""
+        asked: int | None = job.generic.request_memory
+        own = [self._own_requests.get(quantum) for quantum in quanta] if self._own_requests else []
+        found = [request for request in own if request is not None]
+        if not found or len(found) < len(own):
+            return asked
+        return max(found) if asked is None else min(asked, max(found))
 
     def _note(self, event: JournalEvent, job: ParslJob, quanta: tuple[str, ...]) -> None:
         label = job.generic.label
@@ -186,6 +199,15 @@ class Launcher:
         if not hold:
             return frozenset(), {}
         return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
+
+    def _read_requests(self) -> Mapping[str, int]:
+        text = get_bps_config_value(self._workflow.bps_config, "campaignMemory", str)
+        if not text:
+            return {}
+        try:
+            return own_requests(self._workflow.bps_config["runQgraphFile"], text)
+        except ValueError as error:
+            raise StageError(str(error)) from None
 
 
 def seconds_asked(job: ParslJob) -> float | None:

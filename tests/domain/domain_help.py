@@ -128,7 +128,7 @@ def submission(number: int = 1, **changes: object) -> SubmissionView:
 
 
 def open_quanta(
-    verdict: Verdict | None = Verdict.TRANSIENT,
+    verdict: Verdict | None = Verdict.INFRASTRUCTURE,
     *,
     task: str = "calibrate",
     state: QuantumState = QuantumState.FAILED,

@@ -247,9 +247,9 @@ def test_what_no_node_can_run_needs_a_person() -> None:
 
 def test_the_campaigns_rules_apply() -> None:
     failed = raw("a", "FAILED", attempt(exception_type="demo.TransientError"))
-    rule = FailureRule(exception="TransientError", verdict=Verdict.TRANSIENT)
+    rule = FailureRule(exception="TransientError", verdict=Verdict.INFRASTRUCTURE)
     (only,) = concluded([failed], [], graph=(predicted("a"),), rules=(rule,))["a"].attempts
-    assert only.verdict is Verdict.TRANSIENT
+    assert only.verdict is Verdict.INFRASTRUCTURE
 
 
 def test_several_tries_in_one_submission() -> None:

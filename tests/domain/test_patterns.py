@@ -38,7 +38,7 @@ MEGABYTE = 1_000_000
 @pytest.mark.parametrize("text", ["a" * MEGABYTE + "!", "x" * MEGABYTE, "ab" * (MEGABYTE // 2)])
 def test_no_pattern_takes_long_on_any_text(pattern: str, text: str) -> None:
     # With a backtracking engine this does not end.
-    rule = FailureRule(message=pattern, exception=pattern, verdict=Verdict.TRANSIENT)
+    rule = FailureRule(message=pattern, exception=pattern, verdict=Verdict.INFRASTRUCTURE)
     attempt = Attempt(try_number=1, state=QuantumState.FAILED, exception_type=text, exception_message=text)
     assert judge(Evidence(task=text, attempt=attempt), rules=(rule,)).evidence
 
@@ -64,7 +64,7 @@ def test_no_pattern_takes_long_on_any_text(pattern: str, text: str) -> None:
 def test_what_cannot_be_used_is_refused_with_what_to_write_instead(pattern: str, advice: str) -> None:
     assert advice in patterns.problem(pattern)
     with pytest.raises(ValueError, match=r"is not a regular expression of RE2|string_unicode"):
-        FailureRules.model_validate({"rules": [{"message": pattern, "verdict": "transient"}]})
+        FailureRules.model_validate({"rules": [{"message": pattern, "verdict": "infrastructure"}]})
 
 
 @given(st.text(max_size=60))

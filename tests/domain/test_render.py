@@ -72,8 +72,11 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         "step1",
         number=3,
         earlier=True,
-        remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
+        remedy=Remedy(
+            memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1, by_inputs=(("isr", ((1, 900),)),)
+        ),
     )
+    assert read["campaignMemory"] == "isr=1:900"
     assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
     assert read["payload"]["extraQgraphOptions"].endswith("--skip-existing-in runs/night/step1/all")
     assert read["pipetask"] == {

@@ -22,7 +22,7 @@ SPEC = campaign(bps("step1"))
 OOM, WALLTIME, ALGORITHM = Verdict.OUT_OF_MEMORY, Verdict.WALLTIME, Verdict.ALGORITHM
 
 
-def ruled(remedy: str, verdict: Verdict = Verdict.TRANSIENT, **changes: object) -> OpenQuanta:
+def ruled(remedy: str, verdict: Verdict = Verdict.INFRASTRUCTURE, **changes: object) -> OpenQuanta:
     return open_quanta(verdict, remedy=remedy, rule="night rule", **changes)
 
 
@@ -117,7 +117,7 @@ def test_what_is_behind_the_accepted_goes_with_it_and_what_may_be_cured_is_cured
     accepted = ruled("accept 1", ALGORITHM, of=100)
     behind = open_quanta(task="measure", state=QuantumState.BLOCKED, number=4)
     assert "with 4 behind them" in outcome(accepted, behind).reason
-    assert outcome(accepted, open_quanta(Verdict.TRANSIENT, task="isr")).state is GroupState.READY
+    assert outcome(accepted, open_quanta(Verdict.INFRASTRUCTURE, task="isr")).state is GroupState.READY
     found = outcome(accepted, open_quanta(ALGORITHM, task="isr"))
     assert (found.state, found.reason) == (GroupState.NEEDS_REVIEW, "isr: algorithm x1")
 

@@ -50,7 +50,9 @@ def test_a_remedy_alone_is_a_change_and_a_rule_in_shadow_is_none() -> None:
     history = [past(Verdict.ALGORITHM, rule="luck")]
     (change,) = trial(history, rules=rules({**LUCK, "remedy": "same_again"})).changes
     assert (change.after, change.effect) == ("algorithm, same again", "run again")
-    found = trial(history, rules=rules({**LUCK, "verdict": "transient", "shadow": True, "name": "try"}, LUCK))
+    found = trial(
+        history, rules=rules({**LUCK, "verdict": "infrastructure", "shadow": True, "name": "try"}, LUCK)
+    )
     assert found.changes == ()
     assert [(use.decided, use.shadowed) for use in found.uses] == [(0, 1), (1, 0)]
 

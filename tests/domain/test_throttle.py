@@ -141,7 +141,9 @@ def test_what_runs_keeps_its_share_until_it_has_finished() -> None:
     assert given(decided(tracts(blocks=7), held, unlimited, *ready(3, 4))) == [1]
     over = replace(held, submissions=(replace(held.submissions[0], state=SubmissionState.FINISHED,
                                               outcome=SubmissionOutcome.PARTIAL),))  # fmt: skip
-    over = replace(over, counts=Counts(failed=1), open_quanta=(open_quanta(Verdict.TRANSIENT),), state=READY)
+    over = replace(
+        over, counts=Counts(failed=1), open_quanta=(open_quanta(Verdict.INFRASTRUCTURE),), state=READY
+    )
     # An afterburner gets a share anew.
     assert given(decided(tracts(blocks=7), over, unlimited)) == [3]
 

@@ -74,7 +74,9 @@ def test_what_is_tolerated_uses_up_no_loss_budget() -> None:
 
 
 def test_what_may_be_cured_is_tried_again_first() -> None:
-    found = outcome(open_quanta(Verdict.TRANSIENT, number=2), tolerate=[{"task": "calibrate", "count": 5}])
+    found = outcome(
+        open_quanta(Verdict.INFRASTRUCTURE, number=2), tolerate=[{"task": "calibrate", "count": 5}]
+    )
     assert found.state is GroupState.READY
 
 

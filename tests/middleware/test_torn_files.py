@@ -53,7 +53,7 @@ def test_a_torn_file_is_the_reason_and_is_tried_again() -> None:
     torn = Attempt(try_number=1, state=QuantumState.FAILED, exception_type=torn_files.TYPE, exit_code=0)
     found = judge(Evidence(task="isr", attempt=torn, started=True, ended=True))
     assert (found.verdict, found.evidence) == (
-        Verdict.TRANSIENT,
+        Verdict.INFRASTRUCTURE,
         "TornFile: its metadata was not written to its end",
     )
 

@@ -58,7 +58,7 @@ def worked(**changes: object) -> Attempt:
     return Attempt(**(values | changes))
 
 
-def failed(verdict: Verdict = Verdict.TRANSIENT, **changes: object) -> Attempt:
+def failed(verdict: Verdict = Verdict.INFRASTRUCTURE, **changes: object) -> Attempt:
     values: dict[str, Any] = {
         "state": QuantumState.FAILED,
         "verdict": verdict,

@@ -131,7 +131,7 @@ def test_what_a_campaign_did(given: Given, store: PostgresStore, sql: psycopg2.e
     assert store.activity(campaign_id=campaign, since=at(-120), until=at(-60)).quiet
     given.harvested(given.again(group, 2), quantum(1, failed(started=at(30), ended=at(60))))
     found = store.activity(campaign_id=campaign, since=at(-60), until=at(600))
-    assert found.failed == (("step3 measure: transient", 1),)
+    assert found.failed == (("step3 measure: infrastructure", 1),)
     assert [words.partition(":")[0] for words in found.retried] == ["step3/tract9813 submission 2"]
     assert not store.is_told(campaign_id=campaign, key="digest:2026-11-22")
 

@@ -146,7 +146,7 @@ def test_harvest_may_correct_the_progress_of_its_own_submission(
     assert rows(sql, "SELECT state FROM quantum") == [("succeeded",)]
     given.harvested(first, quantum(1, failed()))
     assert rows(sql, NUMBERS) == [(1, "failed", 1, 1, 0)]
-    assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "transient")]
+    assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "infrastructure")]
 
 
 @pytest.mark.parametrize("state", [state for state in COUNTED_STATES if state is not QuantumState.SUCCEEDED])

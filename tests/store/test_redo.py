@@ -70,11 +70,23 @@ def test_what_was_done_again_is_done_once(given: Given, group: int, url: str) ->
             sum(row.executions for row in found.usage),
         )
 
-    done(given, group, 1, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        1,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 2, 3)
     again(given, group)
     assert told() == (0, 2, 3)
-    done(given, group, 2, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        2,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 4, 6)
 
 

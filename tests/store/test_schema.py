@@ -158,7 +158,7 @@ def test_the_view_others_build_on(given: Given, sql: Connection) -> None:
     assert names == VIEW
     assert (found["campaign"], found["step"], found["group"]) == ("demo", "step3", "tract9813")
     assert (found["tract"], found["patch"], found["band"], found["visit"]) == (9813, 7, "N540", None)
-    assert (found["state"], found["attempts"], found["verdict"]) == ("failed", 1, "transient")
+    assert (found["state"], found["attempts"], found["verdict"]) == ("failed", 1, "infrastructure")
     assert (found["exception"], found["peak_mb"], found["submission"]) == ("RuntimeError", 900, 1)
     comments = rows(
         sql,

@@ -60,7 +60,7 @@ BPS_KEYS: Final = frozenset(
     {
         "bpsBatchSubmission", "bpsMakeCommand", "bpsPreCommandOpts", "bpsUseRunTempSpace", "bpsUseShared",
         "bps_cmdline", "bps_defined", "buildQuantumGraph", "butlerConfig", "campaign", "campaignGraphs",
-        "campaignHold",
+        "campaignHold", "campaignMemory",
         "cloud", "cluster", "clusterAlgorithm", "computeSite", "createQuantumGraph", "dataQuery",
         "defaultPreCmdOpts", "environment", "executionButler", "extraAggregateOptions",
         "extraInitOptions", "extraQgraphOptions", "extraRunQuantumOptions", "extraUpdateQgraphOptions",
