@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"^(postgres(?:ql)?)(?:\+\w+)?://")
 _CONNECT_TIMEOUT_SECONDS = 10
+_NO_CONNECTION_LEFT = re.compile("too many (?:clients|connections)|connection slots are reserved")
 _OF_THE_ROWS = ("22", "23", "54")
 """Classes of errors of what is written: data, constraints, what is too long for an index."""
 
@@ -180,6 +181,11 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailableError:
     said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
     said = redact(re.sub(r' in URI: ".*', "", said))
+    if _NO_CONNECTION_LEFT.search(said):
+        return DatabaseUnavailableError(
+            f"the tracking database at {redacted(url)} has no connection left: {said}. "
+            "Wait, or raise the limit of its role, database, server (max_connections) or pool"
+        )
     return DatabaseUnavailableError(
         f"the tracking database at {redacted(url)} does not answer: {said}. "
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "
