@@ -117,8 +117,13 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
     # A statement instead of start-up options, which connection poolers refuse. Our statements are short:
     # compiling them (jit) costs more than it saves.
     connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
+    try:
+        # A pool lets in whom it has no session for yet, and may end the connection here.
+        with translated(url), connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
+    except BaseException:
+        connection.close()
+        raise
     connection.autocommit = False
     return connection
 
