@@ -40,6 +40,7 @@ def drive_submission(
         return SubmissionRun(
             directory=claim.submission.directory,
             epoch=claim.epoch,
+            campaign=claim.campaign.uuid,
             target=target_of(claim, spec),
             warm=spec.wms == "campaign",
             environ=context.environ,

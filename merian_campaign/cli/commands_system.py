@@ -35,16 +35,19 @@ def url(
 @db.command()
 def upgrade() -> None:
     """Bring the database's schema to this program's version."""
+    from merian_campaign.store.fitness import require_writable
     from merian_campaign.store.migrate import upgrade as migrate
     from merian_campaign.store.server import database_url
 
-    changed = migrate(database_url())
+    where = database_url()
+    require_writable(where)
+    changed = migrate(where)
     say("upgraded" if changed else "already up to date")
 
 
 @db.command()
 def check() -> None:
-    """Say whether the database answers, can be written and locked, and has this program's schema."""
+    """Say whether the database answers, can be written and locked, has room, and has the right schema."""
     from merian_campaign.store.fitness import require_fit
     from merian_campaign.store.schema_version import check as check_version
     from merian_campaign.store.server import prepared_url
@@ -75,10 +78,12 @@ def restore(
     Its campaigns are those that were dumped: of two databases with the same ones only one may go on.
     """
     from merian_campaign.store.backup import restore as read_dump
+    from merian_campaign.store.fitness import require_writable
     from merian_campaign.store.migrate import upgrade as migrate
     from merian_campaign.store.server import database_url
 
     where = database_url()
+    require_writable(where)
     read_dump(where, Path(file))
     migrate(where)
     say(f"restored from {file}")

@@ -53,6 +53,12 @@ class CalledOffError(CampaignError):
     """What was waited for is not wanted any more."""
 
 
+class ForeignError(CampaignError):
+    """A submission's directory is of another tracking database, or of an earlier campaign of the name."""
+
+    exit_code = 65
+
+
 class RefusedRowsError(CampaignError):
     """The tracking database does not take what a group left behind: values it cannot hold, or that clash."""
 

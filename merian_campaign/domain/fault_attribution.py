@@ -55,7 +55,7 @@ _RAN_OUT = re.compile(
     r"|cannot allocate memory|MemoryError|out of memory on this host|resource temporarily unavailable"
     r"|BlockingIOError|can't start new thread|(?:cannot|could not|can't) fork|input/output error"
     r"|disk i/o error|stale file handle|read-only file system|readonly database"
-    r"|the tracking database at .{0,500} (?:does not answer|cannot do it now)",
+    r"|the tracking database at .{0,500} (?:does not answer|cannot do it now|has no connection left)",
     re.IGNORECASE,
 )
 

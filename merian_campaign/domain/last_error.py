@@ -16,13 +16,14 @@ _AFTERMATH = re.compile(
 )
 
 
-def last_error(text: str) -> str:
-    """Return the line of a log that most likely names the error."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR_LINE.search(line)]
-    if errors:
-        return telling(errors)[-400:]
-    return lines[-1][-400:] if lines else "no output"
+def last_error(*texts: str) -> str:
+    """Return the line of logs that most likely names the error, of the first log that has one."""
+    logs = [[line.strip() for line in text.splitlines() if line.strip()] for text in texts]
+    for lines in logs:
+        errors = [line for line in lines if _ERROR_LINE.search(line)]
+        if errors:
+            return telling(errors)[-400:]
+    return next((lines[-1][-400:] for lines in logs if lines), "no output")
 
 
 def telling(errors: Sequence[str]) -> str:

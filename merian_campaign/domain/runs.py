@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -96,11 +96,12 @@ class Salvaged:
         )
 
 
-def to_json(result: RunResult, *, epoch: int) -> dict[str, Any]:
-    """Return the content of a driver's outcome file."""
+def to_json(result: RunResult, *, epoch: int, campaign: str = "") -> dict[str, Any]:
+    """Return the content of a driver's outcome file; ``campaign`` is the UUID of the one it drove for."""
     return {
         "version": 1,
         "epoch": epoch,
+        "campaign": campaign,
         "end": result.end.value,
         "reason": clean(result.reason),
         "exit_code": result.exit_code,
@@ -128,6 +129,17 @@ def from_json(value: Mapping[str, Any]) -> RunResult:
         exit_code=json_values.whole(value, "exit_code"),
         needs_person=needs_person,
     )
+
+
+def believed(result: RunResult, *, quanta: int) -> RunResult:
+    """Return a run as it is taken, given how many quanta all else tells of: a driver's word is no proof."""
+    if result.end is RunEnd.RAN and not quanta:
+        reason = "its driver says that it ran, and neither its files nor the butler know of any quantum"
+        return replace(result, end=RunEnd.FAILED, reason=reason)
+    if result.end is RunEnd.EMPTY and quanta:
+        reason = f"its driver says that its graph is empty, and its files know of {quanta} quanta"
+        return replace(result, end=RunEnd.LOST, reason=reason)
+    return result
 
 
 def outcome_of(result: RunResult, *, all_succeeded: bool) -> SubmissionOutcome:

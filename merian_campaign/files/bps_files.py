@@ -15,6 +15,7 @@ from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling
 from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.remedy import ClusterRequest, RequestTable
+from merian_campaign.domain.render import OWN_SITE_CLASSES
 from merian_campaign.domain.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
@@ -72,7 +73,7 @@ _WholeSeconds = Annotated[int, Field(ge=1, le=_LONGEST_SECONDS)]
 
 
 class _OwnSection(_Section):
-    """A site of a class of ours, all keys that it reads; those of BPS, in camel case, are not looked at."""
+    """A site of a class of ours or its stock like; keys in camel case are left to BPS."""
 
     nodes: _Count | None = None
     max_blocks: _Count | None = None
@@ -178,7 +179,9 @@ def _check_section(document: Document, name: str, section: Mapping[str, Any]) ->
     BadFileError
         Raised with all that is wrong.
     """
-    own = str(section.get("class", "")).startswith(_OWN_CLASSES)
+    site_class = str(section.get("class", ""))
+    # For a stock one that has its like here, that one is rendered.
+    own = site_class.startswith(_OWN_CLASSES) or site_class in OWN_SITE_CLASSES
     model, keys = (_OwnSection, _OWN_KEYS) if own else (_Section, _SECTION_KEYS)
     looked_at = {key: value for key, value in section.items() if key in keys or (own and not _is_of_bps(key))}
     try:

@@ -102,7 +102,7 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
             end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
         )
     if find_graph(paths) is None:
-        why = last_error(output) or last_error(read_tail(paths.driver_log))
+        why = last_error(output, read_tail(paths.driver_log))
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )

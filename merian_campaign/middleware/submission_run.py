@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.errors import ForeignError
 from merian_campaign.domain.journal import JournalEvent, parse_lines
 from merian_campaign.domain.json_values import WrongValueError
 from merian_campaign.domain.naming import SubmissionPaths
@@ -39,6 +40,8 @@ class SubmissionRun:
         The submission's directory.
     epoch : `int`
         The driver's epoch.
+    campaign : `str`, optional
+        UUID of the campaign, which the directory must be of.
     target : `Target`
         Where its outputs belong.
     warm : `bool`
@@ -54,6 +57,7 @@ class SubmissionRun:
         *,
         directory: str,
         epoch: int,
+        campaign: str = "",
         target: Target,
         warm: bool,
         environ: Mapping[str, str],
@@ -62,6 +66,7 @@ class SubmissionRun:
         self.paths = SubmissionPaths(directory=directory)
         self._trusted = tuple(trusted)
         self._epoch = epoch
+        self._campaign = campaign
         self._target = target
         self._warm = warm
         self._environ = programs.environment(environ, marker=f"{directory}#run{epoch}")
@@ -90,8 +95,11 @@ class SubmissionRun:
         ------
         UntrustedError
             Raised if others may have written what lies in the submission.
+        ForeignError
+            Raised if the directory is of another campaign: what runs there is not ours to end.
         """
         require_submission(self.paths.directory, trusted=self._trusted)
+        require_own(self.paths.directory, campaign=self._campaign)
         return read_outcome(self.paths.directory) is not None
 
     def mark_started(self) -> None:
@@ -260,8 +268,39 @@ class SubmissionRun:
         self._helper.close()
 
 
+def whose(directory: str) -> str:
+    """Return the UUID of the campaign that a directory says it is of; empty when it does not say."""
+    try:
+        found = read_json_object(SubmissionPaths(directory=directory).identity, follow=False)
+    except DamagedFileError:
+        return ""
+    campaign = "" if found is None else found.get("campaign", "")
+    return campaign if isinstance(campaign, str) else ""
+
+
+def require_own(directory: str, *, campaign: str) -> None:
+    """Refuse a directory that says it is of another campaign.
+
+    Raises
+    ------
+    ForeignError
+        Raised if it is: what lies and runs there is another's.
+    """
+    found = whose(directory)
+    if found and campaign and found != campaign:
+        raise ForeignError(FOREIGN.format(directory=directory))
+
+
+FOREIGN = (
+    "{directory}: is of another tracking database, or of an earlier campaign of this name; move it away, or "
+    "give the campaign a work_dir or a name of its own"
+)
+
+
 def read_outcome(directory: str) -> RunResult | None:
     """Return what a submission's outcome file says; `None` while there is none.
+
+    One that a driver of another campaign has written, e.g. of an earlier life of this one, counts as none.
 
     Raises
     ------
@@ -272,6 +311,8 @@ def read_outcome(directory: str) -> RunResult | None:
     # Through no link: what some of them lead to fails as a failing disk does, which is no group's fault.
     found = read_json_object(path, follow=False)
     try:
-        return None if found is None else from_json(found)
+        result = None if found is None else from_json(found)
     except WrongValueError as error:
         raise DamagedFileError(path, str(error)) from None
+    wrote = (found or {}).get("campaign") or ""
+    return None if wrote and whose(directory) not in {"", wrote} else result

@@ -350,6 +350,7 @@ class Executor(TickPart):
         return self._recorder.finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
+        self._drivers.require_own(submission.directory)  # else its jobs are another's
         return tuple(job.job_id for job, _ in self._slurm_view.jobs(submission) if not job.over)
 
     def _harvest(self, group: GroupView, submission: SubmissionView) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from merian_campaign.domain import storms
 from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.backoff import due
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, ForeignError
 from merian_campaign.domain.fault_attribution import alone
 from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
 from merian_campaign.domain.liveness import Liveness
@@ -275,11 +275,12 @@ class Control:
             with suppress(BadInputError):  # of another release: then only what is ours is believed
                 spec = applied_spec(find_campaign(self.store, name))
                 self.drivers.settle_in(
-                    trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
-                )
+                    trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable,
+                    campaign=campaign.uuid,
+                )  # fmt: skip
             try:
                 jobs, trouble = self._cancel_jobs(live)
-            except UntrustedError as error:
+            except (UntrustedError, ForeignError) as error:
                 jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
         state = campaign.state is not CampaignState.CANCELLED and not named
         return Cancelled(
@@ -292,6 +293,7 @@ class Control:
             return (), f"Slurm does not answer ({slurm_view.unreachable}); cancel again when it does"
         orphans: list[str] = []
         for submission in live:
+            self.drivers.require_own(submission.directory)
             jobs = [(job, role) for job, role in slurm_view.jobs(submission) if not job.over]
             driving = any(role == "driver" and job.started is not None for job, role in jobs)
             if not submission.driver_job and jobs:

@@ -170,7 +170,7 @@ def drive(
         work.close()
     if result.end is RunEnd.FAILED:
         result = replace(result, reason=advised(result.reason))
-    work.write_outcome(runs.to_json(result, epoch=claim.epoch))
+    work.write_outcome(runs.to_json(result, epoch=claim.epoch, campaign=claim.campaign.uuid))
     return result
 
 

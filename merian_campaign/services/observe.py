@@ -163,6 +163,7 @@ class Observer(TickPart):
         return self._found or ""
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> DriverStatus:
+        self._drivers.require_own(submission.directory)
         if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:
             return DriverStatus(liveness=self._drivers.liveness(submission, now=now))
         sight = self._slurm_view.sight

@@ -92,6 +92,9 @@ class Recorder(TickPart):
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
         wrong, healed = LineReport(), ""
+        if isinstance(step, BpsStep) and result.end is RunEnd.EMPTY:
+            graph = self._drivers.predicted(submission.directory)
+            result = runs.believed(result, quanta=len(graph or fold(journal)))
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             raw, predicted, wrong, healed = self._remains(submission, result)
             healed = healed or _cut_words(submission, raw, journal)
@@ -110,6 +113,7 @@ class Recorder(TickPart):
                     release=submission.versions_short,
                 ),
             )
+            result = runs.believed(result, quanta=len(quanta))
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
         reason = result.reason or _tally(quanta)

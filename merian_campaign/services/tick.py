@@ -323,8 +323,9 @@ class Tick:
     def context(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> TickContext:
         """Look at Slurm, and return what the parts of a tick share."""
         self.drivers.settle_in(
-            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
-        )
+            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable,
+            campaign=snapshot.campaign.uuid,
+        )  # fmt: skip
         slurm_view = view_slurm(
             snapshot,
             store=self.store,

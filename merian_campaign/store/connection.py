@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _SCHEME = re.compile(r"^(postgres(?:ql)?)(?:\+\w+)?://")
 _CONNECT_TIMEOUT_SECONDS = 10
+_NO_CONNECTION_LEFT = re.compile("too many (?:clients|connections)|connection slots are reserved")
 _OF_THE_ROWS = ("22", "23", "54")
 """Classes of errors of what is written: data, constraints, what is too long for an index."""
 
@@ -116,8 +117,13 @@ def open_connection(url: str, *, application: str = "merian-campaign") -> Connec
     # A statement instead of start-up options, which connection poolers refuse. Our statements are short:
     # compiling them (jit) costs more than it saves.
     connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
+    try:
+        # A pool lets in whom it has no session for yet, and may end the connection here.
+        with translated(url), connection.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'; SET jit = off")
+    except BaseException:
+        connection.close()
+        raise
     connection.autocommit = False
     return connection
 
@@ -180,6 +186,11 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailableError:
     said = one_line(str(error)).rstrip(".?") or type(error).__name__
     # libpq quotes a URL it cannot read in full, password included.
     said = redact(re.sub(r' in URI: ".*', "", said))
+    if _NO_CONNECTION_LEFT.search(said):
+        return DatabaseUnavailableError(
+            f"the tracking database at {redacted(url)} has no connection left: {said}. "
+            "Wait, or raise the limit of its role, database, server (max_connections) or pool"
+        )
     return DatabaseUnavailableError(
         f"the tracking database at {redacted(url)} does not answer: {said}. "
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "

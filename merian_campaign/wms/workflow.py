@@ -223,7 +223,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         finally:
             self._note(job, verdict=verdict, code=code)
         if code != 0:
-            why = one_line(last_error(read_tail(job.stderr)), limit=300)
+            why = one_line(last_error(read_tail(job.stderr), read_tail(job.stdout)), limit=300)
             raise StageError(f"{job.name} failed with exit status {code}, see {job.stderr}: {why}")
         job.done = True
 

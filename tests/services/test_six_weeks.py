@@ -116,8 +116,11 @@ class World:
 
     # -- as a tick sees it ---------------------------------------------------------------------------
 
-    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool, campaign: str = "") -> None:
         """Nothing has to be known."""
+
+    def require_own(self, directory: str) -> None:
+        """Nobody else is there."""
 
     def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
         return ""

@@ -71,7 +71,7 @@ class Toy:
     ) -> str:
         """Write and apply a campaign; with ``driver`` its drivers are Slurm jobs."""
         place = self.folder / name
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         document: dict[str, Any] = {"computeSite": "x", "site": {"x": {**SITE, **(site or {})}}}
         if larger:
             document["larger"] = [dict(entry) for entry in larger]
