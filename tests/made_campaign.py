@@ -318,7 +318,7 @@ class MadeCampaign:
             ended=began + timedelta(seconds=round(self.chance.lognormvariate(4 + len(task) / 12, 0.5), 1)),
             host=f"n{i % 40}",
             inputs=1 + i % 90,
-            cpu_seconds=round(self.chance.lognormvariate(4, 0.5), 1),
+            cpu_seconds=30 + i % 600 / 10,
             log_path=log,
             uuid=log.rsplit("/", 1)[1][:36],
         )

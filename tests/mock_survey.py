@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from astropy.time import Time
-from lsst.daf.butler import Butler, CollectionType, DatasetRef, DatasetType, Registry, Timespan
+from lsst.daf.butler import Butler, CollectionType, Config, DatasetRef, DatasetType, Registry, Timespan
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base._datasetQueryConstraints import DatasetQueryConstraintVariant
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
@@ -119,7 +119,9 @@ class MockSurvey:
         }
 
 
-def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSurvey:
+def make_mock_survey(
+    name: str, folder: Path, *, files: bool = False, config: Config | None = None
+) -> MockSurvey:
     """Make a survey: two tracts, two nights, two filters, two detectors.
 
     Parameters
@@ -130,6 +132,8 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
         A folder that is empty.
     files : `bool`, optional
         Whether its datasets have files, for tasks to read; graphs need none.
+    config : `~lsst.daf.butler.Config`, optional
+        Of its repository; its registry is SQLite unless this says otherwise.
     """
     survey = MockSurvey(facts=SURVEYS[name], folder=folder)
     for table in survey.facts.tables:
@@ -137,7 +141,7 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
     survey.file.parent.mkdir(parents=True)
     survey.file.write_text(json.dumps(reduced(survey.facts), indent=1), encoding="utf-8")
     (folder / "site.yaml").write_text(SITE, encoding="utf-8")
-    Butler.makeRepo(str(survey.repository))
+    Butler.makeRepo(str(survey.repository), config=config)
     with Butler.from_config(str(survey.repository), writeable=True) as butler:
         with butler.transaction():  # one wait for the disk instead of many
             insert_records(butler.registry, survey.facts)
