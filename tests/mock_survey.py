@@ -122,7 +122,9 @@ class MockSurvey:
         }
 
 
-def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSurvey:
+def make_mock_survey(
+    name: str, folder: Path, *, files: bool = False, config: Config | None = None
+) -> MockSurvey:
     """Make a survey: two tracts, two nights, two filters, two detectors.
 
     Parameters
@@ -133,6 +135,8 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
         A folder that is empty.
     files : `bool`, optional
         Whether its datasets have files, for tasks to read; graphs need none.
+    config : `~lsst.daf.butler.Config`, optional
+        Of its repository; its registry is SQLite unless this says otherwise.
     """
     survey = MockSurvey(facts=SURVEYS[name], folder=folder)
     for table in survey.facts.tables:
@@ -140,7 +144,7 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
     survey.file.parent.mkdir(parents=True)
     survey.file.write_text(json.dumps(reduced(survey.facts), indent=1), encoding="utf-8")
     (folder / "site.yaml").write_text(SITE, encoding="utf-8")
-    make_repository(survey.repository)
+    make_repository(survey.repository, config=config)
     with Butler.from_config(str(survey.repository), writeable=True) as butler:
         with butler.transaction():  # one wait for the disk instead of many
             insert_records(butler.registry, survey.facts)
@@ -148,18 +152,20 @@ def make_mock_survey(name: str, folder: Path, *, files: bool = False) -> MockSur
     return survey
 
 
-def make_repository(folder: Path) -> None:
+def make_repository(folder: Path, *, config: Config | None = None) -> None:
     """Make a repository that knows how mock datasets are stored, as butlers do of real ones.
 
     Otherwise only processes that have imported mock tasks do, and ingest imports none.
     """
     mock = MockStorageClass.get_or_register_mock(STORAGE)
     of_class = {"pytype": mock.pytype, "delegate": MockStorageClassDelegate}
-    config = {
+    known = {
         "storageClasses": {mock.name: {key: get_full_type_name(value) for key, value in of_class.items()}},
         "datastore": {"formatters": {mock.name: get_full_type_name(JsonFormatter)}},
     }
-    Butler.makeRepo(str(folder), Config(config))
+    whole = Config(config)
+    whole.update(known)
+    Butler.makeRepo(str(folder), whole)
 
 
 def write_pipeline(file: Path, folder: Path) -> None:

@@ -28,7 +28,7 @@ Fields of a line (``null`` or absent when unknown):
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -45,6 +45,7 @@ __all__ = [
     "JobVerdict",
     "JournalEvent",
     "JournalPart",
+    "JournalReader",
     "JournalRecord",
     "exception_bases",
     "format_line",
@@ -223,20 +224,50 @@ def parse_lines(text: str) -> tuple[JournalRecord, ...]:
     records : `tuple` [`JournalRecord`, ...]
         In the order of the file.
     """
+    return tuple(_records(text, jobs={}))
+
+
+class JournalReader:
+    """Reads a journal of a million lines part by part, and keeps no more of it than what its lines tell.
+
+    That a job was handed over tells nothing once it is seen starting, ending, or held.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[JournalRecord] = []
+        self._launched: dict[str, JournalRecord] = {}
+        self._jobs: _Jobs = {}
+
+    def add(self, text: str) -> None:
+        """Read a part; see `parse_lines`."""
+        for record in _records(text, jobs=self._jobs):
+            if record.event == JournalEvent.LAUNCHED:
+                self._launched[record.job] = record
+                continue
+            self._launched.pop(record.job, None)
+            self._records.append(record)
+
+    def records(self) -> tuple[JournalRecord, ...]:
+        """Return the records so far in the order of the file, and those of what waits after them."""
+        return (*self._records, *self._launched.values())
+
+
+type _Jobs = dict[str, tuple[str, tuple[str, ...]]]
+"""Name and quanta of jobs that were read before: each has several lines, and there may be a million."""
+
+
+def _records(text: str, *, jobs: _Jobs) -> Iterator[JournalRecord]:
     whole = text[: text.rfind("\n") + 1]
-    jobs: dict[str, tuple[str, ...]] = {}
-    found = (
-        _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED, jobs=jobs)
-        for line in whole.split("\n")
-    )
-    return tuple(record for record in found if record is not None)
+    for line in whole.split("\n"):
+        record = _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED, jobs=jobs)
+        if record is not None:
+            yield record
 
 
-def _to_record(values: object, *, small: bool, jobs: dict[str, tuple[str, ...]]) -> JournalRecord | None:
+def _to_record(values: object, *, small: bool, jobs: _Jobs) -> JournalRecord | None:
     """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
 
-    What is in it is clean; the evidence of a ``small`` line needs no other bound. ``jobs`` are the quanta of
-    jobs that were read before: each has several lines, and there may be a million.
+    What is in it is clean; the evidence of a ``small`` line needs no other bound.
     """
     if not isinstance(values, dict) or not isinstance(values.get("event"), str):
         return None
@@ -244,12 +275,12 @@ def _to_record(values: object, *, small: bool, jobs: dict[str, tuple[str, ...]])
     listed, evidence = get("quanta"), get("evidence")
     quanta = tuple(item for item in listed if isinstance(item, str)) if isinstance(listed, list) else ()
     job = _text(get("job")) or ""
-    known = jobs.setdefault(job, quanta)
+    job, known = jobs.setdefault(job, (job, quanta))
     return JournalRecord(
         event=intern(values["event"]),
         t=_text(get("t")) or "",
         v=_whole(get("v")) or VERSION,
-        job=intern(job),
+        job=job,
         label=intern(_text(get("label")) or ""),
         quanta=known if known == quanta else quanta,
         host=intern(_text(get("host")) or ""),
@@ -257,7 +288,7 @@ def _to_record(values: object, *, small: bool, jobs: dict[str, tuple[str, ...]])
         pid_start=_whole(get("pid_start")),
         exit=_status(get("exit")),
         signal=_status(get("signal")),
-        verdict=_text(get("verdict")),
+        verdict=_name(get("verdict")),
         evidence=(evidence if small else _bounded(evidence))
         if isinstance(evidence, dict) and evidence
         else _NOTHING,
@@ -265,13 +296,19 @@ def _to_record(values: object, *, small: bool, jobs: dict[str, tuple[str, ...]])
         requested_mb=_number(get("requested_mb")),
         cpu_s=_number(get("cpu_s")),
         wall_s=_number(get("wall_s")),
-        slurm_job=_text(get("slurm_job")),
-        slurm_node=_text(get("slurm_node")),
+        slurm_job=_name(get("slurm_job")),
+        slurm_node=_name(get("slurm_node")),
     )
 
 
 def _text(value: object) -> str | None:
     return value[:_LONGEST_NAME] if isinstance(value, str) else None
+
+
+def _name(value: object) -> str | None:
+    """Return a text of which many lines have the same."""
+    found = _text(value)
+    return None if found is None else intern(found)
 
 
 def _whole(value: object) -> int | None:

@@ -229,13 +229,13 @@ class LocalDrivers:
         """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
         path = SubmissionPaths(directory=directory).journal
         self._believe(directory, path)
-        records: list[journal.JournalRecord] = []
+        reader = journal.JournalReader()
         found, end = read_appended(path, start=start, follow=False)
         begin = end - len(found)
         while found:
-            records += journal.parse_lines(found.decode("utf-8", "replace"))
+            reader.add(found.decode("utf-8", "replace"))
             found, end = read_appended(path, start=end, follow=False)
-        return journal.JournalPart(records=tuple(records), start=begin, end=end)
+        return journal.JournalPart(records=reader.records(), start=begin, end=end)
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -32,7 +32,9 @@ __all__ = ["MANIFEST", "ArchiveStore"]
 MANIFEST = "archive.json"
 """Name of the file that is written last: what has none is no archive."""
 
-_FORMAT = 1
+_FORMAT = 2
+"""1 had quanta in full."""
+
 _BLOCK = 1 << 20
 _LARGEST = 1 << 40
 
@@ -131,6 +133,11 @@ def archived_campaign(folder: Path) -> ArchivedCampaign:
                 raise BadInputError(
                     f"{manifest}: written by a later version (format {version}, schema {schema}; known here: "
                     f"{_FORMAT}, {KNOWN[-1]}); use that version"
+                )
+            if version < _FORMAT:
+                raise BadInputError(
+                    f"{manifest}: written by an earlier version (format {version}, schema {schema}): put it "
+                    "on record with that version, upgrade its database, and archive it again"
                 )
             return ArchivedCampaign(campaign=campaign, schema=schema, rows=rows, sha256=sha256)
     raise DamagedFileError(manifest, "not what an archive of a campaign says of itself")

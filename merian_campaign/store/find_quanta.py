@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, canonical_data_id
-from merian_campaign.store import quantum_keys, queries
+from merian_campaign.store import queries
+from merian_campaign.store.quantum_forms import NUMBERED, data_form, digest
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -21,6 +22,13 @@ _SAME_EVERYWHERE: Final = frozenset({"instrument", "skymap"})
 """Dimensions of which a campaign has one value."""
 
 _LONGEST_NUMBER: Final = 18
+
+_OF_KEY: Final = """q.key = (
+    SELECT hash_record_extended(ROW(k.id, %(of_visit)s::bigint, %(of_exposure)s::bigint,
+                                    %(of_detector)s::smallint,
+                                    %(of_tract)s::integer, %(of_patch)s::integer), '0')
+    FROM quantum_kind AS k WHERE k.campaign_id = %(campaign_id)s AND k.digest = %(digest)s::uuid
+)"""
 
 # What the planner makes of a search through a fraction of a large table: reading all of it.
 _BY_INDEX = "; ".join(f"SET LOCAL enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin"))
@@ -77,10 +85,10 @@ def by_words(
     rows: list[dict[str, Any]] = []
     # Tasks are searched apart, those that are told apart by other columns differ.
     for entry, key in keyed:
-        condition = (
-            f"{quantum_keys.key('q.task', 'q.data_id')} = {quantum_keys.key('%(task)s', '%(data_id)s')}"
-        )
-        rows += _search(connection, entry, values, given, condition, {"data_id": key})
+        form, numbers = data_form(key)
+        more: dict[str, object] = {"digest": digest(entry.task, form)}
+        more |= {f"of_{name}": number for name, number in zip(NUMBERED, numbers, strict=True)}
+        rows += _search(connection, entry, values, given, _OF_KEY, more)
     for entry in found:
         if len(rows) < limit and entry.key(values) is None:
             named = [name for name in values if name in entry.example and name not in entry.columns]

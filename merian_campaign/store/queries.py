@@ -101,6 +101,24 @@ OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
   AND (%(tract)s::integer IS NULL OR q.tract = %(tract)s
        OR (g.selection_dimension = 'tract' AND g.selection_values = ARRAY[%(tract)s]::bigint[]))"""
 
+_OF_TRACT = """
+SELECT o.id FROM quantum_row AS o WHERE o.tract = %(tract)s
+UNION
+SELECT o.id FROM quantum_row AS o JOIN "group" AS t ON t.id = o.group_id
+WHERE t.campaign_id = %(campaign_id)s AND t.selection_dimension = 'tract'
+  AND t.selection_values = ARRAY[%(tract)s]::bigint[]"""
+
+
+def within(query: str, *, tract: int | None) -> str:
+    """Return a query so that, of one tract, it begins with the quanta of that, found by index.
+
+    Without it the planner reads all that has not succeeded, in every tract, to find those of one.
+    """
+    if tract is None:
+        return query
+    return query.replace(OF_STEP_AND_TRACT, f"{OF_STEP_AND_TRACT}\n  AND q.id = ANY (ARRAY({_OF_TRACT}))")
+
+
 _NOT_SUCCEEDED = f"""
 SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q.state, q.attempts,
        {_how("q")}, q.blocked_by, s.number

@@ -112,7 +112,8 @@ class ReadQueries:
         query = queries.FAILURES_AND_RECOVERED if recovered else queries.FAILURES
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
-            return tuple(FailureRow(**row) for row in fetch(connection, query, values))
+            rows = fetch(connection, queries.within(query, tract=tract), values)
+            return tuple(FailureRow(**row) for row in rows)
 
     def causes(
         self,
@@ -237,7 +238,7 @@ class ReadQueries:
                 "limit": limit,
             }
             find_quanta.by_index(connection)
-            rows = fetch(connection, queries.FAILED_QUANTA, values)
+            rows = fetch(connection, queries.within(queries.FAILED_QUANTA, tract=tract), values)
         return tuple(FailureRow(**row) for row in rows)
 
     def quanta(

@@ -144,7 +144,7 @@ WITH f AS (
 ), b AS (
     SELECT q.blocked_by, {_TRACT} AS tract, q.patch
     FROM ({states}) AS q JOIN "group" AS g ON g.id = q.group_id
-    WHERE q.state = 'blocked' AND q.blocked_by IS NOT NULL
+    WHERE q.state = 'blocked' AND q.blocked_by IS NOT NULL AND q.group_id IN (SELECT f.group_id FROM f)
 ), touched AS (
     SELECT * FROM f
     UNION ALL

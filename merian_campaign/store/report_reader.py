@@ -22,6 +22,7 @@ from merian_campaign.domain.report.rows import (
 )
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.store import queries, report_queries
+from merian_campaign.store.queries import within
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -163,8 +164,10 @@ def read_causes(
     at : `datetime.datetime`
         Now.
     """
+    tract = values["tract"]
 
     def rows(query: str) -> list[dict[str, Any]]:
+        query = within(query, tract=tract if isinstance(tract, int) else None)
         return _rows(connection, query, {**values, "at": at, "past": False})
 
     counts: dict[int, dict[str, int]] = {}

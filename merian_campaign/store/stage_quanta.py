@@ -10,12 +10,12 @@ import io
 import math
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from hashlib import md5
 from operator import attrgetter
 from typing import Any
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS, COLUMN_DIMENSIONS, Attempt, DataIdValue, Quantum
+from merian_campaign.domain.quanta import ATTEMPT_FACTS, Attempt, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.store.quantum_entries import Shapes
 from merian_campaign.store.storable import storable
 
 MESSAGE_CHARACTERS = 2000
@@ -31,20 +31,25 @@ _INT16 = 2**15 - 1
 _LONGEST_CPU = 1e9
 
 _KINDS = {str: "text", str | None: "text", int | None: "integer", datetime | None: "double precision"}
-_ATTEMPT = f"""try integer, attempt_state text,
+_NUMBERS = "visit bigint, exposure bigint, detector smallint, tract integer, patch integer"
+ATTEMPT = f"""try integer, attempt_state text,
     {", ".join(f"{name} {_KINDS[kind]}" for name, kind in ATTEMPT_FACTS.items())},
     exception_bases text, inputs integer, cpu_seconds real, cores integer, uuid text, charged boolean,
     certainty text, slurm_job text, log_tail text"""
+"""Columns of `attempt_fields`."""
 _TEMPORARY_TABLES = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
-    task text, data_id text, instrument text, visit bigint, exposure bigint, detector integer,
-    tract integer, patch integer, band text, physical_filter text, state text, caveats text,
+    kind_id integer, {_NUMBERS}, common_id integer, host_id integer, log_uuid uuid,
+    task text, state text, caveats text,
     attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
-    blocked_by uuid, tolerated boolean,
-    {_ATTEMPT}
+    tolerated boolean,
+    {ATTEMPT}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
-    task text, data_id text, {_ATTEMPT}
+    kind_id integer, {_NUMBERS}, task text, {ATTEMPT}
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_blocked (
+    kind_id integer, {_NUMBERS}, by_kind_id integer, by_{_NUMBERS.replace(", ", ", by_")}
 ) ON COMMIT DELETE ROWS
 """
 
@@ -59,7 +64,13 @@ _NO_ATTEMPT = "\t".join(
 )
 
 
-def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (a psycopg2 connection)
+def stage(
+    connection: Any,  # noqa: ANN401  (a psycopg2 connection)
+    quanta: Iterable[Quantum],
+    *,
+    campaign_id: int,
+    directory: str,
+) -> int:
     """Copy quanta and their attempts into the temporary tables of this connection.
 
     Parameters
@@ -68,6 +79,10 @@ def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (
         In a transaction; the tables are emptied at its end.
     quanta : `~collections.abc.Iterable` [`Quantum`]
         Of one group. Of two for the same quantum the later counts, unless only the earlier succeeded.
+    campaign_id : `int`
+        Whose dictionaries they use.
+    directory : `str`
+        Of the submission; logs in it are said relative to it.
 
     Returns
     -------
@@ -80,22 +95,22 @@ def stage(connection: Any, quanta: Iterable[Quantum]) -> int:  # noqa: ANN401  (
         earlier = chosen.get(key)
         if earlier is None or not _succeeded(earlier) or _succeeded(quantum):
             chosen[key] = quantum
-    rows = [_quantum_line(quantum) for quantum in chosen.values()]
-    attempts = [
-        f"{text(quantum.task)}\t{text(quantum.data_id)}\t{_attempt_fields(attempt)}\n"
-        for quantum in chosen.values()
-        if not is_first_try_success(quantum)
-        for attempt in quantum.attempts
-    ]
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('pg_temp.stage_attempt') IS NULL")
+        cursor.execute("SELECT to_regclass('pg_temp.stage_blocked') IS NULL")
         if cursor.fetchone()[0]:
             cursor.execute(_TEMPORARY_TABLES)
-        if rows:
-            cursor.copy_expert("COPY stage_quantum FROM STDIN", _file(rows))
-        if attempts:
-            cursor.copy_expert("COPY stage_attempt FROM STDIN", _file(attempts))
-    return len(rows)
+        shapes = Shapes(cursor, chosen.values(), campaign_id=campaign_id, directory=directory)
+        for table, lines in (
+            (
+                "stage_quantum",
+                [_quantum_line(*each) for each in zip(chosen.values(), shapes.lines, strict=True)],
+            ),
+            ("stage_attempt", _attempt_lines(chosen.values(), shapes)),
+            ("stage_blocked", _blocked_lines(chosen.values(), shapes)),
+        ):
+            if lines:
+                cursor.copy_expert(f"COPY {table} FROM STDIN", file_of(lines))
+    return len(chosen)
 
 
 def is_first_try_success(quantum: Quantum) -> bool:
@@ -124,7 +139,8 @@ def text(value: str | None) -> str:
     )
 
 
-def _file(lines: list[str]) -> io.BytesIO:
+def file_of(lines: list[str]) -> io.BytesIO:
+    """Return lines as a file to copy from."""
     return io.BytesIO("".join(lines).encode("utf-8"))
 
 
@@ -132,28 +148,37 @@ def _succeeded(quantum: Quantum) -> bool:
     return quantum.state is QuantumState.SUCCEEDED
 
 
-def _quantum_line(quantum: Quantum) -> str:
+def _attempt_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
+    return [
+        f"{shapes.key(quantum.task, quantum.data_id)}\t{text(quantum.task)}\t{attempt_fields(attempt)}\n"
+        for quantum in quanta
+        if not is_first_try_success(quantum)
+        for attempt in quantum.attempts
+    ]
+
+
+def _blocked_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
+    return [
+        f"{shapes.key(quantum.task, quantum.data_id)}\t{shapes.key(*quantum.blocked_by)}\n"
+        for quantum in quanta
+        if quantum.blocked_by is not None
+    ]
+
+
+def _quantum_line(quantum: Quantum, shape: str) -> str:
     attempts = quantum.attempts
     if not attempts:
         counts, last = "0\t0\t0\tf\tf", _NO_ATTEMPT
     elif is_first_try_success(quantum):
-        last = _attempt_fields(attempts[0])
+        last = attempt_fields(attempts[0])
         counts = f"1\t{attempts[0].charged:d}\t0\tt\tt"
     else:
-        last = _attempt_fields(attempts[-1])
+        last = attempt_fields(attempts[-1])
         counts = f"{_counts(attempts)}\tf\tt"
-    get = quantum.dimensions.get
-    dimensions = "\t".join([_dimension(get(name)) for name in COLUMN_DIMENSIONS])
     return (
-        f"{text(quantum.task)}\t{text(quantum.data_id)}\t{dimensions}\t{quantum.state}\t"
-        f"{text(quantum.caveats)}\t{counts}\t{_digest(quantum.blocked_by)}\t"
-        f"{'t' if quantum.tolerated else _NULL}\t{last}\n"
+        f"{shape}\t{text(quantum.task)}\t{quantum.state}\t"
+        f"{text(quantum.caveats)}\t{counts}\t{'t' if quantum.tolerated else _NULL}\t{last}\n"
     )
-
-
-def _digest(name: tuple[str, str] | None) -> str:
-    """Return the digest of a task and a data ID, as `quantum_keys.key` has it."""
-    return _NULL if name is None else md5(" ".join(name).encode(), usedforsecurity=False).hexdigest()
 
 
 def _counts(attempts: tuple[Attempt, ...]) -> str:
@@ -164,13 +189,26 @@ def _counts(attempts: tuple[Attempt, ...]) -> str:
     return f"{len(ran)}\t{charged}\t{memory}"
 
 
-def _attempt_fields(attempt: Attempt) -> str:
-    facts = "\t".join([field(value) for field, value in zip(_FIELDS, _facts(attempt), strict=True)])
+def attempt_fields(attempt: Attempt) -> str:
+    """Return an attempt as fields of COPY's text format."""
+    # Most are NULL, of which nothing needs to be made.
+    facts = "\t".join(
+        [
+            _NULL if value is None else field(value)
+            for field, value in zip(_FIELDS, _facts(attempt), strict=True)
+        ]
+    )
+    bases = attempt.exception_bases
+    own = "\t".join(
+        [
+            _NULL if value is None else text(value)
+            for value in (attempt.certainty, attempt.slurm_job, attempt.log_tail)
+        ]
+    )
     return (
-        f"{attempt.try_number}\t{attempt.state}\t{facts}\t"
-        f"{text(' '.join(attempt.exception_bases))}\t{_small(attempt.inputs)}\t{_cpu(attempt.cpu_seconds)}\t"
-        f"{_small(attempt.cores)}\t{text(attempt.uuid)}\t{'t' if attempt.charged else 'f'}\t"
-        f"{text(attempt.certainty)}\t{text(attempt.slurm_job)}\t{text(attempt.log_tail)}"
+        f"{attempt.try_number}\t{attempt.state}\t{facts}\t{text(' '.join(bases)) if bases else ''}\t"
+        f"{_small(attempt.inputs)}\t{_cpu(attempt.cpu_seconds)}\t{_small(attempt.cores)}\t"
+        f"{text(attempt.uuid)}\t{'t' if attempt.charged else 'f'}\t{own}"
     )
 
 
@@ -183,31 +221,21 @@ def _cpu(value: float | None) -> str:
     return str(value) if value is not None and math.isfinite(value) and value <= _LONGEST_CPU else _NULL
 
 
-def _number(value: int | None) -> str:
-    return _NULL if value is None else str(value)
+def _seconds(value: datetime) -> str:
+    return str(value.timestamp())
 
 
-def _seconds(value: datetime | None) -> str:
-    return _NULL if value is None else str(value.timestamp())
-
-
-def _message(value: str | None) -> str:
-    return text(value if value is None else value[:MESSAGE_CHARACTERS])
+def _message(value: str) -> str:
+    return text(value[:MESSAGE_CHARACTERS])
 
 
 _KIND_FIELDS: Mapping[Any, Callable[[Any], str]] = {
     str: text,
     str | None: text,
-    int | None: _number,
+    int | None: str,
     datetime | None: _seconds,
 }
 _FIELDS = tuple(
     _message if name == "exception_message" else _KIND_FIELDS[kind] for name, kind in ATTEMPT_FACTS.items()
 )
 _facts = attrgetter(*ATTEMPT_FACTS)
-
-
-def _dimension(value: DataIdValue | None) -> str:
-    if value is None:
-        return _NULL
-    return text(value) if isinstance(value, str) else str(value)

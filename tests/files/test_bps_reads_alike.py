@@ -144,9 +144,48 @@ def in_bash(command: str) -> list[str]:
     return done.stdout.split("\0")[:-1]
 
 
+def worded(word: str) -> dict[str, Any]:
+    """Return a campaign with a word wherever one may stand."""
+    name, collection = word if word.isalpha() else "DECam", word.replace(":", "-").strip("=.")
+    step = {
+        "name": "step1",
+        "pipeline": f"/pipe/{word}.yaml#step1",
+        "scope": "exposure",
+        "where": f"a = '{word}'",
+        "group_by": {"kind": "lists", "dimension": "exposure", "lists": {"all": [1]}},
+        "config": [f"isr:f={word}"],
+        "resources": {"isr": {"memory": 1234, "cpus": 3}},
+    }
+    return {
+        "campaign": name,
+        "butler": f"/repo/{word}",
+        "instrument": name,
+        "skymap": name,
+        "site": str(REPOSITORY / "site" / "local.yaml"),
+        "include": [str(REPOSITORY / "bps_configs" / "base.yaml")],
+        "collections": {"output": f"u/{collection}", "inputs": [collection]},
+        "steps": [step],
+    }
+
+
+YAML_WORDS = ("24:00:00", "no", "1e3", "012", "2026-11-22", "0x1f", "1_000", "null", "0o17", "5.5", "on", "y")
+"""What YAML 1.1 or 1.2 takes for a number, a truth, a moment, or nothing."""
+
+
+@pytest.mark.parametrize("word", YAML_WORDS)
+def test_words_that_yaml_takes_for_something_else_stay_words(folder: Path, word: str) -> None:
+    document = worded(word)
+    assert accepted(document)
+    _bps_and_bash_agree(folder, document)
+
+
 @settings(max_examples=40)
 @given(document=documents())
 def test_bps_and_bash_read_what_the_model_says(folder: Path, document: dict[str, Any]) -> None:
+    _bps_and_bash_agree(folder, document)
+
+
+def _bps_and_bash_agree(folder: Path, document: dict[str, Any]) -> None:
     spec = accepted(document)
     if spec is None:
         return

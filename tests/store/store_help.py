@@ -77,7 +77,7 @@ def quantum(
     state: QuantumState | None = None,
     **changes: object,
 ) -> Quantum:
-    required = {"tract": 9813, "patch": patch, "band": "N540"}
+    required: Any = changes.get("dimensions", {"tract": 9813, "patch": patch, "band": "N540"})
     if state is None:
         state = attempts[-1].state if attempts else QuantumState.PENDING
     values: dict[str, Any] = {

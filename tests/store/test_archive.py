@@ -120,7 +120,7 @@ def test_the_files_are_read_without_this_package(store: PostgresStore, given: Gi
 
 
 def _torn(folder: Path) -> None:
-    file = folder / "quantum.parquet"
+    file = folder / "quantum_row.parquet"
     file.write_bytes(file.read_bytes()[:-7])
 
 
@@ -149,7 +149,7 @@ def _nonsense(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_torn, "quantum.parquet.*checksum"),
+        (_torn, "quantum_row.parquet.*checksum"),
         (_missing, "event.parquet"),
         (_linked, "tick.parquet.*link"),
         (_later, "later version"),

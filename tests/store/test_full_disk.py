@@ -37,9 +37,9 @@ def full_url(empty_url: str) -> Iterator[tuple[str, Path]]:
             os.chown(place, owner.st_uid, owner.st_gid)
             migrate.upgrade(empty_url)
             rows(connection, f"CREATE TABLESPACE small LOCATION '{place}'")
-            rows(connection, "ALTER TABLE quantum SET TABLESPACE small")
+            rows(connection, "ALTER TABLE quantum_row SET TABLESPACE small")
             yield empty_url, place
-            rows(connection, "DROP TABLE quantum CASCADE")
+            rows(connection, "DROP TABLE quantum_row CASCADE")
             rows(connection, "CHECKPOINT")
             rows(connection, "DROP TABLESPACE small")
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg2 import errors
@@ -31,6 +32,8 @@ def value_of(column: Column[Any]) -> object:
         return [1]
     if isinstance(column.type, DateTime):
         return datetime.now(UTC)
+    if column.type.python_type is UUID:
+        return UUID(int=1)
     return NASTY if column.type.python_type is str else column.type.python_type(1)
 
 
