@@ -54,7 +54,7 @@ _OPEN = text(f"""
                  q.requested_mb, q.tolerated, q.rule, q.remedy, b.task, b.verdict
     ) AS o
     JOIN quantum AS q ON q.id = o.one
-    ORDER BY o.group_id, o.task, o.charged_attempts, o.memory_attempts, o.one
+    ORDER BY o.group_id, o.task, o.charged_attempts, o.memory_attempts DESC, o.one
 """)  # noqa: S608
 
 
