@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord, NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import JobRecord, NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.sky_regions import SkyRegion
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 

@@ -25,7 +25,7 @@ from lsst.utils.introspection import get_full_type_name
 from survey_tasks import MARKS, STORAGE, read_table
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.render import data_query, input_collections
+from merian_campaign.domain.rendering.render import data_query, input_collections
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.domain.spec.grouping import expand

@@ -77,8 +77,8 @@ def validate(file: File) -> None:
     Groupings, clusters of BPS and the order of steps are held against the pipelines where these can be loaded
     here.
     """
+    from merian_campaign.domain.campaign.plan import plan_groups
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.domain.plan import plan_groups
     from merian_campaign.domain.preflight.queries import pipeline_look
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.files.bps_files import read_clusters

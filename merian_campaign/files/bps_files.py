@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
-from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
-from merian_campaign.domain.remedy import ClusterRequest, RequestTable
-from merian_campaign.domain.render import OWN_SITE_CLASSES
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
+from merian_campaign.domain.rendering.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
+from merian_campaign.domain.rendering.render import OWN_SITE_CLASSES
+from merian_campaign.domain.resources.cluster import Blocks
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions

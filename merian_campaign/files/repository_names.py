@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.files.bounded_yaml import WrongYamlError, compose, construct, read_data
 from merian_campaign.files.paths import absolute
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import ForeignError
-from merian_campaign.domain.journal import JournalEvent, parse_lines
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged, from_json
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.execution.journal import JournalEvent, parse_lines
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged, from_json
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.stack.stack_versions import Versions
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission

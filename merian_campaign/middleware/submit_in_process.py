@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware import bps_run
 from merian_campaign.middleware.preflight.driver_preflight import check_apart

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.preflight.facts import PipelineFacts
 from merian_campaign.domain.preflight.scope import unsaid_skymap, wants_skymap
-from merian_campaign.domain.render import RenderRequest, render, with_skymap
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.rendering.render import RenderRequest, render, with_skymap
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.services.runtime import CampaignSettings, Runtime

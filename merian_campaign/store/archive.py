@@ -15,14 +15,14 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, DateTime, Float, Integer, Table, text
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import ArchivedCampaign
+from merian_campaign.domain.record.records import ArchivedCampaign
 from merian_campaign.domain.states import FORMER_VERDICTS
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_json_object
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database, raw
-from merian_campaign.store.schema_version import KNOWN
+from merian_campaign.store.server.database import Database, raw
+from merian_campaign.store.server.schema_version import KNOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa

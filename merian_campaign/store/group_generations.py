@@ -6,13 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.generations import chain_words
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.readiness.generations import chain_words
+from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
-from merian_campaign.store import events, merge_quanta, schema
-from merian_campaign.store.database import Database, raw
-from merian_campaign.store.group_summaries import SUMMARISE
+from merian_campaign.store import events, schema
 from merian_campaign.store.groups import as_it_was, forget_caps, lock_group
+from merian_campaign.store.quanta import merge_quanta
+from merian_campaign.store.quanta.group_summaries import SUMMARISE
+from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
 

@@ -34,10 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS
-from merian_campaign.domain.records import JobRole
+from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS
+from merian_campaign.domain.record.records import JobRole
 from merian_campaign.domain.sky_regions import RegionKind
-from merian_campaign.domain.slurm_states import JobEnd
+from merian_campaign.domain.slurm.slurm_states import JobEnd
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,

@@ -11,14 +11,14 @@ from lsst.ctrl.bps.parsl import ParslJob
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.app.app import python_app
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.wms.command import quanta_of
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cluster
 from merian_campaign.wms.input_requests import own_requests
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lost_jobs import LostJobs
+from merian_campaign.wms.node.command import quanta_of
 from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
 from merian_campaign.wms.stages import current
 from merian_campaign.wms.worker_app import run_job

@@ -10,7 +10,7 @@ import lsst.ctrl.bps.transform
 from docs_place import ROOT
 from lsst.ctrl.bps import GenericWorkflowJob
 
-from merian_campaign.domain.bps_words import REFUSED, REQUESTS, UNUSED
+from merian_campaign.domain.rendering.bps_words import REFUSED, REQUESTS, UNUSED
 
 PAGE = ROOT / "docs" / "bps-keys.md"
 BPS = Path(lsst.ctrl.bps.transform.__file__).parent

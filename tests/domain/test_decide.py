@@ -18,24 +18,13 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.backoff import next_try
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decide import MAX_EPOCHS, decide
-from merian_campaign.domain.decisions import (
-    LAUNCH_GRACE,
-    Follow,
-    GiveUp,
-    Harvest,
-    Launch,
-    MoveGroup,
-    Publish,
-    Submit,
-)
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import (
     CampaignState,
@@ -45,7 +34,18 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
-from merian_campaign.domain.unseen_terms import digest_of_arguments
+from merian_campaign.domain.tick.decide import MAX_EPOCHS, decide
+from merian_campaign.domain.tick.decisions import (
+    LAUNCH_GRACE,
+    Follow,
+    GiveUp,
+    Harvest,
+    Launch,
+    MoveGroup,
+    Publish,
+    Submit,
+)
+from merian_campaign.domain.tick.group_outcome import group_outcome
 
 SPEC = campaign(bps("step1"), bps("step2a", after=["step1"]), limits={"submissions": 1})
 TRACTS = campaign(by_tract(), tracts=["1-5"], limits={"submissions": 2})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
 
 
 def test_what_a_run_failed_of_is_told_before_what_its_collecting_failed_of() -> None:

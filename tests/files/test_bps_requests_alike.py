@@ -14,13 +14,13 @@ from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig, GenericWorkflowJob, QuantaClu
 from lsst.ctrl.bps.transform import create_generic_workflow
 from survey_help import make_survey
 
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable, next_remedy
-from merian_campaign.domain.render import RenderRequest, render
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.remedy import RequestTable, next_remedy
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict

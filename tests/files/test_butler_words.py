@@ -9,8 +9,8 @@ import pytest
 from forked_program import run_forked
 from survey_help import Survey
 
-from merian_campaign.domain.bps_words import CALLED_HERE
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.rendering.bps_words import CALLED_HERE
 from merian_campaign.domain.spec import ActionStep, BpsStep
 from merian_campaign.domain.spec.actions.calibrations import CollectionChain
 from merian_campaign.domain.spec.actions.data import TransferDatasets

@@ -15,13 +15,13 @@ from demo_repository import create_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.render import data_query
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.rendering.render import data_query
+from merian_campaign.domain.safe_text.yaml_writer import dump
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.domain.yaml_writer import dump
 from merian_campaign.middleware.exposure_selection import select as ask
 from merian_campaign.middleware.preflight.driver_preflight import check
 

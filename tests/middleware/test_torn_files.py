@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware import torn_files
 

@@ -13,9 +13,9 @@ import pytest
 from store_help import Given, quantum, rows, worked
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.fault_attribution import is_of_the_machine
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.connection import open_connection
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 

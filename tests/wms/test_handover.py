@@ -15,7 +15,7 @@ from lsst.ctrl.bps import BpsConfig
 from parsl.app.app import python_app
 from parsl.executors import ThreadPoolExecutor
 
-from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.execution.journal import JobVerdict
 from merian_campaign.wms.execution import Execution, JobResult
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome
 from merian_campaign.wms.sites import Local

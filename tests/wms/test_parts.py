@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 from lsst.ctrl.bps import BpsConfig, GenericWorkflowJob
 
-from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.processes import ProcessEntry, identity, members_of
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
-from merian_campaign.wms.child import ForkOrder
-from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_locked
 from merian_campaign.wms.execution import topological
 from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
 from merian_campaign.wms.launcher import StageError, retries_asked
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
-from merian_campaign.wms.memory_guard import MemoryLimits, judge, measure
-from merian_campaign.wms.node_jobs import JobRequest
+from merian_campaign.wms.node.admission import NodeCapacity, NodeRequest, admissible
+from merian_campaign.wms.node.child import ForkOrder
+from merian_campaign.wms.node.command import plain_words, quanta_of, read_run_qbb, split_locked
+from merian_campaign.wms.node.memory_guard import MemoryLimits, judge, measure
+from merian_campaign.wms.node.node_jobs import JobRequest
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands

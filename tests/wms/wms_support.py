@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, parse_lines
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, parse_lines
 from merian_campaign.host.processes import watch_orphans
 
 HERE = Path(__file__).parent

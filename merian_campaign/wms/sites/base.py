@@ -17,8 +17,8 @@ from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
-from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.wms import warm_program as launch_program
 from merian_campaign.wms.job_outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.lost_jobs import BlockView

@@ -3,7 +3,7 @@
 -- some minutes for millions, and room for as many small rows beside the old ones.
 
 -- Task and data ID. Numbers of the data ID that have a column stand in it as places, which format() fills again
--- (merian_campaign/store/quantum_forms.py).
+-- (merian_campaign/store/quanta/quantum_forms.py).
 CREATE TABLE quantum_kind (
     id integer GENERATED ALWAYS AS IDENTITY,
     campaign_id bigint NOT NULL,
@@ -92,7 +92,7 @@ COMMENT ON TABLE quantum_row IS 'Current state of each predicted quantum, as sho
 
 ALTER TABLE quantum RENAME TO quantum_before;
 
--- The forms of what is there, as merian_campaign/store/quantum_forms.py makes them; chr(37) is the sign of a place.
+-- The forms of what is there, as merian_campaign/store/quanta/quantum_forms.py makes them; chr(37) is the sign of a place.
 CREATE TEMPORARY TABLE shaped ON COMMIT DROP AS
 WITH known AS (
     SELECT q.id, g.campaign_id, q.task, q.instrument, q.band, q.physical_filter, q.requested_mb, q.cores, q.exit_code,
