@@ -17,7 +17,7 @@ from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware import torn_files
 
-WMS_TESTS = Path(__file__).parents[1] / "wms"
+TESTS = Path(__file__).parents[1]
 METADATA = '{"scalars": {"a": 1}, "arrays": {}, "metadata": {}}'
 LOG = (
     '[{"name": "isr", "asctime": "2026-11-22T15:00:00Z", "message": "m", "levelno": 20, "levelname": "INFO"}]'
@@ -74,8 +74,9 @@ def test_one_empty_file_costs_its_quantum_and_the_others_stay(tmp_path: Path) ->
 
     Its final job failed, and left a provenance graph that is none yet.
     """
-    sys.path.insert(0, str(WMS_TESTS))
+    sys.path[:0] = [str(TESTS / "wms"), str(TESTS / "e2e")]
     import wms_support as support  # noqa: PLC0415
+    from e2e_help import new_installation  # noqa: PLC0415
 
     from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
     from merian_campaign.middleware.submit_in_process import Target  # noqa: PLC0415
@@ -96,13 +97,13 @@ def test_one_empty_file_costs_its_quantum_and_the_others_stay(tmp_path: Path) ->
     logs[3].write_bytes(b"")
     zipfile.ZipFile(tmp_path / "bps" / "provenance.qg", "w").close()
     target = Target(repository=str(repo), run=submission.run, chain="")
-    work = SubmissionRun(
-        directory=str(tmp_path), epoch=1, target=target, warm=True, environ=support.environment()
-    )
-    try:
-        assert work.collect() is None
-    finally:
-        work.close()
+    with new_installation() as made:  # ingest asks its database for the repository's lock
+        environ = support.environment(MERIAN_CAMPAIGN_HOME=made.environ["MERIAN_CAMPAIGN_HOME"])
+        work = SubmissionRun(directory=str(tmp_path), epoch=1, target=target, warm=True, environ=environ)
+        try:
+            assert work.collect() is None
+        finally:
+            work.close()
     assert sorted(support.datasets(submission, "first")) == [0, 1, 2, 3, 4, 5]
     assert sorted(support.datasets(submission, "first_metadata")) == [2, 3, 4, 5]
     lines = [json.loads(line) for line in (tmp_path / "harvest.jsonl").read_text().splitlines()]
