@@ -9,7 +9,7 @@ import typer
 from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_report
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 EXIT_NEEDS_REVIEW = 3
 """`run` ended because only a person can move the campaign on."""

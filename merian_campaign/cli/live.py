@@ -15,9 +15,9 @@ from merian_campaign.cli.output import console, note
 from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine, words_of
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import one_line
 
 _KEPT_ACTIONS = 20
 _REDRAWN = 2

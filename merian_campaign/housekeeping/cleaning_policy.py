@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import shorten
 
-from merian_campaign.domain.naming import parse_run_collection
-from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.rendering.naming import parse_run_collection
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 from merian_campaign.housekeeping.cleaning import (
     REMOVING,

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.generations import BasisChange, Generation
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.readiness.generations import BasisChange, Generation
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.reports.cells import line
 
 _SHOWN = 8

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 
-from merian_campaign.domain import decisions as core
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import driver_job_of, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.generations import chain_change, chain_words
-from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
-from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
-from merian_campaign.domain.runs import RunEnd, RunResult
-from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.readiness.generations import chain_change, chain_words
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.records import Event, JobRecord, JobRole, NewGroup
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.rendering.naming import (
+    RunName,
+    SubmissionPaths,
+    run_collection,
+    submission_directory,
+)
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob, comment_of
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, SubmissionOutcome
+from merian_campaign.domain.tick import decisions as core
+from merian_campaign.domain.tick.decisions import Decision
+from merian_campaign.domain.tick.driver_jobs import driver_job_of, script
 from merian_campaign.services.record import Recorder, name_of
 from merian_campaign.services.submission_files import SubmissionFiles, is_later
 from merian_campaign.services.tick_context import TickContext, TickPart
@@ -350,6 +355,7 @@ class Executor(TickPart):
         return self._recorder.finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
+        self._drivers.require_own(submission.directory)  # else its jobs are another's
         return tuple(job.job_id for job, _ in self._slurm_view.jobs(submission) if not job.over)
 
     def _harvest(self, group: GroupView, submission: SubmissionView) -> str:

@@ -6,12 +6,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.generations import chain_words
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.readiness.generations import chain_words
+from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
-from merian_campaign.store import events, merge_quanta, schema
-from merian_campaign.store.database import Database, raw
+from merian_campaign.store import events, schema
 from merian_campaign.store.groups import as_it_was, forget_caps, lock_group
+from merian_campaign.store.quanta import merge_quanta
+from merian_campaign.store.quanta.group_summaries import SUMMARISE
+from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
 
@@ -81,7 +83,8 @@ class GenerationStore(Database):
 def _supersede(connection: Connection, *, group_id: int, now: datetime) -> None:
     values = {"group_id": group_id, "now": now}
     with raw(connection).cursor() as cursor:
-        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *merge_quanta.COUNT_ANEW):
+        counted = (*merge_quanta.COUNT_ANEW, *SUMMARISE)
+        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *counted):
             cursor.execute(statement, values)
 
 

@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import Event
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 # One row also when nothing was seen, none when nobody looked.
 _LOAD = text("""

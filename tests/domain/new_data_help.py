@@ -12,16 +12,16 @@ from datetime import timedelta
 
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, snapshot
 
-from merian_campaign.domain.complete_nights import Arrivals
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import AddGroups, Again, Decision, MoveGroup, Publish, Submit
-from merian_campaign.domain.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.plan import in_force, plan_groups
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.campaign.plan import in_force, plan_groups
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness.complete_nights import Arrivals
+from merian_campaign.domain.readiness.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, advance_group
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import AddGroups, Again, Decision, MoveGroup, Publish, Submit
 
 DISCOVERED = {"kind": "day_obs", "nights": "discover"}
 SCIENCE = {"observation_type": "science"}

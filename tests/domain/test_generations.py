@@ -9,8 +9,7 @@ from domain_help import finished
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.generations import (
+from merian_campaign.domain.readiness.generations import (
     MadeFrom,
     basis_of,
     chain_change,
@@ -19,6 +18,7 @@ from merian_campaign.domain.generations import (
     generations_of,
     stored_basis,
 )
+from merian_campaign.domain.record.basis import Basis
 
 PARTS = {"exposures": [1], "upstream": {}, "parts": [1]}
 BASES = st.builds(

@@ -11,24 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
-from merian_campaign.domain import overlap_refresh
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
-from merian_campaign.domain.data_change import Change, Freshness
-from merian_campaign.domain.decisions import Again, MoveGroup
-from merian_campaign.domain.extend_or_redo import extend_or_redo
-from merian_campaign.domain.new_data import NewData
-from merian_campaign.domain.overlap_refresh import nights_of
-from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.plan import in_force, reasons, taken_out
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import IGNORES, STALE
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.campaign.plan import in_force, reasons, taken_out
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness import overlap_refresh
+from merian_campaign.domain.readiness.complete_nights import NO_ARRIVALS, night_is_complete
+from merian_campaign.domain.readiness.data_change import Change, Freshness
+from merian_campaign.domain.readiness.new_data import NewData
+from merian_campaign.domain.readiness.overlap_refresh import nights_of
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.records import IGNORES, STALE
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
 from merian_campaign.domain.spec.steps import After
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.tick.decisions import Again, MoveGroup
+from merian_campaign.domain.tick.extend_or_redo import extend_or_redo
 
 SKY = {
     81: sky(81, 18, 1),

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from house_help import NOW, VISITS, House, chain, put
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decisions import Again, Decision, Publish
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Claim
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import render
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.records import Claim
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.rendering.render import render
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
+from merian_campaign.domain.tick.decisions import Again, Decision, Publish
 from merian_campaign.housekeeping.cleaning import RunKind
 from merian_campaign.middleware import butler_helper
 from merian_campaign.middleware.drivers import LocalDrivers

@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.notices import (
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import EXPIRED, STALE
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.notices import (
     STORM,
     Activity,
     Channel,
@@ -26,11 +31,6 @@ from merian_campaign.domain.notices import (
     notices_of,
     trouble_notice,
 )
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import EXPIRED, STALE
-from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
-from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.files.notice_file import read_notices
 from merian_campaign.host.rotated_log import append_lines, first_time, forget_time
 from merian_campaign.middleware.notifier import ChannelNotifier

@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from store_help import rows
 
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.schema_version import KNOWN
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.schema_version import KNOWN
 
 EARLIEST = Path(__file__).parent / "earliest"
 CHECKOUT = Path(__file__).parents[2]

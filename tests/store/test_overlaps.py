@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from sqlalchemy import event as sql_event
 from store_help import Given, at, rows, tract_group
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store.store import PostgresStore
 

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.core_hours import TaskCost
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.overlaps import Overlaps
-from merian_campaign.domain.quanta import COUNTED_STATES, Counts, Quantum
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, Quantum
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import Overlaps
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.resources.core_hours import TaskCost
 from merian_campaign.domain.states import (
     GroupState,
     IllegalMoveError,
@@ -24,9 +24,9 @@ from merian_campaign.domain.states import (
     SubmissionOutcome,
     Verdict,
 )
-from merian_campaign.store import migrate
-from merian_campaign.store.connection import libpq_url, open_connection
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server import migrate
+from merian_campaign.store.server.connection import libpq_url, open_connection
 from merian_campaign.store.store import PostgresStore
 
 QUANTA = "SELECT patch, state, attempts, charged_attempts, memory_attempts FROM quantum ORDER BY patch"
@@ -70,11 +70,23 @@ def test_what_was_done_again_is_done_once(given: Given, group: int, url: str) ->
             sum(row.executions for row in found.usage),
         )
 
-    done(given, group, 1, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        1,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 2, 3)
     again(given, group)
     assert told() == (0, 2, 3)
-    done(given, group, 2, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        2,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 4, 6)
 
 
