@@ -180,7 +180,10 @@ def apply(
     what = f"revision {done.campaign.revision}" if done.changed else "nothing changed"
     say(f"campaign {done.campaign.name}: {what}, {len(done.plan.wanted)} groups ({done.new_groups} new)")
     for group in done.plan.orphaned:
-        note(f"kept although the file no longer has it, because it ran: {group.step}/{group.key}")
+        note(
+            f"no longer in the file: {group.step}/{group.key}; what it made is kept, and readers see it only "
+            "where other groups have its data"
+        )
 
 
 def schema() -> None:

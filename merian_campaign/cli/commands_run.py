@@ -54,7 +54,8 @@ def run(
     if edited:
         note(edited)
     state = follow(context, name, interval=interval, again=("run", name))
-    note(f"campaign {name}: {state.replace('_', ' ')}")
+    stale = sum(row.stale for row in context.status(name).rows)
+    note(f"campaign {name}: {state.replace('_', ' ')}{f', {stale} groups for older data' if stale else ''}")
     if state != "done":
         raise typer.Exit(EXIT_NEEDS_REVIEW)
 

@@ -23,8 +23,8 @@ from merian_campaign.domain.stack.stack_setup import prelude
 from merian_campaign.host import processes
 from merian_campaign.middleware.drivers import in_stack
 
-_IDLE_SECONDS = 30.0
-"""How long it is kept without a question: who follows a campaign ticks every second."""
+_IDLE_SECONDS = 120.0
+"""How long it is kept without a question: it is asked when data come, and when tracts are done."""
 
 _AT_ONCE = 1 << 16
 

@@ -77,7 +77,7 @@ def campaign_fields(row: CampaignRow) -> tuple[str, ...]:
         row.name,
         row.state,
         f"revision {row.revision}",
-        f"{row.done} of {row.groups} groups done",
+        f"{row.done} of {row.groups} groups done" + (f", {row.stale} for older data" if row.stale else ""),
         f"{row.review} need you" if row.review else "nothing for you",
         last,
         f"next: {_next(row)}",
@@ -100,14 +100,15 @@ def _next(row: CampaignRow) -> str:
     if row.state != "active":
         return f"nothing before `resume`{f' ({row.reason})' if row.reason else ''}"
     if row.groups and row.done == row.groups:
-        return "nothing, it is done"
+        return f"{row.stale} for a redo by hand" if row.stale else "nothing, it is done"
     return f"{row.ready} ready" if row.ready else "only a person can move it on"
 
 
 def campaign_json(row: CampaignRow) -> dict[str, Any]:
     """Return how a campaign stands for machines."""
     ticked = None if row.ticked_at is None else row.ticked_at.isoformat()
-    names = ("name", "state", "revision", "file", "reason", "groups", "done", "ready", "running", "review")
+    counts = ("groups", "done", "ready", "running", "review", "stale")
+    names = ("name", "state", "revision", "file", "reason", *counts)
     return {name: getattr(row, name) for name in names} | {"last_tick": ticked, "last_error": row.error}
 
 

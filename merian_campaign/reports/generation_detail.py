@@ -29,7 +29,7 @@ def generation_words(generation: Generation, group: GroupView, nights: Mapping[i
     """Return a generation for people, in a line."""
     seen = "readers see it" if generation.number == group.published else ""
     current = "in the making" if group.published < generation.number == group.generation else ""
-    state = seen or current or "superseded"
+    state = (seen or current or "superseded") if group.published else "readers do not see it"
     return f"generation {generation.number} ({state}): {basis_words(generation.basis, nights)}"
 
 

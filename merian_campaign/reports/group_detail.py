@@ -77,6 +77,8 @@ def group_view(
         line(f"{group.counts.succeeded} of {group.counts.expected} quanta succeeded"),
         *(line(generation_words(entry, group, nights)) for entry in generations),
     ]
+    if generations and group.generation > generations[-1].number:
+        parts.append(line(f"generation {group.generation} (begun): not submitted yet"))
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("no.", "state", "RUN collection"):
         table.add_column(name, overflow="fold")

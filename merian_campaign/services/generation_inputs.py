@@ -49,7 +49,7 @@ def inputs_of(
     name, group : `str`
         Campaign, and group by ``STEP/KEY``.
     before, after : `int` or `None`
-        Generations; without them the current one, and what there is now.
+        Generations; without them the last one that was submitted, and what there is now.
     basis_now : callable
         Says what that is.
 
@@ -61,9 +61,10 @@ def inputs_of(
     find_campaign(store, name)
     snapshot = store.snapshot(name)
     found = find_group(snapshot, group)
-    number = found.generation if before is None else before
     shown = f"{found.step}/{found.key}"
     made = {entry.number: entry.basis for entry in store.generations(group_id=found.id)}
+    # One that has begun and waits for what it needs was made from nothing yet.
+    number = max(made, default=found.generation) if before is None else before
 
     def known(generation: int) -> Basis:
         if generation not in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import RenderableType
@@ -156,10 +157,14 @@ def test_ctrl_c_says_how_to_go_on_and_how_to_stop() -> None:
 def test_campaigns_are_listed_at_any_width_word_by_word() -> None:
     made = CampaignRow(
         name="wide", state="active", revision=2, file="/campaigns/wide.yaml", reason="", groups=1672,
-        done=1520, ready=0, running=9, review=56, ticked_at=None, error=None,
+        done=1520, ready=0, running=9, review=56, stale=0, ticked_at=None, error=None,
     )  # fmt: skip
     lines = written(campaign_view([made, made]), width=80).splitlines()
     assert max(map(len, lines)) <= 80
     assert "1520 of 1672 groups done, 56 need you" in lines[0]
     assert lines[1].strip() == "next: 9 under way, /campaigns/wide.yaml"
     assert len(lines) == 4
+    done = replace(made, done=1672, running=0, review=0, stale=3)
+    words = " ".join(written(campaign_view([done]), width=80).split())
+    assert "1672 of 1672 groups done, 3 for older data" in words
+    assert "next: 3 for a redo by hand" in words

@@ -68,6 +68,10 @@ def test_a_group_is_made_anew(cli: Cli, context: CommandContext) -> None:
 
     found = shown(cli, "step3/tract9813")
     assert (found["generation"], found["published"], found["state"]) == (2, 1, "waiting")
+    words = cli("show", cli.name, "step3/tract9813").fine()
+    assert "generation 2 (begun): not submitted yet" in words
+    # What there is now is not known here; that generation 2 was made from nothing yet is no answer.
+    cli("diff", cli.name, "step3/tract9813").refused(2, "what it would be made from now is not known")
     (event, *_) = found["events"]
     assert (event["kind"], event["reason"]) == ("redo", "a better sky model")
     submitted(context, cli.name, "step3", number=2, basis=TWO)

@@ -243,6 +243,7 @@ class CampaignRow:
     ready: int
     running: int
     review: int
+    stale: int
     ticked_at: datetime | None
     error: str | None
 

@@ -256,7 +256,8 @@ SELECT c.name, c.state, c.reason, c.file, t.finished_at AS ticked_at, t.error,
        count(g.id) FILTER (WHERE g.state = 'done')::integer AS done,
        count(g.id) FILTER (WHERE g.state IN ('ready', 'waiting'))::integer AS ready,
        count(g.id) FILTER (WHERE g.state = 'running')::integer AS running,
-       count(g.id) FILTER (WHERE g.state = 'needs_review')::integer AS review
+       count(g.id) FILTER (WHERE g.state = 'needs_review')::integer AS review,
+       count(g.id) FILTER (WHERE g.state = 'done' AND starts_with(g.reason, %(stale)s))::integer AS stale
 FROM campaign AS c
 LEFT JOIN "group" AS g ON g.campaign_id = c.id
 LEFT JOIN LATERAL (

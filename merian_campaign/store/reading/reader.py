@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, HeldQuantum
 from merian_campaign.domain.record.records import (
+    STALE,
     AttemptRow,
     BoardRow,
     CampaignRow,
@@ -164,7 +165,7 @@ class ReadQueries:
     def campaign_list(self) -> tuple[CampaignRow, ...]:
         """Return how all campaigns stand, by name."""
         with self._moment() as connection:
-            return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {}))
+            return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {"stale": STALE}))
 
     def last_cancels(self, name: str) -> Mapping[int, RecordedEvent]:
         """Return, by group id, the event by which it was last cancelled."""
