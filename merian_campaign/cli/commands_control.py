@@ -24,12 +24,12 @@ from merian_campaign.cli.options import (
 from merian_campaign.cli.output import answers, confirm, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.safe_text.text import clean, one_line
 from merian_campaign.domain.states import CampaignState, Verdict
-from merian_campaign.domain.text import clean, one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.group_selection import Choice, Filter
-    from merian_campaign.domain.retry_request import RetryRequest
+    from merian_campaign.domain.campaign.group_selection import Choice, Filter
+    from merian_campaign.domain.campaign.retry_request import RetryRequest
     from merian_campaign.services.control import Control
 
 _MEMORY: Final = re.compile(r"([0-9]{1,12})\s*([MGT]?)(?:i?B)?", re.IGNORECASE)
@@ -97,7 +97,7 @@ def _request(memory: str | None, walltime: str | None, tasks: list[str]) -> Retr
     """Return what a retry asks for; `None` for nothing."""
     if memory is None and walltime is None:
         return None
-    from merian_campaign.domain.retry_request import RetryRequest
+    from merian_campaign.domain.campaign.retry_request import RetryRequest
 
     return RetryRequest(
         tasks=tuple(tasks),
@@ -270,13 +270,13 @@ def undo(name: Name, reason: Reason = "undone by hand", yes: Yes = False) -> Non
 def _filter(
     step: str | None, tract: int | None, night: int | None, tasks: list[str] | None, verdict: Verdict | None
 ) -> Filter:
-    from merian_campaign.domain.group_selection import Filter
+    from merian_campaign.domain.campaign.group_selection import Filter
 
     return Filter(step=step, tract=tract, night=night, tasks=tuple(tasks or ()), verdict=verdict)
 
 
 def _is_name(word: str) -> bool:
-    from merian_campaign.domain.group_selection import PATTERN
+    from merian_campaign.domain.campaign.group_selection import PATTERN
 
     return "/" in word and not PATTERN & set(word)
 

@@ -15,7 +15,8 @@ from merian_campaign.cli.options import Yes
 from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.cron_line import (
+from merian_campaign.domain.errors import CampaignError, UnavailableError
+from merian_campaign.domain.tick.cron_line import (
     NEXT_TICK,
     Entry,
     TickStarter,
@@ -28,7 +29,6 @@ from merian_campaign.domain.cron_line import (
     with_entry,
     without_entry,
 )
-from merian_campaign.domain.errors import CampaignError, UnavailableError
 
 cron = PlainTyper(help="Ticks from cron, Slurm's cron, or a systemd timer.", no_args_is_help=True)
 
@@ -138,8 +138,8 @@ def _tried(context: CommandContext, launcher: Path) -> str:
     import shlex
 
     from merian_campaign.host.cron_tables import run_bare
-    from merian_campaign.store.connection import redacted
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.connection import redacted
+    from merian_campaign.store.server.server import database_url
 
     line = f"{shlex.quote(str(launcher))} --all --check"
     status, said = run_bare(line, environment=bare_environment(context.environ))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.atomic_files import write_if_changed
 
 __all__ = ["disable_timer", "enable_timer", "read_table", "run_bare", "unit_file", "write_table"]

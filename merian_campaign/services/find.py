@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 
-from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.campaign.group_selection import PATTERN
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.group_selection import PATTERN
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import CampaignState
-from merian_campaign.domain.text import one_line
 from merian_campaign.services.ports import Store
 
 

@@ -16,10 +16,10 @@ import pytest
 from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
+from merian_campaign.domain.campaign.retry_request import RetryRequest
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import Event
-from merian_campaign.domain.retry_request import RetryRequest
-from merian_campaign.domain.snapshot import Remedy, Snapshot
+from merian_campaign.domain.record.records import Event
+from merian_campaign.domain.record.snapshot import Remedy, Snapshot
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.cron_line import (
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.tick.cron_line import (
     Entry,
     TickStarter,
     bare_environment,
@@ -19,7 +20,6 @@ from merian_campaign.domain.cron_line import (
     with_entry,
     without_entry,
 )
-from merian_campaign.domain.errors import BadInputError
 
 CRONTAB, SCRONTAB = TickStarter.CRONTAB, TickStarter.SCRONTAB
 ODD = Entry(starter=CRONTAB, home="/h/a b", launcher="/h/a b/50%/tick", every=5)

@@ -14,7 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from merian_campaign.domain.cron_line import (
+from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.tick.cron_line import (
     Entry,
     TickStarter,
     entry_lines,
@@ -22,7 +23,6 @@ from merian_campaign.domain.cron_line import (
     unit_name,
     with_entry,
 )
-from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.host.cron_tables import (
     disable_timer,
     enable_timer,
