@@ -191,6 +191,9 @@ def test_one_letter_for_several_notices() -> None:
     subject, body = letter(pending)
     assert subject == "merian-campaign: wide step3/tract1 needs a person, and 39 more"
     assert body.endswith("and 10 more; `merian-campaign list`")
+    assert body.startswith(f"* wide step3/tract1 needs a person ({NOW:%Y-%m-%d %H:%M} UTC)\n")
+    late = replace(pending[0], created_at=NOW + timedelta(days=1))
+    assert letter([late]) != letter(pending[:1]), "a day that is like another is told apart"
 
 
 # -- whom ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Final
 
@@ -239,15 +239,26 @@ def trouble_notice(campaign: str, words: str, *, now: datetime) -> Notice:
 
 
 def letter(notices: Sequence[PendingNotice]) -> tuple[str, str]:
-    """Return subject and body of one message about several notices of one campaign or more."""
+    """Return subject and body of one message about several notices of one campaign or more.
+
+    Each says when it was found: its channel may have been down, and days may look alike.
+    """
     first = notices[0].notice
     if len(notices) == 1:
-        return one_line(f"merian-campaign: {first.subject}"), first.body[:_LONGEST_BODY]
+        body = f"{first.body[:_LONGEST_BODY]}\n{_when(notices[0])}"
+        return one_line(f"merian-campaign: {first.subject}"), body
     subject = f"merian-campaign: {first.subject}, and {len(notices) - 1} more"
-    parts = [f"* {entry.notice.subject}\n{_indented(entry.notice.body)}" for entry in notices[:MOST_TOLD]]
+    parts = [
+        f"* {entry.notice.subject} ({_when(entry)})\n{_indented(entry.notice.body)}"
+        for entry in notices[:MOST_TOLD]
+    ]
     if len(notices) > MOST_TOLD:
         parts.append(f"and {len(notices) - MOST_TOLD} more; `merian-campaign list`")
     return one_line(subject), "\n".join(parts)[:_LONGEST_BODY]
+
+
+def _when(entry: PendingNotice) -> str:
+    return f"{entry.created_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _indented(body: str) -> str:
