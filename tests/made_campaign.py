@@ -12,15 +12,16 @@ from datetime import UTC, datetime, timedelta
 from math import cos, radians
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord, NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import JobRecord, NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.sky_regions import SkyRegion
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
@@ -298,12 +299,20 @@ class MadeCampaign:
             fails = self.chance.random() < (0.03 if hard else 0.0015)
             if fails:
                 broken.add(unit)
-            attempt = self._attempt(i, task, start, fails=fails, hard=hard, number=number)
+            log = self._log(group, task, i, (*where.values(),))
+            attempt = self._attempt(i, task, start, log=log, fails=fails, hard=hard, number=number)
             caveats = "N" if not fails and self.chance.random() < 0.004 else ""
             yield Quantum(**common, state=attempt.state, caveats=caveats, attempts=(attempt,))  # type: ignore[arg-type]
 
+    def _log(self, group: NewGroup, task: str, i: int, where: tuple[int | str, ...]) -> str:
+        """Return where the log of a quantum lies, as BPS calls it."""
+        numbers = [str(value) for value in where if value not in {"DECam", "hsc_rings_v1"}]
+        name = "_".join((str(UUID(int=(0x0193 << 112) | i)), task, *numbers))
+        folder = f"/scratch/{self.name}/{group.step}/{group.key}/001/bps/logs/{task}/{numbers[0]}"
+        return f"{folder}/{name}.stderr"
+
     def _attempt(
-        self, i: int, task: str, start: datetime, *, fails: bool, hard: bool, number: int
+        self, i: int, task: str, start: datetime, *, log: str, fails: bool, hard: bool, number: int
     ) -> Attempt:
         began = start + timedelta(seconds=60 + 10000 * i / number)
         verdict, kind, message, evidence = FAILURES[1 if hard else self.chance.choice((0, 0, 2, 2, 3))]
@@ -322,8 +331,10 @@ class MadeCampaign:
             started=began,
             ended=began + timedelta(seconds=round(self.chance.lognormvariate(4 + len(task) / 12, 0.5), 1)),
             host=f"n{i % 40}",
-            log_path=f"/scratch/{self.name}/jobs/{task}/{i:06d}.log",
-            uuid=f"0193{i:028x}",
+            inputs=1 + i % 90,
+            cpu_seconds=30 + i % 600 / 10,
+            log_path=log,
+            uuid=log.rsplit("/", 1)[1][:36],
         )
 
     def _again(self, one: Quantum, now: datetime) -> Quantum:

@@ -9,23 +9,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from merian_campaign.domain import journal
-from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.clock_skew import holds
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import (
+from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.provenance import (
     LineReport,
     Predicted,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
+from merian_campaign.domain.execution.runs import RunResult
+from merian_campaign.domain.record.snapshot import SubmissionView
 from merian_campaign.domain.remains import Remains
-from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.slurm.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack_versions import sha_of
+from merian_campaign.domain.stack.stack_versions import sha_of
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
@@ -41,7 +41,7 @@ from merian_campaign.host.regular_files import (
 from merian_campaign.middleware import environment_check, programs
 from merian_campaign.middleware.predicted_lines import PredictedLines
 from merian_campaign.middleware.remains import read_remains
-from merian_campaign.middleware.submission_run import read_outcome
+from merian_campaign.middleware.submission_run import FOREIGN, read_outcome, require_own
 
 
 class _LineParser[Q](Protocol):
@@ -64,10 +64,12 @@ class LocalDrivers:
         self._environ = dict(environ)
         self._trusted: tuple[str, ...] = ()
         self._shared = False
+        self._campaign = ""
         self._predicted_lines = PredictedLines()
 
-    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool, campaign: str = "") -> None:
         """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
+        self._campaign = campaign
         self._trusted = tuple(trusted)
         self._shared = shared or is_shared(repository)
 
@@ -75,6 +77,17 @@ class LocalDrivers:
         """Refuse a file of a submission that others may have written; one that is not there is no matter."""
         if os.path.lexists(path):
             require_submission(directory, path, trusted=self._trusted)
+
+    def require_own(self, directory: str) -> None:
+        """Refuse a submission's directory that has come to be another campaign's.
+
+        Raises
+        ------
+        ForeignError
+            Raised if it is: its driver, jobs and files are not to be touched.
+        """
+        self._believe(directory, SubmissionPaths(directory=directory).identity)
+        require_own(directory, campaign=self._campaign)
 
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
@@ -206,10 +219,7 @@ class LocalDrivers:
             return f"{directory}: something ran there that nobody here knows of; {what_to_do}" if ran else ""
         if all(found.get(key) == value for key, value in identity.items()):
             return ""
-        return (
-            f"{directory}: is of another tracking database, or of an earlier campaign of this name; "
-            f"{what_to_do}"
-        )
+        return FOREIGN.format(directory=directory)
 
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
@@ -219,13 +229,13 @@ class LocalDrivers:
         """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
         path = SubmissionPaths(directory=directory).journal
         self._believe(directory, path)
-        records: list[journal.JournalRecord] = []
+        reader = journal.JournalReader()
         found, end = read_appended(path, start=start, follow=False)
         begin = end - len(found)
         while found:
-            records += journal.parse_lines(found.decode("utf-8", "replace"))
+            reader.add(found.decode("utf-8", "replace"))
             found, end = read_appended(path, start=end, follow=False)
-        return journal.JournalPart(records=tuple(records), start=begin, end=end)
+        return journal.JournalPart(records=reader.records(), start=begin, end=end)
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.memory_model import MemoryForecast
+from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.reports.cells import line
 
 _CAPTION = (

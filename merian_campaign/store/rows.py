@@ -7,11 +7,17 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from merian_campaign.domain.generations import MadeFrom, basis_of, combines_of, gathers_of, stored_basis
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.readiness.generations import (
+    MadeFrom,
+    basis_of,
+    combines_of,
+    gathers_of,
+    stored_basis,
+)
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, SubmissionView
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, SubmissionView
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from uuid import UUID
 
-from merian_campaign.domain.input_requests import request_of, requests_from
+from merian_campaign.domain.resources.input_requests import request_of, requests_from
 
 __all__ = ["own_requests"]
 

@@ -6,24 +6,24 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
-from lsst.ctrl.bps import BpsConfig
+from lsst.ctrl.bps import BpsConfig, GenericWorkflowJob
 from lsst.ctrl.bps.parsl import ParslJob
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.app.app import python_app
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.wms.command import quanta_of
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cluster
 from merian_campaign.wms.input_requests import own_requests
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lost_jobs import LostJobs
+from merian_campaign.wms.node.command import quanta_of
 from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
 from merian_campaign.wms.stages import current
 from merian_campaign.wms.worker_app import run_job
 
-__all__ = ["LOCAL_JOBS", "Launcher", "StageError", "seconds_asked"]
+__all__ = ["LOCAL_JOBS", "Launcher", "StageError", "retries_asked", "seconds_asked"]
 
 LOCAL_JOBS = frozenset({"pipetaskInit", "mergeExecutionButler"})
 """Jobs of a workflow that the driver runs itself."""
@@ -63,6 +63,8 @@ class Launcher:
         self._site = workflow.site
         times = (seconds_asked(job) for job in workflow.jobs.values())
         self._site.longest_s = max((t for t in times if t is not None), default=None)
+        for job in workflow.jobs.values():
+            retries_asked(job.generic, exit_code=None)
         self.settings = self._site.node_settings(
             submit=workflow.submit, driver=driver.identity, socket=current().socket
         )
@@ -145,6 +147,10 @@ class Launcher:
         self._condemned[record.job] = JobFailedError(record.job, outcome.as_dict())
         return True
 
+    def retries_of(self, error: JobFailedError) -> int:
+        """Return how often a job that ended so may be run again, by what BPS says of it."""
+        return retries_asked(self._workflow.jobs[error.job].generic, exit_code=error.outcome.exit)
+
     def own_error(self, name: str, error: BaseException | None) -> BaseException | None:
         """Return what a job really ended with: Parsl only knows that its worker is gone."""
         return self._condemned.get(name, error) if error is not None else None
@@ -218,6 +224,22 @@ def seconds_asked(job: ParslJob) -> float | None:
     except ValueError:
         label = job.generic.label
         raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
+
+
+def retries_asked(job: GenericWorkflowJob, *, exit_code: int | None) -> int:
+    """Return the ``numberOfRetries`` of a job; 0 for an exit status that is in its ``retryUnlessExit``.
+
+    Raises
+    ------
+    StageError
+        One of them is no whole number, or no list of such.
+    """
+    number, unless = job.number_of_retries, job.retry_unless_exit
+    codes = unless if isinstance(unless, list) else [] if unless is None else [unless]
+    for key, value in (("numberOfRetries", number or 0), *(("retryUnlessExit", code) for code in codes)):
+        if type(value) is not int:
+            raise StageError(f"{key} of {job.label} is {value!r}; give a whole number")
+    return 0 if exit_code in codes else max(0, number or 0)
 
 
 def _ended(error: Exception | None) -> Future[Any]:

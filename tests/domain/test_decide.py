@@ -18,15 +18,13 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.backoff import next_try
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decide import MAX_EPOCHS, decide
-from merian_campaign.domain.decisions import LAUNCH_GRACE, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import (
     CampaignState,
@@ -36,7 +34,18 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
-from merian_campaign.domain.unseen_terms import digest_of_arguments
+from merian_campaign.domain.tick.decide import MAX_EPOCHS, decide
+from merian_campaign.domain.tick.decisions import (
+    LAUNCH_GRACE,
+    Follow,
+    GiveUp,
+    Harvest,
+    Launch,
+    MoveGroup,
+    Publish,
+    Submit,
+)
+from merian_campaign.domain.tick.group_outcome import group_outcome
 
 SPEC = campaign(bps("step1"), bps("step2a", after=["step1"]), limits={"submissions": 1})
 TRACTS = campaign(by_tract(), tracts=["1-5"], limits={"submissions": 2})
@@ -176,7 +185,7 @@ def live(entry: SubmissionView, liveness: Liveness) -> tuple[object, ...]:
     return decide(SPEC, snapshot(group("step1", submissions=(entry,))), situation({entry.id: liveness}))
 
 
-def test_a_tract_that_the_file_no_longer_has_is_left_alone_and_not_waited_for() -> None:
+def test_a_tract_that_the_file_no_longer_has_is_taken_out_of_its_chain_and_not_waited_for() -> None:
     spec = campaign(
         by_tract("step2b", "step2b"),
         bps("step2d", after=["step2b"]),
@@ -186,9 +195,14 @@ def test_a_tract_that_the_file_no_longer_has_is_left_alone_and_not_waited_for() 
     done = group("step2b", tract=9813, state=GroupState.DONE)
     gone = group("step2b", tract=9814, state=GroupState.NEEDS_REVIEW, submissions=(finished(),))
     waiting = group("step2d", state=GroupState.WAITING)
-    decision = only(decide(spec, snapshot(done, gone, waiting), situation()))
+    publish, decision = decide(spec, snapshot(done, gone, waiting), situation())
+    assert publish == Publish(group=gone, none=True)
     assert isinstance(decision, MoveGroup)
     assert (decision.group.step, decision.state) == ("step2d", GroupState.READY)
+    shown = replace(gone, published=0)
+    assert only(decide(spec, snapshot(done, shown, waiting), situation())) == decision
+    stopped = decide(spec, snapshot(done, gone, waiting, state=CampaignState.PAUSED), situation())
+    assert stopped == (decision,)
 
 
 def test_a_driver_that_ended_is_harvested() -> None:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules, in_order, stored_remedy
-from merian_campaign.domain.quanta import Attempt, Judgement
-from merian_campaign.domain.release_order import at_least, release_key
-from merian_campaign.domain.rule_remedy import HELD_REMEDIES, RuleRemedy, allowed, read_remedy
-from merian_campaign.domain.rules import RETURNED, Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt, Judgement
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules, in_order, stored_remedy
+from merian_campaign.domain.failures.rule_remedy import HELD_REMEDIES, RuleRemedy, allowed, read_remedy
+from merian_campaign.domain.failures.rules import RETURNED, Evidence, judge
+from merian_campaign.domain.stack.release_order import at_least, release_key
 from merian_campaign.domain.states import QuantumState, Verdict
 
 SHIPPED = Path(__file__).parents[2] / "campaign" / "failure-rules.yaml"

@@ -13,11 +13,11 @@ import psycopg2.errors
 import pytest
 import sqlalchemy.exc
 
-from merian_campaign.domain.block_verdict import of_block
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
-from merian_campaign.domain.slurm_jobs import SlurmJob
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.block_verdict import of_block
+from merian_campaign.domain.failures.rules import Evidence, judge
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import QuantumState, Verdict
 
 _OF_THE_SYSTEM = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from domain_help import group, open_quanta, snapshot
 
+from merian_campaign.domain.campaign.group_selection import Filter, choose
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.group_selection import Filter, choose
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, Verdict
 

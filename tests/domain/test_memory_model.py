@@ -9,10 +9,10 @@ from domain_help import bps, campaign, finished, group, open_quanta, situation, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Submit
-from merian_campaign.domain.input_requests import request_of, requests_from, requests_text
-from merian_campaign.domain.memory_model import (
+from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable, next_remedy, with_asked
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.resources.input_requests import request_of, requests_from, requests_text
+from merian_campaign.domain.resources.memory_model import (
     FEWEST_TO_LOWER,
     FEWEST_TO_RAISE,
     MOST_OVER,
@@ -22,11 +22,11 @@ from merian_campaign.domain.memory_model import (
     forecasts,
     with_learned,
 )
-from merian_campaign.domain.remedy import ClusterRequest, RequestTable, next_remedy, with_asked
-from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Submit
 
 MANY = FEWEST_TO_LOWER
 

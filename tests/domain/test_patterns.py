@@ -10,13 +10,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import error_classes, patterns
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules
-from merian_campaign.domain.last_error import last_error
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.requirements import parse_requirement, satisfies
-from merian_campaign.domain.rules import BUILT_IN, Evidence, judge
-from merian_campaign.domain.stack_versions import tag_of
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures import error_classes
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules
+from merian_campaign.domain.failures.rules import BUILT_IN, Evidence, judge
+from merian_campaign.domain.safe_text import patterns
+from merian_campaign.domain.safe_text.last_error import last_error
+from merian_campaign.domain.stack.requirements import parse_requirement, satisfies
+from merian_campaign.domain.stack.stack_versions import tag_of
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.actions.runner import last_words
 from merian_campaign.wms.version_lookup import _VERSION

@@ -5,8 +5,8 @@ from domain_help import NOW, REQUESTS, bps, campaign, finished, group, open_quan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.quanta import OpenQuanta
-from merian_campaign.domain.remedy import (
+from merian_campaign.domain.execution.quanta import OpenQuanta
+from merian_campaign.domain.failures.remedy import (
     RequestTable,
     describe_failures,
     describe_remedy,
@@ -15,7 +15,7 @@ from merian_campaign.domain.remedy import (
     next_remedy,
     prospects,
 )
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome, Verdict

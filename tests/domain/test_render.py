@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.render import (
+    RenderRequest,
+    SiteProfile,
+    data_query,
+    input_collections,
+    render,
+)
+from merian_campaign.domain.resources.cluster import Blocks
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import Larger
 from merian_campaign.services.apply import fingerprint

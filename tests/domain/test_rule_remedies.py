@@ -8,15 +8,15 @@ from datetime import timedelta
 import pytest
 from domain_help import NOW, REQUESTS, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, MoveGroup, PauseCampaign, Submit
-from merian_campaign.domain.notices import Activity, NoticeKind, NoticeOptions, notices_of
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import describe_remedy, is_retryable
-from merian_campaign.domain.rules import RETURNED
-from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.remedy import describe_remedy, is_retryable
+from merian_campaign.domain.failures.rules import RETURNED
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, MoveGroup, PauseCampaign, Submit
+from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions, notices_of
 
 SPEC = campaign(bps("step1"))
 OOM, WALLTIME, ALGORITHM = Verdict.OUT_OF_MEMORY, Verdict.WALLTIME, Verdict.ALGORITHM

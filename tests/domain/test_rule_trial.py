@@ -7,11 +7,11 @@ from domain_help import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import patterns
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules
-from merian_campaign.domain.folding import folded, pattern_of
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rule_trial import PastFailure, draft, rejudged, trial, unmatched
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules
+from merian_campaign.domain.failures.rule_trial import PastFailure, draft, rejudged, trial, unmatched
+from merian_campaign.domain.safe_text import patterns
+from merian_campaign.domain.safe_text.folding import folded, pattern_of
 from merian_campaign.domain.states import QuantumState, Verdict
 
 

@@ -19,17 +19,17 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.resources.cluster import Blocks
+from merian_campaign.domain.resources.site_profile import SiteProfile
+from merian_campaign.domain.resources.throttle import Allotment, Headroom, in_turn, nice_of
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState, Verdict
-from merian_campaign.domain.throttle import Allotment, Headroom, in_turn, nice_of
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
 
 READY = GroupState.READY
 PROCESSES = SiteProfile(

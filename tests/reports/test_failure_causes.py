@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from merian_campaign.cli.commands_inspect import fitting
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.report.causes import causes, failure_totals
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows
 from merian_campaign.reports.causes import causes_view
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 

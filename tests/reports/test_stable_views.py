@@ -12,7 +12,7 @@ from report_help import number, rows_of
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.report.numbers import Report
-from merian_campaign.store.rights import VIEWS, Access, grant
+from merian_campaign.store.server.rights import VIEWS, Access, grant
 
 type Connection = psycopg2.extensions.connection
 

@@ -10,12 +10,12 @@ import pytest
 from store_help import Given, at, database_of, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.notices import Notice, NoticeKind
 from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.tick.notices import Notice, NoticeKind
 from merian_campaign.store import open_reader
-from merian_campaign.store.backup import dump, restore
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.rights import Access, grant, statements
+from merian_campaign.store.server.backup import dump, restore
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.rights import Access, grant, statements
 from merian_campaign.store.store import PostgresStore
 
 

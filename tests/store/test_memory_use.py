@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from store_help import Given, at, failed, quantum, worked
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.memory_model import MemoryBin
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.resources.memory_model import MemoryBin
 from merian_campaign.domain.states import SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from bench_results import entry, keep  # noqa: E402 - beside this one
 
-from merian_campaign.domain.memory_model import MemoryBin, forecast  # noqa: E402
+from merian_campaign.domain.resources.memory_model import MemoryBin, forecast  # noqa: E402
 
 DEFAULT, MULTIPLIER, LIMIT = 2048, 2.0, 491_520
 """BPS's requestMemory, the afterburner's multiplier and largest request."""

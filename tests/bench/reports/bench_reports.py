@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 from bench_results import entry, keep  # noqa: E402 - beside this one
 from made_campaign import MadeCampaign  # noqa: E402 - of the tests
 
-from merian_campaign.store import embedded, migrate  # noqa: E402
-from merian_campaign.store.connection import open_connection  # noqa: E402
-from merian_campaign.store.rights import VIEWS  # noqa: E402
+from merian_campaign.store.server import embedded, migrate  # noqa: E402
+from merian_campaign.store.server.connection import open_connection  # noqa: E402
+from merian_campaign.store.server.rights import VIEWS  # noqa: E402
 from merian_campaign.store.store import PostgresStore  # noqa: E402
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
