@@ -15,8 +15,8 @@ from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.failures.rule_remedy import RuleRemedy
 from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
-from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.domain.resources.input_requests import request_of
+from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.domain.tick.decide import decide
 from merian_campaign.domain.tick.decisions import Decision, MoveGroup, Submit
