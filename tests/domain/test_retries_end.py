@@ -15,6 +15,7 @@ from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.failures.rule_remedy import RuleRemedy
 from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.resources.input_requests import request_of
 from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.domain.tick.decide import decide
@@ -91,9 +92,9 @@ ROUNDS = st.tuples(
 class Group:
     """A group that is tried again and again."""
 
-    def __init__(self) -> None:
+    def __init__(self, first: Remedy) -> None:
         self.lives = [Life(task=task) for task in TASKS]
-        self.remedy = Remedy()
+        self.remedy = first
         self.submissions: list[SubmissionView] = []
         self.learned: dict[str, int] = {}
 
@@ -104,7 +105,9 @@ class Group:
         if outcome is SubmissionOutcome.PARTIAL:
             for life, fate in zip(self.lives, fates, strict=True):
                 if life.run == 0 or life.fate.verdict is not None:
-                    life.lives(fate, request=REQUESTS.request(life.task, self.remedy))
+                    asked = REQUESTS.request(life.task, self.remedy)
+                    own = dict(self.remedy.by_inputs).get(life.task)
+                    life.lives(fate, request=asked if own is None else min(asked, request_of(own, inputs=3)))
         number = len(self.submissions) + 1
         ended = NOW + timedelta(hours=2 * number)
         self.submissions.append(
@@ -139,9 +142,13 @@ class Group:
         return found[0] if found else None
 
 
-@given(st.lists(ROUNDS, min_size=1, max_size=12))
-def test_no_sequence_of_outcomes_is_tried_for_ever(rounds: list[Round]) -> None:
-    tried = Group()
+BY_INPUTS = Remedy(memory_mb=(("calibrate", 4000),), by_inputs=(("calibrate", ((1, 500), (8, 4000))),))
+"""Of a first submission whose quanta ask by the number of their inputs."""
+
+
+@given(st.lists(ROUNDS, min_size=1, max_size=12), st.sampled_from([Remedy(), BY_INPUTS]))
+def test_no_sequence_of_outcomes_is_tried_for_ever(rounds: list[Round], first: Remedy) -> None:
+    tried = Group(first)
     for number in range((MOST_SUBMISSIONS + 1) * MAX_STARVED):
         tried.submitted(*rounds[number % len(rounds)])
         remedy = tried.next_remedy()

@@ -9,16 +9,19 @@ from typing import Any
 import psycopg2
 import pytest
 from independent_counts import PageNumbers, differences
+from report_help import MADE
 from rich.console import Console
 
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions, notices_of
 from merian_campaign.reports.cells import UNBOUNDED
 from merian_campaign.reports.completeness import completeness_json, completeness_view
 from merian_campaign.reports.page.tables import KINDS, as_csv, report_json
 from merian_campaign.reports.status import Status, status_json, status_view
 from merian_campaign.reports.usage import usage_json, usage_view
 from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.store import PostgresStore
 
 type Connection = psycopg2.extensions.connection
 type Row = dict[str, Any]
@@ -169,3 +172,15 @@ def test_csv_is_the_json(report: Report, told: dict[str, Any], table: str) -> No
         for name, value in one.items():
             words = "" if value is None else str(value)
             assert line[name].removeprefix("'") == words or float(line[name]) == float(value), name
+
+
+def test_the_digest_is_the_json(url: str, told: dict[str, Any]) -> None:
+    head = told["headline"]
+    now = MADE.now.replace(hour=23)
+    with PostgresStore(url) as store:
+        snapshot = store.snapshot("wide")
+    activity = Activity(moved_at=now, ended=(("partial", 1),), attempts=1)
+    *_, digest = notices_of(snapshot, activity=activity, options=NoticeOptions(digest_hour=0), now=now)
+    assert digest.kind is NoticeKind.DIGEST
+    assert f": {head['done']} of {head['groups']} groups done, {head['needs_you']} need you" in digest.subject
+    assert f"{head['succeeded']} of {head['expected']} quanta succeeded" in digest.body.splitlines()
