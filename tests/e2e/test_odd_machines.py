@@ -37,7 +37,9 @@ def world(folder: Path) -> Path:
 
     folder.mkdir(parents=True)
     make_repo(folder / "repo", detectors=4)
-    (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline(tasks={"first": {}})), encoding="utf-8")
+    pipelines = folder.parent / folder.name.replace(":", "")  # which pipe_base takes for the end of a path
+    pipelines.mkdir(exist_ok=True)
+    (pipelines / "pipeline.yaml").write_text(yaml.safe_dump(pipeline(tasks={"first": {}})), encoding="utf-8")
     campaign = {
         "campaign": "odd", "butler": str(folder / "repo"), "work_dir": str(folder / "work"),
         "instrument": "Toy", "site": str(CHECKOUT / "site" / "local.yaml"),
@@ -46,7 +48,7 @@ def world(folder: Path) -> Path:
         "collections": {"output": "runs/odd", "inputs": ["toy/inputs"]},
         "steps": [
             {
-                "name": "one", "pipeline": str(folder / "pipeline.yaml"), "scope": "exposure",
+                "name": "one", "pipeline": str(pipelines / "pipeline.yaml"), "scope": "exposure",
                 "where": "detector < 4",
             }
         ],
