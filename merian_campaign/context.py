@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.text import one_line
+from merian_campaign.host.ownership import user_name
 
 if TYPE_CHECKING:
     from merian_campaign.domain.basis import Basis
@@ -118,7 +119,7 @@ class CommandContext:
         return Runtime(
             root=str(home_directory(self.environ) / "submissions"),
             quantum_wrapper=quantum_wrapper(),
-            actor=one_line(f"{getpass.getuser()}@{host}"),
+            actor=one_line(f"{_user()}@{host}"),
             host=host,
             pid=os.getpid(),
             clock=self._shared_clock(),
@@ -428,3 +429,11 @@ def _end_stuck(tick: OpenTick, *, host: str) -> bool:
     from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
 
     return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")
+
+
+def _user() -> str:
+    """Return who runs this, in words where the account has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return user_name(os.getuid())
