@@ -10,19 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import cos, radians
+from pathlib import Path
 from typing import Any
+from uuid import UUID
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord, NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import JobRecord, NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.sky_regions import SkyRegion
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
+SITE = Path(__file__).resolve().parents[1] / "site" / "local.yaml"
 BEGIN = datetime(2026, 11, 2, 18, tzinfo=UTC)
 BANDS = ("N540", "N708")
 SIDE = 1.5
@@ -60,7 +63,7 @@ HARD = {"makeWarp": 9000, "deblend": 14000, "measure": 7000, "assembleCoadd": 60
 FAILURES = (
     (Verdict.OUT_OF_MEMORY, "MemoryError", "cannot allocate 1024 MiB", "peak 14410 MiB of 14000 MiB"),
     (Verdict.ALGORITHM, "lsst.pex.exceptions.LengthError", "no good PSF candidates in the patch", "rule 3"),
-    (Verdict.TRANSIENT, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
+    (Verdict.INFRASTRUCTURE, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
     (Verdict.UNKNOWN, "numpy.linalg.LinAlgError", "Singular matrix", ""),
 )
 
@@ -133,12 +136,7 @@ class MadeCampaign:
             for place, step in enumerate(STEPS)
             for one in (nights if step in NIGHT_TASKS else tracts)
         ]
-        steps = [{"name": step, "pipeline": "DRP.yaml"} for step in STEPS]
-        spec: dict[str, Any] = {
-            "name": self.name, "steps": steps, "butler": "/projects/repo", "instrument": "DECam",
-            "skymap": "hsc_rings_v1",
-            "collections": {"output": "DECam/runs/merian/wide", "inputs": ["DECam/defaults/merian"]},
-        }  # fmt: skip
+        spec = self.spec(nights=nights, tracts=tracts)
         texts = [
             "campaign: wide\ntracts: [9690-9700]\n",
             "campaign: wide\ntracts: [8280-15900]\nlimits: {blocks: 40}\n",
@@ -164,6 +162,23 @@ class MadeCampaign:
         ids = {(group.step, group.key): group.id for group in snapshot.groups}
         for group in groups:
             self._run(store, ids[group.step, group.key], group, nights=nights, tracts=tracts)
+
+    def spec(self, *, nights: list[int], tracts: list[int]) -> dict[str, Any]:
+        """Return what is in force, as it is stored: one that a tick could go on with."""
+        steps = [
+            {
+                "name": step, "pipeline": f"/pipelines/DRP.yaml#{step}",
+                "scope": "exposure" if step in NIGHT_TASKS else "tract",
+                "group_by": {"kind": "day_obs", "nights": nights} if step in NIGHT_TASKS else "tract",
+                "after": [] if place == 0 else [{"step": STEPS[place - 1]}],
+            }
+            for place, step in enumerate(STEPS)
+        ]  # fmt: skip
+        return {
+            "campaign": self.name, "steps": steps, "butler": "/projects/repo", "instrument": "DECam",
+            "skymap": "hsc_rings_v1", "site": str(SITE), "tracts": tracts,
+            "collections": {"output": "DECam/runs/merian/wide", "inputs": ["DECam/defaults/merian"]},
+        }  # fmt: skip
 
     def _run(
         self, store: PostgresStore, group_id: int, group: NewGroup, *, nights: list[int], tracts: list[int]
@@ -284,12 +299,20 @@ class MadeCampaign:
             fails = self.chance.random() < (0.03 if hard else 0.0015)
             if fails:
                 broken.add(unit)
-            attempt = self._attempt(i, task, start, fails=fails, hard=hard, number=number)
+            log = self._log(group, task, i, (*where.values(),))
+            attempt = self._attempt(i, task, start, log=log, fails=fails, hard=hard, number=number)
             caveats = "N" if not fails and self.chance.random() < 0.004 else ""
             yield Quantum(**common, state=attempt.state, caveats=caveats, attempts=(attempt,))  # type: ignore[arg-type]
 
+    def _log(self, group: NewGroup, task: str, i: int, where: tuple[int | str, ...]) -> str:
+        """Return where the log of a quantum lies, as BPS calls it."""
+        numbers = [str(value) for value in where if value not in {"DECam", "hsc_rings_v1"}]
+        name = "_".join((str(UUID(int=(0x0193 << 112) | i)), task, *numbers))
+        folder = f"/scratch/{self.name}/{group.step}/{group.key}/001/bps/logs/{task}/{numbers[0]}"
+        return f"{folder}/{name}.stderr"
+
     def _attempt(
-        self, i: int, task: str, start: datetime, *, fails: bool, hard: bool, number: int
+        self, i: int, task: str, start: datetime, *, log: str, fails: bool, hard: bool, number: int
     ) -> Attempt:
         began = start + timedelta(seconds=60 + 10000 * i / number)
         verdict, kind, message, evidence = FAILURES[1 if hard else self.chance.choice((0, 0, 2, 2, 3))]
@@ -308,8 +331,10 @@ class MadeCampaign:
             started=began,
             ended=began + timedelta(seconds=round(self.chance.lognormvariate(4 + len(task) / 12, 0.5), 1)),
             host=f"n{i % 40}",
-            log_path=f"/scratch/{self.name}/jobs/{task}/{i:06d}.log",
-            uuid=f"0193{i:028x}",
+            inputs=1 + i % 90,
+            cpu_seconds=30 + i % 600 / 10,
+            log_path=log,
+            uuid=log.rsplit("/", 1)[1][:36],
         )
 
     def _again(self, one: Quantum, now: datetime) -> Quantum:

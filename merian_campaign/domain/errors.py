@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.safe_text.text import clean, one_line
 
 MOST_PROBLEMS: Final = 50
 """Problems of a file that are shown; more are counted. A file of something else altogether has a million."""

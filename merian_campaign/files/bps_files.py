@@ -11,12 +11,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
-from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
-from merian_campaign.domain.remedy import ClusterRequest, RequestTable
-from merian_campaign.domain.render import OWN_SITE_CLASSES
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
+from merian_campaign.domain.rendering.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
+from merian_campaign.domain.rendering.render import OWN_SITE_CLASSES
+from merian_campaign.domain.resources.cluster import Blocks
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
@@ -267,8 +267,9 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             )
         if found := refused(data):
             raise BadInputError(f"{file}: {found}")
-        words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
-        notes += [f"{path} in {file} is not used: {instead}" for path, instead in words_of]
+        if spec.wms == "stock":
+            words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
+            notes += [f"{path} in {file} is not used by the stock service: {why}" for path, why in words_of]
     content = merge(documents)
     site = content.get("computeSite")
     words = BpsWords(content=content, site=site if isinstance(site, str) else "")

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from merian_campaign.domain.errors import DatabaseUnavailableError
-from merian_campaign.domain.last_error import last_error
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.execution.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.last_error import last_error
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail

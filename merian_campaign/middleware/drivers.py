@@ -9,23 +9,23 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from merian_campaign.domain import journal
-from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.clock_skew import holds
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import (
+from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.provenance import (
     LineReport,
     Predicted,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
+from merian_campaign.domain.execution.runs import RunResult
+from merian_campaign.domain.record.snapshot import SubmissionView
 from merian_campaign.domain.remains import Remains
-from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.slurm.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack_versions import sha_of
+from merian_campaign.domain.stack.stack_versions import sha_of
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
@@ -229,13 +229,13 @@ class LocalDrivers:
         """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
         path = SubmissionPaths(directory=directory).journal
         self._believe(directory, path)
-        records: list[journal.JournalRecord] = []
+        reader = journal.JournalReader()
         found, end = read_appended(path, start=start, follow=False)
         begin = end - len(found)
         while found:
-            records += journal.parse_lines(found.decode("utf-8", "replace"))
+            reader.add(found.decode("utf-8", "replace"))
             found, end = read_appended(path, start=end, follow=False)
-        return journal.JournalPart(records=tuple(records), start=begin, end=end)
+        return journal.JournalPart(records=reader.records(), start=begin, end=end)
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -11,9 +11,9 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import Final
 
-from merian_campaign.domain.fault_attribution import words_of
-from merian_campaign.domain.notices import Channel
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.fault_attribution import words_of
+from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.tick.notices import Channel
 from merian_campaign.host.home import expanded
 
 __all__ = ["ChannelNotifier"]

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import ForeignError
-from merian_campaign.domain.journal import JournalEvent, parse_lines
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged, from_json
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.execution.journal import JournalEvent, parse_lines
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged, from_json
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.stack.stack_versions import Versions
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
@@ -167,21 +167,34 @@ class SubmissionRun:
         try:
             self._ask_predicted()
             self._helper.answer()
-            paths = self.paths
-            if not Path(paths.provenance).exists():
-                self._set_aside_torn()
-                error = bps_run.aggregate(paths, repository=self._target.repository, environ=self._environ)
-                if error is not None:
-                    return f"ingest failed: {error}"
-            logs = str(Path(paths.bps) / "logs")
-            self._helper.ask(
-                "harvest",
-                provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal,
-                torn=paths.torn,
-            )  # fmt: skip
+            if Path(self.paths.provenance).exists():
+                try:
+                    self._harvest()
+                except HelperError as error:
+                    # A final job that failed may leave a part of the graph, which opens for nobody.
+                    self._log(f"{self.paths.provenance} cannot be read, ingest is done again: {error}")
+                else:
+                    return None
+            why = self._ingest()
+            if why is None:
+                self._harvest()
         except HelperError as error:
             return str(error)
-        return None
+        return why
+
+    def _ingest(self) -> str | None:
+        """Bring the outputs into the butler; return why that failed."""
+        self._set_aside_torn()
+        error = bps_run.aggregate(self.paths, repository=self._target.repository, environ=self._environ)
+        return None if error is None else f"ingest failed: {error}"
+
+    def _harvest(self) -> None:
+        paths = self.paths
+        logs = str(Path(paths.bps) / "logs")
+        self._helper.ask(
+            "harvest",
+            provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal, torn=paths.torn,
+        )  # fmt: skip
 
     def _set_aside_torn(self) -> None:
         """Move files out of the way that ingest could not read: they cost their quantum, not the run."""

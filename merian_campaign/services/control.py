@@ -9,19 +9,19 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from merian_campaign.domain import storms
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.backoff import due
+from merian_campaign.domain.campaign.group_selection import ANY, Choice, Filter, choose
+from merian_campaign.domain.campaign.retry_request import RetryRequest
 from merian_campaign.domain.errors import BadInputError, ForeignError
-from merian_campaign.domain.fault_attribution import alone
-from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.notices import STORM
-from merian_campaign.domain.records import ArchivedCampaign, Event
-from merian_campaign.domain.retry_request import RetryRequest
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.failures.backoff import due
+from merian_campaign.domain.failures.fault_attribution import alone
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.records import ArchivedCampaign, Event
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
+from merian_campaign.domain.tick import storms
+from merian_campaign.domain.tick.notices import STORM
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Drivers, Scheduler, Store

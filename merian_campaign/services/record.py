@@ -6,14 +6,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from merian_campaign.domain import harvest, runs
-from merian_campaign.domain.journal import JournalRecord
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
-from merian_campaign.domain.quanta import Quantum
-from merian_campaign.domain.quantum_progress import fold
-from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.execution import runs
+from merian_campaign.domain.execution.journal import JournalRecord
+from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
+from merian_campaign.domain.execution.quanta import Quantum
+from merian_campaign.domain.execution.quantum_progress import fold
+from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.failures import harvest
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
 from merian_campaign.host.regular_files import DamagedFileError

@@ -9,12 +9,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, select, text, update
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import Event
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.records import Event
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
 from merian_campaign.store.rows import remedy_document
+from merian_campaign.store.server.database import Database
 
 _GROUP = schema.group
 
@@ -22,8 +22,9 @@ _RESTORED: Final = ("reason", "accepted", "accepted_until", "hold", "asked", "st
 """What an order may change of a group beside its state."""
 
 _FORGET_CAPS = text("""
-    UPDATE quantum SET charged_attempts = 0, updated_at = :now
-    WHERE group_id = :group_id AND state NOT IN ('succeeded', 'superseded') AND charged_attempts <> 0
+    UPDATE quantum_row SET charged_attempts = 0, updated_at = :now
+    WHERE group_id = :group_id AND coalesce(state, 'succeeded') NOT IN ('succeeded', 'superseded')
+        AND charged_attempts IS DISTINCT FROM 0
 """)
 
 _LAST_NUMBER = text("SELECT coalesce(max(number), 0) FROM submission WHERE group_id = :group_id")

@@ -7,21 +7,28 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.quanta import Counts, Quantum
-from merian_campaign.domain.records import Event, JobRecord
+from merian_campaign.domain.execution.quanta import Counts, Quantum
+from merian_campaign.domain.record.records import Event, JobRecord
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
-from merian_campaign.store import events, merge_quanta, schema
-from merian_campaign.store.database import Database, raw
+from merian_campaign.store import events, schema
 from merian_campaign.store.groups import lock_group
-from merian_campaign.store.memory_use import ADD_MEMORY_USE
+from merian_campaign.store.quanta import merge_quanta
+from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
+from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
+from merian_campaign.store.quanta.stage_quanta import stage
+from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.slurm_jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
-from merian_campaign.store.stage_quanta import stage
 from merian_campaign.store.submissions import lock_submission
 
 _COUNTS = text(
     "SELECT state, sum(n)::integer AS n FROM quantum_count WHERE group_id = :group_id GROUP BY state"
 )
+
+_WHOSE = text("""
+    SELECT g.campaign_id, s.directory FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE s.id = :submission_id
+""")
 
 _FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
 
@@ -61,7 +68,7 @@ class HarvestStore(Database):
             Rows inserted or updated; 0 when nothing changed (then nothing is written).
         """
         with self._transaction() as connection:
-            staged = stage(raw(connection), quanta)
+            staged = _stage(connection, quanta, submission_id=submission_id)
             submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             if submission["state"] == SubmissionState.FINISHED:
@@ -94,7 +101,7 @@ class HarvestStore(Database):
             Of the whole group, afterwards.
         """
         with self._transaction() as connection:
-            stage(raw(connection), quanta)
+            _stage(connection, quanta, submission_id=submission_id)
             submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             connection.execute(_COMBINES, {"submission_id": submission_id})
@@ -110,6 +117,15 @@ class HarvestStore(Database):
             )
             found = connection.execute(_COUNTS, {"group_id": submission["group_id"]})
             return counts_of({row.state: row.n for row in found})
+
+
+def _stage(connection: Connection, quanta: Iterable[Quantum], *, submission_id: int) -> int:
+    """Stage quanta of a submission before anything is locked; return how many."""
+    found = connection.execute(_WHOSE, {"submission_id": submission_id}).first()
+    if found is None:
+        lock_submission(connection, submission_id)  # says that there is none
+        return 0
+    return stage(raw(connection), quanta, campaign_id=found.campaign_id, directory=found.directory)
 
 
 def _lock(connection: Connection, submission_id: int) -> tuple[RowMapping, bool]:
@@ -145,7 +161,7 @@ def _merge(
             changed += cursor.rowcount
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
-            for statement in merge_quanta.COUNT_ANEW:
+            for statement in (*merge_quanta.COUNT_ANEW, *(SUMMARISE if final else FORGET_SUMMARY)):
                 cursor.execute(statement, values)
     return changed
 

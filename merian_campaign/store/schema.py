@@ -29,14 +29,15 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS
-from merian_campaign.domain.records import JobRole
+from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS
+from merian_campaign.domain.record.records import JobRole
 from merian_campaign.domain.sky_regions import RegionKind
-from merian_campaign.domain.slurm_states import JobEnd
+from merian_campaign.domain.slurm.slurm_states import JobEnd
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -261,66 +262,133 @@ slurm_job = Table(
     comment="A Slurm job of a submission, driver or block, as last seen; times are UTC",
 )
 
-quantum = Table(
-    "quantum",
-    metadata,
-    _key(),
-    Column("group_id", BigInteger, ForeignKey(group.c.id), nullable=False),
+
+def _entry(name: str, *columns: Column[Any], comment: str) -> Table:
+    """Return a dictionary of a campaign: entries that many quanta have in common, found by a digest."""
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, Identity(always=True), primary_key=True),
+        Column("campaign_id", BigInteger, ForeignKey(campaign.c.id), nullable=False),
+        Column("digest", Uuid, nullable=False),
+        *columns,
+        UniqueConstraint("campaign_id", "digest"),
+        comment=comment,
+    )
+
+
+quantum_kind = _entry(
+    "quantum_kind",
     Column("task", Text, nullable=False),
+    # With places for the numbers of NUMBERED.
     Column("data_id", Text, nullable=False),
+    comment="Task and data ID of quanta that differ in numbers alone; the numbers are columns of quantum_row",
+)
+
+quantum_common = _entry(
+    "quantum_common",
     Column("instrument", Text),
-    Column("visit", BigInteger),
-    Column("exposure", BigInteger),
-    Column("detector", Integer),
-    Column("tract", Integer),
-    Column("patch", Integer),
     Column("band", Text),
     Column("physical_filter", Text),
-    Column("state", Text, nullable=False),
-    _text("caveats"),
-    _count("attempts"),
-    _count("charged_attempts"),
-    _count("memory_attempts"),
-    *_how_it_ran(),
-    # Whose facts the state is; of the last attempt; and the one in which it succeeded at its first try.
-    Column("state_submission_id", BigInteger, nullable=False),
-    Column("submission_id", BigInteger),
-    Column("first_try_submission_id", BigInteger),
+    # From here on of the last attempt, if there is one.
+    Column("requested_mb", Integer),
+    Column("cores", SmallInteger),
+    Column("exit_code", Integer),
+    Column("log_path", Text),
+    comment="What many quanta have in common beside task and data ID; the path of a log with places for "
+    "numbers and UUID",
+)
+
+quantum_host = _entry("quantum_host", Column("name", Text, nullable=False), comment="Where quanta ran")
+
+_STATE = "COALESCE(state, 'succeeded'::text)"
+
+# The view `quantum` has it as people need it. In this order nothing is lost to alignment; NULL is what most
+# have.
+quantum_row = Table(
+    "quantum_row",
+    metadata,
+    _key(),
     Column("updated_at", _TIME, nullable=False),
-    _text("exception_bases"),
-    # In this order they fill up what the row had left over of eight bytes.
-    *_what_it_took(),
+    Column("started", _TIME),
+    Column("ended", _TIME),
+    Column("visit", BigInteger),
+    Column("exposure", BigInteger),
     # The quantum that it stands behind, while it is blocked.
-    Column("blocked_by", BigInteger, info={"refers": "quantum"}),
+    Column("blocked_by", BigInteger, info={"refers": "quantum_row"}),
+    Column("group_id", Integer, ForeignKey(group.c.id), nullable=False),
+    # A foreign key would be looked up for every row; entries go with their campaign alone.
+    Column("kind_id", Integer, nullable=False, info={"refers": "quantum_kind"}),
+    Column("common_id", Integer, nullable=False, info={"refers": "quantum_common"}),
+    Column("host_id", Integer, info={"refers": "quantum_host"}),
+    # Of the last attempt; whose facts the state is, and the one in which it succeeded at its first try,
+    # unless they are the same.
+    Column("submission_id", Integer),
+    Column("state_submission_id", Integer),
+    Column("first_try_submission_id", Integer),
+    # NULL: 1, 1 and 0.
+    Column("attempts", Integer),
+    Column("charged_attempts", Integer),
+    Column("memory_attempts", Integer),
+    Column("tract", Integer),
+    Column("patch", Integer),
+    Column("peak_mb", Integer),
+    Column("cpu_seconds", REAL),
+    Column("signal", Integer),
+    Column("detector", SmallInteger),
+    # At most 32767.
+    Column("inputs", SmallInteger),
+    # Whether there is none.
+    Column("no_first_try", Boolean),
     # Whether its step named it, or what it stands behind, as one that may be lost.
     Column("tolerated", Boolean),
-    *_and_later(),
+    # In the path of its log, if that has a form.
+    Column("log_uuid", Uuid),
+    # NULL: succeeded.
+    Column("state", Text),
+    Column("caveats", Text),
+    Column("verdict", Text),
+    Column("evidence", Text),
+    Column("exception_type", Text),
+    Column("exception_message", Text),
+    Column("exception_bases", Text),
+    Column("rule", Text),
+    Column("remedy", Text),
+    Column("log_path", Text),
     _one_of("state", QuantumState),
     _one_of("verdict", Verdict),
-    # Its key. Their texts are long; a digest that two of them share is refused.
-    Index("uq_quantum_key", "group_id", text("(md5((task || ' '::text) || data_id)::uuid)"), unique=True),
+    # A digest that two quanta of a group share is refused.
+    Index(
+        "uq_quantum_row_key",
+        "group_id",
+        text("hash_record_extended(ROW(kind_id, visit, exposure, detector, tract, patch), '0')"),
+        unique=True,
+    ),
     # Equal values share an entry of these, and the last two are of ranges of pages.
-    Index("ix_quantum_visit", "visit", postgresql_where=text("visit IS NOT NULL")),
-    Index("ix_quantum_exposure", "exposure", postgresql_where=text("exposure IS NOT NULL")),
-    Index("ix_quantum_tract_patch", "tract", "patch", postgresql_where=text("tract IS NOT NULL")),
+    Index("ix_quantum_row_visit", "visit", postgresql_where=text("visit IS NOT NULL")),
+    Index("ix_quantum_row_exposure", "exposure", postgresql_where=text("exposure IS NOT NULL")),
+    Index("ix_quantum_row_tract_patch", "tract", "patch", postgresql_where=text("tract IS NOT NULL")),
     *(
-        Index(f"ix_quantum_{time}", time, postgresql_using="brin", postgresql_with={"pages_per_range": 32})
+        Index(
+            f"ix_quantum_row_{time}", time, postgresql_using="brin", postgresql_with={"pages_per_range": 32}
+        )
         for time in ("ended", "updated_at")
     ),
     Index(
-        "ix_quantum_open",
+        "ix_quantum_row_open",
         "group_id",
-        "task",
-        "state",
-        postgresql_where=text("state NOT IN ('succeeded', 'superseded')"),
+        "kind_id",
+        text(_STATE),
+        postgresql_where=text(f"{_STATE} NOT IN ('succeeded', 'superseded')"),
     ),
-    comment="Current state of each predicted quantum: one task on one data ID of one group",
+    comment="Current state of each predicted quantum, as short as it can be stored; read the view quantum "
+    "instead",
 )
 
 quantum_attempt = Table(
     "quantum_attempt",
     metadata,
-    Column("quantum_id", BigInteger, ForeignKey(quantum.c.id), primary_key=True),
+    Column("quantum_id", BigInteger, ForeignKey(quantum_row.c.id), primary_key=True),
     Column("submission_id", BigInteger, ForeignKey(submission.c.id), primary_key=True, index=True),
     Column("try", Integer, primary_key=True),
     Column("state", Text, nullable=False),
@@ -352,6 +420,35 @@ quantum_count = Table(
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
 )
 
+group_usage = Table(
+    "group_usage",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("requested_mb", Integer),
+    Column("peak_mb", Integer),
+    Column("seconds", Double),
+    Column("seconds_longest", Double),
+    Column("peaks", ARRAY(SmallInteger), nullable=False),
+    Column("peaks_n", ARRAY(Integer), nullable=False),
+    Column("times", ARRAY(SmallInteger), nullable=False),
+    Column("times_n", ARRAY(Integer), nullable=False),
+    comment="Cache: last attempts of a group that is over, by task, with bins of peaks (MiB) and run times "
+    "(s): fifty times the logarithm, and how many; never the truth",
+)
+
+group_hours = Table(
+    "group_hours",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("hour", _TIME, primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    comment="Cache: last attempts of a group that is over, by the hour (UTC) in which they ended; "
+    "never the truth",
+)
+
 memory_use = Table(
     "memory_use",
     metadata,
@@ -364,6 +461,8 @@ memory_use = Table(
     Column("peak_mb", Integer, primary_key=True, autoincrement=False),
     Column("n", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
+    # Input datasets of the quantum, likewise.
+    Column("datasets", Integer, primary_key=True, autoincrement=False, server_default=text("0")),
     comment="Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)",
 )
 
@@ -381,6 +480,8 @@ visit_overlap = Table(
     _count("raws"),
     # First; NULL where that was before anybody wrote it down.
     Column("seen_at", _TIME),
+    # When there were last more of them; NULL while all were there at first.
+    Column("raws_at", _TIME),
     comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 

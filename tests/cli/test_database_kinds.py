@@ -14,8 +14,8 @@ import psycopg2
 import pytest
 from cli_help import run_program
 
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.fitness import CONNECTIONS
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.fitness import CONNECTIONS
 
 
 def url_of(home: Path, *, user: str, database: str, port: int = 5432) -> str:

@@ -15,8 +15,8 @@ from test_cli_isolation import NOW, SOUND, place_of
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import ForeignError
-from merian_campaign.domain.naming import submission_directory
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.rendering.naming import submission_directory
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.host import processes
 from merian_campaign.submission_context import drive_submission

@@ -22,12 +22,12 @@ from psycopg2 import sql as query
 
 from merian_campaign import app
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.records import JobRecord
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import migrate
+from merian_campaign.store.server import migrate
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 MARKS = ["[band]", "[/x]", "[bold]b[/bold]", "[link=http://evil]", ":smile:"]
@@ -43,8 +43,9 @@ NEEDED = {
     *("campaign.file", "group.reason"),
     *(f"submission.{name}" for name in ("reason", "run_collection", "directory")),
     *(f"slurm_job.{name}" for name in ("name", "slurm_state", "reason", "cancelled_by", "nodes")),
-    *(f"quantum.{name}" for name in ("task", "data_id", "evidence", "exception_type", "exception_message")),
-    *("quantum.host", "quantum.log_path", "quantum_attempt.evidence", "quantum_attempt.exception_message"),
+    *("quantum_kind.task", "quantum_kind.data_id", "quantum_host.name", "quantum_row.log_path"),
+    *(f"quantum_row.{name}" for name in ("evidence", "exception_type", "exception_message")),
+    *("quantum_attempt.evidence", "quantum_attempt.exception_message"),
     *(f"event.{name}" for name in ("kind", "actor", "reason", "from_state", "to_state")),
 }
 """Columns that must have taken the text; those with a list of allowed words cannot."""

@@ -26,11 +26,20 @@ _FAILED = """
         FROM one RETURNING id, group_id
     ), counted AS (
         INSERT INTO quantum_count (group_id, task, state, n) SELECT id, 'deblend', 'failed', 1 FROM one
+    ), kind AS (
+        INSERT INTO quantum_kind (campaign_id, digest, task, data_id)
+        SELECT id, md5('=deblend' || chr(31) || '=' || form)::uuid, 'deblend', form
+        FROM campaign, (VALUES ('patch=%%5$s,skymap=hsc_rings_v1,tract=%%4$s')) AS f (form)
+        WHERE name = 'demo' RETURNING id
+    ), common AS (
+        INSERT INTO quantum_common (campaign_id, digest) SELECT id, gen_random_uuid()
+        FROM campaign WHERE name = 'demo' RETURNING id
     )
-    INSERT INTO quantum (group_id, task, data_id, tract, patch, state, attempts, charged_attempts, verdict,
-                         evidence, log_path, state_submission_id, submission_id, updated_at)
-    SELECT group_id, 'deblend', 'patch=1,skymap=hsc_rings_v1,tract=9814', 9814, 1, 'failed', 1, 1,
-           'algorithm', 'the task says that a retry cannot help', %(log)s, id, id, now() FROM sent
+    INSERT INTO quantum_row (group_id, kind_id, common_id, tract, patch, state, no_first_try, verdict,
+                             evidence, log_path, submission_id, updated_at)
+    SELECT s.group_id, k.id, c.id, 9814, 1, 'failed', true, 'algorithm',
+           'the task says that a retry cannot help', %(log)s, s.id, now()
+    FROM sent AS s, kind AS k, common AS c
 """
 _AS_IT_WAS = """
     UPDATE campaign SET state = 'paused' WHERE name = 'demo';

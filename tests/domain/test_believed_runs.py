@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merian_campaign.domain.runs import RunEnd, RunResult, believed
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, believed
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merian_campaign.domain.last_error import last_error
+from merian_campaign.domain.safe_text.last_error import last_error
 
 ERROR = "lsst.pipe.base.EmptyQuantumGraphError: no visits"
 

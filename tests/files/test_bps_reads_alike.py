@@ -16,12 +16,11 @@ from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig
 from lsst.daf.butler import Config
 from pydantic import ValidationError
 
-from merian_campaign.domain import naming
-from merian_campaign.domain import stack_setup as stacks
-from merian_campaign.domain.driver_jobs import script
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import (
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering import naming
+from merian_campaign.domain.rendering.render import (
     RenderRequest,
     data_query,
     input_collections,
@@ -29,10 +28,11 @@ from merian_campaign.domain.render import (
     render,
     run_of,
 )
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack import stack_setup as stacks
+from merian_campaign.domain.tick.driver_jobs import script
 from merian_campaign.files.bps_files import read_site
 
 REPOSITORY = Path(__file__).parents[2]
@@ -144,9 +144,48 @@ def in_bash(command: str) -> list[str]:
     return done.stdout.split("\0")[:-1]
 
 
+def worded(word: str) -> dict[str, Any]:
+    """Return a campaign with a word wherever one may stand."""
+    name, collection = word if word.isalpha() else "DECam", word.replace(":", "-").strip("=.")
+    step = {
+        "name": "step1",
+        "pipeline": f"/pipe/{word}.yaml#step1",
+        "scope": "exposure",
+        "where": f"a = '{word}'",
+        "group_by": {"kind": "lists", "dimension": "exposure", "lists": {"all": [1]}},
+        "config": [f"isr:f={word}"],
+        "resources": {"isr": {"memory": 1234, "cpus": 3}},
+    }
+    return {
+        "campaign": name,
+        "butler": f"/repo/{word}",
+        "instrument": name,
+        "skymap": name,
+        "site": str(REPOSITORY / "site" / "local.yaml"),
+        "include": [str(REPOSITORY / "bps_configs" / "base.yaml")],
+        "collections": {"output": f"u/{collection}", "inputs": [collection]},
+        "steps": [step],
+    }
+
+
+YAML_WORDS = ("24:00:00", "no", "1e3", "012", "2026-11-22", "0x1f", "1_000", "null", "0o17", "5.5", "on", "y")
+"""What YAML 1.1 or 1.2 takes for a number, a truth, a moment, or nothing."""
+
+
+@pytest.mark.parametrize("word", YAML_WORDS)
+def test_words_that_yaml_takes_for_something_else_stay_words(folder: Path, word: str) -> None:
+    document = worded(word)
+    assert accepted(document)
+    _bps_and_bash_agree(folder, document)
+
+
 @settings(max_examples=40)
 @given(document=documents())
 def test_bps_and_bash_read_what_the_model_says(folder: Path, document: dict[str, Any]) -> None:
+    _bps_and_bash_agree(folder, document)
+
+
+def _bps_and_bash_agree(folder: Path, document: dict[str, Any]) -> None:
     spec = accepted(document)
     if spec is None:
         return

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.files.bps_files import read_site
 
 SITE = """computeSite: x

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.cluster import ResourceRequest
-from merian_campaign.domain.sbatch import SubmitResult
-from merian_campaign.domain.slurm_jobs import JobQuery
+from merian_campaign.domain.resources.cluster import ResourceRequest
+from merian_campaign.domain.slurm.sbatch import SubmitResult
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)

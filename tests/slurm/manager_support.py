@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.services.tick import TickReport
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")

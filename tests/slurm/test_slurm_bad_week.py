@@ -20,9 +20,9 @@ from faults_support import query
 from manager_support import Toy, action, wait_for
 from week_support import Server, Week, small_file_system
 
-from merian_campaign.domain.journal import JournalEvent, parse_lines
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import parse_predicted
+from merian_campaign.domain.execution.journal import JournalEvent, parse_lines
+from merian_campaign.domain.execution.provenance import parse_predicted
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 
 pytestmark = pytest.mark.soak
 

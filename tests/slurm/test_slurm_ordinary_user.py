@@ -17,7 +17,7 @@ from cluster.running import Cluster
 LOOK = """
 import json, os
 from datetime import UTC, datetime
-from merian_campaign.domain.slurm_jobs import JobQuery
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 found = SlurmScheduler(environ=os.environ, clock=lambda: datetime.now(UTC))
 sight, limits = found.look(JobQuery()), found.cluster()

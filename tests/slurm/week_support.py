@@ -20,7 +20,7 @@ from cluster.running import Cluster
 from cluster.trouble import ClusterError
 from manager_support import PROGRAM, Toy
 
-from merian_campaign.store import embedded
+from merian_campaign.store.server import embedded
 
 CLOCK = r"""
 #define _GNU_SOURCE

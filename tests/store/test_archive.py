@@ -11,11 +11,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.store import migrate, schema
+from merian_campaign.store import schema
 from merian_campaign.store.archive import MANIFEST
 from merian_campaign.store.campaign_rows import refers_to, rows_of, tables
+from merian_campaign.store.server import migrate
 from merian_campaign.store.store import PostgresStore
 
 ODD = "a \"quoted\"\nword, \\N and \\. and \t, \N{GREEK SMALL LETTER ALPHA}; '';"
@@ -120,7 +121,7 @@ def test_the_files_are_read_without_this_package(store: PostgresStore, given: Gi
 
 
 def _torn(folder: Path) -> None:
-    file = folder / "quantum.parquet"
+    file = folder / "quantum_row.parquet"
     file.write_bytes(file.read_bytes()[:-7])
 
 
@@ -149,7 +150,7 @@ def _nonsense(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (_torn, "quantum.parquet.*checksum"),
+        (_torn, "quantum_row.parquet.*checksum"),
         (_missing, "event.parquet"),
         (_linked, "tick.parquet.*link"),
         (_later, "later version"),

@@ -13,9 +13,9 @@ import pytest
 from store_help import Given, quantum, rows, worked
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.fault_attribution import is_of_the_machine
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.connection import open_connection
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 
@@ -37,9 +37,9 @@ def full_url(empty_url: str) -> Iterator[tuple[str, Path]]:
             os.chown(place, owner.st_uid, owner.st_gid)
             migrate.upgrade(empty_url)
             rows(connection, f"CREATE TABLESPACE small LOCATION '{place}'")
-            rows(connection, "ALTER TABLE quantum SET TABLESPACE small")
+            rows(connection, "ALTER TABLE quantum_row SET TABLESPACE small")
             yield empty_url, place
-            rows(connection, "DROP TABLE quantum CASCADE")
+            rows(connection, "DROP TABLE quantum_row CASCADE")
             rows(connection, "CHECKPOINT")
             rows(connection, "DROP TABLESPACE small")
     finally:

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.store import embedded, locks
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.fitness import require_fit
+from merian_campaign.store.server import embedded, locks
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.fitness import require_fit
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 

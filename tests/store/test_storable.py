@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 from psycopg2 import errors
@@ -15,8 +16,8 @@ from store_help import Given, quantum, rows, worked
 from merian_campaign.domain.errors import DatabaseUnavailableError, RefusedRowsError, UnavailableError
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store import schema
-from merian_campaign.store.connection import refusal
-from merian_campaign.store.storable import dumps, storable
+from merian_campaign.store.server.connection import refusal
+from merian_campaign.store.server.storable import dumps, storable
 from merian_campaign.store.store import PostgresStore
 
 NASTY = "nul \x00, lone \ud800\udfff\udcff, \x1b[31m, \u202e, \\, ', %s, :name, {}, é" + "x" * 30_000
@@ -31,6 +32,8 @@ def value_of(column: Column[Any]) -> object:
         return [1]
     if isinstance(column.type, DateTime):
         return datetime.now(UTC)
+    if column.type.python_type is UUID:
+        return UUID(int=1)
     return NASTY if column.type.python_type is str else column.type.python_type(1)
 
 

@@ -19,22 +19,24 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "reports"), str(HERE
 from bench_reports import campaign  # noqa: E402 - beside this one
 from bench_results import entry, keep  # noqa: E402
 
-from merian_campaign.store import embedded  # noqa: E402
-from merian_campaign.store.connection import open_connection  # noqa: E402
-from merian_campaign.store.reader import Reader  # noqa: E402
+from merian_campaign.store.reading.reader import Reader  # noqa: E402
+from merian_campaign.store.server import embedded  # noqa: E402
+from merian_campaign.store.server.connection import open_connection  # noqa: E402
 
 QUANTA = int(os.environ.get("BENCH_QUANTA", "250_000"))
 ROUNDS = 3
 AGAIN = 5
 SIZES = """
-SELECT (SELECT count(*) FROM quantum) AS n, pg_total_relation_size('quantum'),
+SELECT (SELECT count(*) FROM quantum_row) AS n,
+       pg_total_relation_size('quantum_row') + pg_total_relation_size('quantum_kind')
+       + pg_total_relation_size('quantum_common') + pg_total_relation_size('quantum_host'),
        pg_total_relation_size('quantum_attempt')
 """
 SQL = {
-    "one visit": "visit = (SELECT max(visit) FROM quantum)",
-    "one patch": "tract = (SELECT max(tract) FROM quantum) AND patch = 1",
+    "one visit": "visit = (SELECT max(visit) FROM quantum_row)",
+    "one patch": "tract = (SELECT max(tract) FROM quantum_row) AND patch = 1",
     "what runs": "state = 'running'",
-    "the last day": "ended > (SELECT max(ended) FROM quantum) - interval '1 day'",
+    "the last day": "ended > (SELECT max(ended) FROM quantum_row) - interval '1 day'",
 }
 """Conditions on the view; of the last one the answer grows with the campaign, so it is not compared."""
 

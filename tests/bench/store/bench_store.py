@@ -19,25 +19,35 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 from typing import Any
+from uuid import UUID
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extras import execute_values
-from sqlalchemy import text
+from sqlalchemy import MetaData, Table
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_results import entry, keep
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS, COUNTED_STATES, Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.execution.quanta import (
+    ATTEMPT_FACTS,
+    COLUMN_DIMENSIONS,
+    COUNTED_STATES,
+    Attempt,
+    Quantum,
+    canonical_data_id,
+)
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import embedded, merge_quanta, migrate, quantum_keys, queries, schema, stage_quanta
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.database import raw
-from merian_campaign.store.reader import Reader, campaign_id
+from merian_campaign.store.quanta import merge_quanta, stage_quanta
+from merian_campaign.store.reading import queries
+from merian_campaign.store.reading.reader import Reader, campaign_id
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.database import raw
 from merian_campaign.store.store import PostgresStore
 
 DIRECTORY = "/scratch/merian/u/ana/submissions/wide/step3/tract9813/001"
@@ -45,6 +55,26 @@ NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 FAILED = 0.02
 CHANGED = 0.03
 TASKS = ("makeDirectWarp", "assembleCoadd", "detection", "measure", "forcedPhotCoadd")
+
+KEY = ("group_id", "task", "data_id")
+BEFORE = (
+    "task",
+    "data_id",
+    *COLUMN_DIMENSIONS,
+    "state",
+    "caveats",
+    "attempts",
+    "charged_attempts",
+    "memory_attempts",
+    "ran",
+)
+"""Columns of a line of raw COPY before those of its attempt."""
+
+PLAIN = """
+CREATE TABLE plain_quantum AS SELECT * FROM quantum;
+ALTER TABLE plain_quantum ADD PRIMARY KEY (group_id, task, data_id)
+"""
+"""The same rows as one would have them at first: a column each, and their names as the key."""
 
 PLAIN_REPORT = """
 SELECT g.step, g.key, q.state, count(*)
@@ -78,6 +108,12 @@ def quanta(tract: int, number: int, *, recovered: float = 0.0) -> list[Quantum]:
     return made
 
 
+def log(i: int) -> str:
+    """Return where the log of a quantum lies, as BPS calls it."""
+    task, uuid = TASKS[i % len(TASKS)], UUID(int=(0x0193 << 112) | i)
+    return f"{DIRECTORY}/bps/logs/{task}/9813/{uuid}_{task}_9813_{i // len(TASKS)}_N540.stderr"
+
+
 def attempt(state: QuantumState, i: int) -> Attempt:
     fails = state is QuantumState.FAILED
     return Attempt(
@@ -93,8 +129,10 @@ def attempt(state: QuantumState, i: int) -> Attempt:
         started=NOW + timedelta(seconds=i),
         ended=NOW + timedelta(seconds=i + 60),
         host=f"node{i % 40}",
-        log_path=f"{DIRECTORY}/bps/jobs/{TASKS[i % len(TASKS)]}/{i:06d}.log",
-        uuid=f"0193{i:028x}",
+        inputs=1 + i % 90,
+        cpu_seconds=float(i % 600),
+        log_path=log(i),
+        uuid=str(UUID(int=(0x0193 << 112) | i)),
     )
 
 
@@ -113,6 +151,16 @@ def changed(before: list[Quantum]) -> list[Quantum]:
     ]
 
 
+def plain_line(one: Quantum) -> str:
+    """Return a quantum as a line of COPY with all that it is, as raw COPY needs it."""
+    dimensions = "\t".join(str(one.dimensions.get(name, r"\N")) for name in COLUMN_DIMENSIONS)
+    text = stage_quanta.text
+    return (
+        f"{stage_quanta.attempt_fields(one.attempts[0])}\t\\N\t{text(one.task)}\t{text(one.data_id)}\t"
+        f"{dimensions}\t{one.state}\t{text(one.caveats)}\t1\t1\t0\tt\n"
+    )
+
+
 class Bench:
     """One database, and the ways to fill it.
 
@@ -129,8 +177,11 @@ class Bench:
         self.unit = unit
         self._tract = 0
         with closing(open_connection(store.url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(stage_quanta._TEMPORARY_TABLES)
-            cursor.execute("CREATE UNLOGGED TABLE limit_a AS TABLE stage_quantum")
+            cursor.execute(PLAIN)
+            cursor.execute(f"CREATE UNLOGGED TABLE limit_a ({stage_quanta.ATTEMPT})")
+            cursor.execute(
+                "ALTER TABLE limit_a " + ", ".join(f"ADD {name} text" for name in ("key", *BEFORE))
+            )
 
     def submission(self) -> tuple[int, int, list[Quantum]]:
         """Make a group with a submission; return their ids and the quanta to come."""
@@ -157,28 +208,26 @@ class Bench:
         )  # fmt: skip
 
     def limit_a(self, found: list[Quantum]) -> None:
+        lines = [plain_line(one) for one in found]
         with self.store._transaction() as connection, raw(connection).cursor() as cursor:
-            lines = [stage_quanta._quantum_line(one) for one in found]
-            cursor.copy_expert("COPY limit_a FROM STDIN", stage_quanta._file(lines))
+            cursor.copy_expert("COPY limit_a FROM STDIN", stage_quanta.file_of(lines))
 
     def bare_upsert(self, group_id: int, submission_id: int, found: list[Quantum]) -> None:
         """Quanta and attempts in, without counting anything."""
         values = {"group_id": group_id, "submission_id": submission_id, "correcting": True, "now": NOW}
         values["within"] = f"{DIRECTORY}/"
         with self.store._transaction() as connection:
-            stage_quanta.stage(raw(connection), found)
+            stage_quanta.stage(raw(connection), found, campaign_id=1, directory=DIRECTORY)
             with raw(connection).cursor() as cursor:
                 cursor.execute(merge_quanta.MERGE_QUANTA, values)
                 cursor.execute(merge_quanta.MERGE_ATTEMPTS, values)
 
     def core_executemany(self, rows: list[dict[str, Any]]) -> None:
-        table = schema.quantum
+        table = Table("plain_quantum", MetaData(), autoload_with=self.store._engine)
         new = upsert(table)
-        others = {name: new.excluded[name] for name in rows[0] if name not in {"group_id", "task", "data_id"}}
+        others = {name: new.excluded[name] for name in rows[0] if name not in KEY}
         statement = new.on_conflict_do_update(
-            index_elements=[table.c.group_id, text(quantum_keys.key("task", "data_id"))],
-            set_=others,
-            where=table.c.state.is_distinct_from(new.excluded.state),
+            index_elements=list(KEY), set_=others, where=table.c.state.is_distinct_from(new.excluded.state)
         )
         with self.store._transaction() as connection:
             connection.execute(statement, rows)
@@ -186,9 +235,9 @@ class Bench:
     def execute_values(self, rows: list[dict[str, Any]]) -> None:
         names = list(rows[0])
         statement = (
-            f"INSERT INTO quantum AS old ({', '.join(names)}) VALUES %s"
-            f" ON CONFLICT (group_id, {quantum_keys.key('task', 'data_id')}) DO UPDATE SET "
-            + ", ".join(f"{name} = excluded.{name}" for name in names[3:])
+            f"INSERT INTO plain_quantum AS old ({', '.join(names)}) VALUES %s"
+            f" ON CONFLICT ({', '.join(KEY)}) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in names if name not in KEY)
             + " WHERE old.state IS DISTINCT FROM excluded.state"
         )
         with self.store._transaction() as connection, raw(connection).cursor() as cursor:
@@ -306,7 +355,7 @@ def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
-            cursor.execute("SELECT count(*), pg_total_relation_size('quantum') FROM quantum")
+            cursor.execute("SELECT count(*), pg_total_relation_size('quantum_row') FROM quantum_row")
             number, size = cursor.fetchone() or (0, 0)
         plain, rolled = reports(connection, url=store.url)
     print(
