@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Mapping, MutableMapping
@@ -20,7 +21,7 @@ __all__ = [
     "HOME_VARIABLE",
     "URL_VARIABLE",
     "expanded",
-    "give_home",
+    "give_account",
     "hide_passwords",
     "home_directory",
 ]
@@ -63,8 +64,12 @@ def expanded(path: str) -> Path:
         return Path(path)
 
 
-def give_home(environ: MutableMapping[str, str]) -> None:
-    """Name ours as the home directory of an account that has none: without any, libraries stop."""
+def give_account(environ: MutableMapping[str, str]) -> None:
+    """Give an account a name and a home directory where it has none: BPS and other libraries stop there."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        environ["LOGNAME"] = f"user{os.getuid()}"
     if environ.get(HOME_VARIABLE) and expanded("~") == Path("~"):
         environ["HOME"] = str(home_directory(environ))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import pwd
 import stat
@@ -17,7 +18,7 @@ from merian_campaign.host.home import (
     HOME_VARIABLE,
     URL_VARIABLE,
     expanded,
-    give_home,
+    give_account,
     hide_passwords,
     home_directory,
 )
@@ -67,13 +68,16 @@ def test_an_account_without_a_name_or_a_home(tmp_path: Path, monkeypatch: pytest
         raise KeyError(uid)
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("LOGNAME", "HOME"):
+        monkeypatch.setenv(name, "")  # put back at the end, also where it was not set
     for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", HOME_VARIABLE):
         monkeypatch.delenv(name, raising=False)
     assert expanded("~/x") == Path("~/x")
     with pytest.raises(UnavailableError, match=f"has no home directory.*set {HOME_VARIABLE}"):
         home_directory()
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
-    give_home(os.environ)
-    assert expanded("~") == tmp_path == home_directory()
     monkeypatch.setenv(URL_VARIABLE, "postgresql://ana@db/merian")
     assert CommandContext().runtime.actor.startswith(f"user {os.getuid()}@")
+    give_account(os.environ)
+    assert expanded("~") == tmp_path == home_directory()
+    assert getpass.getuser() == f"user{os.getuid()}"
