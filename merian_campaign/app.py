@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from typing import Any
@@ -33,6 +34,7 @@ from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.failures.fault_attribution import words_of
 from merian_campaign.domain.safe_text.text import one_line, redact
+from merian_campaign.host.home import give_account
 from merian_campaign.housekeeping import commands_collections
 from merian_campaign.preflight import commands_preflight
 from merian_campaign.transfer import commands_transfer
@@ -110,6 +112,7 @@ _Usage: type[Exception] = typer.BadParameter.__mro__[2]
 def main() -> None:
     """Run the command line; errors that a person can act on are printed without a traceback."""
     output.prepare()
+    give_account(os.environ)
     sys.exit(_run())
 
 

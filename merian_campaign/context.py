@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.host.home import HOME_VARIABLE, home_directory
+from merian_campaign.host.ownership import user_name
 
 if TYPE_CHECKING:
     from merian_campaign.domain.failures.failure_rules import FailureRule
@@ -112,13 +114,12 @@ class CommandContext:
     def runtime(self) -> Runtime:
         """Where things lie and who asks."""
         from merian_campaign.services.runtime import Runtime  # noqa: PLC0415
-        from merian_campaign.store.server.server import home_directory  # noqa: PLC0415
 
         host = os.uname().nodename
         return Runtime(
             root=str(home_directory(self.environ) / "submissions"),
             quantum_wrapper=quantum_wrapper(),
-            actor=one_line(f"{getpass.getuser()}@{host}"),
+            actor=one_line(f"{_user()}@{host}"),
             host=host,
             pid=os.getpid(),
             clock=self._shared_clock(),
@@ -155,7 +156,6 @@ class CommandContext:
         """Whom to tell what."""
         from merian_campaign.domain.tick.notices import NoticeOptions  # noqa: PLC0415
         from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
-        from merian_campaign.host.home import home_directory  # noqa: PLC0415
         from merian_campaign.host.rotated_log import first_time, forget_time  # noqa: PLC0415
         from merian_campaign.middleware.notifier import ChannelNotifier  # noqa: PLC0415
         from merian_campaign.services.rounds import Teller  # noqa: PLC0415
@@ -316,9 +316,23 @@ class CommandContext:
         loaded = load_campaign(
             file, environment=self.environ, wms=wms, site=site, pipelines=self.read_pipelines
         )
+        self._check_root(loaded.spec, shown=file)
         profile = settings_of(loaded.spec).site
         check_stack_files(loaded.spec, path=loaded.path, shown=file, site=profile)
         return loaded
+
+    def _check_root(self, spec: CampaignSpec, *, shown: str) -> None:
+        """Refuse a place of submissions, where the file names none, that BPS's command lines would break."""
+        from merian_campaign.domain.spec.words import plain_path  # noqa: PLC0415
+
+        if spec.work_dir is not None or all(step.kind == "action" for step in spec.steps):
+            return
+        try:
+            plain_path(str(home_directory(self.environ) / "submissions"))
+        except ValueError as error:
+            raise BadInputError(
+                f"{shown}: work_dir: is not given, so that submissions lie below {HOME_VARIABLE}: {error}"
+            ) from None
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
@@ -428,3 +442,11 @@ def _end_stuck(tick: OpenTick, *, host: str) -> bool:
     from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
 
     return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")
+
+
+def _user() -> str:
+    """Return who runs this, in words where the account has no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return user_name(os.getuid())

@@ -20,12 +20,13 @@ from merian_campaign.domain.spec.steps import SCOPES_OPEN
 from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted, unexpanded
 from merian_campaign.files.id_lists import read_id_lists
-from merian_campaign.files.paths import absolute, home, is_file, why_no_file
+from merian_campaign.files.paths import absolute, is_file, why_no_file
 from merian_campaign.files.read_scopes import PipelineReader, with_scopes, without_scope
 from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
+from merian_campaign.host.home import expanded
 
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
 """Environment variable: folders of a person's or a cluster's own site files, a colon between two."""
@@ -258,7 +259,7 @@ def site_file(site: str, base: Path, *, own_sites: str = "") -> str:
     """
     if site.endswith((".yaml", ".yml")) or "/" in site:
         return absolute(site, base)
-    own = (home(folder) for folder in own_sites.split(os.pathsep) if folder)
+    own = (expanded(folder) for folder in own_sites.split(os.pathsep) if folder)
     for folder in (*own, base / "site", base.parent / "site"):
         candidate = folder / f"{site}.yaml"
         if is_file(candidate):

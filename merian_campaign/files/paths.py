@@ -5,23 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["absolute", "home", "is_file", "is_folder", "why_no_file"]
+from merian_campaign.host.home import expanded
 
-
-def home(path: str) -> Path:
-    """Return a path with ``~`` replaced; one that names nobody's home stays as it is."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
+__all__ = ["absolute", "is_file", "is_folder", "why_no_file"]
 
 
 def absolute(path: str, base: Path) -> str:
     """Return a path absolute and without links, relative ones from a folder."""
     try:
-        return str((base / home(path)).resolve())
+        return str((base / expanded(path)).resolve())
     except (OSError, RuntimeError, ValueError):  # a circle of links, a name too long, a NUL
-        return os.path.abspath(base / home(path))  # noqa: PTH100 - only the text
+        return os.path.abspath(base / expanded(path))  # noqa: PTH100 - only the text
 
 
 def is_file(path: Path) -> bool:

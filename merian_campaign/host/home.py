@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import os
 from collections.abc import Mapping, MutableMapping
@@ -9,12 +10,21 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
+from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.safe_text.credentials import WrongUrlError, read_url
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.ownership import private_folder
 from merian_campaign.host.regular_files import DamagedFileError, read_text
 
-__all__ = ["DEFAULT_HOME", "HOME_VARIABLE", "URL_VARIABLE", "hide_passwords", "home_directory"]
+__all__ = [
+    "DEFAULT_HOME",
+    "HOME_VARIABLE",
+    "URL_VARIABLE",
+    "expanded",
+    "give_account",
+    "hide_passwords",
+    "home_directory",
+]
 
 URL_VARIABLE: Final = "MERIAN_CAMPAIGN_DATABASE_URL"
 HOME_VARIABLE: Final = "MERIAN_CAMPAIGN_HOME"
@@ -30,10 +40,38 @@ def home_directory(environ: Mapping[str, str] | None = None) -> Path:
     ----------
     environ : `~collections.abc.Mapping`, optional
         Environment to read; the process's own by default.
+
+    Raises
+    ------
+    UnavailableError
+        Raised if it is not said where, and the account has no home directory.
     """
     environ = os.environ if environ is None else environ
+    found = expanded(environ.get(HOME_VARIABLE) or DEFAULT_HOME)
+    if str(found).startswith("~"):
+        raise UnavailableError(
+            f"this account has no home directory, and {found} is to lie there: set {HOME_VARIABLE}"
+        )
     # Resolved: the server's socket is found by the path, which must be the same in every process.
-    return Path(environ.get(HOME_VARIABLE) or DEFAULT_HOME).expanduser().resolve()
+    return found.resolve()
+
+
+def expanded(path: str) -> Path:
+    """Return a path with ``~`` replaced; one that names nobody's home stays as it is."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def give_account(environ: MutableMapping[str, str]) -> None:
+    """Give an account a name and a home directory where it has none: BPS and other libraries stop there."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        environ["LOGNAME"] = f"user{os.getuid()}"
+    if environ.get(HOME_VARIABLE) and expanded("~") == Path("~"):
+        environ["HOME"] = str(home_directory(environ))
 
 
 def hide_passwords(environ: MutableMapping[str, str]) -> None:

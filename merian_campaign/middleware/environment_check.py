@@ -35,12 +35,17 @@ def unfit(*, stack: Stack, folder: str, environ: Mapping[str, str]) -> str:
     return _no_room(Path(folder)) or _no_package(environ) or _no_middleware(stack)
 
 
+_TO_WRITE = "have it mounted for writing, or name another work_dir"
+
+
 def _no_room(folder: Path) -> str:
     there = folder
     while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     if not there.is_dir():
         return f"{there} is no folder, but submissions are to lie in {folder}"
+    if os.statvfs(there).f_flag & os.ST_RDONLY:
+        return f"{there} is on a read-only file system, but submissions are to lie in {folder}; {_TO_WRITE}"
     if not os.access(there, os.W_OK | os.X_OK):
         return f"{there} cannot be written to, but submissions are to lie in {folder}; mend its rights"
     return ""

@@ -9,12 +9,12 @@ import urllib.request
 from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
-from pathlib import Path
 from typing import Final
 
 from merian_campaign.domain.failures.fault_attribution import words_of
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.tick.notices import Channel
+from merian_campaign.host.home import expanded
 
 __all__ = ["ChannelNotifier"]
 
@@ -49,7 +49,7 @@ class ChannelNotifier:
             if place.startswith(("http://", "https://")):
                 with urllib.request.urlopen(place, timeout=_BEAT_SECONDS):  # noqa: S310 - http(s) only
                     return ""
-            path = Path(place).expanduser()
+            path = expanded(place)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch()
         except (OSError, ValueError) as error:
@@ -61,7 +61,7 @@ class ChannelNotifier:
     def _run(self, program: str, *, subject: str, body: str) -> str:
         try:
             done = subprocess.run(
-                [str(Path(program).expanduser()), subject],
+                [str(expanded(program)), subject],
                 input=f"{body}\n",
                 env=self._environ,
                 capture_output=True,

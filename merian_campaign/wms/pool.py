@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import runpy
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Sequence
@@ -22,12 +23,15 @@ import parsl.multiprocessing
 from parsl.executors.high_throughput import interchange, process_worker_pool
 
 import merian_campaign.wms.worker_app  # noqa: F401 - for the workers, before they are forked
+from merian_campaign.host.local_sockets import socket_folder
 
 __all__ = ["run_interchange", "run_pool"]
 
 
 def run_pool() -> None:
     """Be a worker pool, with the arguments in ``sys.argv``."""
+    with patch.object(tempfile, "tempdir", str(socket_folder())):
+        util.get_temp_dir()  # kept from now on, for the sockets of this process and those below it
     _fork_server()
     # The pool asks for this name; its queues and workers then come from our server.
     parsl.multiprocessing.SpawnContext = multiprocessing.get_context("forkserver")

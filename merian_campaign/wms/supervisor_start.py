@@ -13,7 +13,6 @@ import shlex
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,8 +21,8 @@ from pathlib import Path
 
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
-from merian_campaign.host.local_sockets import is_ours
-from merian_campaign.host.ownership import UntrustedError, private_folder
+from merian_campaign.host.local_sockets import is_ours, socket_folder
+from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.host.processes import identity, start_time, threads
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.node.supervisor import serve
@@ -42,9 +41,7 @@ def socket_path(key: str) -> Path:
     UntrustedError
         The folder exists and belongs to somebody else, or others may enter it.
     """
-    folder = Path(tempfile.gettempdir()) / f"merian-campaign-{os.getuid()}"
-    private_folder(folder)
-    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.sock"
+    return socket_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:24]}.sock"
 
 
 def _listen(path: Path) -> socket.socket:

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 import yaml
-from cli_help import Cli, files, rows
+from cli_help import Cli, files, rows, run_program
 
 NOWHERE = {"MERIAN_CAMPAIGN_DATABASE_URL": "postgresql://127.0.0.1:1/none"}
 
@@ -44,6 +44,12 @@ def test_bad_input(cli: Cli, old: str, new: str, words: str) -> None:
     cli.survey.edit(old, new)
     said = cli("validate", cli.file).refused(2, words)
     assert str(cli.survey.folder) in said
+
+
+def test_a_home_in_which_no_submission_can_lie(cli: Cli, tmp_path: Path) -> None:
+    home = tmp_path / "it's a {home} of $100%"
+    done = run_program("validate", cli.file, home=home)
+    done.refused(2, "work_dir: is not given", "it's a {home} of $100%", "use another folder")
 
 
 def test_a_file_that_is_not_there(cli: Cli) -> None:

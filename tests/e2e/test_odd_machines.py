@@ -7,17 +7,22 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
+from another_user import READS_ALL
 from e2e_help import BIN, CHECKOUT
+from postgresql_help import need_server, private_registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 
 PAYLOAD = CHECKOUT / "tests" / "wms"
 sys.path.append(str(PAYLOAD))  # the toy pipelines of the WMS service's tests
+
+UNKNOWN = 54321
+"""A user id that no account has."""
 
 ODD = "Größe日本,a=b@c+d~e:f-" + "l" * 90
 """All marks at once that a path may have, letters of several alphabets, and a long name."""
@@ -37,7 +42,9 @@ def world(folder: Path) -> Path:
 
     folder.mkdir(parents=True)
     make_repo(folder / "repo", detectors=4)
-    (folder / "pipeline.yaml").write_text(yaml.safe_dump(pipeline(tasks={"first": {}})), encoding="utf-8")
+    pipelines = folder.parent / folder.name.replace(":", "")  # which pipe_base takes for the end of a path
+    pipelines.mkdir(exist_ok=True)
+    (pipelines / "pipeline.yaml").write_text(yaml.safe_dump(pipeline(tasks={"first": {}})), encoding="utf-8")
     campaign = {
         "campaign": "odd", "butler": str(folder / "repo"), "work_dir": str(folder / "work"),
         "instrument": "Toy", "site": str(CHECKOUT / "site" / "local.yaml"),
@@ -46,7 +53,7 @@ def world(folder: Path) -> Path:
         "collections": {"output": "runs/odd", "inputs": ["toy/inputs"]},
         "steps": [
             {
-                "name": "one", "pipeline": str(folder / "pipeline.yaml"), "scope": "exposure",
+                "name": "one", "pipeline": str(pipelines / "pipeline.yaml"), "scope": "exposure",
                 "where": "detector < 4",
             }
         ],
@@ -61,7 +68,9 @@ def bare(home: Path, **more: str) -> dict[str, str]:
     return {"PATH": "/usr/bin:/bin", "MERIAN_CAMPAIGN_HOME": str(home), **more}
 
 
-def does_it(file: Path, environ: Mapping[str, str], *before: str) -> None:
+def does_it(
+    file: Path, environ: Mapping[str, str], *before: str, first: Sequence[tuple[str, ...]] = ()
+) -> None:
     """Go from `validate` to four quanta that succeeded."""
     program = [*before, str(BIN / "merian-campaign")]
 
@@ -75,7 +84,7 @@ def does_it(file: Path, environ: Mapping[str, str], *before: str) -> None:
         return done.stdout
 
     try:
-        for words in (("validate", str(file)), ("apply", str(file)), ("run", "odd")):
+        for words in (*first, ("validate", str(file)), ("apply", str(file)), ("run", "odd")):
             run(*words)
         assert "4 of 4 quanta succeeded" in run("show", "odd", "one")
     finally:
@@ -115,6 +124,18 @@ def test_a_host_without_a_name_and_folders_that_are_private_and_not_for_programs
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_a_user_without_a_name_or_a_home(root: Path) -> None:
+    need_server()
+    file = world(root / "survey")
+    (root / "registry").mkdir()
+    with private_registry(root / "registry") as registry:
+        subprocess.run(["chown", "-R", f"{UNKNOWN}:{UNKNOWN}", str(root)], check=True)
+        caps = (f"--inh-caps={READS_ALL}", f"--ambient-caps={READS_ALL}")
+        before = ("setpriv", f"--reuid={UNKNOWN}", f"--regid={UNKNOWN}", "--clear-groups", *caps, "--")
+        environ = bare(root / "home", MERIAN_CAMPAIGN_DATABASE_URL=registry.tracking)
+        does_it(file, environ, *before, first=[("db", "upgrade"), ("db", "check")])
 
 
 def test_a_work_dir_that_is_read_only(root: Path) -> None:

@@ -257,6 +257,8 @@ WORDS: list[tuple[str, str, str, str]] = [
         "braces, $ and <ENV: are BPS's own marks",
     ),
     ("pipe.yaml#step3", "'pipe.yaml#step3;ls'", "steps[step3].pipeline", "behind # stand labels"),
+    ("pipe.yaml#step3", "pipe.yaml:step3", "steps[step3].pipeline", "write # before labels"),
+    ("pipe.yaml#step3", "'a:b/pipe.yaml#step3'", "steps[step3].pipeline", "a folder with : needs another"),
     (
         "pipe.yaml#step3",
         "'{output}.yaml#step3'",

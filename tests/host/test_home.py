@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import pwd
 import stat
 from pathlib import Path
 from urllib.parse import unquote
@@ -9,7 +12,16 @@ from urllib.parse import unquote
 import pytest
 from another_user import as_nobody
 
-from merian_campaign.host.home import HOME_VARIABLE, URL_VARIABLE, hide_passwords
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.host.home import (
+    HOME_VARIABLE,
+    URL_VARIABLE,
+    expanded,
+    give_account,
+    hide_passwords,
+    home_directory,
+)
 from merian_campaign.host.ownership import UntrustedError
 
 
@@ -49,3 +61,23 @@ def test_a_planted_folder_for_passwords_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UntrustedError, match="has mode 0755"):
         hide_passwords({HOME_VARIABLE: str(tmp_path), "PGPASSWORD": "s3cret"})
     assert not list((tmp_path / "passfiles").iterdir())
+
+
+def test_an_account_without_a_name_or_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("LOGNAME", "HOME"):
+        monkeypatch.setenv(name, "")  # put back at the end, also where it was not set
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", HOME_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    assert expanded("~/x") == Path("~/x")
+    with pytest.raises(UnavailableError, match=f"has no home directory.*set {HOME_VARIABLE}"):
+        home_directory()
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(URL_VARIABLE, "postgresql://ana@db/merian")
+    assert CommandContext().runtime.actor.startswith(f"user {os.getuid()}@")
+    give_account(os.environ)
+    assert expanded("~") == tmp_path == home_directory()
+    assert getpass.getuser() == f"user{os.getuid()}"

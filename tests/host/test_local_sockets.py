@@ -97,6 +97,20 @@ def test_a_planted_folder_for_sockets_is_refused(folder: Path, monkeypatch: pyte
     assert place.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_socket_has_a_path_that_fits_whatever_the_folder_for_temporary_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = folder / ("t" * 120)
+    long.mkdir()
+    for place in (folder, long):
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        path = supervisor_start.socket_path("x")
+        assert path.is_relative_to(place) == (place == folder)
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+        path.unlink()
+
+
 def test_a_worker_speaks_to_nobody_else(folder: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can be two users")

@@ -21,7 +21,8 @@ from merian_campaign.domain.slurm.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 found = SlurmScheduler(environ=os.environ, clock=lambda: datetime.now(UTC))
 sight, limits = found.look(JobQuery()), found.cluster()
-print(json.dumps([[job.job_id for job in sight.jobs], sight.unreachable, sorted(limits.partitions)]))
+names = [each.name for each in limits.partitions]
+print(json.dumps([[job.job_id for job in sight.jobs], sight.unreachable, names]))
 """
 
 

@@ -37,7 +37,8 @@ CONSTRAINT_PATTERN: Final = r"^[A-Za-z0-9_(\[][A-Za-z0-9_.,:@+|&*()\[\]-]*$"
 
 _PATH_MARKS = "_./:@+=,~-"
 _PATH = re.compile(rf"[\w{re.escape(_PATH_MARKS)}]+")
-_SUBSET = re.compile(r"[A-Za-z0-9_,:.-]+")
+_SUBSET = re.compile(r"[A-Za-z0-9_,.-]+")
+_OLD_LABELS = re.compile(r":(?!//)")
 _REPLACED = re.compile(r"[{}$\x00-\x08\n-\x1f\x7f-\x9f\u2028\u2029]|<(?:ENV|WMS|BPSTMP2?):|bpsEval")
 _SHELL = re.compile(r"[\"`\\]")
 
@@ -110,8 +111,13 @@ def plain_pipeline(text: str) -> str:
         raise ValueError(f"found {brief(text)}; a pipeline URI holds no white space")
     if not _PATH.fullmatch(path):
         raise ValueError(f"found {brief(text)}; {_path_words('the path of a pipeline')}")
+    if _OLD_LABELS.search(text):
+        raise ValueError(
+            f"found {brief(text)}; pipelines were once followed by : and labels, and are refused "
+            "with one: write # before labels; a folder with : needs another name, or a link to it"
+        )
     if mark and not _SUBSET.fullmatch(subset):
-        raise ValueError(f"found {brief(text)}; behind # stand labels: letters, digits and _ , : . -")
+        raise ValueError(f"found {brief(text)}; behind # stand labels: letters, digits and _ , . -")
     return text
 
 

@@ -19,6 +19,7 @@ from merian_campaign.domain.spec.actions.repository import (
     WriteCuratedCalibrations,
 )
 from merian_campaign.files.bounded_yaml import read_data
+from merian_campaign.host.home import expanded
 from merian_campaign.host.modes import group_umask
 from merian_campaign.middleware.actions.runner import (
     ActionError,
@@ -102,9 +103,7 @@ def check_credentials(environ: Any) -> None:  # noqa: ANN401 - any mapping of te
     ActionError
         Raised with what to do.
     """
-    path = Path(
-        environ.get("LSST_DB_AUTH") or Path(environ.get("HOME", "~")).expanduser() / ".lsst/db-auth.yaml"
-    )
+    path = Path(environ.get("LSST_DB_AUTH") or expanded(environ.get("HOME", "~")) / ".lsst/db-auth.yaml")
     if not path.is_file():
         if environ.get("PGPASSFILE") or environ.get("PGPASSWORD"):
             return

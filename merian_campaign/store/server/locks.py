@@ -18,7 +18,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from merian_campaign.domain.errors import (
@@ -27,6 +26,7 @@ from merian_campaign.domain.errors import (
     DatabaseUnavailableError,
     UnavailableError,
 )
+from merian_campaign.host.home import expanded
 from merian_campaign.host.patience import patiently, pauses
 from merian_campaign.store.server.connection import open_connection, redacted, translated
 from merian_campaign.store.server.lock_watch import LockWatch
@@ -245,7 +245,7 @@ def _cores() -> int:
 
 
 def _place(repository: str) -> str:
-    return repository if "://" in repository else str(Path(repository).expanduser().resolve())
+    return repository if "://" in repository else str(expanded(repository).resolve())
 
 
 def _gate_key(repository: str) -> int:
