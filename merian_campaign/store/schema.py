@@ -213,6 +213,8 @@ submission = Table(
     Column("gathers", Boolean),
     # Bytes of its journal that live progress has put on record. NULL: none, nor its graph.
     Column("followed", BigInteger),
+    # Where its time went, see `WallTime`, seconds. NULL: its driver left no trace of it.
+    Column("wall", JSONB),
     _one_of("state", SubmissionState),
     _one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

@@ -51,6 +51,7 @@ from merian_campaign.domain.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState, QuantumState, SubmissionState
 from merian_campaign.domain.tick_status import BUSY, FAILED, PERSON
+from merian_campaign.domain.wall_time import DriverTimes
 from merian_campaign.middleware.scheduler import SlurmScheduler
 from merian_campaign.services.apply import apply_campaign
 from merian_campaign.services.campaign_settings import settings_of
@@ -181,6 +182,9 @@ class World:
 
     def appended(self, directory: str, *, start: int = 0) -> JournalPart:
         return JournalPart(records=(), start=0, end=0)
+
+    def times(self, directory: str) -> DriverTimes:
+        return DriverTimes(began=None, ended=None)
 
     def outcome(self, directory: str) -> RunResult | None:
         return self.runs[directory].outcome if directory in self.runs else None
