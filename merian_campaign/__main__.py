@@ -19,7 +19,7 @@ def main() -> None:
     try:
         from merian_campaign import app  # noqa: PLC0415 - may not be possible
     except ModuleNotFoundError as missing:
-        from merian_campaign.domain.text import clean  # noqa: PLC0415
+        from merian_campaign.domain.safe_text.text import clean  # noqa: PLC0415
         from merian_campaign.middleware import import_check  # noqa: PLC0415
 
         sys.exit(import_check.main() or clean(f"merian-campaign: {missing}"))

@@ -31,8 +31,8 @@ from merian_campaign.cli import (
 )
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.fault_attribution import words_of
-from merian_campaign.domain.text import one_line, redact
+from merian_campaign.domain.failures.fault_attribution import words_of
+from merian_campaign.domain.safe_text.text import one_line, redact
 from merian_campaign.housekeeping import commands_collections
 from merian_campaign.preflight import commands_preflight
 from merian_campaign.transfer import commands_transfer

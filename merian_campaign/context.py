@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.basis import Basis
-    from merian_campaign.domain.core_hours import Price
-    from merian_campaign.domain.failure_rules import FailureRule
-    from merian_campaign.domain.memory_model import MemoryForecast
+    from merian_campaign.domain.failures.failure_rules import FailureRule
     from merian_campaign.domain.preflight.facts import PipelineFacts
     from merian_campaign.domain.preflight.queries import StepQuery
-    from merian_campaign.domain.records import OpenTick
+    from merian_campaign.domain.record.basis import Basis
+    from merian_campaign.domain.record.records import OpenTick
+    from merian_campaign.domain.record.snapshot import GroupView, Snapshot
     from merian_campaign.domain.report.rows import ReportRows
-    from merian_campaign.domain.requirements import StackReport
+    from merian_campaign.domain.resources.core_hours import Price
+    from merian_campaign.domain.resources.memory_model import MemoryForecast
     from merian_campaign.domain.sky_regions import SkyRegion
-    from merian_campaign.domain.snapshot import GroupView, Snapshot
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.domain.spec.stack import Stack
+    from merian_campaign.domain.stack.requirements import StackReport
     from merian_campaign.files.campaign_file import CampaignFile
     from merian_campaign.files.read_scopes import PipelineReader
     from merian_campaign.middleware.scheduler import SlurmScheduler
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from merian_campaign.services.rounds import Rounds, Teller
     from merian_campaign.services.runtime import Runtime
     from merian_campaign.services.tick import Tick
-    from merian_campaign.store.reader import Reader
+    from merian_campaign.store.reading.reader import Reader
 
 
 def _now() -> datetime:
@@ -101,8 +101,8 @@ class CommandContext:
         """Return what it costs to make groups anew; only where there are any, its file is looked at."""
         if not groups:
             return {}
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.domain.core_hours import prices  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.resources.core_hours import prices  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         spec = applied_spec(find_campaign(self.store, name))
@@ -112,7 +112,7 @@ class CommandContext:
     def runtime(self) -> Runtime:
         """Where things lie and who asks."""
         from merian_campaign.services.runtime import Runtime  # noqa: PLC0415
-        from merian_campaign.store.server import home_directory  # noqa: PLC0415
+        from merian_campaign.store.server.server import home_directory  # noqa: PLC0415
 
         host = os.uname().nodename
         return Runtime(
@@ -126,7 +126,7 @@ class CommandContext:
 
     def _shared_clock(self) -> Callable[[], datetime]:
         """Return the clock of all hosts, the database's, unless another was given."""
-        from merian_campaign.store.clock import DatabaseClock  # noqa: PLC0415
+        from merian_campaign.store.server.clock import DatabaseClock  # noqa: PLC0415
 
         return DatabaseClock(self._database_now) if self.clock is _now else self.clock
 
@@ -153,7 +153,7 @@ class CommandContext:
     @cached_property
     def teller(self) -> Teller:
         """Whom to tell what."""
-        from merian_campaign.domain.notices import NoticeOptions  # noqa: PLC0415
+        from merian_campaign.domain.tick.notices import NoticeOptions  # noqa: PLC0415
         from merian_campaign.files.notice_file import read_notices  # noqa: PLC0415
         from merian_campaign.host.home import home_directory  # noqa: PLC0415
         from merian_campaign.host.rotated_log import first_time, forget_time  # noqa: PLC0415
@@ -211,9 +211,9 @@ class CommandContext:
 
     def basis_now(self, snapshot: Snapshot, group: GroupView) -> Basis | None:
         """Return what a submission of a group would be made from now; `None` when that is not known."""
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.domain.new_data import NewData  # noqa: PLC0415
-        from merian_campaign.domain.plan import in_force as groups_in_force  # noqa: PLC0415
+        from merian_campaign.domain.campaign.plan import in_force as groups_in_force  # noqa: PLC0415
+        from merian_campaign.domain.readiness.new_data import NewData  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.files.raw_files import look_for_arrivals  # noqa: PLC0415
 
         spec = applied_spec(snapshot.campaign)
@@ -231,7 +231,7 @@ class CommandContext:
 
     def memory_forecasts(self, name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:
         """Return the memory requests that the steps of a campaign get next, by what was measured."""
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
         from merian_campaign.services.memory_forecasts import step_forecasts  # noqa: PLC0415
@@ -246,7 +246,7 @@ class CommandContext:
 
         With ``file``, an absolute path, that in place of the campaign's own.
         """
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
         from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
@@ -261,7 +261,7 @@ class CommandContext:
 
         ``at`` is a moment that is past, or `None` for now.
         """
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
         from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.fetch_regions import fetch_regions, regions_wanted  # noqa: PLC0415
@@ -322,7 +322,7 @@ class CommandContext:
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
@@ -358,9 +358,9 @@ class CommandContext:
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:
         """Return in words what applying a file would change of its campaign; nothing for a new one."""
-        from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.domain.plan import plan_groups  # noqa: PLC0415
-        from merian_campaign.domain.spec_changes import changes  # noqa: PLC0415
+        from merian_campaign.domain.campaign.plan import plan_groups  # noqa: PLC0415
+        from merian_campaign.domain.campaign.spec_changes import changes  # noqa: PLC0415
+        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.services.apply import check_applicable  # noqa: PLC0415
 
         loaded = self.load(file, wms=wms, site=site)
@@ -379,7 +379,7 @@ class CommandContext:
 
     def store_if_any(self) -> Store | None:
         """Return the store, unless that would have to be made first."""
-        from merian_campaign.store.server import is_there  # noqa: PLC0415
+        from merian_campaign.store.server.server import is_there  # noqa: PLC0415
 
         return self.store if is_there(self.environ) else None
 
@@ -411,7 +411,7 @@ def check_stack() -> StackReport:
 
 def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], None]) -> int:
     """Run a command of this package in a stack; return its exit code. ``tell`` is told how it is set up."""
-    from merian_campaign.domain.stack_setup import prelude  # noqa: PLC0415
+    from merian_campaign.domain.stack.stack_setup import prelude  # noqa: PLC0415
     from merian_campaign.middleware.drivers import in_stack  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:

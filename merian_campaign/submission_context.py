@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from merian_campaign.context import CommandContext
-    from merian_campaign.domain.records import Claim
+    from merian_campaign.domain.record.records import Claim
     from merian_campaign.domain.spec import CampaignSpec
     from merian_campaign.middleware.submit_in_process import Target
     from merian_campaign.services.ports import SubmissionRunner
@@ -22,7 +22,7 @@ def drive_submission(
 
     ``no_stack`` says why its LSST environment could not be set up: then only that is put on record.
     """
-    from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415
+    from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
     from merian_campaign.host.processes import identity  # noqa: PLC0415
     from merian_campaign.middleware.actions.perform import share_with_group  # noqa: PLC0415
     from merian_campaign.middleware.submission_run import SubmissionRun  # noqa: PLC0415
@@ -40,6 +40,7 @@ def drive_submission(
         return SubmissionRun(
             directory=claim.submission.directory,
             epoch=claim.epoch,
+            campaign=claim.campaign.uuid,
             target=target_of(claim, spec),
             warm=spec.wms == "campaign",
             environ=context.environ,
@@ -62,7 +63,7 @@ def drive_submission(
 
 def _next_tick(context: CommandContext, name: str) -> None:
     """Start the tick that takes in how a driver ended, as cron would start it."""
-    from merian_campaign.domain.cron_line import NEXT_TICK, bare_environment  # noqa: PLC0415
+    from merian_campaign.domain.tick.cron_line import NEXT_TICK, bare_environment  # noqa: PLC0415
     from merian_campaign.host.home import home_directory  # noqa: PLC0415
     from merian_campaign.host.ownership import doubt  # noqa: PLC0415
     from merian_campaign.host.processes import start_detached  # noqa: PLC0415
@@ -95,10 +96,10 @@ def target_of(claim: Claim, spec: CampaignSpec) -> Target:
 
 def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
     """Run a submission's rendered file through our WMS service, stages warm; return its exit code."""
-    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.domain.rendering.naming import SubmissionPaths  # noqa: PLC0415
     from merian_campaign.middleware import submit_in_process  # noqa: PLC0415
-    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
-    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
+    from merian_campaign.store.server.locks import repository_lock  # noqa: PLC0415
+    from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415
 
     return submit_in_process.submit_warm(
         SubmissionPaths(directory=directory),
@@ -113,8 +114,8 @@ def run_locked(*, repository: str, command: Sequence[str], readers: int | None =
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
     """
     from merian_campaign.host.processes import die_with_parent  # noqa: PLC0415
-    from merian_campaign.store.locks import repository_lock  # noqa: PLC0415
-    from merian_campaign.store.server import prepared_url  # noqa: PLC0415
+    from merian_campaign.store.server.locks import repository_lock  # noqa: PLC0415
+    from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415
 
     with repository_lock(prepared_url(), repository, readers=readers):
         # It ends with this process, which ends when the lock was lost.

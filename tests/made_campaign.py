@@ -10,20 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import cos, radians
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord, NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import JobRecord, NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.sky_regions import SkyRegion
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
+SITE = Path(__file__).resolve().parents[1] / "site" / "local.yaml"
 BEGIN = datetime(2026, 11, 2, 18, tzinfo=UTC)
 BANDS = ("N540", "N708")
 SIDE = 1.5
@@ -61,7 +63,7 @@ HARD = {"makeWarp": 9000, "deblend": 14000, "measure": 7000, "assembleCoadd": 60
 FAILURES = (
     (Verdict.OUT_OF_MEMORY, "MemoryError", "cannot allocate 1024 MiB", "peak 14410 MiB of 14000 MiB"),
     (Verdict.ALGORITHM, "lsst.pex.exceptions.LengthError", "no good PSF candidates in the patch", "rule 3"),
-    (Verdict.TRANSIENT, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
+    (Verdict.INFRASTRUCTURE, "OSError", "[Errno 116] Stale file handle: '/projects/repo/raw'", "rule 7"),
     (Verdict.UNKNOWN, "numpy.linalg.LinAlgError", "Singular matrix", ""),
 )
 
@@ -134,12 +136,7 @@ class MadeCampaign:
             for place, step in enumerate(STEPS)
             for one in (nights if step in NIGHT_TASKS else tracts)
         ]
-        steps = [{"name": step, "pipeline": "DRP.yaml"} for step in STEPS]
-        spec: dict[str, Any] = {
-            "name": self.name, "steps": steps, "butler": "/projects/repo", "instrument": "DECam",
-            "skymap": "hsc_rings_v1",
-            "collections": {"output": "DECam/runs/merian/wide", "inputs": ["DECam/defaults/merian"]},
-        }  # fmt: skip
+        spec = self.spec(nights=nights, tracts=tracts)
         texts = [
             "campaign: wide\ntracts: [9690-9700]\n",
             "campaign: wide\ntracts: [8280-15900]\nlimits: {blocks: 40}\n",
@@ -165,6 +162,23 @@ class MadeCampaign:
         ids = {(group.step, group.key): group.id for group in snapshot.groups}
         for group in groups:
             self._run(store, ids[group.step, group.key], group, nights=nights, tracts=tracts)
+
+    def spec(self, *, nights: list[int], tracts: list[int]) -> dict[str, Any]:
+        """Return what is in force, as it is stored: one that a tick could go on with."""
+        steps = [
+            {
+                "name": step, "pipeline": f"/pipelines/DRP.yaml#{step}",
+                "scope": "exposure" if step in NIGHT_TASKS else "tract",
+                "group_by": {"kind": "day_obs", "nights": nights} if step in NIGHT_TASKS else "tract",
+                "after": [] if place == 0 else [{"step": STEPS[place - 1]}],
+            }
+            for place, step in enumerate(STEPS)
+        ]  # fmt: skip
+        return {
+            "campaign": self.name, "steps": steps, "butler": "/projects/repo", "instrument": "DECam",
+            "skymap": "hsc_rings_v1", "site": str(SITE), "tracts": tracts,
+            "collections": {"output": "DECam/runs/merian/wide", "inputs": ["DECam/defaults/merian"]},
+        }  # fmt: skip
 
     def _run(
         self, store: PostgresStore, group_id: int, group: NewGroup, *, nights: list[int], tracts: list[int]

@@ -14,15 +14,18 @@ from typing import Any
 import yaml
 from astropy.time import Time
 from lsst.daf.butler import Butler, CollectionType, Config, DatasetRef, DatasetType, Registry, Timespan
+from lsst.daf.butler.formatters.json import JsonFormatter
 from lsst.pipe.base import Pipeline
 from lsst.pipe.base._datasetQueryConstraints import DatasetQueryConstraintVariant
 from lsst.pipe.base.all_dimensions_quantum_graph_builder import AllDimensionsQuantumGraphBuilder
 from lsst.pipe.base.tests.mocks import MockDataset
+from lsst.pipe.base.tests.mocks._storage_class import MockStorageClass, MockStorageClassDelegate
 from lsst.sphgeom import ConvexPolygon, LonLat, UnitVector3d
+from lsst.utils.introspection import get_full_type_name
 from survey_tasks import MARKS, STORAGE, read_table
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.render import data_query, input_collections
+from merian_campaign.domain.rendering.render import data_query, input_collections
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.domain.spec.grouping import expand
@@ -141,12 +144,28 @@ def make_mock_survey(
     survey.file.parent.mkdir(parents=True)
     survey.file.write_text(json.dumps(reduced(survey.facts), indent=1), encoding="utf-8")
     (folder / "site.yaml").write_text(SITE, encoding="utf-8")
-    Butler.makeRepo(str(survey.repository), config=config)
+    make_repository(survey.repository, config=config)
     with Butler.from_config(str(survey.repository), writeable=True) as butler:
         with butler.transaction():  # one wait for the disk instead of many
             insert_records(butler.registry, survey.facts)
         fill(butler, survey.facts, files=files)
     return survey
+
+
+def make_repository(folder: Path, *, config: Config | None = None) -> None:
+    """Make a repository that knows how mock datasets are stored, as butlers do of real ones.
+
+    Otherwise only processes that have imported mock tasks do, and ingest imports none.
+    """
+    mock = MockStorageClass.get_or_register_mock(STORAGE)
+    of_class = {"pytype": mock.pytype, "delegate": MockStorageClassDelegate}
+    known = {
+        "storageClasses": {mock.name: {key: get_full_type_name(value) for key, value in of_class.items()}},
+        "datastore": {"formatters": {mock.name: get_full_type_name(JsonFormatter)}},
+    }
+    whole = Config(config)
+    whole.update(known)
+    Butler.makeRepo(str(folder), whole)
 
 
 def write_pipeline(file: Path, folder: Path) -> None:

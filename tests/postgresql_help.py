@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,13 +30,15 @@ REQUIRED = "MERIAN_POSTGRESQL_REQUIRED"
 class Registry:
     """A server with an empty database, and the two files with which a butler is created on it.
 
-    ``tracking`` is the URL of another empty database on it, password included.
+    ``tracking`` is the URL of another empty database on it, password included; ``certificate`` is the file by
+    which the server is known.
     """
 
     address: str
     tracking: str
     seed: Path
     passwords: Path
+    certificate: Path
 
 
 def need_server() -> None:
@@ -65,28 +67,48 @@ def private_registry(files: Path) -> Iterator[Registry]:
 
     def run(*words: str) -> None:
         subprocess.run(
-            ["runuser", "-u", ACCOUNT, "--", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL
-        )
+            ["runuser", "-u", ACCOUNT, "--", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
 
     data = str(folder / "data")
     run(
         f"{programs}/initdb", "-D", data, "-U", ACCOUNT, "--auth-local=trust", "--auth-host=scram-sha-256",
         f"--pwfile={password}",
     )  # fmt: skip
-    options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
+    certificate = _certificate(folder, run)
+    options = f"-c ssl=on -c ssl_cert_file={certificate} -c ssl_key_file={folder}/server.key"
+    options += f" -p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
     run(f"{programs}/pg_ctl", "-D", data, "-w", "-t", "120", "-l", f"{folder}/log", "-o", options, "start")
     try:
         psql = (f"{programs}/psql", "-q", "-h", str(folder), "-p", str(port), "-U", ACCOUNT)
         run(*psql, "-c", f"CREATE USER merian PASSWORD '{PASSWORD}'")
         run(*psql, "-c", "CREATE DATABASE merian OWNER merian", "-c", "CREATE DATABASE tracking OWNER merian")
         run(*psql, "-d", "merian", "-c", "CREATE EXTENSION btree_gist")
-        yield _files(files, server=f"127.0.0.1:{port}")
+        yield _files(files, server=f"127.0.0.1:{port}", certificate=certificate)
     finally:
         run(f"{programs}/pg_ctl", "-D", data, "-m", "immediate", "stop")
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _files(folder: Path, *, server: str) -> Registry:
+def _certificate(folder: Path, run: Callable[..., None]) -> Path:
+    """Let the server have a certificate of its own; return the file."""
+    made = folder / "server.crt"
+    names = ("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1")
+    key = (
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-keyout",
+        f"{folder}/server.key",
+    )
+    run("openssl", "req", "-x509", *key, "-out", str(made), *names)
+    return made
+
+
+def _files(folder: Path, *, server: str, certificate: Path) -> Registry:
     address = f"{server}/merian"
     tracking = f"postgresql://merian:{quote(PASSWORD, safe='')}@{server}/tracking"
     passwords = folder / "db-auth.yaml"
@@ -96,4 +118,6 @@ def _files(folder: Path, *, server: str) -> Registry:
     seed.write_text(
         f"datastore: {{root: <butlerRoot>}}\nregistry: {{db: 'postgresql+psycopg2://{address}'}}\n"
     )
-    return Registry(address=address, tracking=tracking, seed=seed, passwords=passwords)
+    known = folder / "server.crt"
+    shutil.copyfile(certificate, known)
+    return Registry(address=address, tracking=tracking, seed=seed, passwords=passwords, certificate=known)

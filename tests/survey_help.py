@@ -37,7 +37,7 @@ steps:
     group_by: tract
 """
 SITE = "computeSite: local\nsite:\n  local:\n    class: lsst.ctrl.bps.parsl.sites.Local\n    cores: 2\n"
-RULES = "rules:\n  - {exception: TransientError, verdict: transient}\n"
+RULES = "rules:\n  - {exception: TransientError, verdict: infrastructure}\n"
 
 
 @dataclass(frozen=True)

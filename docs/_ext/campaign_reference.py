@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from merian_campaign.app import app as program
 from merian_campaign.domain import states
-from merian_campaign.domain.failure_rules import CONDITIONS, FailureRule, FailureRules
-from merian_campaign.domain.rule_remedy import RuleRemedy
-from merian_campaign.domain.rules import BUILT_IN
+from merian_campaign.domain.failures.failure_rules import CONDITIONS, FailureRule, FailureRules
+from merian_campaign.domain.failures.rule_remedy import RuleRemedy
+from merian_campaign.domain.failures.rules import BUILT_IN
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.files.schema import campaign_schema

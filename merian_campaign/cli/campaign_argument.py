@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def campaign_spec(campaign: str) -> tuple[CampaignSpec, bool]:
     """Return the campaign of a file, or of a name, and whether it was named."""
-    from merian_campaign.domain.applied_spec import applied_spec  # noqa: PLC0415 - slow
+    from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415 - slow
 
     context = CommandContext()
     if campaign.endswith((".yaml", ".yml")) or Path(campaign).is_file():

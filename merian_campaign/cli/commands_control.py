@@ -24,12 +24,12 @@ from merian_campaign.cli.options import (
 from merian_campaign.cli.output import answers, confirm, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.safe_text.text import clean, one_line
 from merian_campaign.domain.states import CampaignState, Verdict
-from merian_campaign.domain.text import clean, one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.group_selection import Choice, Filter
-    from merian_campaign.domain.retry_request import RetryRequest
+    from merian_campaign.domain.campaign.group_selection import Choice, Filter
+    from merian_campaign.domain.campaign.retry_request import RetryRequest
     from merian_campaign.services.control import Control
 
 _MEMORY: Final = re.compile(r"([0-9]{1,12})\s*([MGT]?)(?:i?B)?", re.IGNORECASE)
@@ -90,13 +90,14 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
     )
     what = "it" if len(found) == 1 else "them"
     say(f"{_subject(chosen)}: ready; the next tick submits {what}")
+    _say_if_paused(control, name)
 
 
 def _request(memory: str | None, walltime: str | None, tasks: list[str]) -> RetryRequest | None:
     """Return what a retry asks for; `None` for nothing."""
     if memory is None and walltime is None:
         return None
-    from merian_campaign.domain.retry_request import RetryRequest
+    from merian_campaign.domain.campaign.retry_request import RetryRequest
 
     return RetryRequest(
         tasks=tuple(tasks),
@@ -179,6 +180,7 @@ def redo(
     (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
     what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
     say(f"{_subject(chosen)}: waiting; {what} with the next submission")
+    _say_if_paused(control, name)
 
 
 def reject(
@@ -244,6 +246,7 @@ def release(
     )
     context.orders.release(name, groups=chosen.names, reason=clean(reason))
     say(f"{_subject(chosen)}: released")
+    _say_if_paused(context.control, name)
 
 
 def undo(name: Name, reason: Reason = "undone by hand", yes: Yes = False) -> None:
@@ -267,13 +270,13 @@ def undo(name: Name, reason: Reason = "undone by hand", yes: Yes = False) -> Non
 def _filter(
     step: str | None, tract: int | None, night: int | None, tasks: list[str] | None, verdict: Verdict | None
 ) -> Filter:
-    from merian_campaign.domain.group_selection import Filter
+    from merian_campaign.domain.campaign.group_selection import Filter
 
     return Filter(step=step, tract=tract, night=night, tasks=tuple(tasks or ()), verdict=verdict)
 
 
 def _is_name(word: str) -> bool:
-    from merian_campaign.domain.group_selection import PATTERN
+    from merian_campaign.domain.campaign.group_selection import PATTERN
 
     return "/" in word and not PATTERN & set(word)
 
@@ -290,6 +293,15 @@ def _chosen(
 
 def _subject(chosen: Choice) -> str:
     return chosen.names[0] if len(chosen.names) == 1 else f"{len(chosen.names)} groups"
+
+
+def _say_if_paused(control: Control, name: str) -> None:
+    """Say that an order to go on has to wait."""
+    from merian_campaign.services.find import find_campaign
+
+    state = find_campaign(control.store, name).state
+    if state is not CampaignState.ACTIVE:
+        note(f"campaign {name} is {state.value}: nothing starts before `merian-campaign resume {name}`")
 
 
 def pause(names: Names, reason: Reason = "", yes: Yes = False) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ from merian_campaign.cli.options import Yes
 from merian_campaign.cli.output import confirm, note, say
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.cron_line import (
+from merian_campaign.domain.errors import CampaignError, UnavailableError
+from merian_campaign.domain.tick.cron_line import (
     NEXT_TICK,
     Entry,
     TickStarter,
@@ -23,10 +25,10 @@ from merian_campaign.domain.cron_line import (
     kept_environment,
     launcher_text,
     timer_units,
+    unit_name,
     with_entry,
     without_entry,
 )
-from merian_campaign.domain.errors import UnavailableError
 
 cron = PlainTyper(help="Ticks from cron, Slurm's cron, or a systemd timer.", no_args_is_help=True)
 
@@ -65,7 +67,6 @@ def install(
     What is kept of this shell's environment is shown first (paths, home, database, stack; no secrets: a
     password goes into a file that only you can read). The entry takes the place of an earlier one.
     """
-    from merian_campaign.host.atomic_files import write_atomically
     from merian_campaign.host.home import HOME_VARIABLE, hide_passwords, home_directory
     from merian_campaign.host.ownership import private_folder
     from merian_campaign.middleware.programs import own
@@ -82,18 +83,22 @@ def install(
     umask = os.umask(0o077)
     os.umask(umask)
     text = launcher_text(program=own(), environment=kept, umask=umask, names=names or ())
-    entry = Entry(home=str(home), launcher=str(launcher), every=every, options=tuple(option or ()))
+    entry = Entry(
+        starter=scheduler, home=str(home), launcher=str(launcher), every=every, options=tuple(option or ())
+    )
     say(f"{launcher}:")
     say(text.rstrip("\n"))
     say(f"{scheduler.value}:")
     say("\n".join(timer_units(entry).values() if scheduler is TickStarter.SYSTEMD else entry_lines(entry)))
     if not yes:
         confirm("Write these?")
-    home.mkdir(parents=True, exist_ok=True)
+    (home / "logs").mkdir(parents=True, exist_ok=True)
     private_folder(launcher.parent)
-    write_atomically(launcher, text, mode=0o700)
-    say(_tried(context, launcher))
-    _enter(entry, scheduler, environ=context.environ)
+    with _script_in_place(launcher, text) as trial:
+        say(_tried(context, trial))
+        # A timer may start a tick at once.
+        trial.replace(launcher)
+        _enter(entry, environ=context.environ)
     say(f"a tick starts every {every} minutes; `merian-campaign cron show` shows it")
     if scheduler is TickStarter.SCRONTAB:
         note(
@@ -101,6 +106,25 @@ def install(
         )
     if scheduler is TickStarter.SYSTEMD:
         note("to go on when you are not logged in: loginctl enable-linger")
+
+
+@contextmanager
+def _script_in_place(launcher: Path, text: str) -> Iterator[Path]:
+    """Write a script beside the one in use, to be put in its place; after a failure all is as it was."""
+    from merian_campaign.host.atomic_files import write_atomically
+
+    trial = launcher.with_name("tick.new")
+    earlier = launcher.read_text(encoding="utf-8") if launcher.exists() else None
+    write_atomically(trial, text, mode=0o700)
+    try:
+        yield trial
+    except CampaignError:
+        trial.unlink(missing_ok=True)
+        if earlier is None:
+            launcher.unlink(missing_ok=True)
+        else:
+            write_atomically(launcher, earlier, mode=0o700)
+        raise
 
 
 def _tried(context: CommandContext, launcher: Path) -> str:
@@ -114,8 +138,8 @@ def _tried(context: CommandContext, launcher: Path) -> str:
     import shlex
 
     from merian_campaign.host.cron_tables import run_bare
-    from merian_campaign.store.connection import redacted
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.connection import redacted
+    from merian_campaign.store.server.server import database_url
 
     line = f"{shlex.quote(str(launcher))} --all --check"
     status, said = run_bare(line, environment=bare_environment(context.environ))
@@ -129,14 +153,14 @@ def _tried(context: CommandContext, launcher: Path) -> str:
     return f"tried in cron's environment: {said}"
 
 
-def _enter(entry: Entry, scheduler: TickStarter, *, environ: Mapping[str, str]) -> None:
+def _enter(entry: Entry, *, environ: Mapping[str, str]) -> None:
     from merian_campaign.host.cron_tables import enable_timer, read_table, write_table
 
-    if scheduler is TickStarter.SYSTEMD:
-        enable_timer(timer_units(entry), environ=environ)
+    if entry.starter is TickStarter.SYSTEMD:
+        enable_timer(unit_name(entry.home), timer_units(entry), environ=environ)
         return
-    table = read_table(scheduler.value)
-    write_table(scheduler.value, with_entry(table, entry))
+    table = read_table(entry.starter.value)
+    write_table(entry.starter.value, with_entry(table, entry))
 
 
 @cron.command()
@@ -150,7 +174,8 @@ def show(scheduler: With = TickStarter.CRONTAB) -> None:
     context = CommandContext()
     home = home_directory(context.environ)
     if scheduler is TickStarter.SYSTEMD:
-        units = [unit_file(suffix, environ=context.environ) for suffix in ("service", "timer")]
+        name = unit_name(str(home))
+        units = [unit_file(name, suffix, environ=context.environ) for suffix in ("service", "timer")]
         found = "".join(unit.read_text(encoding="utf-8") for unit in units if unit.exists())
     else:
         table = read_table(scheduler.value).splitlines()
@@ -177,7 +202,7 @@ def remove(scheduler: With = TickStarter.CRONTAB) -> None:
     context = CommandContext()
     home = home_directory(context.environ)
     if scheduler is TickStarter.SYSTEMD:
-        changed = disable_timer(environ=context.environ)
+        changed = disable_timer(unit_name(str(home)), environ=context.environ)
     else:
         table = read_table(scheduler.value)
         without = without_entry(table, home=str(home))

@@ -77,8 +77,8 @@ def validate(file: File) -> None:
     Groupings, clusters of BPS and the order of steps are held against the pipelines where these can be loaded
     here.
     """
+    from merian_campaign.domain.campaign.plan import plan_groups
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.domain.plan import plan_groups
     from merian_campaign.domain.preflight.queries import pipeline_look
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.files.bps_files import read_clusters
@@ -107,14 +107,14 @@ def validate(file: File) -> None:
     note(f"{file}: campaign {loaded.spec.campaign!r} is valid: {size}")
 
 
-def _say_unread(pipelines: Mapping[str, PipelineFacts]) -> None:
+def _say_unread(pipelines: Mapping[str, PipelineFacts], *, what: str = "tasks not looked at") -> None:
     """Say which pipelines could not be loaded, once for each reason."""
     unread: dict[str, list[str]] = {}
     for step, pipeline in pipelines.items():
         if pipeline.problem:
             unread.setdefault(pipeline.problem, []).append(step)
     for why, steps in unread.items():
-        note(f"tasks not looked at, of {', '.join(steps)}: {why}")
+        note(f"{what}, of {', '.join(steps)}: {why}")
 
 
 def _say_unused(spec: CampaignSpec) -> None:
@@ -135,17 +135,22 @@ def render(
     site: SiteOption = None,
 ) -> None:
     """Write the BPS submit YAML of every group's first submission. Nothing is submitted or recorded."""
+    from merian_campaign.domain.preflight.scope import unsaid_skymap
     from merian_campaign.services.campaign_settings import settings_of
     from merian_campaign.services.rendering import render_all
 
     context = CommandContext()
     loaded = context.load(file, wms=wms, site=site)
+    unsaid = unsaid_skymap(loaded.spec)
+    pipelines = context.read_pipelines(loaded.spec, unsaid) if unsaid else {}
     written, same = render_all(
         spec=loaded.spec,
         output=Path(output).absolute(),
         runtime=context.runtime,
         settings=settings_of(loaded.spec),
+        pipelines=pipelines,
     )
+    _say_unread(pipelines, what="drivers add the sky map if a task works by it; tasks not looked at")
     for path in written:
         say(str(path))
     later = [step.name for step in loaded.spec.steps if loaded.spec.discovers(step)]

@@ -18,7 +18,7 @@ from merian_campaign.cli.options import Campaign, StepOption
 from merian_campaign.cli.output import note, on_terminal, write_bytes
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.safe_text.text import clean, one_line
 
 _ORTHO = re.compile(r"""splines\s*=\s*"?ortho"?""")
 
@@ -81,7 +81,7 @@ def _drawn(text: str, form: Format) -> bytes:
 
 
 def _campaign(campaign: str, form: Format) -> str:
-    from merian_campaign.domain.campaign_graph import dot, mermaid, nodes
+    from merian_campaign.domain.campaign.campaign_graph import dot, mermaid, nodes
 
     spec, named = campaign_spec(campaign)
     groups = CommandContext().store.snapshot(spec.campaign).groups if named else ()
@@ -91,7 +91,7 @@ def _campaign(campaign: str, form: Format) -> str:
 
 def _pipeline(campaign: str, step: str, form: Format) -> str:
     """Return the picture that ``pipetask build`` draws of a step's pipeline."""
-    from merian_campaign.domain.shell import shown
+    from merian_campaign.domain.safe_text.shell import shown
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.host.regular_files import MEDIUM, read_text
 

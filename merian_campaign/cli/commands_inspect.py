@@ -15,15 +15,15 @@ from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepO
 from merian_campaign.cli.output import console, note, on_terminal, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import GroupState, Verdict
-from merian_campaign.domain.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import RenderableType
 
-    from merian_campaign.domain.records import FailureRow
+    from merian_campaign.domain.record.records import FailureRow
     from merian_campaign.domain.report.lines import CauseLine
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
@@ -276,9 +276,9 @@ def blocks(
 
 def show_group(name: Name, group: GroupName, as_json: AsJson = False) -> None:
     """Show one group: its submissions, where their files lie, attempts and events."""
-    from merian_campaign.domain.applied_spec import applied_spec
-    from merian_campaign.domain.generations import night_by_exposure
-    from merian_campaign.domain.plan import reasons
+    from merian_campaign.domain.campaign.plan import reasons
+    from merian_campaign.domain.readiness.generations import night_by_exposure
+    from merian_campaign.domain.record.applied_spec import applied_spec
     from merian_campaign.reports.group_detail import group_json, group_view
     from merian_campaign.services.find import find_campaign, find_group
 
@@ -320,7 +320,7 @@ def diff(
     if group is None:
         _what_applying_changes(campaign, as_json=as_json)
         return
-    from merian_campaign.domain.generations import change_of, night_by_exposure
+    from merian_campaign.domain.readiness.generations import change_of, night_by_exposure
     from merian_campaign.reports.generation_detail import change_json, change_view
     from merian_campaign.services.generation_inputs import inputs_of
 

@@ -13,13 +13,13 @@ from merian_campaign.cli.options import Name, StepOption, TractOption
 from merian_campaign.cli.output import note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.files.log_reader import read_log
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.records import AttemptRow, FailureRow
-    from merian_campaign.store.reader import Reader
+    from merian_campaign.domain.record.records import AttemptRow, FailureRow
+    from merian_campaign.store.reading.reader import Reader
 
 _LONGEST_LOG: Final = 16 << 20
 """Bytes of a log that are shown: its end."""

@@ -10,15 +10,15 @@ import typer
 from merian_campaign.cli.options import File, StepOption
 from merian_campaign.cli.output import say
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 
 def commands(file: File, step: StepOption = None) -> None:
     """Print a campaign as the butler and pipetask commands it stands for. Nothing is run."""
+    from merian_campaign.domain.campaign.typed_commands import campaign_commands
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.domain.shell import shown
-    from merian_campaign.domain.stack_setup import commands as stack_commands
-    from merian_campaign.domain.typed_commands import campaign_commands
+    from merian_campaign.domain.safe_text.shell import shown
+    from merian_campaign.domain.stack.stack_setup import commands as stack_commands
     from merian_campaign.services.campaign_settings import settings_of
 
     context = CommandContext()

@@ -28,7 +28,7 @@ def select(
 ) -> None:
     """List the exposures (or nights) a step selects in the registry, as ranges for a campaign file."""
     from merian_campaign.domain.errors import BadInputError
-    from merian_campaign.domain.render import data_query
+    from merian_campaign.domain.rendering.render import data_query
     from merian_campaign.domain.selection import Selection
     from merian_campaign.domain.spec import BpsStep
     from merian_campaign.domain.spec.base import as_ranges

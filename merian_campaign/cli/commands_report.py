@@ -14,12 +14,12 @@ from merian_campaign.cli.options import AsJson, Name, StepOption, TractOption
 from merian_campaign.cli.output import console, note, say, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.memory_model import MemoryForecast
     from merian_campaign.domain.report.numbers import Report
     from merian_campaign.domain.report.rows import ReportRows
+    from merian_campaign.domain.resources.memory_model import MemoryForecast
 
 _PAGE: Final = "index.html"
 _HEAD: Final = 1 << 20

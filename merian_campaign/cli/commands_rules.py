@@ -36,7 +36,7 @@ def try_rules(
 
     Those of the site and of the product stay in force behind those of FILE.
     """
-    from merian_campaign.domain.rule_trial import trial
+    from merian_campaign.domain.failures.rule_trial import trial
     from merian_campaign.reports.rule_lines import trial_json, trial_lines
 
     context = CommandContext()
@@ -55,7 +55,7 @@ def suggest(name: Name, limit: Limit = _MOST, as_json: AsJson = False) -> None:
 
     Failures are put together by exception and message, without numbers, paths and names in them.
     """
-    from merian_campaign.domain.rule_trial import draft, unmatched
+    from merian_campaign.domain.failures.rule_trial import draft, unmatched
     from merian_campaign.reports.rule_lines import clusters_json
 
     context = CommandContext()

@@ -9,7 +9,7 @@ import typer
 from merian_campaign.cli.options import AsApplied, AsJson, Name
 from merian_campaign.cli.output import note, say, show_report
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 EXIT_NEEDS_REVIEW = 3
 """`run` ended because only a person can move the campaign on."""
@@ -36,7 +36,9 @@ def plan(name: Name, as_json: AsJson = False, as_applied: AsApplied = False) -> 
 
 def run(
     name: Name,
-    interval: Annotated[float, typer.Option(help="Seconds between ticks.", min=0.2)] = 2.0,
+    interval: Annotated[
+        float, typer.Option(help="Seconds between ticks, or until a driver ends.", min=0.2)
+    ] = 2.0,
     as_applied: AsApplied = False,
 ) -> None:
     """Tick until nothing can move, showing progress; Ctrl-C leaves what runs and says how to stop it.

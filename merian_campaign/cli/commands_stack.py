@@ -35,7 +35,7 @@ def stack(
     from merian_campaign.reports.stack import stack_json, stack_view
 
     if no_stack is not None:
-        from merian_campaign.domain.stack_setup import failure
+        from merian_campaign.domain.stack.stack_setup import failure
 
         note(failure(no_stack).removesuffix("; see driver.log"))
         raise typer.Exit(EXIT_MISSING)

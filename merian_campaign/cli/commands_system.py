@@ -13,8 +13,8 @@ from merian_campaign.cli.options import SiteOption, WmsOption
 from merian_campaign.cli.output import flush, note, say
 from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
-from merian_campaign.store.rights import Access, statements
-from merian_campaign.store.rights import grant as give_rights
+from merian_campaign.store.server.rights import Access, statements
+from merian_campaign.store.server.rights import grant as give_rights
 from merian_campaign.submission_context import drive_submission, run_locked, submit_warm
 
 db = PlainTyper(help="The tracking database.", no_args_is_help=True)
@@ -25,8 +25,8 @@ def url(
     libpq: Annotated[bool, typer.Option("--libpq", help="As psql and psycopg2 take it.")] = False,
 ) -> None:
     """Print the database's URL, as SQLAlchemy and pandas take it; starts the embedded server if need be."""
-    from merian_campaign.store.connection import libpq_url, sqlalchemy_url
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.connection import libpq_url, sqlalchemy_url
+    from merian_campaign.store.server.server import database_url
 
     found = database_url()
     say(libpq_url(found) if libpq else sqlalchemy_url(found))
@@ -35,19 +35,22 @@ def url(
 @db.command()
 def upgrade() -> None:
     """Bring the database's schema to this program's version."""
-    from merian_campaign.store.migrate import upgrade as migrate
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.fitness import require_writable
+    from merian_campaign.store.server.migrate import upgrade as migrate
+    from merian_campaign.store.server.server import database_url
 
-    changed = migrate(database_url())
+    where = database_url()
+    require_writable(where)
+    changed = migrate(where)
     say("upgraded" if changed else "already up to date")
 
 
 @db.command()
 def check() -> None:
-    """Say whether the database answers, can be written and locked, and has this program's schema."""
-    from merian_campaign.store.fitness import require_fit
-    from merian_campaign.store.schema_version import check as check_version
-    from merian_campaign.store.server import prepared_url
+    """Say whether the database answers, can be written and locked, has room, and has the right schema."""
+    from merian_campaign.store.server.fitness import require_fit
+    from merian_campaign.store.server.schema_version import check as check_version
+    from merian_campaign.store.server.server import prepared_url
 
     require_fit(prepared_url())
     check_version(prepared_url())
@@ -59,8 +62,8 @@ def dump(
     file: Annotated[str, typer.Argument(help="File to write; it must not be there yet.", metavar="FILE")],
 ) -> None:
     """Write the whole database into a file, as of one moment; ticks and drivers may go on."""
-    from merian_campaign.store.backup import dump as write_dump
-    from merian_campaign.store.server import prepared_url
+    from merian_campaign.store.server.backup import dump as write_dump
+    from merian_campaign.store.server.server import prepared_url
 
     write_dump(prepared_url(), Path(file))
     say(file)
@@ -74,11 +77,13 @@ def restore(
 
     Its campaigns are those that were dumped: of two databases with the same ones only one may go on.
     """
-    from merian_campaign.store.backup import restore as read_dump
-    from merian_campaign.store.migrate import upgrade as migrate
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.backup import restore as read_dump
+    from merian_campaign.store.server.fitness import require_writable
+    from merian_campaign.store.server.migrate import upgrade as migrate
+    from merian_campaign.store.server.server import database_url
 
     where = database_url()
+    require_writable(where)
     read_dump(where, Path(file))
     migrate(where)
     say(f"restored from {file}")
@@ -121,7 +126,7 @@ def grant(
     if sql:
         say("\n".join(("BEGIN;", *statements(roles, access=access), "COMMIT;")))
         return
-    from merian_campaign.store.server import prepared_url
+    from merian_campaign.store.server.server import prepared_url
 
     give_rights(prepared_url(), roles, access=access)
     say("granted")
@@ -130,7 +135,7 @@ def grant(
 @db.command()
 def stop() -> None:
     """Stop the embedded server, if it runs."""
-    from merian_campaign.store.server import stop as stop_server
+    from merian_campaign.store.server.server import stop as stop_server
 
     say("stopped" if stop_server() else "no embedded server was running")
 
@@ -208,7 +213,7 @@ def butler_helper(no_stack: Annotated[str | None, typer.Option(hidden=True)] = N
     if no_stack is None:
         helper.main()
         return
-    from merian_campaign.domain.stack_setup import failure
+    from merian_campaign.domain.stack.stack_setup import failure
 
     say(json.dumps({"ok": False, "error": failure(no_stack).removesuffix("; see driver.log")}))
 

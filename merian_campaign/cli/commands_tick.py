@@ -14,9 +14,9 @@ from merian_campaign.cli.options import AsApplied
 from merian_campaign.cli.output import complain, note, say
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.fault_attribution import words_of
-from merian_campaign.domain.text import one_line
-from merian_campaign.domain.tick_status import (
+from merian_campaign.domain.failures.fault_attribution import words_of
+from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.tick.tick_status import (
     BUSY,
     CANNOT_START,
     FAILED,
@@ -136,8 +136,8 @@ def _known(context: CommandContext, names: Sequence[str]) -> Sequence[str]:
 
 def _check(context: CommandContext, names: Sequence[str]) -> None:
     """Print which database a tick finds here, and which campaigns."""
-    from merian_campaign.store.connection import redacted
-    from merian_campaign.store.server import database_url
+    from merian_campaign.store.server.connection import redacted
+    from merian_campaign.store.server.server import database_url
 
     found = _known(context, names) if names else context.rounds.names()
     if context.teller.wrong:
@@ -147,7 +147,7 @@ def _check(context: CommandContext, names: Sequence[str]) -> None:
 
 def _is_news(context: CommandContext, error: Exception) -> bool:
     """Tell of what kept all ticks from beginning; say whether no one was told yet."""
-    from merian_campaign.domain.notices import trouble_notice
+    from merian_campaign.domain.tick.notices import trouble_notice
 
     return context.teller.trouble(trouble_notice("--all", words_of(error), now=context.clock()))
 
@@ -183,7 +183,7 @@ def log_file(context: CommandContext) -> Path:
 
 def _log(context: CommandContext, found: Sequence[Ticked]) -> str:
     """Append to the log what ticks did; return in words why that was not possible, if so."""
-    from merian_campaign.domain.text import redact
+    from merian_campaign.domain.safe_text.text import redact
     from merian_campaign.host.rotated_log import append_lines
 
     head = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {context.runtime.pid}"

@@ -50,7 +50,7 @@ def tracts(
     there are any, and all of them by their regions before step 2a. Coverage is sampled: of a grid of points
     over the tract, those nearer to its centre than to another tract's, the fraction under a detector.
     """
-    from merian_campaign.domain.coverage import campaigns_own, coverage_question, tracts_text
+    from merian_campaign.domain.campaign.coverage import campaigns_own, coverage_question, tracts_text
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.files.yaml_value import replace_in_file
     from merian_campaign.middleware.tract_coverage import cover
@@ -83,7 +83,7 @@ def tracts(
 
 def _used(name: str) -> Mapping[int, Sequence[int]]:
     """Return by tract the visits that its products in force were made from."""
-    from merian_campaign.domain.applied_spec import applied_spec
+    from merian_campaign.domain.record.applied_spec import applied_spec
     from merian_campaign.services.generation_inputs import visits_used
 
     store = CommandContext().store

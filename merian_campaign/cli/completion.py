@@ -26,7 +26,7 @@ def _campaign(ctx: typer.Context) -> str:
 
 
 def _campaigns(_: typer.Context) -> list[str]:
-    from merian_campaign.store.names import campaign_names  # noqa: PLC0415 - only at a prompt
+    from merian_campaign.store.server.names import campaign_names  # noqa: PLC0415 - only at a prompt
 
     return campaign_names()
 
@@ -40,14 +40,14 @@ def _files(_: typer.Context) -> list[str]:
 
 
 def _groups(ctx: typer.Context) -> list[str]:
-    from merian_campaign.store.names import group_names  # noqa: PLC0415 - only at a prompt
+    from merian_campaign.store.server.names import group_names  # noqa: PLC0415 - only at a prompt
 
     return [f"{step}/{key}" for step, key in group_names(_campaign(ctx))]
 
 
 def _steps(ctx: typer.Context) -> list[str]:
     from merian_campaign.files.yaml_lines import read_document  # noqa: PLC0415 - only at a prompt
-    from merian_campaign.store.names import group_names  # noqa: PLC0415
+    from merian_campaign.store.server.names import group_names  # noqa: PLC0415
 
     campaign = _campaign(ctx)
     if not Path(campaign).is_file():

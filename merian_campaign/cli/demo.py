@@ -13,7 +13,7 @@ from merian_campaign.cli.output import console, note, say, show
 from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.shell import quoted
+from merian_campaign.domain.safe_text.shell import quoted
 from merian_campaign.domain.states import GroupState
 from merian_campaign.reports.cells import line
 from merian_campaign.reports.failures import failures_view
@@ -40,7 +40,7 @@ def campaign_file() -> Path:
 
 def _require_middleware() -> None:
     """Refuse before anything is made where quanta could not run."""
-    from merian_campaign.domain.requirements import Requirement  # noqa: PLC0415
+    from merian_campaign.domain.stack.requirements import Requirement  # noqa: PLC0415
     from merian_campaign.middleware.import_check import look  # noqa: PLC0415
 
     if not look(Requirement(name="lsst-ctrl-bps-parsl", versions="")).where:
@@ -185,7 +185,7 @@ def closing_lines(directory: Path) -> list[str]:
 
 def _psql() -> str:
     """Return how psql is called: that of the machine, else that of the embedded server; empty for none."""
-    from merian_campaign.store.embedded import bundled  # noqa: PLC0415
+    from merian_campaign.store.server.embedded import bundled  # noqa: PLC0415
 
     if shutil.which("psql"):
         return "psql"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -14,13 +15,16 @@ from merian_campaign.cli.output import console, note
 from merian_campaign.cli.own_program import program
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.domain.fault_attribution import is_of_the_machine, words_of
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine, words_of
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import one_line
 
 _KEPT_ACTIONS = 20
 _REDRAWN = 2
 """Times a second that the board is drawn, so that it follows the size of the terminal."""
+
+_GLANCE_SECONDS = 0.1
+"""Between two looks whether a driver has ended."""
 
 _LONGEST_WAIT = 300.0
 _LONGEST = 2000
@@ -36,7 +40,7 @@ def follow(context: CommandContext, name: str, *, interval: float, again: Sequen
     name : `str`
         Campaign.
     interval : `float`
-        Seconds between ticks.
+        Seconds between ticks; the next one comes earlier when a driver ends.
     again : `~collections.abc.Sequence` [`str`]
         Words after the program's name that go on with it later.
 
@@ -77,9 +81,10 @@ def _followed(context: CommandContext, name: str, *, interval: float) -> str:
 
     with live if live is not None else nullcontext():
         patience = Patience(interval=interval)
+        drivers = AwaitedDrivers()
         while True:
             try:
-                idle, notes = _tick(context, name, tell=tell)
+                idle, notes = _tick(context, name, tell=tell, drivers=drivers)
                 board.status = context.status(name)
             except (UnavailableError, OSError, MemoryError) as trouble:
                 idle, notes = False, (f"waiting: {patience.with_(trouble)}",)
@@ -97,20 +102,45 @@ def _followed(context: CommandContext, name: str, *, interval: float) -> str:
                 continue
             if idle:
                 break
-            time.sleep(interval)
+            drivers.wait(interval)
     if live is not None:
         # The board's screen is gone with it.
         screen.print(board.whole(width=screen.width))
     return board.status.state
 
 
-def _tick(context: CommandContext, name: str, *, tell: Callable[[str], None]) -> tuple[bool, tuple[str, ...]]:
+class AwaitedDrivers:
+    """What drivers under way leave when they end: a tick takes it in at once, and starts what is next."""
+
+    def __init__(self) -> None:
+        self._awaited: tuple[str, ...] = ()
+        self._told: set[str] = set()
+
+    def expect(self, outcomes: Sequence[str]) -> None:
+        """Wait for these files from now on."""
+        self._awaited = tuple(path for path in outcomes if path not in self._told)
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until one of them is there; each ends one wait only."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            found = [path for path in self._awaited if os.path.lexists(path)]
+            if found:
+                self._told.update(found)
+                return
+            time.sleep(min(left, _GLANCE_SECONDS))
+
+
+def _tick(
+    context: CommandContext, name: str, *, tell: Callable[[str], None], drivers: AwaitedDrivers
+) -> tuple[bool, tuple[str, ...]]:
     """Do one tick; return whether nothing can move any more, and what was seen besides."""
     try:
         report = context.tick.run(name)
     except BusyError as busy:
         tell(f"waiting: {busy}")
         return False, ()
+    drivers.expect(report.outcomes)
     for action in report.actions:
         tell(action)
     if report.trouble is not None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from merian_campaign.cli.output import note
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.text import clean, redact
+from merian_campaign.domain.safe_text.text import clean, redact
 from merian_campaign.host.atomic_files import open_append
 
 LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "VERBOSE", "DEBUG", "TRACE")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import typer
 
-from merian_campaign.domain.text import clean, one_line, redact
+from merian_campaign.domain.safe_text.text import clean, one_line, redact
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -6,7 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from merian_campaign.domain.shell import quoted
+from merian_campaign.domain.safe_text.shell import quoted
 
 
 def program(name: str) -> str:

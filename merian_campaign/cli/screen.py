@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.reports.cells import paragraph
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ def version() -> str:
 
 def lines() -> list[str]:
     """Return a line a package: this one, Python, and what reductions run on; nothing is imported."""
-    from merian_campaign.domain.requirements import Requirement  # noqa: PLC0415
+    from merian_campaign.domain.stack.requirements import Requirement  # noqa: PLC0415
     from merian_campaign.middleware.import_check import look  # noqa: PLC0415 - keeps --help fast
 
     own = version()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.safe_text.text import clean, one_line
 
 MOST_PROBLEMS: Final = 50
 """Problems of a file that are shown; more are counted. A file of something else altogether has a million."""
@@ -51,6 +51,12 @@ class DatabaseUnavailableError(UnavailableError):
 
 class CalledOffError(CampaignError):
     """What was waited for is not wanted any more."""
+
+
+class ForeignError(CampaignError):
+    """A submission's directory is of another tracking database, or of an earlier campaign of the name."""
+
+    exit_code = 65
 
 
 class RefusedRowsError(CampaignError):

@@ -12,16 +12,21 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from merian_campaign.domain import json_values
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.driver_jobs import driver_job_of
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.jsonl import moment_of
-from merian_campaign.domain.naming import RunName, parse_run_collection, run_collection, submission_directory
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.rendering.naming import (
+    RunName,
+    parse_run_collection,
+    run_collection,
+    submission_directory,
+)
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.safe_text.jsonl import moment_of
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.domain.tick.driver_jobs import driver_job_of
 
 __all__ = ["RebuildPlan", "Rebuilt", "Remains", "WhenMade", "made_from_json", "made_of", "plan_rebuild"]
 

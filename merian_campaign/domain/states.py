@@ -96,8 +96,8 @@ class Verdict(StrEnum):
     """The machine, block, or driver under it went away; not its fault."""
     PREEMPTED = "preempted"
     """Its block had to make room for somebody else's; not its fault."""
-    TRANSIENT = "transient"
-    """A passing trouble (file system, network, database) that a plain retry cures."""
+    INFRASTRUCTURE = "infrastructure"
+    """A passing trouble (file system, quota, network, database) that a plain retry cures."""
     ALGORITHM = "algorithm"
     """The algorithm cannot process these data; a retry gives the same again."""
     CONFIGURATION = "configuration"
@@ -105,6 +105,14 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
     """No rule matched; retried with the same resources, within the cap."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> Verdict | None:
+        """Return what a word of earlier versions is called now: files and archives may have it."""
+        return cls(FORMER_VERDICTS[value]) if isinstance(value, str) and value in FORMER_VERDICTS else None
+
+
+FORMER_VERDICTS = {"transient": "infrastructure"}
+"""What verdicts were called by earlier versions, with what they are called now."""
 
 FINAL_VERDICTS = frozenset({Verdict.ALGORITHM, Verdict.CONFIGURATION})
 """Verdicts that a retry cannot cure: what has one is held back from further submissions."""

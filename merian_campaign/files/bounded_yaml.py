@@ -16,8 +16,8 @@ from typing import Final
 import yaml
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.json_values import LARGEST
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.json_values import LARGEST
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.regular_files import DamagedFileError, read_text
 
 __all__ = [

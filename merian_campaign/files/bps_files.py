@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, Field, ValidationError
 
-from merian_campaign.domain.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
-from merian_campaign.domain.cluster import Blocks
 from merian_campaign.domain.errors import BadFileError, BadInputError
-from merian_campaign.domain.remedy import ClusterRequest, RequestTable
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
+from merian_campaign.domain.rendering.bps_words import UNUSED, BpsWords, merge, overruling, refused, unused
+from merian_campaign.domain.rendering.render import OWN_SITE_CLASSES
+from merian_campaign.domain.resources.cluster import Blocks
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, whole_minutes
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
@@ -72,7 +73,7 @@ _WholeSeconds = Annotated[int, Field(ge=1, le=_LONGEST_SECONDS)]
 
 
 class _OwnSection(_Section):
-    """A site of a class of ours, all keys that it reads; those of BPS, in camel case, are not looked at."""
+    """A site of a class of ours or its stock like; keys in camel case are left to BPS."""
 
     nodes: _Count | None = None
     max_blocks: _Count | None = None
@@ -178,7 +179,9 @@ def _check_section(document: Document, name: str, section: Mapping[str, Any]) ->
     BadFileError
         Raised with all that is wrong.
     """
-    own = str(section.get("class", "")).startswith(_OWN_CLASSES)
+    site_class = str(section.get("class", ""))
+    # For a stock one that has its like here, that one is rendered.
+    own = site_class.startswith(_OWN_CLASSES) or site_class in OWN_SITE_CLASSES
     model, keys = (_OwnSection, _OWN_KEYS) if own else (_Section, _SECTION_KEYS)
     looked_at = {key: value for key, value in section.items() if key in keys or (own and not _is_of_bps(key))}
     try:
@@ -264,8 +267,9 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             )
         if found := refused(data):
             raise BadInputError(f"{file}: {found}")
-        words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
-        notes += [f"{path} in {file} is not used: {instead}" for path, instead in words_of]
+        if spec.wms == "stock":
+            words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
+            notes += [f"{path} in {file} is not used by the stock service: {why}" for path, why in words_of]
     content = merge(documents)
     site = content.get("computeSite")
     words = BpsWords(content=content, site=site if isinstance(site, str) else "")

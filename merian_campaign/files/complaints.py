@@ -10,11 +10,11 @@ from difflib import get_close_matches
 
 from pydantic_core import ErrorDetails
 
-from merian_campaign.domain.bps_words import CALLED_HERE
 from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
+from merian_campaign.domain.rendering.bps_words import CALLED_HERE
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.spec.base import NAME_PATTERN
 from merian_campaign.domain.spec.words import ADVICE, BPS_KEYS
-from merian_campaign.domain.text import one_line
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.spec.base import MOST_IDS
-from merian_campaign.domain.text import one_line
 from merian_campaign.files.complaints import dotted
 from merian_campaign.files.paths import absolute
 from merian_campaign.files.yaml_lines import Document, Key

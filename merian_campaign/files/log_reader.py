@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from merian_campaign.domain.log_tail import telling
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.safe_text.log_tail import telling
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.host.regular_files import DamagedFileError, open_regular
 
 __all__ = ["last_lines", "log_tail", "read_log"]

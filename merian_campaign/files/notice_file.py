@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.notices import Channel, NoticeOptions
+from merian_campaign.domain.tick.notices import Channel, NoticeOptions
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.yaml_lines import read_document
 from merian_campaign.host.ownership import require

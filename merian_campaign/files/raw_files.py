@@ -7,8 +7,8 @@ import hashlib
 import os
 from pathlib import Path
 
-from merian_campaign.domain.complete_nights import Arrivals
-from merian_campaign.domain.overlaps import Overlaps
+from merian_campaign.domain.readiness.complete_nights import Arrivals
+from merian_campaign.domain.record.overlaps import Overlaps
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions.data import IngestRaws
 

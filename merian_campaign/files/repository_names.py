@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.files.bounded_yaml import WrongYamlError, compose, construct, read_data
 from merian_campaign.files.paths import absolute
 
@@ -54,7 +54,7 @@ class RepositoryNames:
         return found if "://" in found or not found else absolute(found, base)
 
     def hint(self) -> str:
-        """Return in words which labels there are, or why none is known; empty without an index."""
+        """Return in words which labels there are, or why none is known; empty for an index without any."""
         if self._problem:
             return f"no label is known: {self._problem}"
         return f"known labels: {one_line(', '.join(sorted(self._uris)), limit=300)}" if self._uris else ""
@@ -64,6 +64,8 @@ def _read(environment: Mapping[str, str]) -> Mapping[str, str]:
     place, listed = environment.get(INDEX, ""), environment.get(LISTED, "")
     if place and listed:
         raise BadInputError(f"both {INDEX} and {LISTED} are set, and the butler takes one of them")
+    if not place and not listed:
+        raise BadInputError(f"{INDEX} is not set")
     content: object = {}
     if listed:
         try:
@@ -71,7 +73,7 @@ def _read(environment: Mapping[str, str]) -> Mapping[str, str]:
             content = None if root is None else construct(root)
         except WrongYamlError as error:
             raise BadInputError(f"{LISTED}: {error.message}") from None
-    elif place:
+    else:
         file = urlsplit(place)
         if file.scheme not in {"", "file"}:
             raise BadInputError(

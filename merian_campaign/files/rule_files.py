@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules, in_order
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules, in_order
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.shipped import CAMPAIGNS, shipped
 from merian_campaign.files.yaml_lines import read_document

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import BadFileError, Problem
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack, in_force
 from merian_campaign.files.paths import absolute, is_file, is_folder

@@ -10,8 +10,8 @@ from typing import cast
 import yaml
 
 from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.domain.spec.base import brief
-from merian_campaign.domain.text import clean
 from merian_campaign.files.bounded_yaml import (
     LONGEST_KEY,
     WrongYamlError,

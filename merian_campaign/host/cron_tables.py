@@ -6,17 +6,17 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.atomic_files import write_if_changed
 
 __all__ = ["disable_timer", "enable_timer", "read_table", "run_bare", "unit_file", "write_table"]
 
 _PATIENCE_SECONDS: Final = 60
-_UNIT: Final = "merian-campaign"
 
 
 def read_table(program: str) -> str:
@@ -48,28 +48,42 @@ def write_table(program: str, text: str) -> None:
         raise _refused(program, done)
 
 
-def unit_file(suffix: str, *, environ: Mapping[str, str]) -> Path:
+def unit_file(name: str, suffix: str, *, environ: Mapping[str, str]) -> Path:
     """Return where a unit of the user's systemd lies."""
     base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
-    return Path(base) / "systemd" / "user" / f"{_UNIT}.{suffix}"
+    return Path(base) / "systemd" / "user" / f"{name}.{suffix}"
 
 
-def enable_timer(units: Mapping[str, str], *, environ: Mapping[str, str]) -> None:
-    """Write the units and start the timer; errors as of `read_table`."""
-    for suffix, text in units.items():
-        write_if_changed(unit_file(suffix, environ=environ), text)
-    _systemctl("daemon-reload")
-    _systemctl("enable", "--now", f"{_UNIT}.timer")
+def enable_timer(name: str, units: Mapping[str, str], *, environ: Mapping[str, str]) -> None:
+    """Write the units and start the timer, or leave all as it was; errors as of `read_table`."""
+    files = {unit_file(name, suffix, environ=environ): text for suffix, text in units.items()}
+    before = {file: file.read_text(encoding="utf-8") for file in files if file.exists()}
+    try:
+        for file, text in files.items():
+            write_if_changed(file, text)
+        _systemctl("daemon-reload")
+        _systemctl("enable", f"{name}.timer")
+        _systemctl("restart", f"{name}.timer")
+    except UnavailableError:
+        for file, text in before.items():
+            write_if_changed(file, text)
+        if not before:
+            with suppress(UnavailableError):
+                disable_timer(name, environ=environ)
+        raise
 
 
-def disable_timer(*, environ: Mapping[str, str]) -> bool:
+def disable_timer(name: str, *, environ: Mapping[str, str]) -> bool:
     """Stop the timer and remove the units; return whether there were any."""
-    files = [unit_file(suffix, environ=environ) for suffix in ("timer", "service")]
+    files = [unit_file(name, suffix, environ=environ) for suffix in ("timer", "service")]
     there = [file for file in files if file.exists()]
     if there:
-        _systemctl("disable", "--now", f"{_UNIT}.timer")
-        for file in there:
-            file.unlink(missing_ok=True)
+        try:
+            _systemctl("disable", "--now", f"{name}.timer")
+        finally:
+            # Without an answer of systemd its link would stay.
+            for file in (*there, there[0].parent / "timers.target.wants" / f"{name}.timer"):
+                file.unlink(missing_ok=True)
         _systemctl("daemon-reload")
     return bool(there)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from merian_campaign.domain.credentials import WrongUrlError, read_url
+from merian_campaign.domain.safe_text.credentials import WrongUrlError, read_url
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.ownership import private_folder
 from merian_campaign.host.regular_files import DamagedFileError, read_text

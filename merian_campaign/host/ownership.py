@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 
 __all__ = [
     "UntrustedError",

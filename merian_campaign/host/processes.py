@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
 
 __all__ = [

@@ -11,10 +11,10 @@ import stat
 from pathlib import Path
 from typing import Any, Final
 
-from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.fault_attribution import is_of_the_machine
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.text import one_line
 
 __all__ = [
     "LARGE",
@@ -200,7 +200,7 @@ def read_appended(path: Path | str, *, start: int, follow: bool = True) -> tuple
 
 
 def read_json(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> object:
-    """Return what a JSON file holds, cleaned as by `~merian_campaign.domain.json_values.loads`.
+    """Return what a JSON file holds, cleaned as by `~merian_campaign.domain.safe_text.json_values.loads`.
 
     `None` when there is no file.
 

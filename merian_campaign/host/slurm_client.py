@@ -1,8 +1,8 @@
 """Slurm's commands, run on this host with a time limit: the one place that calls them.
 
 No answer is never taken for an answer: `UnreachableError` decides nothing. What the answers mean is said by
-`~merian_campaign.domain.slurm_jobs`, `~merian_campaign.domain.slurm_states` and
-`~merian_campaign.domain.sbatch`.
+`~merian_campaign.domain.slurm.slurm_jobs`, `~merian_campaign.domain.slurm.slurm_states` and
+`~merian_campaign.domain.slurm.sbatch`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
 
-from merian_campaign.domain.sbatch import SubmitResult, answer_of, sbatch_words
-from merian_campaign.domain.slurm_jobs import (
+from merian_campaign.domain.slurm.sbatch import SubmitResult, answer_of, sbatch_words
+from merian_campaign.domain.slurm.slurm_jobs import (
     SACCT_FIELDS,
     SQUEUE_FORMAT,
     SlurmJob,

@@ -15,7 +15,7 @@ def housekeeping_of(context: CommandContext, *, tell: Callable[[str], None]) -> 
     """Return what looks at campaigns' collections and cleans them; ``tell`` is told how far it is."""
     from merian_campaign.housekeeping.butler_collections import ButlerHousekeeping  # noqa: PLC0415 - slow
     from merian_campaign.housekeeping.cleaning_service import Housekeeping  # noqa: PLC0415
-    from merian_campaign.store.locks import repository_key  # noqa: PLC0415
+    from merian_campaign.store.server.locks import repository_key  # noqa: PLC0415
 
     return Housekeeping(
         store=context.store,

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from merian_campaign.domain.errors import CampaignError, UnavailableError
-from merian_campaign.domain.text import error_line
+from merian_campaign.domain.safe_text.text import error_line
 from merian_campaign.housekeeping.cleaning import ForbiddenError, RunFacts
 from merian_campaign.housekeeping.inventory import CollectionSummary
 from merian_campaign.wms import upstream

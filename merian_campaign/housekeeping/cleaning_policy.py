@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from textwrap import shorten
 
-from merian_campaign.domain.naming import parse_run_collection
-from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.rendering.naming import parse_run_collection
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 from merian_campaign.housekeeping.cleaning import (
     REMOVING,
@@ -132,7 +132,7 @@ def _judge(
     elif _is_replaced(group, submission, found, replaced=replaced):
         verdict = _replaced(group, submission, world)
     elif not found.registered or not found.parents:
-        verdict = _unchained(submission, registered=found.registered)
+        verdict = _unchained(group, submission, registered=found.registered)
     elif not found.seen:
         verdict = _unseen(submission, datasets=found.datasets, later=_later(group, submission, facts))
     if verdict is None and found.strays:
@@ -183,7 +183,9 @@ def _replaced(
     return RunKind.OLD_GENERATION, what
 
 
-def _unchained(submission: SubmissionView, *, registered: bool) -> tuple[RunKind, str] | str:
+def _unchained(
+    group: GroupView, submission: SubmissionView, *, registered: bool
+) -> tuple[RunKind, str] | str:
     """Judge what no chain has: a RUN, or a folder that is not registered."""
     outcome = submission.outcome
     # Whether its outputs are worth anything, a person can tell from why it ended.
@@ -192,6 +194,8 @@ def _unchained(submission: SubmissionView, *, registered: bool) -> tuple[RunKind
         return RunKind.DEAD_RUN, f"it is in no chain, and ended as {outcome}{why}"
     if outcome in _DEAD:
         return RunKind.DEAD_FOLDER, f"nothing of it was ingested, and it ended as {outcome}{why}"
+    if registered and not group.published:
+        return "the file has its group no more; readers do not see it, and it comes back with the group"
     if registered:
         return f"it is in no chain, though it ended as {outcome}; somebody has taken it out"
     return f"it ended as {outcome}, but its outputs are not in the registry; see its driver.log"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.housekeeping.cleaning import (

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from merian_campaign.domain.naming import group_output
-from merian_campaign.domain.render import input_collections
-from merian_campaign.domain.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.rendering.naming import group_output
+from merian_campaign.domain.rendering.render import input_collections
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.housekeeping.cleaning import REMOVED, CleaningPlan

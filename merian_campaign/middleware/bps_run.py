@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from merian_campaign.domain.errors import DatabaseUnavailableError
-from merian_campaign.domain.last_error import last_error
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.execution.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.last_error import last_error
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail
@@ -102,7 +102,7 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
             end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
         )
     if find_graph(paths) is None:
-        why = last_error(output) or last_error(read_tail(paths.driver_log))
+        why = last_error(output, read_tail(paths.driver_log))
         return RunResult(
             end=RunEnd.FAILED, reason=f"building the quantum graph failed: {why}", exit_code=exit_code
         )

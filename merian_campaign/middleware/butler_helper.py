@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain import error_classes
-from merian_campaign.domain import journal as journal_format
-from merian_campaign.domain.provenance import SUCCESSFUL
-from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, canonical_data_id
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.execution import journal as journal_format
+from merian_campaign.domain.execution.provenance import SUCCESSFUL
+from merian_campaign.domain.execution.quanta import COLUMN_DIMENSIONS, canonical_data_id
+from merian_campaign.domain.failures import error_classes
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.files.log_reader import log_tail
 from merian_campaign.host.atomic_files import write_lines
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
@@ -219,7 +219,7 @@ def salvage(*, directory: str, repository: str, run: str) -> dict[str, Any]:
     answer : `dict`
         ``source``: what the quanta were taken from; empty when there is nothing to take them from.
     """
-    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.domain.rendering.naming import SubmissionPaths  # noqa: PLC0415
     from merian_campaign.middleware.bps_run import find_graph  # noqa: PLC0415
 
     paths = SubmissionPaths(directory=directory)
@@ -242,7 +242,7 @@ def salvage(*, directory: str, repository: str, run: str) -> dict[str, Any]:
 
 def _known_uuids(path: str) -> dict[tuple[str, str], str]:
     """Return the UUIDs of the quanta of a graph, by task and data ID, as far as they can be read."""
-    from merian_campaign.domain.provenance import LineReport, parse_predicted  # noqa: PLC0415
+    from merian_campaign.domain.execution.provenance import LineReport, parse_predicted  # noqa: PLC0415
 
     found = parse_predicted(read_lines(path), wrong=LineReport())
     return {(entry.task, entry.data_id): entry.uuid for entry in found}
@@ -339,7 +339,7 @@ def regions(**question: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
 
 def preflight(*, directory: str) -> dict[str, Any]:
     """Look at what a submission reads and writes, before its graph is built."""
-    from merian_campaign.domain.naming import SubmissionPaths  # noqa: PLC0415
+    from merian_campaign.domain.rendering.naming import SubmissionPaths  # noqa: PLC0415
     from merian_campaign.middleware.preflight.driver_preflight import check  # noqa: PLC0415
 
     return {"refused": check(SubmissionPaths(directory=directory))}

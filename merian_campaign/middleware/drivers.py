@@ -10,25 +10,25 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from merian_campaign.domain import journal
-from merian_campaign.domain.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.clock_skew import holds
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import (
+from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.provenance import (
     LineReport,
     Predicted,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
+from merian_campaign.domain.execution.runs import RunResult
+from merian_campaign.domain.record.snapshot import SubmissionView
+from merian_campaign.domain.record.wall_time import DriverTimes, parse_stage_times
 from merian_campaign.domain.remains import Remains
-from merian_campaign.domain.runs import RunResult
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.slurm.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack_versions import sha_of
+from merian_campaign.domain.stack.stack_versions import sha_of
 from merian_campaign.domain.states import SubmissionState
-from merian_campaign.domain.wall_time import DriverTimes, parse_stage_times
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_if_changed
 from merian_campaign.host.modes import is_shared, shared_with_group
@@ -43,7 +43,7 @@ from merian_campaign.host.regular_files import (
 from merian_campaign.middleware import environment_check, programs
 from merian_campaign.middleware.predicted_lines import PredictedLines
 from merian_campaign.middleware.remains import read_remains
-from merian_campaign.middleware.submission_run import read_outcome
+from merian_campaign.middleware.submission_run import FOREIGN, read_outcome, require_own
 
 
 class _LineParser[Q](Protocol):
@@ -66,10 +66,12 @@ class LocalDrivers:
         self._environ = dict(environ)
         self._trusted: tuple[str, ...] = ()
         self._shared = False
+        self._campaign = ""
         self._predicted_lines = PredictedLines()
 
-    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool, campaign: str = "") -> None:
         """Say for which campaign the other methods are called from now on: whom it trusts, what it shares."""
+        self._campaign = campaign
         self._trusted = tuple(trusted)
         self._shared = shared or is_shared(repository)
 
@@ -77,6 +79,17 @@ class LocalDrivers:
         """Refuse a file of a submission that others may have written; one that is not there is no matter."""
         if os.path.lexists(path):
             require_submission(directory, path, trusted=self._trusted)
+
+    def require_own(self, directory: str) -> None:
+        """Refuse a submission's directory that has come to be another campaign's.
+
+        Raises
+        ------
+        ForeignError
+            Raised if it is: its driver, jobs and files are not to be touched.
+        """
+        self._believe(directory, SubmissionPaths(directory=directory).identity)
+        require_own(directory, campaign=self._campaign)
 
     def liveness(self, submission: SubmissionView, *, now: datetime) -> Liveness:
         """Say what is known of a submission's driver.
@@ -208,10 +221,7 @@ class LocalDrivers:
             return f"{directory}: something ran there that nobody here knows of; {what_to_do}" if ran else ""
         if all(found.get(key) == value for key, value in identity.items()):
             return ""
-        return (
-            f"{directory}: is of another tracking database, or of an earlier campaign of this name; "
-            f"{what_to_do}"
-        )
+        return FOREIGN.format(directory=directory)
 
     def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Collection
 from typing import Final
 
-from merian_campaign.domain import json_values
+from merian_campaign.domain.safe_text import json_values
 
 __all__ = ["look_up"]
 

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.safe_text import json_values
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import appending
 

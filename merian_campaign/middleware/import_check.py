@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.requirements import (
+from merian_campaign.domain.stack.requirements import (
     MODULES,
     PACKAGE,
     InstalledModule,

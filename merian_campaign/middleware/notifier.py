@@ -12,9 +12,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Final
 
-from merian_campaign.domain.fault_attribution import words_of
-from merian_campaign.domain.notices import Channel
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.fault_attribution import words_of
+from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.tick.notices import Channel
 
 __all__ = ["ChannelNotifier"]
 

@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.generations import ChainChange
-from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
-from merian_campaign.domain.overlaps import SkyExposure
+from merian_campaign.domain.execution.runs import Salvaged
 from merian_campaign.domain.preflight.facts import PipelineFacts
 from merian_campaign.domain.preflight.queries import StepQuery
-from merian_campaign.domain.runs import Salvaged
+from merian_campaign.domain.readiness.generations import ChainChange
+from merian_campaign.domain.readiness.overlap_refresh import (
+    OverlapQuery,
+    OverlapRefresh,
+    OverlapRefreshFailed,
+)
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.sky_regions import RegionKind, RegionQuery, SkyRegion
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.text import one_line
 from merian_campaign.middleware import programs
 from merian_campaign.middleware.warm_helper import WarmHelper
 

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from merian_campaign.domain import stack_versions
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.remains import Remains, WhenMade, made_from_json
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.stack import stack_versions
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object, read_tail, read_text
 from merian_campaign.middleware.submission_run import read_outcome

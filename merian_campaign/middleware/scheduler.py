@@ -14,10 +14,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from merian_campaign.domain import slurm_jobs
-from merian_campaign.domain.cluster import Cluster, ResourceRequest, parse_cluster, test_options
-from merian_campaign.domain.sbatch import SbatchRefusal, SubmitResult, refusal_of, sbatch_words
-from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
+from merian_campaign.domain.resources.cluster import Cluster, ResourceRequest, parse_cluster, test_options
+from merian_campaign.domain.slurm import slurm_jobs
+from merian_campaign.domain.slurm.sbatch import SbatchRefusal, SubmitResult, refusal_of, sbatch_words
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError

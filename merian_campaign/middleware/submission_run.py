@@ -11,11 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.journal import JournalEvent, parse_lines
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged, from_json
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.errors import ForeignError
+from merian_campaign.domain.execution.journal import JournalEvent, parse_lines
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged, from_json
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.stack.stack_versions import Versions
 from merian_campaign.host import processes
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
@@ -39,6 +40,8 @@ class SubmissionRun:
         The submission's directory.
     epoch : `int`
         The driver's epoch.
+    campaign : `str`, optional
+        UUID of the campaign, which the directory must be of.
     target : `Target`
         Where its outputs belong.
     warm : `bool`
@@ -54,6 +57,7 @@ class SubmissionRun:
         *,
         directory: str,
         epoch: int,
+        campaign: str = "",
         target: Target,
         warm: bool,
         environ: Mapping[str, str],
@@ -62,6 +66,7 @@ class SubmissionRun:
         self.paths = SubmissionPaths(directory=directory)
         self._trusted = tuple(trusted)
         self._epoch = epoch
+        self._campaign = campaign
         self._target = target
         self._warm = warm
         self._environ = programs.environment(environ, marker=f"{directory}#run{epoch}")
@@ -90,8 +95,11 @@ class SubmissionRun:
         ------
         UntrustedError
             Raised if others may have written what lies in the submission.
+        ForeignError
+            Raised if the directory is of another campaign: what runs there is not ours to end.
         """
         require_submission(self.paths.directory, trusted=self._trusted)
+        require_own(self.paths.directory, campaign=self._campaign)
         return read_outcome(self.paths.directory) is not None
 
     def mark_started(self) -> None:
@@ -159,21 +167,34 @@ class SubmissionRun:
         try:
             self._ask_predicted()
             self._helper.answer()
-            paths = self.paths
-            if not Path(paths.provenance).exists():
-                self._set_aside_torn()
-                error = bps_run.aggregate(paths, repository=self._target.repository, environ=self._environ)
-                if error is not None:
-                    return f"ingest failed: {error}"
-            logs = str(Path(paths.bps) / "logs")
-            self._helper.ask(
-                "harvest",
-                provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal,
-                torn=paths.torn,
-            )  # fmt: skip
+            if Path(self.paths.provenance).exists():
+                try:
+                    self._harvest()
+                except HelperError as error:
+                    # A final job that failed may leave a part of the graph, which opens for nobody.
+                    self._log(f"{self.paths.provenance} cannot be read, ingest is done again: {error}")
+                else:
+                    return None
+            why = self._ingest()
+            if why is None:
+                self._harvest()
         except HelperError as error:
             return str(error)
-        return None
+        return why
+
+    def _ingest(self) -> str | None:
+        """Bring the outputs into the butler; return why that failed."""
+        self._set_aside_torn()
+        error = bps_run.aggregate(self.paths, repository=self._target.repository, environ=self._environ)
+        return None if error is None else f"ingest failed: {error}"
+
+    def _harvest(self) -> None:
+        paths = self.paths
+        logs = str(Path(paths.bps) / "logs")
+        self._helper.ask(
+            "harvest",
+            provenance=paths.provenance, logs=logs, out=paths.harvest, journal=paths.journal, torn=paths.torn,
+        )  # fmt: skip
 
     def _set_aside_torn(self) -> None:
         """Move files out of the way that ingest could not read: they cost their quantum, not the run."""
@@ -247,8 +268,39 @@ class SubmissionRun:
         self._helper.close()
 
 
+def whose(directory: str) -> str:
+    """Return the UUID of the campaign that a directory says it is of; empty when it does not say."""
+    try:
+        found = read_json_object(SubmissionPaths(directory=directory).identity, follow=False)
+    except DamagedFileError:
+        return ""
+    campaign = "" if found is None else found.get("campaign", "")
+    return campaign if isinstance(campaign, str) else ""
+
+
+def require_own(directory: str, *, campaign: str) -> None:
+    """Refuse a directory that says it is of another campaign.
+
+    Raises
+    ------
+    ForeignError
+        Raised if it is: what lies and runs there is another's.
+    """
+    found = whose(directory)
+    if found and campaign and found != campaign:
+        raise ForeignError(FOREIGN.format(directory=directory))
+
+
+FOREIGN = (
+    "{directory}: is of another tracking database, or of an earlier campaign of this name; move it away, or "
+    "give the campaign a work_dir or a name of its own"
+)
+
+
 def read_outcome(directory: str) -> RunResult | None:
     """Return what a submission's outcome file says; `None` while there is none.
+
+    One that a driver of another campaign has written, e.g. of an earlier life of this one, counts as none.
 
     Raises
     ------
@@ -259,6 +311,8 @@ def read_outcome(directory: str) -> RunResult | None:
     # Through no link: what some of them lead to fails as a failing disk does, which is no group's fault.
     found = read_json_object(path, follow=False)
     try:
-        return None if found is None else from_json(found)
+        result = None if found is None else from_json(found)
     except WrongValueError as error:
         raise DamagedFileError(path, str(error)) from None
+    wrote = (found or {}).get("campaign") or ""
+    return None if wrote and whose(directory) not in {"", wrote} else result

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-from merian_campaign.domain import json_values
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.atomic_files import write_lines
 from merian_campaign.host.regular_files import DamagedFileError, read_lines
 from merian_campaign.wms.upstream import uris_of

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from merian_campaign.domain.coverage import Coverage, CoverageQuestion, Footprint, TractCoverage
+from merian_campaign.domain.campaign.coverage import Coverage, CoverageQuestion, Footprint, TractCoverage
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.middleware.actions.runner import ActionError, reading
 from merian_campaign.middleware.registry_overlaps import missing_records, tracts_of_visits

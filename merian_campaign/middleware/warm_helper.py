@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.json_values import WrongValueError
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.json_values import WrongValueError
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.spec.stack import Stack
-from merian_campaign.domain.stack_setup import prelude
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.stack.stack_setup import prelude
 from merian_campaign.host import processes
 from merian_campaign.middleware.drivers import in_stack
 

@@ -13,7 +13,7 @@ from merian_campaign.domain.preflight.facts import FolderFacts, HostFacts
 from merian_campaign.files.bounded_yaml import read_data
 from merian_campaign.middleware.actions.repository import check_credentials
 from merian_campaign.middleware.actions.runner import ActionError
-from merian_campaign.wms import node
+from merian_campaign.wms.node import node
 
 _GB = 1e9
 _QUOTA_SECONDS = 3.0

@@ -7,8 +7,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.cluster import refusal, test_options
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.preflight import CheckSettings, Facts, Finding, StepQuery, findings, looks
 from merian_campaign.domain.preflight.collisions import directory_of, next_submissions
@@ -19,9 +17,11 @@ from merian_campaign.domain.preflight.facts import (
     SchedulerFacts,
     Tracking,
 )
-from merian_campaign.domain.resource_fit import site_jobs
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import CampaignView
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import CampaignView
+from merian_campaign.domain.resources.cluster import refusal, test_options
+from merian_campaign.domain.resources.resource_fit import site_jobs
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.ports import Scheduler, Store

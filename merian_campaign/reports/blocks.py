@@ -11,8 +11,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.block_usage import BlockUsage, usage
-from merian_campaign.domain.records import JobRow
+from merian_campaign.domain.record.records import JobRow
+from merian_campaign.domain.resources.block_usage import BlockUsage, usage
 from merian_campaign.reports.cells import line
 
 _CAPTION = "A run gives its blocks back by cancelling them: they end as cancelled by its own user."

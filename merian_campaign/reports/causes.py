@@ -11,8 +11,8 @@ from rich.padding import Padding
 
 from merian_campaign.domain.report.causes import FailureTotals
 from merian_campaign.domain.report.lines import CauseLine
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.reports.cells import Either, joined, line
 
 _INDENT: Final = 9

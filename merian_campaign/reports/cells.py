@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.measure import Measurement
 from rich.text import Text
 
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.safe_text.text import clean, one_line
 
 __all__ = ["UNBOUNDED", "Either", "height_of", "joined", "line", "paragraph"]
 

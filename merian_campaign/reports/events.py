@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.table import Table
 
-from merian_campaign.domain.records import CampaignRow, RecordedEvent
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.record.records import CampaignRow, RecordedEvent
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.reports.cells import line
 
 __all__ = ["campaign_fields", "campaign_json", "campaign_view", "event_json", "event_lines"]

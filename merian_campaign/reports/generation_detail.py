@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.generations import BasisChange, Generation
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.readiness.generations import BasisChange, Generation
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.reports.cells import line
 
 _SHOWN = 8
@@ -54,6 +54,7 @@ def change_json(change: BasisChange, nights: Mapping[int, int], *, before: str, 
         "removed_nights": _nights(change.removed, nights),
         "upstream": [{"group": name, "from": old, "to": new} for name, old, new in change.upstream],
         "parts": list(change.parts),
+        "parts_lost": list(change.lost),
         "files": change.files,
         "data_query": change.terms,
     }
@@ -69,6 +70,7 @@ def change_view(change: BasisChange, nights: Mapping[int, int], *, before: str, 
             told += [f"{sign} {_exposures(ids, nights)}", f"  {_few([str(one) for one in ids])}"]
     told += [f"  {name}: generation {old} -> {new}" for name, old, new in change.upstream]
     told += [f"  {name}: not read before" for name in change.parts]
+    told += [f"  {name}: read no more" for name in change.lost]
     told += ["  other files"] if change.files else []
     told += ["  another data query"] if change.terms else []
     return Group(*(line(text) for text in told))

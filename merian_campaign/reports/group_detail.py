@@ -10,12 +10,12 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.generations import Generation
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.records import AttemptRow, RecordedEvent
-from merian_campaign.domain.remedy import describe_remedy
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.failures.remedy import describe_remedy
+from merian_campaign.domain.readiness.generations import Generation
+from merian_campaign.domain.record.records import AttemptRow, RecordedEvent
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.reports.cells import Either, line, paragraph
 from merian_campaign.reports.failures import attempt_logs, attempts_table, events_table
 from merian_campaign.reports.generation_detail import generation_json, generation_words

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.memory_model import MemoryForecast
+from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.reports.cells import line
 
 _CAPTION = (
@@ -26,6 +26,7 @@ def memory_json(found: Mapping[str, Sequence[MemoryForecast]]) -> list[dict[str,
             "task": one.task,
             "request_mb": one.request_mb,
             "request_mb_by_exposures": [list(pair) for pair in one.by_exposures],
+            "request_mb_by_inputs": [list(pair) for pair in one.by_inputs],
             "learned": one.learned,
             "measured": one.measured,
             "fits": round(one.fits, 4),
@@ -74,5 +75,5 @@ def memory_view(found: Mapping[str, Sequence[MemoryForecast]]) -> RenderableType
 
 
 def _requests(one: MemoryForecast) -> str:
-    found = [request for _, request in one.by_exposures] or [one.request_mb]
+    found = [request for _, request in (*one.by_exposures, *one.by_inputs)] or [one.request_mb]
     return str(found[0]) if min(found) == max(found) else f"{min(found)}-{max(found)}"

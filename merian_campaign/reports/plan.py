@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from merian_campaign.domain.core_hours import Price
-from merian_campaign.domain.decisions import (
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.resources.core_hours import Price
+from merian_campaign.domain.resources.expected_cost import Expected
+from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.decisions import (
     AddGroups,
     Again,
     CallOff,
@@ -22,9 +25,6 @@ from merian_campaign.domain.decisions import (
     Submit,
     Wait,
 )
-from merian_campaign.domain.expected_cost import Expected
-from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.reports.memory_lines import memory_json, memory_lines
 from merian_campaign.services.tick import Plan
 
@@ -40,6 +40,8 @@ def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR
             return f"becomes {state.value.replace('_', ' ')}", reason
         case Again(group=group, redo=redo, reason=reason):
             return (f"begin generation {group.generation + 1}" if redo else "go on with what is new"), reason
+        case Publish(none=True):
+            return "take it out of its step's chain", "the file has it no more"
         case Publish(group=group):
             return f"put generation {group.generation} in the place of {group.published}", "it is complete"
         case Submit(group=group, number=number, reason=reason):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from merian_campaign.domain.rule_trial import FailureCluster, Trial, VerdictChange
+from merian_campaign.domain.failures.rule_trial import FailureCluster, Trial, VerdictChange
 
 __all__ = ["clusters_json", "trial_json", "trial_lines"]
 

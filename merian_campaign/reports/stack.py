@@ -8,8 +8,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain import stack_versions
-from merian_campaign.domain.requirements import StackReport
+from merian_campaign.domain.stack import stack_versions
+from merian_campaign.domain.stack.requirements import StackReport
 from merian_campaign.reports.cells import joined, line
 
 _STYLES = {"ok": "green", "untested": "yellow", "optional": "dim", "missing": "bold red", "unfit": "bold red"}

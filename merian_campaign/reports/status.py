@@ -12,11 +12,11 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.foreseen import Foreseen, Sized, foreseen
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import STALE, BoardRow
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import STALE, BoardRow
+from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import GroupState, derived_state
-from merian_campaign.domain.text import one_line
 from merian_campaign.reports.cells import UNBOUNDED, height_of, joined, line
 from merian_campaign.reports.state_marks import MARKS, STYLES, shown_state
 from merian_campaign.reports.steps_table import step_lines, steps_table, total
@@ -24,7 +24,7 @@ from merian_campaign.reports.steps_table import step_lines, steps_table, total
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from merian_campaign.domain.core_hours import Price
+    from merian_campaign.domain.resources.core_hours import Price
 
 _BLOCKED_SHOWN = 5
 """Blocked groups that are listed: what blocks them needs a person, they themselves do not."""

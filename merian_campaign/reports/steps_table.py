@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import BoardRow
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import BoardRow
 from merian_campaign.domain.states import GroupState
 from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.state_marks import legend, state_parts

@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from merian_campaign.domain.coverage import Coverage
+from merian_campaign.domain.campaign.coverage import Coverage
 from merian_campaign.reports.cells import line
 
 

@@ -10,8 +10,8 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from merian_campaign.domain.record.wall_time import PARTS, StepWallTime
 from merian_campaign.domain.report.rows import UsageRow
-from merian_campaign.domain.wall_time import PARTS, StepWallTime
 from merian_campaign.reports.cells import line
 
 _CAPTION = "Memory in MB, run times in seconds: median / 95% / largest; asked for: median."

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 from functools import partial
 
-from merian_campaign.domain import decisions as core
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decisions import Decision
-from merian_campaign.domain.driver_jobs import driver_job_of, script
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.generations import chain_change
-from merian_campaign.domain.naming import RunName, SubmissionPaths, run_collection, submission_directory
-from merian_campaign.domain.records import Event, JobRecord, JobRole, NewGroup
-from merian_campaign.domain.runs import RunEnd, RunResult
-from merian_campaign.domain.slurm_jobs import SlurmJob, comment_of
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.readiness.generations import chain_change, chain_words
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.records import Event, JobRecord, JobRole, NewGroup
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.rendering.naming import (
+    RunName,
+    SubmissionPaths,
+    run_collection,
+    submission_directory,
+)
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob, comment_of
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState, SubmissionOutcome
+from merian_campaign.domain.tick import decisions as core
+from merian_campaign.domain.tick.decisions import Decision
+from merian_campaign.domain.tick.driver_jobs import driver_job_of, script
 from merian_campaign.services.record import Recorder, name_of
 from merian_campaign.services.submission_files import SubmissionFiles, is_later
 from merian_campaign.services.tick_context import TickContext, TickPart
@@ -151,8 +156,8 @@ class Executor(TickPart):
                 return self._recorder.move(group, state, reason)
             case core.Again(group=group, redo=redo, reason=reason):
                 return self._again(group, redo=redo, reason=reason)
-            case core.Publish(group=group):
-                return self._publish(group)
+            case core.Publish(group=group, none=none):
+                return self._publish(group, generation=0 if none else group.generation)
             case core.Submit():
                 return self._submit(decision)
             case core.Launch(group=group, submission=submission, reason=reason):
@@ -210,28 +215,30 @@ class Executor(TickPart):
         what = f"generation {group.generation + 1} begins" if redo else "it goes on with what is new"
         return f"{name_of(group)}: {what} ({reason})"
 
-    def _publish(self, group: GroupView) -> str:
-        """Let the step's chain show a group's generation; what goes wrong is tried again by the next tick."""
+    def _publish(self, group: GroupView, *, generation: int) -> str:
+        """Let the step's chain show a generation; what goes wrong is tried again by the next tick."""
         if group.id in self.unpublished:
             return ""
         step = self._spec.step(group.step)
-        trouble = self._put_in_chain(group, self._spec.output_of(step)) if isinstance(step, BpsStep) else ""
+        trouble = ""
+        if isinstance(step, BpsStep):
+            trouble = self._put_in_chain(group, self._spec.output_of(step), generation=generation)
         if trouble:
             self.unpublished.add(group.id)
-            self.notes.append(
-                f"{name_of(group)}: generation {group.generation} is not in its step's chain yet: {trouble}"
-            )
+            shown = f"generation {generation} is not in its step's chain yet"
+            shown = shown if generation else "it is still in its step's chain"
+            self.notes.append(f"{name_of(group)}: {shown}: {trouble}")
             return ""
         self._store.published(
             group_id=group.id,
-            generation=group.generation,
+            generation=generation,
             actor=self._runtime.actor,
             now=self._runtime.clock(),
         )
-        return f"{name_of(group)}: generation {group.generation} has taken the place of {group.published}"
+        return f"{name_of(group)}: {chain_words(generation, group.published)}"
 
-    def _put_in_chain(self, group: GroupView, chain: str) -> str:
-        change = chain_change(group.submissions, chain=chain, generation=group.generation)
+    def _put_in_chain(self, group: GroupView, chain: str, *, generation: int) -> str:
+        change = chain_change(group.submissions, chain=chain, generation=generation)
         patience = 0.0 if self.unpublished else _PATIENCE_SECONDS
         try:
             with self._store.repository_lock(self._spec.butler, patience=patience):
@@ -348,6 +355,7 @@ class Executor(TickPart):
         return self._recorder.finish(group, submission, RunResult(end=RunEnd.CANCELLED, reason=reason))
 
     def _alive(self, submission: SubmissionView) -> tuple[str, ...]:
+        self._drivers.require_own(submission.directory)  # else its jobs are another's
         return tuple(job.job_id for job, _ in self._slurm_view.jobs(submission) if not job.over)
 
     def _harvest(self, group: GroupView, submission: SubmissionView) -> str:

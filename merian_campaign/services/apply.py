@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from merian_campaign.domain.campaign.plan import GroupPlan, plan_groups
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.plan import GroupPlan, plan_groups
-from merian_campaign.domain.snapshot import CampaignView, GroupView
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
 from merian_campaign.services.ports import Store

@@ -9,19 +9,19 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from merian_campaign.domain import storms
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.backoff import due
-from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.fault_attribution import alone
-from merian_campaign.domain.group_selection import ANY, Choice, Filter, choose
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.notices import STORM
-from merian_campaign.domain.records import ArchivedCampaign, Event
-from merian_campaign.domain.retry_request import RetryRequest
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.campaign.group_selection import ANY, Choice, Filter, choose
+from merian_campaign.domain.campaign.retry_request import RetryRequest
+from merian_campaign.domain.errors import BadInputError, ForeignError
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.failures.backoff import due
+from merian_campaign.domain.failures.fault_attribution import alone
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.records import ArchivedCampaign, Event
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
+from merian_campaign.domain.tick import storms
+from merian_campaign.domain.tick.notices import STORM
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Drivers, Scheduler, Store
@@ -275,11 +275,12 @@ class Control:
             with suppress(BadInputError):  # of another release: then only what is ours is believed
                 spec = applied_spec(find_campaign(self.store, name))
                 self.drivers.settle_in(
-                    trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable
-                )
+                    trusted=self.trusted_by(spec), repository=spec.butler, shared=spec.group_writable,
+                    campaign=campaign.uuid,
+                )  # fmt: skip
             try:
                 jobs, trouble = self._cancel_jobs(live)
-            except UntrustedError as error:
+            except (UntrustedError, ForeignError) as error:
                 jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
         state = campaign.state is not CampaignState.CANCELLED and not named
         return Cancelled(
@@ -292,6 +293,7 @@ class Control:
             return (), f"Slurm does not answer ({slurm_view.unreachable}); cancel again when it does"
         orphans: list[str] = []
         for submission in live:
+            self.drivers.require_own(submission.directory)
             jobs = [(job, role) for job, role in slurm_view.jobs(submission) if not job.over]
             driving = any(role == "driver" and job.started is not None for job, role in jobs)
             if not submission.driver_job and jobs:

@@ -14,15 +14,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from merian_campaign.domain import runs, stack_setup
-from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.clock_skew import LEASE
 from merian_campaign.domain.errors import CalledOffError, DatabaseUnavailableError
-from merian_campaign.domain.fault_attribution import advised, failure_words
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Claim
-from merian_campaign.domain.runs import RunEnd, RunResult, Salvaged
+from merian_campaign.domain.execution import runs
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged
+from merian_campaign.domain.failures.fault_attribution import advised, failure_words
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.records import Claim
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
+from merian_campaign.domain.stack import stack_setup
 from merian_campaign.host.patience import patiently
 from merian_campaign.services.ports import Store, SubmissionRunner
 from merian_campaign.services.stack_guard import StackGuard
@@ -170,7 +171,7 @@ def drive(
         work.close()
     if result.end is RunEnd.FAILED:
         result = replace(result, reason=advised(result.reason))
-    work.write_outcome(runs.to_json(result, epoch=claim.epoch))
+    work.write_outcome(runs.to_json(result, epoch=claim.epoch, campaign=claim.campaign.uuid))
     return result
 
 
@@ -218,7 +219,7 @@ def _collect(*, store: Store, spec: CampaignSpec, work: SubmissionRunner, result
     work.reap()
     error = work.collect()
     if error is not None:
-        return RunResult(end=RunEnd.FAILED, reason=error, exit_code=result.exit_code)
+        return result.uncollected(error)
     if result.end is RunEnd.FAILED and work.ran():
         # The workflow ran and something after it failed; what had to be done after it is done now.
         result = RunResult(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.overlap_refresh import OverlapRefreshFailed
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.readiness.overlap_refresh import OverlapRefreshFailed
 from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.domain.sky_regions import RegionQuery, SkyRegion, wanted_regions
 from merian_campaign.domain.spec import CampaignSpec

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 
-from merian_campaign.domain.applied_spec import applied_spec
+from merian_campaign.domain.campaign.group_selection import PATTERN
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.group_selection import PATTERN
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import CampaignState
-from merian_campaign.domain.text import one_line
 from merian_campaign.services.ports import Store
 
 
@@ -53,9 +53,8 @@ def find_campaigns(
         meant = [campaign.name for campaign in there if campaign.state in states]
         if not meant:
             wanted = " or ".join(sorted(states))
-            raise BadInputError(
-                f"{one_line(word)!r} means {len(there)} campaigns, of which none is {wanted} (`list`)"
-            )
+            number = f"{len(there)} campaign{'' if len(there) == 1 else 's'}"
+            raise BadInputError(f"{one_line(word)!r} means {number}, of which none is {wanted} (`list`)")
         found += meant
     unique = tuple(dict.fromkeys(found))
     return unique, len(unique) == 1 and unique[0] in named

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.overlap_refresh import cut_of
-from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.readiness.overlap_refresh import cut_of
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Store

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from merian_campaign.domain.quanta import INTEGER_DIMENSIONS, HeldQuantum
+from merian_campaign.domain.execution.quanta import INTEGER_DIMENSIONS, HeldQuantum
 
 
 def hold_file(held: Iterable[HeldQuantum]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from merian_campaign.domain.memory_model import MemoryBin, MemoryForecast, forecasts
+from merian_campaign.domain.resources.memory_model import MemoryBin, MemoryForecast, forecasts
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.services.runtime import CampaignSettings
 

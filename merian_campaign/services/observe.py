@@ -7,19 +7,19 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
-from merian_campaign.domain import decisions as core
-from merian_campaign.domain.cluster import Cluster, ResourceRequest, test_options
-from merian_campaign.domain.complete_nights import Arrivals
-from merian_campaign.domain.core_hours import CoreHours, core_hours
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, Situation
-from merian_campaign.domain.driver_jobs import DriverStatus, look
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.memory_model import MemoryBin, MemoryForecast
-from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.readiness.complete_nights import Arrivals
+from merian_campaign.domain.record.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.resources.cluster import Cluster, ResourceRequest, test_options
+from merian_campaign.domain.resources.core_hours import CoreHours, core_hours
+from merian_campaign.domain.resources.memory_model import MemoryBin, MemoryForecast
+from merian_campaign.domain.resources.throttle import counts_hours, last_noon
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.throttle import counts_hours, last_noon
+from merian_campaign.domain.tick import decisions as core
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, Situation
+from merian_campaign.domain.tick.driver_jobs import DriverStatus, look
 from merian_campaign.files.raw_files import look_for_arrivals
 from merian_campaign.services.memory_forecasts import step_forecasts
 from merian_campaign.services.tick_context import TickContext, TickPart
@@ -163,6 +163,7 @@ class Observer(TickPart):
         return self._found or ""
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> DriverStatus:
+        self._drivers.require_own(submission.directory)
         if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:
             return DriverStatus(liveness=self._drivers.liveness(submission, now=now))
         sight = self._slurm_view.sight

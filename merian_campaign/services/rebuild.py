@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from merian_campaign.domain.decisions import Situation
+from merian_campaign.domain.campaign.plan import discovered_groups, in_force, plan_groups
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.overlap_refresh import OverlapRefreshFailed
-from merian_campaign.domain.plan import discovered_groups, in_force, plan_groups
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Event, NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.runs import RunEnd
+from merian_campaign.domain.readiness.overlap_refresh import OverlapRefreshFailed
+from merian_campaign.domain.record.records import Event, NewGroup
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.remains import RebuildPlan, Rebuilt, plan_rebuild
-from merian_campaign.domain.runs import RunEnd
-from merian_campaign.domain.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.decisions import Situation
+from merian_campaign.domain.tick.group_outcome import group_outcome
 from merian_campaign.services.apply import apply_locked
 from merian_campaign.services.driver_loop import LEASE_SECONDS
 from merian_campaign.services.record import Recorder

@@ -6,17 +6,18 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from merian_campaign.domain import harvest, runs
-from merian_campaign.domain.journal import JournalRecord
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
-from merian_campaign.domain.quanta import Quantum
-from merian_campaign.domain.quantum_progress import fold
-from merian_campaign.domain.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.execution import runs
+from merian_campaign.domain.execution.journal import JournalRecord
+from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
+from merian_campaign.domain.execution.quanta import Quantum
+from merian_campaign.domain.execution.quantum_progress import fold
+from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
+from merian_campaign.domain.failures import harvest
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.record.wall_time import wall_time
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
-from merian_campaign.domain.wall_time import wall_time
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.services.slurm_view import refused_words
 from merian_campaign.services.tick_context import TickContext, TickPart
@@ -93,6 +94,9 @@ class Recorder(TickPart):
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
         wrong, healed = LineReport(), ""
+        if isinstance(step, BpsStep) and result.end is RunEnd.EMPTY:
+            graph = self._drivers.predicted(submission.directory)
+            result = runs.believed(result, quanta=len(graph or fold(journal)))
         if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
             raw, predicted, wrong, healed = self._remains(submission, result)
             healed = healed or _cut_words(submission, raw, journal)
@@ -111,6 +115,7 @@ class Recorder(TickPart):
                     release=submission.versions_short,
                 ),
             )
+            result = runs.believed(result, quanta=len(quanta))
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
         reason = result.reason or _tally(quanta)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from merian_campaign.domain import overlap_refresh, plan
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.campaign import plan
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.readiness import overlap_refresh
+from merian_campaign.domain.record.snapshot import Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.services.ports import Registry, Store

@@ -10,11 +10,15 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.core_hours import core_hours
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError
-from merian_campaign.domain.fault_attribution import alone, is_of_the_machine, words_of
-from merian_campaign.domain.notices import (
+from merian_campaign.domain.failures.fault_attribution import alone, is_of_the_machine, words_of
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.records import OpenTick
+from merian_campaign.domain.record.snapshot import CampaignView, Snapshot
+from merian_campaign.domain.resources.core_hours import core_hours
+from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.notices import (
     URGENT,
     Activity,
     Channel,
@@ -27,11 +31,7 @@ from merian_campaign.domain.notices import (
     notices_of,
     trouble_notice,
 )
-from merian_campaign.domain.records import OpenTick
-from merian_campaign.domain.snapshot import CampaignView, Snapshot
-from merian_campaign.domain.states import CampaignState, GroupState
-from merian_campaign.domain.text import one_line
-from merian_campaign.domain.tick_status import BUSY, FAILED, NOTHING, PERSON
+from merian_campaign.domain.tick.tick_status import BUSY, FAILED, NOTHING, PERSON
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.tick import Tick, TickReport

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from merian_campaign.domain.failure_rules import FailureRule
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.failures.failure_rules import FailureRule
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec.stack import Stack
 
 

@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from merian_campaign.domain import block_usage, driver_jobs
-from merian_campaign.domain.blocks import BlockEvent, BlockLine, fold_blocks
-from merian_campaign.domain.fault_attribution import Broken, alone
-from merian_campaign.domain.journal import JournalRecord
-from merian_campaign.domain.records import JobRecord, JobRole, OpenJobs
-from merian_campaign.domain.sbatch import sbatch_words
-from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob, describe
-from merian_campaign.domain.slurm_states import JobEnd
-from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.execution.journal import JournalRecord
+from merian_campaign.domain.failures.fault_attribution import Broken, alone
+from merian_campaign.domain.record.records import JobRecord, JobRole, OpenJobs
+from merian_campaign.domain.record.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.resources import block_usage
+from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine, fold_blocks
+from merian_campaign.domain.slurm.sbatch import sbatch_words
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob, describe
+from merian_campaign.domain.slurm.slurm_states import JobEnd
+from merian_campaign.domain.tick import driver_jobs
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 
 FORGOTTEN = timedelta(minutes=10)

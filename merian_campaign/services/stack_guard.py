@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from merian_campaign.domain import stack_versions
-from merian_campaign.domain.records import Claim
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.record.records import Claim
 from merian_campaign.domain.spec import CampaignSpec
+from merian_campaign.domain.stack import stack_versions
 from merian_campaign.host.patience import patiently
 from merian_campaign.services.ports import Store, SubmissionRunner
 

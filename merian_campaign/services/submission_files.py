@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 
-from merian_campaign.domain import render
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.group_outcome import AFTERBURNER
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_check
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.remains import made_of
-from merian_campaign.domain.resource_fit import known_requests
-from merian_campaign.domain.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.rendering import render
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.resources.resource_fit import known_requests
 from merian_campaign.domain.spec import BpsStep
-from merian_campaign.domain.stack_setup import prelude
+from merian_campaign.domain.stack.stack_setup import prelude
+from merian_campaign.domain.tick.group_outcome import AFTERBURNER
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.record import name_of

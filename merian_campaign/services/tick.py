@@ -10,21 +10,22 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.backoff import next_try
-from merian_campaign.domain.core_hours import Price, prices
-from merian_campaign.domain.decisions import Again, Decision, Submit
+from merian_campaign.domain.campaign.plan import in_force, reasons
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.expected_cost import Expected, expected_cost, likes
-from merian_campaign.domain.fault_attribution import failure_words, words_of
-from merian_campaign.domain.memory_model import MemoryForecast
-from merian_campaign.domain.overlap_refresh import refresh_due
-from merian_campaign.domain.plan import in_force, reasons
-from merian_campaign.domain.records import STALE
-from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.fault_attribution import failure_words, words_of
+from merian_campaign.domain.readiness.overlap_refresh import refresh_due
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.records import STALE
+from merian_campaign.domain.record.snapshot import Snapshot
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.resources.core_hours import Price, prices
+from merian_campaign.domain.resources.expected_cost import Expected, expected_cost, likes
+from merian_campaign.domain.resources.memory_model import MemoryForecast
+from merian_campaign.domain.resources.throttle import closed
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
-from merian_campaign.domain.throttle import closed
+from merian_campaign.domain.tick.decisions import Again, Decision, Submit
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
@@ -67,6 +68,8 @@ class TickReport:
         something is tried again later.
     resting : `bool`
         Whether the hour, or a night's budget, keeps from starting what is ready.
+    outcomes : `tuple` [`str`, ...]
+        The files that drivers leave when they end, of those under way.
     """
 
     actions: tuple[str, ...]
@@ -76,6 +79,7 @@ class TickReport:
     trouble: Exception | None = None
     waiting: bool = False
     resting: bool = False
+    outcomes: tuple[str, ...] = ()
 
     @property
     def idle(self) -> bool:
@@ -249,12 +253,14 @@ class Tick:
         trouble = self.scheduler.cancel(left.leaked)
         done += [f"cancelled what was left in Slurm: {', '.join(left.leaked)}"] if left.leaked else []
         self._note_scheduler(context, observer)
+        live = [group.live for group in snapshot.groups if group.live is not None]
         number = len(executor.aside)
         were = "group was" if number == 1 else "groups were"
         aside = f"{number} {were} set aside for a person, the others go on" if number else ""
         report = TickReport(
             actions=tuple(done),
-            live=sum(1 for group in snapshot.groups if group.live is not None),
+            live=len(live),
+            outcomes=tuple(SubmissionPaths(directory=one.directory).outcome for one in live),
             progressed=executor.progressed,
             notes=(
                 *filter(None, [seen.note, aside]),
@@ -317,8 +323,9 @@ class Tick:
     def context(self, snapshot: Snapshot, spec: CampaignSpec, settings: CampaignSettings) -> TickContext:
         """Look at Slurm, and return what the parts of a tick share."""
         self.drivers.settle_in(
-            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable
-        )
+            trusted=settings.site.trusted_groups, repository=spec.butler, shared=spec.group_writable,
+            campaign=snapshot.campaign.uuid,
+        )  # fmt: skip
         slurm_view = view_slurm(
             snapshot,
             store=self.store,

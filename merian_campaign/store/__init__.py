@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from merian_campaign.store.reader import Reader
+    from merian_campaign.store.reading.reader import Reader
     from merian_campaign.store.store import PostgresStore
 
 __all__ = ["connect", "open_reader"]
@@ -31,7 +31,7 @@ def connect(url: str | None = None) -> PostgresStore:
     SchemaVersionError
         Raised if it is older or newer than this program.
     """
-    from merian_campaign.store.schema_version import check  # noqa: PLC0415  (not every command needs it)
+    from merian_campaign.store.server.schema_version import check  # noqa: PLC0415  (not every command needs it)
     from merian_campaign.store.store import PostgresStore  # noqa: PLC0415  (heavy)
 
     where = _locate() if url is None else url
@@ -44,12 +44,12 @@ def open_reader(url: str | None = None) -> Reader:
 
     Parameters and errors are those of `connect`.
     """
-    from merian_campaign.store.reader import Reader  # noqa: PLC0415  (not every command reads)
+    from merian_campaign.store.reading.reader import Reader  # noqa: PLC0415  (not every command reads)
 
     return Reader(_locate() if url is None else url)
 
 
 def _locate() -> str:
-    from merian_campaign.store.server import prepared_url  # noqa: PLC0415  (not every command needs it)
+    from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415  (not every command needs it)
 
     return prepared_url()

@@ -15,13 +15,14 @@ from typing import IO, TYPE_CHECKING, Any
 from sqlalchemy import BigInteger, Boolean, Column, Connection, DateTime, Float, Integer, Table, text
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import ArchivedCampaign
+from merian_campaign.domain.record.records import ArchivedCampaign
+from merian_campaign.domain.states import FORMER_VERDICTS
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_json_object
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database, raw
-from merian_campaign.store.schema_version import KNOWN
+from merian_campaign.store.server.database import Database, raw
+from merian_campaign.store.server.schema_version import KNOWN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -273,7 +274,7 @@ def _insert(table: Table, names: tuple[str, ...]) -> str:
     for name in names:
         refers = table.name if name == "id" else refers_to(table.columns[name])
         if refers is None:
-            values.append(f'o."{name}"')
+            values.append(_renamed(f'o."{name}"') if name == "verdict" else f'o."{name}"')
             continue
         values.append(f'"of_{name}".new')
         joins.append(f'LEFT JOIN "new_{refers}" AS "of_{name}" ON "of_{name}".old = o."{name}"')
@@ -282,6 +283,12 @@ def _insert(table: Table, names: tuple[str, ...]) -> str:
         f'INSERT INTO "{table.name}" ({listed}) OVERRIDING SYSTEM VALUE '  # noqa: S608 - names of the schema
         f'SELECT {", ".join(values)} FROM "old_{table.name}" AS o {" ".join(joins)}'
     )
+
+
+def _renamed(verdict: str) -> str:
+    """Return SQL for a verdict, of which an archive may have the name of an earlier version."""
+    cases = " ".join(f"WHEN '{old}' THEN '{new}'" for old, new in FORMER_VERDICTS.items())
+    return f"CASE {verdict} {cases} ELSE {verdict} END"
 
 
 @contextmanager

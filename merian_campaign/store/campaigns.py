@@ -9,13 +9,13 @@ from sqlalchemy import Connection, bindparam, insert, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from merian_campaign.domain.records import Event, NewGroup, OpenTick
-from merian_campaign.domain.snapshot import CampaignView
+from merian_campaign.domain.record.records import Event, NewGroup, OpenTick
+from merian_campaign.domain.record.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
-from merian_campaign.store.reader import no_campaign
+from merian_campaign.store.reading.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
+from merian_campaign.store.server.database import Database
 
 _CAMPAIGNS = """
     SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid,

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.record.records import Event
 
 # The names are copied: the record must read the same when a later revision has dropped the group.
 _RECORD = text("""

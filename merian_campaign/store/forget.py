@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from merian_campaign.store.campaign_rows import rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 __all__ = ["ForgetStore", "forget_rows"]
 

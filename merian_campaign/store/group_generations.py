@@ -6,17 +6,20 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.readiness.generations import chain_words
+from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.states import GroupState, advance_group
-from merian_campaign.store import events, merge_quanta, schema
-from merian_campaign.store.database import Database, raw
+from merian_campaign.store import events, schema
 from merian_campaign.store.groups import as_it_was, forget_caps, lock_group
+from merian_campaign.store.quanta import merge_quanta
+from merian_campaign.store.quanta.group_summaries import SUMMARISE
+from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
 
 _PUBLISHED = text("""
     UPDATE "group" SET published = :generation, updated_at = :now
-    WHERE id = :group_id AND published < :generation
+    WHERE id = :group_id AND (published < :generation OR (:generation = 0 AND published > 0))
 """)
 
 
@@ -68,19 +71,20 @@ class GenerationStore(Database):
             _record(connection, group, kind=kind, reason=reason, actor=actor, now=now, ordered=ordered)
 
     def published(self, *, group_id: int, generation: int, actor: str, now: datetime) -> None:
-        """Record that the step's chain shows a generation; again, nothing happens."""
+        """Record that the step's chain shows a generation, 0 for none; again, nothing happens."""
         with self._transaction() as connection:
             group = lock_group(connection, group_id)
             values = {"group_id": group_id, "generation": generation, "now": now}
             if connection.execute(_PUBLISHED, values).rowcount:
-                reason = f"generation {generation} has taken the place of generation {group['published']}"
+                reason = chain_words(generation, group["published"])
                 _record(connection, group, kind="publish", reason=reason, actor=actor, now=now)
 
 
 def _supersede(connection: Connection, *, group_id: int, now: datetime) -> None:
     values = {"group_id": group_id, "now": now}
     with raw(connection).cursor() as cursor:
-        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *merge_quanta.COUNT_ANEW):
+        counted = (*merge_quanta.COUNT_ANEW, *SUMMARISE)
+        for statement in (merge_quanta.KEEP_ATTEMPTS, merge_quanta.SUPERSEDE, *counted):
             cursor.execute(statement, values)
 
 

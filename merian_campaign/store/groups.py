@@ -9,12 +9,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, select, text, update
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import Event
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.records import Event
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
 from merian_campaign.store.rows import remedy_document
+from merian_campaign.store.server.database import Database
 
 _GROUP = schema.group
 

@@ -8,18 +8,20 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.quanta import Counts, Quantum
-from merian_campaign.domain.records import Event, JobRecord
+from merian_campaign.domain.execution.quanta import Counts, Quantum
+from merian_campaign.domain.record.records import Event, JobRecord
+from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
-from merian_campaign.domain.wall_time import WallTime
-from merian_campaign.store import events, merge_quanta, schema
-from merian_campaign.store.database import Database, raw
+from merian_campaign.store import events, schema
 from merian_campaign.store.groups import lock_group
-from merian_campaign.store.memory_use import ADD_MEMORY_USE
+from merian_campaign.store.quanta import merge_quanta
+from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
+from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
+from merian_campaign.store.quanta.stage_quanta import stage
+from merian_campaign.store.server.database import Database, raw
+from merian_campaign.store.server.storable import dumps
 from merian_campaign.store.slurm_jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
-from merian_campaign.store.stage_quanta import stage
-from merian_campaign.store.storable import dumps
 from merian_campaign.store.submissions import lock_submission
 
 _COUNTS = text(
@@ -171,7 +173,7 @@ def _merge(
             changed += cursor.rowcount
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
-            for statement in merge_quanta.COUNT_ANEW:
+            for statement in (*merge_quanta.COUNT_ANEW, *(SUMMARISE if final else FORGET_SUMMARY)):
                 cursor.execute(statement, values)
     return changed
 

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
 
-from merian_campaign.domain.core_hours import RunTime
-from merian_campaign.domain.notices import Activity, Notice, NoticeKind, PendingNotice
-from merian_campaign.store.database import Database
+from merian_campaign.domain.resources.core_hours import RunTime
+from merian_campaign.domain.tick.notices import Activity, Notice, NoticeKind, PendingNotice
+from merian_campaign.store.server.database import Database
 
 _ADD = text("""
     INSERT INTO notice (campaign_id, kind, key, subject, body, created_at)

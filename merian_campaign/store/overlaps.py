@@ -7,15 +7,15 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import Event
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 # One row also when nothing was seen, none when nobody looked.
 _LOAD = text("""
     SELECT c.overlaps_seen_at, c.overlaps_basis, o.exposure, o.day_obs, o.visits, o.tracts, o.taken, o.steps,
-           o.raws, o.seen_at
+           o.raws, o.seen_at, o.raws_at
     FROM campaign AS c LEFT JOIN visit_overlap AS o ON o.campaign_id = c.id
     WHERE c.id = :campaign_id AND c.overlaps_seen_at IS NOT NULL
     ORDER BY o.exposure
@@ -33,7 +33,9 @@ _PUT = text(f"""
     FROM {_NEW}
     ON CONFLICT (campaign_id, exposure) DO UPDATE
     SET day_obs = excluded.day_obs, visits = excluded.visits, tracts = excluded.tracts,
-        taken = excluded.taken, steps = excluded.steps, raws = excluded.raws
+        taken = excluded.taken, steps = excluded.steps, raws = excluded.raws,
+        raws_at = CASE WHEN old.raws BETWEEN 1 AND excluded.raws - 1 THEN excluded.seen_at
+                  ELSE old.raws_at END
     WHERE (old.day_obs, old.visits, old.tracts, old.taken, old.steps, old.raws)
         IS DISTINCT FROM (excluded.day_obs, excluded.visits, excluded.tracts, excluded.taken, excluded.steps,
         excluded.raws)
@@ -62,8 +64,9 @@ def load_overlaps(connection: Connection, *, campaign_id: int) -> Overlaps | Non
                 steps=frozenset(steps),
                 raws=raws,
                 seen_at=first,
+                raws_at=more,
             )
-            for _, _, exposure, day_obs, visits, tracts, taken, steps, raws, first in rows
+            for _, _, exposure, day_obs, visits, tracts, taken, steps, raws, first, more in rows
             if exposure is not None
         ),
         basis=rows[0].overlaps_basis,

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.store import schema
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 
 class SkyRegionStore(Database):

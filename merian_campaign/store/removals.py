@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import text
 
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.record.records import Event
 from merian_campaign.store import events
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 _KIND = "clean"
 

@@ -7,11 +7,17 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
-from merian_campaign.domain.generations import MadeFrom, basis_of, combines_of, gathers_of, stored_basis
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.readiness.generations import (
+    MadeFrom,
+    basis_of,
+    combines_of,
+    gathers_of,
+    stored_basis,
+)
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, SubmissionView
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, SubmissionView
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -46,6 +52,7 @@ def remedy_document(remedy: Remedy) -> dict[str, object]:
         "blocks": remedy.blocks,
         "walltime": dict(remedy.walltime),
         **({"exclude": list(remedy.exclude)} if remedy.exclude else {}),
+        **({"by_inputs": dict(remedy.by_inputs)} if remedy.by_inputs else {}),
     }
 
 
@@ -58,6 +65,10 @@ def remedy(document: Mapping[str, Any]) -> Remedy:
         blocks=document.get("blocks"),
         walltime=tuple(sorted(document.get("walltime", {}).items())),
         exclude=tuple(document.get("exclude", ())),
+        by_inputs=tuple(
+            (task, tuple((least, request) for least, request in pairs))
+            for task, pairs in sorted(document.get("by_inputs", {}).items())
+        ),
     )
 
 

@@ -34,10 +34,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from merian_campaign.domain.quanta import ATTEMPT_FACTS
-from merian_campaign.domain.records import JobRole
+from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS
+from merian_campaign.domain.record.records import JobRole
 from merian_campaign.domain.sky_regions import RegionKind
-from merian_campaign.domain.slurm_states import JobEnd
+from merian_campaign.domain.slurm.slurm_states import JobEnd
 from merian_campaign.domain.states import (
     CampaignState,
     GroupState,
@@ -422,6 +422,35 @@ quantum_count = Table(
     comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
 )
 
+group_usage = Table(
+    "group_usage",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("requested_mb", Integer),
+    Column("peak_mb", Integer),
+    Column("seconds", Double),
+    Column("seconds_longest", Double),
+    Column("peaks", ARRAY(SmallInteger), nullable=False),
+    Column("peaks_n", ARRAY(Integer), nullable=False),
+    Column("times", ARRAY(SmallInteger), nullable=False),
+    Column("times_n", ARRAY(Integer), nullable=False),
+    comment="Cache: last attempts of a group that is over, by task, with bins of peaks (MiB) and run times "
+    "(s): fifty times the logarithm, and how many; never the truth",
+)
+
+group_hours = Table(
+    "group_hours",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey(group.c.id), primary_key=True),
+    Column("hour", _TIME, primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    comment="Cache: last attempts of a group that is over, by the hour (UTC) in which they ended; "
+    "never the truth",
+)
+
 memory_use = Table(
     "memory_use",
     metadata,
@@ -434,6 +463,8 @@ memory_use = Table(
     Column("peak_mb", Integer, primary_key=True, autoincrement=False),
     Column("n", Integer, nullable=False),
     Column("seconds", Double, nullable=False),
+    # Input datasets of the quantum, likewise.
+    Column("datasets", Integer, primary_key=True, autoincrement=False, server_default=text("0")),
     comment="Measured memory by task: quanta and their run time by peak, in bins of a twentieth (MiB)",
 )
 
@@ -451,6 +482,8 @@ visit_overlap = Table(
     _count("raws"),
     # First; NULL where that was before anybody wrote it down.
     Column("seen_at", _TIME),
+    # When there were last more of them; NULL while all were there at first.
+    Column("raws_at", _TIME),
     comment="An exposure and the tracts that its visits overlap; NULL while it waits for its visit",
 )
 

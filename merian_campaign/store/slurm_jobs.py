@@ -9,12 +9,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from merian_campaign.domain.records import BadNode, Event, JobRecord, OpenJobs
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.slurm_states import JobEnd
+from merian_campaign.domain.record.records import BadNode, Event, JobRecord, OpenJobs
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
+from merian_campaign.domain.slurm.slurm_states import JobEnd
 from merian_campaign.store import events, schema
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database
+from merian_campaign.store.server.database import Database
 
 _JOB = schema.slurm_job
 _SEEN = (

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-from merian_campaign.domain.generations import MadeFrom
-from merian_campaign.domain.quanta import COUNTED_STATES, Counts, OpenQuanta
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, OpenQuanta
+from merian_campaign.domain.readiness.generations import MadeFrom
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.database import Database
 from merian_campaign.store.overlaps import load_overlaps
 from merian_campaign.store.rows import group_view, made_from, open_quanta, submission_view
+from merian_campaign.store.server.database import Database
 
 _WHICH = "g.campaign_id = :campaign_id AND (CAST(:group_id AS bigint) IS NULL OR g.id = :group_id)"
 
@@ -54,7 +54,7 @@ _OPEN = text(f"""
                  q.requested_mb, q.tolerated, q.rule, q.remedy, b.task, b.verdict
     ) AS o
     JOIN quantum AS q ON q.id = o.one
-    ORDER BY o.group_id, o.one
+    ORDER BY o.group_id, o.task, o.charged_attempts, o.memory_attempts DESC, o.one
 """)  # noqa: S608
 
 

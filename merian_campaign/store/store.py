@@ -6,21 +6,21 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from merian_campaign.store import locks
 from merian_campaign.store.archive import ArchiveStore
 from merian_campaign.store.campaigns import CampaignStore
-from merian_campaign.store.clock import ClockStore
-from merian_campaign.store.database import raw
 from merian_campaign.store.forget import ForgetStore
 from merian_campaign.store.group_generations import GenerationStore
 from merian_campaign.store.groups import GroupStore
 from merian_campaign.store.harvest import HarvestStore
-from merian_campaign.store.memory_use import MemoryUseStore
 from merian_campaign.store.notices import NoticeStore
 from merian_campaign.store.overlaps import OverlapStore
-from merian_campaign.store.reader import ReadQueries
+from merian_campaign.store.quanta.memory_use import MemoryUseStore
+from merian_campaign.store.reading.reader import ReadQueries
 from merian_campaign.store.regions import SkyRegionStore
 from merian_campaign.store.removals import RemovalStore
+from merian_campaign.store.server import locks
+from merian_campaign.store.server.clock import ClockStore
+from merian_campaign.store.server.database import raw
 from merian_campaign.store.slurm_jobs import SlurmJobStore
 from merian_campaign.store.snapshots import SnapshotStore
 from merian_campaign.store.submissions import SubmissionStore

@@ -9,16 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, func, insert, null, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from merian_campaign.domain.basis import Basis
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Claim, Event
-from merian_campaign.domain.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.records import Claim, Event
+from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, SubmissionState
 from merian_campaign.store import events, schema
-from merian_campaign.store.database import Database
 from merian_campaign.store.groups import lock_group, put_group
 from merian_campaign.store.rows import remedy_document, submission_view
+from merian_campaign.store.server.database import Database
 from merian_campaign.store.snapshots import load_one
 
 _SUBMISSION = schema.submission

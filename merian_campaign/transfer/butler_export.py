@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.text import first_line
+from merian_campaign.domain.safe_text.text import first_line
 from merian_campaign.transfer.manifest import ExportRequest, SelectedDatasets, SourceFile, chosen_types
 from merian_campaign.wms import upstream
 

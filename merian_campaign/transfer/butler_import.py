@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import BadInputError, CampaignError, UnavailableError
-from merian_campaign.domain.text import error_line
+from merian_campaign.domain.safe_text.text import error_line
 from merian_campaign.host.inside import open_inside
 from merian_campaign.middleware.actions.perform import share_with_group
 from merian_campaign.transfer.manifest import BUTLER_FILE, Manifest, merged_chain

@@ -20,9 +20,9 @@ from typing import IO, Any
 
 from pydantic import ValidationError
 
-from merian_campaign.domain import json_values
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.files.paths import is_file
 from merian_campaign.host.atomic_files import appending, write_if_changed
 from merian_campaign.host.inside import folder_inside, open_inside

@@ -10,12 +10,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.snapshot import Snapshot
+from merian_campaign.domain.record.snapshot import Snapshot
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import Strict
 from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.text import one_line
 
 FINAL_TYPES = ("objectTable*", "deepCoadd", "deepCoadd_calexp")
 """Dataset types that are final, as the survey's notes transfer them."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.inside import folder_inside, open_inside
 from merian_campaign.host.ownership import UntrustedError, doubt, doubt_private, private_folder
 from merian_campaign.transfer import exports

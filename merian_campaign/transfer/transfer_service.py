@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
 
-from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.snapshot import CampaignView
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import CampaignView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.find import find_campaign
 from merian_campaign.services.ports import Store

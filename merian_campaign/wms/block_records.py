@@ -1,18 +1,18 @@
-"""The record of a submission's Slurm jobs, ``blocks.jsonl``; see `merian_campaign.domain.blocks`."""
+"""The record of a submission's Slurm jobs, ``blocks.jsonl``; see `merian_campaign.domain.slurm.blocks`."""
 
 import os
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from merian_campaign.domain.blocks import (
+from merian_campaign.domain.execution.journal import format_time
+from merian_campaign.domain.slurm.blocks import (
     BLOCKS_NAME,
     BlockLine,
     format_block_line,
     parse_block_lines,
 )
-from merian_campaign.domain.journal import format_time
-from merian_campaign.domain.slurm_jobs import comment_of
+from merian_campaign.domain.slurm.slurm_jobs import comment_of
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.regular_files import MEDIUM, read_lines
 

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.processes import SUBMISSION_MARK, identity, sees_alive
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, Lease, read_lease, write_lease
-from merian_campaign.wms.process_cleanup import DRIVER_MARK, driver_mark, reap, register
+from merian_campaign.wms.node.process_cleanup import DRIVER_MARK, driver_mark, reap, register
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 
 __all__ = ["CANCEL_NAME", "Driver", "DriverRunningError"]

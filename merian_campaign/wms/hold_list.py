@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain import json_values
+from merian_campaign.domain.safe_text import json_values
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 
 __all__ = ["HoldEntry", "held_quanta", "read_hold_list", "within_cluster"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.execution.journal import JobVerdict
 
 __all__ = [
     "JobFailedError",

@@ -1,7 +1,7 @@
 """Writing the journal of a submission: one short append per line, from any process on any host.
 
-The format is `merian_campaign.domain.journal`.  Lines of several writers do not mix because each is one
-``write`` to a file opened for appending; a writer that dies in the middle tears its own line at most,
+The format is `merian_campaign.domain.execution.journal`.  Lines of several writers do not mix because each is
+one ``write`` to a file opened for appending; a writer that dies in the middle tears its own line at most,
 and readers repair that.  (NFS does not promise atomic appends between hosts; GPFS, Lustre and local
 file systems do.)
 """
@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from merian_campaign.domain.journal import JournalRecord, format_line, format_time, parse_lines
+from merian_campaign.domain.execution.journal import JournalRecord, format_line, format_time, parse_lines
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.regular_files import read_lines
 

@@ -6,23 +6,24 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Protocol
 
-from lsst.ctrl.bps import BpsConfig
+from lsst.ctrl.bps import BpsConfig, GenericWorkflowJob
 from lsst.ctrl.bps.parsl import ParslJob
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.app.app import python_app
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.wms.command import quanta_of
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.hold_list import held_quanta, read_hold_list, within_cluster
+from merian_campaign.wms.input_requests import own_requests
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError, JobOutcome
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.lost_jobs import LostJobs
+from merian_campaign.wms.node.command import quanta_of
 from merian_campaign.wms.sites.base import LOST_WORKER, CampaignSite
 from merian_campaign.wms.stages import current
 from merian_campaign.wms.worker_app import run_job
 
-__all__ = ["LOCAL_JOBS", "Launcher", "StageError", "seconds_asked"]
+__all__ = ["LOCAL_JOBS", "Launcher", "StageError", "retries_asked", "seconds_asked"]
 
 LOCAL_JOBS = frozenset({"pipetaskInit", "mergeExecutionButler"})
 """Jobs of a workflow that the driver runs itself."""
@@ -62,6 +63,8 @@ class Launcher:
         self._site = workflow.site
         times = (seconds_asked(job) for job in workflow.jobs.values())
         self._site.longest_s = max((t for t in times if t is not None), default=None)
+        for job in workflow.jobs.values():
+            retries_asked(job.generic, exit_code=None)
         self.settings = self._site.node_settings(
             submit=workflow.submit, driver=driver.identity, socket=current().socket
         )
@@ -70,6 +73,7 @@ class Launcher:
         self._text = self.settings.to_json()
         self._done = _jobs_done(Journal(workflow.submit / JOURNAL_NAME))
         self._held, self._edges = self._read_hold()
+        self._own_requests = self._read_requests()
         self._app: Any = None
         self.parents = {
             name: [p for p in workflow.parents[name] if p not in LOCAL_JOBS]
@@ -115,7 +119,7 @@ class Launcher:
             "command": command,
             "stdout": job.stdout,
             "stderr": job.stderr,
-            "requested_mb": generic.request_memory,
+            "requested_mb": self._requested(job, quanta),
             "walltime_s": seconds_asked(job),
             "cpus": generic.request_cpus or 1,
             "variables": dict(generic.environment or {}),
@@ -143,6 +147,10 @@ class Launcher:
         self._condemned[record.job] = JobFailedError(record.job, outcome.as_dict())
         return True
 
+    def retries_of(self, error: JobFailedError) -> int:
+        """Return how often a job that ended so may be run again, by what BPS says of it."""
+        return retries_asked(self._workflow.jobs[error.job].generic, exit_code=error.outcome.exit)
+
     def own_error(self, name: str, error: BaseException | None) -> BaseException | None:
         """Return what a job really ended with: Parsl only knows that its worker is gone."""
         return self._condemned.get(name, error) if error is not None else None
@@ -151,7 +159,9 @@ class Launcher:
         """Return the failure of a job that no node can ever run, or None; it is in the journal then."""
         generic = job.generic
         why = self._site.misfit(
-            memory_mb=generic.request_memory, walltime_s=seconds_asked(job), cpus=generic.request_cpus or 1
+            memory_mb=self._requested(job, quanta),
+            walltime_s=seconds_asked(job),
+            cpus=generic.request_cpus or 1,
         )
         if not why:
             return None
@@ -162,13 +172,22 @@ class Launcher:
             quanta=quanta,
             verdict=JobVerdict.FAILED,
             evidence={"refused": why},
-            requested_mb=generic.request_memory,
+            requested_mb=self._requested(job, quanta),
         )
         self._driver.journal.write(record)
         sys.stderr.write(f"{job.name}: {why}\n")
         return JobFailedError(
             job.name, JobOutcome(verdict=JobVerdict.FAILED, evidence=record.evidence).as_dict()
         )
+
+    def _requested(self, job: ParslJob, quanta: tuple[str, ...]) -> int | None:
+        """Return what a job asks for: where all its quanta have requests of their own, the largest."""
+        asked: int | None = job.generic.request_memory
+        own = [self._own_requests.get(quantum) for quantum in quanta] if self._own_requests else []
+        found = [request for request in own if request is not None]
+        if not found or len(found) < len(own):
+            return asked
+        return max(found) if asked is None else min(asked, max(found))
 
     def _note(self, event: JournalEvent, job: ParslJob, quanta: tuple[str, ...]) -> None:
         label = job.generic.label
@@ -180,6 +199,15 @@ class Launcher:
         if not hold:
             return frozenset(), {}
         return held_quanta(self._workflow.bps_config["runQgraphFile"], hold)
+
+    def _read_requests(self) -> Mapping[str, int]:
+        text = get_bps_config_value(self._workflow.bps_config, "campaignMemory", str)
+        if not text:
+            return {}
+        try:
+            return own_requests(self._workflow.bps_config["runQgraphFile"], text)
+        except ValueError as error:
+            raise StageError(str(error)) from None
 
 
 def seconds_asked(job: ParslJob) -> float | None:
@@ -196,6 +224,22 @@ def seconds_asked(job: ParslJob) -> float | None:
     except ValueError:
         label = job.generic.label
         raise StageError(f"requestWalltime of {label} is {minutes!r}; give minutes, as a number") from None
+
+
+def retries_asked(job: GenericWorkflowJob, *, exit_code: int | None) -> int:
+    """Return the ``numberOfRetries`` of a job; 0 for an exit status that is in its ``retryUnlessExit``.
+
+    Raises
+    ------
+    StageError
+        One of them is no whole number, or no list of such.
+    """
+    number, unless = job.number_of_retries, job.retry_unless_exit
+    codes = unless if isinstance(unless, list) else [] if unless is None else [unless]
+    for key, value in (("numberOfRetries", number or 0), *(("retryUnlessExit", code) for code in codes)):
+        if type(value) is not int:
+            raise StageError(f"{key} of {job.label} is {value!r}; give a whole number")
+    return 0 if exit_code in codes else max(0, number or 0)
 
 
 def _ended(error: Exception | None) -> Future[Any]:

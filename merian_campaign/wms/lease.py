@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.processes import sees_alive
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object

@@ -7,11 +7,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, parse_lines
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord, parse_lines
 from merian_campaign.host.regular_files import LARGE, DamagedFileError, open_regular, read_tail
 from merian_campaign.wms.journal_writer import JOURNAL_NAME
-from merian_campaign.wms.memory_guard import LimitExceeded
-from merian_campaign.wms.memory_samples import NodeSample, culprit, read_samples
+from merian_campaign.wms.node.memory_guard import LimitExceeded
+from merian_campaign.wms.node.memory_samples import NodeSample, culprit, read_samples
 
 __all__ = ["BlockView", "LostJobs", "condemn", "speaks_of_memory"]
 

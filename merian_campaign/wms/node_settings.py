@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 
 __all__ = ["NodeSettings"]
 

@@ -10,7 +10,7 @@
 #
 # The quanta are read from the command's --qgraph-node-id argument.  Exits as the command does
 # (128+n when signal n ended it).  A journal that cannot be written never fails the job.
-# The format is that of merian_campaign.domain.journal, version 1; what a shell cannot measure
+# The format is that of merian_campaign.domain.execution.journal, version 1; what a shell cannot measure
 # (peak memory) is left out, and the verdict is only "ok" or "failed": no guess is made from a code.
 
 journal=$1

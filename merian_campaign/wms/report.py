@@ -14,8 +14,8 @@ import click
 from lsst.ctrl.bps import WmsJobReport, WmsRunReport, WmsStates
 from lsst.ctrl.bps.parsl.configuration import get_workflow_filename
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.processes import sees_alive, this_host
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_bytes
 from merian_campaign.wms.driver import CANCEL_NAME

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from merian_campaign.domain.credentials import shown_environment
+from merian_campaign.domain.safe_text.credentials import shown_environment
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.upstream import replace_environment_writer
 

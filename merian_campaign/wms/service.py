@@ -19,7 +19,7 @@ from merian_campaign.wms import version_lookup
 from merian_campaign.wms.driver import CANCEL_NAME
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.lease import LEASE_NAME, DriverState, read_lease
-from merian_campaign.wms.process_cleanup import reap
+from merian_campaign.wms.node.process_cleanup import reap
 from merian_campaign.wms.report import NoSubmissionError, run_report
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.workflow import CampaignWorkflow, StageError, StoppedError

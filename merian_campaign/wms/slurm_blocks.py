@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
-from merian_campaign.domain.blocks import BlockEvent, BlockLine, block_ids, fold_blocks
-from merian_campaign.domain.slurm_jobs import SlurmJob
+from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine, block_ids, fold_blocks
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError, outside_of_jobs
 from merian_campaign.wms.block_records import BlockRecords
 

@@ -16,11 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from merian_campaign.domain.journal import JobVerdict, format_time
+from merian_campaign.domain.execution.journal import JobVerdict, format_time
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
-from merian_campaign.wms.command import plain_words, split_locked
 from merian_campaign.wms.job_outcome import WorkerGoneError
+from merian_campaign.wms.node.command import plain_words, split_locked
 from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.worker_app import ask
 

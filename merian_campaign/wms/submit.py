@@ -15,10 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.runs import PREFLIGHT_FAILED
+from merian_campaign.domain.execution.runs import PREFLIGHT_FAILED
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.regular_files import read_tail
-from merian_campaign.wms.forkserver import preload
+from merian_campaign.wms.node.forkserver import preload
 from merian_campaign.wms.scrubbed_bps import keep_secrets
 from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.supervisor_start import fork_supervisor

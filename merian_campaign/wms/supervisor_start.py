@@ -20,14 +20,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
 from merian_campaign.host.ownership import UntrustedError, private_folder
 from merian_campaign.host.processes import identity, start_time, threads
 from merian_campaign.wms.job_outcome import WorkerGoneError
+from merian_campaign.wms.node.supervisor import serve
 from merian_campaign.wms.node_settings import NodeSettings
-from merian_campaign.wms.supervisor import serve
 
 __all__ = ["connect", "fork_supervisor", "main", "socket_path"]
 

@@ -15,7 +15,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.stack_versions import PIXELS, Versions, change_words, from_json, tag_of, to_json
+from merian_campaign.domain.stack.stack_versions import (
+    PIXELS,
+    Versions,
+    change_words,
+    from_json,
+    tag_of,
+    to_json,
+)
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.host.regular_files import DamagedFileError, read_json_object
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent
 from merian_campaign.wms.job_outcome import JobFailedError, RefusedError, WorkerGoneError
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.node_settings import NodeSettings

@@ -19,10 +19,10 @@ from lsst.ctrl.bps.parsl import ParslJob, ParslWorkflow
 from lsst.ctrl.bps.parsl.configuration import get_bps_config_value, set_parsl_logging
 from parsl.executors.errors import BadStateException
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.domain.last_error import last_error
-from merian_campaign.domain.quantum_progress import JournalState, fold
-from merian_campaign.domain.text import one_line
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.execution.quantum_progress import JournalState, fold
+from merian_campaign.domain.safe_text.last_error import last_error
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.processes import alive, identity, this_host
 from merian_campaign.host.regular_files import read_tail, read_text
@@ -30,7 +30,7 @@ from merian_campaign.wms.driver import Driver
 from merian_campaign.wms.execution import Execution, JobResult, Tally
 from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.launcher import Launcher, StageError
-from merian_campaign.wms.process_cleanup import reap, register
+from merian_campaign.wms.node.process_cleanup import reap, register
 from merian_campaign.wms.sites.base import CampaignSite
 from merian_campaign.wms.sites.block_error_handler import fail_all
 from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
@@ -144,6 +144,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
                 submit=self.submit,
                 socket=settings.socket if self.site.own_host else current().socket,
                 on_failure=launcher.lost_attempt,
+                retries_of=launcher.retries_of,
             )
         )
         _register_interchanges(self.dfk, self.submit)
@@ -222,7 +223,7 @@ class CampaignWorkflow(ParslWorkflow):  # type: ignore[misc]
         finally:
             self._note(job, verdict=verdict, code=code)
         if code != 0:
-            why = one_line(last_error(read_tail(job.stderr)), limit=300)
+            why = one_line(last_error(read_tail(job.stderr), read_tail(job.stdout)), limit=300)
             raise StageError(f"{job.name} failed with exit status {code}, see {job.stderr}: {why}")
         job.done = True
 

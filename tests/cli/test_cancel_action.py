@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from cli_help import Cli, submissions, written
 
-from merian_campaign.store.locks import repository_lock
+from merian_campaign.store.server.locks import repository_lock
 
 SCRIPT = """\
 # One child in a session and an environment of its own, and one that does not want to end.

@@ -28,7 +28,7 @@ def lock_held(url: str, name: str) -> Iterator[int]:
     """Hold a campaign's lock from another process; give its pid."""
     script = (
         "import sys\n"
-        "from merian_campaign.store.locks import campaign_lock\n"
+        "from merian_campaign.store.server.locks import campaign_lock\n"
         "with campaign_lock(sys.argv[1], sys.argv[2]):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"

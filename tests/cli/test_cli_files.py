@@ -135,6 +135,7 @@ def test_render_rewrites_nothing_when_nothing_changed(cli: Cli, tmp_path: Path) 
     second = cli("render", cli.file, "--output", str(out), **NOWHERE)
     assert second.fine() == ""
     assert "0 files written, 3 unchanged" in second.stderr
+    assert "drivers add the sky map if a task works by it; tasks not looked at, of step1: " in second.stderr
     assert files(out) == written
     payload = yaml.safe_load(paths[1].read_text())["payload"]
     assert payload["outputRun"] == "runs/night/step3/tract9813/001"
@@ -161,8 +162,9 @@ def test_validate_says_what_bps_files_ask_for_that_is_done_otherwise(cli: Cli) -
     (cli.survey.folder / "base.yaml").write_text(
         "retryUnlessExit: 2\npipetask: {isr: {numberOfRetries: 3}}\n"
     )
+    cli.survey.edit("skymap: rings", "skymap: rings\nwms: stock")
     done = cli("validate", cli.file, **NOWHERE)
     done.fine()
     said = done.stdout + done.stderr
     assert said.count("numberOfRetries in") == said.count("retryUnlessExit in") == 1
-    assert "is not used: failure_rules say which exit codes are not retried" in said
+    assert "is not used by the stock service: failure_rules say which exit codes are not retried" in said

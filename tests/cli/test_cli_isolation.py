@@ -15,11 +15,11 @@ from cli_help import run_program
 from survey_help import make_survey
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.decisions import SetAside
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.quanta import canonical_data_id
-from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
+from merian_campaign.domain.execution.quanta import canonical_data_id
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.tick.decisions import SetAside
 from merian_campaign.host import processes
 from merian_campaign.services.tick import TickReport
 from merian_campaign.submission_context import drive_submission

@@ -12,7 +12,7 @@ from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
-from merian_campaign.cli.live import Patience
+from merian_campaign.cli.live import AwaitedDrivers, Patience
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
@@ -38,3 +39,16 @@ def test_other_errors_are_not_waited_for() -> None:
     for error in (BadInputError("no such campaign"), BrokenPipeError(errno.EPIPE, "Broken pipe")):
         with pytest.raises(type(error)):
             patience.with_(error)
+
+
+@pytest.mark.timeout(60)
+def test_a_driver_that_has_ended_is_waited_for_no_longer(tmp_path: Path) -> None:
+    ended, alive = tmp_path / "ended", tmp_path / "alive"
+    ended.touch()
+    drivers = AwaitedDrivers()
+    drivers.expect([str(ended), str(alive)])
+    drivers.wait(3600.0)
+    drivers.expect([str(ended), str(alive)])  # no tick could take it in
+    drivers.wait(0.0)
+    alive.touch()
+    drivers.wait(3600.0)

@@ -9,7 +9,7 @@ import pytest
 from cli_help import Cli
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)

@@ -9,9 +9,9 @@ import pytest
 from cli_help import Cli
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
 ONE = Basis(exposures=frozenset({1, 2}))

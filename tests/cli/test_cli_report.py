@@ -9,8 +9,8 @@ import pytest
 from cli_help import Cli
 
 from merian_campaign.cli.watch import Pace, pulse
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import BoardRow
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import BoardRow
 from merian_campaign.domain.report.lines import CompletenessLine
 from merian_campaign.reports.completeness import completeness_view
 from merian_campaign.reports.status import Status, progress_words, status_json, status_view

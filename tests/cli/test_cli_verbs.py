@@ -16,10 +16,10 @@ import pytest
 from cli_help import PROGRAM, Cli, environment
 
 from merian_campaign.context import CommandContext
+from merian_campaign.domain.campaign.retry_request import RetryRequest
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.records import Event
-from merian_campaign.domain.retry_request import RetryRequest
-from merian_campaign.domain.snapshot import Remedy, Snapshot
+from merian_campaign.domain.record.records import Event
+from merian_campaign.domain.record.snapshot import Remedy, Snapshot
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
 
 
@@ -92,7 +92,9 @@ def test_what_is_held_does_not_start_and_is_said(cli: Cli, context: CommandConte
     ticked = cli("tick", cli.name)
     assert "paused (night shift" in ticked.stderr
     cli("hold", cli.name, "step1/all").refused(2, "step1/all is held already (calibrations come tomorrow)")
-    assert "step1/all: released" in cli("release", cli.name, "step1/all").fine()
+    released = cli("release", cli.name, "step1/all")
+    assert "step1/all: released" in released.fine()
+    assert f"is paused: nothing starts before `merian-campaign resume {cli.name}`" in released.stderr
     assert seen(context, cli).groups[0].hold == ""
 
 
@@ -428,6 +430,6 @@ def test_a_pattern_pauses_campaigns_after_a_yes(cli: Cli, context: CommandContex
     assert (asked.code, seen(context, cli).campaign.state) == (1, CampaignState.ACTIVE)
     assert f"Pause 1 campaign: {cli.name}?" in asked.stderr
     assert cli("pause", pattern, "--yes").fine() == f"campaign {cli.name}: paused\n"
-    cli("pause", pattern, "--yes").refused(2, "means 1 campaigns, of which none is active")
+    cli("pause", pattern, "--yes").refused(2, "means 1 campaign, of which none is active")
     cli("resume", pattern, "nope", "--yes").refused(2, "there is no campaign 'nope'")
     assert "active" in cli("resume", pattern, "--yes").fine()

@@ -22,12 +22,12 @@ from psycopg2 import sql as query
 
 from merian_campaign import app
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.quanta import Attempt, Quantum, canonical_data_id
-from merian_campaign.domain.records import JobRecord
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.record.records import JobRecord
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import migrate
+from merian_campaign.store.server import migrate
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 MARKS = ["[band]", "[/x]", "[bold]b[/bold]", "[link=http://evil]", ":smile:"]

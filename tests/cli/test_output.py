@@ -25,13 +25,13 @@ from rich.text import Text
 from merian_campaign.cli import output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
-from merian_campaign.domain.core_hours import Price
-from merian_campaign.domain.coverage import Coverage, TractCoverage
+from merian_campaign.domain.campaign.coverage import Coverage, TractCoverage
+from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.preflight import Finding
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import BoardRow, FailureRow
-from merian_campaign.domain.requirements import InstalledModule, Requirement, StackReport
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.record.records import BoardRow, FailureRow
+from merian_campaign.domain.resources.core_hours import Price
+from merian_campaign.domain.stack.requirements import InstalledModule, Requirement, StackReport
+from merian_campaign.domain.stack.stack_versions import Versions
 from merian_campaign.housekeeping.cleaning import CleaningPlan, KeptRun, Removal, RunFacts, RunKind
 from merian_campaign.housekeeping.collections_report import cleaning_view, collections_view
 from merian_campaign.housekeeping.inventory import CollectionRow, CollectionSummary, Origin

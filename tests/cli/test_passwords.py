@@ -11,7 +11,7 @@ import pytest
 from cli_help import Cli, rows
 
 from merian_campaign.host.home import HOME_VARIABLE
-from merian_campaign.store import embedded
+from merian_campaign.store.server import embedded
 
 PASSWORD = "s3cret-5f1c9e7ab3"
 STEP = """

@@ -8,7 +8,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -62,7 +62,10 @@ def members(tmp_path: Path) -> Iterator[tuple[Member, Member]]:
         (folder / shared).chmod(0o2775)
     try:
         with private_registry(tmp_path) as server:
-            first, second = (Member(account, folder, server.tracking) for account in accounts)
+            known = folder / "server.crt"
+            shutil.copyfile(server.certificate, known)
+            proven = f"{server.tracking}?sslmode=verify-full&sslrootcert={known}"
+            first, second = map(Member, accounts, (folder, folder), (server.tracking, proven))
             first("db", "upgrade").fine()
             yield first, second
     finally:
@@ -75,6 +78,9 @@ def test_what_failed_for_one_is_retried_by_the_other(members: tuple[Member, Memb
     assert first("run", "night").code == 3
     assert "it is not there" in second("show", "night", "c1").fine()
     (first.folder / "flag").touch()
+    strange = Path(__file__)
+    doubtful = replace(second, url=second.url.replace(str(second.folder / "server.crt"), str(strange)))
+    assert doubtful("retry", "night", "c1", "--yes").refused(69).count("\n") <= 1, "another's certificate"
     second("retry", "night", "c1", "--yes").fine()
     second("run", "night").fine()
     (group,) = json.loads(first("status", "night", "--json").fine())["groups"]
@@ -83,3 +89,9 @@ def test_what_failed_for_one_is_retried_by_the_other(members: tuple[Member, Memb
     left = [(place / number / "outcome.json").stat() for number in ("001", "002")]
     assert [found.st_uid for found in left] == [one.account.entry.pw_uid for one in members]
     assert all(found.st_mode & stat.S_IWGRP for found in left)
+    orders = {
+        event["kind"]: event["actor"]
+        for event in json.loads(first("events", "night", "--json").fine())["events"]
+    }
+    assert orders["applied"].startswith(f"{first.account.name}@")
+    assert orders["retry"].startswith(f"{second.account.name}@")

@@ -10,7 +10,7 @@ import lsst.ctrl.bps.transform
 from docs_place import ROOT
 from lsst.ctrl.bps import GenericWorkflowJob
 
-from merian_campaign.domain.bps_words import REFUSED, REQUESTS, UNUSED
+from merian_campaign.domain.rendering.bps_words import REFUSED, REQUESTS, UNUSED
 
 PAGE = ROOT / "docs" / "bps-keys.md"
 BPS = Path(lsst.ctrl.bps.transform.__file__).parent
@@ -72,6 +72,8 @@ def test_the_words_are_those_that_are_explained() -> None:
 
 def test_what_is_said_to_be_read_refused_or_not_used_is() -> None:
     listed = rows()
-    assert {key for key, word in listed.items() if word == "said"} == set(UNUSED)
+    text = PAGE.read_text(encoding="utf-8")
+    for key in UNUSED:
+        assert re.search(rf"^\| `{key}` \| used \|.* with `wms: stock` not used, ", text, re.MULTILINE)
     assert {key for key, word in listed.items() if word == "refused"} == set(REFUSED)
     assert {listed[key] for key in REQUESTS} == {"read"}

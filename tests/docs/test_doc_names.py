@@ -130,11 +130,12 @@ def test_classes_exist(name: str) -> None:
     assert bases - classes() == set()
 
 
-def test_modules_of_the_store_and_the_service_exist() -> None:
-    """The lists at the end of ARCHITECTURE name modules without their room."""
+def test_modules_that_are_named_without_their_room_exist() -> None:
+    """Some parts of ARCHITECTURE name modules without their room."""
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    for room, heading in (("store", "## The store"), ("wms", "## The WMS service")):
-        part = text.partition(f"{heading}\n")[2].partition("\n## ")[0]
+    rooms = (("domain", "### The domain"), ("store", "## The store"), ("wms", "## The WMS service"))
+    for room, heading in rooms:
+        part = text.partition(f"{heading}\n")[2].partition("\n##")[0]
         named = {span for span in _CODE.findall(part) if re.fullmatch(r"[a-z_]+", span)}
-        there = {entry.stem for entry in (PACKAGE / room).iterdir()} | {"status"}
+        there = {entry.stem for entry in (PACKAGE / room).rglob("*")} | {"status"}
         assert named - there == set(), room

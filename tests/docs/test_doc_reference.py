@@ -12,7 +12,7 @@ from docs_place import ROOT, Place
 from pydantic import BaseModel
 
 from merian_campaign.domain import states
-from merian_campaign.domain.rules import BUILT_IN
+from merian_campaign.domain.failures.rules import BUILT_IN
 
 DOCS = ROOT / "docs"
 

@@ -13,10 +13,10 @@ from docs_blocks import Block, blocks
 from docs_place import ROOT
 
 from merian_campaign.domain.errors import BadFileError
-from merian_campaign.domain.failure_rules import FailureRules
-from merian_campaign.domain.notices import NoticeOptions
+from merian_campaign.domain.failures.failure_rules import FailureRules
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import SiteOptions
+from merian_campaign.domain.tick.notices import NoticeOptions
 from merian_campaign.files.bps_files import read_site
 from merian_campaign.files.campaign_file import load_campaign
 from merian_campaign.files.notice_file import read_notices

@@ -8,14 +8,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from merian_campaign.domain.decisions import Situation
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.overlap_refresh import basis
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.readiness.overlap_refresh import basis
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import (
     CampaignState,
@@ -25,6 +24,7 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
+from merian_campaign.domain.tick.decisions import Situation
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 REQUESTS = RequestTable(default_mb=2048)
@@ -128,7 +128,7 @@ def submission(number: int = 1, **changes: object) -> SubmissionView:
 
 
 def open_quanta(
-    verdict: Verdict | None = Verdict.TRANSIENT,
+    verdict: Verdict | None = Verdict.INFRASTRUCTURE,
     *,
     task: str = "calibrate",
     state: QuantumState = QuantumState.FAILED,

@@ -12,16 +12,16 @@ from datetime import timedelta
 
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, snapshot
 
-from merian_campaign.domain.complete_nights import Arrivals
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import AddGroups, Again, Decision, MoveGroup, Publish, Submit
-from merian_campaign.domain.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.plan import in_force, plan_groups
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.campaign.plan import in_force, plan_groups
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness.complete_nights import Arrivals
+from merian_campaign.domain.readiness.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, advance_group
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import AddGroups, Again, Decision, MoveGroup, Publish, Submit
 
 DISCOVERED = {"kind": "day_obs", "nights": "discover"}
 SCIENCE = {"observation_type": "science"}
@@ -43,6 +43,14 @@ def survey(**changes: object) -> CampaignSpec:
         by_tract("step3", "step3", after=["step2d"]),
         **({"tracts": "discover", "on_new_data": "redo"} | changes),
     )
+
+
+def _first_seen(row: SkyExposure, before: SkyExposure | None) -> SkyExposure:
+    """Keep the times of an exposure as the store does."""
+    if before is None:
+        return row
+    more = row.seen_at if row.raws > before.raws > 0 else before.raws_at
+    return replace(row, seen_at=before.seen_at, raws_at=more)
 
 
 type Value = Hashable
@@ -96,11 +104,9 @@ class MiniatureSurvey:
         moved = False
         if basis is not None and self.registry:
             before = self.overlaps
-            seen_before = {row.exposure: row.seen_at for row in before.exposures} if before else {}
+            seen_before = {row.exposure: row for row in before.exposures} if before else {}
             found = overlaps_of(self.spec, self._look(), basis=basis, now=now)
-            rows = tuple(
-                replace(row, seen_at=seen_before.get(row.exposure, row.seen_at)) for row in found.exposures
-            )
+            rows = tuple(_first_seen(row, seen_before.get(row.exposure)) for row in found.exposures)
             self.overlaps = replace(found, exposures=rows)
             moved = before is None or before != self.overlaps
         files = ",".join(f"{row.exposure}x{row.raws}" for _, row in sorted(self.archive.items()))
@@ -195,9 +201,10 @@ class MiniatureSurvey:
                     counts=counts,
                     attempts_from=one.submissions[-1].number,
                 )
-            case Publish(group=one):
-                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, one.generation), {}))
-                self._put(one, published=one.generation)
+            case Publish(group=one, none=none):
+                number = 0 if none else one.generation
+                self.shown[one.step, one.key] = dict(self.made.get((one.step, one.key, number), {}))
+                self._put(one, published=number)
             case Submit():
                 self._run(decision)
             case _:

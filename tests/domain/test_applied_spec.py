@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from domain_help import bps, document, snapshot
 
-from merian_campaign.domain.applied_spec import applied_spec
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import effective_scope
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.block_usage import busy_seconds, runs_by_block, usage
-from merian_campaign.domain.harvest import HarvestContext, conclude
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
-from merian_campaign.domain.provenance import Predicted, RawQuantum
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.records import JobRow
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
+from merian_campaign.domain.execution.provenance import Predicted, RawQuantum
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.harvest import HarvestContext, conclude
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.records import JobRow
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.resources.block_usage import busy_seconds, runs_by_block, usage
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import QuantumState, Verdict
 
 BEGAN = datetime(2026, 11, 22, 15, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """The file of a submission's Slurm jobs: read, folded, and forgiving."""
 
-from merian_campaign.domain.blocks import (
+from merian_campaign.domain.slurm.blocks import (
     Block,
     BlockEvent,
     BlockLine,

@@ -14,9 +14,9 @@ from domain_help import action, bps, by_tract, campaign
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merian_campaign.domain.campaign_graph import Node, dot, mermaid, nodes
+from merian_campaign.domain.campaign.campaign_graph import Node, dot, mermaid, nodes
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.text import one_line
 
 SPEC = campaign(action("end"), bps("one-a", "step1", after=["end"]), by_tract("three", after=["one-a"]))
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from domain_help import NOW, document, finished, group, snapshot, submission
 
-from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.record.snapshot import Snapshot, SubmissionView
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState
 from merian_campaign.housekeeping.cleaning import (
     REMOVED,

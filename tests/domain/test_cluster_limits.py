@@ -6,27 +6,27 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.cluster import (
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.render import RenderRequest, document
+from merian_campaign.domain.resources.cluster import (
     Blocks,
     ResourceRequest,
     parse_cluster,
     refusal,
     slurm_seconds,
 )
-from merian_campaign.domain.cluster import (
+from merian_campaign.domain.resources.cluster import (
     test_options as options_of,
 )
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import MoveGroup, Situation, Submit, Wait
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import RenderRequest, document
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import MoveGroup, Situation, Submit, Wait
 
 CLUSTER = parse_cluster(
     """scontrol: show partition

@@ -7,20 +7,20 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.failure_rules import FailureRule
-from merian_campaign.domain.harvest import HarvestContext, conclude, progress, unjournalled
-from merian_campaign.domain.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.provenance import (
+from merian_campaign.domain.execution.journal import EXCEPTION_BASES, JournalEvent, JournalRecord
+from merian_campaign.domain.execution.provenance import (
     LineReport,
     Predicted,
     RawQuantum,
     parse_harvest,
     parse_predicted,
 )
-from merian_campaign.domain.quanta import Attempt, Quantum
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.quanta import Attempt, Quantum
+from merian_campaign.domain.failures.failure_rules import FailureRule
+from merian_campaign.domain.failures.harvest import HarvestContext, conclude, progress, unjournalled
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.states import QuantumState, Verdict
 
 S = QuantumState
@@ -247,9 +247,9 @@ def test_what_no_node_can_run_needs_a_person() -> None:
 
 def test_the_campaigns_rules_apply() -> None:
     failed = raw("a", "FAILED", attempt(exception_type="demo.TransientError"))
-    rule = FailureRule(exception="TransientError", verdict=Verdict.TRANSIENT)
+    rule = FailureRule(exception="TransientError", verdict=Verdict.INFRASTRUCTURE)
     (only,) = concluded([failed], [], graph=(predicted("a"),), rules=(rule,))["a"].attempts
-    assert only.verdict is Verdict.TRANSIENT
+    assert only.verdict is Verdict.INFRASTRUCTURE
 
 
 def test_several_tries_in_one_submission() -> None:

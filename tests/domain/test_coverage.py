@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from domain_help import action, bps, by_tract, campaign
 
-from merian_campaign.domain.coverage import (
+from merian_campaign.domain.campaign.coverage import (
     Coverage,
     TractCoverage,
     campaigns_own,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.credentials import LEFT_OUT, WrongUrlError, read_url, shown_environment
+from merian_campaign.domain.safe_text.credentials import LEFT_OUT, WrongUrlError, read_url, shown_environment
 
 
 @pytest.mark.parametrize(

@@ -7,20 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.cron_line import (
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.tick.cron_line import (
     Entry,
+    TickStarter,
     bare_environment,
     entry_lines,
     kept_environment,
     launcher_text,
     timer_units,
+    unit_name,
     with_entry,
     without_entry,
 )
-from merian_campaign.domain.errors import BadInputError
 
-ODD = Entry(home="/h/a b", launcher="/h/a b/50%/tick", every=5)
-SLURM = Entry(home="/h", launcher="/h/tick", every=1, options=("--time=00:30:00", "--mem=2G"))
+CRONTAB, SCRONTAB = TickStarter.CRONTAB, TickStarter.SCRONTAB
+ODD = Entry(starter=CRONTAB, home="/h/a b", launcher="/h/a b/50%/tick", every=5)
+SLURM = Entry(starter=SCRONTAB, home="/h", launcher="/h/50%/tick", every=1, options=("--mem=2G",))
 
 
 def test_an_entry_takes_the_place_of_the_one_before_and_leaves_all_else() -> None:
@@ -29,19 +32,27 @@ def test_an_entry_takes_the_place_of_the_one_before_and_leaves_all_else() -> Non
     assert once == f"{others}# merian-campaign ticks of /h/a b\n*/5 * * * * '/h/a b/50\\%/tick'\n"
     both = with_entry(once, SLURM)
     assert both.splitlines()[-3:] == [
-        "# merian-campaign ticks of /h", "#SCRON --time=00:30:00 --mem=2G", "* * * * * /h/tick",
+        "# merian-campaign ticks of /h",
+        "#SCRON --job-name=merian-campaign --output=/h/logs/scrontab.out --mem=2G",
+        "* * * * * /h/50%/tick",
     ]  # fmt: skip
     assert with_entry(both, ODD).splitlines()[:2] == others.splitlines()
     assert without_entry(without_entry(both, home="/h"), home="/h/a b") == others
+    # What Slurm makes of an entry whose job somebody has cancelled.
+    disabled = "\n".join((entry_lines(SLURM)[0], *(f"#DISABLED: {line}" for line in entry_lines(SLURM)[1:])))
+    assert without_entry(f"{others}{disabled}\n", home="/h") == others
     with pytest.raises(BadInputError, match="cannot hold a path with a line break"):
-        entry_lines(Entry(home="/h\nx", launcher="/h/tick", every=5))
+        entry_lines(Entry(starter=CRONTAB, home="/h\nx", launcher="/h/tick", every=5))
+    assert (
+        "--output=/dev/null" in entry_lines(Entry(starter=SCRONTAB, home="/a b", launcher="/t", every=5))[1]
+    )
 
 
-def test_a_unit_names_the_script_as_systemd_quotes_it() -> None:
-    units = timer_units(Entry(home="/h", launcher='/h/a "$b" 50%/tick', every=5))
-    assert 'ExecStart="/h/a \\"$$b\\" 50%%/tick"\n' in units["service"]
-    assert "KillMode=process\n" in units["service"], "drivers go on"
-    assert "OnCalendar=*:0/5\nPersistent=true\n" in units["timer"]
+def test_a_home_has_units_of_its_own() -> None:
+    made = timer_units(Entry(starter=TickStarter.SYSTEMD, home="/h/50%", launcher="/h/tick", every=5))
+    assert "Description=Ticks of merian-campaign in /h/50%%\n" in made["timer"]
+    assert "OnCalendar=*:0/5\n" in made["timer"]
+    assert unit_name("/h") != unit_name("/h2")
 
 
 def test_the_script_sets_what_a_tick_needs_and_no_secret(tmp_path: Path) -> None:

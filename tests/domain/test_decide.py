@@ -18,15 +18,13 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.backoff import next_try
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decide import MAX_EPOCHS, decide
-from merian_campaign.domain.decisions import LAUNCH_GRACE, Follow, GiveUp, Harvest, Launch, MoveGroup, Submit
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import (
     CampaignState,
@@ -36,7 +34,18 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
-from merian_campaign.domain.unseen_terms import digest_of_arguments
+from merian_campaign.domain.tick.decide import MAX_EPOCHS, decide
+from merian_campaign.domain.tick.decisions import (
+    LAUNCH_GRACE,
+    Follow,
+    GiveUp,
+    Harvest,
+    Launch,
+    MoveGroup,
+    Publish,
+    Submit,
+)
+from merian_campaign.domain.tick.group_outcome import group_outcome
 
 SPEC = campaign(bps("step1"), bps("step2a", after=["step1"]), limits={"submissions": 1})
 TRACTS = campaign(by_tract(), tracts=["1-5"], limits={"submissions": 2})
@@ -176,7 +185,7 @@ def live(entry: SubmissionView, liveness: Liveness) -> tuple[object, ...]:
     return decide(SPEC, snapshot(group("step1", submissions=(entry,))), situation({entry.id: liveness}))
 
 
-def test_a_tract_that_the_file_no_longer_has_is_left_alone_and_not_waited_for() -> None:
+def test_a_tract_that_the_file_no_longer_has_is_taken_out_of_its_chain_and_not_waited_for() -> None:
     spec = campaign(
         by_tract("step2b", "step2b"),
         bps("step2d", after=["step2b"]),
@@ -186,9 +195,14 @@ def test_a_tract_that_the_file_no_longer_has_is_left_alone_and_not_waited_for() 
     done = group("step2b", tract=9813, state=GroupState.DONE)
     gone = group("step2b", tract=9814, state=GroupState.NEEDS_REVIEW, submissions=(finished(),))
     waiting = group("step2d", state=GroupState.WAITING)
-    decision = only(decide(spec, snapshot(done, gone, waiting), situation()))
+    publish, decision = decide(spec, snapshot(done, gone, waiting), situation())
+    assert publish == Publish(group=gone, none=True)
     assert isinstance(decision, MoveGroup)
     assert (decision.group.step, decision.state) == ("step2d", GroupState.READY)
+    shown = replace(gone, published=0)
+    assert only(decide(spec, snapshot(done, shown, waiting), situation())) == decision
+    stopped = decide(spec, snapshot(done, gone, waiting, state=CampaignState.PAUSED), situation())
+    assert stopped == (decision,)
 
 
 def test_a_driver_that_ended_is_harvested() -> None:
@@ -298,9 +312,9 @@ def test_an_afterburners_graph_is_empty_and_something_is_open() -> None:
         finished(1),
         finished(2, Outcome.EMPTY),
         counts=Counts(succeeded=6, failed=1),
-        open_quanta=(open_quanta(Verdict.TRANSIENT),),
+        open_quanta=(open_quanta(Verdict.INFRASTRUCTURE),),
     )
-    assert found == (GroupState.NEEDS_REVIEW, "calibrate: transient x1")
+    assert found == (GroupState.NEEDS_REVIEW, "calibrate: infrastructure x1")
 
 
 def test_a_failed_start_is_tried_again_once() -> None:
@@ -328,9 +342,9 @@ PARTIAL = Counts(succeeded=8, failed=2)
 
 @pytest.mark.parametrize("outcome", [Outcome.PARTIAL, Outcome.LOST])
 def test_what_may_be_cured_gets_an_afterburner(outcome: SubmissionOutcome) -> None:
-    entries = (open_quanta(Verdict.TRANSIENT), open_quanta(Verdict.ALGORITHM, task="deblend"))
+    entries = (open_quanta(Verdict.INFRASTRUCTURE), open_quanta(Verdict.ALGORITHM, task="deblend"))
     found = verdict(finished(outcome=outcome), counts=PARTIAL, open_quanta=entries)
-    assert found == (GroupState.READY, "afterburner: calibrate: transient x1")
+    assert found == (GroupState.READY, "afterburner: calibrate: infrastructure x1")
 
 
 def test_a_lost_driver_is_followed_by_another_submission_even_before_any_quantum_is_known() -> None:
@@ -355,7 +369,7 @@ def test_what_cannot_be_cured_is_for_a_person_with_what_waits_behind_it() -> Non
 
 def test_a_used_up_budget_is_for_a_person() -> None:
     found = verdict(finished(), counts=PARTIAL, open_quanta=(open_quanta(charged=3, number=2),))
-    assert found == (GroupState.NEEDS_REVIEW, "calibrate: transient x2")
+    assert found == (GroupState.NEEDS_REVIEW, "calibrate: infrastructure x2")
 
 
 def test_submissions_are_capped() -> None:

@@ -6,16 +6,22 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, group, situation, snapshot, submission
 
-from merian_campaign.domain.backoff import MAX_LAUNCHES
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import CallOff, Decision, Follow, GiveUp, Launch
-from merian_campaign.domain.driver_jobs import OUTCOME_GRACE, driver_job_name, look, of_submission, script
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.failures.backoff import MAX_LAUNCHES
+from merian_campaign.domain.record.snapshot import SubmissionView
+from merian_campaign.domain.slurm.slurm_jobs import QueueSnapshot, SlurmJob
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.states import SubmissionState
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import CallOff, Decision, Follow, GiveUp, Launch
+from merian_campaign.domain.tick.driver_jobs import (
+    OUTCOME_GRACE,
+    driver_job_name,
+    look,
+    of_submission,
+    script,
+)
 
 NAME = "night.step1-0123456789-driver0"
 DRIVER = ProcessIdentity(host="n1", pid=7, pid_start=8)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from merian_campaign.domain.error_classes import needs_person, pause_after
+from merian_campaign.domain.failures.error_classes import needs_person, pause_after
 
 PASSING = [
     "sqlite3.OperationalError: database is locked",

@@ -8,7 +8,7 @@ import pytest
 from domain_help import action, bps, campaign
 from pydantic import ValidationError
 
-from merian_campaign.domain.render import data_query
+from merian_campaign.domain.rendering.render import data_query
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import as_ranges, expand_ranges

@@ -12,18 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules, in_order, stored_remedy
-from merian_campaign.domain.quanta import Attempt, Judgement
-from merian_campaign.domain.release_order import at_least, release_key
-from merian_campaign.domain.rule_remedy import HELD_REMEDIES, RuleRemedy, allowed, read_remedy
-from merian_campaign.domain.rules import RETURNED, Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt, Judgement
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules, in_order, stored_remedy
+from merian_campaign.domain.failures.rule_remedy import HELD_REMEDIES, RuleRemedy, allowed, read_remedy
+from merian_campaign.domain.failures.rules import RETURNED, Evidence, judge
+from merian_campaign.domain.stack.release_order import at_least, release_key
 from merian_campaign.domain.states import QuantumState, Verdict
 
 SHIPPED = Path(__file__).parents[2] / "campaign" / "failure-rules.yaml"
 ENDED = datetime(2026, 11, 22, 15, tzinfo=UTC)
 
 
-def rule(verdict: str = "transient", **changes: object) -> FailureRule:
+def rule(verdict: str = "infrastructure", **changes: object) -> FailureRule:
     return FailureRule.model_validate({"verdict": verdict, **changes})
 
 
@@ -68,7 +68,7 @@ def test_conditions(condition: dict[str, object], changes: dict[str, object], ho
 def test_a_rule_in_shadow_says_what_it_would_have_done_and_the_next_one_decides() -> None:
     shadow = rule("algorithm", message="x", remedy="accept", up_to=0.01, shadow=True, name="try it")
     found = judge(evidence(exception_message="x"), rules=(shadow, rule(message="x", name="real")))
-    assert (found.verdict, found.rule, found.remedy) == (Verdict.TRANSIENT, "real", None)
+    assert (found.verdict, found.rule, found.remedy) == (Verdict.INFRASTRUCTURE, "real", None)
     assert "in shadow: try it would say algorithm, accept up to 0.01" in found.evidence
 
 
@@ -83,7 +83,7 @@ def test_a_rule_leaves_its_name_its_remedy_and_its_ticket() -> None:
 
 def test_what_was_measured_stays_and_gets_the_remedy_of_a_rule_that_agrees() -> None:
     measured = replace(evidence(signal=9), journal_verdict="out_of_memory", journal_evidence="figures")
-    others = rule("transient", signal=9, remedy="block")
+    others = rule("infrastructure", signal=9, remedy="block")
     agreeing = rule("out_of_memory", signal=9, remedy="fewer_workers")
     found = judge(measured, rules=(others, agreeing))
     assert (found.verdict, found.remedy, found.charged) == (Verdict.OUT_OF_MEMORY, "fewer_workers", True)
@@ -146,7 +146,10 @@ def test_any_text_is_a_release_or_none(text: str) -> None:
             {"message": "x", "verdict": "unknown", "remedy": "more_memory"},
             "goes only with verdict: out_of_memory",
         ),
-        ({"message": "x", "verdict": "transient", "remedy": "longer"}, "goes only with verdict: walltime"),
+        (
+            {"message": "x", "verdict": "infrastructure", "remedy": "longer"},
+            "goes only with verdict: walltime",
+        ),
         ({"message": "x", "verdict": "algorithm", "remedy": "accept"}, "needs up_to"),
         ({"message": "x", "verdict": "algorithm", "up_to": 0.1}, "needs up_to"),
         ({"message": "x", "verdict": "algorithm", "remedy": "accept", "up_to": -1}, "greater than or equal"),
@@ -154,7 +157,7 @@ def test_any_text_is_a_release_or_none(text: str) -> None:
         ({"message": "x", "verdict": "algorithm", "solved_in": "soon"}, "write w_2026_43"),
         ({"message": "x", "verdict": "algorithm", "expires": "soon"}, "date"),
         ({"memory_ratio": 0, "verdict": "out_of_memory"}, "greater than 0"),
-        ({"host": "(", "verdict": "transient"}, "regular expression of RE2"),
+        ({"host": "(", "verdict": "infrastructure"}, "regular expression of RE2"),
     ],
 )
 def test_what_is_refused(document: dict[str, object], words: str) -> None:
@@ -169,7 +172,7 @@ def test_a_file_has_so_many_rules() -> None:
 
 @pytest.mark.parametrize("remedy", RuleRemedy)
 def test_what_is_kept_of_a_remedy_is_read_again(remedy: RuleRemedy) -> None:
-    verdict = {"more_memory": "out_of_memory", "longer": "walltime"}.get(remedy, "transient")
+    verdict = {"more_memory": "out_of_memory", "longer": "walltime"}.get(remedy, "infrastructure")
     more = {"up_to": 0.001} if remedy is RuleRemedy.ACCEPT else {}
     kept = stored_remedy(rule(verdict, signal=1, remedy=remedy, **more))
     assert read_remedy(kept) == (remedy, more.get("up_to", 0.0))
@@ -204,11 +207,15 @@ def test_how_much_may_be_lost(up_to: float, of: int, number: int) -> None:
         ("detection", "RuntimeError", "All pixels masked. Cannot estimate background",
          Verdict.ALGORITHM, RuleRemedy.BLOCK),
         ("finalizeCharacterization", "RuntimeError", "can't start new thread",
-         Verdict.TRANSIENT, RuleRemedy.FEWER_WORKERS),
+         Verdict.INFRASTRUCTURE, RuleRemedy.FEWER_WORKERS),
         ("isr", "sqlalchemy.exc.InternalError",
-         'could not read block 7 in file "base/1/2": Remote I/O error', Verdict.TRANSIENT,
+         'could not read block 7 in file "base/1/2": Remote I/O error', Verdict.INFRASTRUCTURE,
          RuleRemedy.PAUSE_CAMPAIGN),
-        ("isr", "OSError", "[Errno 28] No space left on device", Verdict.TRANSIENT, None),
+        ("isr", "OSError", "[Errno 28] No space left on device", Verdict.INFRASTRUCTURE, None),
+        ("forcedPhotCoadd", "OSError", "[Errno 28] No space left on device", Verdict.INFRASTRUCTURE,
+         RuleRemedy.FEWER_WORKERS),
+        ("isr", "BlockingIOError", "[Errno 11] Resource temporarily unavailable", Verdict.INFRASTRUCTURE,
+         RuleRemedy.FEWER_WORKERS),
         ("deblend", "MemoryError", "std::bad_alloc", Verdict.OUT_OF_MEMORY, None),
         ("deblend", "KeyError", "'base_PsfFlux'", Verdict.UNKNOWN, None),
     ],
@@ -218,6 +225,10 @@ def test_the_shipped_catalogue(
 ) -> None:
     found = judge(evidence(task, exception_type=exception, exception_message=message), rules=shipped())
     assert (found.verdict, read_remedy(found.remedy)[0]) == (verdict, remedy)
+
+
+def test_files_may_have_the_names_of_earlier_versions() -> None:
+    assert rule("transient", signal=9).verdict is Verdict.INFRASTRUCTURE
 
 
 def test_the_shipped_catalogue_accepts_little_and_says_why() -> None:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sqlite3
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
 import pytest
 import sqlalchemy.exc
 
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.block_verdict import of_block
+from merian_campaign.domain.failures.rules import Evidence, judge
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import QuantumState, Verdict
 
 _OF_THE_SYSTEM = (
     *("EIO", "ESTALE", "ENOSPC", "EDQUOT", "EROFS", "EMFILE", "ENFILE", "ENOLCK", "EREMOTEIO", "EAGAIN"),
     *("ECONNRESET", "ECONNREFUSED", "ETIMEDOUT", "EHOSTUNREACH", "ENETUNREACH", "ENOTCONN", "EPIPE"),
 )
-_TRANSIENT: tuple[BaseException, ...] = (
+_INFRASTRUCTURE: tuple[BaseException, ...] = (
     *(OSError(getattr(errno, name), os.strerror(getattr(errno, name)), "/repo/a") for name in _OF_THE_SYSTEM),
     *(
         psycopg2.OperationalError(words)
@@ -78,7 +83,7 @@ _UNKNOWN: tuple[BaseException, ...] = (
     StopIteration(),
 )
 CORPUS = [
-    *((error, Verdict.TRANSIENT) for error in _TRANSIENT),
+    *((error, Verdict.INFRASTRUCTURE) for error in _INFRASTRUCTURE),
     *((error, Verdict.CONFIGURATION) for error in _CONFIGURATION),
     *((error, Verdict.OUT_OF_MEMORY) for error in _MEMORY),
     *((error, Verdict.UNKNOWN) for error in _UNKNOWN),
@@ -102,3 +107,103 @@ def test_verdict(error: BaseException, verdict: Verdict) -> None:
     )
     found = judge(Evidence(task="isr", attempt=attempt, started=True, ended=True))
     assert found.verdict is verdict, found.evidence
+
+
+_OF_PIPELINES = (
+    "meas.algorithms.measureApCorr.MeasureApCorrError",
+    *("meas.astrom.exceptions.BadAstrometryFit", "meas.astrom.exceptions.AstrometryFitFailure"),
+    *("meas.astrom.exceptions.MatcherFailure", "meas.extensions.psfex.psfexPsfDeterminer.PsfexNoStarsError"),
+    "meas.extensions.psfex.psfexPsfDeterminer.PsfexTooFewGoodStarsError",
+    "meas.extensions.piff.piffPsfDeterminer.PiffTooFewGoodStarsError",
+    *("pipe.tasks.repair.TooManyCosmicRays", "pipe.tasks.measurePsf.NonfinitePsfShapeError"),
+    *(
+        "ip.diffim.psfMatch.NoKernelCandidatesError",
+        "ip.diffim.subtractImages.InsufficientKernelSourcesError",
+    ),
+    *("ip.diffim.detectAndMeasure.BadSubtractionError", "pipe.tasks.calibrateImage.AllCentroidsFlaggedError"),
+    "pipe.tasks.calibrateImage.NoPsfStarsToStarsMatchError",
+    "meas.algorithms.subtractBackground.TooManyMaskedPixelsError",
+    "pipe.tasks.skyCorrection.NoUsableBackgroundSuperpixelsError",
+    "drp.tasks.gbdesAstrometricFit.CholeskyError",
+)
+"""Classes of the Science Pipelines that derive from `AlgorithmError`, of which few names say so."""
+
+
+@pytest.mark.parametrize("kind", _OF_PIPELINES)
+def test_an_algorithm_error_is_told_by_its_class(kind: str) -> None:
+    bases = tuple(f"lsst.pipe.base.{base}" for base in ("AlgorithmError", "RepeatableQuantumError"))
+    known = Attempt(
+        try_number=1, state=QuantumState.FAILED, exit_code=1, exception_type=f"lsst.{kind}",
+        exception_message="12 of 10", exception_bases=(f"lsst.{kind}", *bases, "RuntimeError"),
+    )  # fmt: skip
+    assert judge(Evidence(task="isr", attempt=known, started=True, ended=True)).verdict is Verdict.ALGORITHM
+
+
+def _job(state: str, *, reason: str = "", number: int | None = None) -> SlurmJob:
+    return SlurmJob(job_id="7", name="b", state=state, reason=reason, nodes="n1", signal=number)
+
+
+_BLOCKS = [
+    (_job("OUT_OF_MEMORY"), 900, Verdict.OUT_OF_MEMORY),
+    (_job("OUT_OF_MEMORY"), 90, Verdict.NODE_LOST),
+    (_job("NODE_FAIL", reason="NodeDown"), None, Verdict.NODE_LOST),
+    (_job("BOOT_FAIL"), None, Verdict.NODE_LOST),
+    (_job("PREEMPTED"), None, Verdict.PREEMPTED),
+    (_job("TIMEOUT", reason="TimeLimit"), None, Verdict.WALLTIME),
+    (_job("DEADLINE"), None, Verdict.WALLTIME),
+    (_job("CANCELLED by 0"), None, Verdict.NODE_LOST),
+    (_job("FAILED", number=9), 900, Verdict.OUT_OF_MEMORY),
+    (_job("FAILED", reason="NonZeroExitCode"), None, Verdict.NODE_LOST),
+]
+"""How Slurm says that a block ended, MiB that a quantum of 500 had then, and what that means for it."""
+
+
+@pytest.mark.parametrize(("job", "peak", "verdict"), _BLOCKS, ids=lambda value: str(value)[:60])
+def test_what_slurm_says_of_the_block(job: SlurmJob, peak: int | None, verdict: Verdict) -> None:
+    start = JournalRecord(event=JournalEvent.STARTED, job="a", requested_mb=500, slurm_job="7")
+    last = JournalRecord(event=JournalEvent.ENDED, job="a", requested_mb=500, peak_mb=peak)
+    attempt = Attempt(try_number=1, state=QuantumState.FAILED)
+    block = of_block(job, record=last, start=start)
+    found = judge(Evidence(task="isr", attempt=attempt, started=True, ended=True, block=block))
+    assert found.verdict is verdict, found.evidence
+
+
+_PROCESSES: list[tuple[dict[str, Any], dict[str, Any], Verdict]] = [
+    # The guard measured it, whatever the kernel did.
+    ({"signal": signal.SIGKILL}, {"journal_verdict": "out_of_memory", "ended": True}, Verdict.OUT_OF_MEMORY),
+    ({"signal": signal.SIGTERM}, {"journal_verdict": "walltime", "ended": True}, Verdict.WALLTIME),
+    ({}, {"journal_verdict": "node_lost"}, Verdict.NODE_LOST),
+    ({}, {"journal_verdict": "refused"}, Verdict.CONFIGURATION),
+    # It started, and its worker, manager or node went away.
+    ({}, {"started": True}, Verdict.NODE_LOST),
+    ({"signal": signal.SIGKILL}, {"started": True, "ended": True, "driver_lost": True}, Verdict.NODE_LOST),
+    # Exit codes that the middleware defines.
+    ({"exit_code": 20}, {"started": True, "ended": True}, Verdict.ALGORITHM),
+    ({"exit_code": 21}, {"started": True, "ended": True}, Verdict.CONFIGURATION),
+    # A signal alone says nothing of memory.
+    ({"signal": signal.SIGKILL}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+    ({"signal": signal.SIGSEGV}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+    ({"signal": signal.SIGBUS}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+    ({"signal": signal.SIGABRT}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+    ({"exit_code": 1}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+    ({"exit_code": 0}, {"started": True, "ended": True}, Verdict.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(("ended", "seen", "verdict"), _PROCESSES, ids=lambda value: str(value)[:60])
+def test_how_the_process_ended(ended: dict[str, Any], seen: dict[str, Any], verdict: Verdict) -> None:
+    attempt = Attempt(try_number=1, state=QuantumState.FAILED, peak_mb=400, requested_mb=500, **ended)
+    found = judge(Evidence(task="isr", attempt=attempt, **seen))
+    assert found.verdict is verdict, found.evidence
+
+
+def test_the_corpus_is_large_enough() -> None:
+    verdicts = [
+        *(verdict for _, verdict in CORPUS),
+        *(Verdict.ALGORITHM for _ in _OF_PIPELINES),
+        *(verdict for _, _, verdict in (*_BLOCKS, *_PROCESSES)),
+    ]
+    unknown = verdicts.count(Verdict.UNKNOWN)
+    assert len(verdicts) - unknown >= 60
+    assert unknown >= 15
+    assert set(verdicts) == set(Verdict)

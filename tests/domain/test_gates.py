@@ -25,10 +25,10 @@ from domain_help import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.gates import Gates
-from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.plan import GroupReadiness, plan_groups, readiness
-from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.campaign.plan import GroupReadiness, plan_groups, readiness
+from merian_campaign.domain.readiness.gates import Gates
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
 

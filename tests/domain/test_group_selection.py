@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from domain_help import group, open_quanta, snapshot
 
+from merian_campaign.domain.campaign.group_selection import Filter, choose
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.group_selection import Filter, choose
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, Verdict
 
@@ -45,10 +45,10 @@ def test_words_mean_groups(words: list[str], names: list[str], exact: bool) -> N
 
 
 def test_a_verdict_narrows() -> None:
-    full, passing = Filter(verdict=Verdict.OUT_OF_MEMORY), Filter(verdict=Verdict.TRANSIENT)
+    full, passing = Filter(verdict=Verdict.OUT_OF_MEMORY), Filter(verdict=Verdict.INFRASTRUCTURE)
     found = choose(ALL, ["step3/*", "step4"], states=REVIEW, only=full)
     assert found.names == ("step3/tract1",)
-    with pytest.raises(BadInputError, match=r"none of 2 groups .* transient; they failed for: out_of_m"):
+    with pytest.raises(BadInputError, match=r"none of 2 groups .* infrastructure; they failed for: out_of_m"):
         choose(ALL, ["step3"], states=REVIEW, only=passing)
     with pytest.raises(BadInputError, match=r"none of 1 group .*: no quantum that failed"):
         choose(ALL, ["lone"], states=REVIEW, only=passing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.log_tail import telling
+from merian_campaign.domain.safe_text.log_tail import telling
 
 START = "INFO 2026-11-26T07:35:57.6 lsst.pipe.base.single_quantum_executor (fit:{visit: 4})(x.py:2) - Run"
 RAISED = """Traceback (most recent call last):

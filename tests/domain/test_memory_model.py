@@ -9,9 +9,10 @@ from domain_help import bps, campaign, finished, group, open_quanta, situation, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Submit
-from merian_campaign.domain.memory_model import (
+from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable, next_remedy, with_asked
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.resources.input_requests import request_of, requests_from, requests_text
+from merian_campaign.domain.resources.memory_model import (
     FEWEST_TO_LOWER,
     FEWEST_TO_RAISE,
     MOST_OVER,
@@ -21,17 +22,26 @@ from merian_campaign.domain.memory_model import (
     forecasts,
     with_learned,
 )
-from merian_campaign.domain.remedy import ClusterRequest, RequestTable
-from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Submit
 
 MANY = FEWEST_TO_LOWER
 
 
-def used(peak: int, number: int = MANY, *, more: bool = False, inputs: int = 0) -> MemoryBin:
-    return MemoryBin(peak_mb=peak, number=number, seconds=number * 60.0, needed_more=more, inputs=inputs)
+def used(
+    peak: int, number: int = MANY, *, more: bool = False, inputs: int = 0, datasets: int = 0
+) -> MemoryBin:
+    return MemoryBin(
+        peak_mb=peak,
+        number=number,
+        seconds=number * 60.0,
+        needed_more=more,
+        inputs=inputs,
+        datasets=datasets,
+    )
 
 
 def learned(
@@ -89,6 +99,51 @@ def test_where_exposures_explain_the_spread_a_group_asks_by_its_own() -> None:
     assert asked == [1100, 1100, 1100, 4400, 17_600, 17_600, 35_200, 100_000, 17_600]
     assert found.fits == 1.0
     assert found.wasted < learned(used(1000), used(4000), used(16_000)).wasted
+
+
+def test_where_a_quantums_own_inputs_explain_more_it_asks_by_those() -> None:
+    bins = (
+        used(1000, inputs=16, datasets=4),
+        used(4000, inputs=16, datasets=8),
+        used(9000, inputs=64, datasets=32),
+    )
+    found = learned(*bins)
+    assert (found.by_exposures, found.by_inputs) == ((), ((4, 1100), (8, 4400), (32, 9900)))
+    assert (found.request_for(16), found.request_for(0), found.fits) == (9900, 9900, 1.0)
+    alike = forecast("isr", bins, base_mb=4096, limit_mb=99_999, multiplier=2.0, by_inputs=False)
+    assert (alike.by_exposures, alike.by_inputs) == (((16, 4400), (64, 9900)), ())
+    assert found.wasted < alike.wasted
+
+    first = with_learned(Remedy(), [found], group=group("step3"), requests=RequestTable())
+    assert first == Remedy(memory_mb=(("isr", 9900),), by_inputs=(("isr", found.by_inputs),))
+    asked = with_asked(first, Remedy(memory_mb=(("isr", 2000),)))
+    assert (asked.memory_mb, asked.by_inputs) == ((("isr", 9900),), ())
+
+
+def test_a_quantum_that_ran_out_of_its_own_request_is_given_more_than_that() -> None:
+    own = (("isr", ((1, 1000), (8, 9900))), ("warp", ((1, 8),)))
+    asked = Remedy(memory_mb=(("isr", 9900), ("warp", 800)), by_inputs=own)
+    (step,) = campaign(bps("step1")).steps
+    assert isinstance(step, BpsStep)
+
+    def isr(requested: int) -> Remedy:
+        ran_out = open_quanta(Verdict.OUT_OF_MEMORY, task="isr", requested_mb=requested, memory=1)
+        again = group(submissions=(finished(remedy=asked),), open_quanta=(ran_out,))
+        return next_remedy(again, step=step, policy=Afterburner(), requests=RequestTable(), workers=8)
+
+    assert dict(isr(1000).memory_mb) == {"isr": 9900, "warp": 800}, "others of the task need as much"
+    assert dict(isr(9900).memory_mb) == {"isr": 19_800, "warp": 800}
+    assert isr(1000).by_inputs == own[1:]
+
+
+def test_requests_by_inputs_as_the_configuration_has_them() -> None:
+    given = (("isr", ((1, 1000), (8, 9900))), ("a:b", ((4, 7),)))
+    text = requests_text(given)
+    assert (text, dict(requests_from(text))) == ("isr=1:1000,8:9900 a:b=4:7", dict(given))
+    assert [request_of(given[0][1], inputs=inputs) for inputs in (0, 1, 7, 8, 999)] == [1000] * 3 + [9900] * 2
+    for bad in ("isr", "isr=", "isr=1", "isr=1:x", "isr=-1:4", "=1:4"):
+        with pytest.raises(ValueError, match="campaignMemory"):
+            requests_from(bad)
 
 
 def test_where_they_explain_nothing_all_ask_alike() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import naming
-from merian_campaign.domain.naming import RunName, SubmissionPaths
+from merian_campaign.domain.rendering import naming
+from merian_campaign.domain.rendering.naming import RunName, SubmissionPaths
 from merian_campaign.domain.spec.base import NAME_PATTERN
 
 NAMES = st.from_regex(re.compile(NAME_PATTERN.removesuffix("$") + r"\Z", re.ASCII), fullmatch=True)

@@ -11,24 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
-from merian_campaign.domain import overlap_refresh
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.complete_nights import NO_ARRIVALS, night_is_complete
-from merian_campaign.domain.data_change import Change, Freshness
-from merian_campaign.domain.decisions import Again
-from merian_campaign.domain.extend_or_redo import extend_or_redo
-from merian_campaign.domain.new_data import NewData
-from merian_campaign.domain.overlap_refresh import nights_of
-from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.plan import reasons
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import IGNORES, STALE
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.campaign.plan import in_force, reasons, taken_out
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness import overlap_refresh
+from merian_campaign.domain.readiness.complete_nights import NO_ARRIVALS, night_is_complete
+from merian_campaign.domain.readiness.data_change import Change, Freshness
+from merian_campaign.domain.readiness.new_data import NewData
+from merian_campaign.domain.readiness.overlap_refresh import nights_of
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.records import IGNORES, STALE
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.grouping import Chunks
 from merian_campaign.domain.spec.new_data import NightComplete
 from merian_campaign.domain.spec.steps import After
-from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.tick.decisions import Again, MoveGroup
+from merian_campaign.domain.tick.extend_or_redo import extend_or_redo
 
 SKY = {
     81: sky(81, 18, 1),
@@ -217,6 +217,35 @@ def test_an_action_with_other_arguments_is_done_again_and_makes_stale_what_read_
     assert stale.keys() == {"step2b", "step2d", "step3"}
 
 
+def test_curated_calibrations_of_another_release_are_told_and_made_by_nobody() -> None:
+    spec = campaign(
+        action("curated", action="write-curated-calibrations", arguments={"instrument": "a.B"}),
+        bps("step1", after=["curated"]),
+    )
+    old, new = (
+        {"versions_sha": "a", "versions_short": "w_40"},
+        {"versions_sha": "b", "versions_short": "w_44"},
+    )
+
+    def told(**of_step: str) -> str | None:
+        done = {"state": GroupState.DONE, "counts": Counts(succeeded=1)}
+        wrote = replace(finished(outcome=SubmissionOutcome.SUCCEEDED, **old), created_at=NOW)
+        later = finished(created_at=NOW + timedelta(hours=1), **of_step)
+        groups = (
+            group("curated", submissions=(wrote,), basis=Basis(), **done),
+            group("step1", submissions=(later,), **done),
+        )
+        found = NewData(spec=spec, snapshot=snapshot(*groups), arrivals=NO_ARRIVALS, now=NOW)
+        move = extend_or_redo(found, groups[0])
+        assert move is None or (isinstance(move, MoveGroup) and move.state is GroupState.DONE)
+        return move and move.reason
+
+    assert told(**old) is None
+    assert told(**new) == (
+        f"{IGNORES}what w_44 may bring, under which others ran since; `labels` bring it in"
+    )
+
+
 @pytest.mark.parametrize(
     ("step", "before", "after", "stale"),
     [
@@ -318,21 +347,23 @@ def test_ignored_nothing_of_it_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "redone"),
+    ("policy", "when"),
     [
-        ({"min_visits": 2}, False),
-        ({"min_nights": 2}, False),
-        ({"min_fraction": 0.6}, False),
-        ({"min_fraction": 0.5}, True),
-        ({"not_before": date(2030, 1, 1)}, False),
-        ({"not_before": date(2020, 1, 1)}, True),
+        ({"min_visits": 2}, "once 2 exposures have changed"),
+        ({"min_nights": 2}, "once those of 2 nights have changed"),
+        ({"min_fraction": 0.6}, "once 60% of all have changed"),
+        ({"min_fraction": 0.5}, ""),
+        ({"not_before": date(2030, 1, 1)}, "not before 2030-01-01"),
+        ({"not_before": date(2020, 1, 1)}, ""),
     ],
 )
-def test_thresholds_hold_a_redo_back(policy: dict[str, object], redone: bool) -> None:
+def test_thresholds_hold_a_redo_back_and_say_until_when(policy: dict[str, object], when: str) -> None:
     found = after(18, on_new_data={"action": "redo", **policy})
     found.arrive(of(19))
     found.settle()
-    assert (pick(found, "step2b/tract1").generation == 2) is redone
+    tract = pick(found, "step2b/tract1")
+    assert (tract.generation == 2) is not bool(when)
+    assert tract.reason.endswith(f"; made anew {when}" if when else " succeeded")
 
 
 def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
@@ -345,7 +376,7 @@ def test_what_was_withdrawn_of_one_night_is_one_night() -> None:
     tract = pick(found, "step2b/tract1")
     assert (tract.generation, tract.reason) == (
         1,
-        "stale: 2 withdrawn exposures",
+        "stale: 2 withdrawn exposures; made anew once those of 2 nights have changed",
     )
     found.withdraw(91)
     found.settle()
@@ -401,6 +432,30 @@ def test_a_night_is_complete_by_the_campaigns_rule(
     assert night_is_complete(given, NIGHT, [row], marked=False, now=now) is complete
     if "marker" in rule:
         assert night_is_complete(given, NIGHT, [row], marked=True, now=now)
+
+
+def test_raws_that_come_late_of_exposures_that_it_has_begin_the_quiet_hours_anew() -> None:
+    row = SkyExposure(exposure=1, day_obs=NIGHT, seen_at=NOW, raws_at=NOW + timedelta(hours=3))
+    given = NightComplete.model_validate({"quiet_hours": 2})
+    for hours, complete in ((4, False), (5, True)):
+        now = NOW + timedelta(hours=hours)
+        assert night_is_complete(given, NIGHT, [row], marked=False, now=now) is complete
+
+
+def test_raws_that_come_late_wait_for_their_night() -> None:
+    found = MiniatureSurvey(survey(night_complete={"quiet_hours": 1}))
+    found.arrive([replace(SKY[81], raws=1), SKY[91]])
+    found.settle()
+    found.ticks += 61
+    found.settle()
+    found.arrive([SKY[81]])
+    found.settle()
+    assert states(found) == {GroupState.DONE}
+    assert pick(found, "step2a/night20210318").generation == 1
+    found.ticks += 61
+    found.settle()
+    assert pick(found, "step2a/night20210318").generation == 2
+    assert pick(found, "step2a/night20210319").generation == 1
 
 
 def test_half_a_night_is_not_reduced() -> None:
@@ -563,6 +618,66 @@ def test_a_tract_that_is_listed_later_is_waited_for_by_what_would_read_it_of_mar
     assert pick(found, "step3/tract1").generation == 1
 
 
+def apply(found: MiniatureSurvey, **changes: object) -> None:
+    """The file is applied anew."""
+    found.spec, found.revision = survey(**changes), found.revision + 1
+    found.add_groups()
+    found.settle()
+
+
+def test_a_tract_that_is_taken_out_is_shown_no_longer_and_comes_back_as_it_was() -> None:
+    found = after(18, 20, tracts=[1, 2])
+    apply(found, tracts=[1])
+    assert pick(found, "step3/tract2").published == 0
+    whole = after(18, 20, tracts=[1])
+    assert {key: value for key, value in found.shown_values().items() if key != "tract2"} == (
+        whole.shown_values()
+    )
+    assert pick(found, "step2d/night20210320").generation == 2
+    assert pick(found, "step2d/night20210318").generation == 1  # off that tract
+    submissions = pick(found, "step2b/tract2").submissions
+    apply(found, tracts=[1, 2])
+    assert pick(found, "step2b/tract2").submissions == submissions
+    assert found.shown_values() == after(18, 20, tracts=[1, 2]).shown_values()
+
+
+def test_marked_what_has_read_a_tract_that_is_taken_out_says_so() -> None:
+    found = after(18, 20, tracts=[1, 2], on_new_data="mark")
+    apply(found, tracts=[1], on_new_data="mark")
+    night = pick(found, "step2d/night20210320")
+    assert night.reason == ("stale: step2b/tract2, which it has read and of which there is nothing any more")
+    assert (night.state, night.generation) == (GroupState.DONE, 1)
+
+
+@pytest.mark.parametrize(
+    ("tracts", "size", "gone"), [([1, 2], 2, {}), ([1], 1, {"tract2"}), ([3], 1, {"tract1", "tract2"})]
+)
+def test_what_is_cut_otherwise_is_seen_until_what_takes_its_place_is_done(
+    tracts: list[int], size: int, gone: set[str]
+) -> None:
+    spec = campaign(bps("step3", group_by={"kind": "tract", "size": size}), tracts=tracts)
+    held = tuple(
+        group("step3", tract=tract, state=GroupState.DONE, submissions=(finished(),)) for tract in (1, 2)
+    )
+    found = snapshot(*held)
+    ids = taken_out(spec, found, in_force(spec, found))
+    assert {one.key for one in held if one.id in ids} == set(gone)
+
+
+def test_a_discovered_tract_that_too_few_visits_overlap_now_is_shown_no_longer() -> None:
+    found = after(18, 19, 20, tracts={"discover": True, "min_visits": 3})
+    assert found.used("step3", "tract1") == {81, 91, 201}
+    found.withdraw(91)
+    found.settle()
+    tract = pick(found, "step3/tract1")
+    assert (tract.state, tract.published, found.shown["step3", "tract1"]) == (GroupState.WAITING, 2, {})
+    words = reasons(found.spec, found._snapshot(), now=NOW)[tract.id]
+    assert words == "waits for data: fewer visits overlap it than `tracts.min_visits` asks for"
+    found.arrive([sky(82, 18, 1)])
+    found.settle()
+    assert found.used("step3", "tract1") == {81, 82, 201}
+
+
 def test_what_said_nothing_of_tracts_read_those_that_had_begun() -> None:
     found = after(18, 20, tracts=[1])
     for key, one in found.groups.items():
@@ -580,8 +695,7 @@ def test_whenever_data_come_the_campaign_ends_as_if_all_had_been_there(
     tracts = {"discover": True, "min_visits": least}
     found = MiniatureSurvey(survey(tracts=tracts))
     for event in events:
-        if least == 1 or event[0] != "withdraw":  # a tract that was discovered stays, with fewer visits too
-            happen(found, event)
+        happen(found, event)
         assert_nothing_is_shown_done_that_lacks_data(found)
     found.arrive(SKY.values())
     found.retry()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from merian_campaign.domain.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.report.outlook import Outlook, StepAhead, outlook
 from merian_campaign.domain.report.rows import ProgressRow
+from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
 
 NOW = datetime(2026, 11, 22, 18, tzinfo=UTC)
 

@@ -24,9 +24,8 @@ from domain_help import (
 )
 from pydantic import ValidationError
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import AddGroups
-from merian_campaign.domain.overlap_refresh import (
+from merian_campaign.domain.campaign.plan import in_force, plan_groups, readiness, tracts_of
+from merian_campaign.domain.readiness.overlap_refresh import (
     LOOK_AGAIN,
     OverlapRefresh,
     basis,
@@ -37,11 +36,12 @@ from merian_campaign.domain.overlap_refresh import (
     refresh_due,
     settled,
 )
-from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.plan import in_force, plan_groups, readiness, tracts_of
-from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import AddGroups
 
 WELL = SubmissionOutcome.SUCCEEDED
 DONE, RUNNING, WAITING = GroupState.DONE, GroupState.RUNNING, GroupState.WAITING

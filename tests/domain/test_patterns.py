@@ -10,13 +10,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import error_classes, patterns
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules
-from merian_campaign.domain.last_error import last_error
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.requirements import parse_requirement, satisfies
-from merian_campaign.domain.rules import BUILT_IN, Evidence, judge
-from merian_campaign.domain.stack_versions import tag_of
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures import error_classes
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules
+from merian_campaign.domain.failures.rules import BUILT_IN, Evidence, judge
+from merian_campaign.domain.safe_text import patterns
+from merian_campaign.domain.safe_text.last_error import last_error
+from merian_campaign.domain.stack.requirements import parse_requirement, satisfies
+from merian_campaign.domain.stack.stack_versions import tag_of
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.actions.runner import last_words
 from merian_campaign.wms.version_lookup import _VERSION
@@ -38,7 +39,7 @@ MEGABYTE = 1_000_000
 @pytest.mark.parametrize("text", ["a" * MEGABYTE + "!", "x" * MEGABYTE, "ab" * (MEGABYTE // 2)])
 def test_no_pattern_takes_long_on_any_text(pattern: str, text: str) -> None:
     # With a backtracking engine this does not end.
-    rule = FailureRule(message=pattern, exception=pattern, verdict=Verdict.TRANSIENT)
+    rule = FailureRule(message=pattern, exception=pattern, verdict=Verdict.INFRASTRUCTURE)
     attempt = Attempt(try_number=1, state=QuantumState.FAILED, exception_type=text, exception_message=text)
     assert judge(Evidence(task=text, attempt=attempt), rules=(rule,)).evidence
 
@@ -64,7 +65,7 @@ def test_no_pattern_takes_long_on_any_text(pattern: str, text: str) -> None:
 def test_what_cannot_be_used_is_refused_with_what_to_write_instead(pattern: str, advice: str) -> None:
     assert advice in patterns.problem(pattern)
     with pytest.raises(ValueError, match=r"is not a regular expression of RE2|string_unicode"):
-        FailureRules.model_validate({"rules": [{"message": pattern, "verdict": "transient"}]})
+        FailureRules.model_validate({"rules": [{"message": pattern, "verdict": "infrastructure"}]})
 
 
 @given(st.text(max_size=60))

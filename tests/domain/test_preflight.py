@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from domain_help import action, bps, campaign, finished, group
 
-from merian_campaign.domain.cluster import Blocks, Cluster, Partition
+from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.preflight import CheckSettings, Facts, Finding, findings, looks
 from merian_campaign.domain.preflight.facts import (
     Certified,
@@ -24,8 +24,8 @@ from merian_campaign.domain.preflight.facts import (
     Selected,
     Tracking,
 )
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.cluster import Blocks, Cluster, Partition
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import nanoseconds
 from merian_campaign.domain.states import GroupState

@@ -8,9 +8,8 @@ from dataclasses import replace
 import pytest
 from domain_help import action, bps, campaign, finished, group, situation, snapshot
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import MoveGroup, Submit
-from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.execution.runs import PREFLIGHT, RunEnd, RunResult, from_json, outcome_of, to_json
 from merian_campaign.domain.preflight.facts import (
     CollectionFacts,
     InputNeed,
@@ -21,10 +20,11 @@ from merian_campaign.domain.preflight.facts import (
     TaskFacts,
 )
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_check, group_findings, refusal
-from merian_campaign.domain.runs import PREFLIGHT, RunEnd, RunResult, from_json, outcome_of, to_json
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import MoveGroup, Submit
 
 NIGHT = Selection(dimension="day_obs", values=(20210318,))
 NIGHTS = {"kind": "day_obs", "nights": ["20210318-20210319"]}

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, by_tract, campaign, submission
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.json_values import WrongValueError
-from merian_campaign.domain.naming import submission_directory
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.remains import (
     GONE,
     RebuildPlan,
@@ -22,9 +22,9 @@ from merian_campaign.domain.remains import (
     made_of,
     plan_rebuild,
 )
-from merian_campaign.domain.runs import RunEnd, RunResult
+from merian_campaign.domain.rendering.naming import submission_directory
+from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 
 SPEC = campaign(bps("step1"), by_tract(after=["step1"]), tracts=["1-2"])
 KNOWN = frozenset({("step1", "all"), ("step3", "tract1"), ("step3", "tract2")})

@@ -5,8 +5,8 @@ from domain_help import NOW, REQUESTS, bps, campaign, finished, group, open_quan
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.quanta import OpenQuanta
-from merian_campaign.domain.remedy import (
+from merian_campaign.domain.execution.quanta import OpenQuanta
+from merian_campaign.domain.failures.remedy import (
     RequestTable,
     describe_failures,
     describe_remedy,
@@ -15,7 +15,7 @@ from merian_campaign.domain.remedy import (
     next_remedy,
     prospects,
 )
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome, Verdict
@@ -52,9 +52,9 @@ def remedy(
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        (open_quanta(Verdict.TRANSIENT, charged=1), True),
-        (open_quanta(Verdict.TRANSIENT, charged=2), True),
-        (open_quanta(Verdict.TRANSIENT, charged=3), False),
+        (open_quanta(Verdict.INFRASTRUCTURE, charged=1), True),
+        (open_quanta(Verdict.INFRASTRUCTURE, charged=2), True),
+        (open_quanta(Verdict.INFRASTRUCTURE, charged=3), False),
         (open_quanta(Verdict.UNKNOWN, charged=2), True),
         (open_quanta(Verdict.UNKNOWN, charged=3), False),
         (open_quanta(Verdict.WALLTIME, charged=2), True),
@@ -72,8 +72,8 @@ def remedy(
         (open_quanta(OOM, charged=5, memory=5, requested_mb=8192), False),
         (open_quanta(OOM, charged=3, memory=3, requested_mb=None), False),
         (open_quanta(OOM, charged=5, memory=2, requested_mb=4096), False),
-        (open_quanta(Verdict.TRANSIENT, charged=4, memory=2), True),
-        (open_quanta(Verdict.TRANSIENT, charged=5, memory=2), False),
+        (open_quanta(Verdict.INFRASTRUCTURE, charged=4, memory=2), True),
+        (open_quanta(Verdict.INFRASTRUCTURE, charged=5, memory=2), False),
         (open_quanta(state=QuantumState.PENDING, charged=9), True),
         (open_quanta(state=QuantumState.RUNNING, charged=0), True),
         (open_quanta(state=QuantumState.UNKNOWN, charged=9), True),
@@ -165,7 +165,7 @@ def test_a_policy_may_say_the_workers() -> None:
     [
         open_quanta(Verdict.NODE_LOST, charged=0, memory=0),
         open_quanta(Verdict.NODE_LOST, charged=1, memory=1),
-        open_quanta(Verdict.TRANSIENT, charged=2, memory=1),
+        open_quanta(Verdict.INFRASTRUCTURE, charged=2, memory=1),
         open_quanta(Verdict.UNKNOWN, charged=1),
         open_quanta(Verdict.WALLTIME, charged=1),
         open_quanta(Verdict.ALGORITHM, charged=1),
@@ -183,7 +183,7 @@ def test_only_the_task_that_ran_out_gets_more() -> None:
     entries = (
         open_quanta(OOM, task="calibrate", memory=1),
         open_quanta(OOM, task="calibrate", memory=2, number=3),
-        open_quanta(Verdict.TRANSIENT, task="isr", memory=1),
+        open_quanta(Verdict.INFRASTRUCTURE, task="isr", memory=1),
     )
     assert remedy(*entries).memory_mb == (("calibrate", 8192),)
 
@@ -205,7 +205,7 @@ def test_the_smaller_limit_holds(maximum: int | None, policy_maximum: int, expec
 
 
 def test_open_quanta_are_divided() -> None:
-    cured = open_quanta(Verdict.TRANSIENT)
+    cured = open_quanta(Verdict.INFRASTRUCTURE)
     hopeless = open_quanta(Verdict.ALGORITHM, task="deblend")
     behind = open_quanta(task="measure", state=QuantumState.BLOCKED, number=4)
     found = prospects(group(open_quanta=(cured, hopeless, behind)), policy=POLICY, requests=REQUESTS)

@@ -10,11 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import RenderRequest, SiteProfile, data_query, input_collections, render
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.render import (
+    RenderRequest,
+    SiteProfile,
+    data_query,
+    input_collections,
+    render,
+)
+from merian_campaign.domain.resources.cluster import Blocks
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import Larger
 from merian_campaign.services.apply import fingerprint
@@ -72,8 +78,11 @@ def test_an_afterburner_skips_what_exists_and_carries_its_remedy() -> None:
         "step1",
         number=3,
         earlier=True,
-        remedy=Remedy(memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1),
+        remedy=Remedy(
+            memory_mb=(("calibrate", 8192), ("isr", 6000)), workers=1, by_inputs=(("isr", ((1, 900),)),)
+        ),
     )
+    assert read["campaignMemory"] == "isr=1:900"
     assert read["payload"]["outputRun"] == "runs/night/step1/all/003"
     assert read["payload"]["extraQgraphOptions"].endswith("--skip-existing-in runs/night/step1/all")
     assert read["pipetask"] == {

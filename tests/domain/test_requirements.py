@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from merian_campaign.domain.requirements import (
+from merian_campaign.domain.stack.requirements import (
     PACKAGE,
     InstalledModule,
     Requirement,
@@ -12,7 +12,7 @@ from merian_campaign.domain.requirements import (
     parse_requirement,
     satisfies,
 )
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.stack.stack_versions import Versions
 
 BUTLER = Requirement(name="lsst-daf-butler", versions="==30.2026.4300")
 TYPER = Requirement(name="typer", versions=">=0.15")

@@ -9,16 +9,16 @@ from domain_help import NOW, bps, campaign, finished, group, open_quanta, situat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.backoff import MAX_STARVED
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, MoveGroup, Submit
-from merian_campaign.domain.memory_model import MemoryForecast
-from merian_campaign.domain.quanta import Attempt, Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.rule_remedy import RuleRemedy
-from merian_campaign.domain.rules import Evidence, judge
-from merian_campaign.domain.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.execution.quanta import Attempt, Counts, OpenQuanta
+from merian_campaign.domain.failures.backoff import MAX_STARVED
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.failures.rule_remedy import RuleRemedy
+from merian_campaign.domain.failures.rules import Evidence, judge
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, SubmissionView
+from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, MoveGroup, Submit
 
 TASKS = ("isr", "calibrate")
 MOST_SUBMISSIONS = 4

@@ -8,21 +8,21 @@ from datetime import timedelta
 import pytest
 from domain_help import NOW, REQUESTS, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, MoveGroup, PauseCampaign, Submit
-from merian_campaign.domain.notices import Activity, NoticeKind, NoticeOptions, notices_of
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import describe_remedy, is_retryable
-from merian_campaign.domain.rules import RETURNED
-from merian_campaign.domain.snapshot import GroupView, Remedy, Snapshot
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.remedy import describe_remedy, is_retryable
+from merian_campaign.domain.failures.rules import RETURNED
+from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, MoveGroup, PauseCampaign, Submit
+from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions, notices_of
 
 SPEC = campaign(bps("step1"))
 OOM, WALLTIME, ALGORITHM = Verdict.OUT_OF_MEMORY, Verdict.WALLTIME, Verdict.ALGORITHM
 
 
-def ruled(remedy: str, verdict: Verdict = Verdict.TRANSIENT, **changes: object) -> OpenQuanta:
+def ruled(remedy: str, verdict: Verdict = Verdict.INFRASTRUCTURE, **changes: object) -> OpenQuanta:
     return open_quanta(verdict, remedy=remedy, rule="night rule", **changes)
 
 
@@ -117,7 +117,7 @@ def test_what_is_behind_the_accepted_goes_with_it_and_what_may_be_cured_is_cured
     accepted = ruled("accept 1", ALGORITHM, of=100)
     behind = open_quanta(task="measure", state=QuantumState.BLOCKED, number=4)
     assert "with 4 behind them" in outcome(accepted, behind).reason
-    assert outcome(accepted, open_quanta(Verdict.TRANSIENT, task="isr")).state is GroupState.READY
+    assert outcome(accepted, open_quanta(Verdict.INFRASTRUCTURE, task="isr")).state is GroupState.READY
     found = outcome(accepted, open_quanta(ALGORITHM, task="isr"))
     assert (found.state, found.reason) == (GroupState.NEEDS_REVIEW, "isr: algorithm x1")
 

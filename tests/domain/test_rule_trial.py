@@ -7,11 +7,11 @@ from domain_help import NOW
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import patterns
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules
-from merian_campaign.domain.folding import folded, pattern_of
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rule_trial import PastFailure, draft, rejudged, trial, unmatched
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules
+from merian_campaign.domain.failures.rule_trial import PastFailure, draft, rejudged, trial, unmatched
+from merian_campaign.domain.safe_text import patterns
+from merian_campaign.domain.safe_text.folding import folded, pattern_of
 from merian_campaign.domain.states import QuantumState, Verdict
 
 
@@ -50,7 +50,9 @@ def test_a_remedy_alone_is_a_change_and_a_rule_in_shadow_is_none() -> None:
     history = [past(Verdict.ALGORITHM, rule="luck")]
     (change,) = trial(history, rules=rules({**LUCK, "remedy": "same_again"})).changes
     assert (change.after, change.effect) == ("algorithm, same again", "run again")
-    found = trial(history, rules=rules({**LUCK, "verdict": "transient", "shadow": True, "name": "try"}, LUCK))
+    found = trial(
+        history, rules=rules({**LUCK, "verdict": "infrastructure", "shadow": True, "name": "try"}, LUCK)
+    )
     assert found.changes == ()
     assert [(use.decided, use.shadowed) for use in found.uses] == [(0, 1), (1, 0)]
 

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from merian_campaign.domain.failure_rules import FailureRule, FailureRules
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.failure_rules import FailureRule, FailureRules
+from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.states import QuantumState, Verdict
 
 
@@ -38,10 +38,10 @@ def evidence(**changes: object) -> Evidence:
         ),
         ({"exception_type": "lsst.pex.config.FieldValidationError"}, Verdict.CONFIGURATION),
         ({"exception_type": "ModuleNotFoundError"}, Verdict.CONFIGURATION),
-        ({"exception_type": "TimeoutError"}, Verdict.TRANSIENT),
-        ({"exception_type": "sqlalchemy.exc.OperationalError"}, Verdict.TRANSIENT),
-        ({"exception_type": "OSError", "exception_message": "Stale file handle"}, Verdict.TRANSIENT),
-        ({"exception_type": "X", "exception_message": "DATABASE IS LOCKED"}, Verdict.TRANSIENT),
+        ({"exception_type": "TimeoutError"}, Verdict.INFRASTRUCTURE),
+        ({"exception_type": "sqlalchemy.exc.OperationalError"}, Verdict.INFRASTRUCTURE),
+        ({"exception_type": "OSError", "exception_message": "Stale file handle"}, Verdict.INFRASTRUCTURE),
+        ({"exception_type": "X", "exception_message": "DATABASE IS LOCKED"}, Verdict.INFRASTRUCTURE),
         ({"exception_type": "ValueError", "exception_message": "no"}, Verdict.UNKNOWN),
         ({"exit_code": 1}, Verdict.UNKNOWN),
         ({"signal": 9, "started": True, "ended": True}, Verdict.UNKNOWN),
@@ -132,11 +132,13 @@ def test_other_words_of_the_guard_are_no_verdict(word: str) -> None:
 def test_the_campaigns_rules_come_before_the_built_in_ones_and_the_first_wins() -> None:
     rules = (
         FailureRule(task="calib", exception="MemoryError", verdict=Verdict.CONFIGURATION),
-        FailureRule(exception="MemoryError", message="sky", verdict=Verdict.TRANSIENT, note="sky is big"),
+        FailureRule(
+            exception="MemoryError", message="sky", verdict=Verdict.INFRASTRUCTURE, note="sky is big"
+        ),
         FailureRule(exception="MemoryError", verdict=Verdict.ALGORITHM),
     )
     sky = judge(evidence(exception_type="MemoryError", exception_message="sky"), rules=rules)
-    assert (sky.verdict, sky.evidence) == (Verdict.TRANSIENT, "MemoryError: sky is big")
+    assert (sky.verdict, sky.evidence) == (Verdict.INFRASTRUCTURE, "MemoryError: sky is big")
     assert judge(evidence(exception_type="MemoryError"), rules=rules).verdict is Verdict.ALGORITHM
     assert judge(evidence(exception_type="MemoryError")).verdict is Verdict.OUT_OF_MEMORY
 
@@ -192,13 +194,13 @@ def test_there_is_always_a_verdict_with_words(**changes: object) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        {"verdict": "transient"},
+        {"verdict": "infrastructure"},
         {"exception": "X"},
-        {"exception": "(", "verdict": "transient"},
-        {"exception": "", "verdict": "transient"},
+        {"exception": "(", "verdict": "infrastructure"},
+        {"exception": "", "verdict": "infrastructure"},
         {"exception": "X", "verdict": "nonsense"},
-        {"exception": "X", "verdict": "transient", "exitcode": 3},
-        {"exit_code": "3", "verdict": "transient"},
+        {"exception": "X", "verdict": "infrastructure", "exitcode": 3},
+        {"exit_code": "3", "verdict": "infrastructure"},
     ],
 )
 def test_rules_that_are_refused(rule: dict[str, object]) -> None:

@@ -12,9 +12,9 @@ from domain_help import action, campaign
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.shell import ShellPattern, quoted, shown
-from merian_campaign.domain.text import clean
-from merian_campaign.domain.typed_commands import campaign_commands
+from merian_campaign.domain.campaign.typed_commands import campaign_commands
+from merian_campaign.domain.safe_text.shell import ShellPattern, quoted, shown
+from merian_campaign.domain.safe_text.text import clean
 
 ODD = [
     *(

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from merian_campaign.domain.sbatch import SbatchRefusal, directive, refusal_of, sbatch_words
-from merian_campaign.domain.slurm_jobs import (
+from merian_campaign.domain.slurm.sbatch import SbatchRefusal, directive, refusal_of, sbatch_words
+from merian_campaign.domain.slurm.slurm_jobs import (
     SlurmJob,
     belongs,
     describe,
@@ -13,7 +13,7 @@ from merian_campaign.domain.slurm_jobs import (
     parse_sacct,
     parse_squeue,
 )
-from merian_campaign.domain.slurm_states import JobEnd, state_word
+from merian_campaign.domain.slurm.slurm_states import JobEnd, state_word
 
 T0, T1, T2 = "2026-11-22T15:00:00", "2026-11-22T15:01:00", "2026-11-22T15:09:00"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from parsl.jobs.states import TERMINAL_STATES
 
-from merian_campaign.domain.slurm_jobs import SlurmJob, describe, merge
-from merian_campaign.domain.slurm_states import STATES, JobEnd, Stage, meaning_of, whole_state
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob, describe, merge
+from merian_campaign.domain.slurm.slurm_states import STATES, JobEnd, Stage, meaning_of, whole_state
 from merian_campaign.wms.sites.provider import parsl_state
 
 DOCUMENTED = {

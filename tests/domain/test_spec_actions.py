@@ -8,7 +8,7 @@ import pytest
 from domain_help import action, campaign
 from pydantic import ValidationError
 
-from merian_campaign.domain.shell import ShellPattern, shown
+from merian_campaign.domain.safe_text.shell import ShellPattern, shown
 from merian_campaign.domain.spec.actions import ACTIONS
 
 

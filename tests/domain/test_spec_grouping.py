@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from merian_campaign.domain.overlap_refresh import cut_of
+from merian_campaign.domain.readiness.overlap_refresh import cut_of
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec.base import expand_ranges
 from merian_campaign.domain.spec.grouping import ByDimension, ByTract, Chunks, Grouping, expand, where_clause

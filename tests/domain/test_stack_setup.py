@@ -10,9 +10,9 @@ import pytest
 from domain_help import campaign
 from pydantic import ValidationError
 
-from merian_campaign.domain import stack_setup as text
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.domain.spec.stack import Stack, in_force
+from merian_campaign.domain.stack import stack_setup as text
 
 ODD = '/home/o\'brien/my "repos"/$HOME/obs_decam; touch x'
 

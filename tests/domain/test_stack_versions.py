@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from domain_help import finished, group
 
-from merian_campaign.domain import stack_versions
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.stack_versions import Versions
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.stack import stack_versions
+from merian_campaign.domain.stack.stack_versions import Versions
 
 BEFORE = Versions(
     stack={"lsst_pipe_base": "30.1", "lsst_daf_butler": "30.1"},

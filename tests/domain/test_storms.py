@@ -19,15 +19,22 @@ from domain_help import (
     snapshot,
 )
 
-from merian_campaign.domain.backoff import due
-from merian_campaign.domain.core_hours import CoreHours, Price, RunTime, TaskCost, core_hours, prices
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import MoveGroup, PauseCampaign, Submit, Wait
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.snapshot import GroupView, Snapshot
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.failures.backoff import due
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
+from merian_campaign.domain.resources.core_hours import (
+    CoreHours,
+    Price,
+    RunTime,
+    TaskCost,
+    core_hours,
+    prices,
+)
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, Verdict
-from merian_campaign.domain.storms import FEWEST, stopped, storm
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import MoveGroup, PauseCampaign, Submit, Wait
+from merian_campaign.domain.tick.group_outcome import group_outcome
+from merian_campaign.domain.tick.storms import FEWEST, stopped, storm
 
 TRACTS = campaign(by_tract(), tracts=["1-40"], limits={"submissions": 40})
 AGO = NOW - timedelta(minutes=10)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain import json_values
-from merian_campaign.domain.text import clean, one_line, redact
+from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.text import clean, one_line, redact
 
 SECRETS = st.text(alphabet=":/@?#%*= '\"\\passwordtoken\n", max_size=80)
 ANYTHING = (

@@ -19,17 +19,17 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.cluster import Blocks
-from merian_campaign.domain.decide import decide
-from merian_campaign.domain.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.resources.cluster import Blocks
+from merian_campaign.domain.resources.site_profile import SiteProfile
+from merian_campaign.domain.resources.throttle import Allotment, Headroom, in_turn, nice_of
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions, Larger
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState, Verdict
-from merian_campaign.domain.throttle import Allotment, Headroom, in_turn, nice_of
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import Decision, Launch, MoveGroup, Situation, Submit, Wait
 
 READY = GroupState.READY
 PROCESSES = SiteProfile(
@@ -141,7 +141,9 @@ def test_what_runs_keeps_its_share_until_it_has_finished() -> None:
     assert given(decided(tracts(blocks=7), held, unlimited, *ready(3, 4))) == [1]
     over = replace(held, submissions=(replace(held.submissions[0], state=SubmissionState.FINISHED,
                                               outcome=SubmissionOutcome.PARTIAL),))  # fmt: skip
-    over = replace(over, counts=Counts(failed=1), open_quanta=(open_quanta(Verdict.TRANSIENT),), state=READY)
+    over = replace(
+        over, counts=Counts(failed=1), open_quanta=(open_quanta(Verdict.INFRASTRUCTURE),), state=READY
+    )
     # An afterburner gets a share anew.
     assert given(decided(tracts(blocks=7), over, unlimited)) == [3]
 

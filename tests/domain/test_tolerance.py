@@ -8,11 +8,11 @@ import pytest
 from domain_help import bps, campaign, finished, group, open_quanta, situation
 from pydantic import ValidationError
 
-from merian_campaign.domain.decisions import MoveGroup
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
 from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
+from merian_campaign.domain.tick.decisions import MoveGroup
+from merian_campaign.domain.tick.group_outcome import group_outcome
 
 ALGORITHM = Verdict.ALGORITHM
 
@@ -74,7 +74,9 @@ def test_what_is_tolerated_uses_up_no_loss_budget() -> None:
 
 
 def test_what_may_be_cured_is_tried_again_first() -> None:
-    found = outcome(open_quanta(Verdict.TRANSIENT, number=2), tolerate=[{"task": "calibrate", "count": 5}])
+    found = outcome(
+        open_quanta(Verdict.INFRASTRUCTURE, number=2), tolerate=[{"task": "calibrate", "count": 5}]
+    )
     assert found.state is GroupState.READY
 
 

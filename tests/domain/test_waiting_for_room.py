@@ -25,14 +25,12 @@ from domain_help import (
     submission,
 )
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.backoff import MAX_STARVED, next_try
 from merian_campaign.domain.clock_skew import LEASE, holds
-from merian_campaign.domain.decide import MAX_EPOCHS, decide
-from merian_campaign.domain.decisions import Follow, GiveUp, Launch, MoveGroup, SetAside, Submit
-from merian_campaign.domain.driver_jobs import look
 from merian_campaign.domain.errors import BadInputError, BusyError, RefusedRowsError, UnavailableError
-from merian_campaign.domain.fault_attribution import (
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.failures.backoff import MAX_STARVED, next_try
+from merian_campaign.domain.failures.fault_attribution import (
     advised,
     alone,
     failure_words,
@@ -40,14 +38,16 @@ from merian_campaign.domain.fault_attribution import (
     ran_out,
     words_of,
 )
-from merian_campaign.domain.group_outcome import group_outcome
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.overlap_refresh import basis, refresh_due
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.slurm_jobs import QueueSnapshot, SlurmJob
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.readiness.overlap_refresh import basis, refresh_due
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.slurm.slurm_jobs import QueueSnapshot, SlurmJob
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, SubmissionState
+from merian_campaign.domain.tick.decide import MAX_EPOCHS, decide
+from merian_campaign.domain.tick.decisions import Follow, GiveUp, Launch, MoveGroup, SetAside, Submit
+from merian_campaign.domain.tick.driver_jobs import look
+from merian_campaign.domain.tick.group_outcome import group_outcome
 
 SPEC = campaign(bps("step1"))
 FULL = "the driver failed: OSError: /data/x: No space left on device; free space"

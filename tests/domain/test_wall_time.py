@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
-from merian_campaign.domain.records import JobRecord
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.wall_time import DriverTimes, WallTime, parse_stage_times, wall_time
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
+from merian_campaign.domain.record.records import JobRecord
+from merian_campaign.domain.record.wall_time import DriverTimes, WallTime, parse_stage_times, wall_time
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 
 T0 = datetime(2026, 11, 26, 3, tzinfo=UTC)
 

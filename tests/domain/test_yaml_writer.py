@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.yaml_writer import dump, quote
+from merian_campaign.domain.safe_text.yaml_writer import dump, quote
 
 # What YAML 1.1 takes for something else when it is not quoted, and what needs escapes.
 AWKWARD = [

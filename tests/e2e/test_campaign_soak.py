@@ -21,9 +21,9 @@ import yaml
 from demo_compare import compare_collections
 from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
-from merian_campaign.domain import journal
-from merian_campaign.domain.journal import JobVerdict, JournalEvent
-from merian_campaign.domain.provenance import parse_predicted
+from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent
+from merian_campaign.domain.execution.provenance import parse_predicted
 
 pytestmark = pytest.mark.e2e
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 
-from merian_campaign.store import embedded
+from merian_campaign.store.server import embedded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]  # two minutes, of which most is waiting
 

@@ -59,7 +59,7 @@ def test_every_predicted_quantum_has_one_row_and_counts_agree_with_the_butler(re
     [
         ("step0", "isrForCrosstalkSources", "unknown"),
         ("step1", "calibrate", "out_of_memory"),
-        ("step1", "characterizeImage", "transient"),
+        ("step1", "characterizeImage", "infrastructure"),
     ],
 )
 def test_curable_faults_succeed_in_an_afterburner_with_every_attempt_on_record(
@@ -127,7 +127,7 @@ def test_evidence_is_on_record_and_what_is_blocked_points_at_what_blocks_it(redu
     assert (cause["quanta"], cause["blocked"], cause["tracts"]) == (1, len(blocked), 1)
     found = reduced.query(
         "SELECT a.certainty, count(*), count(a.log_tail) FROM quantum_attempt a"
-        " WHERE a.state = 'failed' AND a.verdict IN ('out_of_memory', 'transient') GROUP BY 1"
+        " WHERE a.state = 'failed' AND a.verdict IN ('out_of_memory', 'infrastructure') GROUP BY 1"
     )
     assert {certainty for certainty, *_ in found} <= {"measured", "declared", "inferred"}
     assert all(attempts == logs for _, attempts, logs in found)

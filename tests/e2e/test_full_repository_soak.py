@@ -14,7 +14,7 @@ from demo_chain import BIAS, CP_BIAS, Survey
 from demo_compare import compare_collections
 from e2e_help import CHECKOUT, Installation, new_installation, runs_of, wait_for
 
-from merian_campaign.domain.fault_attribution import no_room
+from merian_campaign.domain.failures.fault_attribution import no_room
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 

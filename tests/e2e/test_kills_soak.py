@@ -112,6 +112,7 @@ def ticks(installation: Installation, killer: Killer) -> None:
         states = found
 
 
+@pytest.mark.timeout(2 * SECONDS)
 def test_twenty_kills_change_neither_outputs_nor_books(
     installation: Installation, demo: Path, disturbed: Installation
 ) -> None:

@@ -60,7 +60,7 @@ def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: P
     assert first == (1, "failed", "out_of_memory", 2048)
     assert second == (2, "succeeded", None, 4096)
     once = [row[1:4] for row in installation.query(ATTEMPTS, name=wms) if row[0] == "cpBiasCombine"]
-    assert once == [(1, "failed", "transient"), (2, "succeeded", None)]
+    assert once == [(1, "failed", "infrastructure"), (2, "succeeded", None)]
     (told,) = installation.json("usage", wms)["submissions"]
     wall = told["wall"]
     assert told["submissions"] == 2

@@ -65,10 +65,11 @@ def test_rules_in_the_order_of_the_file(survey: Survey) -> None:
     file = write(
         survey,
         "r.yaml",
-        "rules:\n  - {exception: A, verdict: transient, note: why}\n  - {exit_code: 3, verdict: algorithm}\n",
+        "rules:\n  - {exception: A, verdict: infrastructure, note: why}\n"
+        "  - {exit_code: 3, verdict: algorithm}\n",
     )
     first, second = read_rules(file)
-    assert (first.exception, first.verdict, first.note) == ("A", Verdict.TRANSIENT, "why")
+    assert (first.exception, first.verdict, first.note) == ("A", Verdict.INFRASTRUCTURE, "why")
     assert (second.exit_code, second.verdict) == (3, Verdict.ALGORITHM)
 
 
@@ -77,7 +78,7 @@ def test_rules_in_the_order_of_the_file(survey: Survey) -> None:
     [
         ("rules: 5", 1, "rules: found 5; write a list"),
         ("rulez: []", 1, "rulez: no such key; did you mean 'rules'?"),
-        ("rules:\n  - verdict: transient", 2, "rules[0]: a rule needs one of task, exception"),
+        ("rules:\n  - verdict: infrastructure", 2, "rules[0]: a rule needs one of task, exception"),
         ("rules:\n  - {exception: x}", 2, "rules[0].verdict: missing; it must be given"),
         (
             "rules:\n  - exception: (\n    verdict: unknown",

@@ -16,12 +16,11 @@ from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig
 from lsst.daf.butler import Config
 from pydantic import ValidationError
 
-from merian_campaign.domain import naming
-from merian_campaign.domain import stack_setup as stacks
-from merian_campaign.domain.driver_jobs import script
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import (
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering import naming
+from merian_campaign.domain.rendering.render import (
     RenderRequest,
     data_query,
     input_collections,
@@ -29,10 +28,11 @@ from merian_campaign.domain.render import (
     render,
     run_of,
 )
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.domain.stack import stack_setup as stacks
+from merian_campaign.domain.tick.driver_jobs import script
 from merian_campaign.files.bps_files import read_site
 
 REPOSITORY = Path(__file__).parents[2]

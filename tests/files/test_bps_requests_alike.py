@@ -14,13 +14,13 @@ from lsst.ctrl.bps import BPS_DEFAULTS, BpsConfig, GenericWorkflowJob, QuantaClu
 from lsst.ctrl.bps.transform import create_generic_workflow
 from survey_help import make_survey
 
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.quanta import Counts, OpenQuanta
-from merian_campaign.domain.remedy import RequestTable, next_remedy
-from merian_campaign.domain.render import RenderRequest, render
+from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.failures.remedy import RequestTable, next_remedy
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.steps import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
@@ -332,21 +332,33 @@ def test_keys_that_no_campaign_can_go_by(tmp_path: Path, content: dict[str, Any]
         Asked(tmp_path, {"base.yaml": content}, {})
 
 
-def test_what_is_not_used_is_said(tmp_path: Path) -> None:
+def test_what_the_stock_service_does_not_use_is_said(tmp_path: Path) -> None:
     content = {
         "numberOfRetries": 3,
         "pipetask": {"isr": {"retryUnlessExit": [2]}},
         "finalJob": {"retryUnlessExit": 2},
     }
-    found = Asked(tmp_path, {"base.yaml": content}, {}).table.unused
+    assert Asked(tmp_path, {"base.yaml": content}, {}).table.unused == ()
+    found = Asked(tmp_path, {"base.yaml": content}, {}, wms="stock").table.unused
     file = tmp_path / "base.yaml"
     assert found == (
-        f"numberOfRetries in {file} is not used: afterburner.max_attempts says how often a quantum is tried",
         (
-            f"pipetask.isr.retryUnlessExit in {file} is not used: "
+            f"numberOfRetries in {file} is not used by the stock service: "
+            "afterburner.max_attempts says how often a quantum is tried"
+        ),
+        (
+            f"pipetask.isr.retryUnlessExit in {file} is not used by the stock service: "
             "failure_rules say which exit codes are not retried"
         ),
     )
+
+
+def test_retries_within_a_run_are_what_the_files_say(tmp_path: Path) -> None:
+    unsaid = Asked(tmp_path / "unsaid", {}, {}).jobs({"isr": ("isr",)}, Remedy())["isr"]
+    assert unsaid.number_of_retries == 0
+    content = {"numberOfRetries": 3, "pipetask": {"isr": {"retryUnlessExit": [2, 20]}}}
+    job = Asked(tmp_path / "said", {"base.yaml": content}, {}).jobs({"isr": ("isr",)}, Remedy())["isr"]
+    assert (job.number_of_retries, job.retry_unless_exit) == (3, [2, 20])
 
 
 def test_variables_of_the_files_are_those_of_the_jobs(tmp_path: Path) -> None:

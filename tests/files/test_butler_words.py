@@ -9,8 +9,8 @@ import pytest
 from forked_program import run_forked
 from survey_help import Survey
 
-from merian_campaign.domain.bps_words import CALLED_HERE
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.rendering.bps_words import CALLED_HERE
 from merian_campaign.domain.spec import ActionStep, BpsStep
 from merian_campaign.domain.spec.actions.calibrations import CollectionChain
 from merian_campaign.domain.spec.actions.data import TransferDatasets
@@ -53,6 +53,7 @@ def test_the_butler_finds_what_we_find(survey: Survey, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
+        ({}, "no label is known: DAF_BUTLER_REPOSITORY_INDEX is not set"),
         ({"DAF_BUTLER_REPOSITORIES": "{main: /x, older: /y}"}, "known labels: main, older"),
         (
             {"DAF_BUTLER_REPOSITORY_INDEX": "/none.yaml"},

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.files.log_reader import read_log
 from merian_campaign.host.regular_files import DamagedFileError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.files.raw_files import look_for_arrivals
 

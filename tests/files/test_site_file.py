@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.files.bps_files import read_site
 
 SITE = """computeSite: x
@@ -95,6 +95,7 @@ def test_a_site_names_the_groups_it_trusts(tmp_path: Path) -> None:
         read(tmp_path, f"trusted_groups: ['a b']\n{SITE}")
 
 
+@pytest.mark.parametrize("site_class", ["merian_campaign.wms.sites.Slurm", "lsst.ctrl.bps.parsl.sites.Slurm"])
 @pytest.mark.parametrize(
     ("line", "field", "words"),
     [
@@ -111,9 +112,9 @@ def test_a_site_names_the_groups_it_trusts(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_of_a_section_are_told_with_file_line_and_field(
-    tmp_path: Path, line: str, field: str, words: str
+    tmp_path: Path, line: str, field: str, words: str, site_class: str
 ) -> None:
-    text = "computeSite: x\nsite:\n  x:\n    class: merian_campaign.wms.sites.Slurm\n    cores_per_node: 8\n"
+    text = f"computeSite: x\nsite:\n  x:\n    class: {site_class}\n    cores_per_node: 8\n"
     with pytest.raises(BadInputError) as caught:
         read(tmp_path, f"{text}    {line}\n")
     (complaint,) = str(caught.value).splitlines()
@@ -124,5 +125,5 @@ def test_mistakes_of_a_section_are_told_with_file_line_and_field(
 def test_keys_of_bps_and_classes_of_others_are_not_looked_at(tmp_path: Path) -> None:
     more = "    requestMemory: 4096\n    commandPrefix: export A=b\n    retries: 0\n"
     assert read(tmp_path, SITE + more).workers == 8
-    theirs = SITE.replace("merian_campaign.wms.sites.Slurm", "lsst.ctrl.bps.parsl.sites.Slurm")
+    theirs = SITE.replace("merian_campaign.wms.sites.Slurm", "lsst.ctrl.bps.parsl.sites.TripleSlurm")
     assert read(tmp_path, f"{theirs}    whatever: [1]\n").workers == 8

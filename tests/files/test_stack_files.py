@@ -8,7 +8,7 @@ import pytest
 from survey_help import Survey
 
 from merian_campaign.domain.errors import BadFileError
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.files.bps_files import read_site
 from merian_campaign.files.stack_files import check_stack_files
 

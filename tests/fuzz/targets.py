@@ -11,11 +11,11 @@ import yaml
 from harness import Target
 from survey_help import RULES, SITE, TEXT, make_survey
 
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.render import RenderRequest, render
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.files.bounded_yaml import read_data
 from merian_campaign.files.bps_files import read_requests, read_site

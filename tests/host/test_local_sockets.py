@@ -16,7 +16,7 @@ from another_user import NOBODY, as_nobody
 from merian_campaign.host.local_sockets import is_ours, peer_uid
 from merian_campaign.host.ownership import UntrustedError
 from merian_campaign.wms import supervisor_start
-from merian_campaign.wms.connections import Connections
+from merian_campaign.wms.node.connections import Connections
 
 
 @pytest.fixture

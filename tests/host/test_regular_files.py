@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.fault_attribution import words_of
+from merian_campaign.domain.failures.fault_attribution import words_of
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_if_changed
 from merian_campaign.host.regular_files import (
     DamagedFileError,

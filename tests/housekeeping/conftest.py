@@ -13,8 +13,8 @@ from demo_repository import create_repository
 from house_help import House, environment, register
 from lsst.daf.butler import Butler
 
-from merian_campaign.store import embedded
-from merian_campaign.store.server import prepared_url
+from merian_campaign.store.server import embedded
+from merian_campaign.store.server.server import prepared_url
 from merian_campaign.store.store import PostgresStore
 
 _NUMBERS = itertools.count()

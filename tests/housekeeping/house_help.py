@@ -15,10 +15,10 @@ from typing import Any
 from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType
 
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.housekeeping import housekeeping_of

@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from house_help import NOW, VISITS, House, chain, put
 
-from merian_campaign.domain.applied_spec import applied_spec
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.decisions import Again, Decision, Publish
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Claim
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.render import render
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import GroupView, Remedy
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.applied_spec import applied_spec
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.records import Claim
+from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.rendering.render import render
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
+from merian_campaign.domain.tick.decisions import Again, Decision, Publish
 from merian_campaign.housekeeping.cleaning import RunKind
 from merian_campaign.middleware import butler_helper
 from merian_campaign.middleware.drivers import LocalDrivers
@@ -125,12 +125,19 @@ def test_readers_see_a_generation_when_it_is_in_force(house: House, redone: tupl
     assert children(house, house.step) == (other, first)  # no driver has shown the second
 
     words, notes = acted(house, Publish(group=group_of(house)))
-    assert (words, notes) == ("step1/all: generation 2 has taken the place of 1", [])
+    assert (words, notes) == ("step1/all: generation 2 has taken the place of generation 1", [])
     assert children(house, house.step) == (third, second, other)
     assert group_of(house).published == 2
     with house.butler() as butler:
         found = butler.query_datasets("calexp_summary", collections=house.step)
         assert {ref.run for ref in found} == {third, second, other}
+
+    words, notes = acted(house, Publish(group=group_of(house), none=True))
+    assert words == "step1/all: the file has it no more: readers do not see it any longer"
+    assert (children(house, house.step), group_of(house).published) == ((other,), 0)
+    words, _ = acted(house, Publish(group=group_of(house)))
+    assert words == "step1/all: readers see generation 2 again"
+    assert children(house, house.step) == (third, second, other)
 
     # An afterburner of what is in force is shown by its driver.
     fourth = finish(house, prepare(house, 4, generation=2), VISITS[3])

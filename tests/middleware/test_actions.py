@@ -18,8 +18,8 @@ from lsst.daf.butler.cli.butler import cli
 
 from merian_campaign.demo.archive import make_archive
 from merian_campaign.demo.catalogues import GAIA
-from merian_campaign.domain.fault_attribution import advised, ran_out
-from merian_campaign.domain.runs import RunEnd
+from merian_campaign.domain.execution.runs import RunEnd
+from merian_campaign.domain.failures.fault_attribution import advised, ran_out
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.middleware.actions.perform import ActionError, perform
 from merian_campaign.middleware.actions.runner import RUNNERS, run_command

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware.exception_bases import look_up
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from another_user import as_nobody
 
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.middleware.drivers import LocalDrivers

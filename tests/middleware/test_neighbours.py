@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from another_user import NOBODY, as_nobody
 
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.states import SubmissionState
 from merian_campaign.host import processes
 from merian_campaign.host.ownership import UntrustedError

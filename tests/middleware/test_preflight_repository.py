@@ -15,13 +15,13 @@ from demo_repository import create_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.group_check import group_check
-from merian_campaign.domain.render import data_query
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.rendering.render import data_query
+from merian_campaign.domain.safe_text.yaml_writer import dump
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.exposure_selection import Select
-from merian_campaign.domain.yaml_writer import dump
 from merian_campaign.middleware.exposure_selection import select as ask
 from merian_campaign.middleware.preflight.driver_preflight import check
 
@@ -349,6 +349,19 @@ def test_a_driver_adds_the_sky_map_that_a_task_needs(folder: Path, tmp_path: Pat
         assert first or len(found) == 1
     query = yaml.safe_load((tmp_path / "submit.yaml").read_text())["payload"]["dataQuery"]
     assert query.endswith("detector NOT IN (31, 61) AND skymap = 'decam_rings_v1'")
+
+
+def test_render_writes_the_sky_map_as_the_driver_would(folder: Path, tmp_path: Path) -> None:
+    stars = ("#step2c\n    scope: instrument\n", "#isolatedStarAssociation\n    scope: instrument\n")
+    done = run(folder, "render", changed(folder, "stars", stars), "--output", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "not looked at" not in done.stderr
+    queries = {
+        step: yaml.safe_load((tmp_path / step / "all/001/submit.yaml").read_text())["payload"]["dataQuery"]
+        for step in ("step2c", "cpBias")
+    }
+    assert queries["step2c"] == "instrument = 'DECam' AND skymap = 'decam_rings_v1'"
+    assert "skymap" not in queries["cpBias"]
 
 
 def test_a_driver_leaves_an_empty_selection_to_if_empty(folder: Path, certified: str, tmp_path: Path) -> None:

@@ -20,9 +20,13 @@ from lsst.daf.butler import Butler, DatasetType
 
 from merian_campaign.demo.records import insert_exposures, insert_visits
 from merian_campaign.demo.survey import N708, ExposurePlan
-from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
-from merian_campaign.domain.overlaps import SkyExposure
 from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.readiness.overlap_refresh import (
+    OverlapQuery,
+    OverlapRefresh,
+    OverlapRefreshFailed,
+)
+from merian_campaign.domain.record.overlaps import SkyExposure
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.middleware.preflight.pipeline_facts import PipelinesHere
 from merian_campaign.middleware.registry import ButlerRegistry

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.cluster import ResourceRequest
-from merian_campaign.domain.sbatch import SubmitResult
-from merian_campaign.domain.slurm_jobs import JobQuery
+from merian_campaign.domain.resources.cluster import ResourceRequest
+from merian_campaign.domain.slurm.sbatch import SubmitResult
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
@@ -97,9 +97,11 @@ def test_a_users_own_variables_do_not_change_what_is_asked(tmp_path: Path) -> No
     own = {
         "SBATCH_PARTITION": "debug", "SBATCH_EXPORT": "NONE", "SQUEUE_FORMAT": "%i", "SQUEUE_USERS": "root",
         "SACCT_FORMAT": "JobID", "SLURM_TIME_FORMAT": "relative", "SLURM_MEM_PER_NODE": "1",
-        "SCANCEL_NAME": "x",        "SLURM_CONF": "/etc/slurm/other.conf", "SLURM_CLUSTERS": "big",
+        "SCANCEL_NAME": "x", "SLURM_CONF": "/etc/slurm/other.conf", "SLURM_CLUSTERS": "big",
+        "TZ": "Asia/Tokyo",
     }  # fmt: skip
     dump = f"env | grep -E '^(SLURM|SBATCH|SQUEUE|SACCT|SCANCEL)_' >> {tmp_path}/seen"
+    dump += f'; echo "$(basename $0) $TZ" >> {tmp_path}/zones'
     names = ("squeue", "sacct", "sbatch", "scancel", "scontrol")
     scheduler(tmp_path, **dict.fromkeys(names, dump))
     asked = SlurmScheduler(environ={"PATH": f"{tmp_path}:{os.defpath}", **own}, clock=lambda: NOW)
@@ -111,6 +113,10 @@ def test_a_users_own_variables_do_not_change_what_is_asked(tmp_path: Path) -> No
     assert set(calls(tmp_path)) == set(names)
     seen = set((tmp_path / "seen").read_text().split())
     assert seen == {"SLURM_CONF=/etc/slurm/other.conf", "SLURM_CLUSTERS=big", "SLURM_TIME_FORMAT=standard"}
+    zones = set((tmp_path / "zones").read_text().splitlines())
+    assert {"squeue UTC", "sacct UTC", "sbatch Asia/Tokyo"} <= zones, (
+        "times are read in UTC, jobs keep theirs"
+    )
 
 
 @pytest.mark.parametrize(

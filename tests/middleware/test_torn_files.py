@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.rules import Evidence, judge
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.failures.rules import Evidence, judge
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.middleware import torn_files
 
@@ -52,7 +53,7 @@ def test_a_torn_file_is_the_reason_and_is_tried_again() -> None:
     torn = Attempt(try_number=1, state=QuantumState.FAILED, exception_type=torn_files.TYPE, exit_code=0)
     found = judge(Evidence(task="isr", attempt=torn, started=True, ended=True))
     assert (found.verdict, found.evidence) == (
-        Verdict.TRANSIENT,
+        Verdict.INFRASTRUCTURE,
         "TornFile: its metadata was not written to its end",
     )
 
@@ -69,7 +70,10 @@ def test_lines_that_say_nothing_are_passed_over(tmp_path: Path) -> None:
 
 @pytest.mark.soak
 def test_one_empty_file_costs_its_quantum_and_the_others_stay(tmp_path: Path) -> None:
-    """A whole run, of which metadata files are empty and half, a log damaged, another one empty."""
+    """A whole run, of which metadata files are empty and half, a log damaged, another one empty.
+
+    Its final job failed, and left a provenance graph that is none yet.
+    """
     sys.path.insert(0, str(WMS_TESTS))
     import wms_support as support  # noqa: PLC0415
 
@@ -90,6 +94,7 @@ def test_one_empty_file_costs_its_quantum_and_the_others_stay(tmp_path: Path) ->
     os.truncate(metadata[1], 500)
     logs[2].write_bytes(b"\xff" * 100)
     logs[3].write_bytes(b"")
+    zipfile.ZipFile(tmp_path / "bps" / "provenance.qg", "w").close()
     target = Target(repository=str(repo), run=submission.run, chain="")
     work = SubmissionRun(
         directory=str(tmp_path), epoch=1, target=target, warm=True, environ=support.environment()

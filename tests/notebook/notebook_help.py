@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.campaign.typed_commands import campaign_commands
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.typed_commands import campaign_commands
 from merian_campaign.services.campaign_settings import settings_of
 from merian_campaign.services.rendering import render_all
 

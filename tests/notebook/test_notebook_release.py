@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 from notebook_help import Rendered
 
-from merian_campaign.domain.overlap_refresh import basis, over_visits
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.plan import plan_groups, reasons
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.campaign.plan import plan_groups, reasons
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness.overlap_refresh import basis, over_visits
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
 

@@ -15,9 +15,9 @@ from report_help import HOSTILE, MADE
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.reports.page.html import PageText, page
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 

@@ -18,7 +18,7 @@ from merian_campaign.reports.completeness import completeness_json, completeness
 from merian_campaign.reports.page.tables import KINDS, as_csv, report_json
 from merian_campaign.reports.status import Status, status_json, status_view
 from merian_campaign.reports.usage import usage_json, usage_view
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
 
 type Connection = psycopg2.extensions.connection
 type Row = dict[str, Any]

@@ -9,12 +9,12 @@ import pytest
 from rich.console import Console
 
 from merian_campaign.cli.commands_inspect import fitting
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.report.causes import causes, failure_totals
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows
 from merian_campaign.reports.causes import causes_view
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -113,10 +113,10 @@ def test_on_a_terminal_as_many_are_shown_as_fit(height: int, shown: int) -> None
 def test_one_cause_everywhere_is_one_line() -> None:
     ids = (1, 2, 3)
     rows = replace(
-        ROWS, causes=(cause("isr", *ids, quanta=300, verdict="transient"), cause("warp", 1, quanta=1))
+        ROWS, causes=(cause("isr", *ids, quanta=300, verdict="infrastructure"), cause("warp", 1, quanta=1))
     )
     text = " ".join(written(rows).split())
-    assert "One cause stands behind 99% of them, in 3 groups: isr transient IsrError no stars" in text
+    assert "One cause stands behind 99% of them, in 3 groups: isr infrastructure IsrError no stars" in text
 
 
 def test_as_the_report_has_them_and_chosen(url: str, report: Report, rows: ReportRows) -> None:

@@ -18,9 +18,9 @@ from report_help import opened
 from merian_campaign.domain.report.numbers import report_of
 from merian_campaign.reports.page.html import PageText, page
 from merian_campaign.reports.page.tables import report_json
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 pytestmark = pytest.mark.soak

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.memory_model import MemoryForecast
+from merian_campaign.domain.resources.memory_model import MemoryForecast
 from merian_campaign.reports.memory_lines import memory_json, memory_lines
 
 

@@ -12,7 +12,7 @@ from report_help import MADE, number, rows_of
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
 
 type Connection = psycopg2.extensions.connection
 

@@ -12,7 +12,7 @@ from report_help import number, rows_of
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.report.numbers import Report
-from merian_campaign.store.rights import VIEWS, Access, grant
+from merian_campaign.store.server.rights import VIEWS, Access, grant
 
 type Connection = psycopg2.extensions.connection
 
@@ -67,6 +67,24 @@ def test_usage_and_throughput(sql: Connection) -> None:
     assert set(rows_of(sql, "SELECT task, max(peak_mb) FROM task_usage GROUP BY 1")) == set(most)
     good = number(sql, "SELECT count(*) FROM quantum WHERE state = 'succeeded' AND ended IS NOT NULL")
     assert number(sql, "SELECT sum(succeeded) FROM throughput_by_hour") == good
+    assert number(sql, "SELECT count(DISTINCT group_id) FROM group_usage") > 0
+    off = number(
+        sql,
+        """
+        SELECT count(*) FROM task_usage AS u JOIN (
+            SELECT g.step, q.task, count(*) AS n, max(requested_mb) AS requested, sum(s.took) / 3600 AS hours,
+                   percentile_disc(0.5) WITHIN GROUP (ORDER BY q.peak_mb) AS peak,
+                   percentile_disc(0.5) WITHIN GROUP (ORDER BY s.took) AS took, max(s.took) AS longest
+            FROM quantum q JOIN "group" g ON g.id = q.group_id
+            CROSS JOIN LATERAL (SELECT extract(epoch FROM q.ended - q.started)::float8 AS took) AS s
+            WHERE q.attempts > 0 GROUP BY 1, 2
+        ) AS e ON e.step = u.step AND e.task = u.task
+        WHERE u.quanta <> e.n OR u.requested_mb <> e.requested OR abs(u.hours - e.hours) > 1e-6
+           OR abs(u.peak_mb_median - e.peak) > 1 + 0.0101 * e.peak OR u.seconds_longest <> e.longest
+           OR abs(u.seconds_median - e.took) > 0.0101 * e.took
+        """,
+    )
+    assert off == 0
 
 
 def test_a_reader_reads_views_and_nothing_else(url: str, sql: Connection) -> None:

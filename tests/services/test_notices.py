@@ -15,7 +15,12 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.notices import (
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import EXPIRED, STALE
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.notices import (
     STORM,
     Activity,
     Channel,
@@ -26,11 +31,6 @@ from merian_campaign.domain.notices import (
     notices_of,
     trouble_notice,
 )
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import EXPIRED
-from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
-from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.files.notice_file import read_notices
 from merian_campaign.host.rotated_log import append_lines, first_time, forget_time
 from merian_campaign.middleware.notifier import ChannelNotifier
@@ -126,6 +126,24 @@ def test_a_storm_a_stall_and_the_end() -> None:
         assert [entry.kind for entry in found] == kinds, "what waits for its hours does not stall"
     assert told(seen(GroupState.DONE, GroupState.DONE)) == [NoticeKind.COMPLETION]
     assert told(seen(GroupState.NEEDS_REVIEW, campaign=CampaignState.CANCELLED)) == []
+
+
+def test_what_is_done_for_older_data_is_told_once_nothing_else_is_under_way() -> None:
+    done = seen(GroupState.DONE, GroupState.DONE)
+    reason = f"{STALE}2 new exposures; made from 4 of 6 exposures"
+    older = replace(done, groups=(replace(done.groups[0], reason=reason), done.groups[1]))
+    place = f"{older.groups[0].step}/{older.groups[0].key}"
+    stale, completed = notices_of(older, activity=QUIET, options=NoticeOptions(), now=NOW)
+    assert stale.subject == "campaign wide: 1 group is done for older data"
+    assert stale.body.splitlines() == [
+        f"{place}: 2 new exposures; made from 4 of 6 exposures",
+        "merian-campaign plan wide",
+        f"merian-campaign redo wide {place}",
+    ]
+    assert completed.subject == "campaign wide is done, 1 group is done for older data"
+    assert told(older) == [NoticeKind.STALE, NoticeKind.COMPLETION]
+    busy = seen(GroupState.DONE, GroupState.RUNNING)
+    assert told(replace(busy, groups=(older.groups[0], busy.groups[1]))) == []
 
 
 def test_the_digest_of_a_day() -> None:

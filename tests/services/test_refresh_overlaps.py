@@ -9,11 +9,15 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh, OverlapRefreshFailed
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.readiness.overlap_refresh import (
+    OverlapQuery,
+    OverlapRefresh,
+    OverlapRefreshFailed,
+)
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState

@@ -36,22 +36,22 @@ from hypothesis.stateful import (
 from survey_help import make_survey
 
 from merian_campaign.context import quantum_wrapper
-from merian_campaign.domain.blocks import BlockLine
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.journal import JournalPart, JournalRecord
-from merian_campaign.domain.liveness import Liveness
-from merian_campaign.domain.notices import Channel, NoticeOptions
-from merian_campaign.domain.overlap_refresh import OverlapQuery, OverlapRefresh
-from merian_campaign.domain.overlaps import SkyExposure
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.provenance import LineReport, Predicted, RawQuantum
-from merian_campaign.domain.quanta import Attempt
-from merian_campaign.domain.runs import RunEnd, RunResult
-from merian_campaign.domain.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.execution.journal import JournalPart, JournalRecord
+from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
+from merian_campaign.domain.execution.quanta import Attempt
+from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.readiness.overlap_refresh import OverlapQuery, OverlapRefresh
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.snapshot import Snapshot, SubmissionView
+from merian_campaign.domain.record.wall_time import DriverTimes
+from merian_campaign.domain.slurm.blocks import BlockLine
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.states import CampaignState, GroupState, QuantumState, SubmissionState
-from merian_campaign.domain.tick_status import BUSY, FAILED, PERSON
-from merian_campaign.domain.wall_time import DriverTimes
+from merian_campaign.domain.tick.notices import Channel, NoticeOptions
+from merian_campaign.domain.tick.tick_status import BUSY, FAILED, PERSON
 from merian_campaign.middleware.scheduler import SlurmScheduler
 from merian_campaign.services.apply import apply_campaign
 from merian_campaign.services.campaign_settings import settings_of
@@ -61,8 +61,8 @@ from merian_campaign.services.orders import Orders
 from merian_campaign.services.rounds import Rounds, Teller, Ticked
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.tick import Tick
-from merian_campaign.store import embedded, migrate
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 BEGIN = datetime(2026, 11, 22, 18, tzinfo=UTC)
@@ -117,8 +117,11 @@ class World:
 
     # -- as a tick sees it ---------------------------------------------------------------------------
 
-    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool) -> None:
+    def settle_in(self, *, trusted: Sequence[str], repository: str, shared: bool, campaign: str = "") -> None:
         """Nothing has to be known."""
+
+    def require_own(self, directory: str) -> None:
+        """Nobody else is there."""
 
     def foreign(self, directory: str, *, identity: Mapping[str, object]) -> str:
         return ""

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.blocks import BlockEvent, BlockLine, format_block_line
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, format_time
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import JobRecord, OpenJobs
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import JobRecord, OpenJobs
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
-from merian_campaign.domain.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
+from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine, format_block_line
+from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionOutcome, SubmissionState
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.services.slurm_view import (

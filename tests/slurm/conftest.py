@@ -43,7 +43,7 @@ def toy() -> Iterator[Toy]:
     from manager_support import Toy  # noqa: PLC0415 - imports lsst
     from wms_support import make_repo  # noqa: PLC0415 - of the tests of the WMS service
 
-    from merian_campaign.store import embedded  # noqa: PLC0415 - for these tests only
+    from merian_campaign.store.server import embedded  # noqa: PLC0415 - for these tests only
 
     root = Path(tempfile.mkdtemp(prefix="merian-manager-")).resolve()
     root.chmod(0o711)  # as root, the database has an account of its own

@@ -13,9 +13,9 @@ import yaml
 from manager_support import Toy
 from psycopg2.extras import RealDictCursor
 
-from merian_campaign.domain.journal import JournalEvent, parse_lines
-from merian_campaign.domain.naming import SubmissionPaths
-from merian_campaign.domain.provenance import parse_predicted
+from merian_campaign.domain.execution.journal import JournalEvent, parse_lines
+from merian_campaign.domain.execution.provenance import parse_predicted
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 
 QUANTA = """
 SELECT v.task, v.detector, v.state, v.verdict, v.attempts, v.submission, v.requested_mb,

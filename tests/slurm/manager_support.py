@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from merian_campaign.context import CommandContext
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.services.tick import TickReport
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
@@ -71,7 +71,7 @@ class Toy:
     ) -> str:
         """Write and apply a campaign; with ``driver`` its drivers are Slurm jobs."""
         place = self.folder / name
-        place.mkdir()
+        place.mkdir(exist_ok=True)
         document: dict[str, Any] = {"computeSite": "x", "site": {"x": {**SITE, **(site or {})}}}
         if larger:
             document["larger"] = [dict(entry) for entry in larger]

@@ -110,7 +110,7 @@ def test_the_faults_have_the_verdicts_they_have_elsewhere(reduced: Reduced) -> N
     assert rows == [
         ("step0", "isrForCrosstalkSources", "unknown", 1),
         ("step1", "calibrate", "out_of_memory", 1),
-        ("step1", "characterizeImage", "transient", 1),
+        ("step1", "characterizeImage", "infrastructure", 1),
         ("step3", "deblend", "algorithm", 1),
     ]
 

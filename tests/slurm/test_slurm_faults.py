@@ -11,8 +11,8 @@ from cluster.running import Cluster
 from faults_support import Charge, Place, attempts, going, quanta, step
 from manager_support import Toy, wait_for
 
-from merian_campaign.domain.records import JobRow
-from merian_campaign.domain.remedy import MARGIN
+from merian_campaign.domain.failures.remedy import MARGIN
+from merian_campaign.domain.record.records import JobRow
 
 DETECTORS = range(4)
 OUTAGE_SECONDS = 60.0

@@ -16,7 +16,7 @@ from cluster.running import Cluster
 from faults_support import attempts, quanta
 from manager_support import HELD, Toy, action, wait_for, watch
 
-from merian_campaign.domain.records import JobRow
+from merian_campaign.domain.record.records import JobRow
 
 ASKING = ("squeue", "sacct", "sinfo", "scontrol")
 

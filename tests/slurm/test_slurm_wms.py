@@ -18,9 +18,9 @@ import wms_support as support
 from cluster.running import Cluster
 from wms_support import Rendering, Submission
 
-from merian_campaign.domain.blocks import Block, BlockEvent, fold_blocks, parse_block_lines
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.domain.quantum_progress import fold
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.execution.quantum_progress import fold
+from merian_campaign.domain.slurm.blocks import Block, BlockEvent, fold_blocks, parse_block_lines
 
 # A slow, shared machine may take its time; nothing here waits longer than it must.
 PATIENCE = 150.0

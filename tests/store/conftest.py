@@ -13,8 +13,9 @@ import psycopg2
 import pytest
 from store_help import Given, database_of
 
-from merian_campaign.store import embedded, migrate, schema
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store import schema
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 _NUMBERS = itertools.count()

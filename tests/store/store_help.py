@@ -11,19 +11,19 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.quanta import Attempt, Counts, Quantum, canonical_data_id
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.quanta import Attempt, Counts, Quantum, canonical_data_id
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
 START = datetime(2026, 11, 22, 15, tzinfo=UTC)
 HOLD = """
 import sys
-from merian_campaign.store import locks
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.server import locks
+from merian_campaign.store.server.connection import open_connection
 kind, url, name, *readers = sys.argv[1:]
 with getattr(locks, kind)(url, name, **({"readers": int(readers[0])} if readers else {})):
     print("held", flush=True)
@@ -58,7 +58,7 @@ def worked(**changes: object) -> Attempt:
     return Attempt(**(values | changes))
 
 
-def failed(verdict: Verdict = Verdict.TRANSIENT, **changes: object) -> Attempt:
+def failed(verdict: Verdict = Verdict.INFRASTRUCTURE, **changes: object) -> Attempt:
     values: dict[str, Any] = {
         "state": QuantumState.FAILED,
         "verdict": verdict,

@@ -11,11 +11,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.store import migrate, schema
+from merian_campaign.store import schema
 from merian_campaign.store.archive import MANIFEST
 from merian_campaign.store.campaign_rows import refers_to, rows_of, tables
+from merian_campaign.store.server import migrate
 from merian_campaign.store.store import PostgresStore
 
 ODD = "a \"quoted\"\nword, \\N and \\. and \t, \N{GREEK SMALL LETTER ALPHA}; '';"

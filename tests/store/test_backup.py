@@ -10,12 +10,12 @@ import pytest
 from store_help import Given, at, database_of, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.notices import Notice, NoticeKind
 from merian_campaign.domain.states import GroupState
+from merian_campaign.domain.tick.notices import Notice, NoticeKind
 from merian_campaign.store import open_reader
-from merian_campaign.store.backup import dump, restore
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.rights import Access, grant, statements
+from merian_campaign.store.server.backup import dump, restore
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.rights import Access, grant, statements
 from merian_campaign.store.store import PostgresStore
 
 
@@ -131,7 +131,7 @@ def test_what_a_campaign_did(given: Given, store: PostgresStore, sql: psycopg2.e
     assert store.activity(campaign_id=campaign, since=at(-120), until=at(-60)).quiet
     given.harvested(given.again(group, 2), quantum(1, failed(started=at(30), ended=at(60))))
     found = store.activity(campaign_id=campaign, since=at(-60), until=at(600))
-    assert found.failed == (("step3 measure: transient", 1),)
+    assert found.failed == (("step3 measure: infrastructure", 1),)
     assert [words.partition(":")[0] for words in found.retried] == ["step3/tract9813 submission 2"]
     assert not store.is_told(campaign_id=campaign, key="digest:2026-11-22")
 

@@ -11,9 +11,9 @@ from sqlalchemy import event as sql_event
 from store_help import Given, at, failed, quantum, rows, tract_group, worked
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import Event
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState, IllegalMoveError, Verdict
 from merian_campaign.store.store import PostgresStore

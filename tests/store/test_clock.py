@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from merian_campaign.domain.errors import DatabaseUnavailableError
-from merian_campaign.store.clock import DatabaseClock
+from merian_campaign.store.server.clock import DatabaseClock
 from merian_campaign.store.store import PostgresStore
 
 YEARS_AGO = datetime(2020, 2, 2, tzinfo=UTC)

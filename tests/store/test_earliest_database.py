@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 from store_help import rows
 
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.schema_version import KNOWN
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.schema_version import KNOWN
 
 EARLIEST = Path(__file__).parent / "earliest"
 CHECKOUT = Path(__file__).parents[2]
@@ -87,7 +87,15 @@ def test_a_campaign_of_the_first_release_goes_on(left: Left) -> None:
         ("step2a", "night20210318"): "blocked",
         ("step2a", "night20210319"): "waiting",
     }
+    with closing(open_connection(left.url)) as connection:
+        ((basis,),) = rows(
+            connection,
+            "SELECT s.basis->'exposures' FROM submission AS s JOIN \"group\" AS g ON g.id = s.group_id"
+            " WHERE g.step = 'step1' AND s.outcome IS NOT NULL",
+        )
+    assert basis == [970612, 970613]
     shown = left.fine("show", "early", "step1/night20210318")
+    assert "2 exposures" in shown
     assert "algorithm" in shown
     failures = json.loads(left.fine("failures", "early", "--json"))["failures"]
     assert [(entry["task"], entry["verdict"]) for entry in failures if entry["state"] == "failed"] == [

@@ -23,9 +23,9 @@ from store_help import rows
 
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.host.ownership import UntrustedError
-from merian_campaign.store import embedded, server, server_account
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.schema_version import KNOWN
+from merian_campaign.store.server import embedded, server, server_account
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.schema_version import KNOWN
 
 USE = """
 import sys

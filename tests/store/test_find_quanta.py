@@ -9,12 +9,13 @@ import pytest
 from store_help import Given, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.quanta import Quantum, canonical_data_id
+from merian_campaign.domain.execution.quanta import Quantum, canonical_data_id
 from merian_campaign.domain.states import Verdict
-from merian_campaign.store import open_reader, queries
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.find_quanta import _BY_INDEX
-from merian_campaign.store.reader import Reader
+from merian_campaign.store import open_reader
+from merian_campaign.store.reading import queries
+from merian_campaign.store.reading.find_quanta import _BY_INDEX
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server.connection import open_connection
 
 
 def visit(visit: int, detector: int) -> Quantum:

@@ -8,8 +8,8 @@ import pytest
 from store_help import database_of
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.fitness import require_fit
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.fitness import require_fit
 
 
 def execute(url: str, *statements: str) -> None:

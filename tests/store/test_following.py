@@ -12,10 +12,11 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, rows
 
-from merian_campaign.domain import harvest, journal
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
-from merian_campaign.domain.provenance import parse_predicted
-from merian_campaign.domain.snapshot import SubmissionView
+from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.provenance import parse_predicted
+from merian_campaign.domain.failures import harvest
+from merian_campaign.domain.record.snapshot import SubmissionView
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.services.record import Recorder
 

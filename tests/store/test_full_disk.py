@@ -13,9 +13,9 @@ import pytest
 from store_help import Given, quantum, rows, worked
 
 from merian_campaign.domain.errors import UnavailableError
-from merian_campaign.domain.fault_attribution import is_of_the_machine
-from merian_campaign.store import migrate
-from merian_campaign.store.connection import open_connection
+from merian_campaign.domain.failures.fault_attribution import is_of_the_machine
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 
@@ -65,3 +65,20 @@ def test_it_is_told_and_heals(full_url: tuple[str, Path]) -> None:
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
         assert given.harvested(made.id, *many).succeeded == len(many)
         assert store.snapshot("demo").groups[0].live is None
+
+
+def test_a_server_that_cannot_be_made_is_told_in_the_words_of_initdb(tmp_path: Path) -> None:
+    place = tmp_path / "full"
+    place.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("no file system can be mounted")
+    try:
+        with pytest.raises(UnavailableError, match="No space left on device") as caught:
+            embedded.ensure_running(place / "home")
+        assert "free space" in str(caught.value)
+        assert not (place / "home" / "postgres").exists(), "nothing is half made"
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
-from merian_campaign.domain.quanta import COUNTED_STATES, Attempt, Counts, Quantum
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Attempt, Counts, Quantum
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome, SubmissionState, Verdict
 from merian_campaign.store.store import PostgresStore
 
@@ -146,7 +146,7 @@ def test_harvest_may_correct_the_progress_of_its_own_submission(
     assert rows(sql, "SELECT state FROM quantum") == [("succeeded",)]
     given.harvested(first, quantum(1, failed()))
     assert rows(sql, NUMBERS) == [(1, "failed", 1, 1, 0)]
-    assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "transient")]
+    assert rows(sql, ATTEMPTS) == [(1, 1, 1, "failed", "infrastructure")]
 
 
 @pytest.mark.parametrize("state", [state for state in COUNTED_STATES if state is not QuantumState.SUCCEEDED])

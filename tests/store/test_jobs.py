@@ -9,8 +9,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, rows, worked
 from store_help import quantum as quantum_of
 
-from merian_campaign.domain.records import JobRecord, JobRow
-from merian_campaign.domain.slurm_jobs import SlurmJob
+from merian_campaign.domain.record.records import JobRecord, JobRow
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import SubmissionOutcome
 
 

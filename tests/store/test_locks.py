@@ -15,8 +15,8 @@ from store_help import holder
 
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.host.patience import patiently
-from merian_campaign.store import locks
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.server import locks
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 

@@ -13,8 +13,8 @@ import pytest
 from store_help import holder
 
 from merian_campaign.domain.errors import BusyError
-from merian_campaign.store import locks
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.server import locks
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 END = "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory'"

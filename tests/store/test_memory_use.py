@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from store_help import Given, at, failed, quantum, worked
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.memory_model import MemoryBin
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.resources.memory_model import MemoryBin
 from merian_campaign.domain.states import SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
@@ -27,7 +27,7 @@ def test_each_execution_counts_once_however_often_it_is_harvested(store: Postgre
         quantum(1, worked()),
         quantum(2, worked()),
         quantum(3, failed(Verdict.OUT_OF_MEMORY)),
-        quantum(4, failed(Verdict.TRANSIENT)),
+        quantum(4, failed(Verdict.INFRASTRUCTURE)),
         quantum(5, worked(peak_mb=None)),
         quantum(6, failed(Verdict.OUT_OF_MEMORY), worked(try_number=2, peak_mb=3000)),
     )
@@ -70,6 +70,14 @@ def test_it_goes_with_its_campaign(store: PostgresStore, given: Given) -> None:
     store.forget("demo")
     given.campaign("later", spec=spec())
     assert not store.memory_use(campaign_id=store.snapshot("later").campaign.id)
+
+
+def test_inputs_of_quanta_are_kept_likewise(store: PostgresStore, given: Given) -> None:
+    (group,) = given.campaign(spec=spec())
+    quanta = (quantum(number, worked(inputs=number)) for number in (1, 7, 64))
+    given.harvested(given.prepared(group).id, *quanta)
+    found = store.memory_use(campaign_id=store.snapshot("demo").campaign.id)["step3"]["measure"]
+    assert sorted(entry.datasets for entry in found) == [1, 4, 64]
 
 
 def test_the_exposures_of_a_group_are_kept_in_powers_of_two(store: PostgresStore, given: Given) -> None:

@@ -8,7 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from sqlalchemy import event as sql_event
 from store_help import Given, at, rows, tract_group
 
-from merian_campaign.domain.overlaps import Overlaps, SkyExposure
+from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store.store import PostgresStore
 
@@ -42,6 +42,22 @@ def test_what_was_seen_comes_back_as_it_was(store: PostgresStore, given: Given) 
         "overlaps",
         "1 visits on 2 tracts, 1 exposures wait for their visits",
     )
+
+
+def test_raws_that_come_late_have_a_time_of_their_own(store: PostgresStore, given: Given) -> None:
+    given.campaign()
+
+    def look(raws: int, *, minutes: float) -> SkyExposure:
+        row = SkyExposure(exposure=1, day_obs=20210318, raws=raws, seen_at=at(minutes))
+        recorded(store, replace(SEEN, exposures=(row,)), minutes=minutes)
+        overlaps = store.snapshot("demo").overlaps
+        assert overlaps is not None
+        return overlaps.exposures[0]
+
+    assert look(60, minutes=3).raws_at is None
+    later = look(62, minutes=9)
+    assert (later.seen_at, later.raws_at, later.last_at) == (at(3), at(9), at(9))
+    assert look(61, minutes=12).raws_at == at(9)  # one was removed
 
 
 def test_nothing_seen_is_not_never_looked(store: PostgresStore, given: Given) -> None:

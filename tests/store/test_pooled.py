@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BusyError, UnavailableError
-from merian_campaign.store import embedded, locks
-from merian_campaign.store.connection import open_connection
+from merian_campaign.store.server import embedded, locks
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.fitness import require_fit
 
 PGBOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -43,7 +44,7 @@ def trusting(home: Path, upgraded: str) -> Iterator[None]:
 
 
 @contextmanager
-def pooler(home: Path, mode: str) -> Iterator[str]:
+def pooler(home: Path, mode: str, *, size: int = 8) -> Iterator[str]:
     """Run PgBouncer before the server of a home; give the URL of a database behind it."""
     where = Path(tempfile.mkdtemp(prefix="merian-pool-"))
     with socket.socket() as probe:
@@ -54,7 +55,7 @@ def pooler(home: Path, mode: str) -> Iterator[str]:
     (where / "pool.ini").write_text(
         f"[databases]\nshared = host={server} port=5432 dbname=shared user=merian\n[pgbouncer]\n"
         f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = any\n"
-        f"auth_file = {where}/users.txt\npool_mode = {mode}\ndefault_pool_size = 5\n"
+        f"auth_file = {where}/users.txt\npool_mode = {mode}\ndefault_pool_size = {size}\n"
     )
     # It runs as the account that the server trusts, and never as root.
     account = Path(server).owner()
@@ -83,6 +84,7 @@ def pooler(home: Path, mode: str) -> Iterator[str]:
 def test_a_pool_of_sessions_holds_locks(home: Path, upgraded: str) -> None:
     with pooler(home, "session") as url, locks.campaign_lock(url, "pooled") as require:
         require()
+        require_fit(url)
         with pytest.raises(BusyError), locks.campaign_lock(upgraded, "pooled"):
             pass
 
@@ -93,3 +95,10 @@ def test_a_pool_of_transactions_is_refused_in_words(home: Path, upgraded: str) -
         for lock in (locks.campaign_lock, locks.repository_lock):
             with pytest.raises(UnavailableError, match="pool_mode = session"), lock(url, "pooled"):
                 pass
+
+
+@pytest.mark.soak
+def test_a_pool_that_is_too_small_is_told_though_it_lets_wait(home: Path, upgraded: str) -> None:
+    del upgraded
+    with pooler(home, "session", size=2) as url, pytest.raises(UnavailableError, match="gives 2 connections"):
+        require_fit(url)

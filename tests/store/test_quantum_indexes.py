@@ -10,11 +10,11 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, failed, quantum, rows, worked
 
-from merian_campaign.domain.quanta import Quantum
+from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome
-from merian_campaign.store import migrate
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server import migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 BEFORE = """

@@ -8,8 +8,8 @@ import sys
 import pytest
 from store_help import Given, at, failed, quantum, worked
 
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import NewGroup
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.store import open_reader
@@ -32,14 +32,14 @@ def test_board(store: PostgresStore, given: Given, group: int) -> None:
         quantum(1, worked(), task="warp"),
     )
     given.harvested(given.again(group, 2), quantum(2, failed()))
-    given.move(group, GroupState.NEEDS_REVIEW, "measure: transient x1")
+    given.move(group, GroupState.NEEDS_REVIEW, "measure: infrastructure x1")
     board = store.board("demo")
     assert [(row.step, row.group, row.ordinal, row.tract, row.state) for row in board] == [
         ("step1", "all", 1, None, "waiting"),
         ("step3", "tract9813", 3, 9813, "needs_review"),
         ("step3", "tract9814", 3, 9814, "waiting"),
     ]
-    assert (board[1].reason, board[1].submissions) == ("measure: transient x1", 2)
+    assert (board[1].reason, board[1].submissions) == ("measure: infrastructure x1", 2)
     assert board[1].counts == Counts(succeeded=2, failed=1, blocked=1)
     assert board[0].counts == Counts()
     assert board[1].counts == store.snapshot("demo").groups[1].counts
@@ -80,7 +80,7 @@ def test_a_failure_that_is_being_retried_stays_listed(store: PostgresStore, give
     given.harvested(given.prepared(group).id, quantum(1, failed()))
     second = given.again(group, 2)
     store.record_progress(submission_id=second, quanta=[quantum(1), quantum(2)], now=at(20))
-    assert [(row.state, row.verdict) for row in store.failures("demo")] == [("pending", "transient")]
+    assert [(row.state, row.verdict) for row in store.failures("demo")] == [("pending", "infrastructure")]
 
 
 def test_attempts_of_a_group(store: PostgresStore, given: Given, group: int) -> None:
@@ -88,7 +88,7 @@ def test_attempts_of_a_group(store: PostgresStore, given: Given, group: int) -> 
     given.harvested(given.again(group, 2), quantum(1, worked()))
     found = store.attempts(group_id=group)
     assert [(row.submission, row.try_number, row.state, row.verdict) for row in found] == [
-        (1, 1, "failed", "transient"),
+        (1, 1, "failed", "infrastructure"),
         (2, 1, "succeeded", None),
     ]
     assert (found[0].started, found[0].ended, found[0].peak_mb) == (at(1), at(2), 900)
@@ -113,10 +113,10 @@ def test_what_a_rule_has_done_goes_before_the_verdict(store: PostgresStore, give
     given.harvested(
         given.prepared(group).id,
         quantum(1, failed(Verdict.ALGORITHM, rule="one", remedy="same_again")),
-        quantum(2, failed(Verdict.TRANSIENT, rule="two", remedy="accept 0.001")),
+        quantum(2, failed(Verdict.INFRASTRUCTURE, rule="two", remedy="accept 0.001")),
         quantum(3, failed(Verdict.NODE_LOST, rule="three", remedy="block")),
         quantum(4, failed(Verdict.ALGORITHM, rule="four", remedy="pause_campaign")),
-        quantum(5, failed(Verdict.TRANSIENT, rule="five", remedy="leave_out_node", host="n7")),
+        quantum(5, failed(Verdict.INFRASTRUCTURE, rule="five", remedy="leave_out_node", host="n7")),
         quantum(6, failed(Verdict.WALLTIME, rule="six", remedy="longer")),
         quantum(7, worked()),
     )

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
-from merian_campaign.domain.basis import Basis
-from merian_campaign.domain.core_hours import TaskCost
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.overlaps import Overlaps
-from merian_campaign.domain.quanta import COUNTED_STATES, Counts, Quantum
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, Quantum
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import Overlaps
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.resources.core_hours import TaskCost
 from merian_campaign.domain.states import (
     GroupState,
     IllegalMoveError,
@@ -24,9 +24,9 @@ from merian_campaign.domain.states import (
     SubmissionOutcome,
     Verdict,
 )
-from merian_campaign.store import migrate
-from merian_campaign.store.connection import libpq_url, open_connection
-from merian_campaign.store.reader import Reader
+from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.server import migrate
+from merian_campaign.store.server.connection import libpq_url, open_connection
 from merian_campaign.store.store import PostgresStore
 
 QUANTA = "SELECT patch, state, attempts, charged_attempts, memory_attempts FROM quantum ORDER BY patch"
@@ -70,11 +70,23 @@ def test_what_was_done_again_is_done_once(given: Given, group: int, url: str) ->
             sum(row.executions for row in found.usage),
         )
 
-    done(given, group, 1, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        1,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 2, 3)
     again(given, group)
     assert told() == (0, 2, 3)
-    done(given, group, 2, quantum(1, worked()), quantum(2, failed(Verdict.TRANSIENT), worked(try_number=2)))
+    done(
+        given,
+        group,
+        2,
+        quantum(1, worked()),
+        quantum(2, failed(Verdict.INFRASTRUCTURE), worked(try_number=2)),
+    )
     assert told() == (2, 4, 6)
 
 
@@ -267,21 +279,24 @@ def test_a_database_of_the_release_before_is_upgraded(empty_url: str) -> None:
         rows(sql, _OLD)
     assert migrate.upgrade(libpq_url(empty_url))
     with PostgresStore(empty_url) as store:
-        visits, tract, nothing = store.snapshot("old").groups
+        unknown, visits, tract, nothing = store.snapshot("old").groups
         for group in (visits, tract, nothing):
             assert (group.state, group.generation, group.published) == (GroupState.DONE, 1, 1)
-            assert group.basis is None
             assert [entry.generation for entry in group.submissions] == [1]
         assert [visits.combines, tract.combines, nothing.combines] == [False, True, None]
+        # Exposure 43 came before the upgrade and after all that was made; 42 was in the graph of its visit.
+        assert [one.basis and one.basis.exposures for one in (visits, tract, nothing, unknown)] == [
+            {42}, {42}, frozenset(), None
+        ]  # fmt: skip
         assert [visits.gathers, tract.gathers, nothing.gathers] == [True, True, None]
         assert tract.counts == Counts(succeeded=1, failed=1)
         overlaps = store.snapshot("old").overlaps
         assert isinstance(overlaps, Overlaps)
-        assert [row.exposure for row in overlaps.exposures] == [42]
+        assert [row.exposure for row in overlaps.exposures] == [42, 43]
         store.again(group_id=tract.id, redo=True, reason="new", actor="ana", now=at(1))
         assert store.snapshot("old").group(tract.id).counts == Counts()
     with closing(open_connection(empty_url)) as sql:
-        assert rows(sql, "SELECT steps, seen_at FROM visit_overlap") == [([], None)]
+        assert rows(sql, "SELECT DISTINCT steps, seen_at, raws_at FROM visit_overlap") == [([], None, None)]
         assert_rollup_is_right(sql)
 
 
@@ -292,17 +307,22 @@ INSERT INTO revision (campaign_id, number, text, sha256, spec, actor, applied_at
     SELECT id, 1, '', '', '{"name": "old", "steps": []}', 'ana', now() FROM campaign;
 INSERT INTO "group" (campaign_id, step, key, ordinal, state, created_at, updated_at)
     SELECT c.id, s.step, 'all', s.ordinal, 'done', now(), now()
-    FROM campaign AS c, (VALUES ('visits', 1), ('tract', 2), ('nothing', 3)) AS s (step, ordinal);
+    FROM campaign AS c,
+        (VALUES ('visits', 1), ('tract', 2), ('nothing', 3), ('unknown', 0)) AS s (step, ordinal);
+UPDATE "group" SET selection_dimension = 'tract', selection_values = '{1}' WHERE step IN ('tract', 'unknown');
 INSERT INTO submission (group_id, number, state, outcome, directory, remedy, created_at, finished_at)
     SELECT id, 1, 'finished', CASE step WHEN 'nothing' THEN 'empty' ELSE 'partial' END, '/d',
-        '{"memory_mb": {}, "workers": null}', now(), now() FROM "group";
+        '{"memory_mb": {}, "workers": null}', now() + ordinal * interval '1 hour',
+        now() + (ordinal + 1) * interval '1 hour' FROM "group";
 INSERT INTO quantum (group_id, task, data_id, visit, state, state_submission_id, updated_at)
     SELECT g.id, t.task, 'x', t.visit, t.state, s.id, now()
     FROM "group" AS g JOIN submission AS s ON s.group_id = g.id
     JOIN (VALUES ('visits', 'isr', 7, 'succeeded'), ('tract', 'warp', 7, 'succeeded'),
-        ('tract', 'coadd', NULL, 'failed')) AS t (step, task, visit, state) ON t.step = g.step;
+        ('tract', 'coadd', NULL, 'failed'), ('unknown', 'ask', NULL, 'succeeded'))
+        AS t (step, task, visit, state) ON t.step = g.step;
 INSERT INTO quantum_count (group_id, task, state, n)
     SELECT group_id, task, state, count(*) FROM quantum GROUP BY 1, 2, 3;
 INSERT INTO visit_overlap (campaign_id, exposure, day_obs, visits, tracts, taken)
-    SELECT id, 42, 20210318, '{42}', '{1}', true FROM campaign
+    SELECT id, x.exposure, 20210318, ARRAY[x.visit], '{1}', true
+    FROM campaign, (VALUES (42, 7), (43, 8)) AS x (exposure, visit)
 """

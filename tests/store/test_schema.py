@@ -17,10 +17,11 @@ from store_help import Given, failed, quantum, rows
 
 from merian_campaign import store as room
 from merian_campaign.domain.errors import BadInputError, SchemaVersionError, UnavailableError
-from merian_campaign.store import migrate, schema, schema_version
-from merian_campaign.store.connection import libpq_url, open_connection, redacted
-from merian_campaign.store.engine import make_engine
-from merian_campaign.store.schema_version import KNOWN, MIGRATIONS
+from merian_campaign.store import schema
+from merian_campaign.store.server import migrate, schema_version
+from merian_campaign.store.server.connection import libpq_url, open_connection, redacted
+from merian_campaign.store.server.engine import make_engine
+from merian_campaign.store.server.schema_version import KNOWN, MIGRATIONS
 
 CATALOG = """
     SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
@@ -82,7 +83,9 @@ def test_upgrade_is_done_once(empty_url: str) -> None:
 
 
 def test_two_upgrades_at_once(empty_url: str) -> None:
-    program = "import sys; from merian_campaign.store import migrate; print(migrate.upgrade(sys.argv[1]))"
+    program = (
+        "import sys; from merian_campaign.store.server import migrate; print(migrate.upgrade(sys.argv[1]))"
+    )
     both = [
         subprocess.Popen([sys.executable, "-c", program, empty_url], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
@@ -102,7 +105,7 @@ def test_newer_schema(empty_url: str) -> None:
 
 
 def test_older_schema(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("merian_campaign.store.schema_version.KNOWN", (*KNOWN, "0099"))
+    monkeypatch.setattr("merian_campaign.store.server.schema_version.KNOWN", (*KNOWN, "0099"))
     older = rf"{KNOWN[-1]}, this program uses 0099.*merian-campaign db upgrade"
     with pytest.raises(SchemaVersionError, match=older):
         schema_version.check(url)
@@ -158,7 +161,7 @@ def test_the_view_others_build_on(given: Given, sql: Connection) -> None:
     assert names == VIEW
     assert (found["campaign"], found["step"], found["group"]) == ("demo", "step3", "tract9813")
     assert (found["tract"], found["patch"], found["band"], found["visit"]) == (9813, 7, "N540", None)
-    assert (found["state"], found["attempts"], found["verdict"]) == ("failed", 1, "transient")
+    assert (found["state"], found["attempts"], found["verdict"]) == ("failed", 1, "infrastructure")
     assert (found["exception"], found["peak_mb"], found["submission"]) == ("RuntimeError", 900, 1)
     comments = rows(
         sql,
@@ -181,7 +184,7 @@ def test_states_are_checked(url: str, table: str) -> None:
 
 def test_a_wheel_holds_the_migrations() -> None:
     """Their folder is a package, and its files are of a kind that the wheel takes along."""
-    folder = Path(migrate.__file__).parent / "migrations" / "versions"
+    folder = Path(room.__file__).parent / "migrations" / "versions"
     project = tomllib.loads((folder.parents[3] / "pyproject.toml").read_text())
     assert "*.sql" in project["tool"]["setuptools"]["package-data"]["*"]
     assert {file.parent for file in MIGRATIONS.values()} == {folder}

@@ -16,8 +16,8 @@ from store_help import Given, quantum, rows, worked
 from merian_campaign.domain.errors import DatabaseUnavailableError, RefusedRowsError, UnavailableError
 from merian_campaign.domain.states import GroupState
 from merian_campaign.store import schema
-from merian_campaign.store.connection import refusal
-from merian_campaign.store.storable import dumps, storable
+from merian_campaign.store.server.connection import refusal
+from merian_campaign.store.server.storable import dumps, storable
 from merian_campaign.store.store import PostgresStore
 
 NASTY = "nul \x00, lone \ud800\udfff\udcff, \x1b[31m, \u202e, \\, ', %s, :name, {}, é" + "x" * 30_000

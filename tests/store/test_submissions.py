@@ -13,10 +13,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import DRIVER, Given, at, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, BusyError
-from merian_campaign.domain.process_identity import ProcessIdentity
-from merian_campaign.domain.records import Claim
-from merian_campaign.domain.runs import RunEnd, RunResult, to_json
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.runs import RunEnd, RunResult, to_json
+from merian_campaign.domain.record.records import Claim
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, IllegalMoveError, SubmissionOutcome, SubmissionState
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware.submission_run import SubmissionRun, read_outcome

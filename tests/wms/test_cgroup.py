@@ -14,10 +14,10 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
 from merian_campaign.host.processes import identity
-from merian_campaign.wms.cgroup import CgroupPath, ControlGroups, JobCgroup, locate, sweep
-from merian_campaign.wms.process_cleanup import reap, register
+from merian_campaign.wms.node.cgroup import CgroupPath, ControlGroups, JobCgroup, locate, sweep
+from merian_campaign.wms.node.process_cleanup import reap, register
 
 LIMIT_MB = 330.0
 GREEDY = {0: "gulp:1200", 1: "helper:1200", 2: "deaf:1200"}
@@ -25,7 +25,7 @@ GREEDY = {0: "gulp:1200", 1: "helper:1200", 2: "deaf:1200"}
 
 
 DETECT = """
-from merian_campaign.wms.cgroup import ControlGroups
+from merian_campaign.wms.node.cgroup import ControlGroups
 from merian_campaign.host.processes import identity
 place = ControlGroups.detect(owner=identity()).place
 print(place.version, place.path)

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.naming import SubmissionPaths
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.middleware.preflight.driver_preflight import check, refusal_in
 from merian_campaign.wms.lease import Lease, read_lease, write_lease
-from merian_campaign.wms.memory_samples import SAMPLES_NAME, read_samples
-from merian_campaign.wms.process_cleanup import PROCESSES_NAME, reap
+from merian_campaign.wms.node.memory_samples import SAMPLES_NAME, read_samples
+from merian_campaign.wms.node.process_cleanup import PROCESSES_NAME, reap
 from merian_campaign.wms.version_lookup import FILE_NAME, mismatch
 
 

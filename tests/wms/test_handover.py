@@ -15,7 +15,7 @@ from lsst.ctrl.bps import BpsConfig
 from parsl.app.app import python_app
 from parsl.executors import ThreadPoolExecutor
 
-from merian_campaign.domain.journal import JobVerdict
+from merian_campaign.domain.execution.journal import JobVerdict
 from merian_campaign.wms.execution import Execution, JobResult
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome
 from merian_campaign.wms.sites import Local
@@ -50,7 +50,10 @@ def gate() -> Iterator[Event]:
 def launch(tmp_path: Path, gate: Event) -> Iterator[Launch]:
     """Parsl as a submission configures it, taking jobs; those without a parent fail once the gate opens."""
     site = Threads(BpsConfig({"computeSite": "here", "site": {"here": {"class": f"{__name__}.Threads"}}}))
-    kernel = parsl.load(site.campaign_config(submit=tmp_path, socket="", on_failure=lambda *_: None))
+    config = site.campaign_config(
+        submit=tmp_path, socket="", on_failure=lambda *_: None, retries_of=lambda _: 0
+    )
+    kernel = parsl.load(config)
     app = python_app(executors=[site.label], cache=False)(work)
     yield lambda _, before: app(None if before else gate, inputs=before)
     gate.set()

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from subprocess import run
 
-from merian_campaign.domain.journal import (
+from merian_campaign.domain.execution.journal import (
     JobVerdict,
     JournalEvent,
     JournalRecord,
@@ -11,7 +11,7 @@ from merian_campaign.domain.journal import (
     format_time,
     parse_lines,
 )
-from merian_campaign.domain.quantum_progress import JournalState, fold
+from merian_campaign.domain.execution.quantum_progress import JournalState, fold
 from merian_campaign.wms.journal_writer import Journal
 
 SCRIPT = Path(__file__).parents[2] / "merian_campaign" / "wms" / "quantum.sh"

@@ -4,23 +4,25 @@ import os
 import time
 from graphlib import CycleError
 from pathlib import Path
+from typing import Any
 
 import pytest
-from lsst.ctrl.bps import BpsConfig
+from lsst.ctrl.bps import BpsConfig, GenericWorkflowJob
 
-from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.processes import ProcessEntry, identity, members_of
 from merian_campaign.host.regular_files import DamagedFileError
-from merian_campaign.wms.admission import NodeCapacity, NodeRequest, admissible
-from merian_campaign.wms.child import ForkOrder
-from merian_campaign.wms.command import plain_words, quanta_of, read_run_qbb, split_locked
 from merian_campaign.wms.execution import topological
 from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
+from merian_campaign.wms.launcher import StageError, retries_asked
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
-from merian_campaign.wms.memory_guard import MemoryLimits, judge, measure
-from merian_campaign.wms.node_jobs import JobRequest
+from merian_campaign.wms.node.admission import NodeCapacity, NodeRequest, admissible
+from merian_campaign.wms.node.child import ForkOrder
+from merian_campaign.wms.node.command import plain_words, quanta_of, read_run_qbb, split_locked
+from merian_campaign.wms.node.memory_guard import MemoryLimits, judge, measure
+from merian_campaign.wms.node.node_jobs import JobRequest
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
@@ -191,6 +193,30 @@ def test_lost_workers_are_cheap_and_failures_final() -> None:
     assert 3 * retry_cost(failure(JobVerdict.FAILED), retries=3, lost_retries=5) <= 1
     assert retry_cost(failure(JobVerdict.OUT_OF_MEMORY), retries=3, lost_retries=5) > 1
     assert retry_cost(ValueError(), retries=3, lost_retries=5) > 1
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "retries"),
+    [
+        ({}, 1, 0),
+        ({"number_of_retries": 3}, 1, 3),
+        ({"number_of_retries": 3, "retry_unless_exit": 2}, 2, 0),
+        ({"number_of_retries": 3, "retry_unless_exit": [1, 2]}, 1, 0),
+        ({"number_of_retries": 3, "retry_unless_exit": [1, 2]}, 20, 3),
+        ({"number_of_retries": 3, "retry_unless_exit": [1, 2]}, None, 3),  # by a signal
+        ({"number_of_retries": 0}, 1, 0),
+    ],
+)
+def test_retries_within_a_run_are_those_of_bps(
+    words: dict[str, Any], exit_code: int | None, retries: int
+) -> None:
+    assert retries_asked(GenericWorkflowJob("j", label="isr", **words), exit_code=exit_code) == retries
+
+
+@pytest.mark.parametrize("words", [{"number_of_retries": "many"}, {"retry_unless_exit": [1, "two"]}])
+def test_retries_that_are_no_numbers_stop_the_submission(words: dict[str, Any]) -> None:
+    with pytest.raises(StageError, match=r"of isr is '(many|two)'; give a whole number"):
+        retries_asked(GenericWorkflowJob("j", label="isr", **words), exit_code=1)
 
 
 def test_hold_list(tmp_path: Path) -> None:

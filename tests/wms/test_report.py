@@ -10,7 +10,13 @@ import wms_support as support
 from lsst.ctrl.bps import WmsStates
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord, format_line, parse_lines
+from merian_campaign.domain.execution.journal import (
+    JobVerdict,
+    JournalEvent,
+    JournalRecord,
+    format_line,
+    parse_lines,
+)
 from merian_campaign.wms.report import overall, stage_states
 
 S = WmsStates

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from parsl.launchers import SimpleLauncher
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent, JournalRecord
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.processes import identity
 from merian_campaign.wms.block_records import BlockRecords
-from merian_campaign.wms.block_shutdown import drain_moment
 from merian_campaign.wms.journal_writer import Journal
 from merian_campaign.wms.lost_jobs import BlockView, LostJobs, speaks_of_memory
-from merian_campaign.wms.memory_samples import Holding, NodeSample, SamplesFile, culprit
+from merian_campaign.wms.node.block_shutdown import drain_moment
+from merian_campaign.wms.node.memory_samples import Holding, NodeSample, SamplesFile, culprit
 from merian_campaign.wms.sites.provider import BlockRequest, CampaignSlurmProvider, Scaling
 from merian_campaign.wms.slurm_blocks import (
     RefusedBySlurmError,

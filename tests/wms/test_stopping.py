@@ -13,7 +13,7 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
 
 pytestmark = pytest.mark.e2e
 

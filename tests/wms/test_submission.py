@@ -9,7 +9,7 @@ import pytest
 import wms_support as support
 from wms_support import Rendering
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
 
 pytestmark = pytest.mark.e2e
 
@@ -201,9 +201,14 @@ def test_cold_settings_retries_and_shell_commands(repo: Path, folder: Path) -> N
     choices = Rendering(
         tasks={"first": {"misbehave": {0: f"once:{flag}"}}, "second": {}},
         query="instrument='Toy' AND detector = 0",
-        site={"retries": 1, "commandPrefix": "export FROM_PREFIX=yes"},
+        site={"commandPrefix": "export FROM_PREFIX=yes"},
         extra={
-            "pipetask": {"second": {"runQuantumCommand": f'{cold} && echo "${{FROM_PREFIX}}" > {marker}'}}
+            "pipetask": {
+                "first": {"numberOfRetries": 1, "retryUnlessExit": [2]},
+                "second": {"runQuantumCommand": f'{cold} && echo "${{FROM_PREFIX}}" > {marker}'},
+            },
+            "campaignMemory": "first=1:700,99:900",
+            "requestMemory": 800,
         },
     )
     submission = support.render(folder, repo=repo, name="cold", choices=choices)
@@ -215,6 +220,8 @@ def test_cold_settings_retries_and_shell_commands(repo: Path, folder: Path) -> N
     ]
     assert [(r.verdict, r.evidence["warm"]) for r in submission.ended("second")] == [("ok", False)]
     assert marker.read_text() == "yes\n"
+    asked = {label: {r.requested_mb for r in submission.ended(label)} for label in ("first", "second")}
+    assert asked == {"first": {700}, "second": {800}}, "of its own number of inputs, of its task"
     status = support.run(
         "bps", "status", "--wms-service-class", support.OURS, "--id", str(submission.submit), cwd=folder
     )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.domain.harvest import HarvestContext, conclude
-from merian_campaign.domain.provenance import Predicted
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.execution.provenance import Predicted
+from merian_campaign.domain.failures.harvest import HarvestContext, conclude
+from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.host.processes import identity
 from merian_campaign.wms import version_lookup

@@ -1,6 +1,7 @@
 """Real, small PipelineTasks that behave well or badly on request, for tests and benchmarks."""
 
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -24,6 +25,7 @@ from lsst.pipe.base import (
 from lsst.pipe.base import connectionTypes as ct  # noqa: N813 - as everybody writes it
 
 MIB = 1024 * 1024
+_HELD: list[Any] = []
 
 
 class FirstConnections(PipelineTaskConnections, dimensions=("instrument", "detector")):
@@ -149,6 +151,18 @@ def _linger(argument: str) -> None:
     if not flag.exists():
         flag.touch()
         time.sleep(600)
+
+
+def _alone(argument: str) -> None:
+    """Write down that this runs, and until its process ends, that another one runs beside it."""
+    file = Path(argument).open("a")  # noqa: SIM115 - the lock is to last as long as the process
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        Path(f"{argument}.beside").touch()
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    _HELD.append(file)
 
 
 def _stubborn(argument: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import yaml
 
-from merian_campaign.domain.journal import JournalEvent, JournalRecord, parse_lines
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, parse_lines
 from merian_campaign.host.processes import watch_orphans
 
 HERE = Path(__file__).parent
@@ -124,6 +124,7 @@ def render(folder: Path, *, repo: Path, name: str, choices: Rendering) -> Submis
         "site": {"here": {"class": site_class, "cores": choices.cores, "retries": 0, **choices.site}},
         "finalJob": {"requestCpus": 1},
         "requestMemory": 1024,
+        "numberOfRetries": 0,
     }
     merge(config, choices.extra)
     path = folder / f"{name}.yaml"

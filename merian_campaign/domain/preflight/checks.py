@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.preflight import collisions, host_checks, inputs
 from merian_campaign.domain.preflight.calibrations import calibration_findings
 from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
@@ -21,8 +22,7 @@ from merian_campaign.domain.preflight.inputs import Groups
 from merian_campaign.domain.preflight.order import order_findings
 from merian_campaign.domain.preflight.queries import Made, StepQuery, looks, made_by
 from merian_campaign.domain.preflight.scope import scope_findings
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.site_profile import SiteProfile
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
 

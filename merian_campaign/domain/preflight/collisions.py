@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from merian_campaign.domain import naming
-from merian_campaign.domain.naming import RunName
-from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, Finding, Tracking
 from merian_campaign.domain.preflight.inputs import few
-from merian_campaign.domain.records import NewGroup
-from merian_campaign.domain.shell import quoted
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.rendering import naming
+from merian_campaign.domain.rendering.naming import RunName
+from merian_campaign.domain.safe_text.shell import quoted
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from merian_campaign.domain.cluster import Cluster
-from merian_campaign.domain.snapshot import GroupView
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.resources.cluster import Cluster
 from merian_campaign.domain.spec import CampaignSpec
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
-from merian_campaign.domain import naming
-from merian_campaign.domain.naming import RunName
 from merian_campaign.domain.preflight import collisions, inputs
 from merian_campaign.domain.preflight.checks import read_findings
 from merian_campaign.domain.preflight.clusters import Clusters, cluster_findings
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, RepositoryFacts
 from merian_campaign.domain.preflight.queries import StepQuery, step_look
 from merian_campaign.domain.preflight.scope import scope_findings
+from merian_campaign.domain.rendering import naming
+from merian_campaign.domain.rendering.naming import RunName
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.preflight.facts import (
     Finding,
     FolderFacts,
@@ -12,10 +13,9 @@ from merian_campaign.domain.preflight.facts import (
     SchedulerFacts,
     Tracking,
 )
-from merian_campaign.domain.remedy import RequestTable
-from merian_campaign.domain.resource_fit import step_refused
-from merian_campaign.domain.site_profile import SiteProfile
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.resources.resource_fit import step_refused
+from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
 LITTLE_DISK_GB = 20.0

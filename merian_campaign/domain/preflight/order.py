@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from merian_campaign.domain.preflight.facts import CollectionFacts, Finding, InputNeed, PipelineFacts
 from merian_campaign.domain.preflight.inputs import few
 from merian_campaign.domain.preflight.queries import made_by
-from merian_campaign.domain.render import input_collections
+from merian_campaign.domain.rendering.render import input_collections
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations
 from merian_campaign.domain.spec.actions.data import TransferDatasets

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Self
 
-from merian_campaign.domain.plan import plan_groups
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.preflight.facts import CollectionFacts, InputNeed, PipelineFacts
-from merian_campaign.domain.render import SKYMAP_TERM, data_query, input_collections
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.rendering.render import SKYMAP_TERM, data_query, input_collections
 from merian_campaign.domain.selection import Selection, column_of
-from merian_campaign.domain.snapshot import GroupView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain, nanoseconds
 from merian_campaign.domain.spec.actions.data import IngestRaws, ReferenceCatalogue, TransferDatasets

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import few, short
-from merian_campaign.domain.preflight.queries import PIXELS, StepQuery
+from merian_campaign.domain.preflight.queries import PIXELS, StepQuery, looks
 from merian_campaign.domain.selection import OF_EXPOSURES
-from merian_campaign.domain.spec import BpsStep
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.steps import Scope, effective_scope
 
 _ON_SKY = frozenset({"tract", "patch", "visit"})
@@ -51,6 +51,11 @@ def _combines(task: TaskFacts) -> bool:
 def wants_skymap(look: StepQuery, pipeline: PipelineFacts) -> bool:
     """Say whether a task works by sky map and the data query names none: it would run for every one."""
     return not look.on_skymap and any("skymap" in task.dimensions for task in pipeline.tasks)
+
+
+def unsaid_skymap(spec: CampaignSpec) -> tuple[StepQuery, ...]:
+    """Return what to ask of the steps whose data query does not name the campaign's sky map by itself."""
+    return () if spec.skymap is None else tuple(look for look in looks(spec) if not look.on_skymap)
 
 
 def scope_findings(

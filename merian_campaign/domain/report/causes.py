@@ -8,9 +8,9 @@ from typing import Final
 
 from merian_campaign.domain.report.lines import CauseLine
 from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import clean, one_line
 from merian_campaign.domain.states import FINAL_VERDICTS, GroupState
-from merian_campaign.domain.text import clean, one_line
 
 _LONGEST_MESSAGE = 400
 _LONGEST_NAME = 200

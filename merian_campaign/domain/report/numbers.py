@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from merian_campaign.domain.foreseen import Sized, foreseen
-from merian_campaign.domain.quanta import Counts
+from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.report import causes as cause_lines
 from merian_campaign.domain.report import tract_lines, work
 from merian_campaign.domain.report.lines import (
@@ -26,9 +25,10 @@ from merian_campaign.domain.report.lines import (
 )
 from merian_campaign.domain.report.outlook import Outlook, StepAhead, StepOutlook, outlook
 from merian_campaign.domain.report.rows import ProgressRow, ReportGroup, ReportRows, StackRow, UsageRow
+from merian_campaign.domain.resources.foreseen import Sized, foreseen
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.domain.states import CampaignState, GroupState, derived_state
-from merian_campaign.domain.text import one_line
 
 _MOVING = frozenset({GroupState.RUNNING, GroupState.READY})
 _AHEAD = frozenset({GroupState.WAITING, GroupState.READY, GroupState.RUNNING})

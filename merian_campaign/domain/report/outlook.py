@@ -9,8 +9,8 @@ from itertools import accumulate
 from operator import or_
 from typing import Final
 
-from merian_campaign.domain.foreseen import Foreseen
 from merian_campaign.domain.report.rows import ProgressRow
+from merian_campaign.domain.resources.foreseen import Foreseen
 
 _WINDOWS: Final = (timedelta(hours=6), timedelta(hours=24), timedelta(days=3), timedelta(days=7))
 _PARTS: Final = (0.25, 0.5, 1.0)

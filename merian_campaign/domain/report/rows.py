@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from merian_campaign.domain.quanta import Counts
-from merian_campaign.domain.records import JobRow, RecordedEvent
+from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.record.records import JobRow, RecordedEvent
 from merian_campaign.domain.sky_regions import SkyRegion
 
 

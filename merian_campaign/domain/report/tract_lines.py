@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Final
 
-from merian_campaign.domain.foreseen import OVER
-from merian_campaign.domain.quanta import COUNTED_STATES, Counts
-from merian_campaign.domain.records import STALE
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts
+from merian_campaign.domain.record.records import STALE
 from merian_campaign.domain.report.lines import CompletenessLine, TractLine
 from merian_campaign.domain.report.rows import ReportGroup, ReportRows
+from merian_campaign.domain.resources.foreseen import OVER
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import GroupState
-from merian_campaign.domain.text import one_line
 
 _WORST_FIRST: Final = (
     GroupState.NEEDS_REVIEW,

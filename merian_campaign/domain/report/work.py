@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from merian_campaign.domain.block_usage import usage
-from merian_campaign.domain.records import JobRole, JobRow
+from merian_campaign.domain.record.records import JobRole, JobRow
 from merian_campaign.domain.report.lines import BlockSumLine, RevisionLine, SubmissionLine
 from merian_campaign.domain.report.rows import ReportRows, RevisionRow
-from merian_campaign.domain.slurm_states import JobEnd
-from merian_campaign.domain.text import clean, one_line
+from merian_campaign.domain.resources.block_usage import usage
+from merian_campaign.domain.safe_text.text import clean, one_line
+from merian_campaign.domain.slurm.slurm_states import JobEnd
 
 _HOUR: Final = 3600.0
 _LOST: Final = frozenset({JobEnd.NODE_LOST.value, JobEnd.PREEMPTED.value})

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.quanta import COLUMN_DIMENSIONS, INTEGER_DIMENSIONS, DataIdValue
+from merian_campaign.domain.execution.quanta import COLUMN_DIMENSIONS, INTEGER_DIMENSIONS, DataIdValue
 from merian_campaign.domain.spec.base import Strict, brief, expand_ranges
 from merian_campaign.domain.spec.words import Label
 from merian_campaign.domain.states import Verdict

@@ -17,8 +17,8 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.domain.spec.base import brief
-from merian_campaign.domain.text import clean
 
 LONGEST_COLLECTION: Final = 128
 """Characters of a collection's name. The butler's default template puts the name of a RUN, beside dataset
@@ -60,7 +60,7 @@ BPS_KEYS: Final = frozenset(
     {
         "bpsBatchSubmission", "bpsMakeCommand", "bpsPreCommandOpts", "bpsUseRunTempSpace", "bpsUseShared",
         "bps_cmdline", "bps_defined", "buildQuantumGraph", "butlerConfig", "campaign", "campaignGraphs",
-        "campaignHold",
+        "campaignHold", "campaignMemory",
         "cloud", "cluster", "clusterAlgorithm", "computeSite", "createQuantumGraph", "dataQuery",
         "defaultPreCmdOpts", "environment", "executionButler", "extraAggregateOptions",
         "extraInitOptions", "extraQgraphOptions", "extraRunQuantumOptions", "extraUpdateQgraphOptions",

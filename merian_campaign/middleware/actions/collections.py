@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec.actions.calibrations import CertifyCalibrations, CollectionChain
 from merian_campaign.middleware.actions.runner import ActionError, ActionRunner, CommandError, few, reading
 

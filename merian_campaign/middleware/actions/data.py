@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain import error_classes
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.failures import error_classes
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec.actions.data import (
     DefineVisits,
     IngestRaws,

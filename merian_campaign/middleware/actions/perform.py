@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec.actions import ACTIONS
 from merian_campaign.host.modes import group_umask, is_shared
 from merian_campaign.middleware.actions import collections, data, half_registered, repository

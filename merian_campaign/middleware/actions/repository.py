@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.shell import quoted
+from merian_campaign.domain.safe_text.shell import quoted
 from merian_campaign.domain.spec.actions.repository import (
     CheckFilters,
     Create,

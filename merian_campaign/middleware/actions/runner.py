@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from types import get_original_bases
 from typing import IO, Any, NoReturn, get_args, get_origin
 
-from merian_campaign.domain import error_classes
-from merian_campaign.domain.last_error import telling
-from merian_campaign.domain.shell import shown
+from merian_campaign.domain.failures import error_classes
+from merian_campaign.domain.safe_text.last_error import telling
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
 from merian_campaign.host import processes

@@ -28,8 +28,8 @@ from merian_campaign.domain.preflight.queries import (
     presences,
     searched,
 )
+from merian_campaign.domain.safe_text.text import error_line, first_line
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.text import error_line, first_line
 from merian_campaign.middleware.actions.runner import ActionError, reading
 from merian_campaign.middleware.preflight.pipeline_facts import read_pipeline
 from merian_campaign.middleware.programs import in_environment

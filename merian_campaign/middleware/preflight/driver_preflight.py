@@ -13,11 +13,11 @@ import warnings
 from pathlib import Path
 from typing import NoReturn
 
-from merian_campaign.domain.naming import SubmissionPaths
 from merian_campaign.domain.preflight.facts import Finding, PipelineFacts
 from merian_campaign.domain.preflight.group_check import GroupCheck, group_findings, refusal
 from merian_campaign.domain.preflight.scope import wants_skymap
-from merian_campaign.domain.render import with_skymap
+from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.rendering.render import with_skymap
 from merian_campaign.host.atomic_files import write_if_changed, write_json
 from merian_campaign.host.regular_files import read_json_object, read_text
 

@@ -10,7 +10,7 @@ from merian_campaign.domain.preflight.facts import CollectionFacts, Finding, Pip
 from merian_campaign.domain.preflight.order import order_findings
 from merian_campaign.domain.preflight.queries import looks
 from merian_campaign.domain.preflight.scope import scope_findings
-from merian_campaign.domain.render import input_collections
+from merian_campaign.domain.rendering.render import input_collections
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.middleware.preflight.butler_queries import ButlerQueries
 

@@ -9,8 +9,8 @@ from typing import Any
 from merian_campaign.domain.preflight.facts import InputNeed, PipelineFacts, TaskFacts
 from merian_campaign.domain.preflight.inputs import closest, short
 from merian_campaign.domain.preflight.queries import StepQuery
+from merian_campaign.domain.safe_text.text import error_line
 from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.text import error_line
 from merian_campaign.middleware.programs import in_environment
 
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.report.lines import TractLine
 from merian_campaign.domain.report.numbers import Report
-from merian_campaign.domain.shell import shown
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.safe_text.shell import shown
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.reports.page import charts, heat, sky, words
 from merian_campaign.reports.page.pictures import Picture, Spec
 from merian_campaign.reports.page.style import DARK, FONT, LIGHT, STATES, variables

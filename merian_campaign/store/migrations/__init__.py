@@ -1,1 +1,1 @@
-"""Migrations of the tracking database, run by `merian_campaign.store.migrate`."""
+"""Migrations of the tracking database, run by `merian_campaign.store.server.migrate`."""

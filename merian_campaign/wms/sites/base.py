@@ -17,8 +17,8 @@ from lsst.ctrl.bps.parsl.configuration import get_bps_config_value
 from parsl.executors.high_throughput.errors import ManagerLost, WorkerLost
 from parsl.executors.high_throughput.executor import DEFAULT_LAUNCH_CMD
 
-from merian_campaign.domain.journal import JobVerdict
-from merian_campaign.domain.process_identity import ProcessIdentity
+from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.wms import warm_program as launch_program
 from merian_campaign.wms.job_outcome import JobFailedError, WorkerGoneError
 from merian_campaign.wms.lost_jobs import BlockView
@@ -179,7 +179,12 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         return self.label
 
     def campaign_config(
-        self, *, submit: Path, socket: str, on_failure: Callable[[Exception, Any], bool]
+        self,
+        *,
+        submit: Path,
+        socket: str,
+        on_failure: Callable[[Exception, Any], bool],
+        retries_of: Callable[[JobFailedError], int],
     ) -> parsl.config.Config:
         """Return Parsl's configuration for one submission.
 
@@ -192,6 +197,8 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         on_failure : callable
             Called in the driver with the error and Parsl's task record after every failed attempt; returns
             whether it was the last one.
+        retries_of : callable
+            Called with the error of a payload; returns how often BPS's words for its job allow another try.
         """
         _have_programs_on_path()
         self.warm_socket = socket
@@ -203,7 +210,8 @@ class CampaignSite(SiteConfig):  # type: ignore[misc]
         def handler(error: Exception, task: Any) -> float:  # noqa: ANN401 - Parsl's task record
             if on_failure(error, task):
                 return _FINAL
-            return retry_cost(error, retries=retries, lost_retries=lost)
+            asked = retries_of(error) if isinstance(error, JobFailedError) else 0
+            return retry_cost(error, retries=max(retries, asked), lost_retries=lost)
 
         return parsl.config.Config(
             executors=self.get_executors(),

@@ -14,7 +14,7 @@ from typing import Any
 from parsl.executors.errors import BadStateException
 from parsl.jobs.states import JobState, JobStatus
 
-from merian_campaign.domain.text import clean
+from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.wms.upstream import prune_failed_blocks, put_out_of_use
 

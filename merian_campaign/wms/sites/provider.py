@@ -18,10 +18,10 @@ from parsl.jobs.states import JobState, JobStatus
 from parsl.launchers.base import Launcher
 from parsl.providers.cluster_provider import ClusterProvider
 
-from merian_campaign.domain.blocks import BlockEvent, BlockLine
-from merian_campaign.domain.sbatch import directive
-from merian_campaign.domain.slurm_jobs import SlurmJob
-from merian_campaign.domain.slurm_states import FORGOTTEN, JobEnd, Stage, meaning_of
+from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine
+from merian_campaign.domain.slurm.sbatch import directive
+from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
+from merian_campaign.domain.slurm.slurm_states import FORGOTTEN, JobEnd, Stage, meaning_of
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.wms.block_records import BlockRecords
 from merian_campaign.wms.slurm_blocks import (

@@ -17,15 +17,15 @@ from parsl.launchers import SimpleLauncher
 from parsl.launchers.base import Launcher
 from psutil import net_if_addrs
 
-from merian_campaign.domain.blocks import block_name
-from merian_campaign.domain.cluster import slurm_seconds
-from merian_campaign.domain.sbatch import directive
-from merian_campaign.domain.stack_setup import FILE_VARIABLE
+from merian_campaign.domain.resources.cluster import slurm_seconds
+from merian_campaign.domain.slurm.blocks import block_name
+from merian_campaign.domain.slurm.sbatch import directive
+from merian_campaign.domain.stack.stack_setup import FILE_VARIABLE
 from merian_campaign.host.processes import SUBMISSION_MARK
 from merian_campaign.wms.block_records import BlockRecords
 from merian_campaign.wms.lease import LEASE_NAME
 from merian_campaign.wms.lost_jobs import BlockView
-from merian_campaign.wms.process_cleanup import DRIVER_MARK
+from merian_campaign.wms.node.process_cleanup import DRIVER_MARK
 from merian_campaign.wms.sites.base import POOL_COMMAND, CampaignSite
 from merian_campaign.wms.sites.block_error_handler import blocks_in_trouble
 from merian_campaign.wms.sites.executor import CampaignExecutor

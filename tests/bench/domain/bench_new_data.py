@@ -22,16 +22,16 @@ from bench_results import entry, keep  # noqa: E402 - beside this one
 from domain_help import NOW, finished, group, situation, snapshot, with_overlaps  # noqa: E402 - of the tests
 from new_data_help import COMBINING, GATHERING, survey  # noqa: E402
 
-from merian_campaign.domain.basis import Basis  # noqa: E402
-from merian_campaign.domain.complete_nights import Arrivals  # noqa: E402
-from merian_campaign.domain.decide import decide  # noqa: E402
-from merian_campaign.domain.overlap_refresh import refresh_due  # noqa: E402
-from merian_campaign.domain.overlaps import SkyExposure  # noqa: E402
-from merian_campaign.domain.plan import in_force  # noqa: E402
-from merian_campaign.domain.quanta import Counts  # noqa: E402
+from merian_campaign.domain.campaign.plan import in_force  # noqa: E402
+from merian_campaign.domain.execution.quanta import Counts  # noqa: E402
+from merian_campaign.domain.readiness.complete_nights import Arrivals  # noqa: E402
+from merian_campaign.domain.readiness.overlap_refresh import refresh_due  # noqa: E402
+from merian_campaign.domain.record.basis import Basis  # noqa: E402
+from merian_campaign.domain.record.overlaps import SkyExposure  # noqa: E402
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot  # noqa: E402
 from merian_campaign.domain.selection import Selection  # noqa: E402
-from merian_campaign.domain.snapshot import GroupView, Snapshot  # noqa: E402
 from merian_campaign.domain.states import GroupState, SubmissionOutcome  # noqa: E402
+from merian_campaign.domain.tick.decide import decide  # noqa: E402
 
 EXPOSURES, NIGHTS, TRACTS, RAWS = 4000, 60, 400, 62
 MAY_TAKE = 0.3

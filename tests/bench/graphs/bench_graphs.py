@@ -29,10 +29,10 @@ from mock_survey import MockSurvey, make_mock_survey  # noqa: E402 - of the test
 from postgresql_help import PROGRAMS, private_registry  # noqa: E402 - of the tests
 
 from merian_campaign.context import CommandContext  # noqa: E402
-from merian_campaign.domain.render import data_query, input_collections  # noqa: E402
+from merian_campaign.domain.rendering.render import data_query, input_collections  # noqa: E402
 from merian_campaign.domain.spec import BpsStep  # noqa: E402
 from merian_campaign.domain.spec.grouping import expand  # noqa: E402
-from merian_campaign.store import embedded  # noqa: E402
+from merian_campaign.store.server import embedded  # noqa: E402
 
 BUILDS = int(os.environ.get("BENCH_GRAPHS", "16"))
 ROUNDS = 3

@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_results import entry, keep
 
-from merian_campaign.domain.plan import plan_groups
-from merian_campaign.domain.render import RenderRequest, render
-from merian_campaign.domain.snapshot import Remedy
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.files.bps_files import read_site
 

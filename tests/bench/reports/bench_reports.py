@@ -27,9 +27,9 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 from bench_results import entry, keep  # noqa: E402 - beside this one
 from made_campaign import MadeCampaign  # noqa: E402 - of the tests
 
-from merian_campaign.store import embedded, migrate  # noqa: E402
-from merian_campaign.store.connection import open_connection  # noqa: E402
-from merian_campaign.store.rights import VIEWS  # noqa: E402
+from merian_campaign.store.server import embedded, migrate  # noqa: E402
+from merian_campaign.store.server.connection import open_connection  # noqa: E402
+from merian_campaign.store.server.rights import VIEWS  # noqa: E402
 from merian_campaign.store.store import PostgresStore  # noqa: E402
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
@@ -43,6 +43,7 @@ class Cost:
     """Of one command."""
 
     seconds: float
+    cpu: float
     megabytes: float
 
 
@@ -83,7 +84,11 @@ def run(home: Path, *words: str) -> Cost:
     _, status, used = os.wait4(pid, 0)
     os.close(silent)
     assert status == 0, words
-    return Cost(seconds=time.perf_counter() - begin, megabytes=used.ru_maxrss / 1024)
+    return Cost(
+        seconds=time.perf_counter() - begin,
+        cpu=used.ru_utime + used.ru_stime,
+        megabytes=used.ru_maxrss / 1024,
+    )
 
 
 def measure(home: Path, *, name: str) -> tuple[float, int]:
@@ -92,6 +97,7 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
     commands = {
         "status": ("status", "wide"),
         "failures": ("failures", "wide"),
+        "plan": ("plan", "wide"),
         "completeness": ("completeness", "wide"),
         "usage": ("usage", "wide"),
         "report": ("report", "wide", "-o", str(page)),
@@ -100,7 +106,17 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
     for command, words in commands.items():
         costs = [run(home, *words) for _ in range(AGAIN if command == "status" else 1)]
         times[command] = median(cost.seconds for cost in costs)
-        print(f"{name:>12} {command:13} {times[command]:7.2f} s {costs[-1].megabytes:7.0f} MB")
+        cpu = min(cost.cpu for cost in costs)
+        print(
+            f"{name:>12} {command:13} {times[command]:7.2f} s {cpu:7.2f} s CPU {costs[-1].megabytes:7.0f} MB"
+        )
+    size = (page / "index.html").stat().st_size
+    print(f"{name:>12} {'page':13} {size / 1e6:7.2f} MB")
+    return times["status"], size
+
+
+def archive(home: Path, *, name: str) -> None:
+    """Print what it costs to put the campaign away and to bring it back."""
     # Last: what the others read is gone for a while, and nothing may be under way.
     with closing(open_connection(embedded.url(home))) as connection:
         connection.autocommit = True
@@ -113,9 +129,6 @@ def measure(home: Path, *, name: str) -> tuple[float, int]:
     for command, words in {"archive": ("wide", folder, "--yes"), "unarchive": (folder,)}.items():
         cost = run(home, command, *words)
         print(f"{name:>12} {command:13} {cost.seconds:7.2f} s {cost.megabytes:7.0f} MB")
-    size = (page / "index.html").stat().st_size
-    print(f"{name:>12} {'page':13} {size / 1e6:7.2f} MB")
-    return times["status"], size
 
 
 def queries(url: str, *, name: str) -> None:
@@ -140,14 +153,18 @@ def queries(url: str, *, name: str) -> None:
 def main() -> int:
     """Measure, print, keep; exit 1 if a ratio is below what must hold."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tracts", type=int, default=100)
-    parser.add_argument("--quanta", type=int, default=100_000)
+    parser.add_argument("--tracts", type=int, help="as many as are usual, at most 400, unless it is said")
+    parser.add_argument("--quanta", type=int, default=int(os.environ.get("BENCH_QUANTA", "100_000")))
+    parser.add_argument("--archive", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
     with campaign(tracts=4, quanta=400) as home:
         small, _ = measure(home, name="400")
-    with campaign(tracts=arguments.tracts, quanta=arguments.quanta) as home:
+    tracts = arguments.tracts or min(400, max(10, arguments.quanta // 1000))
+    with campaign(tracts=tracts, quanta=arguments.quanta) as home:
         large, size = measure(home, name=f"{arguments.quanta:,}")
         queries(embedded.url(home), name=f"{arguments.quanta:,}")
+        if arguments.archive:
+            archive(home, name=f"{arguments.quanta:,}")
     return keep(
         [
             entry("reports: status, small against large", small / large, 1 / 3, 0.8),

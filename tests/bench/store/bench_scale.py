@@ -19,9 +19,9 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "reports"), str(HERE
 from bench_reports import campaign  # noqa: E402 - beside this one
 from bench_results import entry, keep  # noqa: E402
 
-from merian_campaign.store import embedded  # noqa: E402
-from merian_campaign.store.connection import open_connection  # noqa: E402
-from merian_campaign.store.reader import Reader  # noqa: E402
+from merian_campaign.store.reading.reader import Reader  # noqa: E402
+from merian_campaign.store.server import embedded  # noqa: E402
+from merian_campaign.store.server.connection import open_connection  # noqa: E402
 
 QUANTA = int(os.environ.get("BENCH_QUANTA", "250_000"))
 ROUNDS = 3

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_results import entry, keep
 
-from merian_campaign.domain.quanta import (
+from merian_campaign.domain.execution.quanta import (
     ATTEMPT_FACTS,
     COLUMN_DIMENSIONS,
     COUNTED_STATES,
@@ -38,14 +38,16 @@ from merian_campaign.domain.quanta import (
     Quantum,
     canonical_data_id,
 )
-from merian_campaign.domain.records import NewGroup
+from merian_campaign.domain.record.records import NewGroup
+from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.selection import Selection
-from merian_campaign.domain.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
-from merian_campaign.store import embedded, merge_quanta, migrate, queries, stage_quanta
-from merian_campaign.store.connection import open_connection
-from merian_campaign.store.database import raw
-from merian_campaign.store.reader import Reader, campaign_id
+from merian_campaign.store.quanta import merge_quanta, stage_quanta
+from merian_campaign.store.reading import queries
+from merian_campaign.store.reading.reader import Reader, campaign_id
+from merian_campaign.store.server import embedded, migrate
+from merian_campaign.store.server.connection import open_connection
+from merian_campaign.store.server.database import raw
 from merian_campaign.store.store import PostgresStore
 
 DIRECTORY = "/scratch/merian/u/ana/submissions/wide/step3/tract9813/001"

@@ -30,14 +30,14 @@ from bench_results import entry, keep  # noqa: E402 - beside this one
 from bench_store import database  # noqa: E402
 from store_help import Given  # noqa: E402
 
-from merian_campaign.domain import journal  # noqa: E402
-from merian_campaign.domain.decide import decide  # noqa: E402
-from merian_campaign.domain.journal import JournalEvent, JournalRecord  # noqa: E402
-from merian_campaign.domain.plan import plan_groups  # noqa: E402
+from merian_campaign.domain.campaign.plan import plan_groups  # noqa: E402
+from merian_campaign.domain.execution import journal  # noqa: E402
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord  # noqa: E402
 from merian_campaign.domain.states import GroupState  # noqa: E402
+from merian_campaign.domain.tick.decide import decide  # noqa: E402
 from merian_campaign.middleware.drivers import LocalDrivers  # noqa: E402
 from merian_campaign.services.record import Recorder  # noqa: E402
-from merian_campaign.store.connection import open_connection  # noqa: E402
+from merian_campaign.store.server.connection import open_connection  # noqa: E402
 
 SUBMISSIONS, QUANTA, RATE, EVERY, TICKS = 8, 2000, 100, 10, 9
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)

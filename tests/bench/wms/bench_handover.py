@@ -103,7 +103,7 @@ def drive(folder: Path, *, stock: bool, graph: dict[str, list[str]]) -> None:
 
 def measure_ours(folder: Path, graph: dict[str, list[str]]) -> Cost:
     """Submit a graph through our service; stop it when every job is with Parsl."""
-    from merian_campaign.domain.journal import JournalEvent  # noqa: PLC0415 - needs the path above
+    from merian_campaign.domain.execution.journal import JournalEvent  # noqa: PLC0415 - needs the path above
     from merian_campaign.wms.journal_writer import Journal  # noqa: PLC0415
 
     journal = Journal(folder / "submit" / "journal.jsonl")

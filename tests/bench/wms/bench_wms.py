@@ -21,7 +21,7 @@ sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT), str(ROOT / "tests" / "be
 import wms_support as support  # noqa: E402 - needs the path above
 from bench_results import keep  # noqa: E402 - beside this one
 
-from merian_campaign.domain.journal import JobVerdict, JournalEvent  # noqa: E402
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent  # noqa: E402
 
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
 

@@ -86,6 +86,7 @@ MinJobAge=120
 ReturnToService=2
 JobRequeue=1
 KillOnBadExit=0
+ScronParameters=enable
 # A job over its partition's limits is refused, not left pending for ever.
 EnforcePartLimits=ALL
 """

@@ -194,6 +194,16 @@ class Cluster:
         if not self._daemon("slurmctld"):
             self.start_daemon("slurmctld", ["slurmctld", "-D", "-i"], folder=self.settings.directory / "run")
 
+    def stop_accounting(self) -> None:
+        """End slurmdbd: the controller keeps for it what happens meanwhile."""
+        if left := processes.end(self._daemon("slurmdbd")):
+            raise ClusterError(f"slurmdbd does not end: {left}")
+
+    def start_accounting(self) -> None:
+        """Start slurmdbd."""
+        if not self._daemon("slurmdbd"):
+            self.start_daemon("slurmdbd", ["slurmdbd", "-D"], folder=self.settings.directory / "run")
+
     def start(self, node: str) -> None:
         """Start a node's daemon."""
         spool = self.settings.spool(self._known(node))
@@ -274,6 +284,7 @@ class Cluster:
 
     def settle(self, *, seconds: float = 120.0) -> None:
         """Put everything right again: controller and nodes up, no job, no process of one."""
+        self.start_accounting()
         self.start_controller()
         for node in self.nodes:
             self.thaw(node)

@@ -144,7 +144,7 @@ def _start(settings: Settings, *, say: Callable[[str], None]) -> Cluster:
     cluster.start_daemon("mariadbd", config.mariadbd_command(settings), folder=settings.directory / "db")
     reached("munge", lambda: _munge_works(settings))
     reached("database", lambda: _listens(settings.port + 3))
-    cluster.start_daemon("slurmdbd", ["slurmdbd", "-D"], folder=settings.directory / "run")
+    cluster.start_accounting()
     reached("accounting", lambda: _listens(settings.port + 2))
     _make_accounts(cluster)
     cluster.start_controller()

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from merian_campaign.domain.shell import ShellPattern
+from merian_campaign.domain.safe_text.shell import ShellPattern
 from merian_campaign.domain.spec.actions.base import Action, Collection, Command, Text, Words, listed
 from merian_campaign.domain.spec.actions.repository import InstrumentClass
 from merian_campaign.domain.spec.base import MOST_CORES, MOST_IDS

@@ -3,7 +3,7 @@
 -- tables of quanta: minutes for millions.
 
 -- The texts of the old key were the largest part of all indexes. What has the digest of another quantum is refused
--- (merian_campaign/store/merge_quanta.py).
+-- (merian_campaign/store/quanta/merge_quanta.py).
 CREATE UNIQUE INDEX uq_quantum_key ON quantum (group_id, (md5(task || ' ' || data_id)::uuid));
 ALTER TABLE quantum DROP CONSTRAINT uq_quantum_group_id_task_data_id;
 

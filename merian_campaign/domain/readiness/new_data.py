@@ -1,0 +1,427 @@
+"""Whether a group is done for what there is now: what is new since, and what becomes of it.
+
+A group is done for a basis: the exposures that it selected, and the generations of what it read. New data,
+data that were withdrawn, or a new generation of something upstream make another basis. Then it is extended,
+where only quanta are added; or it is stale, and its policy says whether it is made anew.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import cached_property
+
+from merian_campaign.domain.readiness.complete_nights import Arrivals, incomplete_nights, usable
+from merian_campaign.domain.readiness.data_change import (
+    Change,
+    Freshness,
+    change_of_action,
+    in_words,
+    inferred,
+    newer_release,
+    older_read,
+    reads_stale,
+    redo_when,
+)
+from merian_campaign.domain.readiness.gates import Gates, Need, Needs
+from merian_campaign.domain.readiness.generations import night_by_exposure
+from merian_campaign.domain.readiness.overlap_refresh import (
+    brought_in,
+    comes_from_elsewhere,
+    defines_visits,
+    last_success,
+    over_visits,
+    reaching,
+    settled,
+    tracts_of,
+)
+from merian_campaign.domain.readiness.parts_read import parts_read, steps_with_parts, those_before
+from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments, digest_of_unseen_terms
+from merian_campaign.domain.record.basis import Basis
+from merian_campaign.domain.record.overlaps import SkyExposure
+from merian_campaign.domain.record.snapshot import GroupView, Snapshot
+from merian_campaign.domain.selection import OF_EXPOSURES
+from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
+from merian_campaign.domain.spec.campaign import steps_before
+from merian_campaign.domain.spec.new_data import OnNewData
+from merian_campaign.domain.spec.steps import effective_scope
+from merian_campaign.domain.states import GroupState
+
+
+class NewData:
+    """What is new for the groups of a campaign at one moment.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    snapshot : `Snapshot`
+        Its groups in force.
+    arrivals : `Arrivals`
+        What was seen of files.
+    now : `datetime.datetime`
+        UTC.
+
+    Attributes
+    ----------
+    snapshot : `Snapshot`
+        The same, with the exposures that are `usable`.
+    gates : `Gates`
+        Who waits for whom.
+    """
+
+    def __init__(self, *, spec: CampaignSpec, snapshot: Snapshot, arrivals: Arrivals, now: datetime) -> None:
+        self._spec = spec
+        self._arrivals = arrivals
+        self._now = now
+        self._nights = night_by_exposure(snapshot)  # also of what was withdrawn
+        self._incomplete = incomplete_nights(spec, snapshot.overlaps, arrivals=arrivals, now=now)
+        self._seen = () if snapshot.overlaps is None else snapshot.overlaps.exposures
+        self.snapshot = usable(spec, snapshot, without=self._incomplete)
+        self.gates = Gates(spec=spec, snapshot=self.snapshot)
+        self._overlaps = settled(spec, self.snapshot)
+        self._rows = () if self._overlaps is None else self._overlaps.exposures
+        self._redone = any(group.generation > 1 for group in snapshot.groups)
+        self._taking = {step.name for step in over_visits(spec)}
+        self._changes: dict[int, Change] = {}
+        self._lacking: dict[int, bool] = {}
+        self._needed: dict[int, Needs] = {}
+        self._selected: dict[int, frozenset[int] | None] = {}
+        self._read: dict[int, tuple[str, ...]] = {}
+        self._terms: dict[str, str] = {}
+        self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
+        self._unusable: dict[str, set[int]] = {}
+
+    # -- what there is ------------------------------------------------------------------------------
+    def basis(self, group: GroupView) -> Basis | None:
+        """Return what a submission of a group would be made from now; `None` when that is not known."""
+        step = self._spec.step(group.step)
+        if isinstance(step, ActionStep):
+            return self._basis_of_action(group, step)
+        exposures = self.exposures(group)
+        if exposures is None:
+            return None
+        raws = sum(map(self._raws.__getitem__, self._raws.keys() & exposures))
+        if step.name not in self._terms:
+            self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
+        terms = self._terms[step.name]
+        parts = self._parts(group, tracts=self._tracts_of(group, exposures))
+        return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms, parts=parts)
+
+    @cached_property
+    def _raws(self) -> Mapping[int, int]:
+        return {row.exposure: row.raws for row in self._rows if row.raws}
+
+    @cached_property
+    def _all_raws(self) -> Mapping[int, int]:
+        return {row.exposure: row.raws for row in self._seen}
+
+    def _basis_of_action(self, group: GroupView, step: ActionStep) -> Basis:
+        waiting: frozenset[int] = frozenset()
+        if step.action == "define-visits" and self._overlaps is not None:
+            waiting = frozenset(row.exposure for row in self._overlaps.exposures if row.tracts is None)
+        return Basis(
+            exposures=waiting,
+            files=self._arrivals.files.get(step.name, ""),
+            upstream=self._upstream(group),
+            terms=digest_of_arguments(step),
+        )
+
+    def exposures(self, group: GroupView) -> frozenset[int] | None:
+        """Return the exposures that a group selects; `None` when that is not known.
+
+        Of exposures that wait for their visits nothing can be made yet: they are not among them.
+        """
+        if group.id not in self._selected:
+            self._selected[group.id] = self._exposures_of(group)
+        return self._selected[group.id]
+
+    def _exposures_of(self, group: GroupView) -> frozenset[int] | None:
+        step = self._spec.step(group.step)
+        if self._overlaps is None or not isinstance(step, BpsStep):
+            return None
+        if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
+            return None
+        if group.selection.dimension not in _KNOWN:
+            return None
+        if self._is_thin(group):
+            return frozenset()
+        index = self._index(step, group.selection.dimension)
+        return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
+
+    def _is_thin(self, group: GroupView) -> bool:
+        """Say whether a tract was discovered that fewer visits overlap now than it takes."""
+        discovers = group.selection.dimension == "tract" and self._spec.discovers(self._spec.step(group.step))
+        return discovers and self._enough.isdisjoint(group.selection.values)
+
+    @cached_property
+    def _enough(self) -> frozenset[int]:
+        return frozenset(tracts_of(self._spec, self._overlaps))
+
+    def _index(self, step: BpsStep, dimension: str) -> Mapping[int, set[int]]:
+        """Return by value of a dimension the exposures that a step takes; for everything under 0."""
+        key = (step.name, dimension)
+        if key not in self._indices:
+            found: dict[int, set[int]] = defaultdict(set)
+            for row in self._taken_by(step):
+                for value in _values(dimension, row):
+                    found[value].add(row.exposure)
+            self._indices[key] = found
+        return self._indices[key]
+
+    def _taken_by(self, step: BpsStep) -> list[SkyExposure]:
+        """Return what a step takes: of its own query, or, over visits and tracts, what reaches it."""
+        if effective_scope(step) == "exposure":
+            return self._rows_taken_by[step.name]
+        with_visit = {
+            name: {row.exposure for row in rows if row.visits} for name, rows in self._rows_taken_by.items()
+        }
+        ids = reaching(self._spec, with_visit, step.name)
+        return [row for row in self._rows if row.exposure in ids]
+
+    @cached_property
+    def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
+        found: dict[str, list[SkyExposure]] = defaultdict(list)
+        for row in self._rows:
+            for name in row.steps if self._is_usable(row) else ():
+                found[name].append(row)
+        return found
+
+    def _is_usable(self, row: SkyExposure) -> bool:
+        return row.tracts is not None or not defines_visits(self._spec)
+
+    def _upstream(self, group: GroupView) -> Mapping[str, int]:
+        if not self._redone:
+            return {}
+        return {
+            f"{one.step}/{one.key}": one.generation
+            for one in (need.group for need in self._needs(group).groups)
+            if one.generation > 1 and self._reads(group, one)
+        }
+
+    def _reads(self, group: GroupView, other: GroupView) -> bool:
+        """Say whether a group reads another one: what is waited for because it is not known is not read.
+
+        Between tracts, nights and visits, they have exposures in common then.
+        """
+        cuts = {group.selection.dimension, other.selection.dimension}
+        if "" in cuts or len(cuts) == 1:
+            return True
+        mine, theirs = self.exposures(group), self.exposures(other)
+        return mine is None or theirs is None or not mine.isdisjoint(theirs)
+
+    def _needs(self, group: GroupView) -> Needs:
+        if group.id not in self._needed:
+            self._needed[group.id] = self.gates.needs(group)
+        return self._needed[group.id]
+
+    def _parts(self, group: GroupView, *, tracts: frozenset[int] | None) -> frozenset[str]:
+        """Return the groups by tract that a group reads of some tracts; `None` for all."""
+        if group.step not in self._with_parts:
+            return frozenset()
+        return parts_read(self._needs(group), own=tracts, lacks_data=self.lacks_data)
+
+    def _tracts_of(self, group: GroupView, exposures: frozenset[int]) -> frozenset[int] | None:
+        """Return the tracts that a group has to do with; `None` for all."""
+        if group.selection.dimension == "tract":
+            return frozenset(group.selection.values)
+        if not group.selection.dimension:
+            return None
+        return frozenset(tract for exposure in exposures for tract in self._tracts.get(exposure, ()))
+
+    @cached_property
+    def _with_parts(self) -> frozenset[str]:
+        return steps_with_parts(self._spec)
+
+    @cached_property
+    def _tracts(self) -> Mapping[int, tuple[int, ...]]:
+        return {row.exposure: row.tracts for row in self._rows if row.tracts}
+
+    def lacks_data(self, group: GroupView) -> bool:
+        """Say whether a group selects nothing of what there is, and waits for it."""
+        if group.id not in self._lacking:
+            self._lacking[group.id] = self._lacks_data(group)
+        return self._lacking[group.id]
+
+    def _lacks_data(self, group: GroupView) -> bool:
+        step = self._spec.step(group.step)
+        if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
+            return False
+        if self._is_thin(group):
+            return True
+        if not group.selection.dimension and comes_from_elsewhere(self._spec):
+            return False  # its tasks may not be about exposures at all: the graph tells
+        return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
+
+    def _is_coming(self, group: GroupView) -> bool:
+        """Say whether there are exposures of a group of which nothing can be made yet."""
+        values, dimension = frozenset(group.selection.values or (0,)), group.selection.dimension
+        if dimension == "day_obs" and values & self._incomplete:
+            return True
+        if dimension not in self._unusable:
+            overlaps = self.snapshot.overlaps
+            waiting = (row for row in (overlaps.exposures if overlaps else ()) if not self._is_usable(row))
+            self._unusable[dimension] = {value for row in waiting for value in _values(dimension, row)}
+        return not values.isdisjoint(self._unusable[dimension])
+
+    def is_withdrawn(self, group: GroupView) -> bool:
+        """Say whether there is nothing to make a group from, and nothing on its way."""
+        return self.lacks_data(group) and not self._is_coming(group)
+
+    def why_no_data(self, group: GroupView) -> str:
+        """Say what a group waits for that `lacks_data`."""
+        early = sorted(self._incomplete.intersection(group.selection.values))
+        if group.selection.dimension == "day_obs" and early:
+            return f"waits for night {early[0]} to be complete"
+        if self._is_coming(group):
+            return "waits for the visits of its exposures to be defined"
+        if self._is_thin(group):
+            return "waits for data: fewer visits overlap it than `tracts.min_visits` asks for"
+        return "waits for data: the repository has none that it selects"
+
+    def why_not(self, group: GroupView) -> str:
+        """Say why a group that is done does not count as such for another one."""
+        if group.published != group.generation:
+            return "its new outputs are being put in the place of the old ones"
+        return f"done, but for {self.change(group).reason}"
+
+    # -- what is different --------------------------------------------------------------------------
+    def change(self, group: GroupView) -> Change:
+        """Return what is different from what a group was made from, and what becomes of it.
+
+        What is done with nothing of its own to be different, and has read something stale, is stale as well.
+        """
+        own = self._own_change(group)
+        step = self._spec.step(group.step)
+        if own.reason or group.state is not GroupState.DONE or not isinstance(step, BpsStep):
+            return own
+        if not self._stale or self._spec.on_new_data_of(step).action == "ignore":
+            return own
+        read = self._stale_read(group)
+        return replace(own, freshness=Freshness.STALE, reason=reads_stale(read)) if read else own
+
+    def _own_change(self, group: GroupView) -> Change:
+        if group.id not in self._changes:
+            self._changes[group.id] = self._change(group)
+        return self._changes[group.id]
+
+    @cached_property
+    def _stale(self) -> frozenset[int]:
+        groups = (group for group in self.snapshot.groups if group.state is GroupState.DONE)
+        return frozenset(group.id for group in groups if self._own_change(group).freshness is Freshness.STALE)
+
+    def _stale_read(self, group: GroupView) -> tuple[str, ...]:
+        """Return the groups that a group reads and that are stale, or have read what is."""
+        if group.id not in self._read:
+            needs = (need.group for need in self._needs(group).groups)
+            self._read[group.id] = tuple(
+                f"{one.step}/{one.key}"
+                for one in needs
+                if (one.id in self._stale or self._stale_read(one)) and self._reads(group, one)
+            )
+        return self._read[group.id]
+
+    def _change(self, group: GroupView) -> Change:
+        now = self.basis(group)
+        begun = any(one.generation == group.generation for one in group.submissions)
+        if now is None or group.live is not None or not begun:
+            return Change()
+        step = self._spec.step(group.step)
+        made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
+        if isinstance(step, ActionStep):
+            curated = step.action == "write-curated-calibrations"
+            release = newer_release(group, self.snapshot.groups) if curated else ""
+            return change_of_action(step, made=made, now=now, release=release)
+        older = older_read(made, now)
+        added, removed = now.exposures - made.exposures, made.exposures - now.exposures
+        late = self._late_raws(made, now)
+        # Of which of its exposures there are more raws now is not known.
+        with_more = now.exposures if late else frozenset[int]()
+        found = Change(
+            added=added | with_more, removed=removed, upstream=older, raws=late,
+            edited=made.asks_otherwise(now), parts=self._new_parts(group, made=made, now=now),
+            lost=frozenset() if now.parts is None else (made.parts or frozenset()) - now.parts,
+        )  # fmt: skip
+        if not (found.is_of_data or found.edited or late):
+            return Change()
+        words = in_words(found, new=added, nights=self._nights)
+        share = f"; made from {len(made.exposures & now.exposures)} of {len(now.exposures)} exposures"
+        policy = self._spec.on_new_data_of(step)
+        if policy.action == "ignore":
+            return replace(found, reason=f"{words}{share if added else ''}")
+        changes = group.combines is True or (group.gathers is True and late > 0) or found.edited
+        if not changes and not (found.is_of_groups and now.exposures):
+            # Nothing that exists would change; of what was withdrawn nothing is read downstream.
+            return replace(found, freshness=Freshness.EXTEND, reason=words) if found.added else Change()
+        fresh, when = self._redo_or_not(policy, found, now)
+        return replace(found, freshness=fresh, reason=f"{words}{share if added else ''}{when}")
+
+    def _late_raws(self, made: Basis, now: Basis) -> int:
+        """Return how many more raws there are of what a group was made from; none while a night waits."""
+        if not made.raws or (
+            self._incomplete and any(self._nights.get(one) in self._incomplete for one in made.exposures)
+        ):
+            return 0
+        if made.exposures == now.exposures:
+            return max(0, now.raws - made.raws)
+        # Those of an exposure that was withdrawn were counted too.
+        return max(0, sum(self._all_raws.get(one, 0) for one in made.exposures) - made.raws)
+
+    def _new_parts(self, group: GroupView, *, made: Basis, now: Basis) -> frozenset[str]:
+        if not now.parts:
+            return frozenset()
+        then = made.parts if made.parts is not None else those_before(self._needs(group), group)
+        return now.parts - then
+
+    def _redo_or_not(self, policy: OnNewData, found: Change, now: Basis) -> tuple[Freshness, str]:
+        """Return whether what is stale is made anew, and in words what for it would be."""
+        if policy.action != "redo":
+            return Freshness.STALE, ""
+        changed = found.added | found.removed
+        nights = {self._nights.get(exposure) for exposure in changed}
+        whatever = found.edited or found.is_of_groups
+        when = redo_when(
+            policy,
+            exposures=None if whatever else len(changed),
+            nights=len(nights),
+            of=len(now.exposures),
+            today=self._now.astimezone(UTC).date(),
+        )
+        return (Freshness.STALE, f"; made anew {when}") if when else (Freshness.REDO, "")
+
+    # -- what others may rely on ----------------------------------------------------------------------
+    def satisfies(self, need: Need, *, of: GroupView) -> bool:
+        """Say whether a group that is done is so for all that another one would read of it."""
+        group = need.group
+        step = self._spec.step(group.step)
+        if isinstance(step, ActionStep):
+            return self.change(group).freshness is not Freshness.REDO
+        if group.published != group.generation:
+            return False
+        change = self.change(group)
+        if change.freshness in {Freshness.EXTEND, Freshness.REDO}:
+            return False
+        mine = self.exposures(of)
+        if mine is None or change.added & mine:
+            return mine is None
+        return not (change.parts and change.parts & self._parts(group, tracts=self._tracts_of(of, mine)))
+
+    def counts_as_done(self, group: GroupView) -> bool:
+        """Say whether an action that is run again for new data has done what it did before."""
+        step = self._spec.step(group.step)
+        if not isinstance(step, ActionStep) or group.state is GroupState.CANCELLED:
+            return False
+        done = [one for one in group.submissions if brought_in(one)]
+        return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
+
+
+_KNOWN = frozenset({"", "tract", *OF_EXPOSURES})
+"""Dimensions of which it is seen what exposures have to do with them."""
+
+
+def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
+    if dimension == "tract":
+        return row.tracts or ()
+    return OF_EXPOSURES[dimension].values(row) if dimension in OF_EXPOSURES else (0,)

@@ -1,0 +1,1 @@
+"""What is on record of a campaign, as values: a tick's snapshot, rows, bases, the applied spec."""

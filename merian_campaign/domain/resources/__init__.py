@@ -1,0 +1,1 @@
+"""What submissions ask for and cost, whether a cluster can run them, and whose turn it is."""

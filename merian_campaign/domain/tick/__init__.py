@@ -1,0 +1,1 @@
+"""What a tick decides, what it tells people, and how it ends."""

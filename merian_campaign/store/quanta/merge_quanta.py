@@ -1,0 +1,250 @@
+"""SQL that merges staged quanta of one submission into the tables: set-based, idempotent.
+
+Which facts win
+    A later submission's over an earlier one's, but a quantum that succeeded stays so. One exception: what
+    a submission's live progress called a success, its own (first) harvest may call anything else, because the
+    provenance graph is to be trusted more than the journal.
+How it ran
+    Verdict, exception, memory, times, host and log are those of the last attempt, which may be older than
+    the state: a quantum that failed and was then blocked is blocked, and its failure still tells why.
+Counts
+    Derived from ``quantum_attempt`` plus the one attempt that has no row there, a success at first try.
+
+Generations
+    A submission of an older generation only adds attempts. A redo puts all attempts that there are into
+    ``quantum_attempt`` and leaves the quanta as if they had never run, so that nothing of it is taken for
+    what the next generation did.
+
+INSERT .. ON CONFLICT, not MERGE: MERGE is not safe against concurrent inserts, and without statistics of
+the temporary table it may read the whole of ``quantum``. Every update is guarded by IS DISTINCT FROM, so
+that merging the same again writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from merian_campaign.store.quanta.quantum_forms import NUMBERED
+from merian_campaign.store.quanta.quantum_keys import key, short, whole
+from merian_campaign.store.quanta.stage_quanta import ATTEMPT_COLUMNS, OWN_COLUMNS
+
+# In each: old is what is there, excluded what the submission shows.
+_TAKE_STATE = f"""(CASE WHEN {whole("old", "state")} = 'succeeded'
+        THEN {whole("old", "state_submission_id")} = {whole("excluded", "state_submission_id")}
+             AND ({whole("excluded", "state")} = 'succeeded' OR %(correcting)s)
+        ELSE {whole("excluded", "state_submission_id")} >= {whole("old", "state_submission_id")} END)"""
+_TAKE_ATTEMPT = f"""(excluded.submission_id IS NOT NULL
+        AND (old.submission_id IS NULL OR excluded.submission_id >= old.submission_id)
+        AND ({whole("old", "state")} <> 'succeeded' OR {_TAKE_STATE}))"""
+# Then there is nothing to add to, and the staged numbers are the whole.
+_TAKE_COUNTS = f"({whole('old', 'attempts')} = 0 AND {whole('excluded', 'attempts')} > 0)"
+_OLD_FIRST_TRY = whole("old", "first_try_submission_id")
+_NEW_FIRST_TRY = whole("excluded", "first_try_submission_id")
+_FIRST_TRY = f"""CASE
+        WHEN {_TAKE_COUNTS} OR {_OLD_FIRST_TRY} = excluded.submission_id THEN {_NEW_FIRST_TRY}
+        ELSE {_OLD_FIRST_TRY} END"""
+
+_STATE_COLUMNS = ("state", "caveats", "state_submission_id")
+_COUNT_COLUMNS = ("attempts", "charged_attempts", "memory_attempts")
+_COMMON = ("requested_mb", "cores", "exit_code", "host")
+"""Columns of an attempt that a quantum has through its dictionaries."""
+
+_ROW_COLUMNS = (
+    *(name for name in ATTEMPT_COLUMNS if name not in _COMMON),
+    *("common_id", "host_id", "log_uuid", "submission_id"),
+)
+"""Columns of a row that are of the last attempt."""
+
+
+def _when(condition: str, column: str) -> str:
+    return f"CASE WHEN {condition} THEN {whole('excluded', column)} ELSE {whole('old', column)} END"
+
+
+_OLD_NAME, _NEW_NAME = (
+    f"({', '.join(f'{alias}.{name}' for name in ('kind_id', *NUMBERED))})" for alias in ("old", "excluded")
+)
+_BLOCKED = f"{whole('excluded', 'state')} = 'blocked'"
+_MERGED = {
+    **{name: _when(_TAKE_STATE, name) for name in _STATE_COLUMNS},
+    **{name: _when(_TAKE_ATTEMPT, name) for name in _ROW_COLUMNS},
+    **{name: _when(_TAKE_COUNTS, name) for name in _COUNT_COLUMNS},
+    # Of two quanta with one digest, if ever there are, the second is refused and not taken for the first.
+    "kind_id": f"CASE WHEN {_OLD_NAME} IS NOT DISTINCT FROM {_NEW_NAME} THEN old.kind_id END",
+    "first_try_submission_id": _FIRST_TRY,
+    "blocked_by": f"CASE WHEN {_BLOCKED} OR NOT {_TAKE_STATE} THEN old.blocked_by END",
+    # A verdict has it, so that it goes with an attempt; what is blocked has it of what it stands behind.
+    "tolerated": f"CASE WHEN {_BLOCKED} OR {_TAKE_ATTEMPT} IS NOT TRUE"
+    " THEN old.tolerated ELSE excluded.tolerated END",
+}
+
+
+def _short(values: Mapping[str, str]) -> dict[str, str]:
+    """Return what is stored of these values."""
+    of = values["submission_id"]
+    stored = {name: short(name, value, submission_id=of) for name, value in values.items()}
+    return {
+        **stored,
+        "no_first_try": short("no_first_try", values["first_try_submission_id"], submission_id=of),
+    }
+
+
+def _list(names: Iterable[str], prefix: str = "") -> str:
+    return ", ".join(prefix + name for name in names)
+
+
+def _staged(names: tuple[str, ...], prefix: str = "") -> str:
+    """List staged columns of an attempt."""
+    return ", ".join(_of_stage(name, prefix) for name in names)
+
+
+def _of_stage(name: str, prefix: str = "") -> str:
+    """Return a staged column, of which times are seconds, and logs lie where they lie."""
+    column = prefix + name
+    if name in {"started", "ended"}:
+        return f"to_timestamp({column})"
+    return _relative(column) if name == "log_path" else column
+
+
+def _relative(path: str) -> str:
+    """Return SQL for a path with a dot in place of the submission's directory; see `full_path`."""
+    rest = f"'.' || substr({path}, length(%(within)s))"
+    return f"CASE WHEN starts_with({path}, %(within)s) THEN {rest} ELSE {path} END"
+
+
+_NEW = _short(
+    {
+        **{name: name for name in ("kind_id", *NUMBERED, "state", "caveats", *_COUNT_COLUMNS, "tolerated")},
+        **{name: _of_stage(name) for name in _ROW_COLUMNS},
+        # In the path of a log that has a form, the UUID is all that is its own.
+        "log_path": f"CASE WHEN log_uuid IS NULL THEN {_of_stage('log_path')} END",
+        "state_submission_id": "%(submission_id)s",
+        "submission_id": "CASE WHEN has_run THEN %(submission_id)s END",
+        "first_try_submission_id": "CASE WHEN first_try THEN %(submission_id)s END",
+    }
+)
+
+# Sorted as the index of the key, whose pages fill up so.
+MERGE_QUANTA = f"""
+INSERT INTO quantum_row AS old (group_id, updated_at, {_list(_NEW)})
+SELECT %(group_id)s, %(now)s, {", ".join(_NEW.values())}
+FROM stage_quantum AS s
+ORDER BY {key("s")}
+ON CONFLICT (group_id, {key("old").replace("old.", "")}) DO UPDATE
+SET {", ".join(f"{name} = {value}" for name, value in _short(_MERGED).items())},
+    updated_at = excluded.updated_at
+WHERE ({", ".join(whole("old", name) for name in _MERGED)}) IS DISTINCT FROM ({", ".join(_MERGED.values())})
+"""  # noqa: S608  (built from constants of this module)
+
+# What is blocked points at what blocks it, which had to be there first, and may be lost with it.
+POINT = f"""
+UPDATE quantum_row AS q SET blocked_by = b.id, tolerated = b.tolerated, updated_at = %(now)s
+FROM stage_blocked AS s
+JOIN quantum_row AS b ON b.group_id = %(group_id)s AND {key("b")} = {key("s").replace("s.", "s.by_")}
+WHERE q.group_id = %(group_id)s AND {key("q")} = {key("s")}
+  AND q.state = 'blocked' AND {whole("q", "state_submission_id")} = %(submission_id)s
+  AND (q.blocked_by, q.tolerated) IS DISTINCT FROM (b.id, b.tolerated)
+"""  # noqa: S608  (built from constants of this module)
+
+_ROW = ("state", *ATTEMPT_COLUMNS, *OWN_COLUMNS)
+_STAGED_ATTEMPT = _list(("kind_id", *NUMBERED, "try", "attempt_state", *_ROW[1:]))
+
+# Also the success at first try of a quantum that other submissions had tried before.
+MERGE_ATTEMPTS = f"""
+INSERT INTO quantum_attempt AS old (quantum_id, submission_id, try, {_list(_ROW)}, recorded_at)
+SELECT q.id, %(submission_id)s, a.try, a.attempt_state,
+       {_staged(_ROW[1:], "a.")}, %(now)s
+FROM (
+    SELECT {_STAGED_ATTEMPT} FROM stage_attempt
+    UNION ALL
+    SELECT {_STAGED_ATTEMPT} FROM stage_quantum WHERE first_try
+) AS a
+JOIN quantum_row AS q ON q.group_id = %(group_id)s AND {key("q")} = {key("a")}
+WHERE {whole("q", "first_try_submission_id")} IS DISTINCT FROM %(submission_id)s
+ON CONFLICT (quantum_id, submission_id, try) DO UPDATE
+SET {", ".join(f"{name} = excluded.{name}" for name in (*_ROW, "recorded_at"))}
+WHERE ({_list(_ROW, "old.")}) IS DISTINCT FROM ({_list(_ROW, "excluded.")})
+"""  # noqa: S608  (built from constants of this module)
+
+# What live progress had under way, or called a success, and the harvest says nothing of (e.g. a quantum that
+# was held back): it is again what its last attempt made of it. Nothing runs in a submission that is over.
+SETTLE = f"""
+UPDATE quantum_row AS q
+SET state = nullif(CASE WHEN q.submission_id IS NULL THEN 'unknown' ELSE (
+        SELECT a.state FROM quantum_attempt AS a WHERE a.quantum_id = q.id
+        ORDER BY a.submission_id DESC, a.try DESC LIMIT 1
+    ) END, 'succeeded'),
+    state_submission_id = {whole("q", "state_submission_id")},
+    updated_at = %(now)s
+WHERE q.group_id = %(group_id)s AND {whole("q", "state_submission_id")} = %(submission_id)s
+  AND (q.state = 'running' OR (q.state IN ('pending', 'unknown') AND q.submission_id IS NOT NULL)
+       OR ({whole("q", "state")} = 'succeeded' AND q.submission_id IS DISTINCT FROM %(submission_id)s))
+  AND NOT EXISTS (SELECT 1 FROM stage_quantum AS s WHERE {key("s")} = {key("q")})
+"""  # noqa: S608  (built from constants of this module)
+
+_FIRST = f"({whole('q', 'first_try_submission_id')} IS NOT NULL)::integer"
+_RECOUNTED = {
+    "attempts": f"r.attempts + {_FIRST}",
+    "charged_attempts": f"r.charged + {_FIRST}",
+    "memory_attempts": "r.memory",
+}
+
+RECOUNT_ATTEMPTS = f"""
+UPDATE quantum_row AS q
+SET {", ".join(f"{name} = {short(name, value, submission_id='NULL')}" for name, value in _RECOUNTED.items())},
+    updated_at = %(now)s
+FROM (
+    SELECT a.quantum_id,
+           count(*) FILTER (WHERE a.state <> 'blocked') AS attempts,
+           count(*) FILTER (
+               WHERE a.state <> 'blocked' AND a.charged AND s.number > g.attempts_from
+           ) AS charged,
+           count(*) FILTER (WHERE a.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
+    FROM "group" AS g
+    JOIN submission AS s ON s.group_id = g.id
+    JOIN quantum_attempt AS a ON a.submission_id = s.id
+    WHERE g.id = %(group_id)s
+    GROUP BY a.quantum_id
+) AS r
+WHERE q.id = r.quantum_id
+  AND ({", ".join(whole("q", name) for name in _RECOUNTED)})
+      IS DISTINCT FROM ({", ".join(_RECOUNTED.values())})
+"""  # noqa: S608  (built from constants of this module)
+
+FORGET_COUNTS = """
+DELETE FROM quantum_count AS n
+WHERE n.group_id = %(group_id)s AND NOT EXISTS (
+    SELECT 1 FROM quantum AS q
+    WHERE q.group_id = n.group_id AND q.task = n.task AND q.state = n.state
+)
+"""
+
+# Counted anew rather than added to: a wrong number cannot last, and no trigger has to fire a row.
+RECOUNT = """
+INSERT INTO quantum_count AS old (group_id, task, state, n)
+SELECT group_id, task, state, count(*) FROM quantum WHERE group_id = %(group_id)s
+GROUP BY group_id, task, state
+ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> excluded.n
+"""
+
+COUNT_ANEW = (RECOUNT_ATTEMPTS, FORGET_COUNTS, RECOUNT)
+"""What follows every change of a group's quanta."""
+
+# What `KEEP_ATTEMPTS` and `SUPERSEDE` do together is a redo; all is counted anew afterwards.
+KEEP_ATTEMPTS = f"""
+INSERT INTO quantum_attempt (
+    quantum_id, submission_id, try, state, {_list(ATTEMPT_COLUMNS)}, charged, recorded_at
+)
+SELECT id, submission_id, 1, 'succeeded', {_list(ATTEMPT_COLUMNS)}, true, %(now)s
+FROM quantum
+WHERE group_id = %(group_id)s AND first_try_submission_id = submission_id
+ON CONFLICT (quantum_id, submission_id, try) DO NOTHING
+"""  # noqa: S608  (built from constants of this module)
+
+SUPERSEDE = f"""
+UPDATE quantum_row AS q
+SET state = 'superseded', caveats = NULL, charged_attempts = 0, memory_attempts = NULL, submission_id = NULL,
+    state_submission_id = {whole("q", "state_submission_id")}, first_try_submission_id = NULL,
+    no_first_try = NULL, blocked_by = NULL, tolerated = NULL, updated_at = %(now)s,
+    {", ".join(f"{name} = NULL" for name in _ROW_COLUMNS if name not in {"common_id", "submission_id"})}
+WHERE group_id = %(group_id)s
+"""  # noqa: S608

@@ -1,0 +1,153 @@
+"""Dictionaries of a campaign: what many quanta have in common, each once, with a number of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg2.extras import execute_values
+
+from merian_campaign.domain.execution.quanta import DataIdValue, Quantum
+from merian_campaign.store.quanta.quantum_forms import around, data_form, digest, log_form
+from merian_campaign.store.server.storable import storable
+
+__all__ = ["Shapes"]
+
+_NULL = "\\N"
+_INT16 = 2**15 - 1
+
+_KIND = ("task", "data_id")
+_COMMON = ("instrument", "band", "physical_filter", "requested_mb", "cores", "exit_code", "log_path")
+_HOST = ("name",)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """Of a data ID: what it shares, its numbers as fields of a line, and where they stand in a log's path."""
+
+    text: str
+    numbers: str
+    places: tuple[tuple[str, str], ...]
+
+
+type _Entry = tuple[str | int | None, ...]
+
+
+class Shapes:
+    """Where quanta have their task, data ID, log and the like: in the dictionaries of their campaign.
+
+    Parameters
+    ----------
+    cursor : `psycopg2.extensions.cursor`
+        In a transaction, in which entries are made that are not there.
+    quanta : `~collections.abc.Iterable` [`Quantum`]
+        Of one submission.
+    campaign_id : `int`
+        Whose they are.
+    directory : `str`
+        Of the submission.
+    """
+
+    def __init__(
+        self,
+        cursor: Any,  # noqa: ANN401  (of psycopg2)
+        quanta: Collection[Quantum],
+        *,
+        campaign_id: int,
+        directory: str,
+    ) -> None:
+        self._within = f"{directory}/"
+        self._forms: dict[str, _Form] = {}
+        rest = [self._rest(quantum) for quantum in quanta]
+        kinds: set[_Entry] = {(quantum.task, self._forms[quantum.data_id].text) for quantum in quanta}
+        for quantum in quanta:
+            if quantum.blocked_by is not None:
+                task, data_id = quantum.blocked_by
+                kinds.add((task, self._form(data_id).text))
+        # In this order everywhere, so that two transactions never wait for each other.
+        made = {"campaign_id": campaign_id}
+        self._kinds = _numbers(cursor, "quantum_kind", _KIND, kinds, **made)
+        commons = _numbers(cursor, "quantum_common", _COMMON, {common for common, _, _ in rest}, **made)
+        hosts = _numbers(
+            cursor, "quantum_host", _HOST, {(host,) for *_, host in rest if host is not None}, **made
+        )
+        places = {host: number for (host,), number in hosts.items()} | {None: _NULL}
+        self.lines = [
+            f"{self.key(quantum.task, quantum.data_id)}\t{commons[common]}\t{places[host]}\t{uuid or _NULL}"
+            for quantum, (common, uuid, host) in zip(quanta, rest, strict=True)
+        ]
+
+    def key(self, task: str, data_id: str) -> str:
+        """Return what a quantum is found by in its group, as fields of COPY's text format."""
+        form = self._forms[data_id]
+        return f"{self._kinds[task, form.text]}\t{form.numbers}"
+
+    def _form(self, data_id: str) -> _Form:
+        text, numbers = data_form(data_id)
+        line = "\t".join([_NULL if number is None else str(number) for number in numbers])
+        form = self._forms[data_id] = _Form(text, line, around(numbers))
+        return form
+
+    def _rest(self, quantum: Quantum) -> tuple[_Entry, str | None, str | None]:
+        """Return what a quantum has in common with others, the UUID of its log, and its host."""
+        form = self._forms.get(quantum.data_id) or self._form(quantum.data_id)
+        get = quantum.dimensions.get
+        words = (_word(get("instrument")), _word(get("band")), _word(get("physical_filter")))
+        if not quantum.attempts:
+            return (*words, None, None, None, None), None, None
+        last = quantum.attempts[-1]
+        path, within = last.log_path, self._within
+        if path is not None and path.startswith(within):
+            path = f".{path[len(within) - 1 :]}"
+        log, uuid = log_form(path, form.places)
+        cores = None if last.cores is None else max(-_INT16, min(_INT16, last.cores))
+        common = (*words, last.requested_mb, cores, last.exit_code, log)
+        return common, uuid, last.host
+
+
+def _word(value: DataIdValue | None) -> str | None:
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _numbers(
+    cursor: Any,  # noqa: ANN401  (of psycopg2)
+    table: str,
+    columns: tuple[str, ...],
+    entries: Iterable[_Entry],
+    *,
+    campaign_id: int,
+) -> dict[_Entry, int]:
+    """Return the numbers of entries of a dictionary; those that are not there are made."""
+    kept = {
+        entry: tuple(storable(part) if isinstance(part, str) else part for part in entry) for entry in entries
+    }
+    digests = {entry: digest(*stored) for entry, stored in kept.items()}
+    known = _known(cursor, table, digests.values(), campaign_id=campaign_id)
+    missing = sorted(
+        {digests[entry]: stored for entry, stored in kept.items() if digests[entry] not in known}.items()
+    )
+    if missing:
+        names = ", ".join(("campaign_id", "digest", *columns))
+        execute_values(
+            cursor,
+            f"INSERT INTO {table} ({names}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608 - names of the schema
+            [(campaign_id, of, *stored) for of, stored in missing],
+        )
+        known |= _known(cursor, table, [of for of, _ in missing], campaign_id=campaign_id)
+    return {entry: known[of] for entry, of in digests.items()}
+
+
+def _known(
+    cursor: Any,  # noqa: ANN401  (of psycopg2)
+    table: str,
+    digests: Iterable[str],
+    *,
+    campaign_id: int,
+) -> dict[str, int]:
+    cursor.execute(
+        f"SELECT replace(digest::text, '-', ''), id FROM {table}"  # noqa: S608 - names of the schema
+        " WHERE campaign_id = %s AND digest = ANY(%s::uuid[])",
+        (campaign_id, list(digests)),
+    )
+    return dict(cursor.fetchall())

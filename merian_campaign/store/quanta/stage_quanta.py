@@ -1,0 +1,241 @@
+"""Quanta as COPY text, and the temporary tables they go through.
+
+COPY is the fastest way into PostgreSQL and formatting is its bottleneck, hence one format string a table
+and no csv module. Knows nothing of what happens to the rows afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from operator import attrgetter
+from typing import Any
+
+from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS, Attempt, Quantum
+from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.store.quanta.quantum_entries import Shapes
+from merian_campaign.store.server.storable import storable
+
+MESSAGE_CHARACTERS = 2000
+"""Longer exception messages are cut: the log has them in full."""
+
+ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases", "inputs", "cpu_seconds", "cores")
+"""Columns of an attempt that a quantum also has, for its last attempt."""
+
+OWN_COLUMNS = ("uuid", "charged", "certainty", "slurm_job", "log_tail")
+"""Columns of an attempt alone: a success at first try has none of them."""
+
+_INT16 = 2**15 - 1
+_LONGEST_CPU = 1e9
+
+_KINDS = {str: "text", str | None: "text", int | None: "integer", datetime | None: "double precision"}
+_NUMBERS = "visit bigint, exposure bigint, detector smallint, tract integer, patch integer"
+ATTEMPT = f"""try integer, attempt_state text,
+    {", ".join(f"{name} {_KINDS[kind]}" for name, kind in ATTEMPT_FACTS.items())},
+    exception_bases text, inputs integer, cpu_seconds real, cores integer, uuid text, charged boolean,
+    certainty text, slurm_job text, log_tail text"""
+"""Columns of `attempt_fields`."""
+_TEMPORARY_TABLES = f"""
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
+    kind_id integer, {_NUMBERS}, common_id integer, host_id integer, log_uuid uuid,
+    task text, state text, caveats text,
+    attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
+    tolerated boolean,
+    {ATTEMPT}
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
+    kind_id integer, {_NUMBERS}, task text, {ATTEMPT}
+) ON COMMIT DELETE ROWS;
+CREATE TEMPORARY TABLE IF NOT EXISTS stage_blocked (
+    kind_id integer, {_NUMBERS}, by_kind_id integer, by_{_NUMBERS.replace(", ", ", by_")}
+) ON COMMIT DELETE ROWS
+"""
+
+_NULL = "\\N"
+_NO_ATTEMPT = "\t".join(
+    [
+        *[_NULL, _NULL],
+        *("" if kind is str else _NULL for kind in ATTEMPT_FACTS.values()),
+        "",
+        *[_NULL] * (len(ATTEMPT_COLUMNS) - len(ATTEMPT_FACTS) - 1 + len(OWN_COLUMNS)),
+    ]
+)
+
+
+def stage(
+    connection: Any,  # noqa: ANN401  (a psycopg2 connection)
+    quanta: Iterable[Quantum],
+    *,
+    campaign_id: int,
+    directory: str,
+) -> int:
+    """Copy quanta and their attempts into the temporary tables of this connection.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction; the tables are emptied at its end.
+    quanta : `~collections.abc.Iterable` [`Quantum`]
+        Of one group. Of two for the same quantum the later counts, unless only the earlier succeeded.
+    campaign_id : `int`
+        Whose dictionaries they use.
+    directory : `str`
+        Of the submission; logs in it are said relative to it.
+
+    Returns
+    -------
+    number : `int`
+        Different quanta.
+    """
+    chosen: dict[tuple[str, str], Quantum] = {}
+    for quantum in quanta:
+        key = (quantum.task, quantum.data_id)
+        earlier = chosen.get(key)
+        if earlier is None or not _succeeded(earlier) or _succeeded(quantum):
+            chosen[key] = quantum
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('pg_temp.stage_blocked') IS NULL")
+        if cursor.fetchone()[0]:
+            cursor.execute(_TEMPORARY_TABLES)
+        shapes = Shapes(cursor, chosen.values(), campaign_id=campaign_id, directory=directory)
+        for table, lines in (
+            (
+                "stage_quantum",
+                [_quantum_line(*each) for each in zip(chosen.values(), shapes.lines, strict=True)],
+            ),
+            ("stage_attempt", _attempt_lines(chosen.values(), shapes)),
+            ("stage_blocked", _blocked_lines(chosen.values(), shapes)),
+        ):
+            if lines:
+                cursor.copy_expert(f"COPY {table} FROM STDIN", file_of(lines))
+    return len(chosen)
+
+
+def is_first_try_success(quantum: Quantum) -> bool:
+    """Whether, as far as its submission shows, it succeeded at once: such an attempt needs no row."""
+    return (
+        len(quantum.attempts) == 1
+        and quantum.attempts[0].state is QuantumState.SUCCEEDED
+        and quantum.attempts[0].try_number == 1
+    )
+
+
+def text(value: str | None) -> str:
+    r"""Return a value as a field of COPY's text format.
+
+    Parameters
+    ----------
+    value : `str` or `None`
+        `None` is NULL. What PostgreSQL cannot hold is spelled out.
+    """
+    if value is None:
+        return _NULL
+    if value.isprintable() and "\\" not in value:
+        return value
+    return (
+        storable(value).replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n").replace("\r", "\\r")
+    )
+
+
+def file_of(lines: list[str]) -> io.BytesIO:
+    """Return lines as a file to copy from."""
+    return io.BytesIO("".join(lines).encode("utf-8"))
+
+
+def _succeeded(quantum: Quantum) -> bool:
+    return quantum.state is QuantumState.SUCCEEDED
+
+
+def _attempt_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
+    return [
+        f"{shapes.key(quantum.task, quantum.data_id)}\t{text(quantum.task)}\t{attempt_fields(attempt)}\n"
+        for quantum in quanta
+        if not is_first_try_success(quantum)
+        for attempt in quantum.attempts
+    ]
+
+
+def _blocked_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
+    return [
+        f"{shapes.key(quantum.task, quantum.data_id)}\t{shapes.key(*quantum.blocked_by)}\n"
+        for quantum in quanta
+        if quantum.blocked_by is not None
+    ]
+
+
+def _quantum_line(quantum: Quantum, shape: str) -> str:
+    attempts = quantum.attempts
+    if not attempts:
+        counts, last = "0\t0\t0\tf\tf", _NO_ATTEMPT
+    elif is_first_try_success(quantum):
+        last = attempt_fields(attempts[0])
+        counts = f"1\t{attempts[0].charged:d}\t0\tt\tt"
+    else:
+        last = attempt_fields(attempts[-1])
+        counts = f"{_counts(attempts)}\tf\tt"
+    return (
+        f"{shape}\t{text(quantum.task)}\t{quantum.state}\t"
+        f"{text(quantum.caveats)}\t{counts}\t{'t' if quantum.tolerated else _NULL}\t{last}\n"
+    )
+
+
+def _counts(attempts: tuple[Attempt, ...]) -> str:
+    # A blocked attempt never ran, so it is not counted.
+    ran = [attempt for attempt in attempts if attempt.state is not QuantumState.BLOCKED]
+    charged = sum(attempt.charged for attempt in ran)
+    memory = sum(attempt.verdict is Verdict.OUT_OF_MEMORY for attempt in ran)
+    return f"{len(ran)}\t{charged}\t{memory}"
+
+
+def attempt_fields(attempt: Attempt) -> str:
+    """Return an attempt as fields of COPY's text format."""
+    # Most are NULL, of which nothing needs to be made.
+    facts = "\t".join(
+        [
+            _NULL if value is None else field(value)
+            for field, value in zip(_FIELDS, _facts(attempt), strict=True)
+        ]
+    )
+    bases = attempt.exception_bases
+    own = "\t".join(
+        [
+            _NULL if value is None else text(value)
+            for value in (attempt.certainty, attempt.slurm_job, attempt.log_tail)
+        ]
+    )
+    return (
+        f"{attempt.try_number}\t{attempt.state}\t{facts}\t{text(' '.join(bases)) if bases else ''}\t"
+        f"{_small(attempt.inputs)}\t{_cpu(attempt.cpu_seconds)}\t{_small(attempt.cores)}\t"
+        f"{text(attempt.uuid)}\t{'t' if attempt.charged else 'f'}\t{own}"
+    )
+
+
+def _small(value: int | None) -> str:
+    """Return a number that is stored in two bytes; no larger one needs to be told apart from the largest."""
+    return _NULL if value is None else str(max(-_INT16, min(_INT16, value)))
+
+
+def _cpu(value: float | None) -> str:
+    return str(value) if value is not None and math.isfinite(value) and value <= _LONGEST_CPU else _NULL
+
+
+def _seconds(value: datetime) -> str:
+    return str(value.timestamp())
+
+
+def _message(value: str) -> str:
+    return text(value[:MESSAGE_CHARACTERS])
+
+
+_KIND_FIELDS: Mapping[Any, Callable[[Any], str]] = {
+    str: text,
+    str | None: text,
+    int | None: str,
+    datetime | None: _seconds,
+}
+_FIELDS = tuple(
+    _message if name == "exception_message" else _KIND_FIELDS[kind] for name, kind in ATTEMPT_FACTS.items()
+)
+_facts = attrgetter(*ATTEMPT_FACTS)

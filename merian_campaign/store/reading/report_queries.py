@@ -1,0 +1,282 @@
+"""SQL text of a report. Columns are named like the fields of the rows they fill.
+
+Of a moment that is past, states are told by the events and the attempts: what has not changed since is as it
+was, of all else the last attempt before it counts.
+"""
+
+from __future__ import annotations
+
+from merian_campaign.store.quanta.quantum_keys import full_path
+from merian_campaign.store.reading.queries import LAST_ATTEMPT, OF_STEP_AND_TRACT
+
+CAMPAIGN = """
+SELECT c.id, c.state, c.file,
+       (SELECT r.spec FROM revision AS r WHERE r.campaign_id = c.id AND r.applied_at <= %(at)s
+        ORDER BY r.number DESC LIMIT 1) AS spec,
+       (SELECT min(s.created_at) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+        WHERE g.campaign_id = c.id) AS began,
+       (SELECT max(s.finished_at) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+        WHERE g.campaign_id = c.id) AS ended,
+       (SELECT max(t.started_at) FROM tick AS t WHERE t.campaign_id = c.id AND t.started_at <= %(at)s)
+           AS last_tick,
+       (SELECT e.to_state FROM event AS e
+        WHERE e.campaign_id = c.id AND e.group_id IS NULL AND e.to_state IN ('active', 'paused', 'cancelled')
+          AND e.at <= %(at)s
+        ORDER BY e.id DESC LIMIT 1) AS state_then
+FROM campaign AS c WHERE c.name = %(name)s
+"""
+
+GROUPS = """
+SELECT g.id, g.step, g.key AS "group", g.ordinal, g.selection_dimension AS dimension,
+       g.selection_values AS "values",
+       CASE WHEN %(past)s THEN coalesce(e.to_state, 'waiting') ELSE g.state END AS state,
+       CASE WHEN %(past)s THEN coalesce(e.reason, '') ELSE g.reason END AS reason,
+       g.accepted AND (NOT %(past)s OR coalesce(e.to_state, 'waiting') = 'done') AS accepted,
+       coalesce(s.n, 0)::integer AS submissions, coalesce(s.empty_graph, false) AS empty_graph,
+       CASE WHEN %(past)s THEN coalesce(e.at, g.created_at) ELSE g.updated_at END AS updated_at
+FROM "group" AS g
+LEFT JOIN (
+    SELECT s.group_id, count(*) AS n,
+           coalesce(bool_or(s.outcome = 'empty' AND s.finished_at <= %(at)s), false) AS empty_graph
+    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND s.created_at <= %(at)s
+    GROUP BY s.group_id
+) AS s ON s.group_id = g.id
+LEFT JOIN (
+    SELECT DISTINCT ON (e.group_id) e.group_id, e.to_state, e.reason, e.at
+    FROM event AS e
+    WHERE %(past)s AND e.campaign_id = %(campaign_id)s AND e.submission_id IS NULL AND e.to_state IS NOT NULL
+      AND e.group_id IS NOT NULL AND e.at <= %(at)s
+    ORDER BY e.group_id, e.id DESC
+) AS e ON e.group_id = g.id
+WHERE g.campaign_id = %(campaign_id)s AND g.created_at <= %(at)s
+ORDER BY g.ordinal, g.id
+"""
+
+_TRACT = """coalesce(q.tract,
+       CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
+            THEN g.selection_values[1]::integer END)"""
+
+_NOW = """
+SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band, q.caveats, q.state, q.verdict, q.exception_type,
+       q.ended, q.blocked_by
+FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id WHERE g.campaign_id = %(campaign_id)s
+"""
+
+_THEN = """
+SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band,
+       CASE WHEN q.updated_at <= %(at)s THEN q.caveats ELSE '' END AS caveats,
+       CASE WHEN q.updated_at <= %(at)s THEN q.state
+            WHEN q.first_try_submission_id = q.submission_id
+            THEN CASE WHEN q.ended <= %(at)s THEN 'succeeded' ELSE 'pending' END
+            ELSE coalesce(a.state, 'pending') END AS state,
+       CASE WHEN q.updated_at <= %(at)s THEN q.verdict ELSE a.verdict END AS verdict,
+       CASE WHEN q.updated_at <= %(at)s THEN q.exception_type ELSE a.exception_type END AS exception_type,
+       CASE WHEN q.updated_at <= %(at)s THEN q.ended ELSE a.ended END AS ended,
+       CASE WHEN q.updated_at <= %(at)s THEN q.blocked_by END AS blocked_by
+FROM quantum AS q
+JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN (
+    SELECT DISTINCT ON (a.quantum_id) a.quantum_id, a.state, a.verdict, a.exception_type, a.ended
+    FROM quantum_attempt AS a
+    JOIN submission AS s ON s.id = a.submission_id
+    JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND coalesce(a.ended, a.recorded_at) <= %(at)s
+    ORDER BY a.quantum_id, a.submission_id DESC, a.try DESC
+) AS a ON a.quantum_id = q.id
+WHERE g.campaign_id = %(campaign_id)s
+  AND EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.claimed_at <= %(at)s)
+"""
+
+
+# By the letters of the middleware (`lsst.pipe.base.QuantumSuccessCaveats.concise`).
+_CAVEATS = [
+    f"(count(*) FILTER (WHERE q.caveats ~ '[{letters}]' AND q.state = 'succeeded'))::integer AS {name}"
+    for name, letters in (("no_work", "NA"), ("upstream", "U"), ("unprocessable", "D"), ("partial", "P"))
+]
+
+
+def cells(*, past: bool) -> str:
+    """Return the query for quanta by group, tract, band and state."""
+    return f"""
+SELECT q.group_id, {_TRACT} AS tract, q.band, q.state, count(*)::integer AS n,
+       (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats,
+       {", ".join(_CAVEATS)}
+FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE q.state <> 'superseded'
+GROUP BY 1, 2, 3, 4
+"""  # noqa: S608  (built from constants of this module)
+
+
+_CAUSES_WANTED = f"""{OF_STEP_AND_TRACT}
+      AND (%(task)s::text IS NULL OR q.task = %(task)s)
+      AND (%(verdict)s::text IS NULL OR coalesce(q.verdict, 'unknown') = %(verdict)s)"""
+
+FAILED_ATTEMPTS = f"""
+SELECT count(*)::integer AS n
+FROM quantum_attempt AS a
+JOIN submission AS s ON s.id = a.submission_id
+JOIN "group" AS g ON g.id = s.group_id
+JOIN quantum AS q ON q.id = a.quantum_id
+WHERE a.state IN ('failed', 'unknown') AND {OF_STEP_AND_TRACT}
+  AND (%(task)s::text IS NULL OR q.task = %(task)s)
+  AND (%(verdict)s::text IS NULL OR coalesce(a.verdict, 'unknown') = %(verdict)s)
+"""  # noqa: S608  (built from constants of this module)
+
+COUNTS_BY_GROUP = """
+SELECT n.group_id, n.state, sum(n.n)::integer AS n
+FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
+WHERE g.campaign_id = %(campaign_id)s
+GROUP BY 1, 2
+"""
+
+
+def causes(*, past: bool, chosen: bool = False) -> str:
+    """Return the query for failed quanta by cause; of a step, tract, task and verdict if ``chosen``."""
+    wanted = _CAUSES_WANTED if chosen else "true"
+    states = _THEN if past else _NOW
+    return f"""
+WITH f AS (
+    SELECT g.step, g.ordinal, q.task, coalesce(q.verdict, 'unknown') AS verdict,
+           coalesce(q.exception_type, '') AS exception, q.group_id, q.id, q.ended, {_TRACT} AS tract, q.patch
+    FROM ({states}) AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE q.state = 'failed' AND {wanted}
+), b AS (
+    SELECT q.blocked_by, {_TRACT} AS tract, q.patch
+    FROM ({states}) AS q JOIN "group" AS g ON g.id = q.group_id
+    WHERE q.state = 'blocked' AND q.blocked_by IS NOT NULL AND q.group_id IN (SELECT f.group_id FROM f)
+), touched AS (
+    SELECT * FROM f
+    UNION ALL
+    SELECT f.step, f.ordinal, f.task, f.verdict, f.exception, f.group_id, NULL, NULL, b.tract, b.patch
+    FROM f JOIN b ON b.blocked_by = f.id
+), c AS (
+    SELECT step, min(ordinal) AS ordinal, task, verdict, exception, count(id)::integer AS quanta,
+           (count(*) - count(id))::integer AS behind,
+           array_agg(DISTINCT group_id) AS group_ids, count(DISTINCT tract)::integer AS tracts,
+           (count(DISTINCT (tract, patch)) FILTER (WHERE patch IS NOT NULL))::integer AS patches,
+           max(ended) AS last_ended, min(id) AS example
+    FROM touched
+    GROUP BY step, task, verdict, exception
+)
+SELECT c.*, g.key AS "group", q.data_id, q.evidence, q.exception_message AS message, l.certainty, l.log_tail,
+       {full_path("q.log_path", "s.directory")} AS log_path
+FROM c JOIN quantum AS q ON q.id = c.example JOIN "group" AS g ON g.id = q.group_id
+LEFT JOIN submission AS s ON s.id = q.submission_id
+{LAST_ATTEMPT}
+ORDER BY c.quanta DESC, c.ordinal, c.task, c.verdict, c.exception
+"""  # noqa: S608  (built from constants of this module)
+
+
+def unpointed(*, past: bool) -> str:
+    """Return the query for blocked quanta of which it is not on record what blocks them, by group."""
+    return f"""
+SELECT q.group_id, count(*)::integer AS n FROM ({_THEN if past else _NOW}) AS q
+WHERE q.state = 'blocked' AND q.blocked_by IS NULL GROUP BY 1
+"""  # noqa: S608  (built from constants of this module)
+
+
+# Each execution once: a success at first try stands with its quantum, every other one is an attempt. A
+# quantum that was done again after a redo has several that succeeded; the last of them is what makes it done.
+_FIRST_TRY = """q.first_try_submission_id = q.submission_id AND (NOT %(past)s OR q.ended <= %(at)s)"""
+
+_EXECUTIONS = f"""
+SELECT g.step, q.task, 'succeeded' AS state, q.requested_mb, q.peak_mb, q.started, q.ended, true AS done
+FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE g.campaign_id = %(campaign_id)s AND {_FIRST_TRY}
+UNION ALL
+SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended,
+       a.state = 'succeeded' AND (%(past)s OR q.state = 'succeeded')
+       AND ({_FIRST_TRY}) IS NOT TRUE
+       AND row_number() OVER (PARTITION BY a.quantum_id, a.state = 'succeeded'
+                              ORDER BY a.submission_id DESC, a.try DESC) = 1 AS done
+FROM quantum_attempt AS a
+JOIN submission AS s ON s.id = a.submission_id
+JOIN "group" AS g ON g.id = s.group_id
+JOIN quantum AS q ON q.id = a.quantum_id
+WHERE g.campaign_id = %(campaign_id)s AND a.state IN ('succeeded', 'failed', 'unknown')
+  AND (NOT %(past)s OR coalesce(a.ended, a.recorded_at) <= %(at)s)
+"""  # noqa: S608  (built from constants of this module)
+
+_SECONDS = "extract(epoch FROM e.ended - e.started)::double precision"
+
+USAGE = f"""
+SELECT e.step, e.task, count(*)::integer AS executions,
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY e.requested_mb) AS requested_mb_median,
+       max(e.requested_mb) AS requested_mb,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_median,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY e.peak_mb) AS peak_mb_p95,
+       max(e.peak_mb) AS peak_mb,
+       percentile_disc(0.5) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_median,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY {_SECONDS}) AS seconds_p95,
+       max({_SECONDS}) AS seconds_longest, coalesce(sum({_SECONDS}), 0) / 3600 AS hours
+FROM ({_EXECUTIONS}) AS e
+GROUP BY e.step, e.task
+"""  # noqa: S608  (built from constants of this module)
+
+PROGRESS = f"""
+SELECT date_bin(%(span)s * interval '1 second', e.ended, '2000-01-01Z') AS start, e.step,
+       (count(*) FILTER (WHERE e.state = 'succeeded'))::integer AS succeeded,
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
+       (count(*) FILTER (WHERE e.done))::integer AS done,
+       (count(*) FILTER (WHERE e.state = 'succeeded' AND e.ended > %(since)s))::integer AS succeeded_since,
+       (count(*) FILTER (WHERE e.state <> 'succeeded' AND e.ended > %(since)s))::integer AS failed_since
+FROM ({_EXECUTIONS}) AS e
+WHERE e.ended IS NOT NULL
+GROUP BY 1, 2 ORDER BY 1, 2
+"""  # noqa: S608  (built from constants of this module)
+
+SUBMISSIONS = """
+SELECT g.step, g.key AS "group",
+       CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
+            THEN g.selection_values[1]::integer END AS tract,
+       s.number,
+       CASE WHEN NOT %(past)s OR s.finished_at <= %(at)s THEN s.state
+            WHEN s.claimed_at <= %(at)s THEN 'running' ELSE 'prepared' END AS state,
+       CASE WHEN NOT %(past)s OR s.finished_at <= %(at)s THEN s.outcome END AS outcome,
+       s.reason, s.remedy, s.run_collection, s.created_at,
+       CASE WHEN s.claimed_at <= %(at)s THEN s.claimed_at END AS claimed_at,
+       CASE WHEN s.finished_at <= %(at)s THEN s.finished_at END AS finished_at
+FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s AND s.created_at <= %(at)s
+ORDER BY g.ordinal, s.created_at, s.id
+"""
+
+STACKS = """
+SELECT s.versions_sha AS digest, coalesce(min(s.versions ->> 'short'), '') AS short,
+       count(*)::integer AS submissions, min(s.created_at) AS first, max(s.created_at) AS last
+FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s AND s.versions_sha <> '' AND s.created_at <= %(at)s
+GROUP BY s.versions_sha ORDER BY first
+"""
+
+REVISIONS = """
+SELECT number, actor, applied_at, sha256, text FROM revision
+WHERE campaign_id = %(campaign_id)s AND applied_at <= %(at)s
+ORDER BY number
+"""
+
+EVENTS = """
+SELECT at, kind, actor, reason, step, group_key AS "group", submission_number AS submission,
+       from_state, to_state
+FROM event
+WHERE campaign_id = %(campaign_id)s AND at > %(since)s AND at <= %(at)s AND submission_id IS NULL
+ORDER BY id
+"""
+
+REGIONS = """
+SELECT kind, number, ra, "dec" FROM sky_region WHERE campaign_id = %(campaign_id)s ORDER BY kind, number
+"""
+
+VISITS = """
+SELECT t.tract, count(DISTINCT v.visit)::integer AS visits
+FROM visit_overlap AS o, unnest(o.tracts) AS t (tract), unnest(o.visits) AS v (visit)
+WHERE o.campaign_id = %(campaign_id)s AND o.taken
+GROUP BY t.tract
+"""
+
+VISIT_IDS = """
+SELECT DISTINCT v.visit FROM visit_overlap AS o, unnest(o.visits) AS v (visit)
+WHERE o.campaign_id = %(campaign_id)s AND o.taken ORDER BY v.visit
+"""

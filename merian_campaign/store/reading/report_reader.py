@@ -1,0 +1,234 @@
+"""All rows of a report, of one moment of the database, over psycopg2 alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts
+from merian_campaign.domain.record.records import BoardRow, JobRow, RecordedEvent
+from merian_campaign.domain.report.rows import (
+    CauseRow,
+    CauseRows,
+    ProgressRow,
+    QuantaCell,
+    ReportGroup,
+    ReportRows,
+    RevisionRow,
+    StackRow,
+    SubmissionRow,
+    UsageRow,
+)
+from merian_campaign.domain.sky_regions import SkyRegion
+from merian_campaign.store.reading import queries, report_queries
+from merian_campaign.store.reading.queries import within
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
+
+type Rows = Callable[[str], list[dict[str, Any]]]
+
+_SPANS: Final = (10, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400)
+_MOST_SPANS: Final = 240
+_WORK_MEMORY: Final = "SET LOCAL work_mem = '64MB'"
+"""Percentiles sort whole tasks."""
+
+
+def read_report(
+    connection: Connection, campaign: Mapping[str, Any], *, at: datetime, past: bool, since: datetime | None
+) -> ReportRows:
+    """Return the rows of a report.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    campaign : `~collections.abc.Mapping`
+        The row of `report_queries.CAMPAIGN`, with its ``name``.
+    at : `datetime.datetime`
+        The moment.
+    past : `bool`
+        Whether it is over, so that events and attempts tell it.
+    since : `datetime.datetime` or `None`
+        From when on events are wanted.
+    """
+    span = _span(campaign["began"], min(at, campaign["ended"] or at) if past else campaign["ended"] or at)
+    values = {"campaign_id": campaign["id"], "at": at, "past": past, "since": since or at, "span": span}
+    with connection.cursor() as cursor:
+        cursor.execute(_WORK_MEMORY)
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, values)
+
+    version = rows("SELECT version_num FROM alembic_version")[0]["version_num"]
+    return ReportRows(
+        campaign=campaign["name"],
+        state=(campaign["state_then"] or "active") if past else campaign["state"],
+        file=campaign["file"],
+        spec=campaign["spec"] or {},
+        at=at,
+        past=past,
+        since=since,
+        began=campaign["began"],
+        span_seconds=span,
+        schema=str(version),
+        last_tick=campaign["last_tick"],
+        **_tables(rows, at=at, past=past),
+    )
+
+
+def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
+    def many[T](kind: Callable[..., T], query: str) -> tuple[T, ...]:
+        return tuple(kind(**row) for row in rows(query))
+
+    jobs = many(JobRow, queries.JOBS)
+    progress = rows(report_queries.PROGRESS)
+    since = {name: sum(row.pop(name) for row in progress) for name in ("succeeded_since", "failed_since")}
+    return {
+        "groups": _groups(rows),
+        "cells": many(QuantaCell, report_queries.cells(past=past)),
+        "causes": _causes(rows, report_queries.causes(past=past)),
+        "unpointed": _unpointed(rows, past=past),
+        "usage": many(UsageRow, report_queries.USAGE),
+        "progress": tuple(ProgressRow(**row) for row in progress),
+        **since,
+        "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
+        if past
+        else jobs,
+        "submissions": many(SubmissionRow, report_queries.SUBMISSIONS),
+        "stacks": many(StackRow, report_queries.STACKS),
+        "revisions": many(RevisionRow, report_queries.REVISIONS),
+        "events": many(RecordedEvent, report_queries.EVENTS),
+        "regions": tuple(
+            SkyRegion(**{**row, "ra": tuple(row["ra"]), "dec": tuple(row["dec"])})
+            for row in rows(report_queries.REGIONS)
+        ),
+        "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
+        "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
+    }
+
+
+def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datetime) -> tuple[BoardRow, ...]:
+    """Return the status board of an earlier moment, without the steps that had no group yet.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    campaign : `~collections.abc.Mapping`
+        The row of `report_queries.CAMPAIGN`.
+    at : `datetime.datetime`
+        The moment.
+    """
+    listed = (campaign["spec"] or {}).get("steps", ())
+    actions = {step.get("name") for step in listed if "action" in step}
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        return _rows(connection, query, {"campaign_id": campaign["id"], "at": at, "past": True})
+
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows(report_queries.cells(past=True)):
+        of = counts.setdefault(row["group_id"], {})
+        of[row["state"]] = of.get(row["state"], 0) + row["n"]
+    return tuple(
+        BoardRow(
+            step=group.step,
+            group=group.group,
+            ordinal=group.ordinal,
+            tract=group.tracts[0] if len(group.tracts) == 1 else None,
+            state=group.state,
+            reason=group.reason,
+            submissions=group.submissions,
+            counts=Counts(**counts.get(group.id, {})),
+            no_graph=group.empty_graph,
+            action=group.step in actions,
+        )
+        for group in _groups(rows)
+    )
+
+
+def read_causes(
+    connection: Connection, *, name: str, values: Mapping[str, object], at: datetime
+) -> CauseRows:
+    """Return what failures are told from, through the rollup and the index of what has not succeeded.
+
+    Parameters
+    ----------
+    connection : `psycopg2.extensions.connection`
+        In a transaction that sees one moment.
+    name : `str`
+        Of the campaign.
+    values : `~collections.abc.Mapping`
+        ``campaign_id``, and ``step``, ``tract``, ``task``, ``verdict`` or `None` for each.
+    at : `datetime.datetime`
+        Now.
+    """
+    tract = values["tract"]
+
+    def rows(query: str) -> list[dict[str, Any]]:
+        query = within(query, tract=tract if isinstance(tract, int) else None)
+        return _rows(connection, query, {**values, "at": at, "past": False})
+
+    counts: dict[int, dict[str, int]] = {}
+    for row in rows(report_queries.COUNTS_BY_GROUP):
+        if row["state"] in COUNTED_STATES:
+            counts.setdefault(row["group_id"], {})[row["state"]] = row["n"]
+    groups = _groups(rows)
+    return CauseRows(
+        campaign=name,
+        groups=groups,
+        counts={group.id: Counts(**counts.get(group.id, {})) for group in groups},
+        causes=_causes(rows, report_queries.causes(past=False, chosen=True)),
+        unpointed=_unpointed(rows, past=False),
+        failed_attempts=rows(report_queries.FAILED_ATTEMPTS)[0]["n"],
+    )
+
+
+def _groups(rows: Rows) -> tuple[ReportGroup, ...]:
+    return tuple(
+        ReportGroup(**{**row, "values": tuple(row["values"])}) for row in rows(report_queries.GROUPS)
+    )
+
+
+def _unpointed(rows: Rows, *, past: bool) -> Mapping[int, int]:
+    return {row["group_id"]: row["n"] for row in rows(report_queries.unpointed(past=past))}
+
+
+def _causes(rows: Rows, query: str) -> tuple[CauseRow, ...]:
+    return tuple(CauseRow(**{**row, "group_ids": tuple(row["group_ids"])}) for row in rows(query))
+
+
+def _later(when: datetime | None, at: datetime) -> bool:
+    return when is not None and when > at
+
+
+def _then(job: JobRow, at: datetime) -> JobRow:
+    """Return a Slurm job as it was: what came later is not known yet."""
+    if not _later(job.ended, at):
+        return job
+    values = {name: getattr(job, name) for name in JobRow.__dataclass_fields__}
+    started = None if _later(job.started, at) else job.started
+    # How busy it was by then is not on record.
+    values |= {"ended": None, "started": started, "fate": "alive", "busy_seconds": None, "exit_code": None}
+    values |= {"slurm_state": "RUNNING" if started else "PENDING", "cancelled_by": "", "reason": ""}
+    return JobRow(**values)
+
+
+def _span(began: datetime | None, ended: datetime) -> int:
+    """Return a length of spans, in seconds, of which not too many make up all the time there is."""
+    if began is None:
+        return _SPANS[0]
+    whole = max(0.0, (ended - began).total_seconds())
+    return next((span for span in _SPANS if whole / span <= _MOST_SPANS), 7 * _SPANS[-1])
+
+
+def _rows(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, dict(values))
+        names = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, map(_utc, row), strict=True)) for row in cursor.fetchall()]
+
+
+def _utc(value: Any) -> Any:  # noqa: ANN401 - any column
+    return value.astimezone(UTC) if isinstance(value, datetime) else value
