@@ -1,6 +1,6 @@
 """How books grow: bytes a quantum, and commands on a large campaign against a tenth of it.
 
-``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said.
+``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said; 100,000 at least.
 """
 
 from __future__ import annotations
