@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from psycopg2.extras import execute_values
-
 from merian_campaign.domain.execution.quanta import DataIdValue, Quantum
 from merian_campaign.store.quanta.quantum_forms import around, data_form, digest, log_form
 from merian_campaign.store.server.storable import storable
@@ -128,6 +126,8 @@ def _numbers(
         {digests[entry]: stored for entry, stored in kept.items() if digests[entry] not in known}.items()
     )
     if missing:
+        from psycopg2.extras import execute_values  # noqa: PLC0415 - commands that only read need none of it
+
         names = ", ".join(("campaign_id", "digest", *columns))
         execute_values(
             cursor,
