@@ -17,7 +17,7 @@ from merian_campaign.store.groups import lock_group
 from merian_campaign.store.quanta import merge_quanta
 from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
-from merian_campaign.store.quanta.stage_quanta import stage
+from merian_campaign.store.quanta.stage_quanta import HAS_BLOCKED, stage
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.storable import dumps
 from merian_campaign.store.slurm_jobs import put_jobs
@@ -164,7 +164,9 @@ def _merge(
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = [merge_quanta.MERGE_QUANTA, merge_quanta.POINT] if current else []
+        cursor.execute(HAS_BLOCKED)
+        blocked = [merge_quanta.POINT] if cursor.fetchone() == (True,) else []
+        statements = [merge_quanta.MERGE_QUANTA, *blocked] if current else []
         statements.append(merge_quanta.MERGE_ATTEMPTS)
         if first_harvest:
             statements.append(ADD_MEMORY_USE)
