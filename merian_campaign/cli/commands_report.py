@@ -227,18 +227,21 @@ def completeness(
 
 
 def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
-    """Show memory and run time by task: what was asked for, what was used, and what is asked for next."""
+    """Show memory and run time by task, asked for and used, and what the time of submissions went into."""
     from merian_campaign.reports.memory_lines import memory_json, memory_view
-    from merian_campaign.reports.usage import usage_json, usage_view
+    from merian_campaign.reports.usage import usage_json, usage_view, wall_view
 
     made = _numbers(name, step=step)
     rows = [row for row in made.usage if step in {None, row.step}]
+    walls = [row for row in CommandContext().reader.wall_times(name) if step in {None, row.step}]
     found = _asked_next(name) if rows else {}
     following = {one: tasks for one, tasks in found.items() if step in {None, one}}
     if as_json:
-        show_report(usage_json(name, rows) | {"memory": memory_json(following)})
+        show_report(usage_json(name, rows, walls) | {"memory": memory_json(following)})
     elif rows:
         show(usage_view(rows))
+        if walls:
+            show(wall_view(walls))
         if following:
             show(memory_view(following))
     else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +22,7 @@ from merian_campaign.domain.execution.provenance import (
 )
 from merian_campaign.domain.execution.runs import RunResult
 from merian_campaign.domain.record.snapshot import SubmissionView
+from merian_campaign.domain.record.wall_time import DriverTimes, parse_stage_times
 from merian_campaign.domain.remains import Remains
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.slurm.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
@@ -243,6 +245,19 @@ class LocalDrivers:
         self._believe(directory, str(file))
         return parse_block_lines("\n".join(read_lines(file, limit=MEDIUM, follow=False)))
 
+    def times(self, directory: str) -> DriverTimes:
+        """Return when a submission's driver worked; errors as of `predicted`."""
+        paths = SubmissionPaths(directory=directory)
+        self._believe(directory, paths.stages)
+        lines: list[str] = []
+        with suppress(DamagedFileError):  # nothing depends on it
+            lines = read_lines(paths.stages, limit=MEDIUM, follow=False)
+        return DriverTimes(
+            began=_changed(paths.started),
+            ended=_changed(paths.outcome),
+            stages=parse_stage_times("\n".join(lines)),
+        )
+
     def outcome(self, directory: str) -> RunResult | None:
         """Return how a submission's driver ended; `None` while it has not."""
         self._believe(directory, SubmissionPaths(directory=directory).outcome)
@@ -285,3 +300,11 @@ def in_stack(file: str, *, words: Sequence[str], output: str) -> tuple[str, ...]
     """
     script = str(Path(__file__).with_name("in_stack.sh"))
     return ("/bin/bash", script, file, output, sys.executable, *words)
+
+
+def _changed(path: str) -> datetime | None:
+    """Return when a file was last written; `None` when it is not there."""
+    try:
+        return datetime.fromtimestamp(Path(path).lstat().st_mtime, tz=UTC)
+    except OSError:
+        return None

@@ -48,6 +48,7 @@ def submit_warm(paths: SubmissionPaths, *, target: Target, locker: Locker) -> in
         locker=locker,
         before=lambda: not check_apart(paths),
         on_graph=lambda _: _write_predicted(paths),
+        times=Path(paths.stages),
     )
     if code in {0, bps_run.PAYLOAD_FAILED} and Path(paths.provenance).exists():
         _collect(paths, target=target, locker=locker)

@@ -10,15 +10,38 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from merian_campaign.domain.record.wall_time import PARTS, StepWallTime
 from merian_campaign.domain.report.rows import UsageRow
 from merian_campaign.reports.cells import line
 
 _CAPTION = "Memory in MB, run times in seconds: median / 95% / largest; asked for: median."
 
 
-def usage_json(campaign: str, rows: Sequence[UsageRow]) -> dict[str, Any]:
-    """Return usage for machines."""
-    return {"campaign": campaign, "usage": [asdict(row) for row in rows]}
+_WALL_CAPTION = "Hours of submissions from making to end on record, and what they were spent on."
+_WALL_WORDS = {"slurm": "queue", "startup": "start"}
+
+
+def usage_json(campaign: str, rows: Sequence[UsageRow], walls: Sequence[StepWallTime]) -> dict[str, Any]:
+    """Return usage for machines; where the time of submissions went in seconds."""
+    return {
+        "campaign": campaign,
+        "usage": [asdict(row) for row in rows],
+        "submissions": [asdict(row) for row in walls],
+    }
+
+
+def wall_view(rows: Sequence[StepWallTime]) -> RenderableType:
+    """Return where the time of submissions went, a line a step; 80 columns are enough."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("step", overflow="fold")
+    for name in ("hours", *(_WALL_WORDS.get(part, part) for part in PARTS)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in rows:
+        seconds = [getattr(row.wall, part) for part in PARTS]
+        total = sum(seconds)
+        shares = [f"{part / total:.0%}" if total else "" for part in seconds]
+        table.add_row(line(row.step), f"{total / 3600:.1f}", *shares)
+    return Group(table, line(_WALL_CAPTION, "dim"))
 
 
 def usage_view(rows: Sequence[UsageRow]) -> RenderableType:

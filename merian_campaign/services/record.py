@@ -14,6 +14,7 @@ from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.failures import harvest
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.record.wall_time import wall_time
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
@@ -121,6 +122,7 @@ class Recorder(TickPart):
         if wrong.number:
             reason = f"{reason}; damaged: {wrong}"
         reason = f"{reason}; {healed}" if healed else reason
+        jobs = self._slurm_view.records(submission, journal=journal, now=now, final=True)
         self._store.harvest(
             submission_id=submission.id,
             quanta=quanta,
@@ -128,8 +130,15 @@ class Recorder(TickPart):
             reason=reason,
             actor=self._runtime.actor,
             now=now,
-            jobs=self._slurm_view.records(submission, journal=journal, now=now, final=True),
+            jobs=jobs,
             needs_person=result.needs_person,
+            wall=wall_time(
+                created=submission.created_at,
+                driver=self._drivers.times(submission.directory),
+                journal=journal,
+                jobs=jobs,
+                now=now,
+            ),
         )
         return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
 

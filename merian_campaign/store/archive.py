@@ -185,7 +185,10 @@ def _write_table(connection: Connection, table: Table, *, campaign_id: int, file
                 return 0
             batches = pa_csv.open_csv(
                 text_file,
-                read_options=pa_csv.ReadOptions(column_names=schema.names, block_size=8 * _BLOCK),
+                # Several blocks are in memory at once, each several times: as text, in columns, compressed.
+                read_options=pa_csv.ReadOptions(
+                    column_names=schema.names, block_size=4 * _BLOCK, use_threads=False
+                ),
                 parse_options=pa_csv.ParseOptions(newlines_in_values=True),
                 convert_options=pa_csv.ConvertOptions(
                     column_types=schema,

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
 from merian_campaign.domain.execution.quanta import Counts, Quantum
 from merian_campaign.domain.record.records import Event, JobRecord
+from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
 from merian_campaign.store import events, schema
 from merian_campaign.store.groups import lock_group
 from merian_campaign.store.quanta import merge_quanta
 from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
-from merian_campaign.store.quanta.stage_quanta import stage
+from merian_campaign.store.quanta.stage_quanta import HAS_BLOCKED, stage
 from merian_campaign.store.server.database import Database, raw
+from merian_campaign.store.server.storable import dumps
 from merian_campaign.store.slurm_jobs import put_jobs
 from merian_campaign.store.snapshots import counts_of
 from merian_campaign.store.submissions import lock_submission
@@ -29,6 +32,10 @@ _WHOSE = text("""
     SELECT g.campaign_id, s.directory FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
     WHERE s.id = :submission_id
 """)
+
+_WALL = text(
+    "UPDATE submission SET wall = CAST(:wall AS jsonb) WHERE id = :submission_id AND finished_at IS NULL"
+)
 
 _FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
 
@@ -90,10 +97,12 @@ class HarvestStore(Database):
         now: datetime,
         jobs: Sequence[JobRecord] = (),
         needs_person: bool = False,
+        wall: WallTime | None = None,
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
-        One transaction; idempotent. Harvesting again may correct quanta and outcome.
+        One transaction; idempotent. Harvesting again may correct quanta and outcome. ``wall`` is where its
+        time went; the first harvest has it.
 
         Returns
         -------
@@ -105,6 +114,9 @@ class HarvestStore(Database):
             submission, current = _lock(connection, submission_id)
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             connection.execute(_COMBINES, {"submission_id": submission_id})
+            if wall is not None:
+                values = {"submission_id": submission_id, "wall": dumps(asdict(wall))}
+                connection.execute(_WALL, values)
             _merge(connection, submission, current=current, now=now, final=True)
             _finish(
                 connection,
@@ -152,7 +164,9 @@ def _merge(
     }
     with raw(connection).cursor() as cursor:
         changed = 0
-        statements = [merge_quanta.MERGE_QUANTA, merge_quanta.POINT] if current else []
+        cursor.execute(HAS_BLOCKED)
+        blocked = [merge_quanta.POINT] if cursor.fetchone() == (True,) else []
+        statements = [merge_quanta.MERGE_QUANTA, *blocked] if current else []
         statements.append(merge_quanta.MERGE_ATTEMPTS)
         if first_harvest:
             statements.append(ADD_MEMORY_USE)

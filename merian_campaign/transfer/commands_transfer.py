@@ -13,7 +13,6 @@ from merian_campaign.cli.output import note, say, say_fields, show_report
 from merian_campaign.cli.progress import progress
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.transfer import export_of
 
 
@@ -131,6 +130,8 @@ def import_(
 
     if is_export(Path(repository)) and not is_export(export_):
         raise BadInputError(f"{repository}: is an export; write REPO before it, as butler import has them")
+    from merian_campaign.files.repository_names import RepositoryNames
+
     place = RepositoryNames(CommandContext().environ).place(repository, Path.cwd())
     with progress() as tell:
         done = import_export(

@@ -11,11 +11,12 @@ import re
 import signal
 import socket as socket_  # "socket" is a property here
 import subprocess
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.journal import JobVerdict, format_time
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
 from merian_campaign.wms.job_outcome import WorkerGoneError
@@ -48,9 +49,14 @@ class Stages:
         The supervisor's process.
     locker : `Locker` or `None`
         Takes the lock of a butler repository; None to leave that to the command's own prefix.
+    times : `pathlib.Path`, optional
+        File to which each stage appends when it asked for the lock, got it, and ended.
     """
 
-    def __init__(self, *, path: Path | None, pid: int | None, locker: Locker | None) -> None:
+    def __init__(
+        self, *, path: Path | None, pid: int | None, locker: Locker | None, times: Path | None = None
+    ) -> None:
+        self._times = times
         self._path = path
         self.pids = (pid,) if pid is not None else ()
         self._locker = locker
@@ -88,11 +94,24 @@ class Stages:
         trace : `str`
             Text to write to ``stderr`` first.
         """
-        asked = split_locked(command)
-        if asked is not None and self._locker is not None:
-            with self._locker(asked.repository, readers=asked.readers):
+        asked, began = split_locked(command), datetime.now(UTC)
+        if asked is None or self._locker is None:
+            return self._run(command, stdout=stdout, stderr=stderr, name=name, trace=trace)
+        with self._locker(asked.repository, readers=asked.readers):
+            locked = datetime.now(UTC)
+            try:
                 return self._run(asked.command, stdout=stdout, stderr=stderr, name=name, trace=trace)
-        return self._run(command, stdout=stdout, stderr=stderr, name=name, trace=trace)
+            finally:
+                self._note(name, asked=began, began=locked)
+
+    def _note(self, name: str, *, asked: datetime, began: datetime) -> None:
+        """Write down how long a stage waited for its lock, and worked; only people want to know."""
+        if self._times is None:
+            return
+        moments = {"asked": asked, "began": began, "ended": datetime.now(UTC)}
+        line = {"v": 1, "name": name, **{key: format_time(value) for key, value in moments.items()}}
+        with suppress(OSError), appending(str(self._times)) as stream:
+            stream.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
     def _run(self, command: str, *, stdout: str, stderr: str, name: str, trace: str) -> int:
         words = plain_words(command, os.environ)

@@ -42,6 +42,7 @@ def submit(
     before: Callable[[], bool] | None = None,
     on_graph: Callable[[str], None] | None = None,
     restart: bool = False,
+    times: Path | None = None,
 ) -> int:
     """Run one submission to its end in this process, which must have no threads yet.
 
@@ -59,13 +60,15 @@ def submit(
         Called with the submit directory when a quantum graph was built, before anything runs.
     restart : `bool`
         Run what an earlier run left undone, as ``bps restart``.
+    times : `pathlib.Path` or `None`
+        File for what stages took; see `Stages`.
 
     Returns
     -------
     status : `int`
         Exit status, as in the module's docstring.
     """
-    _start_stages(locker)
+    _start_stages(locker, times=times)
     from lsst.ctrl.bps import BpsSubprocessError, drivers, pre_transform  # noqa: PLC0415 - after the fork
     from lsst.daf.butler.cli.cliLog import CliLog  # noqa: PLC0415
 
@@ -97,7 +100,7 @@ def submit(
     return 0
 
 
-def _start_stages(locker: Locker | None) -> None:
+def _start_stages(locker: Locker | None, *, times: Path | None) -> None:
     """Import what is run here and in children, then fork the preloaded supervisor."""
     before = preload()
     import_module("merian_campaign.wms.pool")
@@ -106,7 +109,7 @@ def _start_stages(locker: Locker | None) -> None:
     os.environ.clear()
     os.environ.update(before)
     path, pid = forked if forked is not None else (None, None)
-    use(Stages(path=path, pid=pid, locker=locker))
+    use(Stages(path=path, pid=pid, locker=locker, times=times))
 
 
 def _status(error: Any, stage: Any) -> int:  # noqa: ANN401 - upstream's exception and module

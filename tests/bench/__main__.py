@@ -21,6 +21,7 @@ PARTS = {
     "store": ("store/bench_store.py", "store/bench_scale.py"),
     "tick": ("tick/bench_tick.py", "domain/bench_new_data.py"),
     "graphs": ("graphs/bench_graphs.py",),
+    "makespan": ("makespan/bench_makespan.py",),
     "reports": ("reports/bench_reports.py",),
     "memory": ("domain/bench_memory.py",),
     "wms": ("wms/bench_wms.py", "wms/bench_handover.py"),

@@ -60,6 +60,41 @@ def keep(entries: Iterable[Mapping[str, Any]], *, path: Path = OUT) -> int:
     return int(not all(map(held, new)))
 
 
+def draw(name: str, curves: Mapping[str, Mapping[int, float]]) -> None:
+    """Draw how long each question takes on campaigns of several sizes; beside the results, as SVG.
+
+    Parameters
+    ----------
+    name : `str`
+        Of the picture.
+    curves : `~collections.abc.Mapping`
+        Seconds by number of quanta, by question.
+    """
+    import vl_convert  # noqa: PLC0415 - nothing else of this needs it
+
+    points = [
+        {"question": question, "quanta": number, "ms": 1e3 * seconds}
+        for question, curve in curves.items()
+        for number, seconds in curve.items()
+    ]
+    scale = {"type": "log"}
+    picture = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "data": {"values": points},
+        "width": 480,
+        "height": 320,
+        "mark": {"type": "line", "point": True},
+        "encoding": {
+            "x": {"field": "quanta", "type": "quantitative", "scale": scale, "title": "quanta"},
+            "y": {"field": "ms", "type": "quantitative", "scale": scale, "title": "ms"},
+            "color": {"field": "question", "type": "nominal", "title": None},
+        },
+    }
+    file = OUT.with_name(f"bench-{name}.svg")
+    file.write_text(vl_convert.vegalite_to_svg(picture), encoding="utf-8")
+    print(file)  # noqa: T201
+
+
 def _where() -> dict[str, Any]:
     versions = {}
     for name in _PACKAGES:

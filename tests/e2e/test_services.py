@@ -61,6 +61,12 @@ def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: P
     assert second == (2, "succeeded", None, 4096)
     once = [row[1:4] for row in installation.query(ATTEMPTS, name=wms) if row[0] == "cpBiasCombine"]
     assert once == [(1, "failed", "infrastructure"), (2, "succeeded", None)]
+    (told,) = installation.json("usage", wms)["submissions"]
+    wall = told["wall"]
+    assert told["submissions"] == 2
+    assert min(wall["graph"], wall["startup"], wall["run"], wall["ingest"]) > 0
+    span = "SELECT sum(extract(epoch FROM finished_at - created_at)) FROM submission"
+    assert sum(wall.values()) == pytest.approx(float(installation.query(span)[0][0]), rel=0.05)
 
 
 @pytest.mark.soak

@@ -156,7 +156,7 @@ def test_the_terminal_is_the_json(report: Report, url: str, told: dict[str, Any]
         for one in told["completeness"]
     ]
 
-    assert usage_json("wide", report.usage)["usage"] == told["usage"]
+    assert usage_json("wide", report.usage, ())["usage"] == told["usage"]
     view = printed(usage_view(report.usage))
     by_task = {words[0]: words for words in view if len(words) > 4 or words[0] == "total"}
     for one in told["usage"]:

@@ -26,6 +26,7 @@ from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged
 from merian_campaign.domain.readiness.overlap_refresh import OverlapQuery, OverlapRefresh
 from merian_campaign.domain.record.overlaps import SkyExposure
 from merian_campaign.domain.record.snapshot import SubmissionView
+from merian_campaign.domain.record.wall_time import DriverTimes
 from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine, block_name
 from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.domain.spec.stack import Stack
@@ -202,6 +203,9 @@ class World:
         records = self.records(directory)
         begin = start if start <= len(records) else 0
         return JournalPart(records=records[begin:], start=begin, end=len(records))
+
+    def times(self, directory: str) -> DriverTimes:
+        return DriverTimes(began=None, ended=None)
 
     def outcome(self, directory: str) -> RunResult | None:
         return self.runs[directory].outcome if directory in self.runs else None

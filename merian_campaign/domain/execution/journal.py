@@ -245,6 +245,8 @@ class JournalReader:
                 self._launched[record.job] = record
                 continue
             self._launched.pop(record.job, None)
+            if record.event == JournalEvent.ENDED:  # hardly any job has a line after it
+                self._jobs.pop(record.job, None)
             self._records.append(record)
 
     def records(self) -> tuple[JournalRecord, ...]:

@@ -100,6 +100,11 @@ class SubmissionPaths:
         return self._path("bps/provenance.qg")
 
     @property
+    def stages(self) -> str:
+        """When its stages waited for the repository's lock, and worked; one JSON object a line."""
+        return self._path("stages.jsonl")
+
+    @property
     def driver_log(self) -> str:
         """Output of the driver and of ``bps submit``."""
         return self._path("driver.log")

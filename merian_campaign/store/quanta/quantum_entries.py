@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from psycopg2.extras import execute_values
 
 from merian_campaign.domain.execution.quanta import DataIdValue, Quantum
 from merian_campaign.store.quanta.quantum_forms import around, data_form, digest, log_form
@@ -17,9 +15,15 @@ __all__ = ["Shapes"]
 _NULL = "\\N"
 _INT16 = 2**15 - 1
 
-_KIND = ("task", "data_id")
-_COMMON = ("instrument", "band", "physical_filter", "requested_mb", "cores", "exit_code", "log_path")
-_HOST = ("name",)
+_COLUMNS = {
+    "quantum_kind": ("task", "data_id"),
+    "quantum_common": (
+        *("instrument", "band", "physical_filter"),
+        *("requested_mb", "cores", "exit_code", "log_path"),
+    ),
+    "quantum_host": ("name",),
+}
+"""Dictionaries, with what an entry of them says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,13 @@ class Shapes:
             if quantum.blocked_by is not None:
                 task, data_id = quantum.blocked_by
                 kinds.add((task, self._form(data_id).text))
-        # In this order everywhere, so that two transactions never wait for each other.
-        made = {"campaign_id": campaign_id}
-        self._kinds = _numbers(cursor, "quantum_kind", _KIND, kinds, **made)
-        commons = _numbers(cursor, "quantum_common", _COMMON, {common for common, _, _ in rest}, **made)
-        hosts = _numbers(
-            cursor, "quantum_host", _HOST, {(host,) for *_, host in rest if host is not None}, **made
-        )
+        wanted: dict[str, Collection[_Entry]] = {
+            "quantum_kind": kinds,
+            "quantum_common": {common for common, _, _ in rest},
+            "quantum_host": {(host,) for *_, host in rest if host is not None},
+        }
+        found = _numbers(cursor, wanted, campaign_id=campaign_id)
+        self._kinds, commons, hosts = (found[table] for table in _COLUMNS)
         places = {host: number for (host,), number in hosts.items()} | {None: _NULL}
         self.lines = [
             f"{self.key(quantum.task, quantum.data_id)}\t{commons[common]}\t{places[host]}\t{uuid or _NULL}"
@@ -112,42 +116,66 @@ def _word(value: DataIdValue | None) -> str | None:
 
 def _numbers(
     cursor: Any,  # noqa: ANN401  (of psycopg2)
-    table: str,
-    columns: tuple[str, ...],
-    entries: Iterable[_Entry],
+    wanted: Mapping[str, Iterable[_Entry]],
     *,
     campaign_id: int,
-) -> dict[_Entry, int]:
-    """Return the numbers of entries of a dictionary; those that are not there are made."""
-    kept = {
-        entry: tuple(storable(part) if isinstance(part, str) else part for part in entry) for entry in entries
+) -> dict[str, dict[_Entry, int]]:
+    """Return the numbers of entries of dictionaries, by table; those that are not there are made."""
+    digests = {
+        (table, entry): digest(*stored)
+        for table, entries in wanted.items()
+        for entry in entries
+        for stored in (_stored(entry),)
     }
-    digests = {entry: digest(*stored) for entry, stored in kept.items()}
-    known = _known(cursor, table, digests.values(), campaign_id=campaign_id)
-    missing = sorted(
-        {digests[entry]: stored for entry, stored in kept.items() if digests[entry] not in known}.items()
-    )
-    if missing:
-        names = ", ".join(("campaign_id", "digest", *columns))
-        execute_values(
-            cursor,
-            f"INSERT INTO {table} ({names}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608 - names of the schema
-            [(campaign_id, of, *stored) for of, stored in missing],
-        )
-        known |= _known(cursor, table, [of for of, _ in missing], campaign_id=campaign_id)
-    return {entry: known[of] for entry, of in digests.items()}
+    known = _known(cursor, list(digests.values()), campaign_id=campaign_id)
+    missing: dict[str, dict[str, _Entry]] = {table: {} for table in _COLUMNS}
+    for (table, entry), of in digests.items():
+        if (table, of) not in known:
+            missing[table][of] = _stored(entry)
+    if any(missing.values()):
+        _make(cursor, missing, campaign_id=campaign_id)
+        known = _known(cursor, list(digests.values()), campaign_id=campaign_id)
+    numbers: dict[str, dict[_Entry, int]] = {table: {} for table in _COLUMNS}
+    for (table, entry), of in digests.items():
+        numbers[table][entry] = known[table, of]
+    return numbers
+
+
+def _stored(entry: _Entry) -> _Entry:
+    return tuple(storable(part) if isinstance(part, str) else part for part in entry)
+
+
+def _make(
+    cursor: Any,  # noqa: ANN401  (of psycopg2)
+    missing: Mapping[str, Mapping[str, _Entry]],
+    *,
+    campaign_id: int,
+) -> None:
+    from psycopg2.extras import execute_values  # noqa: PLC0415 - commands that only read need none of it
+
+    # In this order everywhere, so that two transactions never wait for each other.
+    for table, columns in _COLUMNS.items():
+        if entries := sorted(missing[table].items()):
+            names = ", ".join(("campaign_id", "digest", *columns))
+            execute_values(
+                cursor,
+                f"INSERT INTO {table} ({names}) VALUES %s ON CONFLICT DO NOTHING",  # noqa: S608 - our own names
+                [(campaign_id, of, *stored) for of, stored in entries],
+            )
+
+
+_KNOWN = " UNION ALL ".join(
+    f"SELECT '{table}', replace(digest::text, '-', ''), id FROM {table}"  # noqa: S608 - names of the schema
+    " WHERE campaign_id = %(campaign_id)s AND digest = ANY(%(digests)s::uuid[])"
+    for table in _COLUMNS
+)
 
 
 def _known(
     cursor: Any,  # noqa: ANN401  (of psycopg2)
-    table: str,
-    digests: Iterable[str],
+    digests: list[str],
     *,
     campaign_id: int,
-) -> dict[str, int]:
-    cursor.execute(
-        f"SELECT replace(digest::text, '-', ''), id FROM {table}"  # noqa: S608 - names of the schema
-        " WHERE campaign_id = %s AND digest = ANY(%s::uuid[])",
-        (campaign_id, list(digests)),
-    )
-    return dict(cursor.fetchall())
+) -> dict[tuple[str, str], int]:
+    cursor.execute(_KNOWN, {"campaign_id": campaign_id, "digests": digests})
+    return {(table, of): number for table, of, number in cursor.fetchall()}

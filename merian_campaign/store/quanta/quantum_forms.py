@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import md5
 
 __all__ = ["NUMBERED", "Numbers", "around", "data_form", "digest", "log_form"]
@@ -82,12 +83,22 @@ def log_form(path: str | None, places: Iterable[tuple[str, str]]) -> tuple[str |
     found = None if path is None else _UUID.search(path)
     if path is None or found is None:
         return None, None
-    uuid = found[0]
-    form = (path.replace("%", "%%") if "%" in path else path).replace(uuid, _UUID_PLACE)
+    begin, end = found.span()
+    form = f"{path[:begin]}{_UUID_PLACE}{path[end:]}" if "%" not in path else _escaped(path, found[0])
     for text, place in places:
         if text in form:
             form = form.replace(text, place)
-    return (None, None) if _COUNTER.search(form) else (form, uuid)
+    return (form, found[0]) if _common(form) else (None, None)
+
+
+def _escaped(path: str, uuid: str) -> str:
+    return path.replace("%", "%%").replace(uuid, _UUID_PLACE)
+
+
+@lru_cache(maxsize=4096)
+def _common(form: str) -> bool:
+    """Say whether others have this form too, as far as can be seen: no number in it counts them."""
+    return _COUNTER.search(form) is None and _UUID.search(form) is None
 
 
 def digest(*parts: object) -> str:

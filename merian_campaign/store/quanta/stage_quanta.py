@@ -47,11 +47,16 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
     kind_id integer, {_NUMBERS}, task text, {ATTEMPT}
-) ON COMMIT DELETE ROWS;
+) ON COMMIT DELETE ROWS
+"""
+# Few submissions have any, and each table costs every session its making.
+_TABLE_OF_BLOCKED = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_blocked (
     kind_id integer, {_NUMBERS}, by_kind_id integer, by_{_NUMBERS.replace(", ", ", by_")}
 ) ON COMMIT DELETE ROWS
 """
+HAS_BLOCKED = "SELECT to_regclass('pg_temp.stage_blocked') IS NOT NULL"
+"""Whether any were staged in this session."""
 
 _NULL = "\\N"
 _NO_ATTEMPT = "\t".join(
@@ -96,7 +101,7 @@ def stage(
         if earlier is None or not _succeeded(earlier) or _succeeded(quantum):
             chosen[key] = quantum
     with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('pg_temp.stage_blocked') IS NULL")
+        cursor.execute("SELECT to_regclass('pg_temp.stage_attempt') IS NULL")
         if cursor.fetchone()[0]:
             cursor.execute(_TEMPORARY_TABLES)
         shapes = Shapes(cursor, chosen.values(), campaign_id=campaign_id, directory=directory)
@@ -108,6 +113,8 @@ def stage(
             ("stage_attempt", _attempt_lines(chosen.values(), shapes)),
             ("stage_blocked", _blocked_lines(chosen.values(), shapes)),
         ):
+            if lines and table == "stage_blocked":
+                cursor.execute(_TABLE_OF_BLOCKED)
             if lines:
                 cursor.copy_expert(f"COPY {table} FROM STDIN", file_of(lines))
     return len(chosen)

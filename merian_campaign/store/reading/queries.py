@@ -306,6 +306,13 @@ WHERE g.campaign_id = %(campaign_id)s
 ORDER BY g.ordinal, g.id, s.number, j.submitted NULLS LAST, j.id
 """
 
+WALL = """
+SELECT g.step, count(*)::integer AS submissions, jsonb_agg(s.wall) AS walls
+FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+WHERE g.campaign_id = %(campaign_id)s AND s.wall IS NOT NULL
+GROUP BY g.step ORDER BY min(g.ordinal)
+"""
+
 MADE_FROM = """
 SELECT number, generation, basis, combines, gathers
 FROM submission WHERE group_id = %(group_id)s ORDER BY number

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from merian_campaign.domain.failures.rule_trial import PastFailure
     from merian_campaign.domain.readiness.generations import Generation
+    from merian_campaign.domain.record.wall_time import StepWallTime
     from merian_campaign.domain.report.rows import CauseRows, ReportRows
     from merian_campaign.domain.resources.core_hours import TaskCost
 
@@ -115,6 +116,23 @@ class ReadQueries:
             values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
             rows = fetch(connection, queries.within(query, tract=tract), values)
             return tuple(FailureRow(**row) for row in rows)
+
+    def wall_times(self, name: str) -> tuple[StepWallTime, ...]:
+        """Return where the time of a campaign's submissions went, by step."""
+        from merian_campaign.domain.record.wall_time import PARTS, StepWallTime, WallTime  # noqa: PLC0415 - only `usage`
+
+        with self._moment() as connection:
+            rows = fetch(connection, queries.WALL, {"campaign_id": campaign_id(connection, name)})
+        return tuple(
+            StepWallTime(
+                step=row["step"],
+                submissions=row["submissions"],
+                wall=WallTime(
+                    **{part: sum(float(wall.get(part) or 0) for wall in row["walls"]) for part in PARTS}
+                ),
+            )
+            for row in rows
+        )
 
     def causes(
         self,

@@ -1,6 +1,6 @@
 """How books grow: bytes a quantum, and commands on a large campaign against a tenth of it.
 
-``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said.
+``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said; 100,000 at least.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "reports"), str(HERE.parents[2])]
 
 from bench_reports import campaign  # noqa: E402 - beside this one
-from bench_results import entry, keep  # noqa: E402
+from bench_results import draw, entry, keep  # noqa: E402
 
 from merian_campaign.store.reading.reader import Reader  # noqa: E402
 from merian_campaign.store.server import embedded  # noqa: E402
@@ -75,15 +75,20 @@ def measured(home: Path) -> tuple[dict[str, float], float, float]:
 
 
 def main() -> int:
-    """Measure both sizes, print, keep."""
+    """Measure three sizes, print, draw, keep."""
     tracts = max(10, QUANTA // 2500)
-    with campaign(tracts=tracts // 10, quanta=QUANTA // 10) as home:
-        small, _, _ = measured(home)
+    sizes: dict[int, dict[str, float]] = {}
+    for part in (10, 3):
+        with campaign(tracts=tracts // part, quanta=QUANTA // part) as home:
+            sizes[QUANTA // part], _, _ = measured(home)
+    small = sizes[QUANTA // 10]
     with campaign(tracts=tracts, quanta=QUANTA) as home:
         rounds = [measured(home) for _ in range(ROUNDS)]
     large = {name: median(times[name] for times, _, _ in rounds) for name in small}
     for name in small:
         print(f"{name:24} {small[name] * 1e3:9.2f} ms, {large[name] * 1e3:9.2f} ms of {QUANTA:,}")  # noqa: T201
+    sizes[QUANTA] = large
+    draw("growth", {name: {size: times[name] for size, times in sizes.items()} for name in small})
     _, now, history = rounds[-1]
     compared = {
         "log ID": "log ID",

@@ -302,3 +302,6 @@ BEGIN
     END IF;
 END
 $$;
+
+-- Where the time of a submission went, seconds by part (merian_campaign/domain/record/wall_time.py); NULL: nobody wrote it down.
+ALTER TABLE submission ADD COLUMN wall jsonb;

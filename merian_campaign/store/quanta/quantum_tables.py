@@ -1,0 +1,243 @@
+"""Tables of quanta and of what is kept of them, as SQLAlchemy Core metadata; see `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    REAL,
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS
+from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.store.table_parts import TIME, key, metadata, one_of, words
+
+_KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
+    str: words,
+    str | None: lambda name: Column(name, Text),
+    int | None: lambda name: Column(name, Integer),
+    datetime | None: lambda name: Column(name, TIME),
+}
+
+
+_LATER = ("rule", "remedy")
+"""Facts of attempts that came with a later schema: their columns are the last ones."""
+
+
+def _how_it_ran() -> list[Column[Any]]:
+    """Columns that the current state of a quantum and each of its attempts share."""
+    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items() if name not in _LATER]
+
+
+def _and_later() -> list[Column[Any]]:
+    """Columns that both share since a later schema."""
+    return [_KINDS[ATTEMPT_FACTS[name]](name) for name in _LATER]
+
+
+def _what_it_took() -> list[Column[Any]]:
+    """Return columns of what an attempt read and used: at most 32767 inputs, cores where more than one."""
+    return [Column("inputs", SmallInteger), Column("cpu_seconds", REAL), Column("cores", SmallInteger)]
+
+
+def _entry(name: str, *columns: Column[Any], comment: str) -> Table:
+    """Return a dictionary of a campaign: entries that many quanta have in common, found by a digest."""
+    return Table(
+        name,
+        metadata,
+        Column("id", Integer, Identity(always=True), primary_key=True),
+        Column("campaign_id", BigInteger, ForeignKey("campaign.id"), nullable=False),
+        Column("digest", Uuid, nullable=False),
+        *columns,
+        UniqueConstraint("campaign_id", "digest"),
+        comment=comment,
+    )
+
+
+quantum_kind = _entry(
+    "quantum_kind",
+    Column("task", Text, nullable=False),
+    # With places for the numbers of NUMBERED.
+    Column("data_id", Text, nullable=False),
+    comment="Task and data ID of quanta that differ in numbers alone; the numbers are columns of quantum_row",
+)
+
+quantum_common = _entry(
+    "quantum_common",
+    Column("instrument", Text),
+    Column("band", Text),
+    Column("physical_filter", Text),
+    # From here on of the last attempt, if there is one.
+    Column("requested_mb", Integer),
+    Column("cores", SmallInteger),
+    Column("exit_code", Integer),
+    Column("log_path", Text),
+    comment="What many quanta have in common beside task and data ID; the path of a log with places for "
+    "numbers and UUID",
+)
+
+quantum_host = _entry("quantum_host", Column("name", Text, nullable=False), comment="Where quanta ran")
+
+_STATE = "COALESCE(state, 'succeeded'::text)"
+
+# The view `quantum` has it as people need it. In this order nothing is lost to alignment; NULL is what most
+# have.
+quantum_row = Table(
+    "quantum_row",
+    metadata,
+    key(),
+    Column("updated_at", TIME, nullable=False),
+    Column("started", TIME),
+    Column("ended", TIME),
+    Column("visit", BigInteger),
+    Column("exposure", BigInteger),
+    # The quantum that it stands behind, while it is blocked.
+    Column("blocked_by", BigInteger, info={"refers": "quantum_row"}),
+    Column("group_id", Integer, ForeignKey("group.id"), nullable=False),
+    # A foreign key would be looked up for every row; entries go with their campaign alone.
+    Column("kind_id", Integer, nullable=False, info={"refers": "quantum_kind"}),
+    Column("common_id", Integer, nullable=False, info={"refers": "quantum_common"}),
+    Column("host_id", Integer, info={"refers": "quantum_host"}),
+    # Of the last attempt; whose facts the state is, and the one in which it succeeded at its first try,
+    # unless they are the same.
+    Column("submission_id", Integer),
+    Column("state_submission_id", Integer),
+    Column("first_try_submission_id", Integer),
+    # NULL: 1, 1 and 0.
+    Column("attempts", Integer),
+    Column("charged_attempts", Integer),
+    Column("memory_attempts", Integer),
+    Column("tract", Integer),
+    Column("patch", Integer),
+    Column("peak_mb", Integer),
+    Column("cpu_seconds", REAL),
+    Column("signal", Integer),
+    Column("detector", SmallInteger),
+    # At most 32767.
+    Column("inputs", SmallInteger),
+    # Whether there is none.
+    Column("no_first_try", Boolean),
+    # Whether its step named it, or what it stands behind, as one that may be lost.
+    Column("tolerated", Boolean),
+    # In the path of its log, if that has a form.
+    Column("log_uuid", Uuid),
+    # NULL: succeeded.
+    Column("state", Text),
+    Column("caveats", Text),
+    Column("verdict", Text),
+    Column("evidence", Text),
+    Column("exception_type", Text),
+    Column("exception_message", Text),
+    Column("exception_bases", Text),
+    Column("rule", Text),
+    Column("remedy", Text),
+    Column("log_path", Text),
+    one_of("state", QuantumState),
+    one_of("verdict", Verdict),
+    # A digest that two quanta of a group share is refused.
+    Index(
+        "uq_quantum_row_key",
+        "group_id",
+        text("hash_record_extended(ROW(kind_id, visit, exposure, detector, tract, patch), '0')"),
+        unique=True,
+    ),
+    # Equal values share an entry of these, and the last two are of ranges of pages.
+    Index("ix_quantum_row_visit", "visit", postgresql_where=text("visit IS NOT NULL")),
+    Index("ix_quantum_row_exposure", "exposure", postgresql_where=text("exposure IS NOT NULL")),
+    Index("ix_quantum_row_tract_patch", "tract", "patch", postgresql_where=text("tract IS NOT NULL")),
+    *(
+        Index(
+            f"ix_quantum_row_{time}", time, postgresql_using="brin", postgresql_with={"pages_per_range": 32}
+        )
+        for time in ("ended", "updated_at")
+    ),
+    Index(
+        "ix_quantum_row_open",
+        "group_id",
+        "kind_id",
+        text(_STATE),
+        postgresql_where=text(f"{_STATE} NOT IN ('succeeded', 'superseded')"),
+    ),
+    comment="Current state of each predicted quantum, as short as it can be stored; read the view quantum "
+    "instead",
+)
+
+quantum_attempt = Table(
+    "quantum_attempt",
+    metadata,
+    Column("quantum_id", BigInteger, ForeignKey(quantum_row.c.id), primary_key=True),
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), primary_key=True, index=True),
+    Column("try", Integer, primary_key=True),
+    Column("state", Text, nullable=False),
+    *_how_it_ran(),
+    Column("uuid", Text),
+    Column("charged", Boolean, nullable=False),
+    Column("recorded_at", TIME, nullable=False),
+    # Full names, nearest first, a blank between them.
+    words("exception_bases"),
+    *_what_it_took(),
+    Column("certainty", Text),
+    Column("slurm_job", Text),
+    Column("log_tail", Text),
+    *_and_later(),
+    one_of("state", QuantumState),
+    one_of("verdict", Verdict),
+    comment="Every attempt that was not a success at first try, and every one of older generations; "
+    "never overwritten by a later one",
+)
+
+quantum_count = Table(
+    "quantum_count",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    one_of("state", QuantumState),
+    comment="Cache: quanta by state, recounted in the transaction that changes them; never the truth",
+)
+
+group_usage = Table(
+    "group_usage",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("requested_mb", Integer),
+    Column("peak_mb", Integer),
+    Column("seconds", Double),
+    Column("seconds_longest", Double),
+    Column("peaks", ARRAY(SmallInteger), nullable=False),
+    Column("peaks_n", ARRAY(Integer), nullable=False),
+    Column("times", ARRAY(SmallInteger), nullable=False),
+    Column("times_n", ARRAY(Integer), nullable=False),
+    comment="Cache: last attempts of a group that is over, by task, with bins of peaks (MiB) and run times "
+    "(s): fifty times the logarithm, and how many; never the truth",
+)
+
+group_hours = Table(
+    "group_hours",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
+    Column("hour", TIME, primary_key=True),
+    Column("succeeded", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    comment="Cache: last attempts of a group that is over, by the hour (UTC) in which they ended; "
+    "never the truth",
+)
