@@ -9,6 +9,7 @@ from mock_survey import SURVEYS, make_mock_survey
 pytestmark = [pytest.mark.soak, pytest.mark.e2e]
 
 
+@pytest.mark.timeout(7200)
 @pytest.mark.parametrize("name", sorted(SURVEYS))
 def test_a_survey_runs_to_its_end(name: str) -> None:
     with new_installation() as made:
