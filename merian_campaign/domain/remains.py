@@ -245,6 +245,8 @@ class RebuildPlan:
         By step and key, what groups select that the campaign file does not name.
     highest : `int`
         The highest id of a submission in the lost database, as far as known.
+    identity : `str`
+        UUID of the campaign in the lost database, which its directories bear; empty if none says it.
     notes : `tuple` [`str`, ...]
         What is damaged, gone, or of somebody else.
     """
@@ -252,6 +254,7 @@ class RebuildPlan:
     rounds: tuple[tuple[Rebuilt, ...], ...] = ()
     selections: Mapping[tuple[str, str], Selection] = field(default_factory=dict)
     highest: int = 0
+    identity: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -308,6 +311,7 @@ def plan_rebuild(
     return RebuildPlan(
         rounds=tuple(tuple(rounds[turn]) for turn in sorted(rounds)),
         selections=selections,
+        identity=next((entry.campaign for entry in own if entry.campaign), ""),
         highest=max((made.id for entries in found.values() for made in _mades(entries.values())), default=0),
         notes=tuple(notes),
     )

@@ -98,6 +98,8 @@ class Rebuild:
                 apply_locked(
                     store=store, runtime=self.tick.runtime, spec=spec, file=file, text=text, resolved=resolved
                 )
+                if plan.identity:  # what lies and runs in its directories is this campaign's own
+                    store.adopt(name=name, uuid=plan.identity)
                 self._pause(spec, UNDER_WAY)
                 notes = self._replay(spec, plan)
                 self._pause(spec, "rebuilt from what its submissions left; look at it, then resume it")

@@ -161,6 +161,14 @@ class CampaignStore(Database):
             )
             events.record(connection, event, at=now, campaign_id=found.id)
 
+    def adopt(self, *, name: str, uuid: str) -> None:
+        """Let a campaign be the one that a lost database knew, by the UUID that its directories bear."""
+        with self._transaction() as connection:
+            found = require_campaign(connection, name)
+            connection.execute(
+                update(schema.campaign).where(schema.campaign.c.id == found.id).values(uuid=uuid)
+            )
+
     def tick_started(self, *, campaign_id: int, host: str, pid: int, now: datetime) -> int:
         """Record that a tick began; return its id."""
         with self._transaction() as connection:

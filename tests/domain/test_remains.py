@@ -136,6 +136,12 @@ def test_what_cannot_be_known_is_said() -> None:
     assert [words.partition("; ")[2] for words in found.notes] == ["left out", "left out"]
 
 
+def test_the_identity_is_that_of_the_latest_life() -> None:
+    assert planned().identity == ""
+    assert planned(left(campaign="")).identity == ""
+    assert planned(left(1, campaign="old"), left(2, campaign="new")).identity == "new"
+
+
 def test_groups_that_the_file_does_not_name_select_what_they_did() -> None:
     found = planned(left(), known=frozenset())
     assert found.selections == {("step3", "tract1"): Selection(dimension="tract", values=(1,))}

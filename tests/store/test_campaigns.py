@@ -245,3 +245,9 @@ def test_forgetting_takes_one_campaign_and_all_of_it(
     # The door to the record closes behind it.
     with pytest.raises(psycopg2.errors.RestrictViolation):
         rows(sql, "DELETE FROM event")
+
+
+def test_a_campaign_takes_the_identity_that_its_directories_bear(store: PostgresStore, given: Given) -> None:
+    given.campaign()
+    store.adopt(name="demo", uuid="of the lost database")
+    assert store.snapshot("demo").campaign.uuid == "of the lost database"
