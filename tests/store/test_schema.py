@@ -18,7 +18,7 @@ from store_help import Given, failed, quantum, rows
 from merian_campaign import store as room
 from merian_campaign.domain.errors import BadInputError, SchemaVersionError, UnavailableError
 from merian_campaign.store import schema
-from merian_campaign.store.server import migrate, schema_version
+from merian_campaign.store.server import fitness, migrate, schema_version
 from merian_campaign.store.server.connection import libpq_url, open_connection, redacted
 from merian_campaign.store.server.engine import make_engine
 from merian_campaign.store.server.schema_version import KNOWN, MIGRATIONS
@@ -198,3 +198,10 @@ def test_sqlalchemy_users_reach_it_by_the_url(url: str) -> None:
     with engine.connect() as connection:
         assert connection.execute(text("SELECT count(*) FROM quantum_status")).scalar() == 0
     engine.dispose()
+
+
+def test_a_server_that_is_too_old(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fitness.require_writable(empty_url)
+    monkeypatch.setattr(fitness, "_OLDEST", 99)
+    with pytest.raises(UnavailableError, match=r"is PostgreSQL \d+: it takes 99 or newer"):
+        fitness.require_writable(empty_url)

@@ -26,6 +26,9 @@ SELECT current_setting('server_encoding'), pg_is_in_recovery(),
 """
 _PROBE = "a name that no campaign has"
 
+_OLDEST = 14
+"""First release of PostgreSQL with what the tables use (a hash of several columns)."""
+
 CONNECTIONS = 5
 """Connections that a tick (two: its work, its lock) and one driver beside it (three) may hold at once."""
 
@@ -92,7 +95,10 @@ def require_writable(url: str) -> None:
     with closing(open_connection(url)) as connection, translated(url), connection.cursor() as cursor:
         cursor.execute(_FACTS)
         encoding, is_standby, is_read_only, user, lacking = cursor.fetchone() or ("", False, False, "", [])
+        release = connection.server_version // 10_000
     where = f"the tracking database at {redacted(url)}"
+    if release < _OLDEST:
+        raise UnavailableError(f"{where} is PostgreSQL {release}: it takes {_OLDEST} or newer")
     if is_standby:
         raise UnavailableError(f"{where} is a standby, which cannot be written: name the primary server")
     if is_read_only:
