@@ -136,8 +136,9 @@ def test_few_connections(place: Path, limit: int) -> None:
     done = run_program("db", "grant", role, "--as", "operator", home=place, MERIAN_CAMPAIGN_DATABASE_URL=own)
     assert done.code == 0, done
     url = url_of(place, user=role, database="tracking")
-    words = "has no connection left" if limit == 1 else f"gives {limit} connections at once"
-    refused(place, url, words, operating=())
+    # Of a single one the server may or may not have the last user's back when the next one asks.
+    words = ("has no connection left", "gives 1 connection at once")
+    refused(place, url, *(words if limit == 1 else (f"gives {limit} connections at once",)), operating=())
     execute(own, f"ALTER ROLE {role} CONNECTION LIMIT {CONNECTIONS}")
     done = run_program("db", "check", home=place, MERIAN_CAMPAIGN_DATABASE_URL=url)
     assert done.code == 0, done

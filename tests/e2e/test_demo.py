@@ -166,7 +166,7 @@ def test_the_end_of_a_log_that_is_gone_is_on_record(reduced: Installation) -> No
 
 
 def test_a_tick_with_nothing_to_do_writes_nothing(reduced: Installation) -> None:
-    sql = "SELECT id, xmin::text, updated_at FROM quantum ORDER BY id"
+    sql = "SELECT id, xmin::text, updated_at FROM quantum_row ORDER BY id"
     rows, files = reduced.query(sql), file_times(reduced.demo)
     assert reduced.run("tick", "demo").returncode == 1  # that a person is needed is said once
     done = reduced.run("tick", "demo")

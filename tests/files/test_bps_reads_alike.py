@@ -149,7 +149,7 @@ def worded(word: str) -> dict[str, Any]:
     name, collection = word if word.isalpha() else "DECam", word.replace(":", "-").strip("=.")
     step = {
         "name": "step1",
-        "pipeline": f"/pipe/{word}.yaml#step1",
+        "pipeline": f"/pipe/{word.replace(':', '-')}.yaml#step1",
         "scope": "exposure",
         "where": f"a = '{word}'",
         "group_by": {"kind": "lists", "dimension": "exposure", "lists": {"all": [1]}},

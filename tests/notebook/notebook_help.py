@@ -11,6 +11,7 @@ import yaml
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.campaign.typed_commands import campaign_commands
+from merian_campaign.domain.preflight.scope import unsaid_skymap
 from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.services.campaign_settings import settings_of
@@ -74,7 +75,11 @@ def render_campaign(name: str, stack: Path) -> Rendered:
     context = CommandContext(environ=environ)
     spec = context.load(str(CAMPAIGNS / f"{name}.yaml")).spec
     output = stack / "rendered" / name
-    written, _ = render_all(spec=spec, output=output, runtime=context.runtime, settings=settings_of(spec))
+    unsaid = unsaid_skymap(spec)
+    written, _ = render_all(
+        spec=spec, output=output, runtime=context.runtime, settings=settings_of(spec),
+        pipelines=context.read_pipelines(spec, unsaid),
+    )  # fmt: skip
     files = {"/".join(path.parts[-4:-2]): yaml.safe_load(path.read_text()) for path in written}
     commands = {
         f"{entry.step}/{entry.group}": tuple(shown(words) for words in entry.commands)

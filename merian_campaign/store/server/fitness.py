@@ -49,8 +49,9 @@ def require_fit(url: str) -> None:
         pass
     found = _connections(url, CONNECTIONS)
     if found < CONNECTIONS:
+        many = "1 connection" if found == 1 else f"{found} connections"
         raise UnavailableError(
-            f"the tracking database at {redacted(url)} gives {found} connections at once, and a tick with "
+            f"the tracking database at {redacted(url)} gives {many} at once, and a tick with "
             f"one driver needs {CONNECTIONS} (each driver more {_EACH_DRIVER}): raise the limit of its role, "
             "database, server (max_connections) or pool"
         )
