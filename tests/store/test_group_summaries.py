@@ -68,3 +68,24 @@ def test_what_views_tell_is_what_was_put_on_record(
     store.forget("demo")
     assert told(sql) == (None, None)
     assert rows(sql, "SELECT count(*) FROM group_hours") == [(0,)]
+
+
+WRITTEN = """
+SELECT 'usage', task, xmin::text FROM group_usage
+UNION ALL SELECT 'hours', hour::text, xmin::text FROM group_hours
+ORDER BY 1, 2
+"""
+
+
+def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
+    (group,) = given.campaign()
+    first = given.prepared(group).id
+    given.harvested(first, quantum(1, worked()), quantum(2, worked(), task="isr"))
+    before = rows(sql, WRITTEN)
+    given.harvested(first, quantum(1, worked()), quantum(2, worked(), task="isr"))
+    assert rows(sql, WRITTEN) == before
+    given.harvested(first, quantum(1, worked(peak_mb=1500)), quantum(2, worked(), task="isr"))
+    after = rows(sql, WRITTEN)
+    assert [new for new in after if new not in before] == [after[2]]
+    assert after[2][:2] == ("usage", "measure")
+    told(sql)

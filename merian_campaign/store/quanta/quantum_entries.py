@@ -63,7 +63,15 @@ class Shapes:
     ) -> None:
         self._within = f"{directory}/"
         self._forms: dict[str, _Form] = {}
-        rest = [self._rest(quantum) for quantum in quanta]
+        # Lists of numbers and texts, for a container a quantum keeps the garbage collector busy.
+        commons: dict[_Entry, int] = {}
+        of_common: list[int] = []
+        uuids: list[str] = []
+        for quantum in quanta:
+            common, uuid = self._rest(quantum)
+            of_common.append(commons.setdefault(common, len(commons)))
+            uuids.append(uuid or _NULL)
+        of_host = [quantum.attempts[-1].host if quantum.attempts else None for quantum in quanta]
         kinds: set[_Entry] = {(quantum.task, self._forms[quantum.data_id].text) for quantum in quanta}
         for quantum in quanta:
             if quantum.blocked_by is not None:
@@ -71,15 +79,16 @@ class Shapes:
                 kinds.add((task, self._form(data_id).text))
         wanted: dict[str, Collection[_Entry]] = {
             "quantum_kind": kinds,
-            "quantum_common": {common for common, _, _ in rest},
-            "quantum_host": {(host,) for *_, host in rest if host is not None},
+            "quantum_common": commons,
+            "quantum_host": {(host,) for host in set(of_host) if host is not None},
         }
         found = _numbers(cursor, wanted, campaign_id=campaign_id)
-        self._kinds, commons, hosts = (found[table] for table in _COLUMNS)
+        self._kinds, numbers, hosts = (found[table] for table in _COLUMNS)
+        by_place = [numbers[common] for common in commons]
         places = {host: number for (host,), number in hosts.items()} | {None: _NULL}
         self.lines = [
-            f"{self.key(quantum.task, quantum.data_id)}\t{commons[common]}\t{places[host]}\t{uuid or _NULL}"
-            for quantum, (common, uuid, host) in zip(quanta, rest, strict=True)
+            f"{self.key(quantum.task, quantum.data_id)}\t{by_place[common]}\t{places[host]}\t{uuid}"
+            for quantum, common, host, uuid in zip(quanta, of_common, of_host, uuids, strict=True)
         ]
 
     def key(self, task: str, data_id: str) -> str:
@@ -93,21 +102,20 @@ class Shapes:
         form = self._forms[data_id] = _Form(text, line, around(numbers))
         return form
 
-    def _rest(self, quantum: Quantum) -> tuple[_Entry, str | None, str | None]:
-        """Return what a quantum has in common with others, the UUID of its log, and its host."""
+    def _rest(self, quantum: Quantum) -> tuple[_Entry, str | None]:
+        """Return what a quantum has in common with others, and the UUID of its log."""
         form = self._forms.get(quantum.data_id) or self._form(quantum.data_id)
         get = quantum.dimensions.get
         words = (_word(get("instrument")), _word(get("band")), _word(get("physical_filter")))
         if not quantum.attempts:
-            return (*words, None, None, None, None), None, None
+            return (*words, None, None, None, None), None
         last = quantum.attempts[-1]
         path, within = last.log_path, self._within
         if path is not None and path.startswith(within):
             path = f".{path[len(within) - 1 :]}"
         log, uuid = log_form(path, form.places)
         cores = None if last.cores is None else max(-_INT16, min(_INT16, last.cores))
-        common = (*words, last.requested_mb, cores, last.exit_code, log)
-        return common, uuid, last.host
+        return (*words, last.requested_mb, cores, last.exit_code, log), uuid
 
 
 def _word(value: DataIdValue | None) -> str | None:
