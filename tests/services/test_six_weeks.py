@@ -228,6 +228,7 @@ class SixWeeks(RuleBasedStateMachine):
         tick = replace(self.tick, store=interrupted)
         with suppress(Killed):
             replace(self.rounds, tick=tick).run([self.name])
+        break_transaction(self.url, at=0)
 
     @rule(at=st.integers(1, 9))
     def the_database_goes_away_in_a_transaction(self, at: int) -> None:
