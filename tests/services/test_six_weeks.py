@@ -8,6 +8,7 @@ Hypothesis chooses the events, shrinks a failure, and prints what leads to it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -401,8 +402,19 @@ class SixWeeks(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def patient() -> Iterator[None]:
+    """Let what waits for a scheduler beside this go first."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.nice(10)
+    yield
+    with suppress(PermissionError):  # only root may take it back
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@pytest.fixture(scope="module")
+def server(patient: None) -> Iterator[str]:
     """URL of a database of its own, whose writes need not outlive a power cut."""
+    del patient
     home = Path(tempfile.mkdtemp(prefix="merian-weeks-")).resolve()
     try:
         url = embedded.ensure_running(home)

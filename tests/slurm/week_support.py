@@ -190,7 +190,7 @@ class Week:
             "slurmctld away": (cluster.stop_controller, cluster.start_controller),
             "slurmdbd away": (cluster.stop_accounting, cluster.start_accounting),
             f"{node} crashed": (lambda: cluster.crash(node), lambda: self.back(node)),
-            f"{node} drained": (lambda: self.set_node(node, "DRAIN"), lambda: self.set_node(node, "RESUME")),
+            f"{node} drained": (lambda: self.set_node(node, "DRAIN"), lambda: self.resume(node)),
             f"{partition} drained": (
                 partial(here, "State=DRAIN"),
                 partial(here, "State=UP"),
@@ -219,6 +219,13 @@ class Week:
     def set_node(self, node: str, state: str) -> None:
         self.cluster.output("scontrol", "update", f"NodeName={node}", f"State={state}", "Reason=week")
 
+    def resume(self, node: str) -> None:
+        try:
+            self.set_node(node, "RESUME")
+        except ClusterError as error:
+            if "Invalid node state" not in str(error):  # it is back already: it crashed since
+                raise
+
     def set_partition(self, partition: str, what: str) -> None:
         self.cluster.output("scontrol", "update", f"PartitionName={partition}", what)
 
@@ -239,6 +246,7 @@ class Week:
 
     def fill(self) -> None:
         assert self.full is not None
+        (self.full / "filler").touch()
         with suppress(OSError), (self.full / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 65536)
