@@ -221,7 +221,11 @@ class SixWeeks(RuleBasedStateMachine):
         assert found.status != FAILED or self.world.full, found
 
     def _ticked(self) -> tuple[Ticked, ...]:
-        return self.rounds.run([self.name])
+        self.world.looks.clear()
+        found = self.rounds.run([self.name])
+        # Once what is new; and once all of it, where a block is on record.
+        assert max(self.world.looks.values(), default=0) <= 2, "a tick follows a submission once"
+        return found
 
     @rule(at=st.integers(1, 14), how=st.sampled_from(["before", "after", "connections", "transaction"]))
     def tick_that_is_killed(self, at: int, how: str) -> None:
