@@ -215,11 +215,11 @@ class Bench:
     def bare_upsert(self, group_id: int, submission_id: int, found: list[Quantum]) -> None:
         """Quanta and attempts in, without counting anything."""
         values = {"group_id": group_id, "submission_id": submission_id, "correcting": True, "now": NOW}
-        values["within"] = f"{DIRECTORY}/"
+        values |= {"within": f"{DIRECTORY}/", "known": False}
         with self.store._transaction() as connection:
             stage_quanta.stage(raw(connection), found, campaign_id=1, directory=DIRECTORY)
             with raw(connection).cursor() as cursor:
-                cursor.execute(merge_quanta.MERGE_QUANTA, values)
+                cursor.execute(merge_quanta.FIRST_QUANTA, values)
                 cursor.execute(merge_quanta.MERGE_ATTEMPTS, values)
 
     def core_executemany(self, rows: list[dict[str, Any]]) -> None:
