@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from merian_campaign.domain.execution import runs
@@ -184,7 +184,7 @@ class Recorder(TickPart):
 
 
 def _cut_words(
-    submission: SubmissionView, raw: Iterable[RawQuantum], records: Sequence[JournalRecord]
+    submission: SubmissionView, raw: Iterable[RawQuantum], records: Collection[JournalRecord]
 ) -> str:
     """Say that a journal lacks what it must have had; empty when it does not."""
     number = harvest.unjournalled(raw, records)
