@@ -1,7 +1,6 @@
 """From what a submission left behind to quanta with attempts and verdicts."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -276,7 +275,7 @@ def at(seconds: float) -> str:
 def execution(*quanta: str, begin: float, **how: object) -> list[JournalRecord]:
     """A job that starts at a second and ends two seconds later."""
     start, end = ran(*quanta, **how)
-    return [replace(start, t=at(begin)), replace(end, t=at(begin + 2))]
+    return [start._replace(t=at(begin)), end._replace(t=at(begin + 2))]
 
 
 @pytest.mark.parametrize("logged", [False, True], ids=["killed", "raised"])
