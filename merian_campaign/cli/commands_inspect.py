@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from merian_campaign.domain.record.records import FailureRow
+    from merian_campaign.domain.record.attempt_rows import FailureRow
     from merian_campaign.domain.report.lines import CauseLine
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")

@@ -25,8 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from merian_campaign.store.quanta.quantum_forms import NUMBERED
-from merian_campaign.store.quanta.quantum_keys import key, short, whole
-from merian_campaign.store.quanta.stage_quanta import ATTEMPT_COLUMNS, OWN_COLUMNS
+from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key, short, whole
+from merian_campaign.store.quanta.stage_quanta import OWN_COLUMNS
 
 # In each: old is what is there, excluded what the submission shows.
 _TAKE_STATE = f"""(CASE WHEN {whole("old", "state")} = 'succeeded'

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from hashlib import md5
 from operator import itemgetter
 
 __all__ = ["NUMBERED", "Numbers", "around", "called", "data_form", "digest", "is_uuid", "log_form"]
@@ -125,5 +124,7 @@ def _common(form: str) -> bool:
 
 def digest(*parts: object) -> str:
     """Return by what an entry of a dictionary is found; `None` is told apart from an empty text."""
+    from hashlib import md5  # noqa: PLC0415 - `status` loads this module
+
     text = "\x1f".join(["" if part is None else f"={part}" for part in parts])
     return md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -16,14 +16,11 @@ from typing import Any
 from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS, Attempt, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.store.quanta.quantum_entries import Shapes
-from merian_campaign.store.quanta.quantum_keys import key
+from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key
 from merian_campaign.store.server.storable import storable
 
 MESSAGE_CHARACTERS = 2000
 """Longer exception messages are cut: the log has them in full."""
-
-ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases", "inputs", "cpu_seconds", "cores")
-"""Columns of an attempt that a quantum also has, for its last attempt."""
 
 OWN_COLUMNS = ("uuid", "charged", "certainty", "slurm_job", "log_tail")
 """Columns of an attempt alone: a success at first try has none of them."""
