@@ -15,6 +15,7 @@ from merian_campaign.domain.execution.provenance import (
     parse_predicted,
 )
 from merian_campaign.domain.execution.quanta import Attempt, Quantum
+from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.failures.failure_rules import FailureRule
 from merian_campaign.domain.failures.harvest import HarvestContext, conclude, progress, unjournalled
 from merian_campaign.domain.failures.remedy import RequestTable
@@ -538,13 +539,13 @@ def test_a_long_chain_behind_a_failure_is_blocked_to_its_end() -> None:
     ],
 )
 def test_live_states(records: list[JournalRecord], expected: str) -> None:
-    (found,) = progress([predicted("a")], records)
+    (found,) = progress([predicted("a")], fold(records))
     assert found.state.value == expected
     assert found.attempts == ()
 
 
 def test_progress_speaks_of_every_predicted_quantum_and_of_no_other() -> None:
-    found = progress(GRAPH, [*ran("a"), *ran("zz")])
+    found = progress(GRAPH, fold([*ran("a"), *ran("zz")]))
     assert [quantum.state.value for quantum in found] == ["succeeded", "pending", "pending", "pending"]
 
 

@@ -85,13 +85,12 @@ class _Seen:
     earlier: tuple[EarlierExecution, ...] = ()
 
 
-def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRecord]) -> tuple[Quantum, ...]:
-    """Return live states while a submission runs, from the journal alone.
+def progress(predicted: Iterable[Predicted], seen: Mapping[str, QuantumProgress]) -> tuple[Quantum, ...]:
+    """Return live states while a submission runs, from what its journal says of each quantum.
 
     A quantum of a job that held several is not called failed before the harvest: the job's status
     does not tell which of them it was.
     """
-    seen = fold(records)
     return tuple(
         Quantum(
             task=entry.task,
