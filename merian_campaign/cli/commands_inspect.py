@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from merian_campaign.domain.record.records import FailureRow
+    from merian_campaign.domain.record.attempt_rows import FailureRow
     from merian_campaign.domain.report.lines import CauseLine
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
@@ -129,7 +129,6 @@ def status(
     On a terminal it fits one screen: tracts are folded by how far they are. With --step, --tract, --state or
     --needs-you, or without a terminal, each has its line.
     """
-    from merian_campaign.reports.outlook import outlook_json, outlook_view
     from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
@@ -153,7 +152,12 @@ def status(
         raise BadInputError(f"campaign {name!r} has no group for tract {tract}" + (" so" if wanted else ""))
     ends = context.reader.report(name, at=then or context.clock(), past=then is not None) if eta else None
     if as_json:
-        show_report(status_json(part) | ({} if ends is None else outlook_json(ends)))
+        told = status_json(part)
+        if ends is not None:
+            from merian_campaign.reports.outlook import outlook_json
+
+            told |= outlook_json(ends)
+        show_report(told)
         return
     if not part.rows and wanted is not None:
         note(f"no group is in state {wanted}")
@@ -162,6 +166,8 @@ def status(
     whole = screen.is_terminal and part.rows == found.rows
     show(status_view(part, width=screen.width, height=screen.height if whole and ends is None else None))
     if ends is not None:
+        from merian_campaign.reports.outlook import outlook_view
+
         show(outlook_view(ends))
 
 

@@ -18,7 +18,7 @@ from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.files.log_reader import read_log
 
 if TYPE_CHECKING:
-    from merian_campaign.domain.record.records import AttemptRow, FailureRow
+    from merian_campaign.domain.record.attempt_rows import AttemptRow, FailureRow
     from merian_campaign.store.reading.reader import Reader
 
 _LONGEST_LOG: Final = 16 << 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -83,6 +82,8 @@ def read(
     """Return the rows of a report; of one that is drawn, with the sky, and what draws it ready meanwhile."""
     if not drawn:
         return context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
+    from concurrent.futures import ThreadPoolExecutor
+
     from merian_campaign.reports.page.html import need, prepare
 
     # Before anybody is asked anything.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
@@ -110,11 +109,14 @@ def hide_passwords(environ: MutableMapping[str, str]) -> None:
 
 def _keep(password: str, *, of: str, home: Path) -> Path:
     """Write a password file of libpq for any server, for it is named for one only; return its path."""
+    from hashlib import sha256  # noqa: PLC0415 - few commands write one
+
     home.parent.mkdir(parents=True, exist_ok=True)
     if not home.exists():
         private_folder(home)
     private_folder(home / _FOLDER)
-    file = home / _FOLDER / hashlib.sha256(of.encode()).hexdigest()[:16]
+
+    file = home / _FOLDER / sha256(of.encode()).hexdigest()[:16]
     escaped = password.replace("\\", "\\\\").replace(":", "\\:")
     text = f"*:*:*:*:{escaped}\n"
     try:

@@ -37,7 +37,7 @@ SMALL: Final = 1 << 20
 MEDIUM: Final = 64 << 20
 """Bytes of a file that a person wrote or that lists things: a campaign, versions, a manifest."""
 
-_AT_ONCE: Final = 8 << 20
+_AT_ONCE: Final = 4 << 20
 
 LARGE: Final = 4 << 30
 """Bytes of a file with a line for each quantum of a submission."""

@@ -12,6 +12,7 @@ from typing import Protocol
 
 from merian_campaign.domain.clock_skew import holds
 from merian_campaign.domain.execution import journal
+from merian_campaign.domain.execution.journal_lines import JournalLines
 from merian_campaign.domain.execution.liveness import Liveness
 from merian_campaign.domain.execution.provenance import (
     LineReport,
@@ -223,7 +224,7 @@ class LocalDrivers:
             return ""
         return FOREIGN.format(directory=directory)
 
-    def records(self, directory: str) -> tuple[journal.JournalRecord, ...]:
+    def records(self, directory: str) -> Collection[journal.JournalRecord]:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
         return self.appended(directory).records
 
@@ -231,13 +232,13 @@ class LocalDrivers:
         """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
         path = SubmissionPaths(directory=directory).journal
         self._believe(directory, path)
-        reader = journal.JournalReader()
+        lines = JournalLines()
         found, end = read_appended(path, start=start, follow=False)
         begin = end - len(found)
         while found:
-            reader.add(found.decode("utf-8", "replace"))
+            lines.add(found.decode("utf-8", "replace"))
             found, end = read_appended(path, start=end, follow=False)
-        return journal.JournalPart(records=reader.records(), start=begin, end=end)
+        return journal.JournalPart(records=lines, start=begin, end=end)
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -12,7 +12,8 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-from merian_campaign.domain.record.records import AttemptEvidence, AttemptRow, FailureRow, RecordedEvent
+from merian_campaign.domain.record.attempt_rows import AttemptEvidence, AttemptRow, FailureRow
+from merian_campaign.domain.record.records import RecordedEvent
 from merian_campaign.domain.safe_text.text import clean, one_line
 from merian_campaign.reports.cells import Either, joined, line, paragraph
 

@@ -12,7 +12,8 @@ from rich.table import Table
 
 from merian_campaign.domain.failures.remedy import describe_remedy
 from merian_campaign.domain.readiness.generations import Generation
-from merian_campaign.domain.record.records import AttemptRow, RecordedEvent
+from merian_campaign.domain.record.attempt_rows import AttemptRow
+from merian_campaign.domain.record.records import RecordedEvent
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.safe_text.text import one_line

@@ -12,7 +12,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import STALE, BoardRow
 from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.safe_text.text import one_line

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from merian_campaign.domain.execution import runs
@@ -64,18 +64,19 @@ class Recorder(TickPart):
             return
         # What opens or closes a journal says something of all that ran; a block is busy or idle by all of it.
         whole = part if part.start == 0 else None
-        if whole is None and (on_slurm or not part.alone):
+        alone = part.alone
+        if whole is None and (on_slurm or not alone):
             whole = self._drivers.appended(directory)
         quanta: tuple[Quantum, ...] = ()
         followed = submission.followed
         if news:
-            told = part if whole is None or part.alone else whole
-            only = fold(part.records) if part.alone else None
-            predicted = self._drivers.predicted(directory, only=only)
-            if not predicted and not part.alone and not on_slurm:
+            told = part if whole is None or alone else whole
+            seen = fold(told.records)
+            predicted = self._drivers.predicted(directory, only=seen if alone else None)
+            if not predicted and not alone and not on_slurm:
                 return
-            quanta = harvest.progress(predicted, told.records)
-            followed = told.end if predicted or part.alone else None
+            quanta = harvest.progress(predicted, seen)
+            followed = told.end if predicted or alone else None
         now = self._runtime.clock()
         journal = (whole or part).records
         self.progressed += self._store.record_progress(
@@ -184,7 +185,7 @@ class Recorder(TickPart):
 
 
 def _cut_words(
-    submission: SubmissionView, raw: Iterable[RawQuantum], records: Sequence[JournalRecord]
+    submission: SubmissionView, raw: Iterable[RawQuantum], records: Collection[JournalRecord]
 ) -> str:
     """Say that a journal lacks what it must have had; empty when it does not."""
     number = harvest.unjournalled(raw, records)

@@ -36,6 +36,7 @@ _FORMAT = 2
 """1 had quanta in full."""
 
 _BLOCK = 1 << 20
+_LONGEST_ROW = 64 * _BLOCK
 _LARGEST = 1 << 40
 
 
@@ -169,7 +170,6 @@ def _file(folder: Path, table: Table) -> Path:
 def _write_table(connection: Connection, table: Table, *, campaign_id: int, file: Path) -> int:
     """Write a table's rows of one campaign; return how many there are."""
     import pyarrow as pa  # noqa: PLC0415 - of an extra
-    import pyarrow.csv as pa_csv  # noqa: PLC0415
     import pyarrow.parquet as pq  # noqa: PLC0415
 
     schema = pa.schema([(column.name, _arrow_type(column)) for column in table.columns])
@@ -179,31 +179,42 @@ def _write_table(connection: Connection, table: Table, *, campaign_id: int, file
     with _scratch(file.parent) as text_file:
         with raw(connection).cursor() as cursor:
             cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", text_file)
-        text_file.seek(0)
-        with _exclusive(file) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
-            if not os.fstat(text_file.fileno()).st_size:
+        if not text_file.tell():
+            with _exclusive(file) as stream, pq.ParquetWriter(stream, schema, compression="zstd"):
                 return 0
-            batches = pa_csv.open_csv(
-                text_file,
-                # Several blocks are in memory at once, each several times: as text, in columns, compressed.
-                read_options=pa_csv.ReadOptions(
-                    column_names=schema.names, block_size=4 * _BLOCK, use_threads=False
-                ),
-                parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-                convert_options=pa_csv.ConvertOptions(
-                    column_types=schema,
-                    true_values=["t"],
-                    false_values=["f"],
-                    null_values=[""],
-                    strings_can_be_null=True,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
-            number = 0
-            for batch in batches:
-                writer.write_batch(batch)
-                number += batch.num_rows
-            return number
+        try:
+            return _convert(text_file, schema, file=file, block=_BLOCK)
+        except pa.ArrowInvalid:
+            # Of a row that is longer than a block.
+            return _convert(text_file, schema, file=file, block=_LONGEST_ROW)
+
+
+def _convert(text_file: IO[bytes], schema: pa.Schema, *, file: Path, block: int) -> int:
+    """Write rows as a Parquet file; return how many there are."""
+    import pyarrow.csv as pa_csv  # noqa: PLC0415 - of an extra
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    text_file.seek(0)
+    with _exclusive(file) as stream, pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+        batches = pa_csv.open_csv(
+            text_file,
+            # A block is in memory thirty times over: as text, in columns, compressed.
+            read_options=pa_csv.ReadOptions(column_names=schema.names, block_size=block, use_threads=False),
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=pa_csv.ConvertOptions(
+                column_types=schema,
+                true_values=["t"],
+                false_values=["f"],
+                null_values=[""],
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+            ),
+        )
+        number = 0
+        for batch in batches:
+            writer.write_batch(batch)
+            number += batch.num_rows
+        return number
 
 
 def _arrow_type(column: Column[Any]) -> pa.DataType:

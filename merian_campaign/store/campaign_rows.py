@@ -29,13 +29,22 @@ def rows_of(table: Table, *, campaign: str) -> str:
     if table.name == "campaign":
         return f"id = {campaign}"
     for column in table.columns:
-        for key in column.foreign_keys:
-            parent = key.column.table
+        for parent in _parents(column):
             if parent.name == "campaign":
                 return f"{column.name} = {campaign}"
             theirs = rows_of(parent, campaign=campaign)
             return f'{column.name} IN (SELECT id FROM "{parent.name}" WHERE {theirs})'  # noqa: S608 - names of the schema
     raise LookupError(f"{table.name}: has no way to a campaign")
+
+
+def _parents(column: Column[object]) -> tuple[Table, ...]:
+    """Return the tables of whose rows those of this column's table are a part.
+
+    What has no foreign key, for it would be looked up too often, says in its ``info`` ``within`` what it is.
+    """
+    if "within" in column.info:
+        return (metadata.tables[column.info["within"]],)
+    return tuple(key.column.table for key in column.foreign_keys)
 
 
 def identified() -> tuple[Table, ...]:

@@ -17,7 +17,7 @@ from merian_campaign.store.groups import lock_group
 from merian_campaign.store.quanta import merge_quanta
 from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
-from merian_campaign.store.quanta.stage_quanta import HAS_BLOCKED, stage
+from merian_campaign.store.quanta.stage_quanta import FOUND, stage
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.storable import dumps
 from merian_campaign.store.slurm_jobs import put_jobs
@@ -38,6 +38,9 @@ _WALL = text(
 )
 
 _FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
+
+# Of a group without statistics the planner thinks that it is small, and would compare each with each.
+_LOOPS = "SET LOCAL enable_nestloop = {}"
 
 # Of its graph, of which a harvest that found nothing says nothing.
 _COMBINES = text("""
@@ -163,21 +166,36 @@ def _merge(
         "now": now,
     }
     with raw(connection).cursor() as cursor:
+        cursor.execute(FOUND, values)
+        blocked, known = cursor.fetchone()
+        values["known"] = known
+        statements = [merge_quanta.MERGE_ATTEMPTS]
+        if current:
+            statements[:0] = [_merging(known=known, again=final and not first_harvest)]
+            statements[1:1] = [merge_quanta.POINT] if blocked else []
+        if first_harvest and known:
+            statements.append(merge_quanta.SETTLE)
+        if final:
+            cursor.execute(_LOOPS.format("off"))
         changed = 0
-        cursor.execute(HAS_BLOCKED)
-        blocked = [merge_quanta.POINT] if cursor.fetchone() == (True,) else []
-        statements = [merge_quanta.MERGE_QUANTA, *blocked] if current else []
-        statements.append(merge_quanta.MERGE_ATTEMPTS)
-        if first_harvest:
-            statements.append(ADD_MEMORY_USE)
-        for statement in (*statements, merge_quanta.SETTLE) if first_harvest else statements:
+        for statement in statements:
             cursor.execute(statement, values)
             changed += cursor.rowcount
+        if final:
+            cursor.execute(_LOOPS.format("on"))
+        if first_harvest:
+            cursor.execute(ADD_MEMORY_USE, values)
         # A harvest counts in any case: whatever made the rollup wrong does not outlast it.
         if changed or final:
             for statement in (*merge_quanta.COUNT_ANEW, *(SUMMARISE if final else FORGET_SUMMARY)):
                 cursor.execute(statement, values)
     return changed
+
+
+def _merging(*, known: bool, again: bool) -> str:
+    if not known:
+        return merge_quanta.FIRST_QUANTA
+    return merge_quanta.MERGE_AGAIN if again else merge_quanta.MERGE_QUANTA
 
 
 def _finish(

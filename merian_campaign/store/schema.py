@@ -132,6 +132,9 @@ group = Table(
     comment="One step on one data-ID selection: the unit of work",
 )
 
+# Without a foreign key.
+quantum_row.add_is_dependent_on(group)
+
 submission = Table(
     "submission",
     metadata,

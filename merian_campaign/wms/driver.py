@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
@@ -95,7 +94,7 @@ class Driver:
         """Write a line about a stage of the submission into the journal, as far as that can be done."""
         who = self.identity
         with suppress(OSError):
-            self.journal.write(replace(record, host=who.host, pid=who.pid, pid_start=who.pid_start))
+            self.journal.write(record._replace(host=who.host, pid=who.pid, pid_start=who.pid_start))
 
     def close(self, *, reason: str) -> None:
         """Close the journal and the lease; nothing of the submission may run any more.
@@ -127,7 +126,7 @@ class Driver:
 
     def _note(self, event: JournalEvent, *, evidence: dict[str, object] | None = None) -> None:
         record = JournalRecord(event=event, host=self.identity.host, pid=self.identity.pid)
-        self.journal.write(replace(record, pid_start=self.identity.pid_start, evidence=evidence or {}))
+        self.journal.write(record._replace(pid_start=self.identity.pid_start, evidence=evidence or {}))
 
     def _renew(self) -> None:
         while not self._ended.wait(_RENEW_SECONDS):

@@ -8,7 +8,6 @@ file systems do.)
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class Journal:
             The file cannot be written, or is a link or no regular file.
         """
         now = format_time(datetime.now(UTC))
-        self._append(format_line(r if r.t else replace(r, t=now)) for r in records)
+        self._append(format_line(r if r.t else r._replace(t=now)) for r in records)
 
     def read(self) -> tuple[JournalRecord, ...]:
         """Return all records so far; none when there is no journal yet.

@@ -15,7 +15,8 @@ from merian_campaign.cli import live, output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
 from merian_campaign.domain.execution.quanta import Counts
-from merian_campaign.domain.record.records import BoardRow, CampaignRow, FailureRow
+from merian_campaign.domain.record.attempt_rows import FailureRow
+from merian_campaign.domain.record.records import BoardRow, CampaignRow
 from merian_campaign.reports.events import campaign_view
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view

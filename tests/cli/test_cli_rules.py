@@ -14,7 +14,7 @@ from cli_help import Cli
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.execution.quanta import Attempt, Quantum
 from merian_campaign.domain.failures.failure_rules import FailureRules
-from merian_campaign.domain.record.records import AttemptRow
+from merian_campaign.domain.record.attempt_rows import AttemptRow
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
 from merian_campaign.reports.failures import evidence_words
 

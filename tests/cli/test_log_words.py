@@ -8,7 +8,7 @@ import pytest
 
 from merian_campaign.cli.commands_log import _LISTED, _several, _Wanted
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.record.records import FailureRow
+from merian_campaign.domain.record.attempt_rows import FailureRow
 
 
 def row(number: int, **changes: Any) -> FailureRow:

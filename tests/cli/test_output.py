@@ -28,7 +28,8 @@ from merian_campaign.cli.screen import Screen
 from merian_campaign.domain.campaign.coverage import Coverage, TractCoverage
 from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.preflight import Finding
-from merian_campaign.domain.record.records import BoardRow, FailureRow
+from merian_campaign.domain.record.attempt_rows import FailureRow
+from merian_campaign.domain.record.records import BoardRow
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.stack.requirements import InstalledModule, Requirement, StackReport
 from merian_campaign.domain.stack.stack_versions import Versions

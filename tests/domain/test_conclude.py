@@ -1,7 +1,6 @@
 """From what a submission left behind to quanta with attempts and verdicts."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from merian_campaign.domain.execution.provenance import (
     parse_predicted,
 )
 from merian_campaign.domain.execution.quanta import Attempt, Quantum
+from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.failures.failure_rules import FailureRule
 from merian_campaign.domain.failures.harvest import HarvestContext, conclude, progress, unjournalled
 from merian_campaign.domain.failures.remedy import RequestTable
@@ -276,7 +276,7 @@ def at(seconds: float) -> str:
 def execution(*quanta: str, begin: float, **how: object) -> list[JournalRecord]:
     """A job that starts at a second and ends two seconds later."""
     start, end = ran(*quanta, **how)
-    return [replace(start, t=at(begin)), replace(end, t=at(begin + 2))]
+    return [start._replace(t=at(begin)), end._replace(t=at(begin + 2))]
 
 
 @pytest.mark.parametrize("logged", [False, True], ids=["killed", "raised"])
@@ -548,13 +548,13 @@ def test_a_long_chain_behind_a_failure_is_blocked_to_its_end() -> None:
     ],
 )
 def test_live_states(records: list[JournalRecord], expected: str) -> None:
-    (found,) = progress([predicted("a")], records)
+    (found,) = progress([predicted("a")], fold(records))
     assert found.state.value == expected
     assert found.attempts == ()
 
 
 def test_progress_speaks_of_every_predicted_quantum_and_of_no_other() -> None:
-    found = progress(GRAPH, [*ran("a"), *ran("zz")])
+    found = progress(GRAPH, fold([*ran("a"), *ran("zz")]))
     assert [quantum.state.value for quantum in found] == ["succeeded", "pending", "pending", "pending"]
 
 

@@ -15,6 +15,7 @@ from store_help import Given, at, rows
 from merian_campaign.domain.execution import journal
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
 from merian_campaign.domain.execution.provenance import parse_predicted
+from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.failures import harvest
 from merian_campaign.domain.record.snapshot import SubmissionView
 from merian_campaign.middleware.drivers import LocalDrivers
@@ -89,7 +90,7 @@ class Followed:
 
     def expected(self) -> list[str]:
         records = journal.parse_lines(self.journal.read_text())
-        return [quantum.state for quantum in harvest.progress(parse_predicted(self.lines), records)]
+        return [quantum.state for quantum in harvest.progress(parse_predicted(self.lines), fold(records))]
 
 
 @pytest.fixture

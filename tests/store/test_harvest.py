@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -272,6 +273,53 @@ def test_nothing_of_a_quantum_is_lost(given: Given, first: int, sql: Connection)
     assert row == (9813, 1, "N540", None, at(1), at(2))
     assert rows(sql, "SELECT started FROM quantum WHERE patch = 2") == [(at(0).replace(microsecond=123457),)]
     assert rows(sql, "SELECT uuid, requested_mb FROM quantum_attempt LIMIT 1") == [("0191-1", 2048)]
+
+
+def test_logs_as_bps_calls_them_are_told_as_they_are(given: Given, sql: Connection) -> None:
+    """Whatever shape the path of a log has, and whether the one before had the same."""
+    group, other = given.campaign(tracts=(9813, 9814))
+    uuids = [f"01930000-0000-0000-0000-00000000{number:04x}" for number in range(9)]
+    inside = "/submit/{}/bps/logs/measure/9813"
+    shapes = [
+        *[inside + "/{uuid}_measure_9813_{patch}_N540.stderr"] * 3,
+        inside + "/100%/%1$s_{uuid}_measure_9813_{patch}.stderr",
+        *["/elsewhere/9813/{uuid}_{patch}_%.log"] * 3,
+        inside + "/01930000-0000-0000-0000-00000000ffff_{patch}_N540.stderr",
+        inside + "/{uuid}_measure_9813_12345_N540.stderr",
+    ]
+    logs = [
+        shape.replace("{uuid}", uuid).replace("{patch}", str(patch))
+        for patch, (shape, uuid) in enumerate(zip(shapes, uuids, strict=True))
+    ]
+
+    def found(make: Callable[..., Attempt], where: str) -> list[Quantum]:
+        common = {"slurm_job": "12", "cores": 2}
+        return [
+            quantum(i, make(log_path=path.replace("{}", where), uuid=uuid, host=f"n{i % 2}", **common))
+            for i, (path, uuid) in enumerate(zip(logs, uuids, strict=True))
+        ]
+
+    def told(where: str) -> list[tuple[object, ...]]:
+        return [(path.replace("{}", where), f"n{i % 2}", 2, 2048, 0) for i, path in enumerate(logs)]
+
+    how = "log_path, host, cores, requested_mb, exit_code"
+    given.harvested(given.prepared(group).id, *found(worked, f"{group}/1"))
+    assert rows(sql, f"SELECT {how} FROM quantum_status ORDER BY patch") == told(f"{group}/1")
+    assert rows(sql, "SELECT * FROM quantum_attempt") == []
+    # Of a quantum that was tried before, a success has a row, and what it has in common is in it.
+    given.harvested(given.prepared(other).id, *found(failed, f"{other}/1"))
+    second = given.again(other, 2)
+    given.harvested(second, *found(worked, f"{other}/2"))
+    rest = "uuid, slurm_job, state, certainty, evidence, charged, try"
+    assert rows(
+        sql,
+        f"SELECT replace(a.log_path, './', '/submit/{other}/2/'), {how.removeprefix('log_path, ')}, {rest}"
+        " FROM quantum_attempt AS a JOIN (SELECT id, patch FROM quantum) AS q ON q.id = a.quantum_id"
+        f" WHERE a.submission_id = {second} ORDER BY patch",
+    ) == [
+        (*one, uuid, "12", "succeeded", "", "", True, 1)
+        for one, uuid in zip(told(f"{other}/2"), uuids, strict=True)
+    ]
 
 
 def test_duplicates_in_one_batch(given: Given, first: int, sql: Connection) -> None:

@@ -28,12 +28,13 @@ Fields of a line (``null`` or absent when unknown):
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from sys import intern
 from types import MappingProxyType
+from typing import NamedTuple
 
 from merian_campaign.domain.safe_text import json_values
 from merian_campaign.domain.safe_text.jsonl import last_object, moment_of
@@ -45,12 +46,12 @@ __all__ = [
     "JobVerdict",
     "JournalEvent",
     "JournalPart",
-    "JournalReader",
     "JournalRecord",
     "exception_bases",
     "format_line",
     "format_time",
     "parse_lines",
+    "records_of",
 ]
 
 VERSION = 1
@@ -118,12 +119,12 @@ class JobVerdict(StrEnum):
     """Ended because the submission was stopped."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class JournalRecord:
+class JournalRecord(NamedTuple):
     """One line of a journal; the module docstring defines the fields.
 
     ``event`` and ``verdict`` are plain strings so that lines of a later version survive reading;
-    compare them with `JournalEvent` and `JobVerdict`.
+    compare them with `JournalEvent` and `JobVerdict`. A tuple, because there are a million of them, and
+    `JournalLines` makes them again for each who looks.
     """
 
     event: str
@@ -158,13 +159,13 @@ class JournalPart:
 
     Parameters
     ----------
-    records : `tuple` [`JournalRecord`, ...]
+    records : `~collections.abc.Collection` [`JournalRecord`]
         In the order of the file.
     start, end : `int`
         Bytes of the file between which they stand; ``start`` is 0 when it is another file than before.
     """
 
-    records: tuple[JournalRecord, ...]
+    records: Collection[JournalRecord]
     start: int
     end: int
 
@@ -174,8 +175,8 @@ class JournalPart:
 
         What opens or closes a journal says something of all that ran.
         """
-        told = {record.event for record in self.records}
-        return self.start > 0 and told.isdisjoint({JournalEvent.OPENED, JournalEvent.CLOSED})
+        whole = {JournalEvent.OPENED, JournalEvent.CLOSED}
+        return self.start > 0 and not any(record.event in whole for record in self.records)
 
 
 def format_time(moment: datetime) -> str:
@@ -224,49 +225,19 @@ def parse_lines(text: str) -> tuple[JournalRecord, ...]:
     records : `tuple` [`JournalRecord`, ...]
         In the order of the file.
     """
-    return tuple(_records(text, jobs={}))
+    return tuple(records_of(text))
 
 
-class JournalReader:
-    """Reads a journal of a million lines part by part, and keeps no more of it than what its lines tell.
-
-    That a job was handed over tells nothing once it is seen starting, ending, or held.
-    """
-
-    def __init__(self) -> None:
-        self._records: list[JournalRecord] = []
-        self._launched: dict[str, JournalRecord] = {}
-        self._jobs: _Jobs = {}
-
-    def add(self, text: str) -> None:
-        """Read a part; see `parse_lines`."""
-        for record in _records(text, jobs=self._jobs):
-            if record.event == JournalEvent.LAUNCHED:
-                self._launched[record.job] = record
-                continue
-            self._launched.pop(record.job, None)
-            if record.event == JournalEvent.ENDED:  # hardly any job has a line after it
-                self._jobs.pop(record.job, None)
-            self._records.append(record)
-
-    def records(self) -> tuple[JournalRecord, ...]:
-        """Return the records so far in the order of the file, and those of what waits after them."""
-        return (*self._records, *self._launched.values())
-
-
-type _Jobs = dict[str, tuple[str, tuple[str, ...]]]
-"""Name and quanta of jobs that were read before: each has several lines, and there may be a million."""
-
-
-def _records(text: str, *, jobs: _Jobs) -> Iterator[JournalRecord]:
+def records_of(text: str) -> Iterator[JournalRecord]:
+    """Yield what `parse_lines` returns."""
     whole = text[: text.rfind("\n") + 1]
     for line in whole.split("\n"):
-        record = _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED, jobs=jobs)
+        record = _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED)
         if record is not None:
             yield record
 
 
-def _to_record(values: object, *, small: bool, jobs: _Jobs) -> JournalRecord | None:
+def _to_record(values: object, *, small: bool) -> JournalRecord | None:
     """Return a record from a decoded object; values of the wrong type or out of range read as unknown.
 
     What is in it is clean; the evidence of a ``small`` line needs no other bound.
@@ -275,16 +246,13 @@ def _to_record(values: object, *, small: bool, jobs: _Jobs) -> JournalRecord | N
         return None
     get = values.get
     listed, evidence = get("quanta"), get("evidence")
-    quanta = tuple(item for item in listed if isinstance(item, str)) if isinstance(listed, list) else ()
-    job = _text(get("job")) or ""
-    job, known = jobs.setdefault(job, (job, quanta))
     return JournalRecord(
         event=intern(values["event"]),
         t=_text(get("t")) or "",
         v=_whole(get("v")) or VERSION,
-        job=job,
+        job=_text(get("job")) or "",
         label=intern(_text(get("label")) or ""),
-        quanta=known if known == quanta else quanta,
+        quanta=tuple([item for item in listed if isinstance(item, str)]) if isinstance(listed, list) else (),
         host=intern(_text(get("host")) or ""),
         pid=_whole(get("pid")),
         pid_start=_whole(get("pid_start")),

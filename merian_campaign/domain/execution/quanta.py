@@ -8,24 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, get_type_hints
 
+from merian_campaign.domain.execution.attempt_facts import ATTEMPT_FACTS, COLUMN_DIMENSIONS, AttemptFacts
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.states import QuantumState, Verdict
 
-type DataIdValue = int | str
+__all__ = [
+    "ATTEMPT_FACTS",
+    "COLUMN_DIMENSIONS",
+    "COUNTED_STATES",
+    "INTEGER_DIMENSIONS",
+    "Attempt",
+    "AttemptFacts",
+    "Counts",
+    "DataIdValue",
+    "HeldQuantum",
+    "Judgement",
+    "OpenQuanta",
+    "Quantum",
+    "canonical_data_id",
+]
 
-COLUMN_DIMENSIONS = (
-    "instrument",
-    "visit",
-    "exposure",
-    "detector",
-    "tract",
-    "patch",
-    "band",
-    "physical_filter",
-)
-"""Dimensions that have a column of their own in the tracking database."""
+type DataIdValue = int | str
 
 INTEGER_DIMENSIONS = frozenset({"visit", "exposure", "detector", "tract", "patch", "day_obs"})
 
@@ -59,54 +63,6 @@ class Judgement:
     charged: bool
     rule: str | None = None
     remedy: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptFacts:
-    """How an execution went and ended. Stored of every attempt, and of a quantum for its last one.
-
-    Columns, queries and rows of the tracking database are made from these fields.
-
-    Parameters
-    ----------
-    verdict : `str` or `None`
-        Why it failed (`Verdict`); `None` unless it failed.
-    evidence : `str`
-        What the verdict rests on, in words; empty when there is none.
-    exception_type, exception_message : `str` or `None`
-        From the quantum's own log.
-    exit_code, signal : `int` or `None`
-        Of the process that ran it.
-    peak_mb, requested_mb : `int` or `None`
-        Memory in MiB.
-    started, ended : `datetime.datetime` or `None`
-        UTC.
-    host, log_path : `str` or `None`
-        Where it ran, and the log to read.
-    rule : `str` or `None`
-        The failure rule that the verdict is by; `None` when it is by none.
-    remedy : `str` or `None`
-        What that rule has done about it; `None` for what the verdict has.
-    """
-
-    verdict: str | None = None
-    evidence: str = ""
-    exception_type: str | None = None
-    exception_message: str | None = None
-    exit_code: int | None = None
-    signal: int | None = None
-    peak_mb: int | None = None
-    requested_mb: int | None = None
-    started: datetime | None = None
-    ended: datetime | None = None
-    host: str | None = None
-    log_path: str | None = None
-    rule: str | None = None
-    remedy: str | None = None
-
-
-ATTEMPT_FACTS: Mapping[str, Any] = get_type_hints(AttemptFacts)
-"""Their names and types, in order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,44 +142,6 @@ class Quantum:
     attempts: tuple[Attempt, ...] = ()
     blocked_by: tuple[str, str] | None = None
     tolerated: bool = False
-
-
-COUNTED_STATES = tuple(state for state in QuantumState if state is not QuantumState.SUPERSEDED)
-"""States of the quanta that a group has in its current generation."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Numbers of a group's quanta by state; derived, never stored as truth.
-
-    Those that only an earlier generation of the group had are not among them.
-    """
-
-    pending: int = 0
-    running: int = 0
-    succeeded: int = 0
-    failed: int = 0
-    blocked: int = 0
-    unknown: int = 0
-
-    @property
-    def expected(self) -> int:
-        """All predicted quanta."""
-        return self.pending + self.running + self.succeeded + self.failed + self.blocked + self.unknown
-
-    @property
-    def open(self) -> int:
-        """Quanta that have not succeeded."""
-        return self.expected - self.succeeded
-
-    def __add__(self, other: Counts) -> Counts:
-        """Sum state by state."""
-        return Counts(**{state.value: self.of(state) + other.of(state) for state in COUNTED_STATES})
-
-    def of(self, state: QuantumState) -> int:
-        """Return the number in one state."""
-        number: int = getattr(self, state.value)
-        return number
 
 
 @dataclass(frozen=True, kw_only=True)

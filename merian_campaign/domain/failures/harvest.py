@@ -7,7 +7,7 @@ Three sources, in order of trust: the provenance graph (what became of each quan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -85,13 +85,12 @@ class _Seen:
     earlier: tuple[EarlierExecution, ...] = ()
 
 
-def progress(predicted: Iterable[Predicted], records: Iterable[journal.JournalRecord]) -> tuple[Quantum, ...]:
-    """Return live states while a submission runs, from the journal alone.
+def progress(predicted: Iterable[Predicted], seen: Mapping[str, QuantumProgress]) -> tuple[Quantum, ...]:
+    """Return live states while a submission runs, from what its journal says of each quantum.
 
     A quantum of a job that held several is not called failed before the harvest: the job's status
     does not tell which of them it was.
     """
-    seen = fold(records)
     return tuple(
         Quantum(
             task=entry.task,
@@ -123,7 +122,7 @@ def conclude(
     raw: Iterable[RawQuantum],
     *,
     predicted: Iterable[Predicted],
-    records: Iterable[journal.JournalRecord],
+    records: Collection[journal.JournalRecord],
     context: HarvestContext,
 ) -> tuple[Quantum, ...]:
     """Return the final state of every predicted quantum of a submission.
@@ -134,14 +133,13 @@ def conclude(
         From the provenance graph; may lack quanta, or be empty when there is none.
     predicted : iterable of `Predicted`
         From the predicted graph.
-    records : iterable of `journal.Record`
+    records : collection of `journal.Record`
         The whole journal.
     context : `HarvestContext`
         The submission.
     """
-    lines = tuple(records)
-    context = replace(context, bases={**context.bases, **journal.exception_bases(lines)})
-    seen = fold(lines)
+    context = replace(context, bases={**context.bases, **journal.exception_bases(records)})
+    seen = fold(records)
     journalled = bool(seen)
     found = {entry.uuid: entry for entry in raw}
     plan = {entry.uuid: entry for entry in predicted}
@@ -157,7 +155,7 @@ def conclude(
     behind = blockers(states, plan)
     # A quantum that was held back had no attempt here: what is known of it stays as it was.
     held = {uuid for uuid, entry in seen.items() if entry.state is JournalState.HELD}
-    starts, earlier = last_starts(lines), earlier_executions(lines)
+    starts, earlier = last_starts(records), earlier_executions(records)
     return tuple(
         _quantum(
             entry,

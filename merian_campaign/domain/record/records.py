@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
-from merian_campaign.domain.execution.quanta import AttemptFacts, Counts
+from merian_campaign.domain.execution.counts import Counts
 
 if TYPE_CHECKING:  # what only annotations name: `status` starts with this module
     from collections.abc import Mapping
@@ -119,59 +119,6 @@ class JobRow:
     ended: datetime | None
     restarts: int
     busy_seconds: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptEvidence(AttemptFacts):
-    """What is kept of an attempt besides: what it used, and what a verdict on it rests on.
-
-    Parameters
-    ----------
-    exception_bases : `str` or `None`
-        Full names of the exception's class and its bases, nearest first, a blank between them.
-    inputs, cpu_seconds, cores : `int`, `float`, `int`, or `None`
-        Input datasets, processor time, cores asked for where above one.
-    certainty : `str` or `None`
-        How sure the verdict is (`~merian_campaign.domain.failures.certainty.Certainty`).
-    slurm_job : `str` or `None`
-        The block in which it ran.
-    log_tail : `str` or `None`
-        The last lines of its log.
-    """
-
-    exception_bases: str | None = None
-    inputs: int | None = None
-    cpu_seconds: float | None = None
-    cores: int | None = None
-    certainty: str | None = None
-    slurm_job: str | None = None
-    log_tail: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FailureRow(AttemptEvidence):
-    """A quantum that has not succeeded, or needed more than one attempt, for `failures` and `log`."""
-
-    quantum_id: int
-    step: str
-    group: str
-    task: str
-    data_id: str
-    state: str
-    attempts: int
-    submission: int | None
-    blocked_by: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttemptRow(AttemptEvidence):
-    """One stored attempt of one quantum, for `show` and `failures --attempts`."""
-
-    task: str
-    data_id: str
-    submission: int
-    try_number: int
-    state: str
 
 
 STALE = "stale: "

@@ -5,7 +5,7 @@ One stage follows the other, so the parts add up to the time from making the sub
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import pairwise
@@ -98,7 +98,7 @@ def wall_time(
     *,
     created: datetime,
     driver: DriverTimes,
-    journal: Sequence[JournalRecord],
+    journal: Collection[JournalRecord],
     jobs: Iterable[JobRecord],
     now: datetime,
 ) -> WallTime | None:
@@ -110,7 +110,7 @@ def wall_time(
         When it was put on record, and when it is being finished.
     driver : `DriverTimes`
         Of its last driver.
-    journal : sequence of `JournalRecord`
+    journal : collection of `JournalRecord`
         What ran.
     jobs : iterable of `JobRecord`
         Its Slurm jobs.
@@ -146,11 +146,11 @@ def wall_time(
     )
 
 
-def _first(journal: Sequence[JournalRecord], event: JournalEvent) -> datetime | None:
+def _first(journal: Collection[JournalRecord], event: JournalEvent) -> datetime | None:
     return min((record.time for record in journal if record.event == event and record.time), default=None)
 
 
-def _last(journal: Sequence[JournalRecord], event: JournalEvent) -> datetime | None:
+def _last(journal: Collection[JournalRecord], event: JournalEvent) -> datetime | None:
     return max((record.time for record in journal if record.event == event and record.time), default=None)
 
 

@@ -15,25 +15,31 @@ __all__ = ["ADD_MEMORY_USE", "MemoryUseStore"]
 
 
 def _octave(number: str) -> str:
-    """Return SQL for the power of two that a number has reached; by its bits, for ``log(2, x)`` is slow."""
-    return f"CASE WHEN {number} > 0 THEN 1 << (length(ltrim({number}::bit(32)::text, '0')) - 1) ELSE 0 END"
+    """Return SQL for the power of two that a number of at most 31 bits has reached."""
+    return f"CASE WHEN {number} > 0 THEN 1 << floor(ln({number}) / ln(2) + 1e-12)::integer ELSE 0 END"
 
 
 # Once for each submission, in the transaction that finishes it. What was killed needed more than it used.
 ADD_MEMORY_USE: Final = f"""
 INSERT INTO memory_use AS old (campaign_id, step, task, inputs, datasets, needed_more, peak_mb, n, seconds)
-SELECT g.campaign_id, g.step, u.task,
-       {_octave("e.number")}, {_octave("u.inputs")}, u.needed_more,
-       ceil(exp(ceil(ln(u.peak_mb) / 0.05) * 0.05))::integer, count(*), coalesce(sum(u.seconds), 0)
+SELECT g.campaign_id, g.step, k.task, {_octave("e.number")}, u.datasets, u.needed_more, u.peak_mb, sum(u.n),
+       sum(u.seconds)
 FROM (
-    SELECT task, inputs, false AS needed_more, peak_mb, ended - started AS seconds
-    FROM stage_quantum WHERE first_try AND peak_mb > 0
-    UNION ALL
-    SELECT task, inputs, attempt_state = 'failed', peak_mb, ended - started
-    FROM stage_attempt
-    WHERE peak_mb > 0
-      AND (attempt_state = 'succeeded' OR (attempt_state = 'failed' AND verdict = 'out_of_memory'))
+    SELECT kind_id, {_octave("inputs")} AS datasets, needed_more,
+           ceil(exp(ceil(ln(peak_mb) / 0.05) * 0.05))::integer AS peak_mb, count(*) AS n,
+           coalesce(sum(ended - started), 0) AS seconds
+    FROM (
+        SELECT kind_id, inputs, false AS needed_more, peak_mb, started, ended
+        FROM stage_quantum WHERE first_try AND peak_mb > 0
+        UNION ALL
+        SELECT kind_id, inputs, attempt_state = 'failed', peak_mb, started, ended
+        FROM stage_attempt
+        WHERE peak_mb > 0
+          AND (attempt_state = 'succeeded' OR (attempt_state = 'failed' AND verdict = 'out_of_memory'))
+    ) AS measured
+    GROUP BY 1, 2, 3, 4
 ) AS u
+JOIN quantum_kind AS k ON k.id = u.kind_id
 CROSS JOIN "group" AS g
 CROSS JOIN (
     SELECT coalesce(jsonb_array_length(s.basis -> 'exposures'), 0) AS number

@@ -25,8 +25,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from merian_campaign.store.quanta.quantum_forms import NUMBERED
-from merian_campaign.store.quanta.quantum_keys import key, short, whole
-from merian_campaign.store.quanta.stage_quanta import ATTEMPT_COLUMNS, OWN_COLUMNS
+from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key, short, whole
+from merian_campaign.store.quanta.stage_quanta import OWN_COLUMNS
 
 # In each: old is what is there, excluded what the submission shows.
 _TAKE_STATE = f"""(CASE WHEN {whole("old", "state")} = 'succeeded'
@@ -92,12 +92,7 @@ def _list(names: Iterable[str], prefix: str = "") -> str:
     return ", ".join(prefix + name for name in names)
 
 
-def _staged(names: tuple[str, ...], prefix: str = "") -> str:
-    """List staged columns of an attempt."""
-    return ", ".join(_of_stage(name, prefix) for name in names)
-
-
-def _of_stage(name: str, prefix: str = "") -> str:
+def _of_stage(name: str, prefix: str) -> str:
     """Return a staged column, of which times are seconds, and logs lie where they lie."""
     column = prefix + name
     if name in {"started", "ended"}:
@@ -113,27 +108,45 @@ def _relative(path: str) -> str:
 
 _NEW = _short(
     {
-        **{name: name for name in ("kind_id", *NUMBERED, "state", "caveats", *_COUNT_COLUMNS, "tolerated")},
-        **{name: _of_stage(name) for name in _ROW_COLUMNS},
+        **{
+            name: f"s.{name}"
+            for name in ("kind_id", *NUMBERED, "state", "caveats", *_COUNT_COLUMNS, "tolerated")
+        },
+        **{name: _of_stage(name, "s.") for name in _ROW_COLUMNS},
         # In the path of a log that has a form, the UUID is all that is its own.
-        "log_path": f"CASE WHEN log_uuid IS NULL THEN {_of_stage('log_path')} END",
+        "log_path": f"CASE WHEN s.log_uuid IS NULL THEN {_of_stage('log_path', 's.')} END",
         "state_submission_id": "%(submission_id)s",
-        "submission_id": "CASE WHEN has_run THEN %(submission_id)s END",
-        "first_try_submission_id": "CASE WHEN first_try THEN %(submission_id)s END",
+        "submission_id": "CASE WHEN s.has_run THEN %(submission_id)s END",
+        "first_try_submission_id": "CASE WHEN s.first_try THEN %(submission_id)s END",
     }
 )
 
 # Sorted as the index of the key, whose pages fill up so.
-MERGE_QUANTA = f"""
+_INSERT = f"""
 INSERT INTO quantum_row AS old (group_id, updated_at, {_list(_NEW)})
 SELECT %(group_id)s, %(now)s, {", ".join(_NEW.values())}
 FROM stage_quantum AS s
-ORDER BY {key("s")}
+"""  # noqa: S608  (built from constants of this module)
+_SORTED = "ORDER BY s.key\n"
+_UPDATE = f"""
 ON CONFLICT (group_id, {key("old").replace("old.", "")}) DO UPDATE
 SET {", ".join(f"{name} = {value}" for name, value in _short(_MERGED).items())},
     updated_at = excluded.updated_at
 WHERE ({", ".join(whole("old", name) for name in _MERGED)}) IS DISTINCT FROM ({", ".join(_MERGED.values())})
-"""  # noqa: S608  (built from constants of this module)
+"""
+# Merged, it would stay as it is. A conflict would lock the row, and write that.
+_UNCHANGED = f"""
+SELECT FROM quantum_row AS q
+WHERE q.group_id = %(group_id)s AND {key("q")} = s.key AND (q.blocked_by IS NULL OR q.state = 'blocked')
+  AND record_image_eq(ROW({_list(_NEW, "q.")}), ROW({", ".join(_NEW.values())}))
+"""
+
+FIRST_QUANTA = _INSERT + _SORTED
+"""For a group that has none yet."""
+
+MERGE_QUANTA = _INSERT + _SORTED + _UPDATE
+MERGE_AGAIN = f"{_INSERT}WHERE NOT EXISTS ({_UNCHANGED})\n{_SORTED}{_UPDATE}"
+"""The same, for quanta most of which are there as they are."""
 
 # What is blocked points at what blocks it, which had to be there first, and may be lost with it.
 POINT = f"""
@@ -146,19 +159,36 @@ WHERE q.group_id = %(group_id)s AND {key("q")} = {key("s")}
 """  # noqa: S608  (built from constants of this module)
 
 _ROW = ("state", *ATTEMPT_COLUMNS, *OWN_COLUMNS)
-_STAGED_ATTEMPT = _list(("kind_id", *NUMBERED, "try", "attempt_state", *_ROW[1:]))
+_STAGED_ATTEMPT = _list(("key", *NUMBERED, "try", "attempt_state", *_ROW[1:]))
+_OF_DICTIONARIES = {
+    **{name: f"c.{name}" for name in ("requested_mb", "cores", "exit_code")},
+    "host": "h.name",
+    "uuid": "a.log_uuid::text",
+    "log_path": f"format(c.log_path, {_list(NUMBERED, 'a.')}, a.log_uuid)",
+}
+"""What a success at first try may leave to be told by them."""
 
-# Also the success at first try of a quantum that other submissions had tried before.
+
+def _told(name: str) -> str:
+    column = _of_stage(name, "a.")
+    return f"coalesce({column}, {_OF_DICTIONARIES[name]})" if name in _OF_DICTIONARIES else column
+
+
+# Also the success at first try of a quantum that other submissions had tried before: of a known group.
 MERGE_ATTEMPTS = f"""
 INSERT INTO quantum_attempt AS old (quantum_id, submission_id, try, {_list(_ROW)}, recorded_at)
 SELECT q.id, %(submission_id)s, a.try, a.attempt_state,
-       {_staged(_ROW[1:], "a.")}, %(now)s
+       {", ".join(map(_told, _ROW[1:]))}, %(now)s
 FROM (
-    SELECT {_STAGED_ATTEMPT} FROM stage_attempt
+    SELECT {_STAGED_ATTEMPT}, NULL::integer AS common_id, NULL::integer AS host_id, NULL::uuid AS log_uuid
+    FROM stage_attempt
     UNION ALL
-    SELECT {_STAGED_ATTEMPT} FROM stage_quantum WHERE first_try
+    SELECT {_STAGED_ATTEMPT}, common_id, host_id, log_uuid FROM stage_quantum
+    WHERE first_try AND %(known)s
 ) AS a
-JOIN quantum_row AS q ON q.group_id = %(group_id)s AND {key("q")} = {key("a")}
+LEFT JOIN quantum_common AS c ON c.id = a.common_id
+LEFT JOIN quantum_host AS h ON h.id = a.host_id
+JOIN quantum_row AS q ON q.group_id = %(group_id)s AND {key("q")} = a.key
 WHERE {whole("q", "first_try_submission_id")} IS DISTINCT FROM %(submission_id)s
 ON CONFLICT (quantum_id, submission_id, try) DO UPDATE
 SET {", ".join(f"{name} = excluded.{name}" for name in (*_ROW, "recorded_at"))}
@@ -178,7 +208,7 @@ SET state = nullif(CASE WHEN q.submission_id IS NULL THEN 'unknown' ELSE (
 WHERE q.group_id = %(group_id)s AND {whole("q", "state_submission_id")} = %(submission_id)s
   AND (q.state = 'running' OR (q.state IN ('pending', 'unknown') AND q.submission_id IS NOT NULL)
        OR ({whole("q", "state")} = 'succeeded' AND q.submission_id IS DISTINCT FROM %(submission_id)s))
-  AND NOT EXISTS (SELECT 1 FROM stage_quantum AS s WHERE {key("s")} = {key("q")})
+  AND NOT EXISTS (SELECT 1 FROM stage_quantum AS s WHERE s.key = {key("q")})
 """  # noqa: S608  (built from constants of this module)
 
 _FIRST = f"({whole('q', 'first_try_submission_id')} IS NOT NULL)::integer"
@@ -210,23 +240,27 @@ WHERE q.id = r.quantum_id
       IS DISTINCT FROM ({", ".join(_RECOUNTED.values())})
 """  # noqa: S608  (built from constants of this module)
 
-FORGET_COUNTS = """
-DELETE FROM quantum_count AS n
-WHERE n.group_id = %(group_id)s AND NOT EXISTS (
-    SELECT 1 FROM quantum AS q
-    WHERE q.group_id = n.group_id AND q.task = n.task AND q.state = n.state
-)
-"""
-
 # Counted anew rather than added to: a wrong number cannot last, and no trigger has to fire a row.
-RECOUNT = """
+RECOUNT = f"""
+WITH made AS MATERIALIZED (
+    SELECT k.task, c.state, sum(c.n)::integer AS n
+    FROM (
+        SELECT kind_id, {whole("q", "state")} AS state, count(*) AS n
+        FROM quantum_row AS q WHERE q.group_id = %(group_id)s GROUP BY 1, 2
+    ) AS c
+    JOIN quantum_kind AS k ON k.id = c.kind_id
+    GROUP BY 1, 2
+), gone AS (
+    DELETE FROM quantum_count AS n
+    WHERE n.group_id = %(group_id)s
+      AND NOT EXISTS (SELECT FROM made AS m WHERE m.task = n.task AND m.state = n.state)
+)
 INSERT INTO quantum_count AS old (group_id, task, state, n)
-SELECT group_id, task, state, count(*) FROM quantum WHERE group_id = %(group_id)s
-GROUP BY group_id, task, state
+SELECT %(group_id)s, task, state, n FROM made
 ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> excluded.n
-"""
+"""  # noqa: S608  (built from constants of this module)
 
-COUNT_ANEW = (RECOUNT_ATTEMPTS, FORGET_COUNTS, RECOUNT)
+COUNT_ANEW = (RECOUNT_ATTEMPTS, RECOUNT)
 """What follows every change of a group's quanta."""
 
 # What `KEEP_ATTEMPTS` and `SUPERSEDE` do together is a redo; all is counted anew afterwards.

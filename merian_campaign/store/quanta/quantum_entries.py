@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from merian_campaign.domain.execution.quanta import DataIdValue, Quantum
-from merian_campaign.store.quanta.quantum_forms import around, data_form, digest, log_form
+from merian_campaign.store.quanta.quantum_forms import (
+    Numbers,
+    around,
+    called,
+    data_form,
+    digest,
+    is_uuid,
+    log_form,
+)
 from merian_campaign.store.server.storable import storable
 
 __all__ = ["Shapes"]
 
 _NULL = "\\N"
 _INT16 = 2**15 - 1
+_NO_ATTEMPT = (None, None, None, None, None)
 
 _COLUMNS = {
     "quantum_kind": ("task", "data_id"),
@@ -28,94 +37,136 @@ _COLUMNS = {
 
 @dataclass(frozen=True, slots=True)
 class _Form:
-    """Of a data ID: what it shares, its numbers as fields of a line, and where they stand in a log's path."""
+    """Of a data ID: what it shares, its numbers, and these as fields of a line."""
 
     text: str
-    numbers: str
-    places: tuple[tuple[str, str], ...]
+    numbers: Numbers
+    fields: str
 
 
 type _Entry = tuple[str | int | None, ...]
+
+_NOWHERE: _Entry = (None,)
+
+
+@dataclass(slots=True)
+class _Kin:
+    """Quanta of one task whose data IDs have one form and the same words, and what logs of theirs are called.
+
+    Most logs are called as the one before was, which is seen by calling them so.
+    """
+
+    kind: _Entry
+    words: _Entry
+    log: str | None = None
+    called: Callable[[Numbers, str], str] | None = None
+    places: dict[_Entry, int] = field(default_factory=dict)
 
 
 class Shapes:
     """Where quanta have their task, data ID, log and the like: in the dictionaries of their campaign.
 
+    First each quantum is given a `place`, which many share. Then the places are given their numbers, of which
+    `look_up` makes those that are not there.
+
     Parameters
     ----------
-    cursor : `psycopg2.extensions.cursor`
-        In a transaction, in which entries are made that are not there.
-    quanta : `~collections.abc.Iterable` [`Quantum`]
-        Of one submission.
-    campaign_id : `int`
-        Whose they are.
     directory : `str`
-        Of the submission.
+        Of the submission whose quanta they are.
     """
 
-    def __init__(
-        self,
-        cursor: Any,  # noqa: ANN401  (of psycopg2)
-        quanta: Collection[Quantum],
-        *,
-        campaign_id: int,
-        directory: str,
-    ) -> None:
+    def __init__(self, *, directory: str) -> None:
         self._within = f"{directory}/"
         self._forms: dict[str, _Form] = {}
-        # Lists of numbers and texts, for a container a quantum keeps the garbage collector busy.
-        commons: dict[_Entry, int] = {}
-        of_common: list[int] = []
-        uuids: list[str] = []
-        for quantum in quanta:
-            common, uuid = self._rest(quantum)
-            of_common.append(commons.setdefault(common, len(commons)))
-            uuids.append(uuid or _NULL)
-        of_host = [quantum.attempts[-1].host if quantum.attempts else None for quantum in quanta]
-        kinds: set[_Entry] = {(quantum.task, self._forms[quantum.data_id].text) for quantum in quanta}
-        for quantum in quanta:
-            if quantum.blocked_by is not None:
-                task, data_id = quantum.blocked_by
-                kinds.add((task, self._form(data_id).text))
-        wanted: dict[str, Collection[_Entry]] = {
-            "quantum_kind": kinds,
-            "quantum_common": commons,
-            "quantum_host": {(host,) for host in set(of_host) if host is not None},
+        self._kin: dict[tuple[object, ...], _Kin] = {}
+        self._kinds: dict[_Entry, int] = {}
+        self._places: list[tuple[_Entry, _Entry, _Entry]] = []
+
+    def place(self, quantum: Quantum) -> tuple[int, str, str | None]:
+        """Return the place of a quantum, its numbers as fields of COPY's text format, and its log's UUID.
+
+        There is a UUID only if the path of the log has a form.
+        """
+        form = self._forms.get(quantum.data_id) or self._form(quantum.data_id)
+        kin = self._kin_of(quantum, form)
+        if quantum.blocked_by is not None:
+            self._kinds[quantum.blocked_by[0], self._form(quantum.blocked_by[1]).text] = 0
+        if not quantum.attempts:
+            return self._place(kin, _NO_ATTEMPT), form.fields, None
+        last = quantum.attempts[-1]
+        log, uuid = (None, None) if last.log_path is None else self._log(last.log_path, last.uuid, form, kin)
+        return (
+            self._place(kin, (last.requested_mb, last.cores, last.exit_code, log, last.host)),
+            form.fields,
+            uuid,
+        )
+
+    def look_up(
+        self,
+        cursor: Any,  # noqa: ANN401  (of psycopg2)
+        *,
+        campaign_id: int,
+    ) -> list[str]:
+        """Return the numbers of all places as fields of COPY's text format: kind, common, host.
+
+        Parameters
+        ----------
+        cursor : `psycopg2.extensions.cursor`
+            In a transaction, in which entries are made that are not there.
+        campaign_id : `int`
+            Whose the quanta are.
+        """
+        wanted: dict[str, set[_Entry]] = {
+            "quantum_kind": {*self._kinds, *(kin.kind for kin in self._kin.values())},
+            "quantum_common": {common for _, common, _ in self._places},
+            "quantum_host": {host for _, _, host in self._places if host != _NOWHERE},
         }
         found = _numbers(cursor, wanted, campaign_id=campaign_id)
-        self._kinds, numbers, hosts = (found[table] for table in _COLUMNS)
-        by_place = [numbers[common] for common in commons]
-        places = {host: number for (host,), number in hosts.items()} | {None: _NULL}
-        self.lines = [
-            f"{self.key(quantum.task, quantum.data_id)}\t{by_place[common]}\t{places[host]}\t{uuid}"
-            for quantum, common, host, uuid in zip(quanta, of_common, of_host, uuids, strict=True)
+        self._kinds, commons, hosts = (found[table] for table in _COLUMNS)
+        return [
+            f"{self._kinds[kind]}\t{commons[common]}\t{_NULL if host == _NOWHERE else hosts[host]}"
+            for kind, common, host in self._places
         ]
 
     def key(self, task: str, data_id: str) -> str:
         """Return what a quantum is found by in its group, as fields of COPY's text format."""
         form = self._forms[data_id]
-        return f"{self._kinds[task, form.text]}\t{form.numbers}"
+        return f"{self._kinds[task, form.text]}\t{form.fields}"
 
     def _form(self, data_id: str) -> _Form:
         text, numbers = data_form(data_id)
         line = "\t".join([_NULL if number is None else str(number) for number in numbers])
-        form = self._forms[data_id] = _Form(text, line, around(numbers))
+        form = self._forms[data_id] = _Form(text, numbers, line)
         return form
 
-    def _rest(self, quantum: Quantum) -> tuple[_Entry, str | None]:
-        """Return what a quantum has in common with others, and the UUID of its log."""
-        form = self._forms.get(quantum.data_id) or self._form(quantum.data_id)
+    def _kin_of(self, quantum: Quantum, form: _Form) -> _Kin:
         get = quantum.dimensions.get
-        words = (_word(get("instrument")), _word(get("band")), _word(get("physical_filter")))
-        if not quantum.attempts:
-            return (*words, None, None, None, None), None
-        last = quantum.attempts[-1]
-        path, within = last.log_path, self._within
-        if path is not None and path.startswith(within):
-            path = f".{path[len(within) - 1 :]}"
-        log, uuid = log_form(path, form.places)
-        cores = None if last.cores is None else max(-_INT16, min(_INT16, last.cores))
-        return (*words, last.requested_mb, cores, last.exit_code, log), uuid
+        name = (quantum.task, form.text, get("instrument"), get("band"), get("physical_filter"))
+        kin = self._kin.get(name)
+        if kin is None:
+            kin = self._kin[name] = _Kin((quantum.task, form.text), tuple(map(_word, name[2:])))
+        return kin
+
+    def _log(self, path: str, uuid: str | None, form: _Form, kin: _Kin) -> tuple[str | None, str | None]:
+        """Return the form of the path of a log, and the UUID in it."""
+        if kin.called is not None and uuid and path == kin.called(form.numbers, uuid) and is_uuid(uuid):
+            return kin.log, uuid
+        within = self._within if path.startswith(self._within) else ""
+        log, uuid = log_form(f"./{path[len(within) :]}" if within else path, around(form.numbers))
+        if log is not None:
+            kin.log, kin.called = log, called(log, within=within)
+        return log, uuid
+
+    def _place(
+        self, kin: _Kin, what: tuple[int | None, int | None, int | None, str | None, str | None]
+    ) -> int:
+        place = kin.places.get(what)
+        if place is None:
+            place = kin.places[what] = len(self._places)
+            requested_mb, cores, exit_code, log, host = what
+            cores = None if cores is None else max(-_INT16, min(_INT16, cores))
+            self._places.append((kin.kind, (*kin.words, requested_mb, cores, exit_code, log), (host,)))
+        return place
 
 
 def _word(value: DataIdValue | None) -> str | None:

@@ -7,11 +7,11 @@ too. PostgreSQL's ``format`` puts them together again (the view ``quantum``). Wh
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
-from hashlib import md5
+from operator import itemgetter
 
-__all__ = ["NUMBERED", "Numbers", "around", "data_form", "digest", "log_form"]
+__all__ = ["NUMBERED", "Numbers", "around", "called", "data_form", "digest", "is_uuid", "log_form"]
 
 NUMBERED = ("visit", "exposure", "detector", "tract", "patch")
 """Dimensions whose numbers have a column; their place in a form is their place here, counted from 1."""
@@ -22,9 +22,10 @@ type Numbers = tuple[int | None, ...]
 _PLACE = {name: place for place, name in enumerate(NUMBERED)}
 _BITS = {"visit": 63, "exposure": 63, "detector": 15, "tract": 31, "patch": 31}
 _LARGEST = tuple(2 ** _BITS[name] - 1 for name in NUMBERED)
-_LONGEST = 18
-
+# The one text for it; what no column holds needs not be read as a number.
+_NUMBER = re.compile(rf"(?<![^,])({'|'.join(NUMBERED)})=(0|[1-9][0-9]{{0,17}})(?![^,])")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PLACES = re.compile(r"%(?:%|([1-6])\$s)")
 _UUID_PLACE = f"%{len(NUMBERED) + 1}$s"
 # Between these, a number in the name of a log stands for itself (`bpsConfig`'s ``templateDataId``).
 _AROUND = (("/", "/"), ("_", "_"), ("_", "."))
@@ -41,23 +42,20 @@ def data_form(data_id: str) -> tuple[str, Numbers]:
         See `canonical_data_id`. A number that its column cannot hold stays in the form.
     """
     numbers: list[int | None] = [None] * len(NUMBERED)
-    parts = []
-    for part in data_id.split(","):
-        name, _, value = part.partition("=")
-        place = _PLACE.get(name)
-        if place is not None and numbers[place] is None and _plain(value, place):
-            numbers[place] = int(value)
-            parts.append(f"{name}=%{place + 1}$s")
+    first, *parts = _NUMBER.split(data_id)
+    form = [_literal(first)]
+    for name, value, rest in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
+        place, number = _PLACE[name], int(value)
+        if numbers[place] is None and number <= _LARGEST[place]:
+            numbers[place] = number
+            form.append(f"{name}=%{place + 1}$s{_literal(rest)}")
         else:
-            parts.append(part.replace("%", "%%") if "%" in part else part)
-    return ",".join(parts), tuple(numbers)
+            form.append(f"{name}={value}{_literal(rest)}")
+    return "".join(form), tuple(numbers)
 
 
-def _plain(value: str, place: int) -> bool:
-    """Say whether a text is a number that its column holds, and the one text for it."""
-    if not (value.isascii() and value.isdecimal() and len(value) <= _LONGEST):
-        return False
-    return (value[0] != "0" or value == "0") and int(value) <= _LARGEST[place]
+def _literal(text: str) -> str:
+    return text.replace("%", "%%") if "%" in text else text
 
 
 def around(numbers: Numbers) -> tuple[tuple[str, str], ...]:
@@ -91,6 +89,29 @@ def log_form(path: str | None, places: Iterable[tuple[str, str]]) -> tuple[str |
     return (form, found[0]) if _common(form) else (None, None)
 
 
+def called(form: str, *, within: str) -> Callable[[Numbers, str], str]:
+    """Return what calls the logs of quanta by a form: their full paths, by their numbers and UUIDs.
+
+    Parameters
+    ----------
+    form : `str`
+        Of a log's path.
+    within : `str`
+        The directory for which a dot stands in it, with a slash; empty if none does.
+    """
+    places = [int(place) - 1 for place in _PLACES.findall(form) if place]
+    pattern = _PLACES.sub(lambda found: "%s" if found[1] else "%%", form)
+    if within:
+        pattern = _literal(within) + pattern.removeprefix("./")
+    chosen = itemgetter(*places)
+    return lambda numbers, uuid: pattern % chosen((*numbers, uuid))
+
+
+def is_uuid(text: str) -> bool:
+    """Say whether a text is a UUID as PostgreSQL writes it."""
+    return _UUID.fullmatch(text) is not None
+
+
 def _escaped(path: str, uuid: str) -> str:
     return path.replace("%", "%%").replace(uuid, _UUID_PLACE)
 
@@ -103,5 +124,7 @@ def _common(form: str) -> bool:
 
 def digest(*parts: object) -> str:
     """Return by what an entry of a dictionary is found; `None` is told apart from an empty text."""
+    from hashlib import md5  # noqa: PLC0415 - `status` loads this module
+
     text = "\x1f".join(["" if part is None else f"={part}" for part in parts])
     return md5(text.encode(), usedforsecurity=False).hexdigest()

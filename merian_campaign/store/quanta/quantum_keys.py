@@ -9,7 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from merian_campaign.domain.execution.attempt_facts import ATTEMPT_FACTS
 from merian_campaign.store.quanta.quantum_forms import NUMBERED
+
+ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases", "inputs", "cpu_seconds", "cores")
+"""Columns of an attempt that a quantum also has, for its last attempt."""
 
 _USUAL: Final[Mapping[str, str]] = {
     "state": "'succeeded'",

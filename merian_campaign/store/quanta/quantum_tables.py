@@ -109,8 +109,8 @@ quantum_row = Table(
     Column("exposure", BigInteger),
     # The quantum that it stands behind, while it is blocked.
     Column("blocked_by", BigInteger, info={"refers": "quantum_row"}),
-    Column("group_id", Integer, ForeignKey("group.id"), nullable=False),
-    # A foreign key would be looked up for every row; entries go with their campaign alone.
+    # Foreign keys would be looked up for every row; groups and entries go with their campaign alone.
+    Column("group_id", Integer, nullable=False, info={"within": "group"}),
     Column("kind_id", Integer, nullable=False, info={"refers": "quantum_kind"}),
     Column("common_id", Integer, nullable=False, info={"refers": "quantum_common"}),
     Column("host_id", Integer, info={"refers": "quantum_host"}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from operator import attrgetter
 from typing import Any
@@ -16,47 +16,58 @@ from typing import Any
 from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS, Attempt, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
 from merian_campaign.store.quanta.quantum_entries import Shapes
+from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key
 from merian_campaign.store.server.storable import storable
 
 MESSAGE_CHARACTERS = 2000
 """Longer exception messages are cut: the log has them in full."""
 
-ATTEMPT_COLUMNS = (*ATTEMPT_FACTS, "exception_bases", "inputs", "cpu_seconds", "cores")
-"""Columns of an attempt that a quantum also has, for its last attempt."""
-
 OWN_COLUMNS = ("uuid", "charged", "certainty", "slurm_job", "log_tail")
 """Columns of an attempt alone: a success at first try has none of them."""
 
 _INT16 = 2**15 - 1
+_CHUNK = 1 << 18
 _LONGEST_CPU = 1e9
 
-_KINDS = {str: "text", str | None: "text", int | None: "integer", datetime | None: "double precision"}
+_KINDS = {
+    str: "text DEFAULT ''",
+    str | None: "text",
+    int | None: "integer",
+    datetime | None: "double precision",
+}
 _NUMBERS = "visit bigint, exposure bigint, detector smallint, tract integer, patch integer"
-ATTEMPT = f"""try integer, attempt_state text,
+ATTEMPT = f"""try integer DEFAULT 1, attempt_state text DEFAULT 'succeeded',
     {", ".join(f"{name} {_KINDS[kind]}" for name, kind in ATTEMPT_FACTS.items())},
-    exception_bases text, inputs integer, cpu_seconds real, cores integer, uuid text, charged boolean,
-    certainty text, slurm_job text, log_tail text"""
+    exception_bases text DEFAULT '', inputs smallint, cpu_seconds real, cores integer, uuid text,
+    charged boolean DEFAULT true, certainty text DEFAULT '', slurm_job text, log_tail text"""
 """Columns of `attempt_fields`."""
+_KEY = f"key bigint GENERATED ALWAYS AS ({key('').replace('.', '')}) STORED"
+# What is not said of a quantum, a success at its first try has; and what its dictionaries say of its attempt.
 _TEMPORARY_TABLES = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
-    kind_id integer, {_NUMBERS}, common_id integer, host_id integer, log_uuid uuid,
-    task text, state text, caveats text,
-    attempts integer, charged_attempts integer, memory_attempts integer, first_try boolean, has_run boolean,
-    tolerated boolean,
-    {ATTEMPT}
+    kind_id integer, common_id integer, host_id integer, {_NUMBERS}, log_uuid uuid, caveats text,
+    state text DEFAULT 'succeeded',
+    attempts integer DEFAULT 1, charged_attempts integer DEFAULT 1, memory_attempts integer DEFAULT 0,
+    first_try boolean DEFAULT true, has_run boolean DEFAULT true, tolerated boolean,
+    {ATTEMPT}, {_KEY}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
-    kind_id integer, {_NUMBERS}, task text, {ATTEMPT}
+    kind_id integer, {_NUMBERS}, {ATTEMPT}, {_KEY}
 ) ON COMMIT DELETE ROWS
 """
+_USUAL_COLUMNS = """kind_id, common_id, host_id, visit, exposure, detector, tract, patch, log_uuid, caveats,
+    peak_mb, started, ended, inputs, cpu_seconds, slurm_job"""
 # Few submissions have any, and each table costs every session its making.
 _TABLE_OF_BLOCKED = f"""
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_blocked (
     kind_id integer, {_NUMBERS}, by_kind_id integer, by_{_NUMBERS.replace(", ", ", by_")}
 ) ON COMMIT DELETE ROWS
 """
-HAS_BLOCKED = "SELECT to_regclass('pg_temp.stage_blocked') IS NOT NULL"
-"""Whether any were staged in this session."""
+FOUND = """
+SELECT to_regclass('pg_temp.stage_blocked') IS NOT NULL,
+       EXISTS (SELECT FROM quantum_row WHERE group_id = %(group_id)s)
+"""
+"""Whether any that are blocked were staged in this session, and whether the group has quanta already."""
 
 _NULL = "\\N"
 _NO_ATTEMPT = "\t".join(
@@ -96,27 +107,19 @@ def stage(
     """
     chosen: dict[tuple[str, str], Quantum] = {}
     for quantum in quanta:
-        key = (quantum.task, quantum.data_id)
-        earlier = chosen.get(key)
+        name = (quantum.task, quantum.data_id)
+        earlier = chosen.get(name)
         if earlier is None or not _succeeded(earlier) or _succeeded(quantum):
-            chosen[key] = quantum
+            chosen[name] = quantum
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_regclass('pg_temp.stage_attempt') IS NULL")
         if cursor.fetchone()[0]:
             cursor.execute(_TEMPORARY_TABLES)
-        shapes = Shapes(cursor, chosen.values(), campaign_id=campaign_id, directory=directory)
-        for table, lines in (
-            (
-                "stage_quantum",
-                [_quantum_line(*each) for each in zip(chosen.values(), shapes.lines, strict=True)],
-            ),
-            ("stage_attempt", _attempt_lines(chosen.values(), shapes)),
-            ("stage_blocked", _blocked_lines(chosen.values(), shapes)),
-        ):
-            if lines and table == "stage_blocked":
+        for target, lines in _lines(cursor, chosen.values(), campaign_id=campaign_id, directory=directory):
+            if lines and target == "stage_blocked":
                 cursor.execute(_TABLE_OF_BLOCKED)
             if lines:
-                cursor.copy_expert(f"COPY {table} FROM STDIN", file_of(lines))
+                cursor.copy_expert(f"COPY {target} FROM STDIN", file_of(lines), size=_CHUNK)
     return len(chosen)
 
 
@@ -155,24 +158,74 @@ def _succeeded(quantum: Quantum) -> bool:
     return quantum.state is QuantumState.SUCCEEDED
 
 
-def _attempt_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
-    return [
-        f"{shapes.key(quantum.task, quantum.data_id)}\t{text(quantum.task)}\t{attempt_fields(attempt)}\n"
-        for quantum in quanta
-        if not is_first_try_success(quantum)
-        for attempt in quantum.attempts
-    ]
+def _lines(
+    cursor: Any,  # noqa: ANN401  (of psycopg2)
+    quanta: Iterable[Quantum],
+    *,
+    campaign_id: int,
+    directory: str,
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield tables, or columns of them, with the lines that go there."""
+    shapes = Shapes(directory=directory)
+    # Lists of numbers and texts, for a container a quantum keeps the garbage collector busy.
+    places: tuple[list[int], list[int]] = ([], [])
+    fields: tuple[list[str], list[str]] = ([], [])
+    others: list[Quantum] = []
+    for quantum in quanta:
+        place, numbers, uuid = shapes.place(quantum)
+        usual = uuid is not None and _is_usual(quantum, uuid=uuid)
+        if usual:
+            rest = _usual_fields(quantum.caveats, quantum.attempts[0])
+        else:
+            rest = _quantum_fields(quantum)
+            others.append(quantum)
+        places[usual].append(place)
+        fields[usual].append(f"{numbers}\t{uuid or _NULL}\t{rest}")
+    known = shapes.look_up(cursor, campaign_id=campaign_id)
+    targets = ("stage_quantum", f"stage_quantum ({_USUAL_COLUMNS})")
+    for target, of, rests in zip(targets, places, fields, strict=True):
+        yield target, [f"{known[place]}\t{rest}" for place, rest in zip(of, rests, strict=True)]
+    yield (
+        "stage_attempt",
+        [
+            f"{shapes.key(quantum.task, quantum.data_id)}\t{attempt_fields(attempt)}\n"
+            for quantum in others
+            if not is_first_try_success(quantum)
+            for attempt in quantum.attempts
+        ],
+    )
+    yield (
+        "stage_blocked",
+        [
+            f"{shapes.key(quantum.task, quantum.data_id)}\t{shapes.key(*quantum.blocked_by)}\n"
+            for quantum in others
+            if quantum.blocked_by is not None
+        ],
+    )
 
 
-def _blocked_lines(quanta: Iterable[Quantum], shapes: Shapes) -> list[str]:
-    return [
-        f"{shapes.key(quantum.task, quantum.data_id)}\t{shapes.key(*quantum.blocked_by)}\n"
-        for quantum in quanta
-        if quantum.blocked_by is not None
-    ]
+def _is_usual(quantum: Quantum, *, uuid: str) -> bool:
+    """Say whether `_USUAL_COLUMNS` say all of a quantum whose log has a form, and this UUID in it."""
+    return (
+        quantum.state is QuantumState.SUCCEEDED
+        and len(quantum.attempts) == 1
+        and quantum.attempts[0].uuid == uuid
+        and not quantum.tolerated
+        and _unusual(quantum.attempts[0]) == _USUAL
+    )
 
 
-def _quantum_line(quantum: Quantum, shape: str) -> str:
+def _usual_fields(caveats: str, attempt: Attempt) -> str:
+    """Return those of `_USUAL_COLUMNS` that its shape does not say."""
+    peak, begin, end = attempt.peak_mb, attempt.started, attempt.ended
+    return (
+        f"{text(caveats) if caveats else ''}\t{_NULL if peak is None else peak}\t"
+        f"{_NULL if begin is None else begin.timestamp()}\t{_NULL if end is None else end.timestamp()}\t"
+        f"{_small(attempt.inputs)}\t{_cpu(attempt.cpu_seconds)}\t{text(attempt.slurm_job)}\n"
+    )
+
+
+def _quantum_fields(quantum: Quantum) -> str:
     attempts = quantum.attempts
     if not attempts:
         counts, last = "0\t0\t0\tf\tf", _NO_ATTEMPT
@@ -182,10 +235,8 @@ def _quantum_line(quantum: Quantum, shape: str) -> str:
     else:
         last = attempt_fields(attempts[-1])
         counts = f"{_counts(attempts)}\tf\tt"
-    return (
-        f"{shape}\t{text(quantum.task)}\t{quantum.state}\t"
-        f"{text(quantum.caveats)}\t{counts}\t{'t' if quantum.tolerated else _NULL}\t{last}\n"
-    )
+    tolerated = "t" if quantum.tolerated else _NULL
+    return f"{text(quantum.caveats)}\t{quantum.state}\t{counts}\t{tolerated}\t{last}\n"
 
 
 def _counts(attempts: tuple[Attempt, ...]) -> str:
@@ -246,3 +297,20 @@ _FIELDS = tuple(
     _message if name == "exception_message" else _KIND_FIELDS[kind] for name, kind in ATTEMPT_FACTS.items()
 )
 _facts = attrgetter(*ATTEMPT_FACTS)
+
+_ONE_SUCCESS = Attempt(try_number=1, state=QuantumState.SUCCEEDED)
+_unusual = attrgetter(
+    *(
+        "try_number",
+        "state",
+        "charged",
+        "verdict",
+        "evidence",
+        "exception_type",
+        "exception_message",
+        "signal",
+    ),
+    *("rule", "remedy", "exception_bases", "certainty", "log_tail"),
+)
+_USUAL = _unusual(_ONE_SUCCESS)
+"""What most attempts have of all that neither their quantum's columns nor its dictionaries say."""

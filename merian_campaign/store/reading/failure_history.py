@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS, Attempt
 from merian_campaign.domain.failures.rule_trial import PastFailure
 from merian_campaign.domain.states import QuantumState, Verdict
-from merian_campaign.store.reading.find_quanta import fetch
+from merian_campaign.store.server.connection import fetch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from merian_campaign.domain.execution.quanta import INTEGER_DIMENSIONS, canonical_data_id
 from merian_campaign.store.quanta.quantum_forms import NUMBERED, data_form, digest
 from merian_campaign.store.reading import queries
+from merian_campaign.store.server.connection import fetch
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
@@ -135,11 +136,3 @@ def by_index(connection: Connection) -> None:
     """Keep this transaction from reading whole tables."""
     with connection.cursor() as cursor:
         cursor.execute(_BY_INDEX)
-
-
-def fetch(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
-    """Return the rows of a query, by column."""
-    with connection.cursor() as cursor:
-        cursor.execute(query, dict(values))
-        names: Sequence[str] = [column.name for column in cursor.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

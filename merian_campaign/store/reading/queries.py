@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from merian_campaign.domain.execution.quanta import COLUMN_DIMENSIONS
+from merian_campaign.domain.execution.attempt_facts import COLUMN_DIMENSIONS
 from merian_campaign.domain.failures.rule_remedy import AGAIN_REMEDIES, HELD_REMEDIES
 from merian_campaign.domain.states import FINAL_VERDICTS
-from merian_campaign.store.quanta.quantum_keys import full_path
-from merian_campaign.store.quanta.stage_quanta import ATTEMPT_COLUMNS
+from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, full_path
 
 _GROUPS = """
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,

@@ -6,33 +6,32 @@ comes from the rollup, so it costs as much as its answer is long, not as the cam
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, HeldQuantum
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.record.records import (
     STALE,
-    AttemptRow,
     BoardRow,
     CampaignRow,
-    FailureRow,
     JobRow,
     RecordedEvent,
 )
-from merian_campaign.store.reading import find_quanta, queries, report_queries
-from merian_campaign.store.reading.find_quanta import fetch
-from merian_campaign.store.server.connection import open_connection, translated
+from merian_campaign.store.reading import queries, report_queries
+from merian_campaign.store.server.connection import fetch, open_connection, translated
 from merian_campaign.store.server.schema_version import require_current, schema_version
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  (psycopg2 spells it small)
 
+    from merian_campaign.domain.execution.quanta import HeldQuantum
     from merian_campaign.domain.failures.rule_trial import PastFailure
     from merian_campaign.domain.readiness.generations import Generation
+    from merian_campaign.domain.record.attempt_rows import AttemptRow, FailureRow
     from merian_campaign.domain.record.wall_time import StepWallTime
     from merian_campaign.domain.report.rows import CauseRows, ReportRows
     from merian_campaign.domain.resources.core_hours import TaskCost
@@ -115,7 +114,7 @@ class ReadQueries:
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name), "step": step, "tract": tract}
             rows = fetch(connection, queries.within(query, tract=tract), values)
-            return tuple(FailureRow(**row) for row in rows)
+            return _failure_rows(rows)
 
     def wall_times(self, name: str) -> tuple[StepWallTime, ...]:
         """Return where the time of a campaign's submissions went, by step."""
@@ -156,7 +155,7 @@ class ReadQueries:
         """Return the stored attempts of a group's quanta, in the order in which they were made."""
         with self._moment() as connection:
             found = fetch(connection, queries.ATTEMPTS, {"group_id": group_id})
-        return tuple(AttemptRow(**row) for row in found)
+        return _attempt_rows(found)
 
     def events(
         self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
@@ -197,6 +196,8 @@ class ReadQueries:
 
         Attempts from before a person said «retry» hold nothing back.
         """
+        from merian_campaign.domain.execution.quanta import HeldQuantum  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             found = fetch(connection, queries.HELD, {"group_id": group_id})
         return tuple(
@@ -243,12 +244,14 @@ class ReadQueries:
         with self._moment() as connection:
             key = campaign_id(connection, name)
             rows = fetch(connection, queries.QUANTUM, {"campaign_id": key, "id": number})
-        return FailureRow(**rows[0]) if rows else None
+        return next(iter(_failure_rows(rows)), None)
 
     def failed_quanta(
         self, name: str, *, step: str | None = None, tract: int | None = None, limit: int
     ) -> tuple[FailureRow, ...]:
         """Return the first quanta that are failed."""
+        from merian_campaign.store.reading import find_quanta  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             values = {
                 "campaign_id": campaign_id(connection, name),
@@ -258,7 +261,7 @@ class ReadQueries:
             }
             find_quanta.by_index(connection)
             rows = fetch(connection, queries.within(queries.FAILED_QUANTA, tract=tract), values)
-        return tuple(FailureRow(**row) for row in rows)
+        return _failure_rows(rows)
 
     def quanta(
         self, name: str, *, step: str | None, task: str | None, values: Mapping[str, str], limit: int
@@ -270,6 +273,8 @@ class ReadQueries:
         BadInputError
             Raised if there is no quantum of that task at all; the message lists the tasks.
         """
+        from merian_campaign.store.reading import find_quanta  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             key = campaign_id(connection, name)
             rows = find_quanta.by_words(
@@ -279,13 +284,13 @@ class ReadQueries:
         if task is not None and not rows and task not in known:
             there = f"it has quanta of {', '.join(known)}" if known else "it has no quanta yet"
             raise BadInputError(f"campaign {name!r} has no quantum of task {task!r}; {there}")
-        return tuple(FailureRow(**row) for row in rows)
+        return _failure_rows(rows)
 
     def quantum_attempts(self, *, quantum_id: int) -> tuple[AttemptRow, ...]:
         """Return the attempts of a quantum, in the order in which they were made."""
         with self._moment() as connection:
             rows = fetch(connection, queries.QUANTUM_ATTEMPTS, {"id": quantum_id})
-        return tuple(AttemptRow(**row) for row in rows)
+        return _attempt_rows(rows)
 
 
 class Reader(ReadQueries):
@@ -333,3 +338,15 @@ class Reader(ReadQueries):
     def _moment(self) -> Iterator[Connection]:
         with translated(self._url), self._connection:
             yield self._connection
+
+
+def _failure_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[FailureRow, ...]:
+    from merian_campaign.domain.record.attempt_rows import FailureRow  # noqa: PLC0415 - `status` needs none
+
+    return tuple(FailureRow(**row) for row in rows)
+
+
+def _attempt_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[AttemptRow, ...]:
+    from merian_campaign.domain.record.attempt_rows import AttemptRow  # noqa: PLC0415 - `status` needs none
+
+    return tuple(AttemptRow(**row) for row in rows)

@@ -6,7 +6,7 @@ psycopg2 only: `status` must start fast, so nothing here imports SQLAlchemy.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -196,3 +196,11 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailableError:
         "Check that the server runs and that MERIAN_CAMPAIGN_DATABASE_URL names it, "
         "or unset that variable to use the embedded server"
     )
+
+
+def fetch(connection: Connection, query: str, values: Mapping[str, object]) -> list[dict[str, Any]]:
+    """Return the rows of a query, by column."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, dict(values))
+        names: Sequence[str] = [column.name for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]

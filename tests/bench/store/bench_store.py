@@ -53,6 +53,7 @@ from merian_campaign.store.store import PostgresStore
 DIRECTORY = "/scratch/merian/u/ana/submissions/wide/step3/tract9813/001"
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
 FAILED = 0.02
+WALL, CPU = 0, 1
 CHANGED = 0.03
 TASKS = ("makeDirectWarp", "assembleCoadd", "detection", "measure", "forcedPhotCoadd")
 
@@ -215,11 +216,11 @@ class Bench:
     def bare_upsert(self, group_id: int, submission_id: int, found: list[Quantum]) -> None:
         """Quanta and attempts in, without counting anything."""
         values = {"group_id": group_id, "submission_id": submission_id, "correcting": True, "now": NOW}
-        values["within"] = f"{DIRECTORY}/"
+        values |= {"within": f"{DIRECTORY}/", "known": False}
         with self.store._transaction() as connection:
             stage_quanta.stage(raw(connection), found, campaign_id=1, directory=DIRECTORY)
             with raw(connection).cursor() as cursor:
-                cursor.execute(merge_quanta.MERGE_QUANTA, values)
+                cursor.execute(merge_quanta.FIRST_QUANTA, values)
                 cursor.execute(merge_quanta.MERGE_ATTEMPTS, values)
 
     def core_executemany(self, rows: list[dict[str, Any]]) -> None:
@@ -272,11 +273,42 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def writing(bench: Bench, *, units: int) -> dict[str, list[float]]:
+class Clock:
+    """Seconds of the wall and of processors, of this process and of the server's, that something takes.
+
+    Parameters
+    ----------
+    store : `PostgresStore`
+        Whose connections are counted.
+    """
+
+    def __init__(self, store: PostgresStore) -> None:
+        self._look = open_connection(store.url)
+        self._look.autocommit = True
+
+    def __call__(self, work: Callable[[], object]) -> tuple[float, float]:
+        before, begin = self._cpu(), time.perf_counter()
+        work()
+        wall = time.perf_counter() - begin
+        return wall, self._cpu() - before
+
+    def _cpu(self) -> float:
+        with self._look.cursor() as cursor:
+            cursor.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+            files = [Path(f"/proc/{pid}/schedstat") for (pid,) in cursor.fetchall()]
+        server = sum(int(file.read_text().split()[0]) for file in files if file.exists())
+        return time.process_time() + server / 1e9
+
+
+def writing(bench: Bench, *, units: int) -> dict[str, list[tuple[float, float]]]:
     """Times of each way to write one unit, one after the other, again and again."""
-    times: dict[str, list[float]] = {
+    times: dict[str, list[tuple[float, float]]] = {
         name: [] for name in ("limit", "harvest", "limit again", "again", "bare", "core", "values")
     }
+    seconds = Clock(bench.store)
+    # The first one makes temporary tables.
+    _, first, some = bench.submission()
+    bench.harvest(first, some)
     for i in range(units):
         group_id, submission_id, found = bench.submission()
         second = changed(found)
@@ -345,11 +377,12 @@ def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any
     bench = Bench(store, unit=unit)
     times = writing(bench, units=max(3, rows // (2 * unit)))
     for name, values in times.items():
-        print(f"{name:12s} {unit / median(values):10,.0f} rows/s here and now")
+        wall, cpu = (median(each) for each in zip(*values, strict=True))
+        print(f"{name:12s} {unit / wall:10,.0f} rows/s here and now, {cpu * 1e6 / unit:5.1f} us CPU a row")
 
-    def ratio(fast: str, slow: str) -> float:
+    def ratio(fast: str, slow: str, *, of: int = WALL) -> float:
         # Side by side: each pair was taken within a second or two.
-        return median(b / a for a, b in zip(times[fast], times[slow], strict=False))
+        return median(b[of] / a[of] for a, b in zip(times[fast], times[slow], strict=False))
 
     with closing(open_connection(store.url)) as connection:
         connection.autocommit = True
@@ -368,6 +401,18 @@ def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any
         entry("store: harvest against raw COPY", ratio("harvest", "limit"), 0.35, 0.50),
         entry(
             "store: second harvest, 3% changed, against raw COPY", ratio("again", "limit again"), 0.47, 0.60
+        ),
+        entry(
+            "store: harvest against raw COPY, processor time",
+            ratio("harvest", "limit", of=CPU),
+            0.35,
+            0.50,
+        ),
+        entry(
+            "store: second harvest, 3% changed, against raw COPY, processor time",
+            ratio("again", "limit again", of=CPU),
+            0.47,
+            0.60,
         ),
         entry("store: harvest against Core executemany", ratio("harvest", "core"), 8, 10),
         entry("store: harvest against execute_values", ratio("harvest", "values"), 2, 4),

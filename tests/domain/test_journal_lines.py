@@ -1,0 +1,52 @@
+"""A journal in columns says what its lines say."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_line, parse_lines
+from merian_campaign.domain.execution.journal_lines import JournalLines
+
+UUIDS = [f"01930000-0000-0000-0000-00000000000{number}" for number in range(3)]
+JOBS = [f"{UUIDS[0]}_isr_1", f"{UUIDS[1]}_isr_2", "cluster"]
+EVENTS = [*list(JournalEvent), "teleported"]
+
+records = st.builds(
+    JournalRecord,
+    event=st.sampled_from(EVENTS),
+    t=st.sampled_from(["2026-11-22T15:04:05.123456Z", "2026-11-22T15:04:06Z", "", "é" * 27]),
+    v=st.sampled_from([1, 2]),
+    job=st.sampled_from(JOBS),
+    label=st.sampled_from(["isr", ""]),
+    quanta=st.sampled_from([(UUIDS[0],), (UUIDS[1],), tuple(UUIDS), ()]),
+    host=st.sampled_from(["node1", "node2"]),
+    pid=st.sampled_from([None, 0, 4711, -1, 2**70]),
+    pid_start=st.sampled_from([None, 12]),
+    exit=st.sampled_from([None, 0, 1]),
+    signal=st.sampled_from([None, 9]),
+    verdict=st.sampled_from([None, "ok", "failed"]),
+    evidence=st.sampled_from([{}, {"reached_mb": 12.5}]),
+    peak_mb=st.sampled_from([None, 0.0, 900.5]),
+    requested_mb=st.sampled_from([None, 2048.0]),
+    cpu_s=st.sampled_from([None, 1.25]),
+    wall_s=st.sampled_from([None, 2.0]),
+    slurm_job=st.sampled_from([None, "77"]),
+    slurm_node=st.sampled_from([None, "n1"]),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(written=st.lists(records, max_size=12), cut=st.integers(0, 12))
+def test_lines_are_what_is_written_but_for_those_that_waited(written: list[JournalRecord], cut: int) -> None:
+    """What was handed over and then heard of is left out; what waits comes last."""
+    lines = JournalLines()
+    for part in (written[:cut], written[cut:]):
+        lines.add("".join(map(format_line, part)))
+    read = parse_lines("".join(map(format_line, written)))
+    told = [record for record in read if record.event != JournalEvent.LAUNCHED]
+    last = {record.job: record for record in read}
+    waiting = [record for record in last.values() if record.event == JournalEvent.LAUNCHED]
+    assert list(lines)[: len(told)] == told
+    assert sorted(map(repr, list(lines)[len(told) :])) == sorted(map(repr, waiting))
+    assert len(lines) == len(list(lines))
