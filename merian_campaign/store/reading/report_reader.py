@@ -143,6 +143,7 @@ def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datet
             counts=Counts(**counts.get(group.id, {})),
             no_graph=group.empty_graph,
             action=group.step in actions,
+            remade=group.remade,
         )
         for group in _groups(rows)
     )
