@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.report import causes as cause_lines
 from merian_campaign.domain.report import tract_lines, work
 from merian_campaign.domain.report.lines import (

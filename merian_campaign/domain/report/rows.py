@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import STALE, JobRow, RecordedEvent
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.sky_regions import SkyRegion

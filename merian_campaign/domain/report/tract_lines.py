@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Final
 
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.report.lines import CompletenessLine, TractLine
 from merian_campaign.domain.report.rows import ReportGroup, ReportRows
 from merian_campaign.domain.resources.foreseen import OVER
