@@ -12,8 +12,11 @@ import pytest
 
 
 @contextmanager
-def cron_daemon() -> Iterator[None]:
-    """Give a cron daemon; skip, or fail where one is required, if there can be none."""
+def cron_daemon(table: str | None = None) -> Iterator[None]:
+    """Give a cron daemon; skip, or fail where one is required, if there can be none.
+
+    A table is entered before it starts: it does not notice one of the second in which it read the last.
+    """
     program = shutil.which("cron", path=f"{os.environ['PATH']}:/usr/sbin")
     why = "" if program and shutil.which("crontab") else "there is no cron (Debian: cron)"
     why = why or ("" if os.geteuid() == 0 else "only root may start a cron daemon")
@@ -21,6 +24,8 @@ def cron_daemon() -> Iterator[None]:
         assert "MERIAN_CRON_REQUIRED" not in os.environ, why
         pytest.skip(why)
     before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
+    if table is not None:
+        enter(table)
     # One that runs already does as well: then this one ends by itself.
     daemon = subprocess.Popen([str(program), "-f"], env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
     try:

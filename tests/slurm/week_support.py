@@ -297,8 +297,8 @@ class Week:
         program = self.folder / "tick"
         program.write_text(TICK.format(folder=self.folder, program=shlex.quote(str(PROGRAM)), name=self.name))
         program.chmod(0o755)
-        with cron_daemon():
-            enter("".join(f"* * * * * sleep {wait}; {program}\n" for wait in range(0, 60, APART)))
+        lines = [f"* * * * * sleep {wait}; {program}\n" for wait in range(0, 60, APART)]
+        with cron_daemon("".join(lines)):
             try:
                 yield
             finally:
