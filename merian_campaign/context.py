@@ -97,9 +97,9 @@ class CommandContext:
             return Status(campaign=name, campaign_state=state, rows=rows, at=at)
         state, rows = self.reader.campaign_state(name), self.reader.board(name)
         stale = [f"{row.step}/{row.group}" for row in rows if row.stale]
-        return Status(campaign=name, campaign_state=state, rows=rows, prices=self._prices(name, stale))
+        return Status(campaign=name, campaign_state=state, rows=rows, prices=self.prices(name, stale))
 
-    def _prices(self, name: str, groups: list[str]) -> Mapping[str, Price]:
+    def prices(self, name: str, groups: Sequence[str]) -> Mapping[str, Price]:
         """Return what it costs to make groups anew; only where there are any, its file is looked at."""
         if not groups:
             return {}

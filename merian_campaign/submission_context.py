@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from merian_campaign.context import CommandContext
@@ -94,18 +94,24 @@ def target_of(claim: Claim, spec: CampaignSpec) -> Target:
     return Target(repository=spec.butler, run=claim.submission.run_collection, chain=chain)
 
 
-def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> int:
-    """Run a submission's rendered file through our WMS service, stages warm; return its exit code."""
+def submit_warm(*, directory: str, repository: str, run: str, chain: str) -> NoReturn:
+    """Run a submission's rendered file through our WMS service, stages warm; end with its exit code.
+
+    The interpreter is not taken down: with the middleware in it that takes a second, for which its driver
+    would wait.
+    """
     from merian_campaign.domain.rendering.naming import SubmissionPaths  # noqa: PLC0415
     from merian_campaign.middleware import submit_in_process  # noqa: PLC0415
     from merian_campaign.store.server.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415
+    from merian_campaign.wms.upstream import leave  # noqa: PLC0415
 
-    return submit_in_process.submit_warm(
+    code = submit_in_process.submit_warm(
         SubmissionPaths(directory=directory),
         target=submit_in_process.Target(repository=repository, run=run, chain=chain),
         locker=lambda name, *, readers=None: repository_lock(prepared_url(), name, readers=readers),
     )
+    leave(code)
 
 
 def run_locked(*, repository: str, command: Sequence[str], readers: int | None = None) -> int:

@@ -59,7 +59,7 @@ def group_of(nodeid: str) -> str:
 
 def rank_of(item: pytest.Item) -> int:
     """Return how early a test is handed out: what takes longest first, so that all workers end together."""
-    order = ("slurm", "demo", "tests/e2e/", "tests/wms/")
+    order = ("slurm", "demo", "tests/services/test_six_weeks.py", "tests/e2e/", "tests/wms/")
     group = group_of(item.nodeid)
     return next((at for at, start in enumerate(order) if group.startswith(start)), len(order))
 

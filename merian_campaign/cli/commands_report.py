@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -81,7 +82,8 @@ def read(
 ) -> ReportRows:
     """Return the rows of a report; of one that is drawn, with the sky, and what draws it ready meanwhile."""
     if not drawn:
-        return context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
+        rows = context.reader.report(name, at=at or context.clock(), past=at is not None, since=since)
+        return _priced(context, rows)
     from concurrent.futures import ThreadPoolExecutor
 
     from merian_campaign.reports.page.html import need, prepare
@@ -92,7 +94,15 @@ def read(
         ready = beside.submit(prepare)
         rows = context.report_rows(name, at=at, since=since, tell=note)
         ready.result()
-    return rows
+    return _priced(context, rows)
+
+
+def _priced(context: CommandContext, rows: ReportRows) -> ReportRows:
+    """Return rows of now with what it costs to make anew what is done for older data."""
+    stale = [f"{group.step}/{group.group}" for group in rows.groups if group.stale]
+    if rows.past or not stale:
+        return rows
+    return replace(rows, prices=context.prices(rows.campaign, stale))
 
 
 def write(

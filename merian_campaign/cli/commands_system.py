@@ -160,7 +160,7 @@ def submit(
     chain: Annotated[str, typer.Option(help="Chain of the step's outputs.")],
 ) -> None:
     """Run a rendered file through our WMS service with warm stages (started by drivers)."""
-    raise typer.Exit(submit_warm(directory=directory, repository=repository, run=run, chain=chain))
+    submit_warm(directory=directory, repository=repository, run=run, chain=chain)
 
 
 def run_exclusive(

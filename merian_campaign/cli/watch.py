@@ -15,7 +15,7 @@ from merian_campaign.cli.live import Patience
 from merian_campaign.cli.output import console
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import RecordedEvent
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.reports.status import Status

@@ -13,12 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import pyarrow.parquet
-from lsst.daf.butler import Butler
-from lsst.daf.butler.formatters.parquet import astropy_to_arrow
-
-from merian_campaign.demo.catalogues import PS1, REFCAT_LEVEL, reference_catalogues
-from merian_campaign.demo.content import register_dataset_type
 from merian_campaign.demo.sky import raw_pixels
 from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, THIRD_NIGHT, ExposurePlan
 
@@ -40,6 +34,8 @@ def make_archive(directory: Path) -> None:
         Gets ``raw/bias``, ``raw/flat``, ``raw/science``, ``refcats/NAME``, the repository ``other/repo``
         that holds one of the catalogues, and, last, the file ``complete``.
     """
+    from merian_campaign.demo.catalogues import reference_catalogues  # noqa: PLC0415 - lsst: raws need none
+
     _write_raws(directory, EXPOSURES)
     for name, trixel, shard in reference_catalogues():
         _write_table(directory / "refcats" / name / f"{trixel}.parq", shard)
@@ -72,6 +68,9 @@ def _write(path: Path, content: bytes) -> None:
 def _write_table(path: Path, table: Any) -> None:  # noqa: ANN401 - astropy type
     if path.exists():
         return
+    import pyarrow.parquet  # noqa: PLC0415 - raws need none
+    from lsst.daf.butler.formatters.parquet import astropy_to_arrow  # noqa: PLC0415
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     pyarrow.parquet.write_table(astropy_to_arrow(table), temporary)
@@ -83,6 +82,11 @@ def _make_other_repository(directory: Path) -> None:
     repository = directory / "repo"
     if repository.exists():
         return
+    from lsst.daf.butler import Butler  # noqa: PLC0415 - raws need none
+
+    from merian_campaign.demo.catalogues import PS1, REFCAT_LEVEL, reference_catalogues  # noqa: PLC0415
+    from merian_campaign.demo.content import register_dataset_type  # noqa: PLC0415
+
     directory.mkdir(parents=True, exist_ok=True)
     # No dot in the name: the butler would take what follows it for a file format.
     with tempfile.TemporaryDirectory(prefix="making-repo-", dir=directory) as scratch:

@@ -27,31 +27,31 @@ from merian_campaign.demo.content import (
     skymap_geometry,
 )
 from merian_campaign.demo.records import insert_exposures, insert_skymap, insert_visits
-from merian_campaign.demo.survey import EVERY_EXPOSURE, INSTRUMENT, SKYMAP
+from merian_campaign.demo.survey import EVERY_EXPOSURE, INSTRUMENT, SKYMAP, SKYMAPS
 
 _LOG = logging.getLogger("lsst.merian_campaign.demo")
 
 
 class MakeSkyMapConfig(Config):  # type: ignore[misc]
-    """Configuration of the demo's only sky map."""
+    """Configuration of a sky map of the demo."""
 
     name = Field("Name of the sky map.", dtype=str, default=SKYMAP)
 
 
 def register_skymap(repo: str, config: Mapping[str, str], config_file: str | None) -> None:
-    """Register the sky map: its dimension records and its dataset."""
+    """Register a sky map: its dimension records and its dataset."""
     made = MakeSkyMapConfig()
     if config_file is not None:
         made.load(config_file)
     made.update(**config)
-    if made.name != SKYMAP:
-        raise ValueError(f"The demo has one sky map, {SKYMAP}; found name={made.name}.")
+    if made.name not in SKYMAPS:
+        raise ValueError(f"The demo has the sky maps {', '.join(SKYMAPS)}; found name={made.name}.")
     with Butler.from_config(repo, writeable=True) as butler:
         register_dataset_type(butler, "skyMap")
         butler.collections.register(SKYMAP_RUN)
         with butler.transaction():
-            insert_skymap(butler.registry)
-            butler.put(skymap_geometry(), "skyMap", {"skymap": SKYMAP}, run=SKYMAP_RUN)
+            insert_skymap(butler.registry, made.name)
+            butler.put(skymap_geometry(made.name), "skyMap", {"skymap": made.name}, run=SKYMAP_RUN)
 
 
 def write_curated_calibrations(repo: str, instrument: str, labels: Sequence[str]) -> None:

@@ -14,9 +14,8 @@ from merian_campaign.demo.survey import (
     ALL_DETECTORS,
     DETECTOR_HEIGHT,
     DETECTOR_WIDTH,
-    PATCHES,
     SKYMAP,
-    TRACTS,
+    SKYMAPS,
     tract_box,
 )
 
@@ -78,18 +77,19 @@ def _defects(detector: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:
     return np.array(bad, dtype=np.int64)
 
 
-def skymap_geometry() -> dict[str, Any]:
+def skymap_geometry(name: str = SKYMAP) -> dict[str, Any]:
     """Return the geometry of tracts and patches in sky pixels, with text keys for YAML's sake."""
     tracts: dict[str, Any] = {}
-    for tract in TRACTS:
-        box = tract_box(tract)
+    plans = SKYMAPS[name]
+    for tract in dict.fromkeys(plan.tract for plan in plans):
+        box = tract_box(tract, plans)
         patches = {
             str(plan.patch): {
                 "inner": [plan.inner.x0, plan.inner.y0, plan.inner.x1, plan.inner.y1],
                 "outer": [plan.outer.x0, plan.outer.y0, plan.outer.x1, plan.outer.y1],
             }
-            for plan in PATCHES
+            for plan in plans
             if plan.tract == tract
         }
         tracts[str(tract)] = {"outer": [box.x0, box.y0, box.x1, box.y1], "patches": patches}
-    return {"name": SKYMAP, "tracts": tracts}
+    return {"name": name, "tracts": tracts}

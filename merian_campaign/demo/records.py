@@ -18,10 +18,9 @@ from merian_campaign.demo.survey import (
     ALL_DETECTORS,
     EXPOSURES,
     INSTRUMENT,
-    PATCHES,
     PATCHES_PER_TRACT,
     SKYMAP,
-    TRACTS,
+    SKYMAPS,
     Box,
     ExposurePlan,
     detector_box,
@@ -53,7 +52,7 @@ def region_of(*boxes: Box) -> ConvexPolygon:
     return ConvexPolygon.convexHull(vectors)
 
 
-def insert_skymap(registry: Registry) -> None:
+def insert_skymap(registry: Registry, name: str = SKYMAP) -> None:
     """Insert the sky map with its tracts and patches.
 
     Parameters
@@ -61,26 +60,28 @@ def insert_skymap(registry: Registry) -> None:
     registry : `lsst.daf.butler.Registry`
         Registry of the repository.
     """
+    plans = SKYMAPS[name]
+    tracts = dict.fromkeys(plan.tract for plan in plans)
     skymap = {
-        "name": SKYMAP,
-        "hash": SKYMAP.encode().ljust(40, b"\0"),
-        "tract_max": max(TRACTS) + 1,
+        "name": name,
+        "hash": name.encode().ljust(40, b"\0"),
+        "tract_max": max(tracts) + 1,
         "patch_nx_max": PATCHES_PER_TRACT,
         "patch_ny_max": 1,
     }
     registry.insertDimensionData("skymap", skymap)
-    tracts = [{"skymap": SKYMAP, "id": tract, "region": region_of(tract_box(tract))} for tract in TRACTS]
-    registry.insertDimensionData("tract", *tracts)
+    areas = [{"skymap": name, "id": tract, "region": region_of(tract_box(tract, plans))} for tract in tracts]
+    registry.insertDimensionData("tract", *areas)
     patches = [
         {
-            "skymap": SKYMAP,
+            "skymap": name,
             "tract": plan.tract,
             "id": plan.patch,
             "cell_x": plan.patch,
             "cell_y": 0,
             "region": region_of(plan.outer),
         }
-        for plan in PATCHES
+        for plan in plans
     ]
     registry.insertDimensionData("patch", *patches)
 

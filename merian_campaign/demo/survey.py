@@ -1,7 +1,8 @@
 """What the miniature survey consists of: exposures, footprints, tracts and patches, as plain data.
 
 Everything lies on one strip of sky measured in sky pixels, so that overlaps can be read off with a pencil:
-four patches side by side, two to a tract, and four pointings laid across them.  No lsst import here.
+four patches side by side, two to a tract, and four pointings laid across them.  A second sky map, for
+campaigns of one's own, cuts the same strip into three tracts.  No lsst import here.
 """
 
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = [
     "PATCHES",
     "PHYSICAL_FILTERS",
     "SCIENCE_DETECTORS",
+    "SKYMAPS",
     "THIRD_NIGHT",
     "TRACTS",
     "Box",
@@ -237,23 +239,29 @@ THIRD_NIGHT: Final = (
 EVERY_EXPOSURE: Final = (*EXPOSURES, *THIRD_NIGHT)
 
 
-def _plan_patches() -> tuple[PatchPlan, ...]:
+def _plan_patches(tracts: tuple[int, ...], *, width: int) -> tuple[PatchPlan, ...]:
     plans = []
-    for index in range(len(TRACTS) * PATCHES_PER_TRACT):
-        x0 = index * PATCH_SIZE
-        inner = Box(x0=x0, y0=0, x1=x0 + PATCH_SIZE, y1=PATCH_SIZE)
+    for index in range(len(tracts) * PATCHES_PER_TRACT):
+        x0 = index * width
+        inner = Box(x0=x0, y0=0, x1=x0 + width, y1=PATCH_SIZE)
         outer = Box(
             x0=inner.x0 - PATCH_BORDER,
             y0=inner.y0 - PATCH_BORDER,
             x1=inner.x1 + PATCH_BORDER,
             y1=inner.y1 + PATCH_BORDER,
         )
-        tract, patch = TRACTS[index // PATCHES_PER_TRACT], index % PATCHES_PER_TRACT
+        tract, patch = tracts[index // PATCHES_PER_TRACT], index % PATCHES_PER_TRACT
         plans.append(PatchPlan(tract=tract, patch=patch, inner=inner, outer=outer))
     return tuple(plans)
 
 
-PATCHES: Final = _plan_patches()
+PATCHES: Final = _plan_patches(TRACTS, width=PATCH_SIZE)
+
+SKYMAPS: Final = {
+    SKYMAP: PATCHES,
+    "decam_thirds_v1": _plan_patches((1, 2, 3), width=42),
+}
+"""Patches by the name of the sky map; the demo's own campaign knows the first alone."""
 
 
 def science_exposures() -> tuple[ExposurePlan, ...]:
@@ -290,20 +298,22 @@ def detector_box(pointing: tuple[int, int], detector: int) -> Box:
     return Box(x0=x0, y0=y0, x1=x0 + DETECTOR_WIDTH, y1=y0 + DETECTOR_HEIGHT)
 
 
-def tract_box(tract: int) -> Box:
+def tract_box(tract: int, patches: tuple[PatchPlan, ...] = PATCHES) -> Box:
     """Return the area of a tract: its patches with their borders.
 
     Parameters
     ----------
     tract : `int`
         Tract ID.
+    patches : `tuple` [`PatchPlan`, ...], optional
+        Those of its sky map.
 
     Returns
     -------
     box : `Box`
         The area.
     """
-    outer = [plan.outer for plan in PATCHES if plan.tract == tract]
+    outer = [plan.outer for plan in patches if plan.tract == tract]
     box = outer[0]
     for other in outer[1:]:
         box = box.union(other)

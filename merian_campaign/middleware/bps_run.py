@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from merian_campaign.domain.errors import DatabaseUnavailableError
@@ -80,7 +80,8 @@ def submit(
                 cancelled = True
                 processes.stop_child(process, patience=_STOP_SECONDS)
                 break
-            time.sleep(_POLL_SECONDS)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=_POLL_SECONDS)
     if cancelled:
         return RunResult(end=RunEnd.CANCELLED, reason="cancelled on request", exit_code=process.returncode)
     return judge_run(paths, exit_code=process.returncode)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -13,7 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import STALE, BoardRow
+from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.report.remaking import Remade, Remaking, remaking, stale_words
 from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import GroupState, derived_state
@@ -90,6 +91,21 @@ class Status:
         return functools.reduce(operator.add, found) if found else None
 
     @property
+    def remaking(self) -> Remaking | None:
+        """What is being made anew, how far it is, and why; `None` for nothing."""
+        return remaking(
+            Remade(
+                name=f"{row.step}/{row.group}",
+                state=row.state,
+                reason=row.remade,
+                expected=row.counts.expected,
+                succeeded=row.counts.succeeded,
+            )
+            for row in self.rows
+            if row.remade is not None
+        )
+
+    @property
     def state(self) -> str:
         """The state of the whole, derived from its groups."""
         return derived_state(self.campaign_state, {row.state for row in self.rows})
@@ -126,6 +142,7 @@ def status_json(status: Status) -> dict[str, Any]:
                 "state": row.state,
                 "empty": row.empty,
                 "stale": row.stale,
+                "remade": row.remade,
                 "reason": row.reason,
                 "submissions": row.submissions,
                 "stack": row.stack,
@@ -135,6 +152,7 @@ def status_json(status: Status) -> dict[str, Any]:
         ],
         "empty_groups": sum(row.empty for row in status.rows),
         "stale_groups": sum(row.stale for row in status.rows),
+        "remaking": None if status.remaking is None else asdict(status.remaking),
         "redo_price": None if status.redo_price is None else status.redo_price.to_json(),
         "quanta": _quanta(total(status.rows)),
         "estimated": status.estimated,
@@ -211,12 +229,12 @@ def _parts(
     attention = attention_list(status.rows, width=width, at_most=asking)
     if attention is not None:
         parts.append(attention)
-    stale = [row for row in status.rows if row.stale]
+    anew = status.remaking
+    if anew is not None:
+        parts.append(line(one_line(anew.in_words(), limit=2 * width), "cyan"))
+    stale = stale_words([(f"{row.step}/{row.group}", row.reason) for row in status.rows if row.stale])
     if stale:
-        first = f"{stale[0].step}/{stale[0].group}"
-        number = "1 group is" if len(stale) == 1 else f"{len(stale)} groups are"
-        words = f"{number} done for older data, e.g. {first}: {stale[0].reason.removeprefix(STALE)}"
-        parts.append(line(one_line(words, limit=2 * width), "yellow"))
+        parts.append(line(one_line(stale, limit=2 * width), "yellow"))
         if status.redo_price is not None:
             parts.append(line(f"to make all of them anew: {status.redo_price.in_words()}", "yellow"))
     return parts

@@ -64,6 +64,7 @@ class Executor(TickPart):
         self.unpublished: set[int] = set()
         self._files = SubmissionFiles(context, notes=self.notes)
         self._fit: bool | None = None
+        self._followed: set[int] = set()
 
     @property
     def progressed(self) -> int:
@@ -164,7 +165,10 @@ class Executor(TickPart):
                 words = f"{name_of(group)}: driver started for submission {submission.number} ({reason})"
                 return self._launch(group, submission, words)
             case core.Follow(group=group, submission=submission):
-                self._recorder.follow(submission)
+                # Once in a tick, however often it decides: nobody needs it fresher than that.
+                if submission.id not in self._followed:
+                    self._recorder.follow(submission)
+                    self._followed.add(submission.id)
                 return ""
             case core.Wait():
                 return ""

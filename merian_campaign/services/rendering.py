@@ -47,6 +47,7 @@ def render_all(
     written: list[Path] = []
     same = 0
     on_skymap = {look.place for look in unsaid_skymap(spec) if wants_skymap(look, pipelines[look.place])}
+    nothing = Remedy()
     for group in plan_groups(spec).wanted:
         step = spec.step(group.step)
         if not isinstance(step, BpsStep):
@@ -60,7 +61,7 @@ def render_all(
             number=1,
             directory=str(directory),
             site=settings.site,
-            remedy=Remedy(),
+            remedy=nothing,
             quantum_wrapper=runtime.quantum_wrapper,
             requests=settings.requests[step.name],
         )

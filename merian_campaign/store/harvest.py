@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, text, update
 
-from merian_campaign.domain.execution.quanta import Counts, Quantum
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.record.records import Event, JobRecord
 from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission

@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.readiness.generations import (
     MadeFrom,
     basis_of,

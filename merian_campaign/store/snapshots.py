@@ -7,7 +7,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, OpenQuanta
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.readiness.generations import MadeFrom
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.store.campaigns import require_campaign

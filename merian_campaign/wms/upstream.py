@@ -7,10 +7,12 @@ workers that must not load the middleware import this too.
 """
 
 import atexit
+import os
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = [
     "address_reader",
@@ -19,6 +21,7 @@ __all__ = [
     "files_with_refs",
     "forget_butler_commands",
     "interchange_of",
+    "leave",
     "parsl_is_loaded",
     "prune_failed_blocks",
     "put_out_of_use",
@@ -49,6 +52,14 @@ def run_exit_hooks() -> None:
     """Do what the interpreter does when it ends: wait for threads, then run the exit hooks."""
     threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
     atexit._run_exitfuncs()  # noqa: SLF001
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as the interpreter would, but for taking itself down."""
+    run_exit_hooks()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 # -- ctrl_bps ------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from rich.live import Live
 from merian_campaign.cli import live, output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.attempt_rows import FailureRow
 from merian_campaign.domain.record.records import BoardRow, CampaignRow
 from merian_campaign.reports.events import campaign_view

@@ -116,3 +116,29 @@ def test_a_generation_of_which_nothing_was_written_down(cli: Cli, context: Comma
     submitted(context, cli.name, "step1", number=1, basis=None)
     cli("diff", cli.name, "step1", "1", "1").refused(2, "nobody wrote down what generation 1 was made from")
     assert "nobody wrote down what it was made from" in cli("show", cli.name, "step1").fine()
+
+
+def test_what_is_being_made_anew_is_told_alike_everywhere(cli: Cli, context: CommandContext) -> None:
+    assert json.loads(cli("status", cli.name, "--json").fine())["remaking"] is None
+    assert "made anew" not in cli("status", cli.name).fine()
+    before = context.clock()
+    cli("redo", cli.name, "step3/tract9813", "--reason", "a better sky model").fine()
+    told = json.loads(cli("status", cli.name, "--json").fine())
+    assert told["remaking"] == {
+        "groups": 1, "under_way": 0, "waiting": 1, "stuck": 0, "complete": 0, "expected": 0, "succeeded": 0,
+        "first": "step3/tract9813", "reason": "a better sky model",
+    }  # fmt: skip
+    words = "1 group is being made anew (1 waiting), e.g. step3/tract9813: a better sky model"
+    assert words in cli("status", cli.name).fine().replace("\n", " ")
+    assert [row["remade"] for row in told["groups"] if row["remade"]] == ["a better sky model"]
+    head = json.loads(cli("report", cli.name, "--json").fine())["headline"]
+    assert (head["remade"], head["remade_words"]) == (told["remaking"], words)
+    then = context.status(cli.name, at=before)
+    assert then.remaking is None
+
+    submitted(context, cli.name, "step3", number=2, basis=TWO)
+    assert json.loads(cli("status", cli.name, "--json").fine())["remaking"]["complete"] == 1
+    (group, *_) = (one for one in context.store.snapshot(cli.name).groups if one.step == "step3")
+    context.store.published(group_id=group.id, generation=2, actor="t", now=context.clock())
+    for found in (context.status(cli.name), context.status(cli.name, at=context.clock())):
+        assert found.remaking is None

@@ -9,7 +9,7 @@ import pytest
 from cli_help import Cli
 
 from merian_campaign.cli.watch import Pace, pulse
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import BoardRow
 from merian_campaign.domain.report.lines import CompletenessLine
 from merian_campaign.reports.completeness import completeness_view

@@ -26,7 +26,7 @@ from merian_campaign.cli import output
 from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
 from merian_campaign.domain.campaign.coverage import Coverage, TractCoverage
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.preflight import Finding
 from merian_campaign.domain.record.attempt_rows import FailureRow
 from merian_campaign.domain.record.records import BoardRow

@@ -8,6 +8,14 @@ from demo_compare import compare_collections
 from demo_repository import DemoDirectoryError, create_repository
 from lsst.daf.butler import Butler
 
+from merian_campaign.demo.survey import (
+    SCIENCE_DETECTORS,
+    SKYMAPS,
+    detector_box,
+    science_exposures,
+    tract_box,
+)
+
 RUNS = [
     "DECam/raw/all",
     "DECam/calib/unbounded",
@@ -42,6 +50,18 @@ def test_every_visit_touches_both_tracts(butler: Butler) -> None:
         rows = query.where(where).data_ids(["visit", "tract"])
         found = {(row["visit"], row["tract"]) for row in rows}
     assert found == {(v, t) for v in (970612, 970613, 971020, 971021) for t in (9813, 9814)}
+
+
+def test_visits_of_both_bands_reach_the_three_tracts_of_the_other_sky_map() -> None:
+    plans = SKYMAPS["decam_thirds_v1"]
+    reached = {
+        (tract, visit.band)
+        for tract in {plan.tract for plan in plans}
+        for visit in science_exposures()
+        for detector in SCIENCE_DETECTORS
+        if detector_box(visit.pointing, detector).overlaps(tract_box(tract, plans))
+    }
+    assert reached == {(tract, band) for tract in (1, 2, 3) for band in ("N708", "N540")}
 
 
 def test_filters_and_detectors_are_those_of_merian(butler: Butler) -> None:

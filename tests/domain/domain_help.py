@@ -8,8 +8,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.readiness.overlap_refresh import basis
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure

@@ -13,7 +13,7 @@ from datetime import timedelta
 from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, snapshot
 
 from merian_campaign.domain.campaign.plan import in_force, plan_groups
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.readiness.complete_nights import Arrivals
 from merian_campaign.domain.readiness.overlap_refresh import OverlapRefresh, overlaps_of, refresh_due
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure

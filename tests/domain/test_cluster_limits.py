@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from domain_help import NOW, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, document

@@ -308,6 +308,15 @@ def test_what_raised_before_the_last_execution_was_killed_is_not_the_last_one() 
     assert (second.exception_type, second.signal) == (None, 9)
 
 
+def test_what_ended_unseen_before_its_block_went_down_is_no_attempt_besides() -> None:
+    """The graph has the first execution, which wrote its outputs; the second found them there."""
+    (unseen, _), second = execution("a", begin=1), execution("a", begin=31)
+    unseen = unseen._replace(slurm_job="7")
+    wrote = attempt("SUCCESSFUL", started=BEGAN + timedelta(seconds=1.5))
+    found = concluded([raw("a", "SUCCESSFUL", wrote)], [unseen, *second], graph=(predicted("a"),))["a"]
+    assert [(each.try_number, each.state) for each in found.attempts] == [(1, S.FAILED), (2, S.SUCCEEDED)]
+
+
 def test_of_a_cluster_that_ran_twice_nobody_knows_who_failed_first() -> None:
     records = [*execution("a", "b", begin=1, exit=1, verdict="failed"), *execution("a", "b", begin=11)]
     found = concluded(succeeded("a", "b"), records, graph=(predicted("a"), predicted("b")))

@@ -18,8 +18,9 @@ from domain_help import (
     submission,
 )
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.backoff import next_try
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from domain_help import NOW, finished, group
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.resources.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.states import GroupState, SubmissionOutcome

@@ -6,6 +6,8 @@ import pytest
 
 from merian_campaign.domain.safe_text.last_error import last_error
 
+HEADER = "Traceback (most recent call last):"
+CUT = "an exception whose traceback was cut short (killed, or no room on the disk)"
 ERROR = "lsst.pipe.base.EmptyQuantumGraphError: no visits"
 
 
@@ -18,6 +20,9 @@ ERROR = "lsst.pipe.base.EmptyQuantumGraphError: no visits"
         ((ERROR, "ValueError: of another"), ERROR),
         (("one\ntwo", ""), "two"),
         (("", "three"), "three"),
+        ((f"{HEADER}\n  File 'a.py', line 3, in b", ERROR), ERROR),
+        ((f"INFO: begins\n{HEADER}",), CUT),
+        ((f"{HEADER}\n  File 'a.py', line 3, in b\n",), f"{CUT}: File 'a.py', line 3, in b"),
         (("", ""), "no output"),
         ((), "no output"),
     ],

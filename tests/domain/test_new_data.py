@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from new_data_help import MiniatureSurvey, survey
 
 from merian_campaign.domain.campaign.plan import in_force, reasons, taken_out
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.readiness import overlap_refresh
 from merian_campaign.domain.readiness.complete_nights import NO_ARRIVALS, night_is_complete
 from merian_campaign.domain.readiness.data_change import Change, Freshness

@@ -4,7 +4,7 @@ import pytest
 from domain_help import action, bps, by_tract, campaign, finished, group, snapshot
 
 from merian_campaign.domain.campaign.plan import plan_groups, readiness
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.states import GroupState
 
 SPEC = campaign(

@@ -9,7 +9,8 @@ from domain_help import NOW, bps, campaign, finished, group, open_quanta, situat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.execution.quanta import Attempt, Counts, OpenQuanta
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.execution.quanta import Attempt, OpenQuanta
 from merian_campaign.domain.failures.backoff import MAX_STARVED
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.failures.rule_remedy import RuleRemedy

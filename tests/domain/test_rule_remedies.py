@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from domain_help import NOW, REQUESTS, bps, campaign, finished, group, open_quanta, situation, snapshot
 
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import describe_remedy, is_retryable
 from merian_campaign.domain.failures.rules import RETURNED
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot

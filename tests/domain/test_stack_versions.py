@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from domain_help import finished, group
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.stack import stack_versions
 from merian_campaign.domain.stack.stack_versions import Versions
 

@@ -19,7 +19,7 @@ from domain_help import (
     snapshot,
 )
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.failures.backoff import due
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.resources.core_hours import (

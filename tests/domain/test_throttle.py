@@ -19,8 +19,8 @@ from domain_help import (
     submission,
 )
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
-from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.resources.cluster import Blocks
 from merian_campaign.domain.resources.site_profile import SiteProfile

@@ -8,7 +8,8 @@ import pytest
 from domain_help import bps, campaign, finished, group, open_quanta, situation
 from pydantic import ValidationError
 
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.domain.tick.decisions import MoveGroup

@@ -6,7 +6,7 @@ import pytest
 from domain_help import action, bps, by_tract, campaign, group, snapshot
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
 from merian_campaign.transfer.manifest import FINAL_TYPES, chosen_types, merged_chain, wish

@@ -27,8 +27,8 @@ from domain_help import (
 
 from merian_campaign.domain.clock_skew import LEASE, holds
 from merian_campaign.domain.errors import BadInputError, BusyError, RefusedRowsError, UnavailableError
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
-from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.failures.backoff import MAX_STARVED, next_try
 from merian_campaign.domain.failures.fault_attribution import (
     advised,

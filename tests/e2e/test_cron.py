@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cron_help import cron_daemon, enter, table
 from e2e_help import CHECKOUT, Installation, new_installation, wait_for
 from forked_program import run_forked
 
@@ -49,25 +48,8 @@ steps:
 
 @pytest.fixture
 def crontab() -> Iterator[None]:
-    """A cron daemon, and this user's table put back at the end."""
-    program = shutil.which("cron", path=f"{os.environ['PATH']}:/usr/sbin")
-    why = "" if program and shutil.which("crontab") else "there is no cron (Debian: cron)"
-    why = why or ("" if os.geteuid() == 0 else "only root may start a cron daemon")
-    if why:
-        assert "MERIAN_CRON_REQUIRED" not in os.environ, why
-        pytest.skip(why)
-    before = subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False)
-    # One that runs already does as well: then this one ends by itself.
-    daemon = subprocess.Popen([str(program), "-f"], env={"PATH": "/usr/bin:/bin"}, stderr=subprocess.DEVNULL)
-    try:
+    with cron_daemon():
         yield
-    finally:
-        daemon.terminate()
-        daemon.wait()
-        if before.returncode:
-            subprocess.run(["crontab", "-r"], stderr=subprocess.DEVNULL, check=False)
-        else:
-            subprocess.run(["crontab", "-"], input=before.stdout, text=True, check=True)
 
 
 @pytest.fixture
@@ -75,10 +57,6 @@ def installation() -> Iterator[Installation]:
     """A home of its own: whatever cron starts is looked for there at the end."""
     with new_installation(SURVEY_WORD="blue 50%") as made:
         yield made
-
-
-def table() -> str:
-    return subprocess.run(["crontab", "-l"], capture_output=True, text=True, check=False).stdout
 
 
 @pytest.mark.usefixtures("crontab")
@@ -100,7 +78,7 @@ def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, 
     notices.write_text(f"channels: ['command:{tell}']\nheartbeat: {tmp_path}/alive\n", encoding="utf-8")
     notices.chmod(0o600)
     kept = "0 0 1 1 * echo of somebody else\n"
-    subprocess.run(["crontab", "-"], input=kept, text=True, check=True)
+    enter(kept)
     applied = run_forked("apply", str(file), env=installation.environ)
     assert applied.returncode == 0, applied.stderr
     words = ("cron", "install", "--every", "1", "--keep", "SURVEY_WORD")

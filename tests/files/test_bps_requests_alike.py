@@ -16,7 +16,8 @@ from survey_help import make_survey
 
 from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import RequestTable, next_remedy
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, render

@@ -204,7 +204,10 @@ def test_skymap_and_curated_calibrations_are_written_once(repository: Path) -> N
     # A new release of them comes under a new label.
     assert done(repository, "write-curated-calibrations", **arguments, labels=["v2"])
     assert count(repository, "camera", "DECam/calib/v2/unbounded") == 1
-    refused(repository, "register-skymap", "The demo has one sky map", name="hsc_rings_v1")
+    assert done(repository, "register-skymap", name="decam_thirds_v1")
+    assert count(repository, "skyMap", "skymaps") == 2
+    known = "The demo has the sky maps decam_rings_v1, decam_thirds_v1"
+    refused(repository, "register-skymap", known, name="hsc_rings_v1")
     refused(repository, "register-skymap", "config_file", "does not exist", name="x", config_file="/no/file")
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from notebook_help import Rendered
 
 from merian_campaign.domain.campaign.plan import plan_groups, reasons
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.readiness.overlap_refresh import basis, over_visits
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot

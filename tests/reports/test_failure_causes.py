@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from merian_campaign.cli.commands_inspect import fitting
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.report.causes import causes, failure_totals
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.rows import CauseRow, CauseRows, ReportGroup, ReportRows

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from report_help import opened
 
-from merian_campaign.domain.report.numbers import Report
+from merian_campaign.domain.report.numbers import Report, report_of
+from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.reports.page.html import PageText, page
 
 _WORK = """
@@ -166,3 +168,41 @@ def test_without_regions_it_says_so(report: Report) -> None:
     )
     assert "the butler was not asked" in made
     assert 'id="pic-tracts"' in made
+
+
+def test_what_is_done_for_older_data_is_seen(rows: ReportRows, tmp_path: Path) -> None:
+    from dataclasses import replace  # noqa: PLC0415
+
+    tract = next(line.tract for line in report_of(rows).tracts if line.releasable)
+    old = [group for group in rows.groups if group.tracts == (tract,)][-1]
+    anew = next(group for group in rows.groups if group.state != "done" and group is not old)
+    changed = {
+        old.id: replace(old, reason="stale: 2 new exposures; made from 4 of 6 exposures"),
+        anew.id: replace(anew, state="running", remade="2 late exposures"),
+    }
+    groups = [changed.get(group.id, group) for group in rows.groups]
+    price = {f"{old.step}/{old.group}": Price(quanta=40, core_hours=1.0)}
+    made = report_of(replace(rows, groups=tuple(groups), prices=price))
+    work = f"""
+      const row = $('#tracts-table tr[data-tract="{tract}"]');
+      const cell = $$("#pic-tracts path").map((one) => one.__data__?.datum).find(
+        (one) => one?.tract === {tract} && one.step === "{old.step}");
+      $("#only").value = "stale";
+      $("#only").dispatchEvent(new Event("change"));
+      return {{ state: row.dataset.state, cells: row.textContent, cell: cell.state, tip: cell.tip,
+        left: $$("#tracts-table tbody tr").filter((one) => !one.hidden).length,
+        stale: $("#stale").textContent, remade: $("#remade").textContent }};
+    """
+    found, said = opened(page(made, PageText(version="0.1.0", logs={})), work, folder=tmp_path)
+    assert said == []
+    name = f"{old.step}/{old.group}"
+    assert found["stale"] == (
+        f"1 group is done for older data, e.g. {name}: 2 new exposures; made from 4 of 6 exposures. "
+        "To make all of them anew: 40 quanta, 1.00 core-hours and 0.00 GB-hours, as before."
+    )
+    assert found["remade"].startswith("1 group is being made anew (1 under way")
+    assert found["remade"].endswith(f"e.g. {anew.step}/{anew.group}: 2 late exposures.")
+    assert found["state"] == found["cell"] == "stale"
+    assert f"{old.step} of older data than there are now" in found["cells"]
+    assert "made from 4 of 6 exposures" in found["tip"]
+    assert found["left"] == 1

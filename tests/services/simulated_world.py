@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -90,6 +91,7 @@ class World:
     runs: dict[str, Run] = field(default_factory=dict)
     succeeded: dict[tuple[int, int], set[str]] = field(default_factory=dict)
     executed: dict[tuple[int, int, str], int] = field(default_factory=dict)
+    looks: Counter[str] = field(default_factory=Counter)
     store: PostgresStore | None = None
     pids: int = 0
     full: bool = False
@@ -200,6 +202,7 @@ class World:
         return tuple(run.journal[: len(run.journal) - run.cut])
 
     def appended(self, directory: str, *, start: int = 0) -> JournalPart:
+        self.looks[directory] += 1
         records = self.records(directory)
         begin = start if start <= len(records) else 0
         return JournalPart(records=records[begin:], start=begin, end=len(records))
@@ -348,7 +351,7 @@ BEGIN
 END $$;
 CREATE TRIGGER simulated_break AFTER INSERT OR UPDATE ON event
     FOR EACH STATEMENT EXECUTE FUNCTION simulated_break();
-CREATE TRIGGER simulated_break AFTER INSERT OR UPDATE ON quantum
+CREATE TRIGGER simulated_break AFTER INSERT OR UPDATE ON quantum_row
     FOR EACH STATEMENT EXECUTE FUNCTION simulated_break();
 CREATE TRIGGER simulated_break AFTER INSERT OR UPDATE ON submission
     FOR EACH STATEMENT EXECUTE FUNCTION simulated_break();

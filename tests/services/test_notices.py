@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import EXPIRED, STALE
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.selection import Selection
@@ -144,6 +144,18 @@ def test_what_is_done_for_older_data_is_told_once_nothing_else_is_under_way() ->
     assert told(older) == [NoticeKind.STALE, NoticeKind.COMPLETION]
     busy = seen(GroupState.DONE, GroupState.RUNNING)
     assert told(replace(busy, groups=(older.groups[0], busy.groups[1]))) == []
+
+
+def test_that_a_campaign_is_done_is_told_again_only_when_more_of_it_is() -> None:
+    done = seen(GroupState.DONE, GroupState.DONE)
+
+    def key(snapshot: Snapshot) -> str:
+        (completed,) = notices_of(snapshot, activity=QUIET, options=NoticeOptions(), now=NOW)
+        return completed.key
+
+    edited = replace(done, campaign=replace(done.campaign, revision=done.campaign.revision + 1))
+    assert key(edited) == key(done), "an edit that brings nothing is no news"
+    assert key(seen(*[GroupState.DONE] * 3)) != key(done), "another group is"
 
 
 def test_the_digest_of_a_day() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.readiness.overlap_refresh import (
     OverlapQuery,
     OverlapRefresh,

@@ -8,6 +8,7 @@ Hypothesis chooses the events, shrinks a failure, and prints what leads to it.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -22,7 +23,7 @@ from typing import Any
 
 import psycopg2
 import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -74,6 +75,7 @@ STARTS = [
     "OSError: [Errno 30] Read-only file system",
 ]
 SOAK_SECONDS = 900.0
+CI_SECONDS = 300.0
 # To explain a failure takes longer than to shrink it, and says less.
 PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 VERBS = [
@@ -176,7 +178,8 @@ class SixWeeks(RuleBasedStateMachine):
     @initialize()
     def apply(self) -> None:
         survey = make_survey(self.folder)
-        survey.edit("campaign: night", f"campaign: {self.name}\nlimits: {{submissions: 5, canary: 1}}")
+        wide = max(5, self.tracts // 3)
+        survey.edit("campaign: night", f"campaign: {self.name}\nlimits: {{submissions: {wide}, canary: 1}}")
         survey.edit('tracts: ["9813-9814"]', f"tracts: ['1-{self.tracts}']")
         survey.edit(
             '    resources:\n      isr: {memory: 4096, walltime: "10:00:00"}\n', "    group_by: NIGHTS\n"
@@ -218,7 +221,11 @@ class SixWeeks(RuleBasedStateMachine):
         assert found.status != FAILED or self.world.full, found
 
     def _ticked(self) -> tuple[Ticked, ...]:
-        return self.rounds.run([self.name])
+        self.world.looks.clear()
+        found = self.rounds.run([self.name])
+        # Once what is new; and once all of it, where a block is on record.
+        assert max(self.world.looks.values(), default=0) <= 2, "a tick follows a submission once"
+        return found
 
     @rule(at=st.integers(1, 14), how=st.sampled_from(["before", "after", "connections", "transaction"]))
     def tick_that_is_killed(self, at: int, how: str) -> None:
@@ -226,6 +233,7 @@ class SixWeeks(RuleBasedStateMachine):
         tick = replace(self.tick, store=interrupted)
         with suppress(Killed):
             replace(self.rounds, tick=tick).run([self.name])
+        break_transaction(self.url, at=0)
 
     @rule(at=st.integers(1, 9))
     def the_database_goes_away_in_a_transaction(self, at: int) -> None:
@@ -398,8 +406,19 @@ class SixWeeks(RuleBasedStateMachine):
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
+def patient() -> Iterator[None]:
+    """Let what waits for a scheduler beside this go first."""
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.nice(10)
+    yield
+    with suppress(PermissionError):  # only root may take it back
+        os.setpriority(os.PRIO_PROCESS, 0, before)
+
+
+@pytest.fixture(scope="module")
+def server(patient: None) -> Iterator[str]:
     """URL of a database of its own, whose writes need not outlive a power cut."""
+    del patient
     home = Path(tempfile.mkdtemp(prefix="merian-weeks-")).resolve()
     try:
         url = embedded.ensure_running(home)
@@ -413,20 +432,29 @@ def server() -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def lived(url: str, *, examples: int, steps: int, tracts: int) -> None:
-    machine = type("SixWeeks", (SixWeeks,), {"url": url, "tracts": tracts})
-    chosen = settings(max_examples=examples, stateful_step_count=steps, phases=PHASES, deadline=None)
-    run_state_machine_as_test(machine, settings=chosen)
+def lived_for(url: str, *, seconds: float, lives: int, steps: int, tracts: int) -> None:
+    """Let lives follow each other for so long, some of each seed; a failure takes minutes more to shrink.
+
+    How quick the host is decides how many seeds have their turn, not what one of them shows.
+    """
+    end = time.monotonic() + seconds
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        print(f"seed {number}", flush=True)  # noqa: T201 - shown with a failure
+        machine = seed(number)(type("SixWeeks", (SixWeeks,), {"url": url, "tracts": tracts}))
+        # Without `derandomize`, which would give each seed the same lives.
+        chosen = settings(
+            max_examples=lives, stateful_step_count=steps, phases=PHASES, deadline=None, derandomize=False
+        )
+        run_state_machine_as_test(machine, settings=chosen)
 
 
-def test_some_days_under_random_faults(server: str) -> None:
-    lived(server, examples=6, steps=25, tracts=3)
+def test_five_minutes_of_weeks_under_random_faults(server: str) -> None:
+    lived_for(server, seconds=CI_SECONDS, lives=6, steps=40, tracts=4)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize(("tracts", "steps"), [(30, 300), (300, 80)])
 def test_six_weeks_under_random_faults(server: str, tracts: int, steps: int) -> None:
-    """Some lives at a time, for as long as is given; a failure takes some minutes more to shrink."""
-    end = time.monotonic() + SOAK_SECONDS
-    while time.monotonic() < end:
-        lived(server, examples=3, steps=steps, tracts=tracts)
+    lived_for(server, seconds=SOAK_SECONDS, lives=3, steps=steps, tracts=tracts)

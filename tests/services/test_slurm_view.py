@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
-from merian_campaign.domain.execution.quanta import Counts
 from merian_campaign.domain.record.records import JobRecord, OpenJobs
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.selection import Selection

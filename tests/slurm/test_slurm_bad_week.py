@@ -122,16 +122,14 @@ def test_a_bad_week(world: tuple[Toy, Server], undisturbed: str, cluster: Cluste
             full=work if mounted else None,
         )  # fmt: skip
         try:
-            for _ in range(TROUBLES):
-                week.tick()
-                week.happen()
-            week.calm()
-            wait_for(lambda: week.tick(calm=True) in {0, 1} and is_over(toy, name), what="end", seconds=1500)
-            # The last block's end is looked for until Slurm has told it.
-            wait_for(
-                lambda: week.tick(calm=True) in {0, 1} and "alive" not in fates(toy, name).values(),
-                what="ends",
-            )
+            with week.ticking():
+                for _ in range(TROUBLES):
+                    week.tick()
+                    week.happen()
+                week.calm()
+                wait_for(lambda: goes_on(week) and is_over(toy, name), what="end", seconds=1500)
+                # The last block's end is looked for until Slurm has told it.
+                wait_for(lambda: goes_on(week) and "alive" not in fates(toy, name).values(), what="ends")
             books_are_exact(toy, cluster, name)
             assert (
                 compare_collections(
@@ -145,6 +143,10 @@ def test_a_bad_week(world: tuple[Toy, Server], undisturbed: str, cluster: Cluste
             week.calm()
             told = toy.folder.parent / f"merian-week-{seed}.log"
             told.write_text("\n".join(week.log) + "\n")
+
+
+def goes_on(week: Week) -> bool:
+    return week.tick(calm=True) in {0, 1}
 
 
 def is_over(toy: Toy, name: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -18,8 +19,11 @@ import psutil
 import psycopg2
 from cluster.running import Cluster
 from cluster.trouble import ClusterError
-from manager_support import PROGRAM, Toy
+from cron_help import cron_daemon, enter
+from manager_support import PROGRAM, Toy, wait_for
 
+from merian_campaign.domain.tick.tick_status import BUSY, CANNOT_START, FAILED, NOTHING, PERSON, RAN_OUT
+from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.store.server import embedded
 
 CLOCK = r"""
@@ -53,9 +57,29 @@ int gettimeofday(struct timeval *now, void *zone) {
 """
 """A clock that is off by so many seconds, while what is waited for takes as long as ever."""
 
-KILLED = -signal.SIGKILL
-BORNE = frozenset({0, 1, 69, 74, 75, KILLED})
+KILLED = 128 + signal.SIGKILL
+BORNE = frozenset({NOTHING, PERSON, CANNOT_START, RAN_OUT, BUSY, KILLED})
 """How a tick of a bad week may end: well, with a person asked, without a machine, busy, killed."""
+
+WITHOUT_DATABASE = "the tracking database"
+"""What a tick that fails speaks of."""
+
+TICK = """\
+#!/bin/sh
+cd {folder} || exit
+test -e over && exit
+. ./environment
+file="$NUMBER.$$"
+touch "$file.begun"
+timeout --signal=KILL "$PATIENCE" {program} tick {name} > "$file.out" 2> "$file.err"
+echo $? > "$file.made"
+rm "$file.begun"
+mv "$file.made" "$file.code"
+"""
+"""What cron runs: a tick, and how it ended; ``timeout`` tells of its own end as a shell does."""
+
+APART = 5
+"""Seconds between two ticks: cron itself starts nothing more often than each minute."""
 
 PROFILE = {
     "SBATCH_PARTITION": "short", "SBATCH_TIMELIMIT": "1", "SBATCH_EXPORT": "NONE", "SQUEUE_FORMAT": "%Q",
@@ -148,6 +172,12 @@ class Week:
     log: list[str] = field(default_factory=list)
     pending: dict[str, tuple[int, Act]] = field(default_factory=dict)
     ticks: int = 0
+    odd: dict[int, str | None] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """What cron runs, and what it said."""
+        return self.toy.folder / f"{self.name}-cron"
 
     # ------------------------------------------------------------------ troubles
     @property
@@ -160,7 +190,7 @@ class Week:
             "slurmctld away": (cluster.stop_controller, cluster.start_controller),
             "slurmdbd away": (cluster.stop_accounting, cluster.start_accounting),
             f"{node} crashed": (lambda: cluster.crash(node), lambda: self.back(node)),
-            f"{node} drained": (lambda: self.set_node(node, "DRAIN"), lambda: self.set_node(node, "RESUME")),
+            f"{node} drained": (lambda: self.set_node(node, "DRAIN"), lambda: self.resume(node)),
             f"{partition} drained": (
                 partial(here, "State=DRAIN"),
                 partial(here, "State=UP"),
@@ -189,6 +219,13 @@ class Week:
     def set_node(self, node: str, state: str) -> None:
         self.cluster.output("scontrol", "update", f"NodeName={node}", f"State={state}", "Reason=week")
 
+    def resume(self, node: str) -> None:
+        try:
+            self.set_node(node, "RESUME")
+        except ClusterError as error:
+            if "Invalid node state" not in str(error):  # it is back already: it crashed since
+                raise
+
     def set_partition(self, partition: str, what: str) -> None:
         self.cluster.output("scontrol", "update", f"PartitionName={partition}", what)
 
@@ -209,6 +246,7 @@ class Week:
 
     def fill(self) -> None:
         assert self.full is not None
+        (self.full / "filler").touch()
         with suppress(OSError), (self.full / "filler").open("wb", buffering=0) as file:
             while True:
                 file.write(b"x" * 65536)
@@ -251,6 +289,23 @@ class Week:
         self.log.append(f"tick {self.ticks}: end of {name}")
         del self.pending[name]
 
+    @contextmanager
+    def ticking(self) -> Iterator[None]:
+        """Have cron start ticks, until the last of them has ended."""
+        self.folder.mkdir()
+        self.surround(None)
+        program = self.folder / "tick"
+        program.write_text(TICK.format(folder=self.folder, program=shlex.quote(str(PROGRAM)), name=self.name))
+        program.chmod(0o755)
+        with cron_daemon():
+            enter("".join(f"* * * * * sleep {wait}; {program}\n" for wait in range(0, 60, APART)))
+            try:
+                yield
+            finally:
+                (self.folder / "over").touch()
+                enter("")
+                wait_for(lambda: not [*self.folder.glob("*.begun")], what="end of the last tick", seconds=900)
+
     def calm(self) -> None:
         """End all that goes wrong."""
         self.server.start()
@@ -261,41 +316,51 @@ class Week:
                 self.finish(name, end)
 
     def tick(self, *, calm: bool = False) -> int:
-        """Run a tick as cron does, in an environment that is never quite the same."""
+        """Wait for the next tick that cron starts, in an environment that is never quite the same."""
         self.ticks += 1
-        environ = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.toy.home),
-            "SHELL": "/bin/sh",
-            **self.toy.extra,
-        }
-        environ |= {"MERIAN_CAMPAIGN_HOME": str(self.toy.home), "SLURM_CONF": os.environ["SLURM_CONF"]}
         odd = (
             None
             if calm
             else self.dice.choice([None, "profile", "banner", "clock", "umask", "no sacct", "killed"])
         )
-        if odd == "profile":
-            environ |= PROFILE
-        elif odd in {"banner", "no sacct"}:
-            environ["PATH"] = f"{self.programs(odd)}{os.pathsep}{environ['PATH']}"
-        elif odd == "clock" and self.clock.exists():
+        self.surround(odd)
+        wait_for(lambda: self.ended(self.ticks), what=f"end of tick {self.ticks} of cron", seconds=900)
+        last = BUSY
+        for told in sorted(self.folder.glob("*.code"), key=os.path.getmtime):
+            number, status = int(told.name.split(".")[0]), int(told.read_text())
+            out, err = (told.with_suffix(f".{kind}").read_text().strip() for kind in ("out", "err"))
+            told.unlink()
+            self.log.append(f"tick {number} ({self.odd[number]}): {status} {out} | {err}")
+            assert "Traceback" not in out + err, err
+            assert status in BORNE or (status == FAILED and WITHOUT_DATABASE in err), out + err
+            assert status != KILLED or self.odd[number] == "killed", "a tick hangs"
+            last = status if number == self.ticks else last
+        return last
+
+    def ended(self, number: int) -> list[Path]:
+        return list(self.folder.glob(f"{number}.*.code"))
+
+    def surround(self, odd: str | None) -> None:
+        """Say what the ticks to come find around them; cron itself gives them next to nothing."""
+        path = os.environ["PATH"]
+        if odd in {"banner", "no sacct"}:
+            path = f"{self.programs(odd)}{os.pathsep}{path}"
+        environ = {
+            "PATH": path, **self.toy.extra, "MERIAN_CAMPAIGN_HOME": str(self.toy.home),
+            "SLURM_CONF": os.environ["SLURM_CONF"],
+            **(PROFILE if odd == "profile" else {}),
+        }  # fmt: skip
+        if odd == "clock" and self.clock.exists():
             off = self.dice.choice(["10800", "-10800", "420", "-420"])
             environ |= {"LD_PRELOAD": str(self.clock), "CLOCK_OFF_BY": off}
-        process = subprocess.Popen(
-            [str(PROGRAM), "tick", self.name], env=environ, text=True, umask=0o077 if odd == "umask" else -1,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", start_new_session=True,
-        )  # fmt: skip
-        try:
-            out, err = process.communicate(timeout=self.dice.uniform(0.5, 4) if odd == "killed" else 600)
-        except subprocess.TimeoutExpired:
-            assert odd == "killed", "a tick hangs"
-            process.kill()
-            out, err = process.communicate()
-        self.log.append(f"tick {self.ticks} ({odd}): {process.returncode} {out.strip()} | {err.strip()}")
-        assert "Traceback" not in out + err, err
-        assert process.returncode in BORNE, out + err
-        return process.returncode
+        seconds = self.dice.uniform(0.5, 4) if odd == "killed" else 600
+        self.odd[self.ticks] = odd
+        lines = [
+            *(f"export {name}={shlex.quote(value)}" for name, value in environ.items()),
+            *(["umask 077"] if odd == "umask" else []),
+            f"NUMBER={self.ticks} PATIENCE={seconds:.1f}",
+        ]
+        write_atomically(self.folder / "environment", "\n".join(lines) + "\n")
 
     @property
     def clock(self) -> Path:

@@ -11,8 +11,9 @@ from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
-from merian_campaign.domain.execution.quanta import Attempt, Counts, Quantum, canonical_data_id
+from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.record.records import NewGroup
 from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.selection import Selection

@@ -11,7 +11,7 @@ from sqlalchemy import event as sql_event
 from store_help import Given, at, failed, quantum, rows, tract_group, worked
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.selection import Selection

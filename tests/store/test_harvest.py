@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Attempt, Counts, Quantum
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.quanta import Attempt, Quantum
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome, SubmissionState, Verdict
 from merian_campaign.store.store import PostgresStore
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from store_help import Given, at, failed, quantum, worked
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import NewGroup
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict

@@ -12,7 +12,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts, Quantum
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.record.basis import Basis
 from merian_campaign.domain.record.overlaps import Overlaps
 from merian_campaign.domain.record.snapshot import GroupView

@@ -63,6 +63,12 @@ def test_quotes_keep_data_queries_whole() -> None:
     assert words == ("pipetask", "qgraph", "-d", "instrument='X' AND tract IN (1, 2)")
 
 
+def test_a_subset_of_a_pipeline_needs_no_shell_and_a_remark_does() -> None:
+    words = ("pipetask", "qgraph", "--pipeline", "/p/DRP.yaml#step1")
+    assert plain_words("pipetask qgraph --pipeline /p/DRP.yaml#step1", {}) == words
+    assert plain_words("pipetask qgraph --pipeline /p/DRP.yaml #step1", {}) is None
+
+
 def test_quanta_and_the_prefixes_of_locks_are_read() -> None:
     assert quanta_of(RUN) == ("a-1", "b-2")
     assert quanta_of("x --qgraph-node-id 0a-1,0b-2 y") == ("0a-1", "0b-2")

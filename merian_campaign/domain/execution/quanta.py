@@ -10,17 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from merian_campaign.domain.execution.attempt_facts import ATTEMPT_FACTS, COLUMN_DIMENSIONS, AttemptFacts
-from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.states import QuantumState, Verdict
 
 __all__ = [
     "ATTEMPT_FACTS",
     "COLUMN_DIMENSIONS",
-    "COUNTED_STATES",
     "INTEGER_DIMENSIONS",
     "Attempt",
     "AttemptFacts",
-    "Counts",
     "DataIdValue",
     "HeldQuantum",
     "Judgement",

@@ -262,12 +262,15 @@ def _attempts(
         facts = {"try_number": len(made) + 1, "state": became, "log_path": log}
         made.append(_attempt(entry, found, seen_of, became=facts, context=context))
 
-    for execution in seen.earlier:
-        if not execution.failed:
-            made.append(_lost(entry, execution, number=len(made) + 1, log=log, context=context))
-            continue
+    after = [*(each.start.time for each in seen.earlier[1:]), None if seen.start is None else seen.start.time]
+    for execution, until in zip(seen.earlier, after, strict=False):
         while known and _precedes(known[0], execution):
             add(known.pop(0), _Seen(), QuantumState.FAILED)
+        if not execution.failed:
+            # What it may have ended with before its block went down is of no attempt besides.
+            known = known[bool(known) and _is_before(known[0].started, until) :]
+            made.append(_lost(entry, execution, number=len(made) + 1, log=log, context=context))
+            continue
         found = known.pop(0) if known and _is_of(known[0], execution) else _EMPTY
         add(found, _seen_of(execution, uuid=entry.uuid), QuantumState.FAILED)
     for found in known:

@@ -145,6 +145,8 @@ class BoardRow:
     stack: str = ""
     no_graph: bool = False
     action: bool = False
+    remade: str | None = None
+    """Why its next generation is being made while readers see an older one; `None` when none is."""
 
     @property
     def stale(self) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
-from merian_campaign.domain.execution.quanta import Counts, OpenQuanta
+from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.record.basis import Basis
 from merian_campaign.domain.record.overlaps import Overlaps
 from merian_campaign.domain.selection import Selection

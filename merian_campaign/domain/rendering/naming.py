@@ -39,7 +39,12 @@ def group_output(*, step_output: str, group: str, generation: int = 1) -> str:
 def run_collection(name: RunName) -> str:
     """Return the RUN collection of a submission."""
     chain = group_output(step_output=name.step_output, group=name.group, generation=name.generation)
-    return f"{chain}/{name.number:03d}"
+    return run_below(chain, number=name.number)
+
+
+def run_below(chain: str, *, number: int) -> str:
+    """Return the RUN collection of a submission, below the chain of its group and generation."""
+    return f"{chain}/{number:03d}"
 
 
 def parse_run_collection(run: str) -> RunName:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 
 from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering import naming
-from merian_campaign.domain.rendering.naming import RunName, SubmissionPaths
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.resources.input_requests import requests_text
 from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.resources.throttle import nice_of
@@ -21,7 +21,7 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import whole_minutes
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import where_clause
-from merian_campaign.domain.spec.steps import ActionStep, Resources, effective_scope
+from merian_campaign.domain.spec.steps import Resources, effective_scope
 
 _OR = re.compile(r"\bOR\b", re.IGNORECASE)
 _DATA_QUERY = re.compile(r"^(  dataQuery: \")(.*)\"$", re.MULTILINE)
@@ -37,6 +37,11 @@ OWN_SITE_CLASSES = {
     "lsst.ctrl.bps.parsl.sites.Slurm": "merian_campaign.wms.sites.Slurm",
 }
 """Our site class for each stock one, so that one site file serves both services."""
+
+_STOCK_SITE_CLASSES = {own: stock for stock, own in OWN_SITE_CLASSES.items()}
+
+
+_NO_REQUESTS = RequestTable()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +96,7 @@ class RenderRequest:
     hold: bool = False
     needs_mb: int = 0
     exclude: tuple[str, ...] = ()
-    requests: RequestTable = field(default_factory=RequestTable)
+    requests: RequestTable = _NO_REQUESTS
     generation: int = 1
     earlier: bool = False
     quanta: int | None = None
@@ -111,8 +116,9 @@ def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> st
         # A visit of one exposure has its id, as with DECam, HSC and LSST's cameras.
         column = "exposure" if effective_scope(step) == "exposure" else "visit"
         terms.append(f"{column} NOT IN ({', '.join(map(str, spec.bad_exposures))})")
-    texts = (text.strip() for text in (spec.where, step.where))
-    terms += [f"({text})" if _OR.search(text) else text for text in texts if text]
+    for text in (spec.where, step.where):
+        if stripped := text.strip():
+            terms.append(f"({stripped})" if _OR.search(stripped) else stripped)
     return " AND ".join(terms)
 
 
@@ -139,28 +145,19 @@ def input_collections(*, spec: CampaignSpec, step: BpsStep) -> tuple[str, ...]:
         step.inputs if step.inputs is not None else (*steps_before(spec, step.name), *spec.collections.inputs)
     )
     names = {other.name: other for other in spec.steps}
-    found: list[str] = []
+    found: dict[str, None] = {}
     for entry in entries:
         other = names.get(entry)
-        if isinstance(other, BpsStep):
-            entry = spec.output_of(other)  # noqa: PLW2901 - the step's name stands for its output
-        elif isinstance(other, ActionStep):
-            continue
-        if entry not in found:
-            found.append(entry)
+        if other is None:
+            found[entry] = None
+        elif isinstance(other, BpsStep):
+            found[spec.output_of(other)] = None  # the step's name stands for its output
     return tuple(found)
 
 
 def run_of(request: RenderRequest) -> str:
     """Return the RUN collection of a submission."""
-    return naming.run_collection(
-        RunName(
-            step_output=request.spec.output_of(request.step),
-            group=request.group,
-            number=request.number,
-            generation=request.generation,
-        )
-    )
+    return naming.run_below(chain_of(request), number=request.number)
 
 
 def chain_of(request: RenderRequest) -> str:
@@ -176,6 +173,8 @@ def payload_name(request: RenderRequest) -> str:
 
 def qgraph_options(request: RenderRequest) -> str:
     """Return what is added to ``pipetask qgraph``; what the BPS files add themselves is not in it."""
+    if not (request.earlier or request.step.config or request.step.config_files):
+        return ""
     options = list(request.step.overrides)
     if request.earlier:
         # Through the generation's chain, which holds its earlier RUNs that were ingested. Never a list of
@@ -190,15 +189,15 @@ def _task_section(
 ) -> dict[str, YamlValue]:
     section: dict[str, YamlValue] = {}
     if resources is not None:
-        given: Mapping[str, YamlValue | None] = {
-            "requestMemory": resources.memory,
-            "requestMemoryMax": resources.memory_max,
-            "memoryMultiplier": resources.memory_multiplier,
-            "requestCpus": resources.cpus,
-            "requestWalltime": None if resources.walltime is None else whole_minutes(resources.walltime),
-            "extraRunQuantumOptions": resources.run_options,
-        }
-        section.update({key: value for key, value in given.items() if value is not None})
+        given: tuple[tuple[str, YamlValue | None], ...] = (
+            ("requestMemory", resources.memory),
+            ("requestMemoryMax", resources.memory_max),
+            ("memoryMultiplier", resources.memory_multiplier),
+            ("requestCpus", resources.cpus),
+            ("requestWalltime", None if resources.walltime is None else whole_minutes(resources.walltime)),
+            ("extraRunQuantumOptions", resources.run_options),
+        )
+        section = {key: value for key, value in given if value is not None}
     if memory_mb is not None:
         section["requestMemory"] = memory_mb
     if walltime is not None:
@@ -217,6 +216,8 @@ def _tasks(request: RenderRequest) -> dict[str, YamlValue]:
 
 def _clusters(request: RenderRequest) -> dict[str, YamlValue]:
     """Return what clusters ask for whose own requests would keep those of their tasks from counting."""
+    if not request.requests.clusters:
+        return {}
     touched = {
         *request.step.resources,
         *dict(request.remedy.memory_mb),
@@ -275,21 +276,21 @@ def _execution(request: RenderRequest) -> dict[str, YamlValue]:
 def document(request: RenderRequest) -> dict[str, YamlValue]:
     """Return the submit document as a mapping, in the order it is written."""
     spec, step = request.spec, request.step
-    run = run_of(request)
+    name, chain = payload_name(request), chain_of(request)
     # In the payload, where BPS looks first: beside what the included files say, wherever they say it.
     options = " ".join(filter(None, (request.requests.qgraph_options, qgraph_options(request))))
     content: dict[str, YamlValue] = {
         "includeConfigs": [*request.requests.files, request.site.file],
         "pipelineYaml": step.pipeline,
         "project": "merian-campaign",
-        "campaign": payload_name(request),
+        "campaign": name,
         "submitPath": SubmissionPaths(directory=request.directory).bps,
         "payload": {
-            "payloadName": payload_name(request),
+            "payloadName": name,
             "butlerConfig": spec.butler,
             "inCollection": ",".join(input_collections(spec=spec, step=step)),
-            "output": chain_of(request),
-            "outputRun": run,
+            "output": chain,
+            "outputRun": naming.run_below(chain, number=request.number),
             "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
             **({"extraQgraphOptions": options} if options else {}),
         },
@@ -312,8 +313,8 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
 def _site(request: RenderRequest) -> dict[str, YamlValue]:
     """Return what this submission changes of its site."""
     section: dict[str, YamlValue] = {}
-    own = {value: key for key, value in OWN_SITE_CLASSES.items()}
-    wanted = (OWN_SITE_CLASSES if request.spec.wms == "campaign" else own).get(request.site.site_class)
+    classes = OWN_SITE_CLASSES if request.spec.wms == "campaign" else _STOCK_SITE_CLASSES
+    wanted = classes.get(request.site.site_class)
     if wanted is not None:
         section["class"] = wanted
     larger = request.site.larger_for(request.needs_mb)
@@ -321,16 +322,16 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
         section.update(larger.model_dump(exclude_none=True))
         # A site may share out less than its blocks have; of the larger ones all is shared.
         section["memory_mb"] = larger.mem_per_node * 1024
-    nice = nice_of(request.spec, request.step)
-    if nice is not None and request.site.blocks is not None:
+    in_slurm = request.site.blocks is not None
+    if in_slurm and (nice := nice_of(request.spec, request.step)) is not None:
         section["nice"] = nice
-    if request.remedy.blocks is not None and request.site.blocks is not None:
+    if in_slurm and request.remedy.blocks is not None:
         section["max_blocks"] = request.remedy.blocks
     own_mb = None if request.site.blocks is None else request.site.blocks.shared_mb
     nodes = _fewer_nodes(request, shared_mb=own_mb if larger is None else larger.mem_per_node * 1024)
     if nodes is not None:
         section["nodes"] = nodes
-    if request.exclude and request.site.blocks is not None:
+    if in_slurm and request.exclude:
         section["exclude"] = ",".join(request.exclude)
     if request.remedy.workers is not None:
         section[request.site.workers_key] = request.remedy.workers

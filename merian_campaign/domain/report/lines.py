@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from merian_campaign.domain.report.remaking import Remaking
+from merian_campaign.domain.resources.core_hours import Price
+
 
 @dataclass(frozen=True, kw_only=True)
 class StepLineOfReport:
@@ -35,7 +38,11 @@ class StepLineOfReport:
 
 @dataclass(frozen=True, kw_only=True)
 class GroupLine:
-    """A group; ``values`` are its tracts, nights or whatever ``dimension`` says."""
+    """A group; ``values`` are its tracts, nights or whatever ``dimension`` says.
+
+    It is ``stale`` when it is done for older data than there are, and stays so; ``remade`` says why its next
+    generation is being made while readers see an older one.
+    """
 
     step: str
     group: str
@@ -50,6 +57,13 @@ class GroupLine:
     blocked: int
     open: int
     updated_at: datetime
+    stale: bool = False
+    remade: str | None = None
+
+    @property
+    def shown(self) -> str:
+        """The state that is shown: ``stale`` in place of done where that is for older data."""
+        return "stale" if self.stale else self.state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +72,7 @@ class TractLine:
 
     ``reached`` counts its steps from the first on that are done without a gap; ``releasable`` says that all
     are, ``why`` on what that rests, or what is missing. ``accepted`` are quanta that did not succeed in
-    groups that are done all the same.
+    groups that are done all the same, ``stale`` its steps that are done for older data than there are.
     """
 
     tract: int
@@ -77,6 +91,12 @@ class TractLine:
     accepted: int
     reason: str
     why: str
+    stale: int = 0
+
+    @property
+    def shown(self) -> str:
+        """The state that is shown: ``stale`` in place of done where some of that is for older data."""
+        return "stale" if self.stale and self.releasable else self.state
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,7 +225,9 @@ class Headline:
     """The numbers that come first.
 
     Hours are of quanta that ran (one is counted once, however many cores it had) and of blocks. Between
-    ``eta_low`` and ``eta_high`` it is expected to end; `None` where ``eta_words`` says why not.
+    ``eta_low`` and ``eta_high`` it is expected to end; `None` where ``eta_words`` says why not. ``stale`` are
+    groups that are done for older data than there are, ``stale_tracts`` the tracts of these, ``redo_price``
+    what it would cost to make them anew; ``remade`` is what is being made anew.
     """
 
     campaign: str
@@ -236,3 +258,9 @@ class Headline:
     since: datetime | None
     done_since: int
     failed_since: int
+    stale: int = 0
+    stale_tracts: int = 0
+    stale_words: str = ""
+    redo_price: Price | None = None
+    remade: Remaking | None = None
+    remade_words: str = ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from merian_campaign.domain.execution.quanta import Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.report import causes as cause_lines
 from merian_campaign.domain.report import tract_lines, work
 from merian_campaign.domain.report.lines import (
@@ -24,7 +24,9 @@ from merian_campaign.domain.report.lines import (
     TractLine,
 )
 from merian_campaign.domain.report.outlook import Outlook, StepAhead, StepOutlook, outlook
+from merian_campaign.domain.report.remaking import Remade, Remaking, remaking, stale_words
 from merian_campaign.domain.report.rows import ProgressRow, ReportGroup, ReportRows, StackRow, UsageRow
+from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.resources.foreseen import Sized, foreseen
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.sky_regions import SkyRegion
@@ -133,6 +135,8 @@ def _group_line(group: ReportGroup, counts: Counts) -> GroupLine:
         blocked=counts.blocked,
         open=_open(counts),
         updated_at=group.updated_at,
+        stale=group.stale,
+        remade=group.remade,
     )
 
 
@@ -206,6 +210,8 @@ def _headline(
 ) -> Headline:
     whole = sum(counts.values(), Counts())
     states = Counter(group.state for group in rows.groups)
+    stale = [group for group in rows.groups if group.stale]
+    anew = _remaking(rows, counts)
     return Headline(
         campaign=rows.campaign,
         state=derived_state(rows.state, set(states)),
@@ -235,6 +241,33 @@ def _headline(
         since=rows.since,
         done_since=rows.succeeded_since,
         failed_since=rows.failed_since,
+        stale=len(stale),
+        stale_tracts=len({tract for group in stale for tract in group.tracts}),
+        stale_words=one_line(
+            stale_words([(f"{group.step}/{group.group}", group.reason) for group in stale]),
+            limit=_LONGEST_REASON,
+        ),
+        redo_price=sum(rows.prices.values(), start=Price()) if rows.prices else None,
+        remade=anew,
+        remade_words="" if anew is None else one_line(anew.in_words(), limit=_LONGEST_REASON),
+    )
+
+
+def _reasons(groups: Iterable[ReportGroup]) -> list[tuple[str, str]]:
+    return [(f"{group.step}/{group.group}", group.reason) for group in groups]
+
+
+def _remaking(rows: ReportRows, counts: Mapping[int, Counts]) -> Remaking | None:
+    return remaking(
+        Remade(
+            name=f"{group.step}/{group.group}",
+            state=group.state,
+            reason=group.remade,
+            expected=counts[group.id].expected,
+            succeeded=counts[group.id].succeeded,
+        )
+        for group in rows.groups
+        if group.remade is not None
     )
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from merian_campaign.domain.execution.quanta import Counts
-from merian_campaign.domain.record.records import JobRow, RecordedEvent
+from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.record.records import STALE, JobRow, RecordedEvent
+from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.sky_regions import SkyRegion
+from merian_campaign.domain.states import GroupState
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +30,13 @@ class ReportGroup:
     submissions: int
     empty_graph: bool
     updated_at: datetime
+    remade: str | None = None
+    """Why its next generation is being made while readers see an older one; `None` when none is."""
+
+    @property
+    def stale(self) -> bool:
+        """Whether it is done for older data than there were, and stays so."""
+        return self.state == GroupState.DONE and self.reason.startswith(STALE)
 
     @property
     def tracts(self) -> tuple[int, ...]:
@@ -200,6 +209,8 @@ class ReportRows:
         As of `CauseRows`.
     succeeded_since, failed_since : `int`
         Executions that ended after ``since``, if there is such a time.
+    prices : `~collections.abc.Mapping`
+        By ``STEP/GROUP``, what it would cost to make anew what is done for older data.
     """
 
     campaign: str
@@ -229,3 +240,4 @@ class ReportRows:
     regions: tuple[SkyRegion, ...]
     visits: tuple[int, ...]
     visits_of_tracts: Mapping[int, int]
+    prices: Mapping[str, Price] = field(default_factory=dict)

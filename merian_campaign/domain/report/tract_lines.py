@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import mean
 from typing import Final
 
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts
-from merian_campaign.domain.record.records import STALE
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.report.lines import CompletenessLine, TractLine
 from merian_campaign.domain.report.rows import ReportGroup, ReportRows
 from merian_campaign.domain.resources.foreseen import OVER
@@ -201,6 +200,7 @@ def _tract(
             next((group.reason for group in groups if group.state == worst), ""), limit=_LONGEST_REASON
         ),
         why=one_line(why, limit=_LONGEST_REASON),
+        stale=sum(group.stale for group in groups),
     )
 
 
@@ -230,7 +230,7 @@ def _why(groups: Sequence[ReportGroup], *, accepted: int, caveats: int) -> str:
         said.append(f"{accepted} quanta lost, {by}")
     if caveats:
         said.append(f"{caveats} with caveats")
-    stale = [group.step for group in groups if group.reason.startswith(STALE)]
+    stale = [group.step for group in groups if group.stale]
     if stale:
         said.append(f"{', '.join(stale)} of older data than there are now")
     return "; ".join(said)

@@ -9,6 +9,7 @@ _ERROR_LINE = re.compile(
     r"(?:^|\s)(?:(?:\w+\.)*[A-Z]\w*(?:Error|Exception)\b.*|ERROR\b.*|Error: .*)"
     r"|^\(?psycopg2\.errors\.[A-Z]\w*\)?: "
 )
+_TRACEBACK = "Traceback (most recent call last):"
 _AFTERMATH = re.compile(
     r"no such savepoint|current transaction is aborted|invalid transaction is rolled back"
     r"|transaction has been rolled back due to a previous exception",
@@ -23,7 +24,15 @@ def last_error(*texts: str) -> str:
         errors = [line for line in lines if _ERROR_LINE.search(line)]
         if errors:
             return telling(errors)[-400:]
-    return next((lines[-1][-400:] for lines in logs if lines), "no output")
+    return next((_last_line(lines)[-400:] for lines in logs if lines), "no output")
+
+
+def _last_line(lines: Sequence[str]) -> str:
+    """Return the last line, unless a full disk or a kill cut it short within a traceback."""
+    if _TRACEBACK not in lines:
+        return lines[-1]
+    where = "" if lines[-1] == _TRACEBACK else f": {lines[-1]}"
+    return f"an exception whose traceback was cut short (killed, or no room on the disk){where}"
 
 
 def telling(errors: Sequence[str]) -> str:

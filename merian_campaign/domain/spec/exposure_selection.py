@@ -104,6 +104,8 @@ class Select(Strict):
 
     def terms(self) -> tuple[str, ...]:
         """Return the terms of the data query, in the order of the fields."""
+        if not self.model_fields_set:
+            return ()  # of most steps, and each group asks
         found = [
             _among("exposure.observation_type", [f"'{name}'" for name in self.observation_type]),
             _between("exposure.day_obs", self.day_obs),

@@ -212,11 +212,14 @@ def notices_of(
         found.append(_stale(snapshot, stale))
     if states == {GroupState.DONE}:
         last = max((entry.id for group in snapshot.groups for entry in group.submissions), default=0)
+        # An edit of the file that brings no group and no submission is no news.
+        parts = ",".join(str(group.id) for group in snapshot.groups)
+        digest = hashlib.sha256(parts.encode()).hexdigest()[:16]
         older = f", {_stale_words(stale)}" if stale else ""
         found.append(
             Notice(
                 kind=NoticeKind.COMPLETION,
-                key=f"completion:{campaign.revision}:{last}",
+                key=f"completion:{digest}:{last}",
                 subject=f"campaign {campaign.name} is done{older}",
                 body=f"{len(snapshot.groups)} groups; `merian-campaign status {campaign.name}`",
             )

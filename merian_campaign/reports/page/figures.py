@@ -37,7 +37,7 @@ def _explained(one: Picture, report: Report) -> Spec:
     spec = one.in_file()
     match one.legend:
         case "states":
-            shown = [name for name in STATES if any(line.state == name for line in report.groups)]
+            shown = [name for name in STATES if any(line.shown == name for line in report.groups)]
             _legend(spec, {name: STATES[name] for name in shown})
         case "shades":
             _legend(spec, _steps(report))

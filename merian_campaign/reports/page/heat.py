@@ -28,13 +28,15 @@ def pictures(report: Report) -> list[Picture]:
 
 
 def _tip(line: GroupLine, heading: str) -> str:
-    words = [heading, f"{line.step}: {STATES[line.state]}"]
+    words = [heading, f"{line.step}: {STATES[line.shown]}"]
     if line.expected:
         words.append(f"{line.succeeded:,} of {line.expected:,} quanta".replace(",", "\N{THIN SPACE}"))
     if line.failed or line.blocked:
         words.append(f"{line.failed} failed, {line.blocked} blocked")
-    if line.reason and line.state != "done":
+    if line.reason and line.shown != "done":
         words.append(line.reason[:160])
+    if line.remade is not None:
+        words.append(f"being made anew: {line.remade}"[:160])
     return "\n".join(words)
 
 
@@ -53,14 +55,14 @@ def _ranks(tracts: Sequence[TractLine]) -> Mapping[int, tuple[int, int, int]]:
 
 def _cells(report: Report) -> list[dict[str, Any]]:
     ranks = _ranks(report.tracts)
-    worst = {line.tract: line.state for line in report.tracts}
+    worst = {line.tract: line.shown for line in report.tracts}
     rows = []
     for line in report.groups:
         for tract in line.values if line.dimension == "tract" else ():
             by_number, by_reach, by_failures = ranks[tract]
             rows.append(
                 {
-                    "tract": tract, "step": line.step, "state": line.state, "w": worst[tract],
+                    "tract": tract, "step": line.step, "state": line.shown, "w": worst[tract],
                     "n": by_number, "p": by_reach, "x": by_failures, "tip": _tip(line, f"Tract {tract}"),
                 }
             )  # fmt: skip
@@ -124,7 +126,7 @@ def _nights(report: Report) -> Picture:
     lines = report.nights
     steps = list(dict.fromkeys(line.step for line in lines))
     rows = [
-        {"night": str(night), "step": line.step, "state": line.state, "tip": _tip(line, f"Night {night}")}
+        {"night": str(night), "step": line.step, "state": line.shown, "tip": _tip(line, f"Night {night}")}
         for line in lines
         for night in line.values
     ]

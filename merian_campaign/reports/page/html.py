@@ -163,8 +163,8 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
     most = max((line.steps for line in report.tracts), default=0)
     return {
         "states": STATES,
-        "used_states": {line.state for line in report.groups},
-        "tract_states": {line.state for line in report.tracts},
+        "used_states": {line.shown for line in report.groups},
+        "tract_states": {line.shown for line in report.tracts},
         "pictures": by_name,
         "skies": [one for one in made if one.name.startswith("sky-")],
         "reached": [(_steps(report, i), sky.reached_shade(i, most)) for i in range(most + 1)],
@@ -195,7 +195,12 @@ def _printed(report: Report) -> set[int]:
     """Return the tracts whose lines are printed: where there are many, those that miss most."""
 
     def rank(line: TractLine) -> tuple[bool, bool, int, int]:
-        return line.releasable, line.state != "needs_review", -line.failed - line.blocked, line.tract
+        return (
+            line.releasable and not line.stale,
+            line.state != "needs_review",
+            -line.failed - line.blocked,
+            line.tract,
+        )
 
     return {line.tract for line in sorted(report.tracts, key=rank)[:_PRINTED]}
 
@@ -252,7 +257,7 @@ def _data(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:
         "bands": sky.bands_of(report),
         "tracts": {
             line.tract: {
-                "words": f"{STATES[line.state]}, {line.reached} of {line.steps} steps done",
+                "words": f"{STATES[line.shown]}, {line.reached} of {line.steps} steps done",
                 "reason": line.why,
                 "lines": lines[line.tract],
             }

@@ -121,7 +121,7 @@ def _tip(line: TractLine, ra: float, dec: float) -> str:
     words = [
         f"Tract {line.tract}",
         f"{geometry.hours(ra)} ({ra:.2f}°)  {dec:+.2f}°",
-        f"{STATES[line.state]}; {line.reached} of {line.steps} steps"
+        f"{STATES[line.shown]}; {line.reached} of {line.steps} steps"
         + (f", up to {line.reached_step}" if line.reached_step else ""),
     ]
     if line.expected:

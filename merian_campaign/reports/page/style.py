@@ -24,6 +24,7 @@ LIGHT: Final = {
     "grid": "#e7e8e4",
     "accent": "#1d5f8a",
     "done": "#2c7f83",
+    "stale": "#8c9973",
     "running": "#6aa7e0",
     "ready": "#a3c8e6",
     "waiting": "#d2d5d0",
@@ -61,6 +62,7 @@ DARK: Final = {
     "grid": "#28303a",
     "accent": "#77b5dd",
     "done": "#3f9a93",
+    "stale": "#b4dc9a",
     "running": "#86bdf0",
     "ready": "#2f5a82",
     "waiting": "#39434d",
@@ -90,6 +92,7 @@ DARK: Final = {
 
 STATES: Final = {
     "done": "done",
+    "stale": "done for older data",
     "running": "running",
     "ready": "ready",
     "waiting": "waiting",
@@ -97,7 +100,7 @@ STATES: Final = {
     "needs_review": "needs review",
     "cancelled": "cancelled",
 }
-"""States of groups in the order of legends, in words."""
+"""States of groups as they are shown, in the order of legends, in words."""
 
 _NAMED = re.compile(r"var\(--([a-z_]+\d?)\)")
 

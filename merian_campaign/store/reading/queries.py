@@ -15,7 +15,8 @@ SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
        coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
        coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown,
-       coalesce(v.short, '') AS stack, coalesce(s.no_graph, false) AS no_graph
+       coalesce(v.short, '') AS stack, coalesce(s.no_graph, false) AS no_graph,
+       g.generation > greatest(g.published, 1) AND (g.state <> 'done' OR g.published > 0) AS anew
 FROM "group" AS g
 LEFT JOIN (
     SELECT DISTINCT ON (s.group_id) s.group_id, s.versions->>'short' AS short
@@ -50,7 +51,7 @@ SELECT 0 AS place, s.step ->> 'name' AS step, 'discover' AS "group", (s.number -
        NULL::bigint AS tract, 'waiting' AS state,
        'its tracts are discovered once visits are defined' AS reason,
        0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown,
-       '' AS stack, false AS no_graph
+       '' AS stack, false AS no_graph, false AS anew
 FROM (
     SELECT r.spec FROM revision AS r WHERE r.campaign_id = %(campaign_id)s ORDER BY r.number DESC LIMIT 1
 ) AS r
@@ -65,7 +66,7 @@ WHERE r.spec -> 'tracts' ? 'discover'
 
 BOARD = f"""
 SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown, stack, no_graph,
+       pending, running, succeeded, failed, blocked, unknown, stack, no_graph, anew,
        step = ANY (a.actions) AS action
 FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
 CROSS JOIN (
@@ -76,6 +77,14 @@ CROSS JOIN (
 ) AS a
 ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
+
+
+BEGUN_ANEW = """
+SELECT DISTINCT ON (e.group_id) g.step, g.key AS "group", e.reason
+FROM event AS e JOIN "group" AS g ON g.id = e.group_id
+WHERE e.campaign_id = %(campaign_id)s AND e.kind = 'redo'
+ORDER BY e.group_id, e.id DESC
+"""
 
 
 _EVIDENCE = ("certainty", "slurm_job", "log_tail")

@@ -78,9 +78,15 @@ class ReadQueries:
         states = [state.value for state in COUNTED_STATES]
         rows = []
         with self._moment() as connection:
-            for row in fetch(connection, queries.BOARD, {"campaign_id": campaign_id(connection, name)}):
+            values = {"campaign_id": campaign_id(connection, name)}
+            found = fetch(connection, queries.BOARD, values)
+            # It reads all events; mostly there is nothing to say of them.
+            begun = fetch(connection, queries.BEGUN_ANEW, values) if any(row["anew"] for row in found) else ()
+            why = {(row["step"], row["group"]): row["reason"] for row in begun}
+            for row in found:
                 counts = Counts(**{state: row.pop(state) for state in states})
-                rows.append(BoardRow(**row, counts=counts))
+                remade = why.get((row["step"], row["group"]), "") if row.pop("anew") else None
+                rows.append(BoardRow(**row, counts=counts, remade=remade))
         return tuple(rows)
 
     def board_at(self, name: str, *, at: datetime) -> tuple[str, tuple[BoardRow, ...]]:

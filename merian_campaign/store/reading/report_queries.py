@@ -33,6 +33,7 @@ SELECT g.id, g.step, g.key AS "group", g.ordinal, g.selection_dimension AS dimen
        CASE WHEN %(past)s THEN coalesce(e.reason, '') ELSE g.reason END AS reason,
        g.accepted AND (NOT %(past)s OR coalesce(e.to_state, 'waiting') = 'done') AS accepted,
        coalesce(s.n, 0)::integer AS submissions, coalesce(s.empty_graph, false) AS empty_graph,
+       r.reason AS remade,
        CASE WHEN %(past)s THEN coalesce(e.at, g.created_at) ELSE g.updated_at END AS updated_at
 FROM "group" AS g
 LEFT JOIN (
@@ -49,6 +50,12 @@ LEFT JOIN (
       AND e.group_id IS NOT NULL AND e.at <= %(at)s
     ORDER BY e.group_id, e.id DESC
 ) AS e ON e.group_id = g.id
+LEFT JOIN (
+    SELECT DISTINCT ON (e.group_id) e.group_id, e.kind, e.reason
+    FROM event AS e
+    WHERE e.campaign_id = %(campaign_id)s AND e.kind IN ('redo', 'publish') AND e.at <= %(at)s
+    ORDER BY e.group_id, e.id DESC
+) AS r ON r.group_id = g.id AND r.kind = 'redo'
 WHERE g.campaign_id = %(campaign_id)s AND g.created_at <= %(at)s
 ORDER BY g.ordinal, g.id
 """

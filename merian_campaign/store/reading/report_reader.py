@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from merian_campaign.domain.execution.quanta import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.record.records import BoardRow, JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
@@ -143,6 +143,7 @@ def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datet
             counts=Counts(**counts.get(group.id, {})),
             no_graph=group.empty_graph,
             action=group.step in actions,
+            remade=group.remade,
         )
         for group in _groups(rows)
     )

@@ -22,7 +22,8 @@ __all__ = [
     "split_locked",
 ]
 
-_SHELL = re.compile(r"[;&|<>()`*?\[\]~#!{}\n\\]|\$\(")
+_SHELL = re.compile(r"[;&|<>()`*?\[\]~!{}\n\\]|^#|\$\(")
+"""What a shell reads in a word; ``#`` only where it begins one: ``FILE#SUBSET`` is a pipeline's subset."""
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 _ENV = re.compile(r"<ENV:([^>]+)>")
 _MARKS = "MERIAN_CAMPAIGN_"

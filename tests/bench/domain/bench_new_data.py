@@ -23,7 +23,7 @@ from domain_help import NOW, finished, group, situation, snapshot, with_overlaps
 from new_data_help import COMBINING, GATHERING, survey  # noqa: E402
 
 from merian_campaign.domain.campaign.plan import in_force  # noqa: E402
-from merian_campaign.domain.execution.quanta import Counts  # noqa: E402
+from merian_campaign.domain.execution.counts import Counts  # noqa: E402
 from merian_campaign.domain.readiness.complete_nights import Arrivals  # noqa: E402
 from merian_campaign.domain.readiness.overlap_refresh import refresh_due  # noqa: E402
 from merian_campaign.domain.record.basis import Basis  # noqa: E402

@@ -30,10 +30,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_results import entry, keep
 
+from merian_campaign.domain.execution.counts import COUNTED_STATES
 from merian_campaign.domain.execution.quanta import (
     ATTEMPT_FACTS,
     COLUMN_DIMENSIONS,
-    COUNTED_STATES,
     Attempt,
     Quantum,
     canonical_data_id,
