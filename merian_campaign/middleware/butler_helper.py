@@ -7,6 +7,7 @@ standard error. It never talks to the tracking database.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import os
@@ -14,6 +15,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +59,17 @@ def _identity(task: str, data_id: Any, quantum_id: Any) -> dict[str, Any]:  # no
     }
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector away: of a graph nothing is to be had, and all of it is walked each time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+@_no_collection()
 def predicted(*, graph: str, out: str) -> dict[str, Any]:
     """Write the quanta of a predicted quantum graph."""
     from lsst.pipe.base.pipeline_graph import TaskImportMode  # noqa: PLC0415 - costs seconds
@@ -77,6 +90,7 @@ def predicted(*, graph: str, out: str) -> dict[str, Any]:
     return {"quanta": _write_lines(out, lines())}
 
 
+@_no_collection()
 def harvest(*, provenance: str, logs: str, out: str, journal: str = "", torn: str = "") -> dict[str, Any]:
     """Write the quanta of a provenance graph with their attempts and log files.
 
@@ -174,7 +188,9 @@ def noted_in(path: str) -> set[str]:
         lines = read_lines(path) if path else []
     except DamagedFileError:
         return set()
-    return set(journal_format.exception_bases(journal_format.parse_lines("\n".join(lines))))
+    # Hardly any line has some.
+    noting = "".join(f"{line}\n" for line in lines if journal_format.EXCEPTION_BASES in line)
+    return set(journal_format.exception_bases(journal_format.parse_lines(noting)))
 
 
 def log_files(folder: str) -> dict[str, str]:

@@ -24,7 +24,7 @@ PARTS = {
     "makespan": ("makespan/bench_makespan.py",),
     "reports": ("reports/bench_reports.py",),
     "memory": ("domain/bench_memory.py",),
-    "wms": ("wms/bench_wms.py", "wms/bench_handover.py"),
+    "wms": ("wms/bench_wms.py", "wms/bench_handover.py", "wms/bench_harvest.py"),
 }
 
 
