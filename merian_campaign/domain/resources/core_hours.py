@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from merian_campaign.domain.spec import BpsStep, CampaignSpec
+if TYPE_CHECKING:  # `failures` starts with the words of this module, and reads no campaign
+    from merian_campaign.domain.spec import CampaignSpec
 
 __all__ = ["CoreHours", "Price", "RunTime", "TaskCost", "core_hours", "prices"]
 
@@ -57,6 +59,8 @@ def core_hours(spec: CampaignSpec, times: Iterable[RunTime]) -> CoreHours:
 
 
 def _cpus(spec: CampaignSpec) -> Mapping[tuple[str, str], int]:
+    from merian_campaign.domain.spec import BpsStep  # noqa: PLC0415 - with the campaign that is given
+
     return {
         (step.name, task): resources.cpus or 1
         for step in spec.steps
