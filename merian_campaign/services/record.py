@@ -11,6 +11,7 @@ from merian_campaign.domain.execution.journal import JournalRecord
 from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.execution.quantum_progress import fold
+from merian_campaign.domain.execution.queue_wait import TaskWait, queue_waits
 from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.failures import harvest
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
@@ -95,6 +96,7 @@ class Recorder(TickPart):
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
         wrong, healed = LineReport(), ""
+        waits: tuple[TaskWait, ...] = ()
         if isinstance(step, BpsStep) and result.end is RunEnd.EMPTY:
             graph = self._drivers.predicted(submission.directory)
             result = runs.believed(result, quanta=len(graph or fold(journal)))
@@ -117,6 +119,7 @@ class Recorder(TickPart):
                 ),
             )
             result = runs.believed(result, quanta=len(quanta))
+            waits = queue_waits(journal.in_full(), predicted=predicted)
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
         reason = result.reason or _tally(quanta)
@@ -140,6 +143,7 @@ class Recorder(TickPart):
                 jobs=jobs,
                 now=now,
             ),
+            waits=waits,
         )
         return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
 

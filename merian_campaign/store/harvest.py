@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, text, update
+from sqlalchemy import Connection, RowMapping, or_, text, update
+from sqlalchemy.dialects.postgresql import insert
 
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.quanta import Quantum
+from merian_campaign.domain.execution.queue_wait import TaskWait
 from merian_campaign.domain.record.records import Event, JobRecord
 from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
@@ -102,11 +104,12 @@ class HarvestStore(Database):
         jobs: Sequence[JobRecord] = (),
         needs_person: bool = False,
         wall: WallTime | None = None,
+        waits: Sequence[TaskWait] = (),
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
         One transaction; idempotent. Harvesting again may correct quanta and outcome. ``wall`` is where its
-        time went; the first harvest has it.
+        time went; the first harvest has it. ``waits`` is how long its quanta waited for their turn.
 
         Returns
         -------
@@ -122,6 +125,7 @@ class HarvestStore(Database):
                 values = {"submission_id": submission_id, "wall": dumps(asdict(wall))}
                 connection.execute(_WALL, values)
             _merge(connection, submission, current=current, now=now, final=True)
+            _put_waits(connection, waits, submission_id=submission_id)
             _finish(
                 connection,
                 submission,
@@ -197,6 +201,32 @@ def _merging(*, known: bool, again: bool) -> str:
     if not known:
         return merge_quanta.FIRST_QUANTA
     return merge_quanta.MERGE_AGAIN if again else merge_quanta.MERGE_QUANTA
+
+
+def _put_waits(connection: Connection, waits: Sequence[TaskWait], *, submission_id: int) -> None:
+    """Write how long quanta waited where that differs; of a journal that is gone, what is known stays."""
+    if not waits:
+        return
+    table = schema.queue_wait
+    new = insert(table).values(
+        [
+            {
+                "submission_id": submission_id,
+                "task": wait.task,
+                "n": wait.executions,
+                "seconds": wait.seconds,
+                "seconds_longest": wait.longest,
+                "waits": list(wait.bins),
+                "waits_n": list(wait.bins.values()),
+            }
+            for wait in waits
+        ]
+    )
+    into = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
+    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in into.items()))
+    connection.execute(
+        new.on_conflict_do_update(index_elements=list(table.primary_key), set_=into, where=differs)
+    )
 
 
 def _finish(
