@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, or_, text, update
+from sqlalchemy import Connection, RowMapping, null, or_, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from merian_campaign.domain.execution.busy_blocks import BusyBlock, busy_values
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.execution.queue_wait import TaskWait
@@ -40,7 +41,9 @@ _WALL = text(
     "UPDATE submission SET wall = CAST(:wall AS jsonb) WHERE id = :submission_id AND finished_at IS NULL"
 )
 
-_FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
+_FOLLOWED = text(
+    "UPDATE submission SET followed = :followed, busy = CAST(:busy AS jsonb) WHERE id = :submission_id"
+)
 
 # Of a group without statistics the planner thinks that it is small, and would compare each with each.
 _LOOPS = "SET LOCAL enable_nestloop = {}"
@@ -68,12 +71,13 @@ class HarvestStore(Database):
         now: datetime,
         jobs: Sequence[JobRecord] = (),
         followed: int | None = None,
+        busy: Mapping[str, BusyBlock] | None = None,
     ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else: a harvest may.
 
         Attempts that have ended are put on record too. Progress of a submission that was already
         harvested is ignored: it comes from a driver that has been given up. ``followed`` is how far its
-        journal is on record by that.
+        journal is on record by that, and ``busy`` how long its blocks worked up to there.
 
         Returns
         -------
@@ -86,8 +90,10 @@ class HarvestStore(Database):
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             if submission["state"] == SubmissionState.FINISHED:
                 return 0
-            if followed != submission["followed"]:
-                connection.execute(_FOLLOWED, {"submission_id": submission_id, "followed": followed})
+            worked = None if busy is None else busy_values(busy)
+            if (followed, worked) != (submission["followed"], submission["busy"]):
+                values = {"submission_id": submission_id, "followed": followed}
+                connection.execute(_FOLLOWED, {**values, "busy": None if worked is None else dumps(worked)})
             if not staged:
                 return 0
             return _merge(connection, submission, current=current, now=now, final=False)
@@ -255,6 +261,7 @@ def _finish(
             needs_person=needs_person,
             finished_at=submission["finished_at"] or now,
             lease_expires_at=None,
+            busy=null(),
         )
     )
     said = f"{outcome}: {reason}" if reason else str(outcome)
