@@ -15,7 +15,7 @@ from merian_campaign.domain.report.rows import UsageRow
 from merian_campaign.reports.cells import line
 
 _CAPTION = "Memory in MB, times in seconds: median / 95% / largest; asked for: median."
-_WAIT_CAPTION = "Queue: from when a quantum could start, all before it ended, until it did; median / 95%."
+_WAIT_CAPTION = "Queue: median time from when a quantum could start, all before it ended, until it did."
 
 
 _WALL_CAPTION = "Hours of submissions from making to end on record, and what they were spent on."
@@ -47,13 +47,14 @@ def wall_view(rows: Sequence[StepWallTime]) -> RenderableType:
 
 def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
     """Return a line a task, by step; 80 columns are enough."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    waited = any(row.waited for row in rows)
+    gap = 0 if waited else 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, padding=(0, gap, 0, 0))
     table.add_column("task", overflow="fold", footer="total")
     table.add_column("runs", justify="right", no_wrap=True, footer=str(sum(row.executions for row in rows)))
     table.add_column("failed", justify="right", no_wrap=True, footer=_some(sum(row.failed for row in rows)))
     table.add_column("asked", justify="right", no_wrap=True)
     table.add_column("memory used", justify="right", no_wrap=True)
-    waited = any(row.waited for row in rows)
     if waited:
         table.add_column("queue", justify="right", no_wrap=True)
     table.add_column("run time", justify="right", no_wrap=True)
@@ -69,7 +70,7 @@ def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
             line(_some(row.failed), "red"),
             _some(row.requested_mb_median),
             _several(row.peak_mb_median, row.peak_mb_p95, row.peak_mb),
-            *([_several(row.wait_seconds_median, row.wait_seconds_p95)] if waited else []),
+            *([_several(row.wait_seconds_median)] if waited else []),
             _several(row.seconds_median, row.seconds_p95, row.seconds_longest),
             f"{row.hours:.1f}",
         )

@@ -303,9 +303,8 @@ def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
     layers = _range("m", "p", "x", title=title, scale={"type": "log"}, axis=axis)
     spec = {"data": values(rows)} | _by_task(usage, [*layers, *([_mark("q")] if waited else [])])
     words = f"Run times of {len(rows)} tasks{', and how long they waited to start' if waited else ''}."
-    return Picture(
-        name="times", title=f"{report.headline.campaign}: run time by task", words=words, spec=spec
-    )
+    what = "run time and queue wait" if waited else "run time"
+    return Picture(name="times", title=f"{report.headline.campaign}: {what} by task", words=words, spec=spec)
 
 
 _PARTS: Final = (
