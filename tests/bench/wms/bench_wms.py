@@ -1,8 +1,9 @@
 """Overhead of a quantum and of a submission, stock service against ours, side by side.
 
-Runs the same prepared submission through both, alternating, and a one-quantum submission for the fixed
-cost; writes ``build/bench.json`` and prints where a quantum's time goes.  Usage: ``bench_wms.py [ROUNDS]``;
-``BENCH_DETECTORS`` sets the width of the three layers (67: 201 quanta).
+Runs prepared submissions through both, alternating, one of three quanta for the fixed cost and one of many;
+writes ``build/bench.json`` and prints where a quantum's time goes.  Usage: ``bench_wms.py [ROUNDS]``.
+``BENCH_DETECTORS`` sets the width of the three layers (67: 201 quanta), ``BENCH_STOCK`` that of the stock
+service (8: 24 quanta), of which each quantum costs seconds whatever their number.
 """
 
 import os
@@ -11,6 +12,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,11 +64,12 @@ def measure(submission: support.Submission) -> Cost:
     return Cost(wall=wall, cpu=float((submission.folder / f"{submission.config.stem}.cpu").read_text()))
 
 
-def run_pair(folder: Path, *, repo: Path, tag: str, **choices: Any) -> dict[str, Cost]:
-    """Run the same submission through both services."""
+def run_pair(folder: Path, *, repo: Path, tag: str, widths: Mapping[str, int]) -> dict[str, Cost]:
+    """Run the same submission through both services, of so many detectors each."""
     costs: dict[str, Cost] = {}
     for name, service in (("ours", support.OURS), ("stock", support.STOCK)):
-        rendering = support.Rendering(service=service, tasks=LAYERS, **choices)
+        query = f"instrument='Toy' AND detector < {widths[name]}"
+        rendering = support.Rendering(service=service, tasks=LAYERS, query=query)
         submission = support.render(folder, repo=repo, name=f"{name}-{tag}", choices=rendering)
         costs[name] = measure(submission)
         say(f"{name:6s} {tag:12s} wall {costs[name].wall:7.1f} s  cpu {costs[name].cpu:7.1f} s")
@@ -109,18 +112,20 @@ def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dic
 def main(rounds: int) -> int:
     """Run the benchmark; return 1 if a ratio misses its floor."""
     detectors = int(os.environ.get("BENCH_DETECTORS", "67"))
+    widths = {"ours": detectors, "stock": min(detectors, int(os.environ.get("BENCH_STOCK", "8")))}
     quanta = len(LAYERS) * detectors
     ratios: dict[str, list[float]] = {"cpu": [], "wall": [], "fixed": []}
     with tempfile.TemporaryDirectory(prefix="bench-wms-") as name:
         folder = Path(name)
         repo = support.make_repo(folder / "repo", detectors=detectors)
         for number in range(rounds):
-            one = run_pair(folder, repo=repo, tag=f"one-{number}", query="instrument='Toy' AND detector=0")
-            many = run_pair(folder, repo=repo, tag=f"many-{number}")
+            one = run_pair(folder, repo=repo, tag=f"one-{number}", widths=dict.fromkeys(widths, 1))
+            many = run_pair(folder, repo=repo, tag=f"many-{number}", widths=widths)
+            more = {kind: len(LAYERS) * (width - 1) for kind, width in widths.items()}
             each = {
                 kind: Cost(
-                    wall=(many[kind].wall - one[kind].wall) / (quanta - 3),
-                    cpu=(many[kind].cpu - one[kind].cpu) / (quanta - 3),
+                    wall=(many[kind].wall - one[kind].wall) / more[kind],
+                    cpu=(many[kind].cpu - one[kind].cpu) / more[kind],
                 )
                 for kind in many
             }
@@ -144,7 +149,7 @@ def main(rounds: int) -> int:
 def report(ratios: dict[str, list[float]]) -> int:
     """Write the result file and say how it went."""
     goals = {
-        "wms.cpu_per_quantum": ("cpu", 15.0, 50.0),
+        "wms.cpu_per_quantum": ("cpu", 30.0, 50.0),
         "wms.wall_per_quantum": ("wall", 10.0, 20.0),
         "wms.submission_fixed_cpu": ("fixed", 3.0, 3.0),
     }
