@@ -237,21 +237,25 @@ FROM (
 ) AS u
 LEFT JOIN (
     SELECT b.campaign, b.step, b.task,
-           least(exp(min(b.bin) FILTER (WHERE 2 * b.upto >= b.total) / 50.0::double precision), max(b.longest)) AS wait_seconds_median,
+           least(exp(min(b.bin) FILTER (WHERE b.kind = 1 AND 2 * b.upto >= b.total) / 50.0::double precision), max(b.longest)) AS wait_seconds_median,
            max(b.longest) AS wait_seconds_longest,
-           max(b.seconds) / 3600 AS wait_hours
+           sum(b.seconds) / 3600 AS wait_hours
     FROM (
-        SELECT c.name AS campaign, g.step, w.task, p.bin,
-               max(max(w.seconds_longest)) OVER (PARTITION BY c.name, g.step, w.task) AS longest,
-               sum(sum(w.seconds) FILTER (WHERE p.bin = w.waits[1])) OVER (PARTITION BY c.name, g.step, w.task) AS seconds,
-               sum(sum(p.n)) OVER (PARTITION BY c.name, g.step, w.task) AS total,
-               sum(sum(p.n)) OVER (PARTITION BY c.name, g.step, w.task ORDER BY p.bin) AS upto
-        FROM campaign AS c
-        JOIN "group" AS g ON g.campaign_id = c.id
-        JOIN submission AS s ON s.group_id = g.id
-        JOIN queue_wait AS w ON w.submission_id = s.id
-        CROSS JOIN LATERAL unnest(w.waits, w.waits_n) AS p (bin, n)
-        GROUP BY c.name, g.step, w.task, p.bin
+        SELECT h.*,
+               sum(h.n) OVER (PARTITION BY h.campaign, h.step, h.task, h.kind) AS total,
+               sum(h.n) OVER (PARTITION BY h.campaign, h.step, h.task, h.kind ORDER BY h.bin) AS upto
+        FROM (
+            SELECT c.name AS campaign, g.step, q.task, p.kind, p.bin, sum(p.n) AS n, sum(p.seconds) AS seconds, max(p.longest) AS longest
+            FROM campaign AS c
+            JOIN "group" AS g ON g.campaign_id = c.id
+            JOIN submission AS s ON s.group_id = g.id
+            JOIN queue_wait AS q ON q.submission_id = s.id
+            CROSS JOIN LATERAL (
+                SELECT 0 AS kind, NULL::smallint AS bin, q.n, q.seconds, q.seconds_longest AS longest
+                UNION ALL SELECT 1, w.bin, w.n, NULL, NULL FROM unnest(q.waits, q.waits_n) AS w (bin, n)
+            ) AS p
+            GROUP BY c.name, g.step, q.task, p.kind, p.bin
+        ) AS h
     ) AS b
     GROUP BY b.campaign, b.step, b.task
 ) AS w ON w.campaign = u.campaign AND w.step = u.step AND w.task = u.task;
