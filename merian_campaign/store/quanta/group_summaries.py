@@ -62,10 +62,12 @@ SUMMARISE: Final = tuple(
 
 
 def summary(table: str) -> str:
-    """Return SQL for the rows of a table of summaries, of all groups: counted now where none are kept."""
+    """Return SQL for summaries, those of groups of the campaign that have none counted now."""
     source, _, _ = _TABLES[table]
     return f"""(
     SELECT * FROM {table}
     UNION ALL
-    SELECT * FROM {source} AS u WHERE NOT EXISTS (SELECT 1 FROM {table} AS k WHERE k.group_id = u.group_id)
+    SELECT * FROM {source} AS u
+    WHERE u.group_id IN (SELECT id FROM "group" WHERE campaign_id = %(campaign_id)s)
+      AND NOT EXISTS (SELECT 1 FROM {table} AS k WHERE k.group_id = u.group_id)
 )"""  # noqa: S608  (names)
