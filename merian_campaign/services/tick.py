@@ -205,7 +205,7 @@ class Tick:
         BusyError
             Raised if another tick holds the lock.
         """
-        with self.store.campaign_lock(name):
+        with self.store.campaign_lock(name, patience=0):
             return self._run(name, look_anew=look_anew)
 
     def _run(self, name: str, *, look_anew: bool) -> TickReport:
