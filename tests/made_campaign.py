@@ -9,7 +9,6 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from math import cos, radians
 from pathlib import Path
 from typing import Any
@@ -209,7 +208,7 @@ class MadeCampaign:
             * (2 - (1 - self.failing) ** self.number_of(step))
             for step in STEPS
         )
-        return max(1, int(1.2 * total / ticks))
+        return max(1, int(total / ticks))
 
     def quanta_of(self, group: GroupView, start: datetime) -> Iterator[Quantum]:
         """Yield the quanta of a group; a few fail, and what comes after them in the patch is blocked."""
@@ -217,7 +216,7 @@ class MadeCampaign:
         by_night = group.step in NIGHT_TASKS
         tasks = (NIGHT_TASKS | TRACT_TASKS)[group.step]
         number = self.number_of(group.step)
-        hard = not by_night and one % 17 == 3
+        hard = self._is_hard(group.step, one)
         broken: set[int] = set()
         for i in range(number):
             task, unit = tasks[i % len(tasks)], i // len(tasks)
@@ -273,12 +272,13 @@ class MadeCampaign:
             uuid=log.rsplit("/", 1)[1][:36],
         )
 
-    def again(self, one: Quantum, now: datetime) -> Quantum:
+    def again(self, one: Quantum, now: datetime, *, group: GroupView) -> Quantum:
         """Return what becomes of a quantum in an afterburner: what no retry cures stays as it is."""
+        behind = self._is_hard(group.step, group.selection.values[0])
         last = one.attempts[-1] if one.attempts else None
         if last is not None and last.verdict is Verdict.ALGORITHM:
             return one
-        if last is None and self._is_hard(one):
+        if last is None and behind:
             return one
         good = Attempt(
             try_number=1, state=QuantumState.SUCCEEDED, exit_code=0, peak_mb=9000, requested_mb=28000,
@@ -291,9 +291,9 @@ class MadeCampaign:
         )  # fmt: skip
 
     @staticmethod
-    def _is_hard(one: Quantum) -> bool:
-        """Say whether it is of a tract where what fails fails for good."""
-        return int(one.dimensions.get("tract", 0)) % 17 == 3
+    def _is_hard(step: str, value: int) -> bool:
+        """Say whether what fails of a group fails for good: of some tracts, when they are coadded."""
+        return step == "step3" and value % 17 == 3
 
 
 class _Life:
@@ -325,11 +325,12 @@ class _Life:
 
     def follow(self) -> None:
         """Put on record how far those have come that are under way."""
+        now = self._made.now
         for group in self._store.snapshot(self._made.name).groups:
             if group.live is not None and group.live.number == 1:
-                half = self._made.number_of(group.step) // 2
-                quanta = list(islice(self._made.quanta_of(group, self._over[group.live.id][0]), half))
-                self._store.record_progress(submission_id=group.live.id, quanta=quanta, now=self._made.now)
+                found = self._made.quanta_of(group, self._over[group.live.id][0])
+                quanta = [one for one in found if one.attempts and (one.attempts[-1].ended or now) <= now]
+                self._store.record_progress(submission_id=group.live.id, quanta=quanta, now=now)
 
     def _decisions(self, now: datetime) -> tuple[Decision, ...]:
         snapshot = self._store.snapshot(self._made.name)
@@ -384,7 +385,7 @@ class _Life:
         if submission.number == 1:
             quanta = list(self._made.quanta_of(group, start))
         else:
-            quanta = [self._made.again(one, end) for one in self._bad.pop(group.id)]
+            quanta = [self._made.again(one, end, group=group) for one in self._bad.pop(group.id)]
         bad = [one for one in quanta if one.state is not QuantumState.SUCCEEDED]
         if bad:
             self._bad[group.id] = bad
