@@ -122,7 +122,15 @@ TABLES: Final[Mapping[str, str]] = {
                percentile_disc(0.95) WITHIN GROUP (ORDER BY extract(epoch FROM ended - started))
                    AS seconds_p95,
                max(extract(epoch FROM ended - started)) AS seconds_longest,
-               coalesce(sum(extract(epoch FROM ended - started)), 0) / 3600 AS hours
+               coalesce(sum(extract(epoch FROM ended - started)), 0) / 3600 AS hours,
+               (SELECT sum(w.n) FROM queue_wait w JOIN submission s ON s.id = w.submission_id
+                JOIN g ON g.id = s.group_id WHERE g.step = ran.step AND w.task = ran.task) AS waited,
+               (SELECT max(w.seconds_longest) FROM queue_wait w JOIN submission s ON s.id = w.submission_id
+                JOIN g ON g.id = s.group_id WHERE g.step = ran.step AND w.task = ran.task)
+                   AS wait_seconds_longest,
+               (SELECT sum(w.seconds) FROM queue_wait w JOIN submission s ON s.id = w.submission_id
+                JOIN g ON g.id = s.group_id WHERE g.step = ran.step AND w.task = ran.task) / 3600
+                   AS wait_hours
         FROM ran GROUP BY step, task""",
     "progress": """
         SELECT floor(extract(epoch FROM ended) / %(span)s) * %(span)s AS start, step,

@@ -224,12 +224,18 @@ class LocalDrivers:
             return ""
         return FOREIGN.format(directory=directory)
 
-    def records(self, directory: str) -> Collection[journal.JournalRecord]:
+    def records(self, directory: str) -> JournalLines:
         """Return a submission's journal, empty while there is none; errors as of `predicted`."""
-        return self.appended(directory).records
+        lines, _, _ = self._lines(directory, start=0)
+        return lines
 
     def appended(self, directory: str, *, start: int = 0) -> journal.JournalPart:
         """Return what stands in a submission's journal after a byte; errors as of `predicted`."""
+        lines, begin, end = self._lines(directory, start=start)
+        return journal.JournalPart(records=lines, start=begin, end=end)
+
+    def _lines(self, directory: str, *, start: int) -> tuple[JournalLines, int, int]:
+        """Return the lines of a journal after a byte, and between which bytes they stand."""
         path = SubmissionPaths(directory=directory).journal
         self._believe(directory, path)
         lines = JournalLines()
@@ -238,7 +244,7 @@ class LocalDrivers:
         while found:
             lines.add(found.decode("utf-8", "replace"))
             found, end = read_appended(path, start=end, follow=False)
-        return journal.JournalPart(records=lines, start=begin, end=end)
+        return lines, begin, end
 
     def block_lines(self, directory: str) -> tuple[BlockLine, ...]:
         """Return what a submission wrote down of its Slurm jobs, if anything; errors as of `predicted`."""

@@ -14,7 +14,8 @@ from merian_campaign.domain.record.wall_time import PARTS, StepWallTime
 from merian_campaign.domain.report.rows import UsageRow
 from merian_campaign.reports.cells import line
 
-_CAPTION = "Memory in MB, run times in seconds: median / 95% / largest; asked for: median."
+_CAPTION = "Memory in MB, times in seconds: median / 95% / largest; asked for: median."
+_WAIT_CAPTION = "Queue: median time from when a quantum could start, all before it ended, until it did."
 
 
 _WALL_CAPTION = "Hours of submissions from making to end on record, and what they were spent on."
@@ -46,12 +47,16 @@ def wall_view(rows: Sequence[StepWallTime]) -> RenderableType:
 
 def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
     """Return a line a task, by step; 80 columns are enough."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    waited = any(row.waited for row in rows)
+    gap = 0 if waited else 1
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_footer=True, padding=(0, gap, 0, 0))
     table.add_column("task", overflow="fold", footer="total")
     table.add_column("runs", justify="right", no_wrap=True, footer=str(sum(row.executions for row in rows)))
     table.add_column("failed", justify="right", no_wrap=True, footer=_some(sum(row.failed for row in rows)))
     table.add_column("asked", justify="right", no_wrap=True)
     table.add_column("memory used", justify="right", no_wrap=True)
+    if waited:
+        table.add_column("queue", justify="right", no_wrap=True)
     table.add_column("run time", justify="right", no_wrap=True)
     table.add_column("hours", justify="right", no_wrap=True, footer=f"{sum(row.hours for row in rows):.1f}")
     step = ""
@@ -64,16 +69,19 @@ def usage_view(rows: Sequence[UsageRow]) -> RenderableType:
             str(row.executions),
             line(_some(row.failed), "red"),
             _some(row.requested_mb_median),
-            _three(row.peak_mb_median, row.peak_mb_p95, row.peak_mb),
-            _three(row.seconds_median, row.seconds_p95, row.seconds_longest),
+            _several(row.peak_mb_median, row.peak_mb_p95, row.peak_mb),
+            *([_several(row.wait_seconds_median)] if waited else []),
+            _several(row.seconds_median, row.seconds_p95, row.seconds_longest),
             f"{row.hours:.1f}",
         )
-    return Group(table, line(_CAPTION, "dim"))
+    captions = [_CAPTION, *([_WAIT_CAPTION] if waited else [])]
+    return Group(table, *(line(caption, "dim") for caption in captions))
 
 
 def _some(value: int | None) -> str:
     return str(value) if value else ""
 
 
-def _three(*values: float | None) -> str:
-    return "/".join("-" if value is None else f"{value:.0f}" for value in values) if any(values) else ""
+def _several(*values: float | None) -> str:
+    known = any(value is not None for value in values)
+    return "/".join("-" if value is None else f"{value:.0f}" for value in values) if known else ""

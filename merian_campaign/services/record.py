@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from merian_campaign.domain.execution import runs
+from merian_campaign.domain.execution.busy_blocks import busy_after
 from merian_campaign.domain.execution.journal import JournalRecord
 from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.execution.quantum_progress import fold
+from merian_campaign.domain.execution.queue_wait import TaskWait, queue_waits
 from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.failures import harvest
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
@@ -58,33 +60,35 @@ class Recorder(TickPart):
         """Take in the live progress of a submission: what its journal says since this was done last."""
         directory = submission.directory
         on_slurm = bool(self._slurm_view.jobs(submission))
+        busy = submission.busy
         part = self._drivers.appended(directory, start=submission.followed or 0)
+        # What opens or closes a journal says something of all that ran.
+        if part.start and (not part.alone or (on_slurm and busy is None)):
+            part = self._drivers.appended(directory)
         news = submission.followed is None or part.end != submission.followed
         if not news and not on_slurm:
             return
-        # What opens or closes a journal says something of all that ran; a block is busy or idle by all of it.
-        whole = part if part.start == 0 else None
-        alone = part.alone
-        if whole is None and (on_slurm or not alone):
-            whole = self._drivers.appended(directory)
+        if not part.start:
+            busy = busy_after({}, part.records)
+        elif busy is not None:
+            busy = busy_after(busy, part.records)
         quanta: tuple[Quantum, ...] = ()
         followed = submission.followed
         if news:
-            told = part if whole is None or alone else whole
-            seen = fold(told.records)
-            predicted = self._drivers.predicted(directory, only=seen if alone else None)
-            if not predicted and not alone and not on_slurm:
+            seen = fold(part.records)
+            predicted = self._drivers.predicted(directory, only=seen if part.alone else None)
+            if not predicted and not part.alone and not on_slurm:
                 return
             quanta = harvest.progress(predicted, seen)
-            followed = told.end if predicted or alone else None
+            followed = part.end if predicted or part.alone else None
         now = self._runtime.clock()
-        journal = (whole or part).records
         self.progressed += self._store.record_progress(
             submission_id=submission.id,
             quanta=quanta,
             now=now,
-            jobs=self._slurm_view.records(submission, journal=journal, now=now),
+            jobs=self._slurm_view.records(submission, busy=busy or {}, now=now),
             followed=followed,
+            busy=busy,
         )
 
     def finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
@@ -95,6 +99,7 @@ class Recorder(TickPart):
         journal = self._drivers.records(submission.directory)
         result = self._in_words(submission, result)
         wrong, healed = LineReport(), ""
+        waits: tuple[TaskWait, ...] = ()
         if isinstance(step, BpsStep) and result.end is RunEnd.EMPTY:
             graph = self._drivers.predicted(submission.directory)
             result = runs.believed(result, quanta=len(graph or fold(journal)))
@@ -117,13 +122,15 @@ class Recorder(TickPart):
                 ),
             )
             result = runs.believed(result, quanta=len(quanta))
+            waits = queue_waits(journal.in_full(), predicted=predicted)
         complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
         outcome = runs.outcome_of(result, all_succeeded=complete)
         reason = result.reason or _tally(quanta)
         if wrong.number:
             reason = f"{reason}; damaged: {wrong}"
         reason = f"{reason}; {healed}" if healed else reason
-        jobs = self._slurm_view.records(submission, journal=journal, now=now, final=True)
+        busy = busy_after({}, journal) if self._slurm_view.jobs(submission) else {}
+        jobs = self._slurm_view.records(submission, busy=busy, now=now, final=True)
         self._store.harvest(
             submission_id=submission.id,
             quanta=quanta,
@@ -140,6 +147,7 @@ class Recorder(TickPart):
                 jobs=jobs,
                 now=now,
             ),
+            waits=waits,
         )
         return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
 

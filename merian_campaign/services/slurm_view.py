@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 
-from merian_campaign.domain.execution.journal import JournalRecord
+from merian_campaign.domain.execution.busy_blocks import BusyBlock
 from merian_campaign.domain.failures.fault_attribution import Broken, alone
 from merian_campaign.domain.record.records import JobRecord, JobRole, OpenJobs
 from merian_campaign.domain.record.snapshot import Snapshot, SubmissionView
@@ -111,11 +111,11 @@ class SlurmView:
         self,
         submission: SubmissionView,
         *,
-        journal: Iterable[JournalRecord],
+        busy: Mapping[str, BusyBlock],
         now: datetime,
         final: bool = False,
     ) -> tuple[JobRecord, ...]:
-        """Return what is to be put on record of a submission's jobs.
+        """Return what is to be put on record of a submission's jobs, of which blocks worked as ``busy`` says.
 
         With ``final`` also of blocks that Slurm says nothing of (yet), as their driver saw them last.
         """
@@ -123,21 +123,20 @@ class SlurmView:
         if final:
             told = {job.job_id for job, _ in shown}
             unsure = tuple(job for job in self.blocks(submission).values() if job.job_id not in told)
-            return self._records(shown, journal, now) + tuple(
+            return self._records(shown, busy, now) + tuple(
                 JobRecord(job=job, role=JobRole.BLOCK, sure=False) for job in unsure
             )
-        return self._records(shown, journal, now)
+        return self._records(shown, busy, now)
 
     @staticmethod
     def _records(
-        shown: tuple[tuple[SlurmJob, str], ...], journal: Iterable[JournalRecord], now: datetime
+        shown: tuple[tuple[SlurmJob, str], ...], busy: Mapping[str, BusyBlock], now: datetime
     ) -> tuple[JobRecord, ...]:
-        runs = block_usage.runs_by_block(journal) if shown else {}
         return tuple(
             JobRecord(
                 job=job,
                 role=role,
-                busy_seconds=block_usage.busy_seconds(job, runs.get(job.job_id, ()), now=now)
+                busy_seconds=block_usage.busy_seconds(job, busy.get(job.job_id), now=now)
                 if role == "block"
                 else None,
             )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, text, update
+from sqlalchemy import Connection, RowMapping, null, or_, text, update
+from sqlalchemy.dialects.postgresql import insert
 
+from merian_campaign.domain.execution.busy_blocks import BusyBlock, busy_values
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.quanta import Quantum
+from merian_campaign.domain.execution.queue_wait import TaskWait
 from merian_campaign.domain.record.records import Event, JobRecord
 from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
@@ -38,7 +41,9 @@ _WALL = text(
     "UPDATE submission SET wall = CAST(:wall AS jsonb) WHERE id = :submission_id AND finished_at IS NULL"
 )
 
-_FOLLOWED = text("UPDATE submission SET followed = :followed WHERE id = :submission_id")
+_FOLLOWED = text(
+    "UPDATE submission SET followed = :followed, busy = CAST(:busy AS jsonb) WHERE id = :submission_id"
+)
 
 # Of a group without statistics the planner thinks that it is small, and would compare each with each.
 _LOOPS = "SET LOCAL enable_nestloop = {}"
@@ -66,12 +71,13 @@ class HarvestStore(Database):
         now: datetime,
         jobs: Sequence[JobRecord] = (),
         followed: int | None = None,
+        busy: Mapping[str, BusyBlock] | None = None,
     ) -> int:
         """Upsert live states of quanta; never turns a succeeded quantum into anything else: a harvest may.
 
         Attempts that have ended are put on record too. Progress of a submission that was already
         harvested is ignored: it comes from a driver that has been given up. ``followed`` is how far its
-        journal is on record by that.
+        journal is on record by that, and ``busy`` how long its blocks worked up to there.
 
         Returns
         -------
@@ -84,8 +90,10 @@ class HarvestStore(Database):
             put_jobs(connection, submission_id=submission_id, jobs=jobs, now=now)
             if submission["state"] == SubmissionState.FINISHED:
                 return 0
-            if followed != submission["followed"]:
-                connection.execute(_FOLLOWED, {"submission_id": submission_id, "followed": followed})
+            worked = None if busy is None else busy_values(busy)
+            if (followed, worked) != (submission["followed"], submission["busy"]):
+                values = {"submission_id": submission_id, "followed": followed}
+                connection.execute(_FOLLOWED, {**values, "busy": None if worked is None else dumps(worked)})
             if not staged:
                 return 0
             return _merge(connection, submission, current=current, now=now, final=False)
@@ -102,11 +110,12 @@ class HarvestStore(Database):
         jobs: Sequence[JobRecord] = (),
         needs_person: bool = False,
         wall: WallTime | None = None,
+        waits: Sequence[TaskWait] = (),
     ) -> Counts:
         """Store a finished submission's quanta, attempts and Slurm jobs, finish it, and recount its group.
 
         One transaction; idempotent. Harvesting again may correct quanta and outcome. ``wall`` is where its
-        time went; the first harvest has it.
+        time went; the first harvest has it. ``waits`` is how long its quanta waited for their turn.
 
         Returns
         -------
@@ -122,6 +131,7 @@ class HarvestStore(Database):
                 values = {"submission_id": submission_id, "wall": dumps(asdict(wall))}
                 connection.execute(_WALL, values)
             _merge(connection, submission, current=current, now=now, final=True)
+            _put_waits(connection, waits, submission_id=submission_id)
             _finish(
                 connection,
                 submission,
@@ -199,6 +209,32 @@ def _merging(*, known: bool, again: bool) -> str:
     return merge_quanta.MERGE_AGAIN if again else merge_quanta.MERGE_QUANTA
 
 
+def _put_waits(connection: Connection, waits: Sequence[TaskWait], *, submission_id: int) -> None:
+    """Write how long quanta waited where that differs; of a journal that is gone, what is known stays."""
+    if not waits:
+        return
+    table = schema.queue_wait
+    new = insert(table).values(
+        [
+            {
+                "submission_id": submission_id,
+                "task": wait.task,
+                "n": wait.executions,
+                "seconds": wait.seconds,
+                "seconds_longest": wait.longest,
+                "waits": list(wait.bins),
+                "waits_n": list(wait.bins.values()),
+            }
+            for wait in waits
+        ]
+    )
+    into = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
+    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in into.items()))
+    connection.execute(
+        new.on_conflict_do_update(index_elements=list(table.primary_key), set_=into, where=differs)
+    )
+
+
 def _finish(
     connection: Connection,
     submission: RowMapping,
@@ -225,6 +261,7 @@ def _finish(
             needs_person=needs_person,
             finished_at=submission["finished_at"] or now,
             lease_expires_at=None,
+            busy=null(),
         )
     )
     said = f"{outcome}: {reason}" if reason else str(outcome)

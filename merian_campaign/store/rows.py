@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import RowMapping
 
+from merian_campaign.domain.execution.busy_blocks import stored_busy
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.quanta import OpenQuanta
@@ -104,6 +105,7 @@ def submission_view(row: RowMapping) -> SubmissionView:
         versions_short="" if row["versions"] is None else row["versions"]["short"],
         generation=row["generation"],
         followed=row["followed"],
+        busy=stored_busy(row["busy"]),
     )
 
 

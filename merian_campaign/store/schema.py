@@ -33,7 +33,9 @@ from merian_campaign.domain.states import (
     SubmissionState,
 )
 from merian_campaign.store.quanta.quantum_tables import (
+    group_cells,
     group_hours,
+    group_runs,
     group_usage,
     quantum_attempt,
     quantum_common,
@@ -41,6 +43,7 @@ from merian_campaign.store.quanta.quantum_tables import (
     quantum_host,
     quantum_kind,
     quantum_row,
+    queue_wait,
 )
 from merian_campaign.store.table_parts import TIME, count, first, key, metadata, one_of, words
 
@@ -48,7 +51,9 @@ __all__ = [
     "campaign",
     "event",
     "group",
+    "group_cells",
     "group_hours",
+    "group_runs",
     "group_usage",
     "memory_use",
     "metadata",
@@ -59,6 +64,7 @@ __all__ = [
     "quantum_host",
     "quantum_kind",
     "quantum_row",
+    "queue_wait",
     "revision",
     "sky_region",
     "slurm_job",
@@ -175,6 +181,8 @@ submission = Table(
     Column("followed", BigInteger),
     # Where its time went, see `WallTime`, seconds. NULL: its driver left no trace of it.
     Column("wall", JSONB),
+    # What its blocks worked so far, see `BusyBlocks`, up to where its journal was followed.
+    Column("busy", JSONB),
     one_of("state", SubmissionState),
     one_of("outcome", SubmissionOutcome),
     CheckConstraint("number >= 1", name="number"),

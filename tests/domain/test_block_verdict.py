@@ -1,10 +1,18 @@
 """What the end of a block means for the quanta in it; how long blocks worked and idled."""
 
+import json
+import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from merian_campaign.domain.execution.busy_blocks import (
+    BusyBlock,
+    busy_after,
+    busy_values,
+    stored_busy,
+)
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
 from merian_campaign.domain.execution.provenance import Predicted, RawQuantum
 from merian_campaign.domain.execution.quanta import Attempt
@@ -12,7 +20,7 @@ from merian_campaign.domain.failures.harvest import HarvestContext, conclude
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.records import JobRow
 from merian_campaign.domain.record.snapshot import Remedy
-from merian_campaign.domain.resources.block_usage import busy_seconds, runs_by_block, usage
+from merian_campaign.domain.resources.block_usage import busy_seconds, usage
 from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.states import QuantumState, Verdict
 
@@ -188,19 +196,69 @@ def test_busy_time_is_what_any_quantum_covers() -> None:
         line(JournalEvent.STARTED, 40, "c"),
         line(JournalEvent.STARTED, 3, "d", slurm_job="99"),
     ]
-    runs = runs_by_block(records)
-    assert busy_seconds(block("COMPLETED"), runs["12"], now=at(999)) == 15 + 20
-    assert busy_seconds(block("RUNNING", ended=None), runs["12"], now=at(50)) == 15 + 10
-    assert busy_seconds(block("PENDING", started=None, ended=None), runs["12"], now=at(50)) is None
-    assert busy_seconds(block("COMPLETED"), (), now=at(50)) == 0
+    busy = busy_after({}, records)["12"]
+    assert busy_seconds(block("COMPLETED"), busy, now=at(999)) == 15 + 20
+    assert busy_seconds(block("RUNNING", ended=None), busy, now=at(50)) == 15 + 10
+    assert busy_seconds(block("PENDING", started=None, ended=None), busy, now=at(50)) is None
+    assert busy_seconds(block("COMPLETED"), None, now=at(50)) == 0
 
 
 def test_a_run_within_the_second_in_which_its_block_ended_counts() -> None:
     """Slurm tells whole seconds, cut off."""
-    ended = block("COMPLETED")
-    assert ended.ended is not None
-    run = (ended.ended + timedelta(seconds=0.2), ended.ended + timedelta(seconds=0.7))
-    assert busy_seconds(ended, (run,), now=at(999)) == 0.5
+    records = [line(JournalEvent.STARTED, 60.2), line(JournalEvent.ENDED, 60.7)]
+    assert busy_seconds(block("COMPLETED"), busy_after({}, records)["12"], now=at(999)) == pytest.approx(0.5)
+
+
+def covered(records: list[JournalRecord], *, until: float) -> float:
+    """Return how many seconds of block 12 are covered by any job, second by second."""
+    runs: list[tuple[float, float]] = []
+    began: dict[str, float] = {}
+    for record in records:
+        assert record.time is not None
+        when = (record.time - BEGAN).total_seconds()
+        if record.event == JournalEvent.STARTED:
+            if record.job in began:  # its end was never seen
+                runs.append((began[record.job], until))
+            began[record.job] = when
+        elif record.job in began:
+            runs.append((began.pop(record.job), when))
+    runs += [(when, until) for when in began.values()]
+    return sum(any(start <= second < end for start, end in runs) for second in range(round(until)))
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_busy_time_piece_by_piece_is_that_of_the_whole(seed: int) -> None:
+    chance = random.Random(seed)
+    records, running, second = [], [], 0
+    for _ in range(120):
+        second += chance.randrange(4)
+        if running and chance.random() < 0.55:
+            # Who notes the end of a lost job does not always know where it ran.
+            slurm_job = chance.choice(["12", None])
+            records.append(
+                line(
+                    JournalEvent.ENDED,
+                    second,
+                    running.pop(chance.randrange(len(running))),
+                    slurm_job=slurm_job,
+                )
+            )
+        else:
+            running.append(chance.choice([name for name in "abcdefgh" if name not in running[:-1]]))
+            records.append(line(JournalEvent.STARTED, second, running[-1]))
+            if running[-1] in running[:-1]:
+                running.pop()
+    whole = busy_after({}, records)
+    pieces: dict[str, BusyBlock] | None = {}
+    left = list(records)
+    while left:
+        size = chance.randrange(1, 9)
+        pieces = stored_busy(json.loads(json.dumps(busy_values(busy_after(pieces or {}, left[:size])))))
+        left = left[size:]
+    assert pieces == whole
+    now = at(second + 5)
+    found = busy_seconds(block("RUNNING", ended=None), whole["12"], now=now)
+    assert found == covered(records, until=second + 5)
 
 
 def test_queue_wait_run_and_idle() -> None:

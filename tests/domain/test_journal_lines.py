@@ -50,3 +50,4 @@ def test_lines_are_what_is_written_but_for_those_that_waited(written: list[Journ
     assert list(lines)[: len(told)] == told
     assert sorted(map(repr, list(lines)[len(told) :])) == sorted(map(repr, waiting))
     assert len(lines) == len(list(lines))
+    assert list(lines.in_full()) == list(read)

@@ -86,13 +86,16 @@ def test_the_page_is_the_json(text: str, told: dict[str, Any]) -> None:
     assert [
         (one["Task"], one["Step"], whole(one["Executions"]), whole(one["Failed"]), whole(one["MB asked"]),
          whole(one["MB asked, largest"]), whole(one["MB median"]), whole(one["MB 95%"]),
-         whole(one["MB largest"]), one["s median"], one["s 95%"], one["s longest"], one["Hours"])
+         whole(one["MB largest"]), one["s median"], one["s 95%"], one["s longest"], one["Hours"],
+         *(one[f"Queue, {what}"] for what in ("s median", "s 95%", "s longest", "hours")))
         for one in seen.tables["resources"]
     ] == [
         (line["task"], line["step"], line["executions"], line["failed"], line["requested_mb_median"],
          line["requested_mb"], line["peak_mb_median"], line["peak_mb_p95"], line["peak_mb"],
          f"{line['seconds_median']:.1f}", f"{line['seconds_p95']:.1f}", f"{line['seconds_longest']:.1f}",
-         f"{line['hours']:.1f}")
+         f"{line['hours']:.1f}",
+         *("" if line[f"wait_{what}"] is None else f"{line[f'wait_{what}']:.1f}"
+           for what in ("seconds_median", "seconds_p95", "seconds_longest", "hours")))
         for line in told["usage"]
     ]  # fmt: skip
     asking = [line for line in told["groups"] if line["state"] == "needs_review"]
@@ -162,6 +165,9 @@ def test_the_terminal_is_the_json(report: Report, url: str, told: dict[str, Any]
     for one in told["usage"]:
         assert by_task[one["task"]][1] == str(one["executions"])
         assert by_task[one["task"]][-1] == f"{one['hours']:.1f}"
+        if one["waited"]:
+            queue = f"{one['wait_seconds_median']:.0f}"
+            assert by_task[one["task"]][-3] == queue
     assert by_task["total"][1] == str(head["executions"])
 
 

@@ -12,6 +12,7 @@ from report_help import MADE, number, rows_of
 
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.store.reading import report_queries
 from merian_campaign.store.reading.reader import Reader
 
 type Connection = psycopg2.extensions.connection
@@ -226,6 +227,67 @@ def test_usage_and_progress(report: Report, sql: Connection) -> None:
     assert dict(by_day) == dict(days)
     done = "SELECT count(*) FROM quantum WHERE state = 'succeeded' AND ended IS NOT NULL"
     assert sum(row.done for row in report.progress) == number(sql, done)
+
+
+def test_summaries_say_what_every_quantum_says(report: Report, sql: Connection) -> None:
+    values = {
+        "campaign_id": number(sql, "SELECT id FROM campaign"), "at": report.headline.at, "past": False,
+        "span": report.span_seconds,
+    }  # fmt: skip
+    assert report.span_seconds % 3600 == 0
+
+    def asked(query: str) -> dict[tuple[object, ...], dict[str, object]]:
+        with sql.cursor() as cursor:
+            cursor.execute(query, values)
+            names = [column.name for column in cursor.description or ()]
+            return {row[:2]: dict(zip(names[2:], row[2:], strict=True)) for row in cursor.fetchall()}
+
+    assert asked(report_queries.PROGRESS_KEPT) == asked(report_queries.PROGRESS)
+    kept, read = asked(report_queries.USAGE_KEPT), asked(report_queries.USAGE)
+    assert kept.keys() == read.keys()
+    for task, line in kept.items():
+        for name, value in line.items():
+            exact = read[task][name]
+            near = exact if "requested" not in name and name.endswith(("_median", "_p95")) else 0
+            assert abs(value - exact) <= (1 + 0.0101 * near if near else 1e-9 * exact), (task, name)
+
+
+# As the campaign was made: a tenth of the run, of what was taken in at the end of a submission.
+WAITED = """
+SELECT g.step, q.task, e.took FROM (
+    SELECT id, submission_id, ended - started AS took FROM quantum
+    WHERE first_try_submission_id = submission_id
+    UNION ALL SELECT quantum_id, submission_id, ended - started FROM quantum_attempt
+) AS e JOIN quantum q ON q.id = e.id JOIN "group" g ON g.id = q.group_id
+JOIN submission s ON s.id = e.submission_id WHERE s.state = 'finished' AND g.step <> 'step7'
+"""
+COUNTED = f"""
+SELECT w.step, w.task, count(*), percentile_disc(0.5) WITHIN GROUP (ORDER BY seconds),
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY seconds), max(seconds), sum(seconds) / 3600
+FROM (SELECT step, task, 0.1 * date_part('epoch', took) AS seconds FROM ({WAITED}) AS w) AS w GROUP BY 1, 2
+"""
+
+
+def test_queue_waits(report: Report, sql: Connection) -> None:
+    counted = {row[:2]: row[2:] for row in rows_of(sql, COUNTED)}
+    assert counted
+    waited = {(row.step, row.task): row for row in report.usage if row.waited}
+    assert waited.keys() == counted.keys()
+    for task, (number_of, median, p95, longest, hours) in counted.items():
+        row = waited[task]
+        assert row.waited == number_of
+        assert row.wait_seconds_median == pytest.approx(median, rel=0.0101)
+        assert row.wait_seconds_p95 == pytest.approx(p95, rel=0.0101)
+        assert (row.wait_seconds_longest, row.wait_hours) == (pytest.approx(longest), pytest.approx(hours))
+    view = "SELECT step, task, wait_seconds_median, wait_seconds_longest, wait_hours FROM task_usage"
+    for step, task, median, longest, hours in rows_of(sql, view):
+        found = waited.get((step, task))
+        told = (found.wait_seconds_median, found.wait_seconds_longest) if found else (None, None)
+        assert (median, longest) == told
+        assert hours == (pytest.approx(found.wait_hours) if found else None)
+    without = [row for row in report.usage if not row.waited]
+    assert {row.step for row in without} == {"step7"}
+    assert all(row.waited is row.wait_seconds_median is row.wait_hours is None for row in without)
 
 
 def test_submissions_and_blocks(report: Report, sql: Connection) -> None:

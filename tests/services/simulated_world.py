@@ -17,8 +17,10 @@ from merian_campaign.domain.execution.journal import (
     JournalEvent,
     JournalPart,
     JournalRecord,
+    format_line,
     format_time,
 )
+from merian_campaign.domain.execution.journal_lines import JournalLines
 from merian_campaign.domain.execution.liveness import Liveness
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
@@ -195,7 +197,12 @@ class World:
             wrong.add("harvest.jsonl: line 2: not JSON")
         return run.raw[:1]
 
-    def records(self, directory: str) -> tuple[JournalRecord, ...]:
+    def records(self, directory: str) -> JournalLines:
+        lines = JournalLines()
+        lines.add("".join(map(format_line, self._journal(directory))))
+        return lines
+
+    def _journal(self, directory: str) -> tuple[JournalRecord, ...]:
         if directory not in self.runs:
             return ()
         run = self.runs[directory]
@@ -203,7 +210,7 @@ class World:
 
     def appended(self, directory: str, *, start: int = 0) -> JournalPart:
         self.looks[directory] += 1
-        records = self.records(directory)
+        records = self._journal(directory)
         begin = start if start <= len(records) else 0
         return JournalPart(records=records[begin:], start=begin, end=len(records))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from merian_campaign.domain.execution.busy_blocks import busy_after
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
 from merian_campaign.domain.record.records import JobRecord, OpenJobs
@@ -131,7 +132,9 @@ def test_busy_seconds_come_from_the_journal(tmp_path: Path) -> None:
     began = JournalRecord(
         event=JournalEvent.STARTED, t=format_time(NOW + timedelta(seconds=5)), job="j", slurm_job="7"
     )
-    (record,) = found.records(submission(tmp_path), journal=[began], now=NOW + timedelta(seconds=20))
+    (record,) = found.records(
+        submission(tmp_path), busy=busy_after({}, [began]), now=NOW + timedelta(seconds=20)
+    )
     assert (record.role, record.busy_seconds) == ("block", 15)
 
 
@@ -161,7 +164,7 @@ def test_every_block_of_what_has_ended_gets_on_record(tmp_path: Path) -> None:
     asked = Asked(QueueSnapshot(at=NOW, jobs=(SlurmJob(job_id="8", name="b", state="COMPLETED"),)))
     found = looked(asked, submission(tmp_path))
     assert dict(asked.watches[0].jobs) == {"7": "b", "8": "b"}
-    records = found.records(submission(tmp_path), journal=[], now=NOW, final=True)
+    records = found.records(submission(tmp_path), busy={}, now=NOW, final=True)
     assert {(entry.job.job_id, entry.job.state, entry.sure) for entry in records} == {
         ("7", "TIMEOUT", False), ("8", "COMPLETED", True),
     }  # fmt: skip

@@ -14,6 +14,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
+from merian_campaign.domain.execution.queue_wait import TaskWait
 from merian_campaign.domain.record.records import NewGroup
 from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.selection import Selection
@@ -147,6 +148,7 @@ class Given:
         *quanta: Quantum,
         outcome: SubmissionOutcome = SubmissionOutcome.PARTIAL,
         minutes: float = 10,
+        waits: Sequence[TaskWait] = (),
     ) -> Counts:
         return self.store.harvest(
             submission_id=submission_id,
@@ -155,6 +157,7 @@ class Given:
             reason="over",
             actor="tick",
             now=at(minutes),
+            waits=waits,
         )
 
     def again(self, group_id: int, number: int) -> int:

@@ -10,10 +10,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +53,24 @@ class Left:
         board = json.loads(self.fine("status", "early", "--json"))
         return {(entry["step"], entry["group"]): entry for entry in board["groups"]}
 
+    def usage(self) -> dict[str, dict[str, Any]]:
+        return {entry["task"]: entry for entry in json.loads(self.fine("usage", "early", "--json"))["usage"]}
+
+    def waits(self) -> dict[str, list[float]]:
+        """Return how long each quantum of the night waited, by its files."""
+        lines = (self.root / NIGHT / "bps" / "journal.jsonl").read_text().splitlines()
+        times = {
+            (line["event"], uuid): datetime.fromisoformat(line["t"])
+            for line in map(json.loads, lines)
+            for uuid in line["quanta"]
+        }
+        found: dict[str, list[float]] = defaultdict(list)
+        for quantum in map(json.loads, (self.root / NIGHT / "predicted.jsonl").read_text().splitlines()):
+            ready = [times["ended", uuid] for uuid in quantum["after"] if ("ended", uuid) in times]
+            since = max([*ready, times["launched", quantum["uuid"]]])
+            found[quantum["task"]].append((times["started", quantum["uuid"]] - since).total_seconds())
+        return found
+
 
 @pytest.fixture
 def left(empty_url: str, tmp_path: Path) -> Left:
@@ -79,6 +100,10 @@ def test_a_campaign_of_the_first_release_goes_on(left: Left) -> None:
             "SELECT (SELECT sum(n) FROM memory_use), count(*) FROM quantum WHERE state = 'succeeded'",
         )
     assert kept == measured > 0
+    with closing(open_connection(left.url)) as connection:
+        for name in ("usage", "runs", "hours", "cells"):
+            assert rows(connection, f"SELECT count(*) > 0 FROM group_{name}") == [(True,)], name
+    assert {entry["waited"] for entry in left.usage().values()} == {None}, "nobody has written it down"
     before = left.groups()
     assert {key: entry["state"] for key, entry in before.items()} == {
         ("defaults", "all"): "done",
@@ -108,3 +133,12 @@ def test_a_campaign_of_the_first_release_goes_on(left: Left) -> None:
     with closing(open_connection(left.url)) as connection:
         outcomes = rows(connection, "SELECT outcome FROM submission ORDER BY id")
     assert outcomes == [("succeeded",), ("partial",), ("succeeded",)]
+    waits = left.waits()
+    found = {task: entry for task, entry in left.usage().items() if entry["waited"]}
+    assert {task: entry["waited"] for task, entry in found.items()} == {
+        task: len(seconds) for task, seconds in waits.items()
+    }
+    for task, entry in found.items():
+        assert entry["wait_seconds_longest"] == pytest.approx(max(waits[task]))
+        assert entry["wait_hours"] == pytest.approx(sum(waits[task]) / 3600)
+        assert entry["wait_seconds_median"] == pytest.approx(statistics.median_low(waits[task]), rel=0.0101)

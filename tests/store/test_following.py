@@ -18,8 +18,11 @@ from merian_campaign.domain.execution.provenance import parse_predicted
 from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.failures import harvest
 from merian_campaign.domain.record.snapshot import SubmissionView
+from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine
+from merian_campaign.domain.slurm.slurm_jobs import QueueSnapshot, SlurmJob
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.services.record import Recorder
+from merian_campaign.services.slurm_view import SlurmView
 
 QUANTA = 12
 
@@ -28,12 +31,11 @@ def uuid(number: int) -> str:
     return f"01a215b7-091b-7181-bc15-{number:012x}"
 
 
-def line(event: JournalEvent, *quanta: int, verdict: str | None = None) -> str:
+def line(event: JournalEvent, *quanta: int, minutes: float = 3, **changes: Any) -> str:
     names = tuple(map(uuid, quanta))
     job = f"job{quanta}" if quanta else ""
-    return journal.format_line(
-        JournalRecord(event=event, t=journal.format_time(at(3)), job=job, quanta=names, verdict=verdict)
-    )
+    when = journal.format_time(at(minutes))
+    return journal.format_line(JournalRecord(event=event, t=when, job=job, quanta=names, **changes))
 
 
 def story(chance: random.Random) -> list[str]:
@@ -72,14 +74,18 @@ class Followed:
         (group,) = self._given.store.snapshot("demo").groups
         return group.submissions[0]
 
-    def follow(self, *, anew: bool = False) -> int:
+    def follow(self, *, anew: bool = False, block: SlurmJob | None = None) -> int:
         """Follow it; return how many rows changed."""
         drivers: Any = LocalDrivers(environ={}) if anew else self.drivers
-        nobody: Any = SimpleNamespace(jobs=lambda _: (), records=lambda *_, **__: ())
+        told = BlockLine(event=BlockEvent.SUBMITTED, t="", name="b", slurm_job="12")
+        view = SlurmView(
+            sight=None if block is None else QueueSnapshot(at=at(5), jobs=(block,)),
+            lines={self.submission.id: (told,)},
+        )
         runtime = SimpleNamespace(clock=lambda: at(5))
         context: Any = SimpleNamespace(
             store=self._given.store, drivers=drivers, scheduler=None, registry=None, runtime=runtime,
-            campaign_id=1, campaign_uuid="", spec=None, settings=None, slurm_view=nobody,
+            campaign_id=1, campaign_uuid="", spec=None, settings=None, slurm_view=view,
         )  # fmt: skip
         recorder = Recorder(context)
         recorder.follow(self.seen())
@@ -138,3 +144,41 @@ def test_what_nothing_happened_to_is_not_parsed_again(followed: Followed) -> Non
         stream.write(line(JournalEvent.STARTED, 3))
     assert followed.follow() == 1
     assert followed.states()[3] == "running"
+
+
+BUSY = "SELECT busy_seconds FROM slurm_job"
+
+
+def test_of_blocks_nothing_is_read_again(followed: Followed, sql: Connection) -> None:
+    block = SlurmJob(job_id="12", name="b", state="RUNNING", started=at(0))
+    begun = [
+        line(JournalEvent.STARTED, 1, minutes=1, slurm_job="12"),
+        line(JournalEvent.STARTED, 2, minutes=2, slurm_job="12"),
+    ]
+    ended = line(JournalEvent.ENDED, 1, verdict="ok", minutes=3, slurm_job="12")
+    followed.predicted.write_text("\n".join(followed.lines) + "\n")
+    followed.journal.write_text("".join([line(JournalEvent.OPENED), *begun, ended]))
+    followed.follow(block=block)
+    assert rows(sql, BUSY) == [(4 * 60,)]  # from the first minute to now
+    size = followed.journal.stat().st_size
+    followed.journal.write_text("#" * (size - 1) + "\n")
+    with followed.journal.open("a") as stream:
+        stream.write(line(JournalEvent.ENDED, 2, verdict="ok", minutes=4, slurm_job="12"))
+    followed.follow(block=block, anew=True)
+    assert rows(sql, BUSY) == [(3 * 60,)]
+    assert followed.states()[1:3] == ["succeeded", "succeeded"]
+    followed.follow(block=block, anew=True)
+    assert rows(sql, BUSY) == [(3 * 60,)]
+
+
+def test_blocks_of_before_that_was_kept_are_read_once(followed: Followed, sql: Connection) -> None:
+    followed.predicted.write_text("\n".join(followed.lines) + "\n")
+    followed.journal.write_text(
+        line(JournalEvent.OPENED) + line(JournalEvent.STARTED, 1, minutes=2, slurm_job="12")
+    )
+    followed.follow()
+    rows(sql, "UPDATE submission SET busy = NULL")
+    block = SlurmJob(job_id="12", name="b", state="RUNNING", started=at(0))
+    for _ in range(2):
+        followed.follow(block=block, anew=True)
+        assert rows(sql, BUSY) == [(3 * 60,)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from store_help import Given, at, failed, quantum, rows, worked
 
+from merian_campaign.domain.execution.queue_wait import TaskWait
 from merian_campaign.domain.states import GroupState, SubmissionOutcome, Verdict
 from merian_campaign.store.store import PostgresStore
 
@@ -27,7 +28,18 @@ SELECT (SELECT array_agg(t::text ORDER BY t.task) FROM (
 SUMMARISED = "SELECT count(*) FROM group_usage"
 
 
+KEPT = {"usage": "task", "runs": "task", "hours": "hour", "cells": "(tract, band, state)"}
+"""What is kept of groups that are over, with what tells the rows of one from each other."""
+
+
 def told(sql: Connection) -> tuple[object, ...]:
+    for name in KEPT:
+        kept, counted = (
+            f"group_{name}",
+            f"counted_{name} WHERE group_id IN (SELECT group_id FROM group_{name})",
+        )
+        for one, other in ((kept, counted), (counted, kept)):
+            assert rows(sql, f"SELECT * FROM {one} EXCEPT ALL SELECT * FROM {other}") == []
     (found,) = rows(sql, VIEWS)
     assert [found] == rows(sql, COUNTED)
     return found
@@ -67,14 +79,16 @@ def test_what_views_tell_is_what_was_put_on_record(
     told(sql)
     store.forget("demo")
     assert told(sql) == (None, None)
-    assert rows(sql, "SELECT count(*) FROM group_hours") == [(0,)]
+    for name in KEPT:
+        assert rows(sql, f"SELECT count(*) FROM group_{name}") == [(0,)]
 
 
-WRITTEN = """
-SELECT 'usage', task, xmin::text FROM group_usage
-UNION ALL SELECT 'hours', hour::text, xmin::text FROM group_hours
-ORDER BY 1, 2
-"""
+WRITTEN = (
+    " UNION ALL ".join(
+        f"SELECT '{name}', ({key})::text, xmin::text FROM group_{name}" for name, key in KEPT.items()
+    )
+    + " ORDER BY 1, 2"
+)
 
 
 def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
@@ -86,6 +100,25 @@ def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
     assert rows(sql, WRITTEN) == before
     given.harvested(first, quantum(1, worked(peak_mb=1500)), quantum(2, worked(), task="isr"))
     after = rows(sql, WRITTEN)
-    assert [new for new in after if new not in before] == [after[2]]
-    assert after[2][:2] == ("usage", "measure")
+    changed = [new[:2] for new in after if new not in before]
+    assert changed == [("runs", "measure"), ("usage", "measure")]
     told(sql)
+
+
+WAITS = "SELECT task, n, seconds, seconds_longest, waits, waits_n, xmin::text FROM queue_wait ORDER BY task"
+
+
+def test_waits_are_kept_with_their_submission(given: Given, store: PostgresStore, sql: Connection) -> None:
+    (group,) = given.campaign()
+    first = given.prepared(group).id
+    waits = [TaskWait.of("measure", [2.0, 8.0]), TaskWait.of("isr", [0.0])]
+    given.harvested(first, quantum(1, worked()), waits=waits)
+    kept = rows(sql, WAITS)
+    assert [row[:4] for row in kept] == [("isr", 1, 0.0, 0.0), ("measure", 2, 10.0, 8.0)]
+    given.harvested(first, quantum(1, worked()), waits=waits)
+    given.harvested(first, quantum(1, worked()))
+    assert rows(sql, WAITS) == kept
+    given.harvested(first, quantum(1, worked()), waits=[TaskWait.of("measure", [4.0])])
+    assert [row[:4] for row in rows(sql, WAITS)] == [("isr", 1, 0.0, 0.0), ("measure", 1, 4.0, 4.0)]
+    store.forget("demo")
+    assert rows(sql, WAITS) == []

@@ -83,6 +83,10 @@ class JournalLines(Collection[JournalRecord]):
                 waiting.append(at)
         yield from map(self._line, waiting)
 
+    def in_full(self) -> Iterator[JournalRecord]:
+        """Yield all lines, in the order of the file: also when each job was handed over."""
+        return map(self._line, range(len(self._of_job)))
+
     def _append(self, record: JournalRecord) -> None:
         self._times += record.t.encode()
         job = self._job(record)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from merian_campaign.domain.execution.busy_blocks import BusyBlock
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.quanta import OpenQuanta
@@ -90,6 +91,8 @@ class SubmissionView:
         Of the group's outputs, to which it adds.
     followed : `int` or `None`
         Bytes of its journal that live progress has put on record; `None` while its graph is not, either.
+    busy : `~collections.abc.Mapping` [`str`, `BusyBlock`] or `None`
+        How long its blocks worked up to there, by Slurm job id; `None` where nobody kept it.
     """
 
     id: int
@@ -115,6 +118,7 @@ class SubmissionView:
     versions_short: str = ""
     generation: int = 1
     followed: int | None = None
+    busy: Mapping[str, BusyBlock] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

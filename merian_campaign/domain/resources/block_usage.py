@@ -2,70 +2,36 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
+from merian_campaign.domain.execution.busy_blocks import BusyBlock
 from merian_campaign.domain.record.records import JobRow
 from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 
 _SLURMS_SECOND = timedelta(seconds=1)
 
 
-def runs_by_block(
-    records: Iterable[JournalRecord],
-) -> Mapping[str, tuple[tuple[datetime, datetime | None], ...]]:
-    """Return when jobs of the journal ran, by Slurm job id; the end is `None` where none was seen."""
-    began: dict[tuple[str, str], datetime] = {}
-    found: dict[str, list[tuple[datetime, datetime | None]]] = defaultdict(list)
-    for record in records:
-        when = record.time
-        if when is None:
-            continue
-        if record.event == JournalEvent.STARTED and record.slurm_job:
-            key = (record.slurm_job, record.job)
-            if key in began:
-                found[record.slurm_job].append((began[key], None))
-            began[key] = when
-        elif record.event == JournalEvent.ENDED:
-            block = record.slurm_job or next((where for where, job in began if job == record.job), "")
-            start = began.pop((block, record.job), None)
-            if start is not None:
-                found[block].append((start, when))
-    for (block, _), start in began.items():
-        found[block].append((start, None))
-    return {block: tuple(sorted(runs, key=lambda run: run[0])) for block, runs in found.items()}
-
-
-def busy_seconds(
-    job: SlurmJob, runs: Iterable[tuple[datetime, datetime | None]], *, now: datetime
-) -> float | None:
+def busy_seconds(job: SlurmJob, busy: BusyBlock | None, *, now: datetime) -> float | None:
     """Return for how many seconds of its life at least one quantum ran in a block; `None` before it began.
 
     Parameters
     ----------
     job : `SlurmJob`
         The block.
-    runs : iterable
-        When jobs ran in it, as `runs_by_block` has them; without an end, until the block's.
+    busy : `BusyBlock` or `None`
+        When jobs ran in it by its journal; one without an end, until the block's. `None`: none ran.
     now : `datetime.datetime`
         UTC; the end of what still runs.
     """
     if job.started is None:
         return None
-    over = job.ended or now
+    if busy is None:
+        return 0.0
     # Slurm tells whole seconds: what ended within the last one was still in the block.
     latest = now if job.ended is None else job.ended + _SLURMS_SECOND
-    total, until = 0.0, job.started
-    for start, end in sorted(runs, key=lambda run: run[0]):
-        first = max(start, until)
-        last = over if end is None else min(end, latest)
-        if last > first:
-            total += (last - first).total_seconds()
-            until = last
-    return total
+    until = (job.ended or now) if busy.until is None else min(busy.until, latest)
+    return busy.before + max(0.0, (until - max(busy.since, job.started)).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)

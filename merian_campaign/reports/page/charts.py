@@ -237,6 +237,23 @@ def _range(low: str, middle: str, high: str, *, title: str, scale: Spec, axis: S
     ]  # fmt: skip
 
 
+def _mark(field: str) -> Spec:
+    """Return the mark of what a range is compared with."""
+    return {
+        "mark": {"type": "tick", "thickness": 2.5, "height": 15, "color": colour("blocked")},
+        "encoding": {"x": {"field": field, "type": "quantitative"}, "tooltip": tooltip()},
+    }
+
+
+def _queue_words(row: UsageRow) -> str:
+    if row.wait_seconds_median is None:
+        return ""
+    return (
+        f"\nqueue wait {row.wait_seconds_median:.1f} s median, {row.wait_seconds_p95 or 0:.1f} s for 95%, "
+        f"{row.wait_seconds_longest or 0:.1f} s at most"
+    )
+
+
 def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
     names = _names(usage)
     rows = [
@@ -259,38 +276,35 @@ def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
         scale={"zero": True},
         axis={"tickCount": 6},
     )
-    asked: Spec = {
-        "mark": {"type": "tick", "thickness": 2.5, "height": 15, "color": colour("blocked")},
-        "encoding": {"x": {"field": "r", "type": "quantitative"}, "tooltip": tooltip()},
-    }
-    spec = {"data": values(rows)} | _by_task(usage, [*layers, asked])
+    spec = {"data": values(rows)} | _by_task(usage, [*layers, _mark("r")])
     words = f"Memory of {len(rows)} tasks, asked for and used; the table below says it in numbers."
     return Picture(name="memory", title=f"{report.headline.campaign}: memory by task", words=words, spec=spec)
 
 
 def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
     least, names = 0.1, _names(usage)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "task": names[row.step, row.task],
             "m": max(least, row.seconds_median or 0), "p": max(least, row.seconds_p95 or 0),
             "x": max(least, row.seconds_longest or 0),
+            "q": None if row.wait_seconds_median is None else max(least, row.wait_seconds_median),
             "tip": f"{row.step}: {row.task}\n{row.seconds_median:.1f} s median, "
             f"{row.seconds_p95 or 0:.1f} s for 95%, {row.seconds_longest or 0:.1f} s at most\n"
-            f"{row.executions:,} executions, {row.hours:,.1f} hours",
+            f"{row.executions:,} executions, {row.hours:,.1f} hours" + _queue_words(row),
         }
         for row in usage
     ]  # fmt: skip
-    longest = max(row.seconds_longest or 0.0 for row in usage)
+    waited = any(row["q"] is not None for row in rows)
+    longest = max(max(row["x"], row["q"] or 0.0) for row in rows)
     decades = [10.0**power for power in range(-1, 9) if 10.0**power <= 10 * longest]
     axis = {"values": decades, "labelExpr": "datum.value < 1 ? datum.value : format(datum.value, '~s')"}
-    layers = _range("m", "p", "x", title="run time (s): median, 95%, longest", scale={"type": "log"},
-                    axis=axis)  # fmt: skip
-    spec = {"data": values(rows)} | _by_task(usage, layers)
-    words = f"Run times of {len(rows)} tasks."
-    return Picture(
-        name="times", title=f"{report.headline.campaign}: run time by task", words=words, spec=spec
-    )
+    title = "run time (s): median, 95%, longest" + ("; queue wait: median" if waited else "")
+    layers = _range("m", "p", "x", title=title, scale={"type": "log"}, axis=axis)
+    spec = {"data": values(rows)} | _by_task(usage, [*layers, *([_mark("q")] if waited else [])])
+    words = f"Run times of {len(rows)} tasks{', and how long they waited to start' if waited else ''}."
+    what = "run time and queue wait" if waited else "run time"
+    return Picture(name="times", title=f"{report.headline.campaign}: {what} by task", words=words, spec=spec)
 
 
 _PARTS: Final = (

@@ -8,39 +8,63 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FORGET_SUMMARY", "SUMMARISE"]
+__all__ = ["FORGET_SUMMARY", "SUMMARISE", "summary"]
 
-FORGET_SUMMARY: Final = (
-    "DELETE FROM group_usage WHERE group_id = %(group_id)s",
-    "DELETE FROM group_hours WHERE group_id = %(group_id)s",
-)
-"""What goes with a change of a group's quanta."""
+_TOTALS: Final = ("n", "requested_mb", "peak_mb", "seconds", "seconds_longest")
+_BINS: Final = ("peaks", "peaks_n", "times", "times_n")
 
 
-def _kept(table: str, *, source: str, key: str, values: tuple[str, ...]) -> str:
+def _kept(table: str, *, source: str, key: tuple[str, ...], values: tuple[str, ...]) -> str:
     """Return SQL that makes a group's rows what they are counted to be, and writes those that differ."""
+    keys = ", ".join(key)
+    same = " AND ".join(f"m.{name} = k.{name}" for name in key)
     return f"""
 WITH made AS MATERIALIZED (
-    SELECT group_id, {key}, {", ".join(values)} FROM {source} WHERE group_id = %(group_id)s
+    SELECT group_id, {keys}, {", ".join(values)} FROM {source} WHERE group_id = %(group_id)s
 ), gone AS (
     DELETE FROM {table} AS k
-    WHERE k.group_id = %(group_id)s AND NOT EXISTS (SELECT FROM made AS m WHERE m.{key} = k.{key})
+    WHERE k.group_id = %(group_id)s AND NOT EXISTS (SELECT FROM made AS m WHERE {same})
 )
-INSERT INTO {table} AS old (group_id, {key}, {", ".join(values)})
+INSERT INTO {table} AS old (group_id, {keys}, {", ".join(values)})
 SELECT * FROM made
-ON CONFLICT (group_id, {key}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in values)}
+ON CONFLICT (group_id, {keys}) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in values)}
 WHERE ({", ".join(f"old.{name}" for name in values)})
     IS DISTINCT FROM ({", ".join(f"excluded.{name}" for name in values)})
 """  # noqa: S608  (built from names)
 
 
-_USAGE = (
-    *("n", "requested_mb", "peak_mb", "seconds", "seconds_longest"),
-    *("peaks", "peaks_n", "times", "times_n"),
-)
+_TABLES: Final = {
+    "group_usage": ("counted_usage", ("task",), (*_TOTALS, *_BINS)),
+    "group_runs": (
+        "counted_runs",
+        ("task",),
+        ("failed", *_TOTALS, "requests", "requests_n", *_BINS),
+    ),
+    "group_hours": ("counted_hours", ("hour",), ("succeeded", "failed", "runs_succeeded", "runs_failed")),
+    "group_cells": (
+        "counted_cells",
+        ("tract", "band", "state"),
+        ("n", "caveats", "no_work", "upstream", "unprocessable", "partial"),
+    ),
+}
 
-SUMMARISE: Final = (
-    _kept("group_usage", source="counted_usage", key="task", values=_USAGE),
-    _kept("group_hours", source="counted_hours", key="hour", values=("succeeded", "failed")),
+FORGET_SUMMARY: Final = tuple(
+    f"DELETE FROM {table} WHERE group_id = %(group_id)s"  # noqa: S608  (names)
+    for table in _TABLES
+)
+"""What goes with a change of a group's quanta."""
+
+SUMMARISE: Final = tuple(
+    _kept(table, source=source, key=key, values=values) for table, (source, key, values) in _TABLES.items()
 )
 """What follows a change after which, for now, none is expected: a harvest, a redo."""
+
+
+def summary(table: str) -> str:
+    """Return SQL for the rows of a table of summaries, of all groups: counted now where none are kept."""
+    source, _, _ = _TABLES[table]
+    return f"""(
+    SELECT * FROM {table}
+    UNION ALL
+    SELECT * FROM {source} AS u WHERE NOT EXISTS (SELECT 1 FROM {table} AS k WHERE k.group_id = u.group_id)
+)"""  # noqa: S608  (names)

@@ -231,6 +231,27 @@ group_usage = Table(
     "(s): fifty times the logarithm, and how many; never the truth",
 )
 
+group_runs = Table(
+    "group_runs",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("failed", Integer, nullable=False),
+    Column("requested_mb", Integer),
+    Column("peak_mb", Integer),
+    Column("seconds", Double),
+    Column("seconds_longest", Double),
+    Column("requests", ARRAY(Integer), nullable=False),
+    Column("requests_n", ARRAY(Integer), nullable=False),
+    Column("peaks", ARRAY(SmallInteger), nullable=False),
+    Column("peaks_n", ARRAY(Integer), nullable=False),
+    Column("times", ARRAY(SmallInteger), nullable=False),
+    Column("times_n", ARRAY(Integer), nullable=False),
+    comment="Cache: executions of a group that is over, by task, with requests (MiB) and bins of peaks and "
+    "run times as of group_usage; never the truth",
+)
+
 group_hours = Table(
     "group_hours",
     metadata,
@@ -238,6 +259,39 @@ group_hours = Table(
     Column("hour", TIME, primary_key=True),
     Column("succeeded", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
-    comment="Cache: last attempts of a group that is over, by the hour (UTC) in which they ended; "
-    "never the truth",
+    Column("runs_succeeded", Integer, nullable=False),
+    Column("runs_failed", Integer, nullable=False),
+    comment="Cache: last attempts, and all executions, of a group that is over, by the hour (UTC) in which "
+    "they ended; never the truth",
+)
+
+group_cells = Table(
+    "group_cells",
+    metadata,
+    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
+    Column("tract", Integer, primary_key=True),
+    Column("band", Text, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    *(
+        Column(name, Integer, nullable=False)
+        for name in ("caveats", "no_work", "upstream", "unprocessable", "partial")
+    ),
+    one_of("state", QuantumState),
+    comment="Cache: quanta of a group that is over, by tract (-1: none), band (empty: none) and state, and "
+    "successes by their caveats; never the truth",
+)
+
+queue_wait = Table(
+    "queue_wait",
+    metadata,
+    Column("submission_id", BigInteger, ForeignKey("submission.id"), primary_key=True),
+    Column("task", Text, primary_key=True),
+    Column("n", Integer, nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("seconds_longest", Double, nullable=False),
+    Column("waits", ARRAY(SmallInteger), nullable=False),
+    Column("waits_n", ARRAY(Integer), nullable=False),
+    comment="Executions of a submission by task: seconds from when they could start until they did, with "
+    "bins: fifty times the logarithm, and how many",
 )

@@ -6,6 +6,7 @@ was, of all else the last attempt before it counts.
 
 from __future__ import annotations
 
+from merian_campaign.store.quanta.group_summaries import summary
 from merian_campaign.store.quanta.quantum_keys import full_path
 from merian_campaign.store.reading.queries import LAST_ATTEMPT, OF_STEP_AND_TRACT
 
@@ -105,12 +106,27 @@ _CAVEATS = [
 
 def cells(*, past: bool) -> str:
     """Return the query for quanta by group, tract, band and state."""
+    if not past:
+        return _CELLS_KEPT
     return f"""
 SELECT q.group_id, {_TRACT} AS tract, q.band, q.state, count(*)::integer AS n,
        (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats,
        {", ".join(_CAVEATS)}
-FROM ({_THEN if past else _NOW}) AS q JOIN "group" AS g ON g.id = q.group_id
+FROM ({_THEN}) AS q JOIN "group" AS g ON g.id = q.group_id
 WHERE q.state <> 'superseded'
+GROUP BY 1, 2, 3, 4
+"""  # noqa: S608  (built from constants of this module)
+
+
+_SUMS = ", ".join(
+    f"sum(q.{name})::integer AS {name}"
+    for name in ("n", "caveats", "no_work", "upstream", "unprocessable", "partial")
+)
+_CELLS_KEPT = f"""
+SELECT q.group_id, {_TRACT.replace("q.tract", "nullif(q.tract, -1)")} AS tract, nullif(q.band, '') AS band,
+       q.state, {_SUMS}
+FROM {summary("group_cells")} AS q JOIN "group" AS g ON g.id = q.group_id
+WHERE g.campaign_id = %(campaign_id)s
 GROUP BY 1, 2, 3, 4
 """  # noqa: S608  (built from constants of this module)
 
@@ -187,16 +203,20 @@ WHERE q.state = 'blocked' AND q.blocked_by IS NULL GROUP BY 1
 # quantum that was done again after a redo has several that succeeded; the last of them is what makes it done.
 _FIRST_TRY = """q.first_try_submission_id = q.submission_id AND (NOT %(past)s OR q.ended <= %(at)s)"""
 
-_EXECUTIONS = f"""
+_DONE = f"""a.state = 'succeeded' AND (%(past)s OR q.state = 'succeeded')
+       AND ({_FIRST_TRY}) IS NOT TRUE
+       AND row_number() OVER (PARTITION BY a.quantum_id, a.state = 'succeeded'
+                              ORDER BY a.submission_id DESC, a.try DESC) = 1"""
+
+
+def _executions(*, done: str) -> str:
+    """Return the query for executions; ``done`` says which attempts make a quantum done."""
+    return f"""
 SELECT g.step, q.task, 'succeeded' AS state, q.requested_mb, q.peak_mb, q.started, q.ended, true AS done
 FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
 WHERE g.campaign_id = %(campaign_id)s AND {_FIRST_TRY}
 UNION ALL
-SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended,
-       a.state = 'succeeded' AND (%(past)s OR q.state = 'succeeded')
-       AND ({_FIRST_TRY}) IS NOT TRUE
-       AND row_number() OVER (PARTITION BY a.quantum_id, a.state = 'succeeded'
-                              ORDER BY a.submission_id DESC, a.try DESC) = 1 AS done
+SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended, {done} AS done
 FROM quantum_attempt AS a
 JOIN submission AS s ON s.id = a.submission_id
 JOIN "group" AS g ON g.id = s.group_id
@@ -205,6 +225,8 @@ WHERE g.campaign_id = %(campaign_id)s AND a.state IN ('succeeded', 'failed', 'un
   AND (NOT %(past)s OR coalesce(a.ended, a.recorded_at) <= %(at)s)
 """  # noqa: S608  (built from constants of this module)
 
+
+_EXECUTIONS = _executions(done="NULL")
 _SECONDS = "extract(epoch FROM e.ended - e.started)::double precision"
 
 USAGE = f"""
@@ -222,16 +244,97 @@ FROM ({_EXECUTIONS}) AS e
 GROUP BY e.step, e.task
 """  # noqa: S608  (built from constants of this module)
 
+EXECUTIONS_KEPT = """
+SELECT coalesce(sum(k.n), 0)::integer AS n FROM group_runs AS k JOIN "group" AS g ON g.id = k.group_id
+WHERE g.campaign_id = %(campaign_id)s
+"""
+
+# Of bins, the one in which the median lies, and that of 95%.
+_BINNED = """
+SELECT b.step, b.task, b.kind,
+       min(b.bin) FILTER (WHERE 2 * b.upto >= b.total) AS median,
+       min(b.bin) FILTER (WHERE 20 * b.upto >= 19 * b.total) AS p95
+FROM (
+    SELECT b.*, sum(b.n) OVER (PARTITION BY b.step, b.task, b.kind) AS total,
+           sum(b.n) OVER (PARTITION BY b.step, b.task, b.kind ORDER BY b.bin) AS upto
+    FROM (SELECT u.step, u.task, h.kind, h.bin, sum(h.n) AS n
+          FROM u CROSS JOIN LATERAL (BINS) AS h (kind, bin, n) GROUP BY 1, 2, 3, 4) AS b
+) AS b
+GROUP BY b.step, b.task, b.kind"""
+
+_RUN_BINS = """SELECT 1, r.* FROM unnest(u.requests, u.requests_n) AS r (bin, n)
+    UNION ALL SELECT 2, p.* FROM unnest(u.peaks, u.peaks_n) AS p (bin, n)
+    UNION ALL SELECT 3, t.* FROM unnest(u.times, u.times_n) AS t (bin, n)"""
+
+
+def _value(name: str, kind: int, most: str) -> str:
+    """Return SQL for what a bin stands for."""
+    return f"least(exp((max(b.{name}) FILTER (WHERE b.kind = {kind})) / 50.0::double precision), {most})"
+
+
+USAGE_KEPT = f"""
+WITH u AS MATERIALIZED (
+    SELECT g.step, k.* FROM {summary("group_runs")} AS k JOIN "group" AS g ON g.id = k.group_id
+    WHERE g.campaign_id = %(campaign_id)s
+), whole AS (
+    SELECT u.step, u.task, sum(u.n)::integer AS executions, sum(u.failed)::integer AS failed,
+           max(u.requested_mb) AS requested_mb, max(u.peak_mb) AS peak_mb,
+           max(u.seconds_longest) AS seconds_longest, coalesce(sum(u.seconds), 0) / 3600 AS hours
+    FROM u GROUP BY 1, 2
+)
+SELECT w.step, w.task, w.executions, w.failed, max(b.median) FILTER (WHERE b.kind = 1) AS requested_mb_median,
+       w.requested_mb, round({_value("median", 2, "w.peak_mb")})::integer AS peak_mb_median,
+       round({_value("p95", 2, "w.peak_mb")})::integer AS peak_mb_p95, w.peak_mb,
+       {_value("median", 3, "w.seconds_longest")} AS seconds_median,
+       {_value("p95", 3, "w.seconds_longest")} AS seconds_p95, w.seconds_longest, w.hours
+FROM whole AS w LEFT JOIN ({_BINNED.replace("BINS", _RUN_BINS)}) AS b USING (step, task)
+GROUP BY w.step, w.task, w.executions, w.failed, w.requested_mb, w.peak_mb, w.seconds_longest, w.hours
+"""  # noqa: S608  (built from constants of this module)
+"""The same from the summaries, medians and 95% to within a hundredth."""
+
+# Known since a submission is over.
+WAITS = f"""
+WITH u AS MATERIALIZED (
+    SELECT g.step, k.* FROM queue_wait AS k JOIN submission AS s ON s.id = k.submission_id
+    JOIN "group" AS g ON g.id = s.group_id
+    WHERE g.campaign_id = %(campaign_id)s AND (NOT %(past)s OR s.finished_at <= %(at)s)
+), whole AS (
+    SELECT u.step, u.task, sum(u.n)::integer AS waited, max(u.seconds_longest) AS wait_seconds_longest,
+           sum(u.seconds) / 3600 AS wait_hours
+    FROM u GROUP BY 1, 2
+)
+SELECT w.step, w.task, w.waited, {_value("median", 4, "w.wait_seconds_longest")} AS wait_seconds_median,
+       {_value("p95", 4, "w.wait_seconds_longest")} AS wait_seconds_p95, w.wait_seconds_longest, w.wait_hours
+FROM whole AS w
+JOIN ({_BINNED.replace("BINS", "SELECT 4, p.* FROM unnest(u.waits, u.waits_n) AS p (bin, n)")}) AS b
+    USING (step, task)
+GROUP BY w.step, w.task, w.waited, w.wait_seconds_longest, w.wait_hours
+"""  # noqa: S608  (built from constants of this module)
+
 PROGRESS = f"""
 SELECT date_bin(%(span)s * interval '1 second', e.ended, '2000-01-01Z') AS start, e.step,
        (count(*) FILTER (WHERE e.state = 'succeeded'))::integer AS succeeded,
        (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed,
-       (count(*) FILTER (WHERE e.done))::integer AS done,
-       (count(*) FILTER (WHERE e.state = 'succeeded' AND e.ended > %(since)s))::integer AS succeeded_since,
-       (count(*) FILTER (WHERE e.state <> 'succeeded' AND e.ended > %(since)s))::integer AS failed_since
-FROM ({_EXECUTIONS}) AS e
+       (count(*) FILTER (WHERE e.done))::integer AS done
+FROM ({_executions(done=_DONE)}) AS e
 WHERE e.ended IS NOT NULL
 GROUP BY 1, 2 ORDER BY 1, 2
+"""  # noqa: S608  (built from constants of this module)
+
+PROGRESS_KEPT = f"""
+SELECT date_bin(%(span)s * interval '1 second', h.hour, '2000-01-01Z') AS start, g.step,
+       sum(h.runs_succeeded)::integer AS succeeded, sum(h.runs_failed)::integer AS failed,
+       sum(h.succeeded)::integer AS done
+FROM {summary("group_hours")} AS h JOIN "group" AS g ON g.id = h.group_id
+WHERE g.campaign_id = %(campaign_id)s
+GROUP BY 1, 2 HAVING sum(h.runs_succeeded + h.runs_failed + h.succeeded) > 0 ORDER BY 1, 2
+"""  # noqa: S608  (built from constants of this module)
+"""The same from the summaries, for spans of whole hours."""
+
+ENDED_SINCE = f"""
+SELECT (count(*) FILTER (WHERE e.state = 'succeeded'))::integer AS succeeded_since,
+       (count(*) FILTER (WHERE e.state <> 'succeeded'))::integer AS failed_since
+FROM ({_EXECUTIONS}) AS e WHERE e.ended > %(since)s
 """  # noqa: S608  (built from constants of this module)
 
 SUBMISSIONS = """

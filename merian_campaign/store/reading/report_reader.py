@@ -31,6 +31,10 @@ type Rows = Callable[[str], list[dict[str, Any]]]
 
 _SPANS: Final = (10, 60, 300, 900, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400)
 _MOST_SPANS: Final = 240
+_HOUR: Final = 3600
+_MOST_READ: Final = 1_500_000
+"""Executions of which each is read for medians; of more, summaries tell them to within a hundredth."""
+
 _WORK_MEMORY: Final = "SET LOCAL work_mem = '64MB'"
 """Percentiles sort whole tasks."""
 
@@ -74,25 +78,24 @@ def read_report(
         span_seconds=span,
         schema=str(version),
         last_tick=campaign["last_tick"],
-        **_tables(rows, at=at, past=past),
+        **_tables(rows, at=at, past=past, span=span),
     )
 
 
-def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
+def _tables(rows: Rows, *, at: datetime, past: bool, span: int) -> dict[str, Any]:
     def many[T](kind: Callable[..., T], query: str) -> tuple[T, ...]:
         return tuple(kind(**row) for row in rows(query))
 
     jobs = many(JobRow, queries.JOBS)
-    progress = rows(report_queries.PROGRESS)
-    since = {name: sum(row.pop(name) for row in progress) for name in ("succeeded_since", "failed_since")}
+    kept = not past and span % _HOUR == 0
     return {
         "groups": _groups(rows),
         "cells": many(QuantaCell, report_queries.cells(past=past)),
         "causes": _causes(rows, report_queries.causes(past=past)),
         "unpointed": _unpointed(rows, past=past),
-        "usage": many(UsageRow, report_queries.USAGE),
-        "progress": tuple(ProgressRow(**row) for row in progress),
-        **since,
+        "usage": _usage(rows, past=past),
+        "progress": many(ProgressRow, report_queries.PROGRESS_KEPT if kept else report_queries.PROGRESS),
+        **rows(report_queries.ENDED_SINCE)[0],
         "jobs": tuple(_then(job, at) for job in jobs if not _later(job.submitted or job.started, at))
         if past
         else jobs,
@@ -107,6 +110,16 @@ def _tables(rows: Rows, *, at: datetime, past: bool) -> dict[str, Any]:
         "visits": tuple(row["visit"] for row in rows(report_queries.VISIT_IDS)),
         "visits_of_tracts": {row["tract"]: row["visits"] for row in rows(report_queries.VISITS)},
     }
+
+
+def _usage(rows: Rows, *, past: bool) -> tuple[UsageRow, ...]:
+    """Return usage by task, exactly where that is read quickly, with how long quanta waited."""
+    many = not past and rows(report_queries.EXECUTIONS_KEPT)[0]["n"] > _MOST_READ
+    waits = {(row.pop("step"), row.pop("task")): row for row in rows(report_queries.WAITS)}
+    return tuple(
+        UsageRow(**row, **waits.get((row["step"], row["task"]), {}))
+        for row in rows(report_queries.USAGE_KEPT if many else report_queries.USAGE)
+    )
 
 
 def read_board(connection: Connection, campaign: Mapping[str, Any], *, at: datetime) -> tuple[BoardRow, ...]:
