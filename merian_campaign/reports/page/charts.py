@@ -360,9 +360,11 @@ def _scale(shown: Sequence[tuple[str, str]]) -> Spec:
 def _submissions(report: Report) -> Picture:
     listed = sorted(report.submissions, key=lambda line: line.created_at)[-_MOST_SUBMISSIONS:]
     order = list(dict.fromkeys(line.step for line in report.submissions))
+    since = min(line.created_at for line in listed).replace(microsecond=0)
     rows: list[dict[str, Any]] = []
     for lane, step in enumerate(order):
-        rows += _lane([line for line in listed if line.step == step], lane=lane, now=report.headline.at)
+        lines = [line for line in listed if line.step == step]
+        rows += _lane(lines, lane=lane, since=since, now=report.headline.at)
     there = {row["what"] for row in rows}
     shown = [(name, name_of) for name, name_of in _OUTCOMES.items() if name in there]
     y: Spec = {
@@ -378,6 +380,7 @@ def _submissions(report: Report) -> Picture:
         "height": max(90, _LANE * len(order)),
         "params": [{"name": "lanes", "value": order}, {"name": "tract", "value": 0}],
         "data": values(rows),
+        "transform": _told_in_full(since),
         "mark": {"type": "rect", "cursor": "pointer"},
         "encoding": {
             "x": utc("t", axis=_time_axis(report)),
@@ -402,8 +405,30 @@ def _submissions(report: Report) -> Picture:
     )
 
 
-def _lane(lines: Sequence[SubmissionLine], *, lane: int, now: datetime) -> list[dict[str, Any]]:
-    """Return the submissions of a step as bars, those that overlap in time below each other."""
+def _told_in_full(since: datetime) -> list[Spec]:
+    """Return what makes times and words of short rows: there are thousands of submissions."""
+    clock = "utcFormat(datum.{}, '%Y-%m-%d %H:%M')"
+    end = f"(datum.live ? 'now' : {clock.format('u')})"
+    tip = (
+        "datum.who + (datum.n > 1 ? ', afterburner ' : ', submission ') + datum.n + ': ' + "
+        f"(datum.live || datum.what) + '\\n' + {clock.format('t')} + ' to ' + {end} + ' UTC' + "
+        "(datum.remedy ? '\\nremedy: ' + datum.remedy : '')"
+    )
+    begin = milliseconds(since)
+    return [
+        {"calculate": f"{begin} + 1000 * datum.s", "as": "t"},
+        {"calculate": f"{begin} + 1000 * datum.e", "as": "u"},
+        {"calculate": tip, "as": "tip"},
+    ]
+
+
+def _lane(
+    lines: Sequence[SubmissionLine], *, lane: int, since: datetime, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the submissions of a step as bars, those that overlap in time below each other.
+
+    Their begin and end (``s``, ``e``) are seconds after a moment; see `_told_in_full`.
+    """
     ends: list[datetime] = []
     placed = []
     for line in lines:
@@ -415,21 +440,12 @@ def _lane(lines: Sequence[SubmissionLine], *, lane: int, now: datetime) -> list[
     each = 0.84 / max(1, len(ends))
     return [
         {
-            "t": milliseconds(begin), "u": milliseconds(end), "tract": line.tract or -1, "n": line.number,
-            "what": line.outcome or "running",
+            "s": int((begin - since).total_seconds()), "e": int((end - since).total_seconds()),
+            "tract": line.tract or -1, "n": line.number, "what": line.outcome or "running",
             "y": round(lane + 0.08 + each * row, 4), "z": round(lane + 0.08 + each * (row + 0.9), 4),
-            "tip": _submission_words(line, begin, end),
+            "who": f"{line.step}/{line.group}",
+            **({} if line.finished_at else {"live": line.state}),
+            **({"remedy": line.remedy[:120]} if line.remedy else {}),
         }
         for line, begin, end, row in placed
     ]  # fmt: skip
-
-
-def _submission_words(line: SubmissionLine, begin: datetime, end: datetime) -> str:
-    what = "afterburner" if line.number > 1 else "submission"
-    words = [
-        f"{line.step}/{line.group}, {what} {line.number}: {line.outcome or line.state}",
-        f"{begin:{_TIME}} to {f'{end:{_TIME}}' if line.finished_at else 'now'} UTC",
-    ]
-    if line.remedy:
-        words.append(f"remedy: {line.remedy[:120]}")
-    return "\n".join(words)
