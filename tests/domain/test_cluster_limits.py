@@ -10,6 +10,7 @@ from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, document
+from merian_campaign.domain.resources.block_shape import Workload
 from merian_campaign.domain.resources.cluster import (
     Blocks,
     ResourceRequest,
@@ -216,7 +217,7 @@ def test_what_outgrows_the_sites_blocks_is_rendered_for_larger_ones(
         site=slurm_site(larger=(Larger(mem_per_node=16, partition="large", walltime="00:20:00"),)),
         remedy=Remedy(workers=1),
         quantum_wrapper="/q.sh",
-        needs_mb=needs_mb,
+        work=Workload(needs_mb=needs_mb, workers=1),
     )
     written: Any = document(request)["site"]
     section = written["x"]

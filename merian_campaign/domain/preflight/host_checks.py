@@ -174,7 +174,7 @@ def slurm_findings(
     found: dict[str, list[str]] = {}
     for step in spec.steps:
         wanted = requests.get(step.name, {}) if isinstance(step, BpsStep) else None
-        why = step_refused(known=wanted, remedy=Remedy(), site=site, cluster=scheduler.cluster)
+        why = step_refused(known=wanted, site=site, cluster=scheduler.cluster)
         if why is not None:
             found.setdefault(why.words, []).append(step.name)
     told = [

@@ -231,6 +231,12 @@ class Blocks:
         Memory a node shares out among quanta, MiB; `None` when only the node knows.
     max_blocks : `int`
         Blocks a submission may have at once.
+    workers : `int` or `None`
+        Jobs that a node runs at once, where these are not as many as its cores.
+    exclusive : `bool`
+        Whether each has its nodes for itself, or for its user.
+    exact : `bool`
+        Whether a submission's blocks can ask for other cores and memory than the site says.
     """
 
     partition: str | None = None
@@ -242,6 +248,9 @@ class Blocks:
     mem_mb: int | None = None
     shared_mb: int | None = None
     max_blocks: int = 1
+    workers: int | None = None
+    exclusive: bool = False
+    exact: bool = False
 
     def asked(self, *, where: str) -> ResourceRequest:
         """Return what a block asks of the cluster."""
