@@ -198,7 +198,7 @@ class Tick:
                     remedy=entry.remedy,
                     requests=settings.requests.get(entry.group.step),
                     site=settings.site,
-                    reason=entry.group.reason,
+                    reason=entry.reason,
                 )
                 if isinstance(entry, Submit)
                 else None,

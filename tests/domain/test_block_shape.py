@@ -61,7 +61,7 @@ def test_three_quanta_ask_for_three_cores_and_their_memory_and_share_the_node() 
         "cores_per_node": 3,
         "workers_per_node": 3,
         "max_blocks": 1,
-        "mem_per_node": 15.0,  # 3 times 4000 MiB and a tenth, and 2 GiB beside them
+        "mem_per_node": 14.0,  # 3 times 4000 MiB and a tenth, and 1 GiB beside them
         "memory_mb": 12000,
         "exclusive": "user",
     }
@@ -98,7 +98,7 @@ def test_a_site_that_does_not_say_what_a_node_has_keeps_it_whole(site: SiteProfi
 def test_fewer_workers_are_a_smaller_share_of_the_same_node() -> None:
     found = shape(quanta=3, needs_mb=8000, workers=56)
     assert (found.cores, found.workers) == (3, 3)
-    assert found.share == max(3 / 112, 28 / 980)
+    assert found.share == max(3 / 112, 27 / 980)
     assert shape(quanta=57, needs_mb=800, workers=56).cores == 56
 
 
@@ -113,7 +113,7 @@ def test_where_a_worker_has_two_cores_it_keeps_them() -> None:
 def test_a_larger_block_is_cut_down_too() -> None:
     site = replace(TIGER, larger=(Larger(mem_per_node=3000, cores_per_node=64, partition="big"),))
     found = rendered(site, quanta=1, needs_mb=1_100_000)
-    assert (found["partition"], found["cores_per_node"], found["mem_per_node"]) == ("big", 1, 1184.0)
+    assert (found["partition"], found["cores_per_node"], found["mem_per_node"]) == ("big", 1, 1183.0)
     assert found["memory_mb"] == 1_100_000
     assert rendered(site, needs_mb=1_100_000)["mem_per_node"] == 3000
 

@@ -7,13 +7,27 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from domain_help import NOW, REQUESTS, by_tract, campaign, finished, group, open_quanta, snapshot, submission
+from domain_help import (
+    NOW,
+    REQUESTS,
+    bps,
+    by_tract,
+    campaign,
+    finished,
+    group,
+    open_quanta,
+    sky,
+    snapshot,
+    submission,
+    with_overlaps,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from test_block_shape import TIGER
 
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
+from merian_campaign.domain.record.basis import Basis
 from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import CampaignSpec
@@ -206,3 +220,29 @@ def test_whatever_is_left_starts_in_the_end(
             del waiting[tract or 0]
         now += timedelta(minutes=10)
         assert now <= NOW + timedelta(hours=hours + 24), "it waits for ever"
+
+
+def test_what_takes_in_new_data_too_is_no_straggler() -> None:
+    spec = campaign(
+        bps("step2a"), by_tract(after=["step2a"]), tracts="discover", limits={"submissions": 40},
+        on_new_data="ignore",
+    )  # fmt: skip
+    rows = [
+        replace(sky(number, 1, tract), steps=frozenset({"step2a", "step3"}), raws=1)
+        for number, tract in ((1, 1), (2, 1), (3, 2))
+    ]
+
+    def found(*made_from: int) -> Decision:
+        one = straggler(1, basis=Basis(exposures=frozenset(made_from)))
+        groups = (group("step2a", state=GroupState.DONE), one, running(2))
+        known = Situation(
+            drivers={2: Liveness.ALIVE}, requests=dict.fromkeys(("step2a", "step3"), REQUESTS), workers=112,
+            now=NOW, site=TIGER,
+        )  # fmt: skip
+        return decide(spec, with_overlaps(spec, snapshot(*groups), *rows), known)[-1]
+
+    assert isinstance(found(1, 2), Wait)
+    submit = found(1)
+    assert isinstance(submit, Submit)
+    # So that its blocks are those of the site: nobody knows how much there is to run.
+    assert submit.reason.startswith("1 new exposure; ")

@@ -128,7 +128,7 @@ def test_little_that_is_left_shares_a_node_with_what_its_user_has_there(folder: 
     changes.pop("class", None)
     ours, own = block(folder, "merian_campaign.wms.sites.Slurm", **changes)
     found = asked(own)
-    assert (found["nodes"], found["cpus-per-task"], found["mem"]) == ("1", "6", f"{15 * 1024}")
+    assert (found["nodes"], found["cpus-per-task"], found["mem"]) == ("1", "6", f"{14 * 1024}")
     assert found["exclusive"] == "user"
     assert (ours.provider.init_blocks, ours.provider.max_blocks, ours.max_workers_per_node) == (1, 1, 6)
     assert "srun" not in own

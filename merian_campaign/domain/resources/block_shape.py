@@ -12,7 +12,7 @@ from merian_campaign.domain.spec.site import Larger
 
 __all__ = ["BlockShape", "Workload", "block_shape", "whole_shape"]
 
-RESERVE_MB: Final = 2048
+RESERVE_MB: Final = 1024
 """Memory of a small block that is not shared out, MiB: for pool, supervisor and the preloaded process."""
 
 TOLERANCE: Final = 1.1

@@ -17,7 +17,7 @@ from merian_campaign.domain.failures.backoff import MAX_LAUNCHES, claim_awaited,
 from merian_campaign.domain.failures.fault_attribution import Broken, alone
 from merian_campaign.domain.readiness.new_data import NewData
 from merian_campaign.domain.readiness.overlap_refresh import cut_of
-from merian_campaign.domain.record.records import EXPIRED, NewGroup
+from merian_campaign.domain.record.records import AFTERBURNER, EXPIRED, NewGroup
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.resources import throttle
 from merian_campaign.domain.resources.block_shape import Workload
@@ -146,9 +146,9 @@ def _starts(
         left, spent = min(1 - under_way, 1 if left is None else left), short
     canaries: dict[str, int | None] = {}
     ready = tuple(ready)
-    remedy_of = partial(_next_remedy, spec, new, situation)
+    next_of = partial(_next, spec, new, situation)
     full = silent or room.submissions <= 0
-    waits = {} if full else waiting_stragglers(spec, snapshot, ready, situation, remedy_of=remedy_of)
+    waits = {} if full else waiting_stragglers(spec, snapshot, ready, situation, next_of=next_of)
     for group in ready:
         alone_first = canaries.setdefault(
             group.step, storms.unproven(spec, snapshot, group.step, release=situation.release)
@@ -182,10 +182,10 @@ def _starts(
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}", basis=new.basis(group))
 
 
-def _next_remedy(spec: CampaignSpec, new: NewData, situation: Situation, group: GroupView) -> Remedy | None:
-    """Return what the next submission of a group does differently; `None` when that cannot be told."""
+def _next(spec: CampaignSpec, new: NewData, situation: Situation, group: GroupView) -> Submit | None:
+    """Return a group's next submission; `None` when that cannot be told."""
     wanted = alone(partial(_wanted, spec, new, group, situation))
-    return wanted.remedy if isinstance(wanted, Submit) else None
+    return wanted if isinstance(wanted, Submit) else None
 
 
 def _submission(
@@ -210,7 +210,7 @@ def _workload(spec: CampaignSpec, wanted: Submit, situation: Situation) -> Workl
         step=step,
         remedy=wanted.remedy,
         requests=requests,
-        reason=wanted.group.reason,
+        reason=wanted.reason,
     )
 
 
@@ -332,5 +332,7 @@ def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situa
         )
     measured = len(set(learned.memory_mb) - set(found.memory_mb))
     said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
-    reason = "; ".join(filter(None, (group.reason, remedy.describe_remedy(found), said)))
+    # What has come since is run too, and nobody knows how much that is: it is no mere afterburner.
+    came = new.change(group).reason if group.reason.startswith(AFTERBURNER) else ""
+    reason = "; ".join(filter(None, (came, group.reason, remedy.describe_remedy(found), said)))
     return Submit(group=group, number=number, remedy=learned, reason=reason)

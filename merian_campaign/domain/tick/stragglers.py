@@ -21,7 +21,7 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.tick import storms
-from merian_campaign.domain.tick.decisions import Situation
+from merian_campaign.domain.tick.decisions import Situation, Submit
 
 __all__ = ["COLLECTS", "latest_start", "waiting_stragglers"]
 
@@ -44,7 +44,7 @@ def waiting_stragglers(
     ready: Sequence[GroupView],
     situation: Situation,
     *,
-    remedy_of: Callable[[GroupView], Remedy | None],
+    next_of: Callable[[GroupView], Submit | None],
 ) -> Mapping[int, str]:
     """Return by group id why stragglers are not submitted yet; those that are not among them may start.
 
@@ -60,12 +60,12 @@ def waiting_stragglers(
         Groups that may be submitted, in their turn.
     situation : `Situation`
         What was observed.
-    remedy_of : callable
-        Returns what the next submission of a group does differently; `None` when nobody can tell.
+    next_of : callable
+        Returns the next submission of a group; `None` when nobody can tell.
     """
     by_step: dict[str, list[_Straggler]] = defaultdict(list)
     for group in ready if _collects(spec, situation) else ():
-        found = None if goes_first(spec, group) else _straggler(spec, group, situation, remedy_of)
+        found = None if goes_first(spec, group) else _straggler(spec, group, situation, next_of)
         if found is not None:
             by_step[group.step].append(found)
     waits: dict[int, str] = {}
@@ -115,13 +115,15 @@ def _straggler(
     spec: CampaignSpec,
     group: GroupView,
     situation: Situation,
-    remedy_of: Callable[[GroupView], Remedy | None],
+    next_of: Callable[[GroupView], Submit | None],
 ) -> _Straggler | None:
     ended = group.submissions[-1].finished_at if group.submissions else None
     if ended is None or not group.reason.startswith(AFTERBURNER):
         return None
-    remedy = remedy_of(group)
-    share = 1.0 if remedy is None else _share(spec, group, situation, remedy=remedy, reason=group.reason)
+    wanted = next_of(group)
+    if wanted is None:
+        return None
+    share = _share(spec, group, situation, remedy=wanted.remedy, reason=wanted.reason)
     return _Straggler(group=group, share=share, since=ended) if share < 1 else None
 
 
