@@ -83,7 +83,7 @@ def test_it_waits_while_others_run_and_says_for_how_long() -> None:
     ]
     assert [entry.group.tract for entry in waits] == [1, 2]
     words = (
-        "afterburner.collect_hours: 4 quanta of 2 groups of step3 take 4% of a node; more are waited for, "
+        "afterburner.collect_hours: 4 quanta of 2 groups of step3 for 4% of a node; more are waited for, "
         "until 2026-11-22 15:50 UTC at the latest"
     )
     assert {entry.reason for entry in waits} == {words}

@@ -198,6 +198,6 @@ def _words(step: str, entries: Sequence[_Straggler], *, until: datetime) -> str:
     groups = f"{len(entries)} group{'s' if len(entries) > 1 else ''} of {step}"
     share = sum(entry.share for entry in entries)
     return (
-        f"{COLLECTS}{quanta} {'quanta' if quanta > 1 else 'quantum'} of {groups} take {share:.0%} of a node; "
+        f"{COLLECTS}{quanta} {'quanta' if quanta > 1 else 'quantum'} of {groups} for {share:.0%} of a node; "
         f"more are waited for, until {until.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest"
     )
