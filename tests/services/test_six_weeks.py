@@ -191,6 +191,7 @@ class SixWeeks(RuleBasedStateMachine):
         survey = make_survey(self.folder)
         if exclusive:
             (self.folder / "site" / "local.yaml").write_text(EXCLUSIVE)
+            survey.edit("tracts:", "afterburner: {collect_hours: 12}\ntracts:")
         wide = max(5, self.tracts // 3)
         survey.edit("campaign: night", f"campaign: {self.name}\nlimits: {{submissions: {wide}, canary: 1}}")
         survey.edit('tracts: ["9813-9814"]', f"tracts: ['1-{self.tracts}']")
