@@ -32,7 +32,7 @@ from merian_campaign.domain.tick.decisions import MoveGroup, Situation, Submit, 
 CLUSTER = parse_cluster(
     """scontrol: show partition
 PartitionName=debug AllowAccounts=ALL Default=YES MaxNodes=UNLIMITED MaxTime=00:10:00 TotalNodes=4 MaxMemPerNode=UNLIMITED
-PartitionName=small AllowAccounts=lsst,hsc Default=NO MaxNodes=1 MaxTime=1-00:00:00 TotalNodes=4 MaxMemPerNode=512
+PartitionName=small AllowAccounts=lsst,hsc Default=NO MaxNodes=1 MaxTime=1-00:00:00 TotalNodes=4 MaxMemPerNode=512 OverSubscribe=EXCLUSIVE
 PartitionName=large AllowAccounts=ALL Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED TotalNodes=2 MaxMemPerCPU=9223372036854775807
 scontrol: show node
 NodeName=n1 CPUTot=2 RealMemory=3072 State=IDLE Partitions=debug,small  BootTime=None
@@ -56,6 +56,7 @@ def test_limits_are_read() -> None:
         86400,
     )
     assert (large.max_seconds, large.mem_mb, large.nodes) == (None, 65536, 2)
+    assert [entry.whole_nodes for entry in CLUSTER.partitions] == [False, True, False]
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ class Partition:
         How many nodes it has.
     node_mem_mb, node_cpus : `int`
         Of its largest node; 0 when it is not known.
+    whole_nodes : `bool`
+        Whether every job has its nodes for itself, whatever it asks for.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Partition:
     nodes: int
     node_mem_mb: int
     node_cpus: int
+    whole_nodes: bool = False
 
     @property
     def mem_mb(self) -> int | None:
@@ -161,6 +164,7 @@ def _partition(line: Mapping[str, str], nodes: Iterable[Mapping[str, str]]) -> P
         nodes=_number(line.get("TotalNodes", "")) or len(own),
         node_mem_mb=max((_number(node.get("RealMemory", "")) or 0 for node in own), default=0),
         node_cpus=max((_number(node.get("CPUTot", "")) or 0 for node in own), default=0),
+        whole_nodes=line.get("OverSubscribe") == "EXCLUSIVE",
     )
 
 

@@ -156,6 +156,12 @@ def step_refused(
     return Misfit(words=why) if why else None
 
 
+def collects(spec: CampaignSpec, site: SiteProfile | None) -> bool:
+    """Say whether a site's blocks have their nodes for themselves, and small ones of a user can share one."""
+    blocks = None if site is None else site.blocks
+    return blocks is not None and blocks.exclusive and blocks.exact and spec.wms == "campaign"
+
+
 def site_jobs(site: SiteProfile) -> Iterator[ResourceRequest]:
     """Return what each kind of Slurm job of a site asks for: drivers, blocks, larger blocks."""
     yield from _jobs(Workload(), site=site)

@@ -15,7 +15,7 @@ from typing import Final
 from merian_campaign.domain.failures.backoff import due
 from merian_campaign.domain.record.records import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
-from merian_campaign.domain.resources.resource_fit import submission_shape
+from merian_campaign.domain.resources.resource_fit import collects, submission_shape
 from merian_campaign.domain.resources.throttle import goes_first
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.campaign import steps_before
@@ -64,7 +64,7 @@ def waiting_stragglers(
         Returns the next submission of a group; `None` when nobody can tell.
     """
     by_step: dict[str, list[_Straggler]] = defaultdict(list)
-    for group in ready if _collects(spec, situation) else ():
+    for group in ready if collects(spec, situation.site) else ():
         found = None if goes_first(spec, group) else _straggler(spec, group, situation, next_of)
         if found is not None:
             by_step[group.step].append(found)
@@ -89,16 +89,11 @@ def latest_start(
 ) -> datetime | None:
     """Return when a group starts at the latest whose next afterburner has this remedy; `None`: at once."""
     ended = group.submissions[-1].finished_at
-    if ended is None or not _collects(spec, situation) or goes_first(spec, group):
+    if ended is None or not collects(spec, situation.site) or goes_first(spec, group):
         return None
     until = ended + _patience(spec, group.step)
     small = _share(spec, group, situation, remedy=remedy, reason=AFTERBURNER) < 1
     return until if small and _lies_ahead(until, spec, group.step, now=situation.now) else None
-
-
-def _collects(spec: CampaignSpec, situation: Situation) -> bool:
-    blocks = None if situation.site is None else situation.site.blocks
-    return blocks is not None and blocks.exclusive and blocks.exact and spec.wms == "campaign"
 
 
 def _patience(spec: CampaignSpec, name: str) -> timedelta:
