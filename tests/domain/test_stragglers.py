@@ -164,12 +164,14 @@ def test_on_other_sites_nothing_waits(site: SiteProfile | None) -> None:
         {"wms": "stock"},
         {"limits": {"submissions": 40, "first": ["step3/tract1"]}},
         {"limits": {"submissions": 1}},  # no other could start with it
+        {"limits": {"submissions": 40, "blocks": 1}},
         {"limits": {"submissions": 40, "canary": 1}},  # it may be what shows that the step works
     ],
 )
 def test_nothing_waits_where_it_is_switched_off_or_of_no_use(changes: dict[str, Any]) -> None:
     spec = campaign(by_tract(), **({"tracts": ["1-50"], "limits": {"submissions": 40}} | changes))
-    others = [running(9)] if spec.limits.submissions > 1 and spec.limits.canary is None else []
+    limits = spec.limits
+    others = [running(9)] if limits.submissions > 1 and limits.canary is None and not limits.blocks else []
     more = [] if others else [group("step3", tract=8, state=GroupState.READY)]
     assert 1 in started(straggler(1, counts=Counts(failed=3)), *more, *others, spec=spec)
 
@@ -189,6 +191,8 @@ def test_the_group_says_so_as_soon_as_it_is_judged() -> None:
     assert move.reason == (
         "afterburner: calibrate: infrastructure x3; may wait until 16:00 UTC for others to share a node with"
     )
+    begun = decided(replace(over, state=GroupState.READY, reason=move.reason), now=NOW + timedelta(hours=2))
+    assert [entry.reason for entry in begun if isinstance(entry, Submit)] == [EARLY]
     (move, _) = decided(over, running(9), site=replace(TIGER, blocks=None))
     assert isinstance(move, MoveGroup)
     assert move.reason == EARLY

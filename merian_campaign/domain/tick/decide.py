@@ -45,7 +45,7 @@ from merian_campaign.domain.tick.decisions import (
 )
 from merian_campaign.domain.tick.extend_or_redo import extend_or_redo
 from merian_campaign.domain.tick.group_outcome import group_outcome
-from merian_campaign.domain.tick.stragglers import waiting_stragglers
+from merian_campaign.domain.tick.stragglers import MAY_WAIT, waiting_stragglers
 
 MAX_EPOCHS = 9
 """Drivers a submission may use up before it is given up; with the pauses between them, in 2 h 42 min."""
@@ -334,5 +334,6 @@ def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situa
     said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
     # What has come since is run too, and nobody knows how much that is: it is no mere afterburner.
     came = new.change(group).reason if group.reason.startswith(AFTERBURNER) else ""
-    reason = "; ".join(filter(None, (came, group.reason, remedy.describe_remedy(found), said)))
+    why = group.reason.partition(MAY_WAIT)[0]
+    reason = "; ".join(filter(None, (came, why, remedy.describe_remedy(found), said)))
     return Submit(group=group, number=number, remedy=learned, reason=reason)

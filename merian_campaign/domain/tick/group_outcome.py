@@ -20,7 +20,7 @@ from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.tick.decisions import MoveGroup, Situation
-from merian_campaign.domain.tick.stragglers import latest_start
+from merian_campaign.domain.tick.stragglers import MAY_WAIT, latest_start
 
 MAX_FAILED_STARTS = 2
 """Submissions of a group that may fail to run at all, one after the other, before a person is asked."""
@@ -81,7 +81,7 @@ def _collected(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: S
     moment = latest_start(spec, group, situation, remedy.with_asked(wanted, group.asked))
     if moment is None:
         return ""
-    return f"; may wait until {moment.astimezone(UTC):%H:%M} UTC for others to share a node with"
+    return f"{MAY_WAIT}{moment.astimezone(UTC):%H:%M} UTC for others to share a node with"
 
 
 def _judge_failed_start(spec: CampaignSpec, group: GroupView, last: SubmissionView) -> MoveGroup:

@@ -23,10 +23,13 @@ from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.tick import storms
 from merian_campaign.domain.tick.decisions import Situation, Submit
 
-__all__ = ["COLLECTS", "latest_start", "waiting_stragglers"]
+__all__ = ["COLLECTS", "MAY_WAIT", "latest_start", "waiting_stragglers"]
 
 COLLECTS: Final = "afterburner.collect_hours: "
 """How the reason begins for which a straggler is not submitted yet."""
+
+MAY_WAIT: Final = "; may wait until "
+"""How the end of a straggler's reason begins, which says until when it waits at the latest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ def waiting_stragglers(
         if (
             sum(entry.share for entry in entries) < 1
             and _lies_ahead(until, spec, step, now=situation.now)
-            and len(entries) < spec.limits.submissions
+            and len(entries) < min(spec.limits.submissions, spec.limits.blocks or spec.limits.submissions)
             and storms.unproven(spec, snapshot, step, release=situation.release) is None
             and _more_may_come(spec, snapshot, step, ready=ready, entries=entries, until=until)
         ):
