@@ -35,7 +35,6 @@ from merian_campaign.domain.states import (
 from merian_campaign.store.quanta.quantum_tables import (
     group_cells,
     group_hours,
-    group_runs,
     group_usage,
     quantum_attempt,
     quantum_common,
@@ -53,7 +52,6 @@ __all__ = [
     "group",
     "group_cells",
     "group_hours",
-    "group_runs",
     "group_usage",
     "memory_use",
     "metadata",

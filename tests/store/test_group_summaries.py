@@ -28,7 +28,7 @@ SELECT (SELECT array_agg(t::text ORDER BY t.task) FROM (
 SUMMARISED = "SELECT count(*) FROM group_usage"
 
 
-KEPT = {"usage": "task", "runs": "task", "hours": "hour", "cells": "(tract, band, state)"}
+KEPT = {"usage": "task", "hours": "hour", "cells": "(tract, band, state)"}
 """What is kept of groups that are over, with what tells the rows of one from each other."""
 
 
@@ -101,7 +101,7 @@ def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
     given.harvested(first, quantum(1, worked(peak_mb=1500)), quantum(2, worked(), task="isr"))
     after = rows(sql, WRITTEN)
     changed = [new[:2] for new in after if new not in before]
-    assert changed == [("runs", "measure"), ("usage", "measure")]
+    assert changed == [("usage", "measure")]
     told(sql)
 
 
