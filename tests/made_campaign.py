@@ -1,4 +1,4 @@
-"""A campaign as a survey has it, of any size, made through the store's own methods; the same each time.
+"""A campaign as a survey has it, of any size, made through `decide` and the store; the same each time.
 
 Three fields far apart: one along the equator that wraps 0h, one along the equator, one in the north.
 """
@@ -15,16 +15,29 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from merian_campaign.domain.campaign.plan import plan_groups
+from merian_campaign.domain.execution.liveness import Liveness
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.quanta import Attempt, Quantum, canonical_data_id
 from merian_campaign.domain.execution.queue_wait import TaskWait
+from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
-from merian_campaign.domain.record.records import JobRecord, NewGroup
-from merian_campaign.domain.record.snapshot import Remedy
-from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.record.records import JobRecord
+from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
+from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome, Verdict
+from merian_campaign.domain.tick.decide import decide
+from merian_campaign.domain.tick.decisions import (
+    Decision,
+    Follow,
+    Harvest,
+    MoveGroup,
+    Situation,
+    Submit,
+    Wait,
+)
 from merian_campaign.store.store import PostgresStore
 
 SITE = Path(__file__).resolve().parents[1] / "site" / "local.yaml"
@@ -59,6 +72,12 @@ STEPS = ("step1", "step2a", "step2b", "step2d", "step3", "step4", "step7")
 PARTS = {"step2b": 0.02, "step3": 0.75, "step4": 0.2, "step7": 0.03}
 """Of a tract's quanta."""
 
+LOSS = 0.01
+"""Of a group's quanta, what may be lost."""
+
+TICK = timedelta(hours=8)
+"""From one look at the campaign to the next."""
+
 HARD = {"makeWarp": 9000, "deblend": 14000, "measure": 7000, "assembleCoadd": 6000}
 """Memory that tasks ask for, MiB."""
 
@@ -80,6 +99,8 @@ class MadeCampaign:
         How many tracts, and quanta in all, about.
     nights : `int`
         Nights.
+    failing : `float`
+        The part of the quanta that fail at their first try.
     name : `str`
         Of the campaign.
     text : `str`
@@ -88,7 +109,8 @@ class MadeCampaign:
 
     tracts: int
     quanta: int
-    nights: int = 24
+    nights: int = 60
+    failing: float = 0.02
     name: str = "wide"
     text: str = ""
     now: datetime = BEGIN + timedelta(days=20)
@@ -125,20 +147,11 @@ class MadeCampaign:
         return found
 
     def fill(self, store: PostgresStore) -> None:
-        """Make it."""
+        """Make it: what is done when, `decide` says; what comes of it is made up."""
         nights = [int(f"{BEGIN + timedelta(days=i):%Y%m%d}") for i in range(self.nights)]
         tracts = [tract for tract, _, _ in self.numbers()]
-        groups = [
-            NewGroup(
-                step=step,
-                key=f"night{one}" if step in NIGHT_TASKS else f"tract{one}",
-                selection=Selection(dimension="day_obs" if step in NIGHT_TASKS else "tract", values=(one,)),
-                ordinal=place,
-            )
-            for place, step in enumerate(STEPS)
-            for one in (nights if step in NIGHT_TASKS else tracts)
-        ]
-        spec = self.spec(nights=nights, tracts=tracts)
+        stored = self.spec(nights=nights, tracts=tracts)
+        spec = CampaignSpec.model_validate(stored)
         texts = [
             "campaign: wide\ntracts: [9690-9700]\n",
             "campaign: wide\ntracts: [8280-15900]\nlimits: {blocks: 40}\n",
@@ -146,24 +159,24 @@ class MadeCampaign:
         for number, text in enumerate(texts):
             store.apply(
                 name=self.name, file=f"/campaigns/{self.name}.yaml", text=text, sha256=f"{number}" * 64,
-                spec=spec, groups=groups, dropped=[], actor="ana@login1",
+                spec=stored, groups=plan_groups(spec).wanted, dropped=[], actor="ana@login1",
                 now=BEGIN - timedelta(hours=2 - number),
             )  # fmt: skip
         store.record_regions(campaign=self.name, regions=self.regions())
-        snapshot = store.snapshot(self.name)
         exposures = tuple(
             SkyExposure(exposure=900000 + i, day_obs=nights[i % len(nights)], visits=(900000 + i,),
                         tracts=(tracts[i % len(tracts)],))
             for i in range(3 * len(tracts))
         )  # fmt: skip
         store.record_overlaps(
-            campaign_id=snapshot.campaign.id,
+            campaign_id=store.snapshot(self.name).campaign.id,
             overlaps=Overlaps(exposures=exposures, basis="made", seen_at=BEGIN),
             actor="tick", now=BEGIN,
         )  # fmt: skip
-        ids = {(group.step, group.key): group.id for group in snapshot.groups}
-        for group in groups:
-            self._run(store, ids[group.step, group.key], group, nights=nights, tracts=tracts)
+        life = _Life(made=self, store=store, spec=spec)
+        for number in range((self.now - BEGIN) // TICK + 1):
+            life.tick(BEGIN + number * TICK)
+        life.follow()
 
     def spec(self, *, nights: list[int], tracts: list[int]) -> dict[str, Any]:
         """Return what is in force, as it is stored: one that a tick could go on with."""
@@ -172,110 +185,35 @@ class MadeCampaign:
                 "name": step, "pipeline": f"/pipelines/DRP.yaml#{step}",
                 "scope": "exposure" if step in NIGHT_TASKS else "tract",
                 "group_by": {"kind": "day_obs", "nights": nights} if step in NIGHT_TASKS else "tract",
-                "after": [] if place == 0 else [{"step": STEPS[place - 1]}],
+                "after": [] if place == 0 else [{"step": STEPS[place - 1]}], "loss_budget": LOSS,
             }
             for place, step in enumerate(STEPS)
         ]  # fmt: skip
         return {
             "campaign": self.name, "steps": steps, "butler": "/projects/repo", "instrument": "DECam",
             "skymap": "hsc_rings_v1", "site": str(SITE), "tracts": tracts,
+            "limits": {"submissions": self._at_once()},
             "collections": {"output": "DECam/runs/merian/wide", "inputs": ["DECam/defaults/merian"]},
         }  # fmt: skip
 
-    def _run(
-        self, store: PostgresStore, group_id: int, group: NewGroup, *, nights: list[int], tracts: list[int]
-    ) -> None:
-        """Bring a group as far as it would be by now."""
-        one = group.selection.values[0]
-        by_night = group.step in NIGHT_TASKS
-        place = nights.index(one) / len(nights) if by_night else tracts.index(one) / len(tracts)
-        start = BEGIN + timedelta(hours=480 * place * 0.85 + 18 * group.ordinal + self.chance.random() * 4)
-        if start > self.now or (group.step in {"step4", "step7"} and self.chance.random() < 0.06):
-            return
-        step = {"actor": "tick", "now": start}
-        store.move_group(group_id=group_id, state=GroupState.READY, reason="all it needs is done", **step)
-        quanta = list(self._quanta(group, start))
-        hours = 1 + 3 * len(quanta) / max(1.0, self.quanta / self.tracts)
-        end = start + timedelta(hours=hours)
-        bad = [one for one in quanta if one.state is not QuantumState.SUCCEEDED]
-        submission = self._submit(store, group_id, group, number=1, now=start)
-        if end > self.now:
-            store.record_progress(submission_id=submission, quanta=quanta[: len(quanta) // 2], now=self.now)
-            return
-        self._harvest(store, submission, quanta, start=start, end=end, bad=len(bad))
-        final = [one for one in bad if one.attempts and one.attempts[-1].verdict is Verdict.ALGORITHM]
-        if bad:
-            store.move_group(
-                group_id=group_id, state=GroupState.READY, reason="an afterburner", actor="tick", now=end
-            )
-            again = self._submit(store, group_id, group, number=2, now=end)
-            rest = [one if one in final or not one.attempts else self._again(one, end) for one in bad]
-            rest = [one if one.attempts or final else self._again(one, end) for one in rest]
-            start, end = end, end + timedelta(hours=0.7)
-            self._harvest(store, again, rest, start=start, end=end, bad=len(final))
-        lost = len(final)
-        state = GroupState.DONE if lost <= 0.01 * len(quanta) else GroupState.NEEDS_REVIEW
-        reason = (
-            "all quanta succeeded" if not lost else f"{lost} quanta failed of what no retry cures{self.text}"
-        )
-        store.move_group(group_id=group_id, state=state, reason=reason, actor="tick", now=end)
+    def number_of(self, step: str) -> int:
+        """Return how many quanta a group of a step has."""
+        if step in NIGHT_TASKS:
+            return max(6, round(0.04 * self.quanta / self.nights))
+        return max(4, round(PARTS[step] * 0.9 * self.quanta / self.tracts))
 
-    def _submit(
-        self, store: PostgresStore, group_id: int, group: NewGroup, *, number: int, now: datetime
-    ) -> int:
-        made = store.prepare_submission(
-            group_id=group_id, number=number, repository="/projects/repo",
-            run_collection=f"DECam/runs/merian/{self.name}/{group.step}/{group.key}/{number:03d}",
-            directory=f"/scratch/{self.name}/{group.step}/{group.key}/{number:03d}",
-            remedy=Remedy(memory_mb=(("deblend", 28000),)) if number > 1 else Remedy(),
-            reason="first" if number == 1 else "retries what failed, with more memory", actor="tick", now=now,
-        )  # fmt: skip
-        driver = ProcessIdentity(host="login1", pid=4000, pid_start=1)
-        store.claim(
-            submission_id=made.id,
-            driver=driver,
-            lease_seconds=600,
-            now=now + timedelta(seconds=20),
-            expected_epoch=0,
+    def _at_once(self) -> int:
+        """Return how many submissions may be under way at once, that a part is left to do in the end."""
+        ticks = (self.now - BEGIN) / TICK
+        total = sum(
+            (self.nights if step in NIGHT_TASKS else self.tracts)
+            * (2 - (1 - self.failing) ** self.number_of(step))
+            for step in STEPS
         )
-        return made.id
-
-    def _harvest(
-        self,
-        store: PostgresStore,
-        submission: int,
-        quanta: list[Quantum],
-        *,
-        start: datetime,
-        end: datetime,
-        bad: int,
-    ) -> None:
-        jobs = [
-            JobRecord(
-                job=SlurmJob(
-                    job_id=f"{submission}{i}", name=f"{self.name}-{submission}", nodes=f"n{i}",
-                    state="NODE_FAIL" if self.chance.random() < 0.01 else "COMPLETED",
-                    submitted=start, ended=end,
-                    started=start + timedelta(minutes=2 + 25 * self.chance.random()),
-                ),
-                role="block", busy_seconds=(end - start).total_seconds() * (0.5 + 0.2 * self.chance.random()),
-            )
-            for i in range(2)
-        ]  # fmt: skip
-        outcome = SubmissionOutcome.PARTIAL if bad else SubmissionOutcome.SUCCEEDED
-        store.harvest(
-            submission_id=submission,
-            quanta=quanta,
-            outcome=outcome,
-            reason="over",
-            actor="driver",
-            now=end,
-            jobs=jobs,
-            waits=self._waits(quanta),
-        )
+        return max(1, int(total / ticks))
 
     @staticmethod
-    def _waits(quanta: list[Quantum]) -> list[TaskWait]:
+    def waits(quanta: list[Quantum]) -> list[TaskWait]:
         """Return how long quanta waited: a tenth of their run; of one step no journal told it."""
         waits: dict[str, list[float]] = defaultdict(list)
         for quantum in quanta:
@@ -284,17 +222,13 @@ class MadeCampaign:
                     waits[quantum.task].append(0.1 * (attempt.ended - attempt.started).total_seconds())
         return [TaskWait.of(task, each) for task, each in waits.items()]
 
-    def _quanta(self, group: NewGroup, start: datetime) -> Iterator[Quantum]:
+    def quanta_of(self, group: GroupView, start: datetime) -> Iterator[Quantum]:
         """Yield the quanta of a group; a few fail, and what comes after them in the patch is blocked."""
         one = group.selection.values[0]
         by_night = group.step in NIGHT_TASKS
         tasks = (NIGHT_TASKS | TRACT_TASKS)[group.step]
-        number = (
-            max(6, round(0.04 * self.quanta / self.nights))
-            if by_night
-            else max(4, round(PARTS[group.step] * 0.9 * self.quanta / self.tracts))
-        )
-        hard = not by_night and one % 17 == 3
+        number = self.number_of(group.step)
+        hard = self._is_hard(group.step, one)
         broken: set[int] = set()
         for i in range(number):
             task, unit = tasks[i % len(tasks)], i // len(tasks)
@@ -309,7 +243,7 @@ class MadeCampaign:
             if unit in broken:
                 yield Quantum(**common, state=QuantumState.BLOCKED)  # type: ignore[arg-type]
                 continue
-            fails = self.chance.random() < (0.03 if hard else 0.0015)
+            fails = self.chance.random() < self.failing
             if fails:
                 broken.add(unit)
             log = self._log(group, task, i, (*where.values(),))
@@ -317,7 +251,7 @@ class MadeCampaign:
             caveats = "N" if not fails and self.chance.random() < 0.004 else ""
             yield Quantum(**common, state=attempt.state, caveats=caveats, attempts=(attempt,))  # type: ignore[arg-type]
 
-    def _log(self, group: NewGroup, task: str, i: int, where: tuple[int | str, ...]) -> str:
+    def _log(self, group: GroupView, task: str, i: int, where: tuple[int | str, ...]) -> str:
         """Return where the log of a quantum lies, as BPS calls it."""
         numbers = [str(value) for value in where if value not in {"DECam", "hsc_rings_v1"}]
         name = "_".join((str(UUID(int=(0x0193 << 112) | i)), task, *numbers))
@@ -350,14 +284,140 @@ class MadeCampaign:
             uuid=log.rsplit("/", 1)[1][:36],
         )
 
-    def _again(self, one: Quantum, now: datetime) -> Quantum:
-        """Return a quantum that succeeds in an afterburner."""
+    def again(self, one: Quantum, now: datetime, *, group: GroupView) -> Quantum:
+        """Return what becomes of a quantum in an afterburner: what no retry cures stays as it is."""
+        behind = self._is_hard(group.step, group.selection.values[0])
+        last = one.attempts[-1] if one.attempts else None
+        if last is not None and last.verdict is Verdict.ALGORITHM:
+            return one
+        if last is None and behind:
+            return one
         good = Attempt(
             try_number=1, state=QuantumState.SUCCEEDED, exit_code=0, peak_mb=9000, requested_mb=28000,
-            started=now + timedelta(minutes=5), ended=now + timedelta(minutes=20), host="n3",
+            started=now - timedelta(minutes=35), ended=now - timedelta(minutes=20), host="n3",
             log_path="/scratch/again.log", uuid="0194",
         )  # fmt: skip
         return Quantum(
             task=one.task, data_id=one.data_id, dimensions=one.dimensions, state=QuantumState.SUCCEEDED,
             attempts=(good,),
         )  # fmt: skip
+
+    @staticmethod
+    def _is_hard(step: str, value: int) -> bool:
+        """Say whether what fails of a group fails for good: of some tracts, when they are coadded."""
+        return step == "step3" and value % 17 == 3
+
+
+class _Life:
+    """A campaign from tick to tick.
+
+    Parameters
+    ----------
+    made : `MadeCampaign`
+        What comes of its submissions.
+    store : `PostgresStore`
+        Where it is.
+    spec : `CampaignSpec`
+        What is in force.
+    """
+
+    def __init__(self, *, made: MadeCampaign, store: PostgresStore, spec: CampaignSpec) -> None:
+        self._made = made
+        self._store = store
+        self._spec = spec
+        self._over: dict[int, tuple[datetime, datetime]] = {}
+        self._bad: dict[int, list[Quantum]] = {}
+        self._requests = dict.fromkeys(STEPS, RequestTable(by_task=HARD))
+
+    def tick(self, now: datetime) -> None:
+        """Do what is to be done, until nothing is."""
+        changed = True
+        while changed:
+            changed = sum(self._do(decision, now) for decision in self._decisions(now)) > 0
+
+    def follow(self) -> None:
+        """Put on record how far those have come that are under way."""
+        now = self._made.now
+        for group in self._store.snapshot(self._made.name).groups:
+            if group.live is not None and group.live.number == 1:
+                found = self._made.quanta_of(group, self._over[group.live.id][0])
+                quanta = [one for one in found if one.attempts and (one.attempts[-1].ended or now) <= now]
+                self._store.record_progress(submission_id=group.live.id, quanta=quanta, now=now)
+
+    def _decisions(self, now: datetime) -> tuple[Decision, ...]:
+        snapshot = self._store.snapshot(self._made.name)
+        live = [group.live.id for group in snapshot.groups if group.live is not None]
+        drivers = {one: Liveness.ENDED if self._over[one][1] <= now else Liveness.ALIVE for one in live}
+        situation = Situation(drivers=drivers, requests=self._requests, workers=40, now=now)
+        return decide(self._spec, snapshot, situation)
+
+    def _do(self, decision: Decision, now: datetime) -> bool:
+        """Do one thing; say whether anything changed."""
+        match decision:
+            case MoveGroup(group=group, state=state, reason=reason):
+                self._store.move_group(
+                    group_id=group.id,
+                    state=state,
+                    reason=reason + (self._made.text if state is GroupState.NEEDS_REVIEW else ""),
+                    actor="tick", now=now,
+                )  # fmt: skip
+            case Submit():
+                self._submit(decision, now)
+            case Harvest(group=group, submission=submission):
+                self._harvest(group, submission)
+            case Wait() | Follow():
+                return False
+            case _:
+                raise AssertionError(decision)
+        return True
+
+    def _submit(self, decision: Submit, now: datetime) -> None:
+        group, number = decision.group, decision.number
+        made, name = self._made, f"{self._made.name}/{group.step}/{group.key}/{decision.number:03d}"
+        submission = self._store.prepare_submission(
+            group_id=group.id, number=number, repository="/projects/repo",
+            run_collection=f"DECam/runs/merian/{name}", directory=f"/scratch/{name}",
+            remedy=decision.remedy, reason=decision.reason, actor="tick", now=now, basis=decision.basis,
+        )  # fmt: skip
+        self._store.claim(
+            submission_id=submission.id,
+            driver=ProcessIdentity(host="login1", pid=4000, pid_start=1),
+            lease_seconds=600,
+            now=now + timedelta(seconds=20),
+            expected_epoch=0,
+        )
+        hours = (
+            0.7 if number > 1 else 1 + 3 * made.number_of(group.step) / max(1.0, made.quanta / made.tracts)
+        )
+        start = now + timedelta(minutes=5 + 90 * made.chance.random())
+        self._over[submission.id] = start, start + timedelta(hours=hours)
+
+    def _harvest(self, group: GroupView, submission: SubmissionView) -> None:
+        start, end = self._over.pop(submission.id)
+        if submission.number == 1:
+            quanta = list(self._made.quanta_of(group, start))
+        else:
+            quanta = [self._made.again(one, end, group=group) for one in self._bad.pop(group.id)]
+        bad = [one for one in quanta if one.state is not QuantumState.SUCCEEDED]
+        if bad:
+            self._bad[group.id] = bad
+        self._store.harvest(
+            submission_id=submission.id,
+            quanta=quanta,
+            outcome=SubmissionOutcome.PARTIAL if bad else SubmissionOutcome.SUCCEEDED,
+            reason="over",
+            actor="driver",
+            now=end,
+            jobs=[self._block(submission.id, place, start=start, end=end) for place in range(2)],
+            waits=self._made.waits(quanta),
+        )
+
+    def _block(self, submission: int, place: int, *, start: datetime, end: datetime) -> JobRecord:
+        chance = self._made.chance
+        job = SlurmJob(
+            job_id=f"{submission}{place}", name=f"{self._made.name}-{submission}", nodes=f"n{place}",
+            state="NODE_FAIL" if chance.random() < 0.01 else "COMPLETED",
+            submitted=start, started=start + timedelta(minutes=2 + 25 * chance.random()), ended=end,
+        )  # fmt: skip
+        busy = (end - start).total_seconds() * (0.5 + 0.2 * chance.random())
+        return JobRecord(job=job, role="block", busy_seconds=busy)

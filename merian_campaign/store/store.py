@@ -55,12 +55,26 @@ class PostgresStore(
     """
 
     @contextmanager
-    def campaign_lock(self, name: str) -> Iterator[None]:
-        """Hold the campaign's advisory lock; raise `BusyError` naming the holder when it is taken.
+    def campaign_lock(self, name: str, *, patience: float | None = None) -> Iterator[None]:
+        """Hold the campaign's advisory lock; wait for it, as what people order does.
 
         While it is held nothing is written without it: `BusyError` when it was lost.
+
+        Parameters
+        ----------
+        name : `str`
+            Campaign.
+        patience : `float` or `None`, optional
+            How long to wait, seconds; `None` for as long as a person would, 0 for a tick, whose holder does
+            what it would do.
+
+        Raises
+        ------
+        BusyError
+            Raised if it is still taken then; names the holder.
         """
-        with locks.campaign_lock(self._url, name) as require:
+        bound = locks.ORDER_SECONDS if patience is None else patience
+        with locks.campaign_lock(self._url, name, bound=bound) as require:
             self._requires = (*self._requires, require)
             try:
                 yield

@@ -8,10 +8,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from merian_campaign.domain.campaign.plan import GroupReadiness, judge_needs
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
 from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.readiness.gates import Gates
 from merian_campaign.domain.readiness.overlap_refresh import basis
 from merian_campaign.domain.record.overlaps import Overlaps, SkyExposure
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Remedy, Snapshot, SubmissionView
@@ -164,6 +166,11 @@ def situation(
     workers: int = 8,
 ) -> Situation:
     return Situation(drivers=drivers or {}, requests=dict.fromkeys(steps, requests), workers=workers, now=NOW)
+
+
+def readiness(spec: CampaignSpec, everything: Snapshot, of: GroupView) -> GroupReadiness:
+    """Say of a group that has not started whether it may, by the gates alone."""
+    return judge_needs(Gates(spec=spec, snapshot=everything).needs(of))
 
 
 def over(dimension: str, *values: int) -> Selection:

@@ -18,6 +18,7 @@ from domain_help import (
     group,
     night,
     over,
+    readiness,
     sky,
     snapshot,
     with_overlaps,
@@ -25,7 +26,7 @@ from domain_help import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from merian_campaign.domain.campaign.plan import GroupReadiness, plan_groups, readiness
+from merian_campaign.domain.campaign.plan import GroupReadiness, plan_groups
 from merian_campaign.domain.readiness.gates import Gates
 from merian_campaign.domain.record.overlaps import SkyExposure
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot

@@ -16,6 +16,7 @@ from domain_help import (
     group,
     night,
     over,
+    readiness,
     seen,
     situation,
     sky,
@@ -24,7 +25,7 @@ from domain_help import (
 )
 from pydantic import ValidationError
 
-from merian_campaign.domain.campaign.plan import in_force, plan_groups, readiness, tracts_of
+from merian_campaign.domain.campaign.plan import in_force, plan_groups, tracts_of
 from merian_campaign.domain.readiness.overlap_refresh import (
     LOOK_AGAIN,
     OverlapRefresh,

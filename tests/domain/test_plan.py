@@ -1,9 +1,9 @@
 """Groups of a file against groups that exist, and what each waits for."""
 
 import pytest
-from domain_help import action, bps, by_tract, campaign, finished, group, snapshot
+from domain_help import action, bps, by_tract, campaign, finished, group, readiness, snapshot
 
-from merian_campaign.domain.campaign.plan import plan_groups, readiness
+from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.states import GroupState
 

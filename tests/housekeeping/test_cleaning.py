@@ -15,6 +15,7 @@ from lsst.daf.butler import Butler, CollectionType, Timespan
 from merian_campaign.domain.errors import BusyError, UnavailableError
 from merian_campaign.domain.states import SubmissionOutcome as Outcome
 from merian_campaign.housekeeping.cleaning import REMOVING, ForbiddenError, RunKind
+from merian_campaign.store.server import locks
 
 OTHER = "runs/readers/all"
 
@@ -151,7 +152,8 @@ def test_nothing_superseded_goes_while_a_graph_may_read_it(house: House) -> None
     assert not house.housekeeping().plan(house.name).removals
 
 
-def test_a_tick_and_a_clean_do_not_meet(house: House) -> None:
+def test_a_tick_and_a_clean_do_not_meet(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locks, "ORDER_SECONDS", 0.1)  # how long the clean waits for its turn
     fill(house)
     service = house.housekeeping()
     shown = service.plan(house.name)

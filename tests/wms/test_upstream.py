@@ -6,6 +6,8 @@ import atexit
 import functools
 import inspect
 import re
+import subprocess
+import sys
 import threading
 import zipfile
 from importlib import import_module
@@ -120,6 +122,21 @@ def test_the_interpreter_ends_as_we_do() -> None:
     assert list(inspect.signature(threading._shutdown).parameters) == []  # type: ignore[attr-defined]
     assert callable(atexit._run_exitfuncs)
     assert {"seek", "read"} <= set(vars(zipfile._SharedFile))  # type: ignore[attr-defined]
+
+
+def test_one_that_leaves_has_waited_for_its_threads_and_said_all() -> None:
+    script = (
+        "import atexit, sys, threading\n"
+        "from merian_campaign.wms.upstream import leave\n"
+        "go = threading.Event()\n"
+        "atexit.register(lambda: sys.stdout.write(' hook'))\n"
+        "threading.Thread(target=lambda: (go.wait(), sys.stdout.write('thread'))).start()\n"
+        "sys.stderr.write('words')\n"
+        "go.set()\n"
+        "leave(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "thread hook", "words")
 
 
 def test_nothing_else_reaches_into_upstream() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from merian_campaign.domain.readiness.complete_nights import NO_ARRIVALS, Arrivals
-from merian_campaign.domain.readiness.gates import Gates, Need, Needs
+from merian_campaign.domain.readiness.gates import Need, Needs, Standing, by_state
 from merian_campaign.domain.readiness.new_data import NewData
 from merian_campaign.domain.readiness.overlap_refresh import nights_of, settled, tracts_of
 from merian_campaign.domain.record.overlaps import Overlaps
@@ -155,11 +156,6 @@ def taken_out(spec: CampaignSpec, snapshot: Snapshot, current: Snapshot) -> froz
     )
 
 
-def readiness(spec: CampaignSpec, snapshot: Snapshot, group: GroupView) -> GroupReadiness:
-    """Return WAITING, BLOCKED or READY for a group that has not started; see `Gates` for many groups."""
-    return judge_needs(Gates(spec=spec, snapshot=snapshot).needs(group))
-
-
 def reasons(
     spec: CampaignSpec, snapshot: Snapshot, *, now: datetime, arrivals: Arrivals = NO_ARRIVALS
 ) -> Mapping[int, str]:
@@ -192,45 +188,52 @@ def judge_needs(needs: Needs, *, new: NewData | None = None, of: GroupView | Non
     of : `GroupView`, optional
         The group.
     """
-    waiting: dict[str, list[str]] = {}
-    blocked: dict[str, list[str]] = {}
+    waiting: dict[str, list[Need]] = defaultdict(list)
+    blocked: dict[str, list[Need]] = defaultdict(list)
+    standing_of = by_state if new is None else new.standing
     for need in needs.groups:
-        if new is not None and new.lacks_data(need.group) and need.group.live is None:
-            continue  # there is nothing of it to wait for
-        state = need.group.state
-        if state is GroupState.DONE or (new is not None and new.counts_as_done(need.group)):
-            if _incomplete(need):
-                blocked.setdefault(need.of, []).append(_word(need))
-            elif new is not None and of is not None and not new.satisfies(need, of=of):
-                waiting.setdefault(need.of, []).append(f"{_name(need)} ({new.why_not(need.group)})")
-        elif state in _STUCK:
-            blocked.setdefault(need.of, []).append(_word(need))
-        else:
-            waiting.setdefault(need.of, []).append(_word(need))
+        standing = standing_of(need.group)
+        if standing is Standing.ABSENT:
+            continue
+        if standing is Standing.AHEAD:
+            waiting[need.of].append(need)
+        elif standing is Standing.STUCK or _incomplete(need):
+            blocked[need.of].append(need)
+        elif (
+            new is not None
+            and of is not None
+            and standing is Standing.DONE
+            and not new.satisfies(need, of=of)
+        ):
+            waiting[need.of].append(need)
     if blocked:
-        return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked)}")
+        return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked, _word)}")
     if waiting or needs.undiscovered:
-        parts = ([f"waits for {_in_words(waiting)}"] if waiting else []) + list(needs.undiscovered)
-        return GroupReadiness(state=GroupState.WAITING, reason="; ".join(parts))
+        words = [f"waits for {_in_words(waiting, partial(_awaited, new))}"] if waiting else []
+        return GroupReadiness(state=GroupState.WAITING, reason="; ".join([*words, *needs.undiscovered]))
     return GroupReadiness(state=GroupState.READY, reason="all it needs is done")
 
 
-_STUCK = frozenset({GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED})
-
-
 def _incomplete(need: Need) -> bool:
-    group = need.group
-    left = group.counts.open > 0 or group.state is GroupState.NEEDS_REVIEW
-    return need.gate.require == "complete" and left and not group.accepted
+    if need.gate.require != "complete" or need.group.accepted:
+        return False
+    return need.group.counts.open > 0 or need.group.state is GroupState.NEEDS_REVIEW
 
 
-def _in_words(needs: Mapping[str, list[str]]) -> str:
-    return "; ".join(f"{_few(found)}{of}" for of, found in needs.items())
+def _in_words(needs: Mapping[str, list[Need]], word: Callable[[Need], str]) -> str:
+    return "; ".join(f"{_few(found, word)}{of}" for of, found in needs.items())
 
 
-def _few(needs: list[str], *, at_most: int = 3) -> str:
-    shown = ", ".join(needs[:at_most])
+def _few(needs: list[Need], word: Callable[[Need], str], *, at_most: int = 3) -> str:
+    shown = ", ".join(map(word, needs[:at_most]))
     return shown if len(needs) <= at_most else f"{shown} and {len(needs) - at_most} more"
+
+
+def _awaited(new: NewData | None, need: Need) -> str:
+    """Say what is waited for: one that is not done, or is so for older data only."""
+    if new is None or new.standing(need.group) is not Standing.DONE:
+        return _word(need)
+    return f"{_name(need)} ({new.why_not(need.group)})"
 
 
 def _name(need: Need) -> str:

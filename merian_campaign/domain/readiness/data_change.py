@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 
 from merian_campaign.domain.record.basis import Basis
@@ -132,19 +132,47 @@ def redo_when(policy: OnNewData, *, exposures: int | None, nights: int, of: int,
     return ", ".join([*changed, *([f"not before {policy.not_before}"] if early else [])])
 
 
-def inferred(group: GroupView, now: Basis, *, rows: Sequence[SkyExposure]) -> Basis:
+@dataclass(frozen=True, kw_only=True)
+class FirstLooks:
+    """When exposures were seen first.
+
+    Parameters
+    ----------
+    by_exposure : `~collections.abc.Mapping`
+        UTC; `None` when that was before such times were kept.
+    first : `datetime.datetime` or `None`
+        When anything was seen first; `None` where that is not known of all.
+    """
+
+    by_exposure: Mapping[int, datetime | None]
+    first: datetime | None
+
+    @classmethod
+    def of(cls, rows: Sequence[SkyExposure]) -> FirstLooks:
+        """Return those of the exposures that there are."""
+        times = [row.seen_at for row in rows if row.seen_at is not None]
+        return cls(
+            by_exposure={row.exposure: row.seen_at for row in rows},
+            first=min(times, default=None) if len(times) == len(rows) else None,
+        )
+
+    def by(self, exposure: int, until: datetime | None) -> bool:
+        """Say whether an exposure had been seen by some moment."""
+        if exposure not in self.by_exposure:
+            return False
+        seen_at = self.by_exposure[exposure]
+        return seen_at is None or (until is not None and seen_at <= until)
+
+
+def inferred(group: GroupView, now: Basis, *, looks: FirstLooks) -> Basis:
     """Return what a group was made from whose submissions say nothing: what had been seen by then.
 
     What the first look saw had been there before, whenever that was.
     """
-    times = [row.seen_at for row in rows if row.seen_at is not None]
-    first = min(times, default=None) if len(times) == len(rows) else None
     made_at = [one.created_at for one in group.submissions if one.generation == group.generation]
-    until = max([*([] if first is None else [first]), *made_at[:1]], default=None)
-    then = frozenset(
-        row.exposure for row in rows if row.seen_at is None or (until is not None and row.seen_at <= until)
-    )
-    return Basis(exposures=now.exposures & then, raws=now.raws if now.exposures <= then else 0)
+    until = max([*([] if looks.first is None else [looks.first]), *made_at[:1]], default=None)
+    then = frozenset(exposure for exposure in now.exposures if looks.by(exposure, until))
+    return Basis(exposures=then, raws=now.raws if then == now.exposures else 0)
 
 
 def older_read(made: Basis, now: Basis) -> tuple[str, ...]:

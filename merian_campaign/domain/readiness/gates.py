@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import cached_property
 from itertools import chain
 
@@ -59,6 +60,35 @@ class Needs:
 
     groups: tuple[Need, ...] = ()
     undiscovered: tuple[str, ...] = ()
+
+
+class Standing(StrEnum):
+    """What a group means to those that wait for it, whoever they are."""
+
+    ABSENT = "absent"
+    """There is nothing of it to wait for."""
+
+    FRESH = "fresh"
+    """Done, with nothing new for anybody."""
+
+    DONE = "done"
+    """Done; whether for the data that are there now differs from one that waits to another."""
+
+    STUCK = "stuck"
+    """A person is needed first."""
+
+    AHEAD = "ahead"
+    """Still to be done."""
+
+
+_STUCK = frozenset({GroupState.NEEDS_REVIEW, GroupState.BLOCKED, GroupState.CANCELLED})
+
+
+def by_state(group: GroupView) -> Standing:
+    """Return what a group means to those that wait for it, whatever is new."""
+    if group.state is GroupState.DONE:
+        return Standing.DONE
+    return Standing.STUCK if group.state in _STUCK else Standing.AHEAD
 
 
 @dataclass
@@ -207,10 +237,11 @@ class Gates:
 
     def _alike(self, gate: After, group: GroupView, found: _Found) -> None:
         """Take the groups that share a value; all of them when some value of the group has none there."""
-        mine = set(group.selection.values)
-        shared = [other for other in self._groups[gate.step] if mine.intersection(other.selection.values)]
-        if mine.issubset({value for other in shared for value in other.selection.values}):
-            found.parts.append([Need(gate=gate, group=other) for other in shared])
+        places = self._places[gate.step]
+        if all(value in places for value in group.selection.values):
+            shared = sorted({at for value in group.selection.values for at in places[value]})
+            groups = self._groups[gate.step]
+            found.parts.append([Need(gate=gate, group=groups[at]) for at in shared])
         else:
             self._all(gate, group, found)
 
@@ -337,11 +368,14 @@ class Gates:
         return frozenset(tracts_of(self._spec, self._overlaps))
 
     @cached_property
-    def _present(self) -> Mapping[str, frozenset[int]]:
-        return {
-            step: frozenset(value for group in groups for value in group.selection.values)
-            for step, groups in self._groups.items()
-        }
+    def _places(self) -> Mapping[str, Mapping[int, list[int]]]:
+        """Places of the groups of a step, by the values that they select."""
+        found: dict[str, dict[int, list[int]]] = defaultdict(dict)
+        for step, groups in self._groups.items():
+            for at, group in enumerate(groups):
+                for value in group.selection.values:
+                    found[step].setdefault(value, []).append(at)
+        return found
 
     def _being_added(self, step: str, wanted: frozenset[int], *, what: str = "tracts") -> str:
-        return f"its {what} are being added" if wanted - self._present.get(step, frozenset()) else ""
+        return f"its {what} are being added" if wanted - self._places[step].keys() else ""

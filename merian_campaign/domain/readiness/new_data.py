@@ -16,6 +16,7 @@ from functools import cached_property
 from merian_campaign.domain.readiness.complete_nights import Arrivals, incomplete_nights, usable
 from merian_campaign.domain.readiness.data_change import (
     Change,
+    FirstLooks,
     Freshness,
     change_of_action,
     in_words,
@@ -25,7 +26,7 @@ from merian_campaign.domain.readiness.data_change import (
     reads_stale,
     redo_when,
 )
-from merian_campaign.domain.readiness.gates import Gates, Need, Needs
+from merian_campaign.domain.readiness.gates import Gates, Need, Needs, Standing, by_state
 from merian_campaign.domain.readiness.generations import night_by_exposure
 from merian_campaign.domain.readiness.overlap_refresh import (
     brought_in,
@@ -86,6 +87,7 @@ class NewData:
         self._redone = any(group.generation > 1 for group in snapshot.groups)
         self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
+        self._standings: dict[int, Standing] = {}
         self._lacking: dict[int, bool] = {}
         self._needed: dict[int, Needs] = {}
         self._selected: dict[int, frozenset[int] | None] = {}
@@ -109,6 +111,10 @@ class NewData:
         terms = self._terms[step.name]
         parts = self._parts(group, tracts=self._tracts_of(group, exposures))
         return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms, parts=parts)
+
+    @cached_property
+    def _looks(self) -> FirstLooks:
+        return FirstLooks.of(self._rows)
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
@@ -329,7 +335,7 @@ class NewData:
         if now is None or group.live is not None or not begun:
             return Change()
         step = self._spec.step(group.step)
-        made = group.basis if group.basis is not None else inferred(group, now, rows=self._rows)
+        made = group.basis if group.basis is not None else inferred(group, now, looks=self._looks)
         if isinstance(step, ActionStep):
             curated = step.action == "write-curated-calibrations"
             release = newer_release(group, self.snapshot.groups) if curated else ""
@@ -408,7 +414,27 @@ class NewData:
             return mine is None
         return not (change.parts and change.parts & self._parts(group, tracts=self._tracts_of(of, mine)))
 
-    def counts_as_done(self, group: GroupView) -> bool:
+    def standing(self, group: GroupView) -> Standing:
+        """Return what a group means to all that wait for it: asked once, for hundreds may."""
+        if group.id not in self._standings:
+            self._standings[group.id] = self._standing(group)
+        return self._standings[group.id]
+
+    def _standing(self, group: GroupView) -> Standing:
+        if self.lacks_data(group) and group.live is None:
+            return Standing.ABSENT
+        found = Standing.DONE if self._counts_as_done(group) else by_state(group)
+        return Standing.FRESH if found is Standing.DONE and self._is_fresh(group) else found
+
+    def _is_fresh(self, group: GroupView) -> bool:
+        """Say whether a group that is done is so for everybody; see `satisfies`."""
+        if isinstance(self._spec.step(group.step), ActionStep) or group.published != group.generation:
+            return False
+        change = self.change(group)
+        made = change.freshness not in {Freshness.EXTEND, Freshness.REDO}
+        return made and not change.added and not change.parts
+
+    def _counts_as_done(self, group: GroupView) -> bool:
         """Say whether an action that is run again for new data has done what it did before."""
         step = self._spec.step(group.step)
         if not isinstance(step, ActionStep) or group.state is GroupState.CANCELLED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -251,10 +251,6 @@ def _headline(
         remade=anew,
         remade_words="" if anew is None else one_line(anew.in_words(), limit=_LONGEST_REASON),
     )
-
-
-def _reasons(groups: Iterable[ReportGroup]) -> list[tuple[str, str]]:
-    return [(f"{group.step}/{group.group}", group.reason) for group in groups]
 
 
 def _remaking(rows: ReportRows, counts: Mapping[int, Counts]) -> Remaking | None:

@@ -39,6 +39,9 @@ _LOG = logging.getLogger(__name__)
 LOCK_SECONDS = 24 * 3600.0
 """How long a repository's lock is waited for: the largest graphs take hours, and several may queue."""
 
+ORDER_SECONDS = 60.0
+"""How long what a person orders waits for a campaign's lock: most ticks end within seconds."""
+
 _HOLDER = """
 SELECT a.application_name, to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS "UTC"')
 FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
@@ -73,13 +76,22 @@ def repository_key(repository: str) -> int:
 
 
 @contextmanager
-def campaign_lock(url: str, name: str) -> Iterator[Callable[[], None]]:
+def campaign_lock(url: str, name: str, *, bound: float = 0.0) -> Iterator[Callable[[], None]]:
     """Hold a campaign's lock; yield what raises `BusyError` when it was lost meanwhile.
+
+    Parameters
+    ----------
+    url : `str`
+        Where the database is.
+    name : `str`
+        Campaign.
+    bound : `float`, optional
+        How long to wait for its holder, seconds.
 
     Raises
     ------
     BusyError
-        Raised if it is taken; names the holder.
+        Raised if it is still taken after ``bound``; names the holder.
     """
 
     def require() -> None:
@@ -91,12 +103,27 @@ def campaign_lock(url: str, name: str) -> Iterator[Callable[[], None]]:
 
     with closing(_connect(url)) as connection:
         with translated(url):
-            if not _try_lock(connection, campaign_key(name)):
-                raise BusyError(
-                    f"campaign {name} is being worked on by {_holder(connection, campaign_key(name))}; "
-                    "run the command again when that has ended"
-                )
+            _await(connection, name, bound=bound)
         yield require
+
+
+def _await(connection: Connection, name: str, *, bound: float) -> None:
+    """Take a campaign's lock; ask again and again, for a signal would not get through to psycopg2."""
+    deadline = time.monotonic() + bound
+    told = False
+    for pause in pauses():
+        if _try_lock(connection, campaign_key(name)):
+            return
+        holder = _holder(connection, campaign_key(name))
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise BusyError(
+                f"campaign {name} is being worked on by {holder}; run the command again when that has ended"
+            )
+        if not told:
+            _LOG.warning("campaign %s is being worked on by %s; waiting for it", name, holder)
+        told = True
+        time.sleep(min(pause, left))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
-"""How books grow: bytes a quantum, and commands on a large campaign against a tenth of it.
+"""How books grow: bytes a quantum, commands, harvests and the board on a large campaign against a small one.
 
-``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said; 100,000 at least.
+``BENCH_QUANTA`` is the size of the large one, a quarter of a million unless it is said; the small one has
+100,000 quanta, or a tenth if that is less.
 """
 
 from __future__ import annotations
@@ -10,20 +11,34 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 HERE = Path(__file__).resolve()
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[1] / "reports"), str(HERE.parents[2])]
+sys.path[:0] = [*(str(HERE.parents[1] / one) for one in (".", "reports", "store")), str(HERE.parents[2])]
 
 from bench_reports import campaign  # noqa: E402 - beside this one
 from bench_results import draw, entry, keep  # noqa: E402
+from bench_store import CPU, Clock, Groups, changed, reports  # noqa: E402
 
+from merian_campaign.domain.execution.liveness import Liveness  # noqa: E402
+from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
+from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: E402
+from merian_campaign.domain.tick.decide import decide  # noqa: E402
+from merian_campaign.domain.tick.decisions import Situation  # noqa: E402
 from merian_campaign.store.reading.reader import Reader  # noqa: E402
 from merian_campaign.store.server import embedded  # noqa: E402
 from merian_campaign.store.server.connection import open_connection  # noqa: E402
+from merian_campaign.store.store import PostgresStore  # noqa: E402
 
 QUANTA = int(os.environ.get("BENCH_QUANTA", "250_000"))
+SMALL = min(100_000, QUANTA // 10)
+FAR = 5_000_000
+"""So many quanta and more are as good as ten million."""
+
+UNIT = 10_000
+NOW = datetime(2026, 12, 1, tzinfo=UTC)
 ROUNDS = 3
 AGAIN = 5
 SIZES = """
@@ -74,19 +89,61 @@ def measured(home: Path) -> tuple[dict[str, float], float, float]:
     return times, now / number, history / number
 
 
+def harvests(url: str) -> tuple[float, float]:
+    """Return processor seconds, client and server, of harvesting 10,000 quanta, and again with 3% changed."""
+    first, again = [], []
+    with PostgresStore(url) as store:
+        groups, clock = Groups(store, unit=UNIT), Clock(store)
+        for _ in range(AGAIN):
+            _, submission, found = groups.submission()
+            second = changed(found)
+            first.append(clock(lambda s=submission, found=found: groups.harvest(s, found))[CPU])
+            again.append(clock(lambda s=submission, found=second: groups.harvest(s, found))[CPU])
+    # The first one of a session makes temporary tables.
+    return median(first[1:]), median(again[1:])
+
+
+def deciding(url: str) -> tuple[int, float, float]:
+    """Return how many groups there are, and the seconds of a decision on them and of a list of failures."""
+    with PostgresStore(url) as store:
+        snapshot = store.snapshot("wide")
+    spec = applied_spec(snapshot.campaign)
+    live = [group.live.id for group in snapshot.groups if group.live is not None]
+    situation = Situation(
+        drivers=dict.fromkeys(live, Liveness.ALIVE),
+        requests={step.name: RequestTable() for step in spec.steps},
+        workers=40,
+        now=NOW,
+    )
+    decision = seconds(lambda: decide(spec, snapshot, situation))
+    with Reader(url) as reader:
+        return len(snapshot.groups), decision, seconds(lambda: reader.failures("wide"))
+
+
 def main() -> int:
     """Measure three sizes, print, draw, keep."""
-    tracts = max(10, QUANTA // 2500)
     sizes: dict[int, dict[str, float]] = {}
-    for part in (10, 3):
-        with campaign(tracts=tracts // part, quanta=QUANTA // part) as home:
-            sizes[QUANTA // part], _, _ = measured(home)
-    small = sizes[QUANTA // 10]
-    with campaign(tracts=tracts, quanta=QUANTA) as home:
+    written: dict[int, tuple[float, float]] = {}
+    middle = round((SMALL * QUANTA) ** 0.5)
+    for size in (SMALL, middle):
+        with campaign(tracts=tracts_of(size), quanta=size) as home:
+            sizes[size], _, _ = measured(home)
+            written[size] = harvests(embedded.url(home))
+    small = sizes[SMALL]
+    with campaign(tracts=tracts_of(QUANTA), quanta=QUANTA) as home:
+        url = embedded.url(home)
         rounds = [measured(home) for _ in range(ROUNDS)]
+        with closing(open_connection(url)) as connection:
+            plain, board = reports(connection, url=url, name="wide")
+        number, decision, failures = deciding(url)
+        written[QUANTA] = harvests(url)
     large = {name: median(times[name] for times, _, _ in rounds) for name in small}
     for name in small:
         print(f"{name:24} {small[name] * 1e3:9.2f} ms, {large[name] * 1e3:9.2f} ms of {QUANTA:,}")  # noqa: T201
+    print(  # noqa: T201
+        f"{number:,} groups: decision {decision * 1e3:.0f} ms, list of failures {failures * 1e3:.0f} ms, "
+        f"board {board * 1e3:.1f} ms, GROUP BY {plain * 1e3:.0f} ms"
+    )
     sizes[QUANTA] = large
     draw("growth", {name: {size: times[name] for size, times in sizes.items()} for name in small})
     _, now, history = rounds[-1]
@@ -97,16 +154,36 @@ def main() -> int:
         "one patch": "one patch, in SQL",
     }
     grown = [
-        entry(f"store: {words}, large against a tenth of it", large[name] / small[name], 2, 1.2, less=True)
+        entry(f"store: {words}, large against small", large[name] / small[name], 2, 1.2, less=True)
         for name, words in compared.items()
     ]
+    board_at_least, board_aim = (100, 200) if QUANTA >= FAR else (20, 50)
     return keep(
         [
             entry("store: bytes a quantum, indexes included", now, 200, 140, less=True),
             entry("store: bytes of history a quantum", history, 6, 4, less=True),
             *grown,
+            *(
+                entry(f"store: {what} into small against into large, CPU", a / b, 0.85, 0.95)
+                for what, a, b in zip(
+                    ("harvest", "second harvest"), written[SMALL], written[QUANTA], strict=True
+                )
+            ),
+            entry("store: board of the large against GROUP BY", plain / board, board_at_least, board_aim),
+            entry(
+                "tick: decision on the large against listing what failed",
+                decision / failures,
+                2,
+                1.5,
+                less=True,
+            ),
         ]
     )
+
+
+def tracts_of(quanta: int) -> int:
+    """Return how many tracts a campaign of so many quanta has: a million are 4,000 groups and more."""
+    return min(1000, max(10, quanta // 1000))
 
 
 if __name__ == "__main__":

@@ -162,13 +162,13 @@ def plain_line(one: Quantum) -> str:
     )
 
 
-class Bench:
-    """One database, and the ways to fill it.
+class Groups:
+    """Groups with a submission each, to harvest.
 
     Parameters
     ----------
     store : `PostgresStore`
-        Empty.
+        Where to.
     unit : `int`
         Quanta a group.
     """
@@ -177,12 +177,6 @@ class Bench:
         self.store = store
         self.unit = unit
         self._tract = 0
-        with closing(open_connection(store.url)) as connection, connection, connection.cursor() as cursor:
-            cursor.execute(PLAIN)
-            cursor.execute(f"CREATE UNLOGGED TABLE limit_a ({stage_quanta.ATTEMPT})")
-            cursor.execute(
-                "ALTER TABLE limit_a " + ", ".join(f"ADD {name} text" for name in ("key", *BEFORE))
-            )
 
     def submission(self) -> tuple[int, int, list[Quantum]]:
         """Make a group with a submission; return their ids and the quanta to come."""
@@ -207,6 +201,19 @@ class Bench:
             submission_id=submission_id, quanta=found, outcome=SubmissionOutcome.PARTIAL, reason="over",
             actor="bench", now=NOW,
         )  # fmt: skip
+
+
+class Bench(Groups):
+    """One database, which is empty, and the ways to fill it."""
+
+    def __init__(self, store: PostgresStore, *, unit: int) -> None:
+        super().__init__(store, unit=unit)
+        with closing(open_connection(store.url)) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(PLAIN)
+            cursor.execute(f"CREATE UNLOGGED TABLE limit_a ({stage_quanta.ATTEMPT})")
+            cursor.execute(
+                "ALTER TABLE limit_a " + ", ".join(f"ADD {name} text" for name in ("key", *BEFORE))
+            )
 
     def limit_a(self, found: list[Quantum]) -> None:
         lines = [plain_line(one) for one in found]
@@ -330,10 +337,10 @@ def writing(bench: Bench, *, units: int) -> dict[str, list[tuple[float, float]]]
     return times
 
 
-def reports(connection: Connection, *, url: str) -> tuple[float, float]:
-    """Seconds of the plain report, and of the board from the rollup."""
+def reports(connection: Connection, *, url: str, name: str) -> tuple[float, float]:
+    """Seconds of the plain report of a campaign, and of the board from the rollup, which says the same."""
     with connection.cursor() as cursor:
-        values = {"campaign_id": campaign_id(connection, "bench")}
+        values = {"campaign_id": campaign_id(connection, name)}
         plain, rolled = [], []
         for _ in range(7):
             plain.append(seconds(lambda: (cursor.execute(PLAIN_REPORT, values), cursor.fetchall())))
@@ -343,7 +350,7 @@ def reports(connection: Connection, *, url: str) -> tuple[float, float]:
     with Reader(url) as reader:
         shown = {
             (row.step, row.group, state.value): row.counts.of(state)
-            for row in reader.board("bench")
+            for row in reader.board(name)
             for state in COUNTED_STATES
             if row.counts.of(state)
         }
@@ -390,7 +397,7 @@ def measure(store: PostgresStore, *, rows: int, unit: int) -> list[dict[str, Any
             cursor.execute("VACUUM ANALYZE")
             cursor.execute("SELECT count(*), pg_total_relation_size('quantum_row') FROM quantum_row")
             number, size = cursor.fetchone() or (0, 0)
-        plain, rolled = reports(connection, url=store.url)
+        plain, rolled = reports(connection, url=store.url, name="bench")
     print(
         f"{number:,} quanta, {size / number:.0f} bytes each; report {plain * 1e3:.1f} ms, "
         f"from the rollup {rolled * 1e3:.2f} ms"

@@ -21,18 +21,21 @@ TESTS = HERE.parents[2]
 sys.path[:0] = [
     str(HERE.parents[1]),
     str(HERE.parents[1] / "store"),
-    *(str(TESTS / one) for one in ("domain", "store")),
+    *(str(TESTS / one) for one in (".", "domain", "store")),
 ]
 
 import domain_help as made  # noqa: E402 - of the tests
 import psutil  # noqa: E402
 from bench_results import entry, keep  # noqa: E402 - beside this one
 from bench_store import database  # noqa: E402
+from made_campaign import STEPS, MadeCampaign  # noqa: E402 - of the tests
 from store_help import Given  # noqa: E402
 
 from merian_campaign.domain.campaign.plan import plan_groups  # noqa: E402
 from merian_campaign.domain.execution import journal  # noqa: E402
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord  # noqa: E402
+from merian_campaign.domain.record.overlaps import SkyExposure  # noqa: E402
+from merian_campaign.domain.spec import CampaignSpec  # noqa: E402
 from merian_campaign.domain.states import GroupState  # noqa: E402
 from merian_campaign.domain.tick.decide import decide  # noqa: E402
 from merian_campaign.middleware.drivers import LocalDrivers  # noqa: E402
@@ -153,6 +156,38 @@ def deciding(*, touched: int) -> float:
     return time.process_time() - begin
 
 
+def half_done(tracts: int) -> float:
+    """Return how long a decision takes on so many tracts and sixty nights, four of seven steps done."""
+    sketch = MadeCampaign(tracts=tracts, quanta=1000)
+    numbers = [tract for tract, _, _ in sketch.numbers()]
+    nights = [20260101 + 100 * (day // 28) + day % 28 for day in range(sketch.nights)]
+    spec = CampaignSpec.model_validate(sketch.spec(nights=nights, tracts=numbers))
+    done = {"submissions": (made.finished(),), "counts": made.Counts(succeeded=5), "state": GroupState.DONE}
+    groups = [
+        made.group(
+            one.step,
+            one.key,
+            selection=one.selection,
+            **(done if STEPS.index(one.step) < 4 else {"state": GroupState.WAITING}),
+        )
+        for one in plan_groups(spec).wanted
+    ]
+    sky = [
+        SkyExposure(
+            exposure=900000 + i,
+            day_obs=nights[i % len(nights)],
+            visits=(900000 + i,),
+            tracts=(numbers[i % tracts],),
+        )
+        for i in range(3 * tracts)
+    ]
+    snapshot = made.with_overlaps(spec, made.snapshot(*groups), *sky)
+    situation = made.situation(steps=STEPS)
+    begin = time.process_time()
+    decide(spec, snapshot, situation)
+    return time.process_time() - begin
+
+
 def reading() -> tuple[float, float]:
     """Return CPU seconds of reading a journal, and of decoding its lines as JSON alone."""
     kinds = (JournalEvent.LAUNCHED, JournalEvent.STARTED, JournalEvent.ENDED)
@@ -171,6 +206,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         share = following(Path(folder))
     slower = median(deciding(touched=15) / deciding(touched=1485) for _ in range(3))
+    larger = median(half_done(2000) / half_done(1000) for _ in range(3))
     pairs = [reading() for _ in range(3)]
     print(f"a million journal lines in {median(ours for ours, _ in pairs) * 1e6 / LINES:.1f} s")  # noqa: T201
     return keep(
@@ -183,6 +219,7 @@ def main() -> int:
                 less=True,
             ),
             entry("tick: decision on tracts that no visit overlaps against others", slower, 2, 1, less=True),
+            entry("tick: decision on twice as many tracts", larger, 2.5, 2, less=True),
             entry(
                 "tick: reading a journal against json.loads", median(a / b for a, b in pairs), 5, 3, less=True
             ),
