@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FORGET_SUMMARY", "SUMMARISE", "summary"]
+__all__ = ["FORGET_SUMMARY", "SUMMARIES", "SUMMARISE", "summary"]
 
 
 def _kept(table: str, *, source: str, key: tuple[str, ...], values: tuple[str, ...]) -> str:
@@ -48,6 +48,9 @@ _TABLES: Final = {
         ("n", "caveats", "no_work", "upstream", "unprocessable", "partial"),
     ),
 }
+
+SUMMARIES: Final = frozenset(_TABLES)
+"""The tables."""
 
 FORGET_SUMMARY: Final = tuple(
     f"DELETE FROM {table} WHERE group_id = %(group_id)s"  # noqa: S608  (names)
