@@ -105,6 +105,17 @@ def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
     told(sql)
 
 
+def test_what_is_not_known_is_in_no_bin(given: Given, sql: Connection) -> None:
+    (group,) = given.campaign()
+    unknown = worked(peak_mb=None, started=None, ended=None)
+    given.harvested(given.prepared(group).id, quantum(1, worked()), quantum(2, unknown), quantum(3, unknown))
+    told(sql)
+    view = "SELECT quanta, peak_mb_median, seconds_median::integer FROM task_usage"
+    assert rows(sql, view) == [(3, 898, 60)]
+    kept = "SELECT n, runs, cardinality(peaks), cardinality(times), requests_runs FROM group_usage"
+    assert rows(sql, kept) == [(3, 3, 1, 1, [3])]
+
+
 WAITS = "SELECT task, n, seconds, seconds_longest, waits, waits_n, xmin::text FROM queue_wait ORDER BY task"
 
 
