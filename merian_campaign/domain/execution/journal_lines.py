@@ -1,7 +1,7 @@
 """A whole journal in memory: a million lines, as columns of numbers and of what many lines have in common."""
 
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from math import isnan, nan
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +15,8 @@ _UUID = len("01930000-0000-0000-0000-000000000000")
 _LARGEST = 2**63 - 1
 _NOBODY = -1
 _NOTHING: MappingProxyType[str, object] = MappingProxyType({})
+_FEW = 60_000
+"""Lines of which the records are kept, some twenty megabytes; a harvest looks at them ten times."""
 
 
 class _Shared:
@@ -52,9 +54,11 @@ class JournalLines(Collection[JournalRecord]):
         # By job: the line that handed it over, counted from 1, while it waits.
         self._waiting = array("I")
         self._left_out = 0
+        self._made: list[JournalRecord] | None = None
 
     def add(self, text: str) -> None:
         """Read a part; see `~merian_campaign.domain.execution.journal.parse_lines`."""
+        self._made = None
         for record in records_of(text):
             if len(record.t) != _TIME or not record.t.isascii() or not _fits(record.pid, record.pid_start):
                 self._odd[len(self._of_job)] = record
@@ -76,16 +80,25 @@ class JournalLines(Collection[JournalRecord]):
             place for place, entry in enumerate(self._ends.entries) if entry[0] == JournalEvent.LAUNCHED
         }
         waiting = []
+        line = self._maker()
         for at, end in enumerate(self._of_end):
             if end not in handed_over:
-                yield self._line(at)
+                yield line(at)
             elif self._waiting[self._of_job[at]] == at + 1:
                 waiting.append(at)
-        yield from map(self._line, waiting)
+        yield from map(line, waiting)
 
     def in_full(self) -> Iterator[JournalRecord]:
         """Yield all lines, in the order of the file: also when each job was handed over."""
-        return map(self._line, range(len(self._of_job)))
+        return map(self._maker(), range(len(self._of_job)))
+
+    def _maker(self) -> Callable[[int], JournalRecord]:
+        """Return what makes a line a record again; of a few lines, all are made once."""
+        if len(self._of_job) > _FEW:
+            return self._line
+        if self._made is None:
+            self._made = [self._line(at) for at in range(len(self._of_job))]
+        return self._made.__getitem__
 
     def _append(self, record: JournalRecord) -> None:
         self._times += record.t.encode()

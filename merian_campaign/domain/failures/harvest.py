@@ -255,11 +255,12 @@ def _attempts(
     """
     known = list(raw.attempts if raw is not None else ())
     log = None if raw is None else raw.log
+    inputs = None if raw is None else raw.inputs
     last = known.pop() if known and not _is_of_earlier(known[-1], seen) else _EMPTY
     made: list[Attempt] = []
 
     def add(found: Attempt, seen_of: _Seen, became: QuantumState) -> None:
-        facts = {"try_number": len(made) + 1, "state": became, "log_path": log}
+        facts = {"try_number": len(made) + 1, "state": became, "log_path": log, "inputs": inputs}
         made.append(_attempt(entry, found, seen_of, became=facts, context=context))
 
     after = [*(each.start.time for each in seen.earlier[1:]), None if seen.start is None else seen.start.time]
@@ -275,11 +276,11 @@ def _attempts(
         add(found, _seen_of(execution, uuid=entry.uuid), QuantumState.FAILED)
     for found in known:
         add(found, _Seen(), found.state)
-    add(last, replace(seen, earlier=()), state)
+    add(last, replace(seen, earlier=()) if seen.earlier else seen, state)
     if raw is not None and state is QuantumState.FAILED:
         # The log is of the last execution.
         made[-1] = replace(made[-1], log_tail=raw.log_tail)
-    return tuple(replace(each, inputs=None if raw is None else raw.inputs) for each in made)
+    return tuple(each if each.inputs == inputs else replace(each, inputs=inputs) for each in made)
 
 
 def _is_of(attempt: Attempt, execution: EarlierExecution) -> bool:
