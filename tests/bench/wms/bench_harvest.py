@@ -31,6 +31,7 @@ from store_help import Given  # noqa: E402
 
 from merian_campaign.domain.execution.journal_lines import JournalLines  # noqa: E402
 from merian_campaign.domain.execution.provenance import parse_harvest, parse_predicted  # noqa: E402
+from merian_campaign.domain.execution.queue_wait import queue_waits  # noqa: E402
 from merian_campaign.domain.failures.harvest import HarvestContext, conclude  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.snapshot import Remedy  # noqa: E402
@@ -74,16 +75,18 @@ def harvest(submission: support.Submission, *, given: Given, submission_id: int)
     )
     journal = JournalLines()
     journal.add(submission.journal.read_text())
+    predicted = parse_predicted((place / "predicted.jsonl").read_text().splitlines())
     quanta = conclude(
         parse_harvest(lines.read_text().splitlines()),
-        predicted=parse_predicted((place / "predicted.jsonl").read_text().splitlines()),
+        predicted=predicted,
         records=journal,
         context=HarvestContext(
             rules=(), requests=RequestTable(default_mb=1024), remedy=Remedy(), driver_lost=False
         ),
     )
     assert len(quanta) == QUANTA
-    given.harvested(submission_id, *quanta)
+    waits = queue_waits(journal.in_full(), predicted=predicted)
+    given.harvested(submission_id, *quanta, waits=waits)
 
 
 def main() -> int:
