@@ -230,14 +230,16 @@ SET {", ".join(f"{name} = {short(name, value, submission_id='NULL')}" for name, 
     updated_at = %(now)s
 FROM (
     SELECT a.quantum_id,
-           count(*) FILTER (WHERE a.state <> 'blocked') AS attempts,
+           count(*) FILTER (WHERE f.state IS DISTINCT FROM 'blocked') AS attempts,
            count(*) FILTER (
-               WHERE a.state <> 'blocked' AND a.charged AND s.number > g.attempts_from
+               WHERE f.state IS DISTINCT FROM 'blocked' AND f.charged IS NOT FALSE
+                     AND s.number > g.attempts_from
            ) AS charged,
-           count(*) FILTER (WHERE a.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
+           count(*) FILTER (WHERE f.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
     FROM "group" AS g
     JOIN submission AS s ON s.group_id = g.id
-    JOIN stored_attempt AS a ON a.submission_id = s.id
+    JOIN attempt_row AS a ON a.submission_id = s.id
+    LEFT JOIN quantum_failure AS f ON f.id = a.failure_id
     WHERE g.id = %(group_id)s
     GROUP BY a.quantum_id
 ) AS r

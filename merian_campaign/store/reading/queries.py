@@ -238,8 +238,9 @@ WHERE q.id = %(id)s AND q.submission_id = q.kept_submission_id
 ORDER BY submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
-_NOT_ALWAYS = """EXISTS (
-    SELECT 1 FROM stored_attempt AS b WHERE b.quantum_id = q.id AND b.state <> 'succeeded'
+_NOT_ALWAYS = """q.id IN (
+    SELECT b.quantum_id FROM submission AS t JOIN stored_attempt AS b ON b.submission_id = t.id
+    WHERE t.group_id = %(group_id)s AND b.state <> 'succeeded'
 )"""
 # Of quanta that did not always succeed: after a redo, every attempt before it has a row.
 ATTEMPTS = f"""
@@ -252,8 +253,7 @@ UNION ALL
 SELECT q.task, q.data_id, s.number, 1, 'succeeded', {_how("q")}
 FROM {_TOLD_BY_QUANTUM} CROSS JOIN quantum AS q
 JOIN submission AS s ON s.id = q.kept_submission_id
-WHERE q.group_id = %(group_id)s AND q.submission_id = q.kept_submission_id AND q.attempts > 1
-  AND {_NOT_ALWAYS}
+WHERE q.submission_id = q.kept_submission_id AND {_NOT_ALWAYS}
 ORDER BY task, data_id, submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
