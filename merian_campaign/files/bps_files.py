@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from merian_campaign.domain.errors import BadFileError, BadInputError
 from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
@@ -30,6 +30,9 @@ from merian_campaign.files.yaml_lines import Document, Key, read_document
 
 _WORKER_KEYS = ("cores", "cores_per_node", "max_workers")
 _SLURM_CLASSES = {"Slurm", "SlurmWorkQueue", "TripleSlurm"}
+_OWN_AMOUNTS = re.compile(
+    r"#SBATCH\s+(?:-[Ncn]\b|--(?:exclusive|oversubscribe|mem|nodes|ntasks|cpus|cores)\b)"
+)
 _OPTION = re.compile(r"#SBATCH\s+--(partition|account|qos|time)[=\s]+(\S+)")
 
 _BY_DIMENSIONS = "dimension_clustering"
@@ -44,6 +47,7 @@ MOST_MULTIPLIER: Final = 1000.0
 """No memory request is multiplied by more."""
 
 _OWN_CLASSES = "merian_campaign.wms.sites."
+_OWN_SLURM = f"{_OWN_CLASSES}Slurm"
 _LONGEST_SECONDS = 86400
 
 _Whole = Annotated[int | None, Field(le=MOST_CORES)]
@@ -72,6 +76,11 @@ _Seconds = Annotated[float, Field(gt=0, le=_LONGEST_SECONDS)]
 _WholeSeconds = Annotated[int, Field(ge=1, le=_LONGEST_SECONDS)]
 
 
+def _or_user(value: object) -> object:
+    """Take the one word that may stand for true."""
+    return True if value == "user" else value
+
+
 class _OwnSection(_Section):
     """A site of a class of ours or its stock like; keys in camel case are left to BPS."""
 
@@ -89,7 +98,7 @@ class _OwnSection(_Section):
     lost_worker_retries: _CountOrNone | None = None
     bad_blocks: _Count | None = None
     nice: int | None = None
-    exclusive: bool | None = None
+    exclusive: Annotated[bool | None, BeforeValidator(_or_user)] = None
     singleton: bool | None = None
     warm: bool | None = None
     cgroup: bool | None = None
@@ -205,6 +214,7 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
     """Return what a Slurm site's blocks ask for; ``#SBATCH`` lines of its own win, as they do in Slurm."""
     lines = " ".join(str(section.get("scheduler_options", "")).splitlines())
     options = dict(_OPTION.findall(lines))
+    site_class = str(section.get("class", ""))
     memory = _megabytes(section.get("mem_per_node"))
     shared = _whole(section.get("memory_mb"))
     return Blocks(
@@ -217,6 +227,9 @@ def _blocks(section: Mapping[str, Any]) -> Blocks:
         mem_mb=memory,
         shared_mb=shared or memory,
         max_blocks=_whole(section.get("max_blocks")) or 1,
+        workers=_whole(section.get("workers_per_node")),
+        exclusive=section.get("exclusive") is True or section.get("exclusive") == "user",
+        exact=OWN_SITE_CLASSES.get(site_class, site_class) == _OWN_SLURM and not _OWN_AMOUNTS.search(lines),
     )
 
 
@@ -283,6 +296,8 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             multipliers=_by_task(words, "memoryMultiplier", _multiplier),
             default_multiplier=_multiplier(words.find("memoryMultiplier")),
             limit_mb=_request(words.find("memoryLimit")),
+            default_cpus=_most_cpus(words),
+            cpus_by_task=_by_task(words, "requestCpus", _positive),
             clusters=_clusters(words),
             qgraph_options=options.strip() if isinstance(options, str) else "",
             environment=words.variables(),
@@ -305,6 +320,19 @@ def _by_task[T](words: BpsWords, key: str, read: Callable[[object], T]) -> dict[
         if value != general:
             found[task] = value
     return found
+
+
+def _most_cpus(words: BpsWords) -> int:
+    """Return the cores of tasks that have none of their own.
+
+    A request beside the tasks no longer counts for one that gets a section by its remedy: then the next one
+    does, of the site or of the file as a whole.
+    """
+    site = words.section("site")
+    own = site.get(words.site)
+    places = (site, own if isinstance(own, Mapping) else {}, words.content)
+    found = [words.find("requestCpus"), *(place.get("requestCpus") for place in places)]
+    return max(_positive(value) or 1 for value in found)
 
 
 def _clusters(words: BpsWords) -> tuple[ClusterRequest, ...]:
@@ -331,6 +359,7 @@ def _with_resources(table: RequestTable, step: BpsStep) -> RequestTable:
     """
     given = {task: own.memory for task, own in step.resources.items() if own.memory is not None}
     largest = {task: own.memory_max for task, own in step.resources.items() if own.memory_max is not None}
+    cpus = {task: own.cpus for task, own in step.resources.items() if own.cpus is not None}
     multipliers = {
         task: own.memory_multiplier
         for task, own in step.resources.items()
@@ -341,6 +370,7 @@ def _with_resources(table: RequestTable, step: BpsStep) -> RequestTable:
         by_task={**table.by_task, **given},
         maximum_mb={**table.maximum_mb, **largest},
         multipliers={**table.multipliers, **multipliers},
+        cpus_by_task={**table.cpus_by_task, **cpus},
         clusters=tuple(_raised(cluster, step) for cluster in table.clusters),
     )
 

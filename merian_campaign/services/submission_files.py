@@ -11,10 +11,9 @@ from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.remains import made_of
 from merian_campaign.domain.rendering import render
 from merian_campaign.domain.rendering.naming import SubmissionPaths
-from merian_campaign.domain.resources.resource_fit import known_requests
+from merian_campaign.domain.resources.resource_fit import workload
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.stack.stack_setup import prelude
-from merian_campaign.domain.tick.group_outcome import AFTERBURNER
 from merian_campaign.files.bps_files import read_clusters
 from merian_campaign.services.hold_file import hold_file
 from merian_campaign.services.record import name_of
@@ -84,7 +83,6 @@ class SubmissionFiles(TickPart):
     def request(self, group: GroupView, step: BpsStep, submission: SubmissionView) -> render.RenderRequest:
         """Return what a submission's YAML is rendered from."""
         requests = self._settings.requests[step.name]
-        known = known_requests(group, step=step, remedy=submission.remedy, requests=requests)
         earlier = is_later(group, submission)
         return render.RenderRequest(
             spec=self._spec,
@@ -97,12 +95,18 @@ class SubmissionFiles(TickPart):
             remedy=submission.remedy,
             quantum_wrapper=self._runtime.quantum_wrapper,
             hold=earlier,
-            needs_mb=max(known.values(), default=0),
+            work=workload(
+                group,
+                spec=self._spec,
+                step=step,
+                remedy=submission.remedy,
+                requests=requests,
+                reason=submission.reason if earlier else "",
+            ),
             exclude=tuple(dict.fromkeys((*self._left_out(), *submission.remedy.exclude))),
             requests=requests,
             generation=submission.generation,
             earlier=earlier,
-            quanta=group.counts.open if earlier and submission.reason.startswith(AFTERBURNER) else None,
         )
 
     def _left_out(self) -> tuple[str, ...]:

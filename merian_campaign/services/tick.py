@@ -22,6 +22,7 @@ from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.resources.core_hours import Price, prices
 from merian_campaign.domain.resources.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.resources.memory_model import MemoryForecast
+from merian_campaign.domain.resources.resource_fit import submission_shape
 from merian_campaign.domain.resources.throttle import closed
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
@@ -163,14 +164,19 @@ class Tick:
             snapshot=snapshot,
             memory={step: found for step, found in learned.items() if found and step in submits},
             prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
-            expected=self._expected(spec, snapshot, decisions),
+            expected=self._expected(spec, snapshot, decisions, settings=settings),
             reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
             looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
             closed=closed(spec, now=self.runtime.clock()),
         )
 
     def _expected(
-        self, spec: CampaignSpec, snapshot: Snapshot, decisions: Sequence[Decision]
+        self,
+        spec: CampaignSpec,
+        snapshot: Snapshot,
+        decisions: Sequence[Decision],
+        *,
+        settings: CampaignSettings,
     ) -> Mapping[int, Expected]:
         """Return what the submissions among some decisions are expected to cost, by group id."""
         asked = [
@@ -186,6 +192,16 @@ class Tick:
                 groups=snapshot.groups,
                 costs=paid,
                 anew=isinstance(entry, Again) and entry.redo,
+                shape=submission_shape(
+                    entry.group,
+                    spec=spec,
+                    remedy=entry.remedy,
+                    requests=settings.requests.get(entry.group.step),
+                    site=settings.site,
+                    reason=entry.reason,
+                )
+                if isinstance(entry, Submit)
+                else None,
             )
             for entry in asked
         }

@@ -21,6 +21,7 @@ from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_json_object
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
+from merian_campaign.store.quanta.group_summaries import SUMMARIES, SUMMARISE
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.schema_version import KNOWN
 
@@ -105,8 +106,12 @@ class ArchiveStore(Database):
             }
             for table in identified():
                 connection.execute(text(_NEW_IDS.format(table=table.name)))
+            earlier = found.schema != KNOWN[-1]
             for table in tables():
-                connection.execute(text(_insert(table, columns[table.name])))
+                if not (earlier and table.name in SUMMARIES):
+                    connection.execute(text(_insert(table, columns[table.name])))
+            if earlier:
+                _summarise(connection, found.campaign)
         return found
 
 
@@ -142,6 +147,22 @@ def archived_campaign(folder: Path) -> ArchivedCampaign:
                 )
             return ArchivedCampaign(campaign=campaign, schema=schema, rows=rows, sha256=sha256)
     raise DamagedFileError(manifest, "not what an archive of a campaign says of itself")
+
+
+_OVER = """
+    SELECT g.id FROM "group" AS g JOIN campaign AS c ON c.id = g.campaign_id
+    WHERE c.name = %(name)s
+      AND NOT EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.state <> 'finished')
+"""
+
+
+def _summarise(connection: Connection, name: str) -> None:
+    """Make the summaries of a campaign's groups, of which an earlier version had fewer numbers."""
+    with raw(connection).cursor() as cursor:
+        cursor.execute(_OVER, {"name": name})
+        for (group_id,) in cursor.fetchall():
+            for statement in SUMMARISE:
+                cursor.execute(statement, {"group_id": group_id})
 
 
 _NEW_IDS = """

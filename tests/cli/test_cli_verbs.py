@@ -221,7 +221,8 @@ def test_a_plan_says_what_submissions_are_expected_to_cost(cli: Cli, context: Co
     context.control.pause(cli.name)
     (submit,) = [entry for entry in found["actions"] if entry["action"] == "submit"]
     # Nothing of it has run yet.
-    unknown = {"quanta": None, "core_hours": None, "gb_hours": None, "hours": None, "estimated": False}
+    costs = ("quanta", "core_hours", "gb_hours", "hours", "block_core_hours", "block_cores")
+    unknown = dict.fromkeys(costs) | {"estimated": False}
     assert (submit["step"], submit["expected"]) == ("step1", unknown)
 
 

@@ -10,6 +10,7 @@ from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, document
+from merian_campaign.domain.resources.block_shape import Workload
 from merian_campaign.domain.resources.cluster import (
     Blocks,
     ResourceRequest,
@@ -31,7 +32,7 @@ from merian_campaign.domain.tick.decisions import MoveGroup, Situation, Submit, 
 CLUSTER = parse_cluster(
     """scontrol: show partition
 PartitionName=debug AllowAccounts=ALL Default=YES MaxNodes=UNLIMITED MaxTime=00:10:00 TotalNodes=4 MaxMemPerNode=UNLIMITED
-PartitionName=small AllowAccounts=lsst,hsc Default=NO MaxNodes=1 MaxTime=1-00:00:00 TotalNodes=4 MaxMemPerNode=512
+PartitionName=small AllowAccounts=lsst,hsc Default=NO MaxNodes=1 MaxTime=1-00:00:00 TotalNodes=4 MaxMemPerNode=512 OverSubscribe=EXCLUSIVE
 PartitionName=large AllowAccounts=ALL Default=NO MaxNodes=UNLIMITED MaxTime=UNLIMITED TotalNodes=2 MaxMemPerCPU=9223372036854775807
 scontrol: show node
 NodeName=n1 CPUTot=2 RealMemory=3072 State=IDLE Partitions=debug,small  BootTime=None
@@ -55,6 +56,7 @@ def test_limits_are_read() -> None:
         86400,
     )
     assert (large.max_seconds, large.mem_mb, large.nodes) == (None, 65536, 2)
+    assert [entry.whole_nodes for entry in CLUSTER.partitions] == [False, True, False]
 
 
 @pytest.mark.parametrize(
@@ -216,7 +218,7 @@ def test_what_outgrows_the_sites_blocks_is_rendered_for_larger_ones(
         site=slurm_site(larger=(Larger(mem_per_node=16, partition="large", walltime="00:20:00"),)),
         remedy=Remedy(workers=1),
         quantum_wrapper="/q.sh",
-        needs_mb=needs_mb,
+        work=Workload(needs_mb=needs_mb, workers=1),
     )
     written: Any = document(request)["site"]
     section = written["x"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from domain_help import NOW, finished, group
 
 from merian_campaign.domain.execution.counts import Counts
+from merian_campaign.domain.resources.block_shape import BlockShape
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.resources.expected_cost import Expected, expected_cost, likes
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
@@ -39,6 +41,12 @@ def test_an_afterburner_costs_what_is_left_and_is_as_long_as_afterburners() -> N
     found = expected_cost(some, groups=[*DONE, some], costs=COSTS)
     assert found == Expected(quanta=6, core_hours=3.0, gb_hours=12.0, hours=0.5, estimated=False)
     assert found.in_words() == "6 quanta, 3.00 core-hours, 12.00 GB-hours, about 30 min"
+    small = BlockShape(nodes=1, max_blocks=1, cores=6, workers=6, mem_mb=9000, shared_mb=7000, share=0.1)
+    cut = expected_cost(some, groups=[*DONE, some], costs=COSTS, shape=small)
+    assert cut.in_words().endswith("about 30 min, in a block of 6 cores (3.00 core-hours)")
+    assert (cut.to_json()["block_cores"], cut.to_json()["block_core_hours"]) == (6, 3.0)
+    whole = expected_cost(some, groups=[*DONE, some], costs=COSTS, shape=replace(small, share=1.0))
+    assert whole == found
     redo = expected_cost(some, groups=[*DONE, some], costs=COSTS, anew=True)
     assert (redo.quanta, redo.core_hours) == (100, 50.0)
 

@@ -446,6 +446,19 @@ def test_what_sbatch_would_refuse_is_told_and_silence_is_a_note() -> None:
     assert not _only(_found(facts, settings=_slurm())).fatal
 
 
+def test_stragglers_that_could_never_share_a_node_are_told() -> None:
+    whole = Cluster(partitions=tuple(replace(entry, whole_nodes=True) for entry in CLUSTER.partitions))
+    facts = replace(FINE, scheduler=SchedulerFacts(cluster=whole, refused=("a block would be refused: qos",)))
+    shared = _slurm(exclusive=True, exact=True)
+    note, refused = _found(facts, settings=shared)
+    assert (note.place, note.fatal, refused.fatal) == ("afterburner", False, True)
+    assert "jobs of partition cpu never share a node" in note.message
+    for spec, settings in ((_spec(afterburner={"collect_hours": 0}), shared), (_spec(), _slurm(exact=True))):
+        assert _only(_found(facts, spec=spec, settings=settings)) == refused
+    facts = replace(FINE, scheduler=SchedulerFacts(cluster=CLUSTER))
+    assert _found(facts, settings=shared) == []
+
+
 def test_words_of_bps_files_that_are_not_used_are_said() -> None:
     table = RequestTable(unused=("numberOfRetries in a.yaml is not used: why",), environment=("OMP",))
     settings = replace(SETTINGS, requests={"one": table, "three": RequestTable()})

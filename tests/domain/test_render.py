@@ -19,6 +19,7 @@ from merian_campaign.domain.rendering.render import (
     input_collections,
     render,
 )
+from merian_campaign.domain.resources.block_shape import Workload
 from merian_campaign.domain.resources.cluster import Blocks
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
@@ -121,7 +122,9 @@ def test_blocks_stand_back_as_the_step_or_the_campaign_says() -> None:
 )
 def test_few_quanta_get_blocks_of_few_nodes(quanta: int | None, needs_mb: int, nodes: int | None) -> None:
     cluster = replace(SITE, name="slurm", workers=8, blocks=Blocks(shared_mb=1000, nodes=4))
-    text = rendered(campaign(bps("step1")), "step1", site=cluster, quanta=quanta, needs_mb=needs_mb)
+    text = rendered(
+        campaign(bps("step1")), "step1", site=cluster, work=Workload(quanta=quanta, needs_mb=needs_mb)
+    )
     assert text.get("site", {}).get("slurm", {}).get("nodes") == nodes
 
 
@@ -130,9 +133,9 @@ def test_a_share_of_the_blocks_goes_before_what_the_site_says() -> None:
     larger = (Larger(mem_per_node=64, max_blocks=9),)
     cluster = replace(SITE, name="slurm", blocks=Blocks(shared_mb=1000, max_blocks=4), larger=larger)
     for needs, mb in ((0, None), (2000, 65536)):
-        section = rendered(spec, "step1", site=cluster, remedy=Remedy(blocks=3), needs_mb=needs)["site"][
-            "slurm"
-        ]
+        section = rendered(
+            spec, "step1", site=cluster, remedy=Remedy(blocks=3), work=Workload(needs_mb=needs)
+        )["site"]["slurm"]
         assert (section["max_blocks"], section.get("memory_mb")) == (3, mb)
     assert "site" not in rendered(spec, "step1", remedy=Remedy(blocks=3))
 

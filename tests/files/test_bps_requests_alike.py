@@ -119,7 +119,9 @@ def oom(task: str, *, requested: int | None, memory: int = 1) -> OpenQuanta:
 
 TASKS = ("isr", "calibrate", "makeWarp", "plain")
 SIZES = st.integers(1, 20_000)
-REQUESTED = st.fixed_dictionaries({}, optional={"requestMemory": SIZES, "numberOfRetries": st.just(1)})
+REQUESTED = st.fixed_dictionaries(
+    {}, optional={"requestMemory": SIZES, "requestCpus": st.integers(1, 9), "numberOfRetries": st.just(1)}
+)
 
 
 @st.composite
@@ -176,6 +178,9 @@ def test_every_job_asks_for_what_the_table_says(
         if label in jobs:
             wanted = max(asked.table.request(task, remedy) for task in jobs[label])
             assert (label, job.request_memory) == (label, wanted)
+            cores = max(asked.table.cpus(task) for task in jobs[label])
+            # It may say more: which section counts depends on whether the task has got one by its remedy.
+            assert job.request_cpus <= cores <= 9, label
 
 
 CLUSTERS = {

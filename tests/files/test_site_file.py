@@ -42,6 +42,24 @@ def test_blocks_may_have_parts_of_a_gigabyte(tmp_path: Path) -> None:
     assert (found.blocks.mem_mb, found.blocks.shared_mb, found.most_mb) == (1536, 1536, 1536)
 
 
+def test_what_packs_the_blocks_of_a_user_on_one_node(tmp_path: Path) -> None:
+    def told(text: str) -> tuple[bool, bool, int | None]:
+        blocks = read(tmp_path, text).blocks
+        assert blocks is not None
+        return blocks.exclusive, blocks.exact, blocks.workers
+
+    assert told(SITE) == (False, True, None)
+    for word in ("true", "user"):
+        own = SITE.replace("    nodes: 2", f"    exclusive: {word}\n    workers_per_node: 4")
+        assert told(own) == (True, True, 4)
+    stock = SITE.replace("merian_campaign.wms.sites.", "lsst.ctrl.bps.parsl.sites.")
+    assert told(stock) == (False, True, None)
+    assert told(stock.replace("sites.Slurm", "sites.SlurmWorkQueue")) == (False, False, None)
+    # Lines of its own go before ours: then nothing can be promised.
+    for line in ("--exclusive", "--mem=0", "--mem-per-cpu=4G", "-N 2", "--ntasks-per-node=2"):
+        assert told(SITE.replace("--exclude=n9", line)) == (False, False, None)
+
+
 def test_a_local_site_has_nothing_in_slurm(tmp_path: Path) -> None:
     found = read(tmp_path, SITE.replace("sites.Slurm", "sites.Local"))
     assert not found.on_slurm

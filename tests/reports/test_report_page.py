@@ -7,6 +7,7 @@ from pathlib import Path
 
 from report_help import opened
 
+from merian_campaign.domain.report.lines import SubmissionLine
 from merian_campaign.domain.report.numbers import Report, report_of
 from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.domain.resources.core_hours import Price
@@ -70,6 +71,7 @@ _WORK = """
   await settled();
   out.recoloured = shades() !== before;
   out.legends = $$(".legend[data-mode]").filter((one) => !one.hidden).map((one) => one.dataset.mode);
+  out.bars = $$("path").map((one) => one.__data__?.datum).filter((one) => one?.who).map((one) => one.tip);
   out.links = $$("nav a").every((link) => document.getElementById(link.hash.slice(1)));
   out.wider = document.documentElement.scrollWidth > innerWidth;
   $("#theme").click();
@@ -81,12 +83,23 @@ _WORK = """
 """
 
 
+def told(line: SubmissionLine) -> str:
+    """Return what is said of a submission where the pointer is."""
+    what, clock = "afterburner" if line.number > 1 else "submission", "%Y-%m-%d %H:%M"
+    begin = line.claimed_at or line.created_at
+    end = "now" if line.finished_at is None else f"{line.finished_at:{clock}}"
+    words = f"{line.step}/{line.group}, {what} {line.number}: {line.outcome or line.state}"
+    remedy = f"\nremedy: {line.remedy[:120]}" if line.remedy else ""
+    return f"{words}\n{begin:{clock}} to {end} UTC{remedy}"
+
+
 def test_it_works_and_asks_nobody(text: str, report: Report, tmp_path: Path) -> None:
     found, said = opened(text, _WORK, folder=tmp_path)
     assert said == []
     assert found["requests"] == found["violations"] == []
     assert found["pictures"] == found["drawn"] >= 9
     assert found["all"] == len(report.tracts)
+    assert sorted(found["bars"]) == sorted(map(told, report.submissions))
     assert found["shapes"] > len(report.tracts) / 3
     assert found["chosen"].startswith(f"Tract {found['clicked']}: ")
     assert found["under"] == found["clicked"]

@@ -30,6 +30,7 @@ from merian_campaign.domain.readiness.overlap_refresh import OverlapQuery, Overl
 from merian_campaign.domain.record.overlaps import SkyExposure
 from merian_campaign.domain.record.snapshot import SubmissionView
 from merian_campaign.domain.record.wall_time import DriverTimes
+from merian_campaign.domain.resources.cluster import Cluster
 from merian_campaign.domain.slurm.blocks import BlockEvent, BlockLine, block_name
 from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
 from merian_campaign.domain.spec.stack import Stack
@@ -301,6 +302,9 @@ class Queue(SlurmScheduler):
         blocks = [run.block for run in self._world.runs.values()]
         asked = [block for block in blocks if block.name in watch.names or block.job_id in watch.jobs]
         return QueueSnapshot(at=self._world.now, jobs=tuple(asked))
+
+    def cluster(self) -> Cluster | str:
+        return "scontrol: no answer" if self._world.silent else Cluster(partitions=())
 
     def cancel(self, job_ids: Sequence[str]) -> str:
         if job_ids and self._world.silent:

@@ -83,6 +83,17 @@ VERBS = [
     "reject", "redo", "undo",
 ]  # fmt: skip
 
+EXCLUSIVE = """computeSite: local
+site:
+  local:
+    class: merian_campaign.wms.sites.Slurm
+    walltime: "05:00:00"
+    cores_per_node: 12
+    mem_per_node: 98
+    exclusive: true
+"""
+"""Whose nodes three quanta do not fill: what is left of a group waits for its like."""
+
 
 ATTEMPTS = (
     'SELECT g.id, sum(q.attempts) FROM quantum q JOIN "group" g ON g.id = q.group_id'
@@ -175,9 +186,12 @@ class SixWeeks(RuleBasedStateMachine):
 
     # -- the campaign ----------------------------------------------------------------------------------
 
-    @initialize()
-    def apply(self) -> None:
+    @initialize(exclusive=st.booleans())
+    def apply(self, exclusive: bool) -> None:
         survey = make_survey(self.folder)
+        if exclusive:
+            (self.folder / "site" / "local.yaml").write_text(EXCLUSIVE)
+            survey.edit("tracts:", "afterburner: {collect_hours: 12}\ntracts:")
         wide = max(5, self.tracts // 3)
         survey.edit("campaign: night", f"campaign: {self.name}\nlimits: {{submissions: {wide}, canary: 1}}")
         survey.edit('tracts: ["9813-9814"]', f"tracts: ['1-{self.tracts}']")

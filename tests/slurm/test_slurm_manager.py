@@ -17,6 +17,8 @@ from faults_support import attempts, quanta
 from manager_support import HELD, Toy, action, wait_for, watch
 
 from merian_campaign.domain.record.records import JobRow
+from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.states import GroupState
 
 ASKING = ("squeue", "sacct", "sinfo", "scontrol")
 
@@ -314,3 +316,51 @@ def test_cancelling_reaches_blocks_whose_driver_is_back_in_the_queue(toy: Toy, c
     fates = {row.job_id: row.fate for row in toy.context.store.jobs(name)}
     assert fates[block] == "cancelled"
     assert fates[driver] == "cancelled"
+
+
+def insert_exposures(repo: Path, *ids: int) -> None:
+    from lsst.daf.butler import Butler  # noqa: PLC0415 - heavy; only where it is needed
+
+    with Butler.from_config(str(repo), writeable=True) as butler:
+        insert = butler.registry.insertDimensionData
+        insert("physical_filter", {"instrument": "Toy", "name": "r", "band": "r"})
+        insert("day_obs", {"instrument": "Toy", "id": 20260101})
+        insert("group", {"instrument": "Toy", "name": "one"})
+        common = {"instrument": "Toy", "physical_filter": "r", "day_obs": 20260101, "group": "one"}
+        insert("exposure", *({**common, "id": number, "obs_id": f"{number}"} for number in ids))
+
+
+@pytest.mark.soak
+def test_stragglers_wait_for_each_other_and_share_an_exclusive_node(toy: Toy, cluster: Cluster) -> None:
+    late, go = toy.folder / "late", toy.folder / "go"
+    # Both groups fail once, the one that comes second when it is told to, and are held at their second try.
+    told = f"once:{toy.folder}/first;wait:{late};once:{toy.folder}/second;wait:{go}"
+    step = toy.pipeline("bps", misbehave={0: told})
+    insert_exposures(toy.repo, 1, 2)
+    cut = {"kind": "exposure", "ids": [1, 2], "size": 1}
+    step = {**step, "where": "detector = 0", "partial": ["first"], "group_by": cut}
+    name = toy.apply("packed", step, site={"partition": "large", "mem_per_node": 4, "exclusive": True})
+
+    def straggler() -> GroupView | None:
+        left = [one for one in toy.groups(name) if one.state is GroupState.READY and one.submissions]
+        return left[0] if left else None
+
+    first = toy.until(name, straggler, what="straggler")
+    report = toy.tick(name)
+    assert (report.actions, report.live, report.idle) == ((), 1, False)
+    (words,) = report.notes
+    assert words.startswith("ready groups wait for afterburner.collect_hours: 1 quantum of 1 group of bps ")
+    assert "stays ready (afterburner.collect_hours: 1 quantum " in toy.run("plan", name).stdout
+    assert "others to share a node with" in toy.run("show", name, f"bps/{first.key}").stdout
+    late.touch()
+
+    def packed() -> list[str]:
+        lines = cluster.output("squeue", "-h", "-t", "RUNNING", "-o", "%N %C %m %h").splitlines()
+        return lines if len(lines) == 2 else []
+
+    one, other = toy.until(name, packed, what="two blocks at once")
+    assert one == other
+    assert one.split()[1:] == ["1", "2G", "USER"]
+    go.touch()
+    assert toy.finish(name) == {"bps": "done"}
+    assert [len(group.submissions) for group in toy.groups(name)] == [2, 2]

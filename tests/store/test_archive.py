@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -123,6 +124,36 @@ def test_the_files_are_read_without_this_package(store: PostgresStore, given: Gi
     assert {file.name for file in tmp_path.iterdir()} == {
         MANIFEST, *(f"{table.name}.parquet" for table in schema.metadata.sorted_tables)
     }  # fmt: skip
+
+
+def test_an_archive_of_fewer_numbers_comes_back_with_all(
+    store: PostgresStore, given: Given, sql: Connection, tmp_path: Path
+) -> None:
+    """Of schema 0018: its summaries say nothing of executions, and there are none by tract and band."""
+    _filled(given)
+    before = _content(sql, "demo")
+    assert before["group_usage"]
+    assert before["group_cells"]
+    store.write_archive("demo", tmp_path)
+    store.forget("demo")
+    later = {
+        "group_usage": ("runs", "requests", "peaks_runs", "times_runs"),
+        "group_hours": ("runs",),
+        "submission": ("busy",),
+    }
+    said = json.loads((tmp_path / MANIFEST).read_text())
+    for name in ("group_cells", "queue_wait"):
+        (tmp_path / f"{name}.parquet").unlink()
+        del said["sha256"][name]
+    for name, beginnings in later.items():
+        file = tmp_path / f"{name}.parquet"
+        found = pyarrow.parquet.read_table(file)
+        left = [column for column in found.column_names if not column.startswith(beginnings)]
+        pyarrow.parquet.write_table(found.select(left), file)
+        said["sha256"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (tmp_path / MANIFEST).write_text(json.dumps(said | {"schema": "0018"}))
+    store.read_archive(tmp_path)
+    assert _content(sql, "demo") == before
 
 
 def _torn(folder: Path) -> None:

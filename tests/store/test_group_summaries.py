@@ -28,7 +28,7 @@ SELECT (SELECT array_agg(t::text ORDER BY t.task) FROM (
 SUMMARISED = "SELECT count(*) FROM group_usage"
 
 
-KEPT = {"usage": "task", "runs": "task", "hours": "hour", "cells": "(tract, band, state)"}
+KEPT = {"usage": "task", "hours": "hour", "cells": "(tract, band, state)"}
 """What is kept of groups that are over, with what tells the rows of one from each other."""
 
 
@@ -101,8 +101,19 @@ def test_a_harvest_writes_what_differs(given: Given, sql: Connection) -> None:
     given.harvested(first, quantum(1, worked(peak_mb=1500)), quantum(2, worked(), task="isr"))
     after = rows(sql, WRITTEN)
     changed = [new[:2] for new in after if new not in before]
-    assert changed == [("runs", "measure"), ("usage", "measure")]
+    assert changed == [("usage", "measure")]
     told(sql)
+
+
+def test_what_is_not_known_is_in_no_bin(given: Given, sql: Connection) -> None:
+    (group,) = given.campaign()
+    unknown = worked(peak_mb=None, started=None, ended=None)
+    given.harvested(given.prepared(group).id, quantum(1, worked()), quantum(2, unknown), quantum(3, unknown))
+    told(sql)
+    view = "SELECT quanta, peak_mb_median, seconds_median::integer FROM task_usage"
+    assert rows(sql, view) == [(3, 898, 60)]
+    kept = "SELECT n, runs, cardinality(peaks), cardinality(times), requests_runs FROM group_usage"
+    assert rows(sql, kept) == [(3, 3, 1, 1, [3])]
 
 
 WAITS = "SELECT task, n, seconds, seconds_longest, waits, waits_n, xmin::text FROM queue_wait ORDER BY task"

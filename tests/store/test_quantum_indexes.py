@@ -151,7 +151,7 @@ def test_attempts_in_full_become_small_ones_and_say_the_same(empty_url: str) -> 
     """A database of the schema before: a success that its quantum tells too loses its row, and is shown."""
     migrate.upgrade(empty_url, version="0019")
     counted = "SELECT patch, state, attempts, charged_attempts FROM quantum ORDER BY patch"
-    runs = "SELECT task, n, failed, requests_n FROM counted_runs"
+    runs = "SELECT task, n, runs, runs_failed, requests_runs FROM counted_usage"
     with closing(open_connection(empty_url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

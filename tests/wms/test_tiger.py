@@ -14,6 +14,12 @@ from lsst.ctrl.bps.parsl import SiteConfig
 from lsst.ctrl.bps.parsl.sites import princeton
 from wms_support import OURS
 
+from merian_campaign.domain.record.snapshot import Remedy
+from merian_campaign.domain.rendering.render import RenderRequest, render
+from merian_campaign.domain.resources.block_shape import Workload
+from merian_campaign.domain.selection import Selection
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.files.bps_files import read_site
 from merian_campaign.wms.sites import slurm
 
 TIGER = Path(__file__).parents[2] / "site" / "tiger.yaml"
@@ -100,3 +106,29 @@ def test_a_submission_may_have_fewer_blocks_than_its_site_begins_with(folder: Pa
     changes = {"init_blocks": 3, "min_blocks": 3, "max_blocks": 2}
     ours, _ = block(folder, "merian_campaign.wms.sites.Slurm", **changes)
     assert (ours.provider.init_blocks, ours.provider.min_blocks, ours.provider.max_blocks) == (2, 2, 2)
+
+
+def test_little_that_is_left_shares_a_node_with_what_its_user_has_there(folder: Path) -> None:
+    site = read_site(str(TIGER))
+    assert site.blocks is not None
+    spec = CampaignSpec.model_validate(
+        {
+            "campaign": "night", "butler": "/repo", "instrument": "DECam", "site": str(TIGER),
+            "collections": {"output": "runs/night", "inputs": []},
+            "steps": [{"name": "step1", "pipeline": "/pipe.yaml", "scope": "exposure"}],
+        }
+    )  # fmt: skip
+    step = spec.step("step1")
+    assert isinstance(step, BpsStep)
+    request = RenderRequest(
+        spec=spec, step=step, group="all", selection=Selection(), number=2, directory="/s/2", site=site,
+        remedy=Remedy(), quantum_wrapper="/q.sh", work=Workload(quanta=3, needs_mb=4000, cpus=2),
+    )  # fmt: skip
+    changes = yaml.safe_load(render(request))["site"]["tiger"]
+    changes.pop("class", None)
+    ours, own = block(folder, "merian_campaign.wms.sites.Slurm", **changes)
+    found = asked(own)
+    assert (found["nodes"], found["cpus-per-task"], found["mem"]) == ("1", "6", f"{14 * 1024}")
+    assert found["exclusive"] == "user"
+    assert (ours.provider.init_blocks, ours.provider.max_blocks, ours.max_workers_per_node) == (1, 1, 6)
+    assert "srun" not in own

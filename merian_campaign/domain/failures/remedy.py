@@ -82,6 +82,10 @@ class RequestTable:
         The BPS files themselves, of which later ones win; without the site's.
     site_mb : `int` or `None`
         The most that any node of the site shares out; `None` when only the node knows.
+    default_cpus : `int`
+        ``requestCpus`` of tasks that have none of their own.
+    cpus_by_task : `~collections.abc.Mapping`
+        The same by task label; `None` for a task that has none though others have.
     """
 
     default_mb: int = 2048
@@ -97,6 +101,8 @@ class RequestTable:
     unused: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
     site_mb: int | None = None
+    default_cpus: int = 1
+    cpus_by_task: Mapping[str, int | None] = field(default_factory=dict)
 
     def base(self, task: str) -> int:
         """Return the request of a task, MiB: its cluster's own goes before it."""
@@ -109,6 +115,11 @@ class RequestTable:
             if task in cluster.tasks and cluster.memory_mb is not None:
                 return max(cluster.memory_mb, *(memory.get(other, 0) for other in cluster.tasks))
         return memory.get(task, self.by_task.get(task, self.default_mb))
+
+    def cpus(self, task: str) -> int:
+        """Return the cores that a task asks for, or the cluster that it is in."""
+        own = self.cpus_by_task.get(task, self.default_cpus) or 1
+        return max([own, *(entry.cpus or 1 for entry in self.clusters if task in entry.tasks)])
 
     def multiplier(self, task: str) -> float | None:
         """Return what the BPS files say that a task's request is multiplied by; `None` for nothing."""

@@ -14,7 +14,8 @@ from merian_campaign.domain.preflight.facts import (
     Tracking,
 )
 from merian_campaign.domain.record.snapshot import Remedy
-from merian_campaign.domain.resources.resource_fit import step_refused
+from merian_campaign.domain.resources.cluster import Cluster
+from merian_campaign.domain.resources.resource_fit import collects, step_refused
 from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 
@@ -174,7 +175,7 @@ def slurm_findings(
     found: dict[str, list[str]] = {}
     for step in spec.steps:
         wanted = requests.get(step.name, {}) if isinstance(step, BpsStep) else None
-        why = step_refused(known=wanted, remedy=Remedy(), site=site, cluster=scheduler.cluster)
+        why = step_refused(known=wanted, site=site, cluster=scheduler.cluster)
         if why is not None:
             found.setdefault(why.words, []).append(step.name)
     told = [
@@ -185,10 +186,32 @@ def slurm_findings(
         )
         for why, steps in found.items()
     ]
+    told += _unshared(spec, site, scheduler.cluster)
     # sbatch says the same of partitions and limits, in its own words.
-    if told:
+    if any(finding.fatal for finding in told):
         return told
-    return [
+    return told + [
         Finding(place="Slurm", message=words, fix=f"correct account, partition, qos or sizes in {site.file}")
         for words in scheduler.refused
+    ]
+
+
+def _unshared(spec: CampaignSpec, site: SiteProfile, cluster: Cluster) -> list[Finding]:
+    """Say where stragglers would wait for each other though no two jobs ever share a node."""
+    if not collects(spec, site) or not any(
+        isinstance(step, BpsStep) and spec.afterburner_of(step).collect_hours for step in spec.steps
+    ):
+        return []
+    partitions = cluster.named(site.blocks.partition if site.blocks is not None else None)
+    if not partitions or not all(entry.whole_nodes for entry in partitions):
+        return []
+    names = ", ".join(entry.name for entry in partitions)
+    return [
+        Finding(
+            place="afterburner",
+            message=f"jobs of partition {names} never share a node (OverSubscribe=EXCLUSIVE), so that "
+            "what is left of groups would wait in vain for its like",
+            fix="write collect_hours: 0",
+            fatal=False,
+        )
     ]

@@ -126,6 +126,10 @@ IGNORES = "ignores "
 """How the reason of a group begins that is done for older data and stays so."""
 
 
+AFTERBURNER: Final = "afterburner: "
+"""How the reason of a submission begins that runs what is left, and nothing that is new."""
+
+
 EXPIRED: Final = "accepted until "
 """How the reason of a group begins that a person had accepted for a time, which is over."""
 

@@ -6,12 +6,13 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 
 from merian_campaign.domain.failures.remedy import ClusterRequest, RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering import naming
 from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.domain.resources.block_shape import Workload, block_shape
+from merian_campaign.domain.resources.cluster import Blocks
 from merian_campaign.domain.resources.input_requests import requests_text
 from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.resources.throttle import nice_of
@@ -25,6 +26,8 @@ from merian_campaign.domain.spec.steps import Resources, effective_scope
 
 _OR = re.compile(r"\bOR\b", re.IGNORECASE)
 _DATA_QUERY = re.compile(r"^(  dataQuery: \")(.*)\"$", re.MULTILINE)
+
+_MB = 1024
 
 SKYMAP_TERM = re.compile(r"(?<![\w.])skymap\b")
 """A data query that has it names a sky map."""
@@ -42,6 +45,7 @@ _STOCK_SITE_CLASSES = {own: stock for stock, own in OWN_SITE_CLASSES.items()}
 
 
 _NO_REQUESTS = RequestTable()
+_FIRST = Workload()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +74,8 @@ class RenderRequest:
         Absolute path of the shell wrapper that writes the journal under the stock service.
     hold : `bool`
         Whether a list of quanta that must not run again lies in the directory.
-    needs_mb : `int`
-        Largest memory request of its tasks, MiB, as far as it is known: it may ask for larger blocks.
+    work : `Workload`
+        What it has to run, by which its blocks may be larger than the site's, or smaller.
     exclude : `tuple` [`str`, ...]
         Nodes that its blocks must not get.
     requests : `RequestTable`
@@ -80,8 +84,6 @@ class RenderRequest:
         Of the group's outputs.
     earlier : `bool`
         Whether there was a submission of this generation before: what it has made is not made again.
-    quanta : `int` or `None`
-        How many it has to run at most, where that is known: of an afterburner that adds no data.
     """
 
     spec: CampaignSpec
@@ -94,12 +96,11 @@ class RenderRequest:
     remedy: Remedy
     quantum_wrapper: str
     hold: bool = False
-    needs_mb: int = 0
+    work: Workload = _FIRST
     exclude: tuple[str, ...] = ()
     requests: RequestTable = _NO_REQUESTS
     generation: int = 1
     earlier: bool = False
-    quanta: int | None = None
 
 
 def data_query(*, spec: CampaignSpec, step: BpsStep, selection: Selection) -> str:
@@ -317,39 +318,36 @@ def _site(request: RenderRequest) -> dict[str, YamlValue]:
     wanted = classes.get(request.site.site_class)
     if wanted is not None:
         section["class"] = wanted
-    larger = request.site.larger_for(request.needs_mb)
-    if larger is not None:
-        section.update(larger.model_dump(exclude_none=True))
-        # A site may share out less than its blocks have; of the larger ones all is shared.
-        section["memory_mb"] = larger.mem_per_node * 1024
-    in_slurm = request.site.blocks is not None
-    if in_slurm and (nice := nice_of(request.spec, request.step)) is not None:
+    blocks = request.site.blocks
+    if blocks is None:
+        if request.remedy.workers is not None:
+            section[request.site.workers_key] = request.remedy.workers
+        return section
+    if (nice := nice_of(request.spec, request.step)) is not None:
         section["nice"] = nice
-    if in_slurm and request.remedy.blocks is not None:
-        section["max_blocks"] = request.remedy.blocks
-    own_mb = None if request.site.blocks is None else request.site.blocks.shared_mb
-    nodes = _fewer_nodes(request, shared_mb=own_mb if larger is None else larger.mem_per_node * 1024)
-    if nodes is not None:
-        section["nodes"] = nodes
-    if in_slurm and request.exclude:
-        section["exclude"] = ",".join(request.exclude)
+    return section | _block(request, blocks)
+
+
+def _block(request: RenderRequest, blocks: Blocks) -> dict[str, YamlValue]:
+    """Return what its blocks ask of Slurm that the site's do not."""
+    shape = block_shape(request.site, blocks, request.work)
+    given: dict[str, YamlValue | None] = {}
+    if shape.larger is not None:
+        given.update(shape.larger.model_dump(exclude_none=True), memory_mb=shape.shared_mb)
+    if shape.nodes != blocks.nodes:
+        given["nodes"] = shape.nodes
+    if request.exclude:
+        given["exclude"] = ",".join(request.exclude)
     if request.remedy.workers is not None:
-        section[request.site.workers_key] = request.remedy.workers
-    return section
-
-
-def _fewer_nodes(request: RenderRequest, *, shared_mb: int | None) -> int | None:
-    """Return how many nodes its blocks need for the few quanta that are left; `None` to leave the site's.
-
-    As many run on a node as there are workers, or as have room in its memory.
-    """
-    if request.site.blocks is None or request.quanta is None:
-        return None
-    at_once = request.remedy.workers or request.site.workers
-    if shared_mb and request.needs_mb:
-        at_once = min(at_once, shared_mb // request.needs_mb)
-    nodes = max(1, ceil(request.quanta / max(1, at_once)))
-    return nodes if nodes < request.site.blocks.nodes else None
+        given[request.site.workers_key] = request.remedy.workers
+        given["workers_per_node"] = blocks.workers and request.remedy.workers
+    if request.remedy.blocks is not None:
+        given["max_blocks"] = request.remedy.blocks
+    if shape.small:
+        given |= {"cores_per_node": shape.cores, "workers_per_node": shape.workers, "max_blocks": 1}
+        given |= {"mem_per_node": (shape.mem_mb or 0) / _MB, "memory_mb": shape.shared_mb}
+        given["exclusive"] = "user" if blocks.exclusive else None
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def render(request: RenderRequest) -> str:

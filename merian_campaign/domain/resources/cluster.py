@@ -38,6 +38,8 @@ class Partition:
         How many nodes it has.
     node_mem_mb, node_cpus : `int`
         Of its largest node; 0 when it is not known.
+    whole_nodes : `bool`
+        Whether every job has its nodes for itself, whatever it asks for.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Partition:
     nodes: int
     node_mem_mb: int
     node_cpus: int
+    whole_nodes: bool = False
 
     @property
     def mem_mb(self) -> int | None:
@@ -161,6 +164,7 @@ def _partition(line: Mapping[str, str], nodes: Iterable[Mapping[str, str]]) -> P
         nodes=_number(line.get("TotalNodes", "")) or len(own),
         node_mem_mb=max((_number(node.get("RealMemory", "")) or 0 for node in own), default=0),
         node_cpus=max((_number(node.get("CPUTot", "")) or 0 for node in own), default=0),
+        whole_nodes=line.get("OverSubscribe") == "EXCLUSIVE",
     )
 
 
@@ -231,6 +235,12 @@ class Blocks:
         Memory a node shares out among quanta, MiB; `None` when only the node knows.
     max_blocks : `int`
         Blocks a submission may have at once.
+    workers : `int` or `None`
+        Jobs that a node runs at once, where these are not as many as its cores.
+    exclusive : `bool`
+        Whether each has its nodes for itself, or for its user.
+    exact : `bool`
+        Whether a submission's blocks can ask for other cores and memory than the site says.
     """
 
     partition: str | None = None
@@ -242,6 +252,9 @@ class Blocks:
     mem_mb: int | None = None
     shared_mb: int | None = None
     max_blocks: int = 1
+    workers: int | None = None
+    exclusive: bool = False
+    exact: bool = False
 
     def asked(self, *, where: str) -> ResourceRequest:
         """Return what a block asks of the cluster."""

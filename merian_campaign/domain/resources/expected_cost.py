@@ -9,6 +9,7 @@ from statistics import mean, median
 from typing import Final
 
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
+from merian_campaign.domain.resources.block_shape import BlockShape
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 
@@ -34,6 +35,8 @@ class Expected:
         From its preparation to its harvest, the median of its step's; `None` where none has ended.
     estimated : `bool`
         Whether the number of quanta is that of other groups.
+    block_cores : `int` or `None`
+        Cores of its one block, where that takes no more of a node than is left to run.
     """
 
     quanta: int | None
@@ -41,6 +44,12 @@ class Expected:
     gb_hours: float | None
     hours: float | None
     estimated: bool
+    block_cores: int | None = None
+
+    @property
+    def block_core_hours(self) -> float | None:
+        """What such a block costs for as long as it is expected to be there."""
+        return self.block_cores * self.hours if self.block_cores and self.hours is not None else None
 
     def in_words(self) -> str:
         """Return it for people; empty when nothing is known."""
@@ -50,14 +59,32 @@ class Expected:
             f"{self.core_hours:.2f} core-hours" if self.core_hours is not None else "",
             f"{self.gb_hours:.2f} GB-hours" if self.gb_hours is not None else "",
             f"about {_span(self.hours)}" if self.hours is not None else "",
+            self._block(),
         )
         return ", ".join(words for words in said if words)
 
+    def _block(self) -> str:
+        if self.block_cores is None:
+            return ""
+        block = f"in a block of {self.block_cores} core{'s' if self.block_cores > 1 else ''}"
+        hours = self.block_core_hours
+        return block if hours is None else f"{block} ({hours:.2f} core-hours)"
+
     def to_json(self) -> dict[str, float | bool | None]:
         """Return it for machines."""
-        costs = {"core_hours": self.core_hours, "gb_hours": self.gb_hours, "hours": self.hours}
+        costs = {
+            "core_hours": self.core_hours,
+            "gb_hours": self.gb_hours,
+            "hours": self.hours,
+            "block_core_hours": self.block_core_hours,
+        }
         rounded = {name: None if value is None else round(value, 4) for name, value in costs.items()}
-        return {"quanta": self.quanta, **rounded, "estimated": self.estimated}
+        return {
+            "quanta": self.quanta,
+            **rounded,
+            "block_cores": self.block_cores,
+            "estimated": self.estimated,
+        }
 
 
 def _span(hours: float) -> str:
@@ -80,7 +107,12 @@ def likes(groups: Iterable[GroupView], *, steps: Iterable[str]) -> list[str]:
 
 
 def expected_cost(
-    group: GroupView, *, groups: Sequence[GroupView], costs: Mapping[str, Price], anew: bool = False
+    group: GroupView,
+    *,
+    groups: Sequence[GroupView],
+    costs: Mapping[str, Price],
+    anew: bool = False,
+    shape: BlockShape | None = None,
 ) -> Expected:
     """Return what the next submission of a group is expected to cost.
 
@@ -94,6 +126,8 @@ def expected_cost(
         What some of them have cost, by ``STEP/GROUP``.
     anew : `bool`, optional
         Whether it makes all of its quanta again.
+    shape : `BlockShape`, optional
+        What its blocks ask for, where it has any.
     """
     mine = [other for other in groups if other.step == group.step]
     sizes = [other.counts.expected for other in mine if other.counts.expected]
@@ -111,6 +145,7 @@ def expected_cost(
         gb_hours=None if share is None else share * paid.gb_hours,
         hours=_hours(mine, first=first),
         estimated=quanta is not None and not group.counts.expected,
+        block_cores=shape.cores if shape is not None and shape.small else None,
     )
 
 

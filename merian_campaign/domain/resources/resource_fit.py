@@ -1,4 +1,4 @@
-"""Whether a submission fits the cluster it would go to."""
+"""What a submission has to run, and whether it fits the cluster it would go to."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from merian_campaign.domain.failures.remedy import RequestTable
+from merian_campaign.domain.record.records import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
+from merian_campaign.domain.resources.block_shape import BlockShape, Workload, block_shape, whole_shape
 from merian_campaign.domain.resources.cluster import (
     Blocks,
     Cluster,
@@ -19,11 +21,8 @@ from merian_campaign.domain.resources.cluster import (
 )
 from merian_campaign.domain.resources.site_profile import SiteProfile
 from merian_campaign.domain.resources.throttle import Allotment
-from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.site import Larger
+from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import SubmissionState
-
-_MB = 1024
 
 
 def known_requests(
@@ -40,50 +39,109 @@ def known_requests(
     return {label: requests.request(label, remedy) for label in labels}
 
 
-def most_share(
+def workload(
+    group: GroupView,
+    *,
+    spec: CampaignSpec,
+    step: BpsStep,
+    remedy: Remedy,
+    requests: RequestTable,
+    reason: str,
+) -> Workload:
+    """Return what a submission of a group has to run, as far as its blocks depend on it.
+
+    Parameters
+    ----------
+    group : `GroupView`
+        The group.
+    spec : `CampaignSpec`
+        The campaign.
+    step : `BpsStep`
+        Its step.
+    remedy : `Remedy`
+        What the submission does differently.
+    requests : `RequestTable`
+        Requests of the step before any remedy.
+    reason : `str`
+        Why it is submitted.
+    """
+    known = known_requests(group, step=step, remedy=remedy, requests=requests)
+    return Workload(
+        needs_mb=max(known.values(), default=0),
+        cpus=max((requests.cpus(task) for task in known), default=1),
+        # One whose driver was lost before it had a graph has all before it, and nobody knows how much.
+        quanta=(group.counts.open or None) if reason.startswith(AFTERBURNER) else None,
+        workers=remedy.workers,
+        exact=spec.wms == "campaign",
+    )
+
+
+def submission_shape(
     group: GroupView,
     *,
     spec: CampaignSpec,
     remedy: Remedy,
     requests: RequestTable | None,
     site: SiteProfile | None,
-) -> Allotment:
-    """Return what a submission would have in Slurm's queue if there were no limits but its site's."""
+    reason: str,
+) -> BlockShape | None:
+    """Return what the blocks of a submission ask for; `None` where it has none.
+
+    Parameters
+    ----------
+    group, spec, remedy, requests, reason
+        As `workload` has them; `None` for requests that nobody has read.
+    site : `SiteProfile` or `None`
+        Where it runs.
+    """
+    step = spec.step(group.step)
+    if not isinstance(step, BpsStep) or requests is None or site is None or site.blocks is None:
+        return None
+    work = workload(group, spec=spec, step=step, remedy=remedy, requests=requests, reason=reason)
+    return block_shape(site, site.blocks, work)
+
+
+def most_share(*, spec: CampaignSpec, work: Workload | None, site: SiteProfile | None) -> Allotment:
+    """Return what a submission would have in Slurm's queue if there were no limits but its site's.
+
+    Parameters
+    ----------
+    spec : `CampaignSpec`
+        The campaign.
+    work : `Workload` or `None`
+        What it runs; `None` needs a driver only.
+    site : `SiteProfile` or `None`
+        Where it runs.
+    """
     if site is None:
         return Allotment()
     driver = int(site.driver is not None)
-    step = spec.step(group.step)
-    if site.blocks is None or isinstance(step, ActionStep) or requests is None:
+    if site.blocks is None or work is None:
         return Allotment(jobs=driver)
-    known = known_requests(group, step=step, remedy=remedy, requests=requests)
-    larger = site.larger_for(max(known.values(), default=0))
-    blocks = (larger and larger.max_blocks) or site.blocks.max_blocks
     # The stock service knows of one block only.
-    blocks = 1 if spec.wms == "stock" else blocks
+    blocks = 1 if spec.wms == "stock" else block_shape(site, site.blocks, work).max_blocks
     return Allotment(blocks=blocks, jobs=driver + blocks)
 
 
-def refused(
-    group: GroupView,
-    *,
-    step: BpsStep | ActionStep,
-    remedy: Remedy,
-    requests: RequestTable | None,
-    site: SiteProfile,
-    cluster: Cluster,
-) -> Misfit | None:
-    """Return why the cluster can never run a submission; `None` when it can."""
-    known = None
-    if isinstance(step, BpsStep) and requests is not None:
-        known = known_requests(group, step=step, remedy=remedy, requests=requests)
-    return step_refused(known=known, remedy=remedy, site=site, cluster=cluster)
-
-
 def step_refused(
-    *, known: Mapping[str, int] | None, remedy: Remedy, site: SiteProfile, cluster: Cluster
+    *, known: Mapping[str, int] | None, work: Workload | None = None, site: SiteProfile, cluster: Cluster
 ) -> Misfit | None:
-    """Return why the cluster can never run what asks for so many MiB by task; `None` needs a driver only."""
-    for asked in _jobs(known, remedy=remedy, site=site):
+    """Return why the cluster can never run a submission; `None` when it can.
+
+    Parameters
+    ----------
+    known : `~collections.abc.Mapping` or `None`
+        MiB that it asks for by task; `None` needs a driver only.
+    work : `Workload`, optional
+        What it has to run; default: a first submission of these tasks.
+    site : `SiteProfile`
+        Where it runs.
+    cluster : `Cluster`
+        What that allows.
+    """
+    if work is None and known is not None:
+        work = Workload(needs_mb=max(known.values(), default=0))
+    for asked in _jobs(work, site=site):
         why = refusal(asked, cluster)
         if why:
             return Misfit(words=why, asked=asked)
@@ -98,37 +156,39 @@ def step_refused(
     return Misfit(words=why) if why else None
 
 
+def collects(spec: CampaignSpec, site: SiteProfile | None) -> bool:
+    """Say whether a site's blocks have their nodes for themselves, and small ones of a user can share one."""
+    blocks = None if site is None else site.blocks
+    return blocks is not None and blocks.exclusive and blocks.exact and spec.wms == "campaign"
+
+
 def site_jobs(site: SiteProfile) -> Iterator[ResourceRequest]:
     """Return what each kind of Slurm job of a site asks for: drivers, blocks, larger blocks."""
-    if site.driver is not None:
-        yield driver_asked(site.driver, where=f"driver_options in {site.file}")
+    yield from _jobs(Workload(), site=site)
     if site.blocks is not None:
-        for larger in (None, *site.larger):
-            yield _block(site, site.blocks, larger, workers=None)
+        for larger in site.larger:
+            yield _block(site, site.blocks, whole_shape(site.blocks, larger))
 
 
-def _jobs(known: Mapping[str, int] | None, *, remedy: Remedy, site: SiteProfile) -> Iterator[ResourceRequest]:
+def _jobs(work: Workload | None, *, site: SiteProfile) -> Iterator[ResourceRequest]:
     """Return what the Slurm jobs of a submission ask for: its driver's, its blocks'."""
     if site.driver is not None:
         yield driver_asked(site.driver, where=f"driver_options in {site.file}")
-    if site.blocks is not None and known is not None:
-        larger = site.larger_for(max(known.values(), default=0))
-        yield _block(site, site.blocks, larger, workers=remedy.workers)
+    if site.blocks is not None and work is not None:
+        yield _block(site, site.blocks, block_shape(site, site.blocks, work))
 
 
-def _block(
-    site: SiteProfile, blocks: Blocks, larger: Larger | None, *, workers: int | None
-) -> ResourceRequest:
-    asked = blocks.asked(where=f"site.{site.name} in {site.file}")
-    if workers is not None:
-        asked = replace(asked, cpus=workers)
+def _block(site: SiteProfile, blocks: Blocks, shape: BlockShape) -> ResourceRequest:
+    asked = replace(
+        blocks.asked(where=f"site.{site.name} in {site.file}"),
+        nodes=shape.nodes, cpus=shape.cores, mem_mb=shape.mem_mb,
+    )  # fmt: skip
+    larger = shape.larger
     if larger is None:
         return asked
     return replace(
         asked,
         partition=larger.partition or asked.partition,
-        mem_mb=larger.mem_per_node * _MB,
-        cpus=workers or larger.cores_per_node or asked.cpus,
         walltime=larger.walltime or asked.walltime,
         seconds=slurm_seconds(larger.walltime) if larger.walltime else asked.seconds,
         where=f"larger in {site.file}",

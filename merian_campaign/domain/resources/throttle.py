@@ -41,6 +41,11 @@ def in_turn(spec: CampaignSpec, groups: Iterable[GroupView]) -> tuple[GroupView,
     )
 
 
+def goes_first(spec: CampaignSpec, group: GroupView) -> bool:
+    """Say whether a person wants a group before others, by ``limits.first``."""
+    return _place(spec, group) < len(spec.limits.first)
+
+
 def _place(spec: CampaignSpec, group: GroupView) -> int:
     """Return how early a person wants a group: by the first pattern of ``limits.first`` that it has."""
     names = (group.step, group.key, f"{group.step}/{group.key}")

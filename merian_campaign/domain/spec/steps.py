@@ -145,6 +145,16 @@ class Afterburner(Strict):
             description="Workers a node when memory failed; default: the site's, divided alike.",
         ),
     ] = None
+    collect_hours: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=168,
+            strict=False,
+            allow_inf_nan=False,
+            description="On exclusive nodes, how long what does not fill one may wait for its like; 0: not.",
+        ),
+    ] = 1.0
 
 
 class _StepBase(Strict):

@@ -17,12 +17,13 @@ from merian_campaign.domain.failures.backoff import MAX_LAUNCHES, claim_awaited,
 from merian_campaign.domain.failures.fault_attribution import Broken, alone
 from merian_campaign.domain.readiness.new_data import NewData
 from merian_campaign.domain.readiness.overlap_refresh import cut_of
-from merian_campaign.domain.record.records import EXPIRED, NewGroup
+from merian_campaign.domain.record.records import AFTERBURNER, EXPIRED, NewGroup
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.resources import throttle
+from merian_campaign.domain.resources.block_shape import Workload
 from merian_campaign.domain.resources.cluster import Misfit
 from merian_campaign.domain.resources.memory_model import with_learned
-from merian_campaign.domain.resources.resource_fit import most_share, refused
+from merian_campaign.domain.resources.resource_fit import known_requests, most_share, step_refused, workload
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState, SubmissionState
 from merian_campaign.domain.tick import storms
@@ -44,6 +45,7 @@ from merian_campaign.domain.tick.decisions import (
 )
 from merian_campaign.domain.tick.extend_or_redo import extend_or_redo
 from merian_campaign.domain.tick.group_outcome import group_outcome
+from merian_campaign.domain.tick.stragglers import MAY_WAIT, waiting_stragglers
 
 MAX_EPOCHS = 9
 """Drivers a submission may use up before it is given up; with the pauses between them, in 2 h 42 min."""
@@ -143,18 +145,22 @@ def _starts(
         under_way = sum(group.live is not None for group in snapshot.groups)
         left, spent = min(1 - under_way, 1 if left is None else left), short
     canaries: dict[str, int | None] = {}
+    ready = tuple(ready)
+    next_of = partial(_next, spec, new, situation)
+    full = silent or room.submissions <= 0
+    waits = {} if full else waiting_stragglers(spec, snapshot, ready, situation, next_of=next_of)
     for group in ready:
         alone_first = canaries.setdefault(
             group.step, storms.unproven(spec, snapshot, group.step, release=situation.release)
         )
-        if silent or room.submissions <= 0:
-            yield Wait(group=group, reason=silent or throttle.why_not(spec, room, throttle.Allotment()))
-            continue
-        if left is not None and left <= 0:
-            yield Wait(group=group, reason=spent)
-            continue
-        if alone_first is not None and alone_first <= 0:
-            yield Wait(group=group, reason="limits.canary: no group of the step has succeeded yet")
+        held = silent or (throttle.why_not(spec, room, throttle.Allotment()) if room.submissions <= 0 else "")
+        if not held and left is not None and left <= 0:
+            held = spent
+        if not held and alone_first is not None and alone_first <= 0:
+            held = "limits.canary: no group of the step has succeeded yet"
+        held = held or waits.get(group.id, "")
+        if held:
+            yield Wait(group=group, reason=held)
             continue
         found = alone(partial(_submission, spec, new, group, situation))
         if isinstance(found, Broken):
@@ -176,20 +182,36 @@ def _starts(
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}", basis=new.basis(group))
 
 
+def _next(spec: CampaignSpec, new: NewData, situation: Situation, group: GroupView) -> Submit | None:
+    """Return a group's next submission; `None` when that cannot be told."""
+    wanted = alone(partial(_wanted, spec, new, group, situation))
+    return wanted if isinstance(wanted, Submit) else None
+
+
 def _submission(
     spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation
 ) -> tuple[Submit, throttle.Allotment, Misfit | None]:
     """Return a group's next submission, the most it can use, and why it can never run, if so."""
     wanted = _wanted(spec, new, group, situation)
-    most = most_share(
-        group,
-        spec=spec,
-        remedy=wanted.remedy,
-        requests=situation.requests.get(group.step),
-        site=situation.site,
-    )
+    work = _workload(spec, wanted, situation)
+    most = most_share(spec=spec, work=work, site=situation.site)
     never = throttle.never(spec, most)
-    return wanted, most, Misfit(words=never) if never else _misfit(spec, group, wanted.remedy, situation)
+    return wanted, most, Misfit(words=never) if never else _misfit(spec, wanted, work, situation)
+
+
+def _workload(spec: CampaignSpec, wanted: Submit, situation: Situation) -> Workload | None:
+    """Return what a submission has to run; `None` of an action."""
+    step, requests = spec.step(wanted.group.step), situation.requests.get(wanted.group.step)
+    if isinstance(step, ActionStep) or requests is None:
+        return None
+    return workload(
+        wanted.group,
+        spec=spec,
+        step=step,
+        remedy=wanted.remedy,
+        requests=requests,
+        reason=wanted.reason,
+    )
 
 
 def _driver_decision(group: GroupView, submission: SubmissionView, situation: Situation) -> Decision | None:
@@ -273,19 +295,15 @@ def _group_move(spec: CampaignSpec, new: NewData, group: GroupView, situation: S
     return None
 
 
-def _misfit(spec: CampaignSpec, group: GroupView, remedy: Remedy, situation: Situation) -> Misfit | None:
+def _misfit(spec: CampaignSpec, wanted: Submit, work: Workload | None, situation: Situation) -> Misfit | None:
     """Return why the cluster can never run a submission; `None` when it can, or nobody has asked yet."""
     if situation.cluster is None or situation.site is None:
         return None
-    step = spec.step(group.step)
-    return refused(
-        group,
-        step=step,
-        remedy=remedy,
-        requests=situation.requests[step.name] if isinstance(step, BpsStep) else None,
-        site=situation.site,
-        cluster=situation.cluster,
-    )
+    step, known = spec.step(wanted.group.step), None
+    if isinstance(step, BpsStep):
+        requests = situation.requests[step.name]
+        known = known_requests(wanted.group, step=step, remedy=wanted.remedy, requests=requests)
+    return step_refused(known=known, work=work, site=situation.site, cluster=situation.cluster)
 
 
 def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situation) -> Submit:
@@ -314,5 +332,8 @@ def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situa
         )
     measured = len(set(learned.memory_mb) - set(found.memory_mb))
     said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""
-    reason = "; ".join(filter(None, (group.reason, remedy.describe_remedy(found), said)))
+    # What has come since is run too, and nobody knows how much that is: it is no mere afterburner.
+    came = new.change(group).reason if group.reason.startswith(AFTERBURNER) else ""
+    why = group.reason.partition(MAY_WAIT)[0]
+    reason = "; ".join(filter(None, (came, why, remedy.describe_remedy(found), said)))
     return Submit(group=group, number=number, remedy=learned, reason=reason)

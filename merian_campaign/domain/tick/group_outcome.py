@@ -15,13 +15,12 @@ from merian_campaign.domain.failures.backoff import (
     starved_tries,
 )
 from merian_campaign.domain.failures.tolerated import tolerated
+from merian_campaign.domain.record.records import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.tick.decisions import MoveGroup, Situation
-
-AFTERBURNER = "afterburner: "
-"""How the reason of a submission begins that runs what is left, and nothing that is new."""
+from merian_campaign.domain.tick.stragglers import MAY_WAIT, latest_start
 
 MAX_FAILED_STARTS = 2
 """Submissions of a group that may fail to run at all, one after the other, before a person is asked."""
@@ -70,6 +69,21 @@ def _when(spec: CampaignSpec, group: GroupView) -> str:
     return "" if moment is None else f"; next try at {moment.astimezone(UTC):%H:%M} UTC"
 
 
+def _collected(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: Situation) -> str:
+    """Say until when it may wait, where what is left of it does not fill a node."""
+    wanted = remedy.next_remedy(
+        group,
+        step=step,
+        policy=spec.afterburner_of(step),
+        requests=situation.requests[step.name],
+        workers=situation.workers,
+    )
+    moment = latest_start(spec, group, situation, remedy.with_asked(wanted, group.asked))
+    if moment is None:
+        return ""
+    return f"{MAY_WAIT}{moment.astimezone(UTC):%H:%M} UTC for others to share a node with"
+
+
 def _judge_failed_start(spec: CampaignSpec, group: GroupView, last: SubmissionView) -> MoveGroup:
     if last.needs_person:
         return MoveGroup(group=group, state=GroupState.NEEDS_REVIEW, reason=last.reason)
@@ -101,7 +115,7 @@ def _judge_open(spec: CampaignSpec, step: BpsStep, group: GroupView, situation: 
     lost_driver = 0 < lost_tries(group) < MAX_STARVED
     if may_retry and (used < policy.max_submissions or lost_driver):
         why = remedy.describe_failures(ahead.retryable) or last.reason
-        reason = f"{AFTERBURNER}{why}{_when(spec, group)}"
+        reason = f"{AFTERBURNER}{why}{_when(spec, group) or _collected(spec, step, group, situation)}"
         return MoveGroup(group=group, state=GroupState.READY, reason=reason)
     lost = group.counts.open
     taken = tolerated(group, tolerate=step.tolerate)

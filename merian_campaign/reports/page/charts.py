@@ -1,4 +1,4 @@
-"""Charts over time and by task: progress, memory, run time, blocks, submissions."""
+"""Charts over time and by task: progress, memory, run time, blocks."""
 
 from __future__ import annotations
 
@@ -7,30 +7,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from merian_campaign.domain.report.lines import SubmissionLine
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.outlook import totals_by_start
 from merian_campaign.domain.report.rows import UsageRow
-from merian_campaign.reports.page.pictures import Picture, Spec, milliseconds, tooltip, utc, values
+from merian_campaign.reports.page.pictures import Picture, Spec, milliseconds, scale, tooltip, utc, values
 from merian_campaign.reports.page.style import colour
+from merian_campaign.reports.page.submission_bars import submission_bars
 
 _TASK_ROW: Final = 21
-_LANE: Final = 34
-_MOST_SUBMISSIONS: Final = 5000
-"""The latest ones are drawn; the tables have all."""
-
 _GOOD, _BAD = ("succeeded", "failed")
-_OUTCOMES: Final = {
-    "succeeded": "done",
-    "partial": "blocked",
-    "empty": "ready",
-    "failed": "needs_review",
-    "lost": "cancelled",
-    "cancelled": "cancelled",
-    "running": "running",
-}
 _TIME: Final = "%Y-%m-%d %H:%M"
-_SHORTEST: Final = timedelta(seconds=1)
 
 
 def pictures(report: Report) -> list[Picture]:
@@ -47,7 +33,7 @@ def pictures(report: Report) -> list[Picture]:
     if report.blocks:
         found.append(_blocks(report))
     if report.submissions:
-        found.append(_submissions(report))
+        found.append(submission_bars(report, axis=_time_axis(report)))
     return found
 
 
@@ -342,7 +328,7 @@ def _blocks(report: Report) -> Picture:
             "order": {"field": "place"},
             "color": {
                 "field": "part", "type": "nominal",
-                "scale": _scale(shown),
+                "scale": scale(shown),
                 "legend": {"orient": "top", "title": None, "symbolType": "square"},
             },
             "tooltip": tooltip(),
@@ -350,86 +336,3 @@ def _blocks(report: Report) -> Picture:
     }  # fmt: skip
     words = "Hours that Slurm blocks waited in the queue, were busy, and were idle, by step."
     return Picture(name="blocks", title=f"{report.headline.campaign}: blocks", words=words, spec=spec)
-
-
-def _scale(shown: Sequence[tuple[str, str]]) -> Spec:
-    """Return a scale from words to names of colours."""
-    return {"domain": [words for words, _ in shown], "range": [colour(name) for _, name in shown]}
-
-
-def _submissions(report: Report) -> Picture:
-    listed = sorted(report.submissions, key=lambda line: line.created_at)[-_MOST_SUBMISSIONS:]
-    order = list(dict.fromkeys(line.step for line in report.submissions))
-    rows: list[dict[str, Any]] = []
-    for lane, step in enumerate(order):
-        rows += _lane([line for line in listed if line.step == step], lane=lane, now=report.headline.at)
-    there = {row["what"] for row in rows}
-    shown = [(name, name_of) for name, name_of in _OUTCOMES.items() if name in there]
-    y: Spec = {
-        "field": "y", "type": "quantitative", "title": None,
-        "scale": {"domain": [0, len(order)], "reverse": True, "nice": False},
-        "axis": {
-            "values": [i + 0.5 for i in range(len(order))], "labelExpr": "lanes[floor(datum.value)]",
-            "domain": False, "ticks": False, "grid": False,
-        },
-    }  # fmt: skip
-    spec: Spec = {
-        "width": "container",
-        "height": max(90, _LANE * len(order)),
-        "params": [{"name": "lanes", "value": order}, {"name": "tract", "value": 0}],
-        "data": values(rows),
-        "mark": {"type": "rect", "cursor": "pointer"},
-        "encoding": {
-            "x": utc("t", axis=_time_axis(report)),
-            "x2": {"field": "u"},
-            "y": y,
-            "y2": {"field": "z"},
-            "color": {
-                "field": "what", "type": "nominal",
-                "scale": _scale(shown),
-                "legend": {"orient": "top", "title": None, "symbolType": "square"},
-            },
-            "opacity": {"condition": {"test": "tract == 0 || datum.tract == tract", "value": 1},
-                        "value": 0.12},
-            "stroke": {"condition": {"test": "datum.n > 1", "value": colour("ink")}, "value": None},
-            "strokeWidth": {"value": 0.8},
-            "tooltip": tooltip(),
-        },
-    }  # fmt: skip
-    words = f"{len(rows)} submissions by step and time; afterburners have an outline."
-    return Picture(
-        name="submissions", title=f"{report.headline.campaign}: submissions", words=words, spec=spec
-    )
-
-
-def _lane(lines: Sequence[SubmissionLine], *, lane: int, now: datetime) -> list[dict[str, Any]]:
-    """Return the submissions of a step as bars, those that overlap in time below each other."""
-    ends: list[datetime] = []
-    placed = []
-    for line in lines:
-        begin = line.claimed_at or line.created_at
-        end = max(line.finished_at or now, begin + _SHORTEST)
-        row = next((i for i, over in enumerate(ends) if over <= begin), len(ends))
-        ends[row:] = [end, *ends[row + 1 :]]
-        placed.append((line, begin, end, row))
-    each = 0.84 / max(1, len(ends))
-    return [
-        {
-            "t": milliseconds(begin), "u": milliseconds(end), "tract": line.tract or -1, "n": line.number,
-            "what": line.outcome or "running",
-            "y": round(lane + 0.08 + each * row, 4), "z": round(lane + 0.08 + each * (row + 0.9), 4),
-            "tip": _submission_words(line, begin, end),
-        }
-        for line, begin, end, row in placed
-    ]  # fmt: skip
-
-
-def _submission_words(line: SubmissionLine, begin: datetime, end: datetime) -> str:
-    what = "afterburner" if line.number > 1 else "submission"
-    words = [
-        f"{line.step}/{line.group}, {what} {line.number}: {line.outcome or line.state}",
-        f"{begin:{_TIME}} to {f'{end:{_TIME}}' if line.finished_at else 'now'} UTC",
-    ]
-    if line.remedy:
-        words.append(f"remedy: {line.remedy[:120]}")
-    return "\n".join(words)

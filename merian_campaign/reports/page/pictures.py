@@ -70,6 +70,11 @@ def state_scale(*, legend: bool = False) -> Spec:
     }
 
 
+def scale(shown: Sequence[tuple[str, str]]) -> Spec:
+    """Return a scale from words to names of colours."""
+    return {"domain": [words for words, _ in shown], "range": [colour(name) for _, name in shown]}
+
+
 def milliseconds(when: datetime) -> int:
     """Return a time as Vega takes it."""
     return round(when.timestamp() * 1000)

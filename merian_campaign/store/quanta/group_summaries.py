@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FORGET_SUMMARY", "SUMMARISE", "summary"]
-
-_TOTALS: Final = ("n", "requested_mb", "peak_mb", "seconds", "seconds_longest")
-_BINS: Final = ("peaks", "peaks_n", "times", "times_n")
+__all__ = ["FORGET_SUMMARY", "SUMMARIES", "SUMMARISE", "summary"]
 
 
 def _kept(table: str, *, source: str, key: tuple[str, ...], values: tuple[str, ...]) -> str:
@@ -34,11 +31,15 @@ WHERE ({", ".join(f"old.{name}" for name in values)})
 
 
 _TABLES: Final = {
-    "group_usage": ("counted_usage", ("task",), (*_TOTALS, *_BINS)),
-    "group_runs": (
-        "counted_runs",
+    "group_usage": (
+        "counted_usage",
         ("task",),
-        ("failed", *_TOTALS, "requests", "requests_n", *_BINS),
+        (
+            *("n", "requested_mb", "peak_mb", "seconds", "seconds_longest"),
+            *("peaks", "peaks_n", "times", "times_n"),
+            *("runs", "runs_failed", "runs_requested_mb", "runs_peak_mb", "runs_seconds", "runs_longest"),
+            *("requests", "requests_runs", "peaks_runs", "times_runs"),
+        ),
     ),
     "group_hours": ("counted_hours", ("hour",), ("succeeded", "failed", "runs_succeeded", "runs_failed")),
     "group_cells": (
@@ -47,6 +48,9 @@ _TABLES: Final = {
         ("n", "caveats", "no_work", "upstream", "unprocessable", "partial"),
     ),
 }
+
+SUMMARIES: Final = frozenset(_TABLES)
+"""The tables."""
 
 FORGET_SUMMARY: Final = tuple(
     f"DELETE FROM {table} WHERE group_id = %(group_id)s"  # noqa: S608  (names)
@@ -61,10 +65,12 @@ SUMMARISE: Final = tuple(
 
 
 def summary(table: str) -> str:
-    """Return SQL for the rows of a table of summaries, of all groups: counted now where none are kept."""
+    """Return SQL for summaries, those of groups of the campaign that have none counted now."""
     source, _, _ = _TABLES[table]
     return f"""(
     SELECT * FROM {table}
     UNION ALL
-    SELECT * FROM {source} AS u WHERE NOT EXISTS (SELECT 1 FROM {table} AS k WHERE k.group_id = u.group_id)
+    SELECT * FROM {source} AS u
+    WHERE u.group_id IN (SELECT id FROM "group" WHERE campaign_id = %(campaign_id)s)
+      AND NOT EXISTS (SELECT 1 FROM {table} AS k WHERE k.group_id = u.group_id)
 )"""  # noqa: S608  (names)

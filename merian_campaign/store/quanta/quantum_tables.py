@@ -223,29 +223,18 @@ group_usage = Table(
     Column("peaks_n", ARRAY(Integer), nullable=False),
     Column("times", ARRAY(SmallInteger), nullable=False),
     Column("times_n", ARRAY(Integer), nullable=False),
-    comment="Cache: last attempts of a group that is over, by task, with bins of peaks (MiB) and run times "
-    "(s): fifty times the logarithm, and how many; never the truth",
-)
-
-group_runs = Table(
-    "group_runs",
-    metadata,
-    Column("group_id", BigInteger, ForeignKey("group.id"), primary_key=True),
-    Column("task", Text, primary_key=True),
-    Column("n", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
-    Column("requested_mb", Integer),
-    Column("peak_mb", Integer),
-    Column("seconds", Double),
-    Column("seconds_longest", Double),
-    Column("requests", ARRAY(Integer), nullable=False),
-    Column("requests_n", ARRAY(Integer), nullable=False),
-    Column("peaks", ARRAY(SmallInteger), nullable=False),
-    Column("peaks_n", ARRAY(Integer), nullable=False),
-    Column("times", ARRAY(SmallInteger), nullable=False),
-    Column("times_n", ARRAY(Integer), nullable=False),
-    comment="Cache: executions of a group that is over, by task, with requests (MiB) and bins of peaks and "
-    "run times as of group_usage; never the truth",
+    Column("runs", Integer, nullable=False),
+    Column("runs_failed", Integer, nullable=False),
+    Column("runs_requested_mb", Integer),
+    Column("runs_peak_mb", Integer),
+    Column("runs_seconds", Double),
+    Column("runs_longest", Double),
+    *(
+        Column(name, ARRAY(Integer), nullable=False)
+        for name in ("requests", "requests_runs", "peaks_runs", "times_runs")
+    ),
+    comment="Cache: last attempts, and all executions (runs), of a group that is over, by task, with bins of "
+    "peaks (MiB) and run times (s): fifty times the logarithm, and how many; never the truth",
 )
 
 group_hours = Table(

@@ -247,7 +247,7 @@ GROUP BY e.step, e.task
 """  # noqa: S608  (built from constants of this module)
 
 EXECUTIONS_KEPT = """
-SELECT coalesce(sum(k.n), 0)::integer AS n FROM group_runs AS k JOIN "group" AS g ON g.id = k.group_id
+SELECT coalesce(sum(k.runs), 0)::integer AS n FROM group_usage AS k JOIN "group" AS g ON g.id = k.group_id
 WHERE g.campaign_id = %(campaign_id)s
 """
 
@@ -264,9 +264,9 @@ FROM (
 ) AS b
 GROUP BY b.step, b.task, b.kind"""
 
-_RUN_BINS = """SELECT 1, r.* FROM unnest(u.requests, u.requests_n) AS r (bin, n)
-    UNION ALL SELECT 2, p.* FROM unnest(u.peaks, u.peaks_n) AS p (bin, n)
-    UNION ALL SELECT 3, t.* FROM unnest(u.times, u.times_n) AS t (bin, n)"""
+_RUN_BINS = """SELECT 1, r.* FROM unnest(u.requests, u.requests_runs) AS r (bin, n)
+    UNION ALL SELECT 2, p.* FROM unnest(u.peaks, u.peaks_runs) AS p (bin, n)
+    UNION ALL SELECT 3, t.* FROM unnest(u.times, u.times_runs) AS t (bin, n)"""
 
 
 def _value(name: str, kind: int, most: str) -> str:
@@ -276,13 +276,13 @@ def _value(name: str, kind: int, most: str) -> str:
 
 USAGE_KEPT = f"""
 WITH u AS MATERIALIZED (
-    SELECT g.step, k.* FROM {summary("group_runs")} AS k JOIN "group" AS g ON g.id = k.group_id
+    SELECT g.step, k.* FROM {summary("group_usage")} AS k JOIN "group" AS g ON g.id = k.group_id
     WHERE g.campaign_id = %(campaign_id)s
 ), whole AS (
-    SELECT u.step, u.task, sum(u.n)::integer AS executions, sum(u.failed)::integer AS failed,
-           max(u.requested_mb) AS requested_mb, max(u.peak_mb) AS peak_mb,
-           max(u.seconds_longest) AS seconds_longest, coalesce(sum(u.seconds), 0) / 3600 AS hours
-    FROM u GROUP BY 1, 2
+    SELECT u.step, u.task, sum(u.runs)::integer AS executions, sum(u.runs_failed)::integer AS failed,
+           max(u.runs_requested_mb) AS requested_mb, max(u.runs_peak_mb) AS peak_mb,
+           max(u.runs_longest) AS seconds_longest, coalesce(sum(u.runs_seconds), 0) / 3600 AS hours
+    FROM u GROUP BY 1, 2 HAVING sum(u.runs) > 0
 )
 SELECT w.step, w.task, w.executions, w.failed, max(b.median) FILTER (WHERE b.kind = 1) AS requested_mb_median,
        w.requested_mb, round({_value("median", 2, "w.peak_mb")})::integer AS peak_mb_median,

@@ -257,14 +257,22 @@ class Slurm(CampaignSite):
             "mem": f"{memory}M" if memory else None,
             "dependency": "singleton" if self.value("singleton", bool, default=False) else None,
         }
-        exclusive = ["#SBATCH --exclusive"] if self.value("exclusive", bool, default=False) else []
         return (
             # A new block is asked for in place of a lost one; a requeued one would run beside it.
             "#SBATCH --no-requeue",
             *(directive(name, value) for name, value in valued.items() if value is not None),
-            *exclusive,
+            *self._exclusive(),
             *self.value("scheduler_options", str, "").splitlines(),
         )
+
+    def _exclusive(self) -> tuple[str, ...]:
+        """Return the line that keeps other jobs off the nodes of a block, or those of other users only.
+
+        With ``user`` Slurm gives a job what it asks for of a node, and the rest to jobs of the same user.
+        """
+        if self.value("exclusive", object, default=False) == "user":
+            return (directive("exclusive", "user"),)
+        return ("#SBATCH --exclusive",) if self.value("exclusive", bool, default=False) else ()
 
     def _prelude(self, cores: int | None) -> str:
         """Return bash that begins a block: our marks, the driver's paths and umask, the site's text."""

@@ -1,5 +1,5 @@
 -- What usage, completeness and reports say, kept by group, so that they do not read every quantum; and how long quanta waited
--- for their turn. Two passes over the quanta.
+-- for their turn. Three passes over the quanta.
 
 -- Known where a journal was read at the end of a submission: there is nothing for submissions of before.
 CREATE TABLE queue_wait (
@@ -14,26 +14,6 @@ CREATE TABLE queue_wait (
     CONSTRAINT fk_queue_wait_submission_id FOREIGN KEY (submission_id) REFERENCES submission (id)
 );
 COMMENT ON TABLE queue_wait IS 'Executions of a submission by task: seconds from when they could start until they did, with bins: fifty times the logarithm, and how many';
-
-CREATE TABLE group_runs (
-    group_id bigint NOT NULL,
-    task text NOT NULL,
-    n integer NOT NULL,
-    failed integer NOT NULL,
-    requested_mb integer,
-    peak_mb integer,
-    seconds double precision,
-    seconds_longest double precision,
-    requests integer[] NOT NULL,
-    requests_n integer[] NOT NULL,
-    peaks smallint[] NOT NULL,
-    peaks_n integer[] NOT NULL,
-    times smallint[] NOT NULL,
-    times_n integer[] NOT NULL,
-    CONSTRAINT pk_group_runs PRIMARY KEY (group_id, task),
-    CONSTRAINT fk_group_runs_group_id FOREIGN KEY (group_id) REFERENCES "group" (id)
-);
-COMMENT ON TABLE group_runs IS 'Cache: executions of a group that is over, by task, with requests (MiB) and bins of peaks and run times as of group_usage; never the truth';
 
 CREATE TABLE group_cells (
     group_id bigint NOT NULL,
@@ -52,45 +32,84 @@ CREATE TABLE group_cells (
 );
 COMMENT ON TABLE group_cells IS 'Cache: quanta of a group that is over, by tract (-1: none), band (empty: none) and state, and successes by their caveats; never the truth';
 
-CREATE VIEW counted_runs AS
+-- Last attempts, and all executions, of which most are the same. Quanta are summed by the numbers of their dictionaries, which
+-- is quicker than by words. What is not known is in no bin; a bin may have none of one of the two.
+CREATE OR REPLACE VIEW counted_usage AS
 SELECT g.id AS group_id, u.*
 FROM "group" AS g
 CROSS JOIN LATERAL (
     SELECT k.task,
-           (sum(k.n) FILTER (WHERE k.kind = 7))::integer AS n,
-           (sum(k.failed) FILTER (WHERE k.kind = 7))::integer AS failed,
+           (sum(k.n) FILTER (WHERE k.kind = 3))::integer AS n,
            max(k.requested_mb) AS requested_mb,
            max(k.peak_mb) AS peak_mb,
-           sum(k.seconds) FILTER (WHERE k.kind = 7) AS seconds,
+           sum(k.seconds) FILTER (WHERE k.kind = 3) AS seconds,
            max(k.seconds_longest) AS seconds_longest,
-           coalesce(array_agg(k.request ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests,
-           coalesce(array_agg(k.n ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests_n,
            coalesce(array_agg(k.peak ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks,
            coalesce(array_agg(k.n ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks_n,
            coalesce(array_agg(k.took ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times,
-           coalesce(array_agg(k.n ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_n
+           coalesce(array_agg(k.n ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_n,
+           (sum(k.runs) FILTER (WHERE k.kind = 3))::integer AS runs,
+           (sum(k.failed) FILTER (WHERE k.kind = 3))::integer AS runs_failed,
+           max(k.runs_requested_mb) AS runs_requested_mb,
+           max(k.runs_peak_mb) AS runs_peak_mb,
+           sum(k.runs_seconds) FILTER (WHERE k.kind = 3) AS runs_seconds,
+           max(k.runs_longest) AS runs_longest,
+           coalesce(array_agg(k.request ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests,
+           coalesce(array_agg(k.runs ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests_runs,
+           coalesce(array_agg(k.runs ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks_runs,
+           coalesce(array_agg(k.runs ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_runs
     FROM (
-        SELECT r.task, r.request, r.peak, r.took, grouping(r.request, r.peak, r.took) AS kind,
-               count(*)::integer AS n, sum(r.failed)::integer AS failed, max(r.request) AS requested_mb,
-               max(r.peak_mb) AS peak_mb, sum(r.seconds) AS seconds, max(r.seconds) AS seconds_longest
+        SELECT m.task, m.kind, m.request, m.peak, m.took,
+               coalesce(sum(m.n) FILTER (WHERE m.last), 0)::integer AS n,
+               max(m.request) FILTER (WHERE m.last) AS requested_mb,
+               max(m.peak_mb) FILTER (WHERE m.last) AS peak_mb,
+               sum(m.seconds) FILTER (WHERE m.last) AS seconds,
+               max(m.longest) FILTER (WHERE m.last) AS seconds_longest,
+               coalesce(sum(m.n) FILTER (WHERE m.run), 0)::integer AS runs,
+               coalesce(sum(m.n) FILTER (WHERE m.failed), 0)::integer AS failed,
+               max(m.request) FILTER (WHERE m.run) AS runs_requested_mb,
+               max(m.peak_mb) FILTER (WHERE m.run) AS runs_peak_mb,
+               sum(m.seconds) FILTER (WHERE m.run) AS runs_seconds,
+               max(m.longest) FILTER (WHERE m.run) AS runs_longest
         FROM (
-            SELECT e.task, e.failed, e.requested_mb AS request, e.peak_mb, s.seconds,
-                   round(50 * ln(greatest(e.peak_mb, 1)::double precision))::smallint AS peak,
-                   round(50 * ln(greatest(s.seconds, 0.001)))::smallint AS took
+            SELECT t.task, true AS last, i.run, false AS failed, i.kind, c.requested_mb AS request, i.peak, i.took,
+                   i.n, i.peak_mb, i.seconds, i.longest
             FROM (
-                SELECT q.task, 0 AS failed, q.requested_mb, q.peak_mb, q.started, q.ended
-                FROM quantum AS q
-                WHERE q.group_id = g.id AND q.first_try_submission_id = q.submission_id
-                UNION ALL
-                SELECT q.task, (a.state <> 'succeeded')::integer, a.requested_mb, a.peak_mb, a.started, a.ended
-                FROM submission AS s
-                JOIN quantum_attempt AS a ON a.submission_id = s.id
+                SELECT r.kind_id, r.common_id, r.run, r.peak, r.took, grouping(r.common_id, r.peak, r.took) AS kind,
+                       count(*) AS n, max(r.peak_mb) AS peak_mb, sum(r.seconds) AS seconds, max(r.seconds) AS longest
+                FROM (
+                    SELECT q.kind_id, q.peak_mb, s.seconds,
+                           CASE WHEN q.submission_id IS NOT NULL THEN q.common_id END AS common_id,
+                           -- It succeeded at its first try, which has no attempt of its own.
+                           coalesce(q.submission_id
+                               = coalesce(q.first_try_submission_id, CASE WHEN q.no_first_try IS NULL THEN q.submission_id END),
+                               false) AS run,
+                           CASE WHEN q.peak_mb IS NOT NULL THEN round(50 * ln(greatest(q.peak_mb, 1)::double precision))::smallint END AS peak,
+                           CASE WHEN s.seconds IS NOT NULL THEN round(50 * ln(greatest(s.seconds, 0.001)))::smallint END AS took
+                    FROM quantum_row AS q
+                    CROSS JOIN LATERAL (SELECT date_part('epoch', q.ended - q.started) AS seconds) AS s
+                    WHERE q.group_id = g.id AND coalesce(q.attempts, 1) > 0
+                ) AS r
+                GROUP BY GROUPING SETS ((r.kind_id, r.run, r.common_id), (r.kind_id, r.run, r.peak), (r.kind_id, r.run, r.took))
+            ) AS i
+            JOIN quantum_kind AS t ON t.id = i.kind_id
+            LEFT JOIN quantum_common AS c ON c.id = i.common_id
+            UNION ALL
+            SELECT r.task, false, true, r.failed, grouping(r.request, r.peak, r.took), r.request, r.peak, r.took,
+                   count(*), max(r.peak_mb), sum(r.seconds), max(r.seconds)
+            FROM (
+                SELECT q.task, a.state <> 'succeeded' AS failed, a.requested_mb AS request, a.peak_mb, s.seconds,
+                       CASE WHEN a.peak_mb IS NOT NULL THEN round(50 * ln(greatest(a.peak_mb, 1)::double precision))::smallint END AS peak,
+                       CASE WHEN s.seconds IS NOT NULL THEN round(50 * ln(greatest(s.seconds, 0.001)))::smallint END AS took
+                FROM submission AS b
+                JOIN quantum_attempt AS a ON a.submission_id = b.id
                 JOIN quantum AS q ON q.id = a.quantum_id
-                WHERE s.group_id = g.id AND a.state IN ('succeeded', 'failed', 'unknown')
-            ) AS e
-            CROSS JOIN LATERAL (SELECT date_part('epoch', e.ended - e.started) AS seconds) AS s
-        ) AS r
-        GROUP BY GROUPING SETS ((r.task), (r.task, r.request), (r.task, r.peak), (r.task, r.took))
+                CROSS JOIN LATERAL (SELECT date_part('epoch', a.ended - a.started) AS seconds) AS s
+                WHERE b.group_id = g.id AND a.state IN ('succeeded', 'failed', 'unknown')
+            ) AS r
+            GROUP BY GROUPING SETS ((r.task, r.failed, r.request), (r.task, r.failed, r.peak), (r.task, r.failed, r.took))
+        ) AS m
+        GROUP BY m.task, m.kind, m.request, m.peak, m.took
     ) AS k
     GROUP BY k.task
 ) AS u;
@@ -99,14 +118,20 @@ CREATE VIEW counted_cells AS
 SELECT g.id AS group_id, u.*
 FROM "group" AS g
 CROSS JOIN LATERAL (
-    SELECT coalesce(q.tract, -1) AS tract, coalesce(q.band, '') AS band, q.state, count(*)::integer AS n,
-           (count(*) FILTER (WHERE q.caveats <> '' AND q.state = 'succeeded'))::integer AS caveats,
-           (count(*) FILTER (WHERE q.caveats ~ '[NA]' AND q.state = 'succeeded'))::integer AS no_work,
-           (count(*) FILTER (WHERE q.caveats ~ '[U]' AND q.state = 'succeeded'))::integer AS upstream,
-           (count(*) FILTER (WHERE q.caveats ~ '[D]' AND q.state = 'succeeded'))::integer AS unprocessable,
-           (count(*) FILTER (WHERE q.caveats ~ '[P]' AND q.state = 'succeeded'))::integer AS partial
-    FROM quantum AS q
-    WHERE q.group_id = g.id AND q.state <> 'superseded'
+    SELECT coalesce(k.tract, -1) AS tract, coalesce(c.band, '') AS band, k.state, sum(k.n)::integer AS n,
+           coalesce(sum(k.n) FILTER (WHERE k.caveats <> ''), 0)::integer AS caveats,
+           coalesce(sum(k.n) FILTER (WHERE k.caveats ~ '[NA]'), 0)::integer AS no_work,
+           coalesce(sum(k.n) FILTER (WHERE k.caveats ~ '[U]'), 0)::integer AS upstream,
+           coalesce(sum(k.n) FILTER (WHERE k.caveats ~ '[D]'), 0)::integer AS unprocessable,
+           coalesce(sum(k.n) FILTER (WHERE k.caveats ~ '[P]'), 0)::integer AS partial
+    FROM (
+        SELECT r.tract, r.common_id, coalesce(r.state, 'succeeded') AS state,
+               CASE WHEN r.state IS NULL THEN r.caveats END AS caveats, count(*) AS n
+        FROM quantum_row AS r
+        WHERE r.group_id = g.id AND r.state IS DISTINCT FROM 'superseded'
+        GROUP BY 1, 2, 3, 4
+    ) AS k
+    JOIN quantum_common AS c ON c.id = k.common_id
     GROUP BY 1, 2, 3
 ) AS u;
 
@@ -138,24 +163,38 @@ ALTER TABLE group_hours ADD COLUMN runs_succeeded integer NOT NULL;
 ALTER TABLE group_hours ADD COLUMN runs_failed integer NOT NULL;
 COMMENT ON TABLE group_hours IS 'Cache: last attempts, and all executions, of a group that is over, by the hour (UTC) in which they ended; never the truth';
 
+-- Of the same groups as before.
+CREATE TEMPORARY TABLE summarised ON COMMIT DROP AS SELECT DISTINCT group_id FROM group_usage;
+DELETE FROM group_usage;
+ALTER TABLE group_usage ADD COLUMN runs integer NOT NULL;
+ALTER TABLE group_usage ADD COLUMN runs_failed integer NOT NULL;
+ALTER TABLE group_usage ADD COLUMN runs_requested_mb integer;
+ALTER TABLE group_usage ADD COLUMN runs_peak_mb integer;
+ALTER TABLE group_usage ADD COLUMN runs_seconds double precision;
+ALTER TABLE group_usage ADD COLUMN runs_longest double precision;
+ALTER TABLE group_usage ADD COLUMN requests integer[] NOT NULL;
+ALTER TABLE group_usage ADD COLUMN requests_runs integer[] NOT NULL;
+ALTER TABLE group_usage ADD COLUMN peaks_runs integer[] NOT NULL;
+ALTER TABLE group_usage ADD COLUMN times_runs integer[] NOT NULL;
+COMMENT ON TABLE group_usage IS 'Cache: last attempts, and all executions (runs), of a group that is over, by task, with bins of peaks (MiB) and run times (s): fifty times the logarithm, and how many; never the truth';
+
+INSERT INTO group_usage (
+    group_id, task, n, requested_mb, peak_mb, seconds, seconds_longest, peaks, peaks_n, times, times_n,
+    runs, runs_failed, runs_requested_mb, runs_peak_mb, runs_seconds, runs_longest,
+    requests, requests_runs, peaks_runs, times_runs
+)
+SELECT group_id, task, n, requested_mb, peak_mb, seconds, seconds_longest, peaks, peaks_n, times, times_n,
+       runs, runs_failed, runs_requested_mb, runs_peak_mb, runs_seconds, runs_longest,
+       requests, requests_runs, peaks_runs, times_runs
+FROM counted_usage WHERE group_id IN (SELECT group_id FROM summarised);
+
 INSERT INTO group_hours (group_id, hour, succeeded, failed, runs_succeeded, runs_failed)
 SELECT group_id, hour, succeeded, failed, runs_succeeded, runs_failed
-FROM counted_hours AS u
-WHERE EXISTS (SELECT 1 FROM group_usage AS k WHERE k.group_id = u.group_id);
-
-INSERT INTO group_runs (
-    group_id, task, n, failed, requested_mb, peak_mb, seconds, seconds_longest,
-    requests, requests_n, peaks, peaks_n, times, times_n
-)
-SELECT group_id, task, n, failed, requested_mb, peak_mb, seconds, seconds_longest,
-       requests, requests_n, peaks, peaks_n, times, times_n
-FROM counted_runs AS u
-WHERE EXISTS (SELECT 1 FROM group_usage AS k WHERE k.group_id = u.group_id);
+FROM counted_hours WHERE group_id IN (SELECT group_id FROM summarised);
 
 INSERT INTO group_cells (group_id, tract, band, state, n, caveats, no_work, upstream, unprocessable, partial)
 SELECT group_id, tract, band, state, n, caveats, no_work, upstream, unprocessable, partial
-FROM counted_cells AS u
-WHERE EXISTS (SELECT 1 FROM group_usage AS k WHERE k.group_id = u.group_id);
+FROM counted_cells WHERE group_id IN (SELECT group_id FROM summarised);
 
 CREATE OR REPLACE VIEW throughput_by_hour AS
 SELECT
@@ -219,21 +258,25 @@ FROM (
 ) AS u
 LEFT JOIN (
     SELECT b.campaign, b.step, b.task,
-           least(exp(min(b.bin) FILTER (WHERE 2 * b.upto >= b.total) / 50.0::double precision), max(b.longest)) AS wait_seconds_median,
+           least(exp(min(b.bin) FILTER (WHERE b.kind = 1 AND 2 * b.upto >= b.total) / 50.0::double precision), max(b.longest)) AS wait_seconds_median,
            max(b.longest) AS wait_seconds_longest,
-           max(b.seconds) / 3600 AS wait_hours
+           sum(b.seconds) / 3600 AS wait_hours
     FROM (
-        SELECT c.name AS campaign, g.step, w.task, p.bin,
-               max(max(w.seconds_longest)) OVER (PARTITION BY c.name, g.step, w.task) AS longest,
-               sum(sum(w.seconds) FILTER (WHERE p.bin = w.waits[1])) OVER (PARTITION BY c.name, g.step, w.task) AS seconds,
-               sum(sum(p.n)) OVER (PARTITION BY c.name, g.step, w.task) AS total,
-               sum(sum(p.n)) OVER (PARTITION BY c.name, g.step, w.task ORDER BY p.bin) AS upto
-        FROM campaign AS c
-        JOIN "group" AS g ON g.campaign_id = c.id
-        JOIN submission AS s ON s.group_id = g.id
-        JOIN queue_wait AS w ON w.submission_id = s.id
-        CROSS JOIN LATERAL unnest(w.waits, w.waits_n) AS p (bin, n)
-        GROUP BY c.name, g.step, w.task, p.bin
+        SELECT h.*,
+               sum(h.n) OVER (PARTITION BY h.campaign, h.step, h.task, h.kind) AS total,
+               sum(h.n) OVER (PARTITION BY h.campaign, h.step, h.task, h.kind ORDER BY h.bin) AS upto
+        FROM (
+            SELECT c.name AS campaign, g.step, q.task, p.kind, p.bin, sum(p.n) AS n, sum(p.seconds) AS seconds, max(p.longest) AS longest
+            FROM campaign AS c
+            JOIN "group" AS g ON g.campaign_id = c.id
+            JOIN submission AS s ON s.group_id = g.id
+            JOIN queue_wait AS q ON q.submission_id = s.id
+            CROSS JOIN LATERAL (
+                SELECT 0 AS kind, NULL::smallint AS bin, q.n, q.seconds, q.seconds_longest AS longest
+                UNION ALL SELECT 1, w.bin, w.n, NULL, NULL FROM unnest(q.waits, q.waits_n) AS w (bin, n)
+            ) AS p
+            GROUP BY c.name, g.step, q.task, p.kind, p.bin
+        ) AS h
     ) AS b
     GROUP BY b.campaign, b.step, b.task
 ) AS w ON w.campaign = u.campaign AND w.step = u.step AND w.task = u.task;

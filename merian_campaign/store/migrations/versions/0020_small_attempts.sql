@@ -233,52 +233,85 @@ WHERE q.kept_submission_id = q.submission_id AND r.attempts > 1;
 COMMENT ON VIEW quantum_attempt IS 'Every attempt that was not a success at first try, and every one of older generations; never overwritten by a later one';
 
 -- The same numbers. A harvest reads them of its group.
-CREATE OR REPLACE VIEW counted_runs AS
+CREATE OR REPLACE VIEW counted_usage AS
 SELECT g.id AS group_id, u.*
 FROM "group" AS g
 CROSS JOIN LATERAL (
     SELECT k.task,
-           (sum(k.n) FILTER (WHERE k.kind = 7))::integer AS n,
-           (sum(k.failed) FILTER (WHERE k.kind = 7))::integer AS failed,
+           (sum(k.n) FILTER (WHERE k.kind = 3))::integer AS n,
            max(k.requested_mb) AS requested_mb,
            max(k.peak_mb) AS peak_mb,
-           sum(k.seconds) FILTER (WHERE k.kind = 7) AS seconds,
+           sum(k.seconds) FILTER (WHERE k.kind = 3) AS seconds,
            max(k.seconds_longest) AS seconds_longest,
-           coalesce(array_agg(k.request ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests,
-           coalesce(array_agg(k.n ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests_n,
            coalesce(array_agg(k.peak ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks,
            coalesce(array_agg(k.n ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks_n,
            coalesce(array_agg(k.took ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times,
-           coalesce(array_agg(k.n ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_n
+           coalesce(array_agg(k.n ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_n,
+           (sum(k.runs) FILTER (WHERE k.kind = 3))::integer AS runs,
+           (sum(k.failed) FILTER (WHERE k.kind = 3))::integer AS runs_failed,
+           max(k.runs_requested_mb) AS runs_requested_mb,
+           max(k.runs_peak_mb) AS runs_peak_mb,
+           sum(k.runs_seconds) FILTER (WHERE k.kind = 3) AS runs_seconds,
+           max(k.runs_longest) AS runs_longest,
+           coalesce(array_agg(k.request ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests,
+           coalesce(array_agg(k.runs ORDER BY k.request) FILTER (WHERE k.kind = 3 AND k.request IS NOT NULL), '{}') AS requests_runs,
+           coalesce(array_agg(k.runs ORDER BY k.peak) FILTER (WHERE k.kind = 5 AND k.peak IS NOT NULL), '{}') AS peaks_runs,
+           coalesce(array_agg(k.runs ORDER BY k.took) FILTER (WHERE k.kind = 6 AND k.took IS NOT NULL), '{}') AS times_runs
     FROM (
-        SELECT r.task, r.request, r.peak, r.took, grouping(r.request, r.peak, r.took) AS kind,
-               count(*)::integer AS n, sum(r.failed)::integer AS failed, max(r.request) AS requested_mb,
-               max(r.peak_mb) AS peak_mb, sum(r.seconds) AS seconds, max(r.seconds) AS seconds_longest
+        SELECT m.task, m.kind, m.request, m.peak, m.took,
+               coalesce(sum(m.n) FILTER (WHERE m.last), 0)::integer AS n,
+               max(m.request) FILTER (WHERE m.last) AS requested_mb,
+               max(m.peak_mb) FILTER (WHERE m.last) AS peak_mb,
+               sum(m.seconds) FILTER (WHERE m.last) AS seconds,
+               max(m.longest) FILTER (WHERE m.last) AS seconds_longest,
+               coalesce(sum(m.n) FILTER (WHERE m.run), 0)::integer AS runs,
+               coalesce(sum(m.n) FILTER (WHERE m.failed), 0)::integer AS failed,
+               max(m.request) FILTER (WHERE m.run) AS runs_requested_mb,
+               max(m.peak_mb) FILTER (WHERE m.run) AS runs_peak_mb,
+               sum(m.seconds) FILTER (WHERE m.run) AS runs_seconds,
+               max(m.longest) FILTER (WHERE m.run) AS runs_longest
         FROM (
-            SELECT e.task, e.failed, e.requested_mb AS request, e.peak_mb, s.seconds,
-                   round(50 * ln(greatest(e.peak_mb, 1)::double precision))::smallint AS peak,
-                   round(50 * ln(greatest(s.seconds, 0.001)))::smallint AS took
+            SELECT t.task, true AS last, i.run, false AS failed, i.kind, c.requested_mb AS request, i.peak, i.took,
+                   i.n, i.peak_mb, i.seconds, i.longest
             FROM (
-                SELECT k.task, 0 AS failed, c.requested_mb, q.peak_mb, q.started, q.ended
-                FROM quantum_row AS q
-                JOIN quantum_kind AS k ON k.id = q.kind_id
-                JOIN quantum_common AS c ON c.id = q.common_id
-                WHERE q.group_id = g.id
-                  AND coalesce(q.first_try_submission_id, CASE WHEN q.no_first_try IS NULL THEN q.submission_id END) = q.submission_id
-                UNION ALL
-                SELECT k.task, (coalesce(f.state, 'succeeded') <> 'succeeded')::integer, c.requested_mb, a.peak_mb,
-                       a.started, a.ended
-                FROM submission AS s
-                JOIN attempt_row AS a ON a.submission_id = s.id
+                SELECT r.kind_id, r.common_id, r.run, r.peak, r.took, grouping(r.common_id, r.peak, r.took) AS kind,
+                       count(*) AS n, max(r.peak_mb) AS peak_mb, sum(r.seconds) AS seconds, max(r.seconds) AS longest
+                FROM (
+                    SELECT q.kind_id, q.peak_mb, s.seconds,
+                           CASE WHEN q.submission_id IS NOT NULL THEN q.common_id END AS common_id,
+                           -- It succeeded at the first try of a submission, which has no attempt of its own.
+                           coalesce(q.submission_id
+                               = coalesce(q.first_try_submission_id, CASE WHEN q.no_first_try IS NULL THEN q.submission_id END),
+                               false) AS run,
+                           CASE WHEN q.peak_mb IS NOT NULL THEN round(50 * ln(greatest(q.peak_mb, 1)::double precision))::smallint END AS peak,
+                           CASE WHEN s.seconds IS NOT NULL THEN round(50 * ln(greatest(s.seconds, 0.001)))::smallint END AS took
+                    FROM quantum_row AS q
+                    CROSS JOIN LATERAL (SELECT date_part('epoch', q.ended - q.started) AS seconds) AS s
+                    WHERE q.group_id = g.id AND coalesce(q.attempts, 1) > 0
+                ) AS r
+                GROUP BY GROUPING SETS ((r.kind_id, r.run, r.common_id), (r.kind_id, r.run, r.peak), (r.kind_id, r.run, r.took))
+            ) AS i
+            JOIN quantum_kind AS t ON t.id = i.kind_id
+            LEFT JOIN quantum_common AS c ON c.id = i.common_id
+            UNION ALL
+            SELECT r.task, false, true, r.failed, grouping(r.request, r.peak, r.took), r.request, r.peak, r.took,
+                   count(*), max(r.peak_mb), sum(r.seconds), max(r.seconds)
+            FROM (
+                SELECT t.task, coalesce(f.state, 'succeeded') <> 'succeeded' AS failed, c.requested_mb AS request, a.peak_mb, s.seconds,
+                       CASE WHEN a.peak_mb IS NOT NULL THEN round(50 * ln(greatest(a.peak_mb, 1)::double precision))::smallint END AS peak,
+                       CASE WHEN s.seconds IS NOT NULL THEN round(50 * ln(greatest(s.seconds, 0.001)))::smallint END AS took
+                FROM submission AS b
+                JOIN attempt_row AS a ON a.submission_id = b.id
                 JOIN quantum_row AS q ON q.id = a.quantum_id
-                JOIN quantum_kind AS k ON k.id = q.kind_id
+                JOIN quantum_kind AS t ON t.id = q.kind_id
                 JOIN quantum_common AS c ON c.id = a.common_id
                 LEFT JOIN quantum_failure AS f ON f.id = a.failure_id
-                WHERE s.group_id = g.id AND coalesce(f.state, 'succeeded') IN ('succeeded', 'failed', 'unknown')
-            ) AS e
-            CROSS JOIN LATERAL (SELECT date_part('epoch', e.ended - e.started) AS seconds) AS s
-        ) AS r
-        GROUP BY GROUPING SETS ((r.task), (r.task, r.request), (r.task, r.peak), (r.task, r.took))
+                CROSS JOIN LATERAL (SELECT date_part('epoch', a.ended - a.started) AS seconds) AS s
+                WHERE b.group_id = g.id AND coalesce(f.state, 'succeeded') IN ('succeeded', 'failed', 'unknown')
+            ) AS r
+            GROUP BY GROUPING SETS ((r.task, r.failed, r.request), (r.task, r.failed, r.peak), (r.task, r.failed, r.took))
+        ) AS m
+        GROUP BY m.task, m.kind, m.request, m.peak, m.took
     ) AS k
     GROUP BY k.task
 ) AS u;
