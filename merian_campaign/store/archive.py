@@ -33,8 +33,8 @@ __all__ = ["MANIFEST", "ArchiveStore"]
 MANIFEST = "archive.json"
 """Name of the file that is written last: what has none is no archive."""
 
-_FORMAT = 2
-"""1 had quanta in full."""
+_FORMAT = 3
+"""1 had quanta in full, 2 attempts."""
 
 _BLOCK = 1 << 20
 _LONGEST_ROW = 64 * _BLOCK

@@ -72,7 +72,7 @@ _QUANTA = text("""
 
 _FAILED = text("""
     SELECT g.step || ' ' || q.task || ': ' || coalesce(a.verdict, 'unknown'), count(*)
-    FROM quantum_attempt AS a JOIN quantum AS q ON q.id = a.quantum_id JOIN "group" AS g ON g.id = q.group_id
+    FROM stored_attempt AS a JOIN quantum AS q ON q.id = a.quantum_id JOIN "group" AS g ON g.id = q.group_id
     WHERE g.campaign_id = :id AND a.ended >= :since AND a.ended < :until AND a.state = 'failed'
     GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 8
 """)
@@ -84,15 +84,16 @@ _RETRIED = text("""
     ORDER BY s.id DESC
 """)
 
-# A success at first try has no row of its own. What runs is on record when its submission has ended.
+# A success that is the last attempt may be told by its quantum. What runs is on record when its
+# submission has ended.
 _RUN_TIMES = text("""
     WITH ran AS (
         SELECT g.step, q.task, q.started, q.ended
         FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
-        WHERE g.campaign_id = :id AND q.first_try_submission_id IS NOT NULL
+        WHERE g.campaign_id = :id AND q.kept_submission_id IS NOT NULL
         UNION ALL
         SELECT g.step, q.task, a.started, a.ended
-        FROM quantum_attempt AS a
+        FROM stored_attempt AS a
         JOIN quantum AS q ON q.id = a.quantum_id JOIN "group" AS g ON g.id = q.group_id
         WHERE g.campaign_id = :id
     )

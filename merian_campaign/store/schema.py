@@ -33,12 +33,13 @@ from merian_campaign.domain.states import (
     SubmissionState,
 )
 from merian_campaign.store.quanta.quantum_tables import (
+    attempt_row,
     group_cells,
     group_hours,
     group_usage,
-    quantum_attempt,
     quantum_common,
     quantum_count,
+    quantum_failure,
     quantum_host,
     quantum_kind,
     quantum_row,
@@ -47,6 +48,7 @@ from merian_campaign.store.quanta.quantum_tables import (
 from merian_campaign.store.table_parts import TIME, count, first, key, metadata, one_of, words
 
 __all__ = [
+    "attempt_row",
     "campaign",
     "event",
     "group",
@@ -56,9 +58,9 @@ __all__ = [
     "memory_use",
     "metadata",
     "notice",
-    "quantum_attempt",
     "quantum_common",
     "quantum_count",
+    "quantum_failure",
     "quantum_host",
     "quantum_kind",
     "quantum_row",

@@ -45,7 +45,11 @@ NEEDED = {
     *(f"slurm_job.{name}" for name in ("name", "slurm_state", "reason", "cancelled_by", "nodes")),
     *("quantum_kind.task", "quantum_kind.data_id", "quantum_host.name", "quantum_row.log_path"),
     *(f"quantum_row.{name}" for name in ("evidence", "exception_type", "exception_message")),
-    *("quantum_attempt.evidence", "quantum_attempt.exception_message"),
+    *(
+        f"{table}.{name}"
+        for table in ("attempt_row", "quantum_failure")
+        for name in ("evidence", "exception_message")
+    ),
     *(f"event.{name}" for name in ("kind", "actor", "reason", "from_state", "to_state")),
 }
 """Columns that must have taken the text; those with a list of allowed words cannot."""

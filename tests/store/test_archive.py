@@ -112,10 +112,15 @@ def test_another_database_takes_it(
 def test_the_files_are_read_without_this_package(store: PostgresStore, given: Given, tmp_path: Path) -> None:
     _filled(given)
     store.write_archive("demo", tmp_path)
-    found = pyarrow.parquet.read_table(tmp_path / "quantum_attempt.parquet").to_pylist()
-    (attempt,) = [row for row in found if row["exception_message"]]
-    assert attempt["exception_message"] == ODD
-    assert (attempt["ended"], attempt["exit_code"], attempt["charged"]) == (at(2), 1, True)
+
+    def read(table: str) -> list[dict[str, object]]:
+        return pyarrow.parquet.read_table(tmp_path / f"{table}.parquet").to_pylist()  # type: ignore[no-any-return]
+
+    (failure,) = [row for row in read("quantum_failure") if row["exception_message"]]
+    assert (failure["exception_message"], failure["charged"]) == (ODD, True)
+    (attempt,) = [row for row in read("attempt_row") if row["failure_id"] == failure["id"]]
+    assert attempt["ended"] == at(2)
+    assert {row["id"]: row["exit_code"] for row in read("quantum_common")}[attempt["common_id"]] == 1
     assert {file.name for file in tmp_path.iterdir()} == {
         MANIFEST, *(f"{table.name}.parquet" for table in schema.metadata.sorted_tables)
     }  # fmt: skip

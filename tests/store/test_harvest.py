@@ -38,7 +38,15 @@ def written(sql: Connection) -> list[tuple[Any, ...]]:
     """Which version of each row is current: changes whenever a row is written."""
     return [
         row
-        for table in ("quantum_row", "quantum_attempt", "quantum_count", "submission", '"group"', "event")
+        for table in (
+            "quantum_row",
+            "attempt_row",
+            "quantum_failure",
+            "quantum_count",
+            "submission",
+            '"group"',
+            "event",
+        )
         for row in rows(sql, f"SELECT '{table}', xmin::text, ctid::text FROM {table} ORDER BY ctid")
     ]
 
@@ -183,6 +191,61 @@ def test_the_bases_of_exceptions_are_kept(given: Given, first: int, sql: Connect
     assert rows(sql, "SELECT exception_bases FROM quantum_attempt") == [("a.Alg a.Error",)]
 
 
+def test_a_success_after_failures_is_told_by_its_quantum(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    """It has no row of its own, like one at first try, and counts like any other attempt."""
+    stored = "SELECT q.patch, s.number, a.state FROM stored_attempt a JOIN quantum q ON q.id = a.quantum_id"
+    stored += " JOIN submission s ON s.id = a.submission_id ORDER BY 1, 2"
+    given.harvested(first, quantum(1, failed()), quantum(2, failed()))
+    second = given.again(group, 2)
+    given.store.record_progress(
+        submission_id=second, quanta=[quantum(1, worked()), quantum(2, worked())], now=at(50)
+    )
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 2, 0), (2, "succeeded", 2, 2, 0)]
+    assert rows(sql, stored) == [(1, 1, "failed"), (2, 1, "failed")]
+    # A journal may be wrong.
+    oom = failed(Verdict.OUT_OF_MEMORY)
+    given.harvested(second, quantum(1, worked()), quantum(2, oom))
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 2, 0), (2, "failed", 2, 2, 1)]
+    assert rows(sql, stored) == [(1, 1, "failed"), (2, 1, "failed"), (2, 2, "failed")]
+    assert rows(sql, ATTEMPTS) == [
+        (1, 1, 1, "failed", "infrastructure"),
+        (1, 2, 1, "succeeded", None),
+        (2, 1, 1, "failed", "infrastructure"),
+        (2, 2, 1, "failed", "out_of_memory"),
+    ]
+    before = written(sql)
+    given.harvested(second, quantum(1, worked()), quantum(2, oom))
+    assert written(sql)[: len(before) - 2] == before[:-2]
+    # What has a row keeps it.
+    given.harvested(second, quantum(1, worked()), quantum(2, worked()))
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 2, 0), (2, "succeeded", 2, 2, 0)]
+    assert rows(sql, stored)[1:] == [(2, 1, "failed"), (2, 2, "succeeded")]
+    with sql.cursor() as cursor:
+        cursor.execute('UPDATE "group" SET attempts_from = 1')
+    sql.commit()
+    given.harvested(second, quantum(1, worked()), quantum(2, worked()))
+    assert rows(sql, NUMBERS) == [(1, "succeeded", 2, 1, 0), (2, "succeeded", 2, 1, 0)]
+    assert [(row.submission, row.state) for row in given.store.attempts(group_id=group)] == [
+        *((1, "failed"), (2, "succeeded")),
+    ] * 2
+
+
+def test_words_of_one_quantum_alone_make_no_entry(given: Given, first: int, sql: Connection) -> None:
+    lonely = {"evidence": "peak 14410 MiB", "exception_message": "visit 971020"}
+    common = {"evidence": "rule 3", "exception_message": "in patch 7"}
+    given.harvested(
+        first, quantum(1, failed(**lonely)), quantum(2, failed(**common)), quantum(3, failed(**common))
+    )
+    told = "SELECT evidence, exception_message FROM {}"
+    entries = [(None, None), ("rule 3", "in patch 7")]
+    assert sorted(rows(sql, told.format("quantum_failure")), key=str) == sorted(entries, key=str)
+    assert [row for row in rows(sql, told.format("attempt_row")) if any(row)] == [tuple(lonely.values())]
+    shown = sorted(rows(sql, told.format("quantum_attempt")))
+    assert shown == [tuple(lonely.values()), *[tuple(common.values())] * 2]
+
+
 def test_the_evidence_of_an_attempt_is_kept_and_costs_a_first_success_eight_bytes(
     given: Given, first: int, sql: Connection
 ) -> None:
@@ -280,12 +343,13 @@ def test_logs_as_bps_calls_them_are_told_as_they_are(given: Given, sql: Connecti
     """Whatever shape the path of a log has, and whether the one before had the same."""
     group, other = given.campaign(tracts=(9813, 9814))
     uuids = [f"01930000-0000-0000-0000-00000000{number:04x}" for number in range(9)]
+    odd = "01930000-0000-0000-0000-00000000ffff"
     inside = "/submit/{}/bps/logs/measure/9813"
     shapes = [
         *[inside + "/{uuid}_measure_9813_{patch}_N540.stderr"] * 3,
         inside + "/100%/%1$s_{uuid}_measure_9813_{patch}.stderr",
         *["/elsewhere/9813/{uuid}_{patch}_%.log"] * 3,
-        inside + "/01930000-0000-0000-0000-00000000ffff_{patch}_N540.stderr",
+        inside + f"/{odd}_{{patch}}_N540.stderr",
         inside + "/{uuid}_measure_9813_12345_N540.stderr",
     ]
     logs = [
@@ -307,7 +371,7 @@ def test_logs_as_bps_calls_them_are_told_as_they_are(given: Given, sql: Connecti
     given.harvested(given.prepared(group).id, *found(worked, f"{group}/1"))
     assert rows(sql, f"SELECT {how} FROM quantum_status ORDER BY patch") == told(f"{group}/1")
     assert rows(sql, "SELECT * FROM quantum_attempt") == []
-    # Of a quantum that was tried before, a success has a row, and what it has in common is in it.
+    # Of a quantum that was tried before, the failure has a row, and its quantum tells of the success.
     given.harvested(given.prepared(other).id, *found(failed, f"{other}/1"))
     second = given.again(other, 2)
     given.harvested(second, *found(worked, f"{other}/2"))
@@ -318,8 +382,8 @@ def test_logs_as_bps_calls_them_are_told_as_they_are(given: Given, sql: Connecti
         " FROM quantum_attempt AS a JOIN (SELECT id, patch FROM quantum) AS q ON q.id = a.quantum_id"
         f" WHERE a.submission_id = {second} ORDER BY patch",
     ) == [
-        (*one, uuid, "12", "succeeded", "", "", True, 1)
-        for one, uuid in zip(told(f"{other}/2"), uuids, strict=True)
+        (*one, uuid, None, "succeeded", "", "", True, 1)
+        for one, uuid in zip(told(f"{other}/2"), [*uuids[:7], odd, None], strict=True)
     ]
 
 

@@ -105,6 +105,77 @@ def test_what_is_there_is_shortened_and_shown_as_before(empty_url: str) -> None:
         assert rows(connection, "SELECT log_path FROM quantum_attempt") == [("./c.log",)]
 
 
+ATTEMPTS_IN_FULL = """
+INSERT INTO campaign (name, state, file, created_at, updated_at) VALUES ('demo', 'active', 'f', now(), now());
+INSERT INTO "group" (campaign_id, step, key, ordinal, state, created_at, updated_at)
+    SELECT id, 'step3', 'all', 1, 'running', now(), now() FROM campaign;
+INSERT INTO submission (group_id, number, state, directory, remedy, created_at, claimed_at)
+    SELECT id, n, 'running', '/sub/' || n, '{"memory_mb": {}, "workers": null}', now(), now()
+    FROM "group", (VALUES (1)) AS v (n);
+UPDATE submission SET state = 'finished', outcome = 'partial', finished_at = now();
+INSERT INTO submission (group_id, number, state, directory, remedy, created_at, claimed_at)
+    SELECT id, 2, 'running', '/sub/2', '{"memory_mb": {}, "workers": null}', now(), now() FROM "group";
+INSERT INTO quantum_kind (campaign_id, digest, task, data_id)
+    SELECT id, md5('=isr' || chr(31) || '=patch=%5$s')::uuid, 'isr', 'patch=%5$s' FROM campaign;
+INSERT INTO quantum_common (campaign_id, digest, requested_mb, exit_code)
+    SELECT id, gen_random_uuid(), 2048, 0 FROM campaign;
+INSERT INTO quantum_row (group_id, kind_id, common_id, patch, submission_id, state, no_first_try, attempts,
+                         charged_attempts, started, ended, peak_mb, updated_at)
+    SELECT g.id, k.id, c.id, v.patch, s.id, v.state, true, v.n, v.n, now(), now(), 9, now()
+    FROM "group" AS g, quantum_kind AS k, quantum_common AS c,
+         (VALUES (1, 2, NULL, 2), (2, 2, 'failed', 2), (3, 2, NULL, 2)) AS v (patch, number, state, n)
+    JOIN submission AS s ON s.number = v.number;
+INSERT INTO quantum_attempt (quantum_id, submission_id, try, state, verdict, evidence, exception_type,
+                             exception_message, exception_bases, exit_code, signal, peak_mb, requested_mb,
+                             started, ended, host, log_path, uuid, charged, recorded_at, cores, certainty,
+                             slurm_job, log_tail, rule)
+    SELECT q.id, s.id, v.try, v.state, v.verdict, v.evidence, v.verdict || 'Error', v.message, v.bases, 0,
+           nullif(v.try, 1), 9, 2048, now(), now(), v.host, './' || v.message, 'u', v.try = 1 OR v.number = 2,
+           now(), 2, '', '12', v.tail, v.verdict
+    FROM (VALUES
+        (1, 1, 1, 'failed', 'algorithm', 'rule 3', 'no stars', 'a.B a.C', 'n1', 'last words'),
+        (1, 2, 1, 'succeeded', NULL, '', NULL, '', 'n1', NULL),
+        (2, 1, 1, 'failed', 'algorithm', 'rule 3', 'no stars', 'a.B a.C', NULL, NULL),
+        (2, 2, 1, 'failed', 'walltime', 'after 36000 s', 'visit 971020', '', 'n2', NULL),
+        (3, 2, 1, 'failed', 'node_lost', '', '', '', 'n2', NULL),
+        (3, 2, 2, 'succeeded', NULL, '', NULL, '', 'n1', NULL)
+    ) AS v (patch, number, try, state, verdict, evidence, message, bases, host, tail)
+    JOIN quantum_row AS q ON q.patch = v.patch JOIN submission AS s ON s.number = v.number
+"""
+OF_ATTEMPTS = """
+SELECT to_jsonb(a) FROM quantum_attempt AS a ORDER BY quantum_id, submission_id, try
+"""
+
+
+def test_attempts_in_full_become_small_ones_and_say_the_same(empty_url: str) -> None:
+    """A database of the schema before: a success that its quantum tells too loses its row, and is shown."""
+    migrate.upgrade(empty_url, version="0019")
+    counted = "SELECT patch, state, attempts, charged_attempts FROM quantum ORDER BY patch"
+    runs = "SELECT task, n, runs, runs_failed, requests_runs FROM counted_usage"
+    with closing(open_connection(empty_url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(ATTEMPTS_IN_FULL)
+        before = [row[0] for row in rows(connection, OF_ATTEMPTS)]
+        numbers = [rows(connection, query) for query in (counted, runs)]
+    migrate.upgrade(empty_url)
+    # Of a success that has no row, what its quantum does not say is not known.
+    before[1] |= dict.fromkeys(("slurm_job", "uuid", "host", "cores"))
+    with closing(open_connection(empty_url)) as connection:
+        assert [row[0] for row in rows(connection, OF_ATTEMPTS)] == before
+        assert rows(connection, "SELECT count(*) FROM attempt_row") == [(5,)]
+        assert rows(connection, "SELECT count(*), count(evidence) FROM quantum_failure") == [(4, 1)]
+        assert [rows(connection, query) for query in (counted, runs)] == numbers
+    with PostgresStore(empty_url) as store:
+        names = {"task": "isr", "data_id": "patch=1", "dimensions": {"patch": 1}}
+        done = Quantum(**names, state=QuantumState.SUCCEEDED, attempts=(worked(),))
+        values = {"outcome": SubmissionOutcome.PARTIAL, "reason": "", "actor": "ana", "now": at(60)}
+        store.harvest(submission_id=before[1]["submission_id"], quanta=[done], **values)
+    with closing(open_connection(empty_url)) as connection:
+        assert rows(connection, counted) == numbers[0]
+        assert rows(connection, "SELECT count(*) FROM attempt_row") == [(5,)]
+
+
 UUID = "01a21427-61c9-770b-bf67-fb6a9a272b68"
 IN_FULL = f"""
 INSERT INTO campaign (name, state, file, created_at, updated_at) VALUES ('demo', 'active', 'f', now(), now());

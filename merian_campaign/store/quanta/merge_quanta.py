@@ -8,11 +8,12 @@ How it ran
     Verdict, exception, memory, times, host and log are those of the last attempt, which may be older than
     the state: a quantum that failed and was then blocked is blocked, and its failure still tells why.
 Counts
-    Derived from ``quantum_attempt`` plus the one attempt that has no row there, a success at first try.
+    Derived from ``attempt_row`` plus the one attempt that has no row there: the last one, if it was a success
+    at the first try of its submission.
 
 Generations
     A submission of an older generation only adds attempts. A redo puts all attempts that there are into
-    ``quantum_attempt`` and leaves the quanta as if they had never run, so that nothing of it is taken for
+    ``attempt_row`` and leaves the quanta as if they had never run, so that nothing of it is taken for
     what the next generation did.
 
 INSERT .. ON CONFLICT, not MERGE: MERGE is not safe against concurrent inserts, and without statistics of
@@ -26,7 +27,6 @@ from collections.abc import Iterable, Mapping
 
 from merian_campaign.store.quanta.quantum_forms import NUMBERED
 from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key, short, whole
-from merian_campaign.store.quanta.stage_quanta import OWN_COLUMNS
 
 # In each: old is what is there, excluded what the submission shows.
 _TAKE_STATE = f"""(CASE WHEN {whole("old", "state")} = 'succeeded'
@@ -40,8 +40,11 @@ _TAKE_ATTEMPT = f"""(excluded.submission_id IS NOT NULL
 _TAKE_COUNTS = f"({whole('old', 'attempts')} = 0 AND {whole('excluded', 'attempts')} > 0)"
 _OLD_FIRST_TRY = whole("old", "first_try_submission_id")
 _NEW_FIRST_TRY = whole("excluded", "first_try_submission_id")
+# One that has a row stays there: then its submission is the one of the last attempt.
+_TOLD = f"""({_OLD_FIRST_TRY} IS NULL AND {_NEW_FIRST_TRY} IS NOT NULL AND {_TAKE_ATTEMPT}
+        AND old.submission_id IS DISTINCT FROM excluded.submission_id)"""
 _FIRST_TRY = f"""CASE
-        WHEN {_TAKE_COUNTS} OR {_OLD_FIRST_TRY} = excluded.submission_id THEN {_NEW_FIRST_TRY}
+        WHEN {_TAKE_COUNTS} OR {_TOLD} OR {_OLD_FIRST_TRY} = excluded.submission_id THEN {_NEW_FIRST_TRY}
         ELSE {_OLD_FIRST_TRY} END"""
 
 _STATE_COLUMNS = ("state", "caveats", "state_submission_id")
@@ -158,49 +161,48 @@ WHERE q.group_id = %(group_id)s AND {key("q")} = {key("s")}
   AND (q.blocked_by, q.tolerated) IS DISTINCT FROM (b.id, b.tolerated)
 """  # noqa: S608  (built from constants of this module)
 
-_ROW = ("state", *ATTEMPT_COLUMNS, *OWN_COLUMNS)
-_STAGED_ATTEMPT = _list(("key", *NUMBERED, "try", "attempt_state", *_ROW[1:]))
-_OF_DICTIONARIES = {
-    **{name: f"c.{name}" for name in ("requested_mb", "cores", "exit_code")},
-    "host": "h.name",
-    "uuid": "a.log_uuid::text",
-    "log_path": f"format(c.log_path, {_list(NUMBERED, 'a.')}, a.log_uuid)",
+# Of a plain success, which is all that quanta are staged as, there is no entry.
+_OF_ATTEMPT = {
+    **{name: f"a.{name}" for name in ("common_id", "host_id", "failure_id", "log_uuid", "peak_mb")},
+    **{name: f"a.{name}" for name in ("cpu_seconds", "inputs", "slurm_job", "log_tail")},
+    **{name: _of_stage(name, "a.") for name in ("started", "ended")},
+    "uuid": "CASE WHEN a.uuid IS DISTINCT FROM a.log_uuid::text THEN a.uuid END",
+    "evidence": "CASE WHEN f.evidence IS NULL THEN nullif(a.evidence, '') END",
+    "exception_message": "CASE WHEN f.exception_message IS NULL THEN a.exception_message END",
+    "log_path": f"CASE WHEN a.log_uuid IS NULL THEN {_of_stage('log_path', 'a.')} END",
 }
-"""What a success at first try may leave to be told by them."""
+_STAGED_ATTEMPT = _list(
+    (
+        *("key", "try", "common_id", "host_id", "log_uuid", "peak_mb", "cpu_seconds", "inputs", "slurm_job"),
+        *("log_tail", "started", "ended", "uuid", "evidence", "exception_message", "log_path"),
+    )
+)
 
-
-def _told(name: str) -> str:
-    column = _of_stage(name, "a.")
-    return f"coalesce({column}, {_OF_DICTIONARIES[name]})" if name in _OF_DICTIONARIES else column
-
-
-# Also the success at first try of a quantum that other submissions had tried before: of a known group.
+# Also the success at first try of a quantum that tells of another one: of a known group.
 MERGE_ATTEMPTS = f"""
-INSERT INTO quantum_attempt AS old (quantum_id, submission_id, try, {_list(_ROW)}, recorded_at)
-SELECT q.id, %(submission_id)s, a.try, a.attempt_state,
-       {", ".join(map(_told, _ROW[1:]))}, %(now)s
+INSERT INTO attempt_row AS old (quantum_id, submission_id, try, {_list(_OF_ATTEMPT)}, recorded_at)
+SELECT q.id, %(submission_id)s, a.try, {_list(_OF_ATTEMPT.values())}, %(now)s
 FROM (
-    SELECT {_STAGED_ATTEMPT}, NULL::integer AS common_id, NULL::integer AS host_id, NULL::uuid AS log_uuid
-    FROM stage_attempt
+    SELECT failure_id, {_STAGED_ATTEMPT} FROM stage_attempt
     UNION ALL
-    SELECT {_STAGED_ATTEMPT}, common_id, host_id, log_uuid FROM stage_quantum
-    WHERE first_try AND %(known)s
+    SELECT NULL, {_STAGED_ATTEMPT} FROM stage_quantum WHERE first_try AND %(known)s
 ) AS a
-LEFT JOIN quantum_common AS c ON c.id = a.common_id
-LEFT JOIN quantum_host AS h ON h.id = a.host_id
+LEFT JOIN quantum_failure AS f ON f.id = a.failure_id
 JOIN quantum_row AS q ON q.group_id = %(group_id)s AND {key("q")} = a.key
 WHERE {whole("q", "first_try_submission_id")} IS DISTINCT FROM %(submission_id)s
-ON CONFLICT (quantum_id, submission_id, try) DO UPDATE
-SET {", ".join(f"{name} = excluded.{name}" for name in (*_ROW, "recorded_at"))}
-WHERE ({_list(_ROW, "old.")}) IS DISTINCT FROM ({_list(_ROW, "excluded.")})
+ORDER BY a.try, q.id
+ON CONFLICT (submission_id, try, quantum_id) DO UPDATE
+SET {", ".join(f"{name} = excluded.{name}" for name in (*_OF_ATTEMPT, "recorded_at"))}
+WHERE ({_list(_OF_ATTEMPT, "old.")}) IS DISTINCT FROM ({_list(_OF_ATTEMPT, "excluded.")})
 """  # noqa: S608  (built from constants of this module)
 
 # What live progress had under way, or called a success, and the harvest says nothing of (e.g. a quantum that
 # was held back): it is again what its last attempt made of it. Nothing runs in a submission that is over.
 SETTLE = f"""
 UPDATE quantum_row AS q
-SET state = nullif(CASE WHEN q.submission_id IS NULL THEN 'unknown' ELSE (
-        SELECT a.state FROM quantum_attempt AS a WHERE a.quantum_id = q.id
+SET state = nullif(CASE WHEN q.submission_id IS NULL THEN 'unknown'
+        WHEN {whole("q", "first_try_submission_id")} = q.submission_id THEN 'succeeded' ELSE (
+        SELECT a.state FROM stored_attempt AS a WHERE a.quantum_id = q.id
         ORDER BY a.submission_id DESC, a.try DESC LIMIT 1
     ) END, 'succeeded'),
     state_submission_id = {whole("q", "state_submission_id")},
@@ -211,10 +213,14 @@ WHERE q.group_id = %(group_id)s AND {whole("q", "state_submission_id")} = %(subm
   AND NOT EXISTS (SELECT 1 FROM stage_quantum AS s WHERE s.key = {key("q")})
 """  # noqa: S608  (built from constants of this module)
 
-_FIRST = f"({whole('q', 'first_try_submission_id')} IS NOT NULL)::integer"
+_FIRST = whole("q", "first_try_submission_id")
+_FIRST_CHARGED = f"""(
+    SELECT count(*)::integer FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+    WHERE s.id = {_FIRST} AND s.number > g.attempts_from
+)"""  # noqa: S608  (built from constants of this module)
 _RECOUNTED = {
-    "attempts": f"r.attempts + {_FIRST}",
-    "charged_attempts": f"r.charged + {_FIRST}",
+    "attempts": f"r.attempts + ({_FIRST} IS NOT NULL)::integer",
+    "charged_attempts": f"r.charged + {_FIRST_CHARGED}",
     "memory_attempts": "r.memory",
 }
 
@@ -224,14 +230,16 @@ SET {", ".join(f"{name} = {short(name, value, submission_id='NULL')}" for name, 
     updated_at = %(now)s
 FROM (
     SELECT a.quantum_id,
-           count(*) FILTER (WHERE a.state <> 'blocked') AS attempts,
+           count(*) FILTER (WHERE f.state IS DISTINCT FROM 'blocked') AS attempts,
            count(*) FILTER (
-               WHERE a.state <> 'blocked' AND a.charged AND s.number > g.attempts_from
+               WHERE f.state IS DISTINCT FROM 'blocked' AND f.charged IS NOT FALSE
+                     AND s.number > g.attempts_from
            ) AS charged,
-           count(*) FILTER (WHERE a.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
+           count(*) FILTER (WHERE f.verdict = 'out_of_memory' AND s.generation = g.generation) AS memory
     FROM "group" AS g
     JOIN submission AS s ON s.group_id = g.id
-    JOIN quantum_attempt AS a ON a.submission_id = s.id
+    JOIN attempt_row AS a ON a.submission_id = s.id
+    LEFT JOIN quantum_failure AS f ON f.id = a.failure_id
     WHERE g.id = %(group_id)s
     GROUP BY a.quantum_id
 ) AS r
@@ -263,15 +271,19 @@ ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> 
 COUNT_ANEW = (RECOUNT_ATTEMPTS, RECOUNT)
 """What follows every change of a group's quanta."""
 
+_KEPT = _list(
+    (
+        *("common_id", "host_id", "log_uuid", "log_path", "peak_mb", "cpu_seconds", "inputs"),
+        *("started", "ended"),
+    )
+)
 # What `KEEP_ATTEMPTS` and `SUPERSEDE` do together is a redo; all is counted anew afterwards.
 KEEP_ATTEMPTS = f"""
-INSERT INTO quantum_attempt (
-    quantum_id, submission_id, try, state, {_list(ATTEMPT_COLUMNS)}, charged, recorded_at
-)
-SELECT id, submission_id, 1, 'succeeded', {_list(ATTEMPT_COLUMNS)}, true, %(now)s
-FROM quantum
-WHERE group_id = %(group_id)s AND first_try_submission_id = submission_id
-ON CONFLICT (quantum_id, submission_id, try) DO NOTHING
+INSERT INTO attempt_row (quantum_id, submission_id, try, {_KEPT}, recorded_at)
+SELECT id, submission_id, 1, {_KEPT}, %(now)s
+FROM quantum_row AS q
+WHERE group_id = %(group_id)s AND {whole("q", "first_try_submission_id")} = submission_id
+ON CONFLICT (submission_id, try, quantum_id) DO NOTHING
 """  # noqa: S608  (built from constants of this module)
 
 SUPERSEDE = f"""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from merian_campaign.domain.execution.quanta import DataIdValue, Quantum
+from merian_campaign.domain.execution.quanta import Attempt, DataIdValue, Quantum
+from merian_campaign.domain.states import QuantumState
 from merian_campaign.store.quanta.quantum_forms import (
     Numbers,
     around,
@@ -18,7 +20,7 @@ from merian_campaign.store.quanta.quantum_forms import (
 )
 from merian_campaign.store.server.storable import storable
 
-__all__ = ["Shapes"]
+__all__ = ["MESSAGE_CHARACTERS", "Shapes"]
 
 _NULL = "\\N"
 _INT16 = 2**15 - 1
@@ -31,6 +33,10 @@ _COLUMNS = {
         *("requested_mb", "cores", "exit_code", "log_path"),
     ),
     "quantum_host": ("name",),
+    "quantum_failure": (
+        *("state", "charged", "signal", "verdict", "evidence", "exception_type", "exception_message"),
+        *("exception_bases", "certainty", "rule", "remedy"),
+    ),
 }
 """Dictionaries, with what an entry of them says."""
 
@@ -47,6 +53,13 @@ class _Form:
 type _Entry = tuple[str | int | None, ...]
 
 _NOWHERE: _Entry = (None,)
+_PLAIN: _Entry = (str(QuantumState.SUCCEEDED), True, *[None] * 9)
+"""How most attempts go, which needs no entry."""
+
+# What has such a number is of one quantum alone.
+_NUMBER = re.compile(r"[0-9]{5}")
+MESSAGE_CHARACTERS = 2000
+"""Longer exception messages are cut: the log has them in full."""
 
 
 @dataclass(slots=True)
@@ -81,6 +94,7 @@ class Shapes:
         self._kin: dict[tuple[object, ...], _Kin] = {}
         self._kinds: dict[_Entry, int] = {}
         self._places: list[tuple[_Entry, _Entry, _Entry]] = []
+        self._failures: dict[_Entry, int] = {}
 
     def place(self, quantum: Quantum) -> tuple[int, str, str | None]:
         """Return the place of a quantum, its numbers as fields of COPY's text format, and its log's UUID.
@@ -93,13 +107,16 @@ class Shapes:
             self._kinds[quantum.blocked_by[0], self._form(quantum.blocked_by[1]).text] = 0
         if not quantum.attempts:
             return self._place(kin, _NO_ATTEMPT), form.fields, None
-        last = quantum.attempts[-1]
-        log, uuid = (None, None) if last.log_path is None else self._log(last.log_path, last.uuid, form, kin)
-        return (
-            self._place(kin, (last.requested_mb, last.cores, last.exit_code, log, last.host)),
-            form.fields,
-            uuid,
-        )
+        place, uuid = self._place_of(quantum.attempts[-1], form, kin)
+        return place, form.fields, uuid
+
+    def attempt(self, quantum: Quantum, attempt: Attempt) -> tuple[int, str | None, _Entry]:
+        """Return the place of an attempt of a quantum that has one, its log's UUID, and how it went."""
+        form = self._forms[quantum.data_id]
+        how = _how(attempt)
+        if how != _PLAIN:
+            self._failures[how] = 0
+        return *self._place_of(attempt, form, self._kin_of(quantum, form)), how
 
     def look_up(
         self,
@@ -120,9 +137,10 @@ class Shapes:
             "quantum_kind": {*self._kinds, *(kin.kind for kin in self._kin.values())},
             "quantum_common": {common for _, common, _ in self._places},
             "quantum_host": {host for _, _, host in self._places if host != _NOWHERE},
+            "quantum_failure": set(self._failures),
         }
         found = _numbers(cursor, wanted, campaign_id=campaign_id)
-        self._kinds, commons, hosts = (found[table] for table in _COLUMNS)
+        self._kinds, commons, hosts, self._failures = (found[table] for table in _COLUMNS)
         return [
             f"{self._kinds[kind]}\t{commons[common]}\t{_NULL if host == _NOWHERE else hosts[host]}"
             for kind, common, host in self._places
@@ -132,6 +150,10 @@ class Shapes:
         """Return what a quantum is found by in its group, as fields of COPY's text format."""
         form = self._forms[data_id]
         return f"{self._kinds[task, form.text]}\t{form.fields}"
+
+    def failure(self, how: _Entry) -> str:
+        """Return the number of how an attempt went, as a field of COPY's text format."""
+        return _NULL if how == _PLAIN else str(self._failures[how])
 
     def _form(self, data_id: str) -> _Form:
         text, numbers = data_form(data_id)
@@ -157,6 +179,14 @@ class Shapes:
             kin.log, kin.called = log, called(log, within=within)
         return log, uuid
 
+    def _place_of(self, attempt: Attempt, form: _Form, kin: _Kin) -> tuple[int, str | None]:
+        """Return the place of an attempt, and the UUID in the path of its log."""
+        path = attempt.log_path
+        log, uuid = (None, None) if path is None else self._log(path, attempt.uuid, form, kin)
+        return self._place(
+            kin, (attempt.requested_mb, attempt.cores, attempt.exit_code, log, attempt.host)
+        ), uuid
+
     def _place(
         self, kin: _Kin, what: tuple[int | None, int | None, int | None, str | None, str | None]
     ) -> int:
@@ -167,6 +197,20 @@ class Shapes:
             cores = None if cores is None else max(-_INT16, min(_INT16, cores))
             self._places.append((kin.kind, (*kin.words, requested_mb, cores, exit_code, log), (host,)))
         return place
+
+
+def _how(attempt: Attempt) -> _Entry:
+    """Return an entry of ``quantum_failure``; words that are of one quantum alone stay out of it."""
+    message = attempt.exception_message
+    evidence, message = (
+        None if words is None or _NUMBER.search(words) else words
+        for words in (attempt.evidence or None, None if message is None else message[:MESSAGE_CHARACTERS])
+    )
+    return (
+        *(str(attempt.state), attempt.charged, attempt.signal, attempt.verdict and str(attempt.verdict)),
+        *(evidence, attempt.exception_type, message, " ".join(attempt.exception_bases) or None),
+        *(attempt.certainty or None, attempt.rule, attempt.remedy),
+    )
 
 
 def _word(value: DataIdValue | None) -> str | None:

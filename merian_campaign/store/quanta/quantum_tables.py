@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any
-
 from sqlalchemy import (
     REAL,
     BigInteger,
@@ -16,6 +12,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
@@ -24,39 +21,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.schema import SchemaItem
 
-from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS
 from merian_campaign.domain.states import QuantumState, Verdict
-from merian_campaign.store.table_parts import TIME, key, metadata, one_of, words
-
-_KINDS: Mapping[Any, Callable[[str], Column[Any]]] = {
-    str: words,
-    str | None: lambda name: Column(name, Text),
-    int | None: lambda name: Column(name, Integer),
-    datetime | None: lambda name: Column(name, TIME),
-}
+from merian_campaign.store.table_parts import TIME, key, metadata, one_of
 
 
-_LATER = ("rule", "remedy")
-"""Facts of attempts that came with a later schema: their columns are the last ones."""
-
-
-def _how_it_ran() -> list[Column[Any]]:
-    """Columns that the current state of a quantum and each of its attempts share."""
-    return [_KINDS[kind](name) for name, kind in ATTEMPT_FACTS.items() if name not in _LATER]
-
-
-def _and_later() -> list[Column[Any]]:
-    """Columns that both share since a later schema."""
-    return [_KINDS[ATTEMPT_FACTS[name]](name) for name in _LATER]
-
-
-def _what_it_took() -> list[Column[Any]]:
-    """Return columns of what an attempt read and used: at most 32767 inputs, cores where more than one."""
-    return [Column("inputs", SmallInteger), Column("cpu_seconds", REAL), Column("cores", SmallInteger)]
-
-
-def _entry(name: str, *columns: Column[Any], comment: str) -> Table:
+def _entry(name: str, *columns: SchemaItem, comment: str) -> Table:
     """Return a dictionary of a campaign: entries that many quanta have in common, found by a digest."""
     return Table(
         name,
@@ -94,6 +65,22 @@ quantum_common = _entry(
 
 quantum_host = _entry("quantum_host", Column("name", Text, nullable=False), comment="Where quanta ran")
 
+quantum_failure = _entry(
+    "quantum_failure",
+    Column("state", Text, nullable=False),
+    Column("charged", Boolean, nullable=False),
+    Column("signal", Integer),
+    *(
+        Column(name, Text)
+        for name in ("verdict", "evidence", "exception_type", "exception_message", "exception_bases")
+    ),
+    # How sure the verdict is.
+    *(Column(name, Text) for name in ("certainty", "rule", "remedy")),
+    one_of("state", QuantumState),
+    one_of("verdict", Verdict),
+    comment="How attempts went that were no plain success: what many have in common",
+)
+
 _STATE = "COALESCE(state, 'succeeded'::text)"
 
 # The view `quantum` has it as people need it. In this order nothing is lost to alignment; NULL is what most
@@ -114,8 +101,8 @@ quantum_row = Table(
     Column("kind_id", Integer, nullable=False, info={"refers": "quantum_kind"}),
     Column("common_id", Integer, nullable=False, info={"refers": "quantum_common"}),
     Column("host_id", Integer, info={"refers": "quantum_host"}),
-    # Of the last attempt; whose facts the state is, and the one in which it succeeded at its first try,
-    # unless they are the same.
+    # Of the last attempt; whose facts the state is, and the one whose first try, a success, has no row of its
+    # own, unless they are the same.
     Column("submission_id", Integer),
     Column("state_submission_id", Integer),
     Column("first_try_submission_id", Integer),
@@ -178,28 +165,37 @@ quantum_row = Table(
     "instead",
 )
 
-quantum_attempt = Table(
-    "quantum_attempt",
+# The view `stored_attempt` has it as people need it, but for what quanta tell (`quantum_attempt`).
+attempt_row = Table(
+    "attempt_row",
     metadata,
-    Column("quantum_id", BigInteger, ForeignKey(quantum_row.c.id), primary_key=True),
-    Column("submission_id", BigInteger, ForeignKey("submission.id"), primary_key=True, index=True),
-    Column("try", Integer, primary_key=True),
-    Column("state", Text, nullable=False),
-    *_how_it_ran(),
-    Column("uuid", Text),
-    Column("charged", Boolean, nullable=False),
+    Column("quantum_id", BigInteger, ForeignKey(quantum_row.c.id), primary_key=True, index=True),
     Column("recorded_at", TIME, nullable=False),
-    # Full names, nearest first, a blank between them.
-    words("exception_bases"),
-    *_what_it_took(),
-    Column("certainty", Text),
+    Column("started", TIME),
+    Column("ended", TIME),
+    Column("submission_id", Integer, ForeignKey("submission.id"), primary_key=True),
+    Column("common_id", Integer, nullable=False, info={"refers": "quantum_common"}),
+    Column("host_id", Integer, info={"refers": "quantum_host"}),
+    # NULL: a plain success.
+    Column("failure_id", Integer, info={"refers": "quantum_failure"}),
+    Column("peak_mb", Integer),
+    Column("cpu_seconds", REAL),
+    # At most 32767, as in `quantum_row`.
+    Column("inputs", SmallInteger),
+    Column("try", SmallInteger, primary_key=True),
+    # In the path of its log, if that has a form; and its own, if that is another.
+    Column("log_uuid", Uuid),
+    Column("uuid", Text),
     Column("slurm_job", Text),
+    # Where they are no others'.
+    Column("evidence", Text),
+    Column("exception_message", Text),
+    Column("log_path", Text),
     Column("log_tail", Text),
-    *_and_later(),
-    one_of("state", QuantumState),
-    one_of("verdict", Verdict),
-    comment="Every attempt that was not a success at first try, and every one of older generations; "
-    "never overwritten by a later one",
+    # In this order it has no gaps.
+    PrimaryKeyConstraint("submission_id", "try", "quantum_id"),
+    comment="Attempts that their quanta do not tell, as short as they can be stored; read the view "
+    "quantum_attempt instead",
 )
 
 quantum_count = Table(

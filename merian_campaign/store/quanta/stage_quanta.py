@@ -15,15 +15,12 @@ from typing import Any
 
 from merian_campaign.domain.execution.quanta import ATTEMPT_FACTS, Attempt, Quantum
 from merian_campaign.domain.states import QuantumState, Verdict
-from merian_campaign.store.quanta.quantum_entries import Shapes
+from merian_campaign.store.quanta.quantum_entries import MESSAGE_CHARACTERS, Shapes
 from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key
 from merian_campaign.store.server.storable import storable
 
-MESSAGE_CHARACTERS = 2000
-"""Longer exception messages are cut: the log has them in full."""
-
-OWN_COLUMNS = ("uuid", "charged", "certainty", "slurm_job", "log_tail")
-"""Columns of an attempt alone: a success at first try has none of them."""
+_OWN_COLUMNS = 5
+"""Of an attempt alone: ``uuid``, ``charged``, ``certainty``, ``slurm_job``, ``log_tail``."""
 
 _INT16 = 2**15 - 1
 _CHUNK = 1 << 18
@@ -52,7 +49,8 @@ CREATE TEMPORARY TABLE IF NOT EXISTS stage_quantum (
     {ATTEMPT}, {_KEY}
 ) ON COMMIT DELETE ROWS;
 CREATE TEMPORARY TABLE IF NOT EXISTS stage_attempt (
-    kind_id integer, {_NUMBERS}, {ATTEMPT}, {_KEY}
+    common_id integer, host_id integer, failure_id integer, log_uuid uuid, kind_id integer, {_NUMBERS},
+    {ATTEMPT}, {_KEY}
 ) ON COMMIT DELETE ROWS
 """
 _USUAL_COLUMNS = """kind_id, common_id, host_id, visit, exposure, detector, tract, patch, log_uuid, caveats,
@@ -75,7 +73,7 @@ _NO_ATTEMPT = "\t".join(
         *[_NULL, _NULL],
         *("" if kind is str else _NULL for kind in ATTEMPT_FACTS.values()),
         "",
-        *[_NULL] * (len(ATTEMPT_COLUMNS) - len(ATTEMPT_FACTS) - 1 + len(OWN_COLUMNS)),
+        *[_NULL] * (len(ATTEMPT_COLUMNS) - len(ATTEMPT_FACTS) - 1 + _OWN_COLUMNS),
     ]
 )
 
@@ -171,6 +169,7 @@ def _lines(
     places: tuple[list[int], list[int]] = ([], [])
     fields: tuple[list[str], list[str]] = ([], [])
     others: list[Quantum] = []
+    tried = []
     for quantum in quanta:
         place, numbers, uuid = shapes.place(quantum)
         usual = uuid is not None and _is_usual(quantum, uuid=uuid)
@@ -179,19 +178,21 @@ def _lines(
         else:
             rest = _quantum_fields(quantum)
             others.append(quantum)
+            if not is_first_try_success(quantum):
+                tried += [(quantum, one, *shapes.attempt(quantum, one)) for one in quantum.attempts]
         places[usual].append(place)
         fields[usual].append(f"{numbers}\t{uuid or _NULL}\t{rest}")
     known = shapes.look_up(cursor, campaign_id=campaign_id)
+    shared = [one.partition("\t")[2] for one in known]
     targets = ("stage_quantum", f"stage_quantum ({_USUAL_COLUMNS})")
     for target, of, rests in zip(targets, places, fields, strict=True):
         yield target, [f"{known[place]}\t{rest}" for place, rest in zip(of, rests, strict=True)]
     yield (
         "stage_attempt",
         [
+            f"{shared[place]}\t{shapes.failure(how)}\t{uuid or _NULL}\t"
             f"{shapes.key(quantum.task, quantum.data_id)}\t{attempt_fields(attempt)}\n"
-            for quantum in others
-            if not is_first_try_success(quantum)
-            for attempt in quantum.attempts
+            for quantum, attempt, place, uuid, how in tried
         ],
     )
     yield (

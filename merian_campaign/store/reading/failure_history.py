@@ -18,7 +18,7 @@ _FACTS = ", ".join(f"a.{name}" for name in ATTEMPT_FACTS)
 _HISTORY = f"""
 SELECT g.step, g.key AS "group", q.task, q.data_id, a.try AS try_number, {_FACTS}, a.exception_bases,
        coalesce(a.certainty, '') AS certainty, a.charged, coalesce(s.versions->>'short', '') AS release
-FROM quantum_attempt AS a
+FROM stored_attempt AS a
 JOIN quantum AS q ON q.id = a.quantum_id
 JOIN submission AS s ON s.id = a.submission_id
 JOIN "group" AS g ON g.id = s.group_id

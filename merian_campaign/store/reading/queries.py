@@ -99,7 +99,7 @@ def _how(alias: str, directory: str = "s.directory", *, evidence: str = "l") -> 
 
 # Of the last attempt of a quantum, if that has a row.
 LAST_ATTEMPT = """LEFT JOIN LATERAL (
-    SELECT a.certainty, a.slurm_job, a.log_tail FROM quantum_attempt AS a
+    SELECT a.certainty, a.slurm_job, a.log_tail FROM stored_attempt AS a
     WHERE a.quantum_id = q.id AND a.submission_id = q.submission_id ORDER BY a.try DESC LIMIT 1
 ) AS l ON true"""
 
@@ -144,7 +144,7 @@ SELECT g.ordinal, g.id AS group_order, q.id, g.step, g.key, q.task, q.data_id, q
        {_how("a", "a.directory", evidence="a")}, q.blocked_by, a.number
 FROM (
     SELECT DISTINCT ON (a.quantum_id) a.*, s.number, s.directory
-    FROM quantum_attempt AS a
+    FROM stored_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
     WHERE a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s
@@ -221,30 +221,40 @@ FROM f JOIN quantum AS q ON q.id = f.id
 ORDER BY g.ordinal, g.id, q.task, q.data_id
 """  # noqa: S608  (built from constants of this module)
 
-# A success at first try has no row of its own unless other submissions had tried before.
+_TOLD_BY_QUANTUM = "(SELECT NULL AS certainty, NULL AS slurm_job, NULL AS log_tail) AS l"
+"""Of an attempt that has no row of its own: a success at the first try of a submission, the last of all."""
+
 QUANTUM_ATTEMPTS = f"""
 SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a", evidence="a")}
-FROM quantum_attempt AS a
+FROM stored_attempt AS a
 JOIN quantum AS q ON q.id = a.quantum_id
 JOIN submission AS s ON s.id = a.submission_id
 WHERE a.quantum_id = %(id)s AND a.state <> 'blocked'
 UNION ALL
-SELECT q.task, q.data_id, s.number, 1, q.state, {_how("q")}
-FROM (SELECT NULL AS certainty, NULL AS slurm_job, NULL AS log_tail) AS l CROSS JOIN quantum AS q
-JOIN submission AS s ON s.id = q.first_try_submission_id
-WHERE q.id = %(id)s AND q.submission_id = q.first_try_submission_id
+SELECT q.task, q.data_id, s.number, 1, 'succeeded', {_how("q")}
+FROM {_TOLD_BY_QUANTUM} CROSS JOIN quantum AS q
+JOIN submission AS s ON s.id = q.kept_submission_id
+WHERE q.id = %(id)s AND q.submission_id = q.kept_submission_id
 ORDER BY submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
+_NOT_ALWAYS = """q.id IN (
+    SELECT b.quantum_id FROM submission AS t JOIN stored_attempt AS b ON b.submission_id = t.id
+    WHERE t.group_id = %(group_id)s AND b.state <> 'succeeded'
+)"""
 # Of quanta that did not always succeed: after a redo, every attempt before it has a row.
 ATTEMPTS = f"""
 SELECT q.task, q.data_id, s.number AS submission, a.try AS try_number, a.state, {_how("a", evidence="a")}
 FROM submission AS s
-JOIN quantum_attempt AS a ON a.submission_id = s.id
+JOIN stored_attempt AS a ON a.submission_id = s.id
 JOIN quantum AS q ON q.id = a.quantum_id
-WHERE s.group_id = %(group_id)s
-  AND EXISTS (SELECT 1 FROM quantum_attempt AS b WHERE b.quantum_id = a.quantum_id AND b.state <> 'succeeded')
-ORDER BY q.task, q.data_id, s.number, a.try
+WHERE s.group_id = %(group_id)s AND {_NOT_ALWAYS}
+UNION ALL
+SELECT q.task, q.data_id, s.number, 1, 'succeeded', {_how("q")}
+FROM {_TOLD_BY_QUANTUM} CROSS JOIN quantum AS q
+JOIN submission AS s ON s.id = q.kept_submission_id
+WHERE q.submission_id = q.kept_submission_id AND {_NOT_ALWAYS}
+ORDER BY task, data_id, submission, try_number
 """  # noqa: S608  (built from constants of this module)
 
 EVENTS = """
@@ -326,8 +336,8 @@ SELECT number, generation, basis, combines, gathers
 FROM submission WHERE group_id = %(group_id)s ORDER BY number
 """
 
-# A success at first try has no row of its own until its generation is superseded. A quantum that was left as
-# it is costs nothing: it has never run.
+# A success that is the last attempt may be told by its quantum, until that is superseded. A quantum that was
+# left as it is costs nothing: it has never run.
 COSTS = """
 WITH wanted AS (
     SELECT id, step, key, published FROM "group"
@@ -335,11 +345,11 @@ WITH wanted AS (
 ), ran AS (
     SELECT w.step, w.key, q.task, q.id, q.started, q.ended, q.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
-    JOIN submission AS s ON s.id = q.first_try_submission_id AND s.generation = w.published
+    JOIN submission AS s ON s.id = q.kept_submission_id AND s.generation = w.published
     UNION ALL
     SELECT w.step, w.key, q.task, q.id, a.started, a.ended, a.requested_mb
     FROM wanted AS w JOIN quantum AS q ON q.group_id = w.id
-    JOIN quantum_attempt AS a ON a.quantum_id = q.id
+    JOIN stored_attempt AS a ON a.quantum_id = q.id
     JOIN submission AS s ON s.id = a.submission_id AND s.generation = w.published
 )
 SELECT step, key AS "group", task, count(DISTINCT id) AS quanta,

@@ -71,22 +71,24 @@ SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band, q.caveats, q.state, q
 FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id WHERE g.campaign_id = %(campaign_id)s
 """
 
-_THEN = """
+# A success that has no row of its own.
+_TOLD_THEN = "(q.kept_submission_id = q.submission_id AND q.ended <= %(at)s)"
+_THEN = f"""
 SELECT q.id, q.group_id, q.task, q.tract, q.patch, q.band,
        CASE WHEN q.updated_at <= %(at)s THEN q.caveats ELSE '' END AS caveats,
        CASE WHEN q.updated_at <= %(at)s THEN q.state
-            WHEN q.first_try_submission_id = q.submission_id
-            THEN CASE WHEN q.ended <= %(at)s THEN 'succeeded' ELSE 'pending' END
+            WHEN {_TOLD_THEN} THEN 'succeeded'
             ELSE coalesce(a.state, 'pending') END AS state,
-       CASE WHEN q.updated_at <= %(at)s THEN q.verdict ELSE a.verdict END AS verdict,
-       CASE WHEN q.updated_at <= %(at)s THEN q.exception_type ELSE a.exception_type END AS exception_type,
-       CASE WHEN q.updated_at <= %(at)s THEN q.ended ELSE a.ended END AS ended,
+       CASE WHEN q.updated_at <= %(at)s OR {_TOLD_THEN} THEN q.verdict ELSE a.verdict END AS verdict,
+       CASE WHEN q.updated_at <= %(at)s OR {_TOLD_THEN} THEN q.exception_type ELSE a.exception_type END
+           AS exception_type,
+       CASE WHEN q.updated_at <= %(at)s OR {_TOLD_THEN} THEN q.ended ELSE a.ended END AS ended,
        CASE WHEN q.updated_at <= %(at)s THEN q.blocked_by END AS blocked_by
 FROM quantum AS q
 JOIN "group" AS g ON g.id = q.group_id
 LEFT JOIN (
     SELECT DISTINCT ON (a.quantum_id) a.quantum_id, a.state, a.verdict, a.exception_type, a.ended
-    FROM quantum_attempt AS a
+    FROM stored_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
     WHERE g.campaign_id = %(campaign_id)s AND coalesce(a.ended, a.recorded_at) <= %(at)s
@@ -94,7 +96,7 @@ LEFT JOIN (
 ) AS a ON a.quantum_id = q.id
 WHERE g.campaign_id = %(campaign_id)s
   AND EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.claimed_at <= %(at)s)
-"""
+"""  # noqa: S608  (built from constants of this module)
 
 
 # By the letters of the middleware (`lsst.pipe.base.QuantumSuccessCaveats.concise`).
@@ -137,7 +139,7 @@ _CAUSES_WANTED = f"""{OF_STEP_AND_TRACT}
 
 FAILED_ATTEMPTS = f"""
 SELECT count(*)::integer AS n
-FROM quantum_attempt AS a
+FROM stored_attempt AS a
 JOIN submission AS s ON s.id = a.submission_id
 JOIN "group" AS g ON g.id = s.group_id
 JOIN quantum AS q ON q.id = a.quantum_id
@@ -199,9 +201,9 @@ WHERE q.state = 'blocked' AND q.blocked_by IS NULL GROUP BY 1
 """  # noqa: S608  (built from constants of this module)
 
 
-# Each execution once: a success at first try stands with its quantum, every other one is an attempt. A
+# Each execution once: a success that is the last may stand with its quantum, any other is an attempt. A
 # quantum that was done again after a redo has several that succeeded; the last of them is what makes it done.
-_FIRST_TRY = """q.first_try_submission_id = q.submission_id AND (NOT %(past)s OR q.ended <= %(at)s)"""
+_FIRST_TRY = """q.kept_submission_id = q.submission_id AND (NOT %(past)s OR q.ended <= %(at)s)"""
 
 _DONE = f"""a.state = 'succeeded' AND (%(past)s OR q.state = 'succeeded')
        AND ({_FIRST_TRY}) IS NOT TRUE
@@ -217,7 +219,7 @@ FROM quantum AS q JOIN "group" AS g ON g.id = q.group_id
 WHERE g.campaign_id = %(campaign_id)s AND {_FIRST_TRY}
 UNION ALL
 SELECT g.step, q.task, a.state, a.requested_mb, a.peak_mb, a.started, a.ended, {done} AS done
-FROM quantum_attempt AS a
+FROM stored_attempt AS a
 JOIN submission AS s ON s.id = a.submission_id
 JOIN "group" AS g ON g.id = s.group_id
 JOIN quantum AS q ON q.id = a.quantum_id

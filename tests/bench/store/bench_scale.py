@@ -45,7 +45,7 @@ SIZES = """
 SELECT (SELECT count(*) FROM quantum_row) AS n,
        pg_total_relation_size('quantum_row') + pg_total_relation_size('quantum_kind')
        + pg_total_relation_size('quantum_common') + pg_total_relation_size('quantum_host'),
-       pg_total_relation_size('quantum_attempt')
+       pg_total_relation_size('attempt_row') + pg_total_relation_size('quantum_failure')
 """
 SQL = {
     "one visit": "visit = (SELECT max(visit) FROM quantum_row)",
