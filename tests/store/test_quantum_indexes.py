@@ -50,6 +50,7 @@ def test_what_is_asked_most_reads_no_table_whole(empty_url: str) -> None:
         for condition, index in ASKED.items():
             query = f"EXPLAIN SELECT task, data_id, log_path FROM quantum_status WHERE {condition}"
             assert index in str(rows(connection, query)), condition
+        assert "ix_quantum_row_again" in str(rows(connection, "EXPLAIN SELECT count(*) FROM quantum_attempt"))
 
 
 def test_logs_are_said_relative_to_the_submission_and_shown_whole(

@@ -161,6 +161,8 @@ quantum_row = Table(
         text(_STATE),
         postgresql_where=text(f"{_STATE} NOT IN ('succeeded', 'superseded')"),
     ),
+    # Of those that may tell an attempt which the view of attempts shows.
+    Index("ix_quantum_row_again", "id", postgresql_where=text("attempts > 1")),
     comment="Current state of each predicted quantum, as short as it can be stored; read the view quantum "
     "instead",
 )

@@ -122,6 +122,8 @@ ORDER BY s.submission_id, s.try, s.quantum_id;
 ALTER TABLE quantum_attempt RENAME TO attempt_before;
 ALTER TABLE attempt_row ADD CONSTRAINT pk_attempt_row PRIMARY KEY (submission_id, try, quantum_id);
 CREATE INDEX ix_attempt_row_quantum_id ON attempt_row (quantum_id);
+-- Of those quanta that may tell an attempt which the view quantum_attempt shows.
+CREATE INDEX ix_quantum_row_again ON quantum_row (id) WHERE attempts > 1;
 ALTER TABLE attempt_row ADD CONSTRAINT fk_attempt_row_submission_id FOREIGN KEY (submission_id) REFERENCES submission (id);
 ALTER TABLE attempt_row ADD CONSTRAINT fk_attempt_row_quantum_id FOREIGN KEY (quantum_id) REFERENCES quantum_row (id);
 
