@@ -191,6 +191,17 @@ def test_the_bases_of_exceptions_are_kept(given: Given, first: int, sql: Connect
     assert rows(sql, "SELECT exception_bases FROM quantum_attempt") == [("a.Alg a.Error",)]
 
 
+def test_an_attempt_that_its_quantum_tells_has_the_uuid_that_its_log_is_called_after(
+    given: Given, group: int, first: int, sql: Connection
+) -> None:
+    uuid = "0194a215-091b-7181-bc15-00000000000c"
+    given.harvested(first, quantum(1, failed()))
+    log = f"/copied/elsewhere/logs/isr/{uuid}_isr_970613_2.stderr"
+    given.harvested(given.again(group, 2), quantum(1, worked(uuid=uuid, log_path=log)))
+    told = "SELECT try, uuid, log_path FROM quantum_attempt WHERE state = 'succeeded'"
+    assert rows(sql, told) == [(1, uuid, log)]
+
+
 def test_a_success_after_failures_is_told_by_its_quantum(
     given: Given, group: int, first: int, sql: Connection
 ) -> None:
@@ -383,7 +394,7 @@ def test_logs_as_bps_calls_them_are_told_as_they_are(given: Given, sql: Connecti
         f" WHERE a.submission_id = {second} ORDER BY patch",
     ) == [
         (*one, uuid, None, "succeeded", "", "", True, 1)
-        for one, uuid in zip(told(f"{other}/2"), [*uuids[:7], odd, None], strict=True)
+        for one, uuid in zip(told(f"{other}/2"), [*uuids[:7], odd, uuids[8]], strict=True)
     ]
 
 

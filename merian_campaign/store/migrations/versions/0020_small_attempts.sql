@@ -228,7 +228,10 @@ SELECT a.quantum_id, a.submission_id::bigint AS submission_id, a.try, a.state, a
 FROM stored_attempt AS a
 UNION ALL
 SELECT q.id, q.submission_id, 1, 'succeeded', NULL, '', NULL, NULL, q.exit_code, NULL, q.peak_mb, q.requested_mb, q.started,
-       q.ended, q.host, q.log_path, r.log_uuid::text, true, q.updated_at, '', q.inputs, q.cpu_seconds, q.cores, '', NULL, NULL,
+       q.ended, q.host, q.log_path,
+       -- BPS calls a log after its quantum, wherever it lies.
+       coalesce(r.log_uuid::text, substring(q.log_path FROM '/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})_[^/]*$')),
+       true, q.updated_at, '', q.inputs, q.cpu_seconds, q.cores, '', NULL, NULL,
        NULL, NULL
 FROM quantum AS q JOIN quantum_row AS r ON r.id = q.id
 WHERE q.kept_submission_id = q.submission_id AND r.attempts > 1;
