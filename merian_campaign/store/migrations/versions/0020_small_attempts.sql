@@ -1,6 +1,6 @@
 -- Attempts as small as quanta: what many have in common is said once, and a success at the first try of a submission that its
 -- quantum tells is not told again. The table is attempt_row; the view quantum_attempt has what the table quantum_attempt had.
--- One pass over the attempts, and one over the quanta that have any.
+-- One pass over the attempts.
 
 CREATE TABLE quantum_failure (
     id integer GENERATED ALWAYS AS IDENTITY,
@@ -49,21 +49,7 @@ CREATE TABLE attempt_row (
 );
 COMMENT ON TABLE attempt_row IS 'Attempts that their quanta do not tell, as short as they can be stored; read the view quantum_attempt instead';
 
--- Told by the quantum: a success that is its last attempt, and the only one of its submission.
-CREATE TEMPORARY TABLE attempts_told ON COMMIT DROP AS
-SELECT a.quantum_id, a.submission_id
-FROM quantum_attempt AS a
-JOIN quantum_row AS q ON q.id = a.quantum_id AND q.submission_id = a.submission_id
-WHERE a.try = 1 AND a.state = 'succeeded' AND a.charged AND q.state IS NULL AND q.state_submission_id IS NULL
-  AND q.no_first_try AND (a.started, a.ended, a.peak_mb) IS NOT DISTINCT FROM (q.started, q.ended, q.peak_mb)
-  AND coalesce(a.certainty, '') = '' AND a.log_tail IS NULL
-  AND NOT EXISTS (
-      SELECT 1 FROM quantum_attempt AS b
-      WHERE b.quantum_id = a.quantum_id AND b.submission_id = a.submission_id AND b.try <> a.try
-  );
-UPDATE quantum_row AS q SET no_first_try = NULL FROM attempts_told AS t WHERE q.id = t.quantum_id;
-
--- Logs of before stay where they were said.
+-- Attempts of before keep their rows, for they may say more than their quanta, and logs stay where they were said.
 CREATE TEMPORARY TABLE attempts_shaped ON COMMIT DROP AS
 SELECT a.*, k.campaign_id, c.instrument, c.band, c.physical_filter,
        md5(concat_ws(chr(31), coalesce('=' || c.instrument, ''), coalesce('=' || c.band, ''), coalesce('=' || c.physical_filter, ''),
@@ -75,8 +61,7 @@ SELECT a.*, k.campaign_id, c.instrument, c.band, c.physical_filter,
 FROM quantum_attempt AS a
 JOIN quantum_row AS q ON q.id = a.quantum_id
 JOIN quantum_kind AS k ON k.id = q.kind_id
-JOIN quantum_common AS c ON c.id = q.common_id
-WHERE NOT EXISTS (SELECT 1 FROM attempts_told AS t WHERE t.quantum_id = a.quantum_id AND t.submission_id = a.submission_id);
+JOIN quantum_common AS c ON c.id = q.common_id;
 
 CREATE TEMPORARY TABLE attempts_ended ON COMMIT DROP AS
 SELECT quantum_id, submission_id, try, campaign_id, state, charged, signal, verdict,
