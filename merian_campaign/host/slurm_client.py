@@ -78,7 +78,7 @@ class SlurmClient:
         """
         whose = f"--user={os.getuid()}"
         # All partitions: a hidden one shows nobody's jobs otherwise, not even one's own.
-        words = ["squeue", "--all", "--noheader", "--states=all", whose, f"--format={SQUEUE_FORMAT}"]
+        words = ["squeue", "--all", "--noheader", "--states=all", whose, f"--Format={SQUEUE_FORMAT}"]
         if name:
             words.append(f"--name={name}")
         jobs = parse_squeue(self.run(*words))

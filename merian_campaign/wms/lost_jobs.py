@@ -34,14 +34,14 @@ def speaks_of_memory(state: str, output: str) -> bool:
     ----------
     state : `str`
         Slurm's word. Where Slurm itself watches the memory it says ``FAILED`` of such jobs, and ``CANCELLED``
-        where it ended a step.
+        where it ended a step; before either, ``COMPLETING`` while it clears up behind the job.
     output : `str`
         What the job's batch script and Slurm wrote.
     """
     if state == "OUT_OF_MEMORY":
         return True
     words = output.lower()
-    return state in ("FAILED", "CANCELLED", "") and any(phrase in words for phrase in _WORDS)
+    return state in ("FAILED", "CANCELLED", "COMPLETING", "") and any(phrase in words for phrase in _WORDS)
 
 
 def condemn(job: str, sample: NodeSample | None, *, state: str, memory: bool, error: str) -> LimitExceeded:

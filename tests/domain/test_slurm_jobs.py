@@ -110,11 +110,12 @@ def test_an_id_used_again_is_another_job() -> None:
 
 
 def test_the_queue_and_its_expected_times() -> None:
-    text = f"12|PENDING|Priority||{T0}|{T1}|{T2}|night-ab12|merian-campaign:/s/1\n"
-    text += f"13|RUNNING|None|n[1-2]|{T0}|{T1}|{T2}|x|(null)\nslurm_load_jobs error\n\n13|torn"
+    text = f"12|PENDING|Priority||{T0}|{T1}|{T2}|0|night-ab12|merian-campaign:/s/1\n"
+    text += f"13|RUNNING|None|n[1-2]|{T0}|{T1}|{T2}|2|x|(null)\nslurm_load_jobs error\n\n13|torn"
     waiting, running = parse_squeue(text)
-    assert (waiting.started, waiting.ended, waiting.reason) == (None, None, "Priority")
+    assert (waiting.started, waiting.ended, waiting.reason, waiting.restarts) == (None, None, "Priority", 0)
     assert (running.started, running.ended, running.nodes, running.comment) == (at(T1), None, "n[1-2]", "")
+    assert running.restarts == 2
 
 
 def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
@@ -122,12 +123,15 @@ def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
         SlurmJob(job_id="1", name="a", state="RUNNING"),
         SlurmJob(job_id="2", name="b", state="FAILED", comment="c"),
         SlurmJob(job_id="4", name="d", state="CANCELLED", reason="None"),
+        SlurmJob(job_id="5", name="e", state="CANCELLED", restarts=1),
     )
     accounting = (
         SlurmJob(job_id="1", name="a", state="COMPLETED"),
         SlurmJob(job_id="2", name="b", state="FAILED", exit_code=3),
         SlurmJob(job_id="3", name="c", state="RUNNING"),
         SlurmJob(job_id="4", name="d", state="RUNNING", restarts=2),
+        # It has not been told yet that the job was requeued.
+        SlurmJob(job_id="5", name="e", state="CANCELLED"),
     )
     merged = {job.job_id: job for job in merge(queue, accounting)}
     assert merged["1"].state == "RUNNING"
@@ -135,6 +139,7 @@ def test_the_queue_knows_the_living_and_the_accounting_the_dead() -> None:
     # It may be gone from the queue for a second only: nobody concludes that it ended.
     assert merged["3"].alive
     assert (merged["4"].state, merged["4"].restarts) == ("CANCELLED", 2)
+    assert (merged["5"].state, merged["5"].restarts) == ("CANCELLED", 1)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from merian_campaign.domain.slurm.slurm_jobs import JobQuery
 from merian_campaign.middleware.scheduler import SlurmScheduler
 
 NOW = datetime(2026, 11, 22, 15, tzinfo=UTC)
-QUEUE = "12|RUNNING|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"
+QUEUE = "12|RUNNING|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|0|mine|(null)"
 WATCH = JobQuery(names=frozenset({"gone"}), since=NOW)
 
 

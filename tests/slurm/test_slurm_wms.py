@@ -204,7 +204,7 @@ def test_only_who_took_the_memory_of_a_block_pays(cluster: Cluster, folder: Path
         },
     )
     done = support.submit(submission)
-    assert done.returncode == 10, done.stdout + done.stderr
+    assert done.returncode == 10, submission.ended()
     charged = [r for r in submission.ended() if r.verdict not in (JobVerdict.OK, JobVerdict.NODE_LOST)]
     assert [r.verdict for r in charged] == [JobVerdict.OUT_OF_MEMORY]
     assert charged[0].evidence

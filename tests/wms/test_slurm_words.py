@@ -59,7 +59,7 @@ def test_what_sbatch_says(
 
 
 def line(job: str, state: str, reason: str = "None", *, name: str = "mine") -> str:
-    times = "2026-11-22T15:00:00|2026-11-22T15:01:00|N/A"
+    times = "2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|0"
     return f"{job}|{state}|{reason}|n1|{times}|{name}|(null)"
 
 
@@ -96,7 +96,7 @@ def test_a_block_in_a_state_that_is_not_known_is_asked_about_again(
     word = tmp_path / "word"
     commands(
         tmp_path, monkeypatch, sbatch="echo 7", sacct="exit 1",
-        squeue=f'echo "7|$(cat {word})|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|mine|(null)"',
+        squeue=f'echo "7|$(cat {word})|None|n1|2026-11-22T15:00:00|2026-11-22T15:01:00|N/A|0|mine|(null)"',
     )  # fmt: skip
     provider = CampaignSlurmProvider(
         book=BlockRecords(tmp_path, name="mine"),
@@ -120,6 +120,7 @@ def test_a_block_in_a_state_that_is_not_known_is_asked_about_again(
 def test_slurms_ways_to_speak_of_memory() -> None:
     assert speaks_of_memory("OUT_OF_MEMORY", "")
     assert speaks_of_memory("FAILED", "slurmstepd: error: StepId=3.batch exceeded memory limit (900 > 500)")
+    assert speaks_of_memory("COMPLETING", "slurmstepd: error: Detected 1 oom_kill event in StepId=3.0.")
     assert not speaks_of_memory("FAILED", "Traceback")
     assert not speaks_of_memory("NODE_FAIL", "exceeded memory limit")
 

@@ -14,8 +14,10 @@ from datetime import UTC, datetime
 from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.domain.slurm.slurm_states import JobEnd, Stage, meaning_of, state_word
 
-SQUEUE_FORMAT = "%A|%T|%r|%N|%V|%S|%e|%j|%k"
-"""What is asked of ``squeue --format``; names and comments come last, for they are free text."""
+SQUEUE_FORMAT = (
+    "JobID:|,State:|,Reason:|,NodeList:|,SubmitTime:|,StartTime:|,EndTime:|,RestartCnt:|,Name:|,Comment:"
+)
+"""What is asked of ``squeue --Format``, not cut; names and comments come last, for they are free text."""
 
 SACCT_FIELDS = "JobIDRaw,State,Reason,NodeList,Submit,Start,End,ExitCode,JobName,Comment"
 """What is asked of ``sacct --format --parsable2``."""
@@ -155,9 +157,10 @@ def parse_squeue(text: str) -> tuple[SlurmJob, ...]:
     """Read what ``squeue`` prints in `SQUEUE_FORMAT`."""
     found = []
     for line in text.splitlines():
-        fields = line.split("|", 7)
-        if len(fields) == 8 and fields[0].isdigit():  # noqa: PLR2004 - seven and the free text
-            found.append(_job(fields[:7], tail=fields[7]))
+        fields = line.split("|", 8)
+        if len(fields) == 9 and fields[0].isdigit():  # noqa: PLR2004 - eight and the free text
+            job = _job(fields[:7], tail=fields[8])
+            found.append(replace(job, restarts=int(fields[7]) if fields[7].isdecimal() else 0))
     return latest(found)
 
 
@@ -201,15 +204,15 @@ def latest(jobs: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
         # A resized job has a line for each size; the one that has not ended, or ended last, is the job.
         kept = [job for job in same if job.state != "RESIZING"] or same
         last = max(kept, key=lambda job: (not job.over, job.submitted or zero, job.started or zero))
-        chosen.append(replace(last, restarts=len(kept) - 1))
+        chosen.append(replace(last, restarts=max(last.restarts, len(kept) - 1)))
     return tuple(chosen)
 
 
 def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[SlurmJob, ...]:
     """Join what the queue and the accounting say of the same jobs.
 
-    The queue knows at once what is alive; the accounting lags, may hold on to jobs that are long gone,
-    and knows best how a job ended, and alone how often it was requeued.
+    The queue knows at once what is alive and how often it was requeued; the accounting lags, may hold on to
+    jobs that are long gone, and knows best how a job ended.
     """
     merged = {(job.job_id, job.name): job for job in queue}
     for job in accounting:
@@ -217,7 +220,9 @@ def merge(queue: Iterable[SlurmJob], accounting: Iterable[SlurmJob]) -> tuple[Sl
         queued = merged.get(key)
         said_by_queue = queued is not None and queued.fate is not JobEnd.UNSURE
         if not said_by_queue or queued is None or (queued.over and job.over):
-            merged[key] = replace(job, comment=job.comment or (queued.comment if queued else ""))
+            restarts = max(job.restarts, queued.restarts if queued else 0)
+            comment = job.comment or (queued.comment if queued else "")
+            merged[key] = replace(job, restarts=restarts, comment=comment)
         else:
             merged[key] = replace(queued, restarts=max(queued.restarts, job.restarts))
     return tuple(merged.values())
