@@ -284,8 +284,8 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
             notes += [f"{path} in {file} is not used by the stock service: {why}" for path, why in words_of]
     content = merge(documents)
-    site = content.get("computeSite")
-    words = BpsWords(content=content, site=site if isinstance(site, str) else "")
+    site, cloud = _text(content.get("computeSite")), _text(content.get("computeCloud"))
+    words = BpsWords(content=content, site=site or "", cloud=cloud or "")
     options = words.find("extraQgraphOptions")
     return _with_resources(
         RequestTable(
@@ -326,11 +326,13 @@ def _most_cpus(words: BpsWords) -> int:
     """Return the cores of tasks that have none of their own.
 
     A request beside the tasks no longer counts for one that gets a section by its remedy: then the next one
-    does, of the site or of the file as a whole.
+    does, of the site, of the cloud, or of the file as a whole.
     """
-    site = words.section("site")
-    own = site.get(words.site)
-    places = (site, own if isinstance(own, Mapping) else {}, words.content)
+    places = [words.content]
+    for name, own in (("site", words.site), ("cloud", words.cloud), ("bps_defined", "")):
+        section = words.section(name)
+        inner = section.get(own)
+        places += [section, inner if isinstance(inner, Mapping) else {}]
     found = [words.find("requestCpus"), *(place.get("requestCpus") for place in places)]
     return max(_positive(value) or 1 for value in found)
 
