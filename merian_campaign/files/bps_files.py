@@ -22,6 +22,7 @@ from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Wa
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
+from merian_campaign.files.bps_values import check_values
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.paths import absolute, is_file
 from merian_campaign.files.shipped import FRAGMENTS, shipped
@@ -440,7 +441,9 @@ def _merged(
             raise BadInputError(f"{inside[-1]}: includeConfigs: the includes go in a circle: {circle}")
         if inside and not is_file(Path(file)):
             raise BadInputError(f"{inside[-1]}: includeConfigs: {file} does not exist")
-        data: Mapping[str, Any] = read_document(Path(file)).data
+        document = read_document(Path(file))
+        check_values(document)
+        data: Mapping[str, Any] = document.data
         included = data.get("includeConfigs")
         if included:
             entries = included if isinstance(included, list) else [included]
