@@ -22,6 +22,7 @@ from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Wa
 from merian_campaign.domain.spec.site import DriverOptions, Larger, SiteOptions
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SITE_PATTERN, SlurmFeatures, SlurmName, own_name
+from merian_campaign.files.bps_values import check_values
 from merian_campaign.files.complaints import bad_file
 from merian_campaign.files.paths import absolute, is_file
 from merian_campaign.files.shipped import FRAGMENTS, shipped
@@ -284,8 +285,8 @@ def read_requests(spec: CampaignSpec, step: BpsStep) -> RequestTable:
             words_of = ((path, UNUSED[path.rpartition(".")[2]]) for path in unused(data))
             notes += [f"{path} in {file} is not used by the stock service: {why}" for path, why in words_of]
     content = merge(documents)
-    site = content.get("computeSite")
-    words = BpsWords(content=content, site=site if isinstance(site, str) else "")
+    site, cloud = _text(content.get("computeSite")), _text(content.get("computeCloud"))
+    words = BpsWords(content=content, site=site or "", cloud=cloud or "")
     options = words.find("extraQgraphOptions")
     return _with_resources(
         RequestTable(
@@ -326,11 +327,13 @@ def _most_cpus(words: BpsWords) -> int:
     """Return the cores of tasks that have none of their own.
 
     A request beside the tasks no longer counts for one that gets a section by its remedy: then the next one
-    does, of the site or of the file as a whole.
+    does, of the site, of the cloud, or of the file as a whole.
     """
-    site = words.section("site")
-    own = site.get(words.site)
-    places = (site, own if isinstance(own, Mapping) else {}, words.content)
+    places = [words.content]
+    for name, own in (("site", words.site), ("cloud", words.cloud), ("bps_defined", "")):
+        section = words.section(name)
+        inner = section.get(own)
+        places += [section, inner if isinstance(inner, Mapping) else {}]
     found = [words.find("requestCpus"), *(place.get("requestCpus") for place in places)]
     return max(_positive(value) or 1 for value in found)
 
@@ -438,7 +441,9 @@ def _merged(
             raise BadInputError(f"{inside[-1]}: includeConfigs: the includes go in a circle: {circle}")
         if inside and not is_file(Path(file)):
             raise BadInputError(f"{inside[-1]}: includeConfigs: {file} does not exist")
-        data: Mapping[str, Any] = read_document(Path(file)).data
+        document = read_document(Path(file))
+        check_values(document)
+        data: Mapping[str, Any] = document.data
         included = data.get("includeConfigs")
         if included:
             entries = included if isinstance(included, list) else [included]

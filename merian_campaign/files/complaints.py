@@ -11,10 +11,10 @@ from difflib import get_close_matches
 from pydantic_core import ErrorDetails
 
 from merian_campaign.domain.errors import MOST_PROBLEMS, BadFileError, Problem
-from merian_campaign.domain.rendering.bps_words import CALLED_HERE
 from merian_campaign.domain.safe_text.text import one_line
-from merian_campaign.domain.spec.base import NAME_PATTERN
-from merian_campaign.domain.spec.words import ADVICE, BPS_KEYS
+from merian_campaign.domain.spec.base import NAME_PATTERN, brief
+from merian_campaign.domain.spec.words import ADVICE
+from merian_campaign.files.foreign_words import answer
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
@@ -24,6 +24,10 @@ _LONGEST_VALUE = 200
 _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
+_KINDS = (
+    "kind: everything, tract, day_obs, exposure, visit or lists; "
+    "for another dimension kind: dimension and e.g. dimension: healpix3"
+)
 _ADVICE = {
     "extra_forbidden": "no such key",
     "missing": "missing; it must be given",
@@ -40,7 +44,7 @@ _ADVICE = {
     "too_short": _TOO_SHORT,
     "string_too_short": _TOO_SHORT,
     "invalid_key": "put the key in quotes: YAML takes numbers, yes, no, on and off for something else",
-    "union_tag_not_found": "kind: missing; write kind: everything, tract, day_obs, exposure, visit or lists",
+    "union_tag_not_found": f"kind: missing; write {_KINDS}",
 }
 _PATTERNS = {
     NAME_PATTERN: "write a name of letters, digits, _ and single inner -, beginning with a letter",
@@ -124,10 +128,10 @@ def _words(error: ErrorDetails, message: str, known: list[str]) -> str:
         return message + (unexpanded(value) if isinstance(value, str) else "")
     if kind == "extra_forbidden":
         key = str(error["loc"][-1])
-        here = CALLED_HERE.get(key)
-        if here is None and key in BPS_KEYS and key not in known:
-            return f"{_ADVICE[kind]}; it is one of BPS: write it into a BPS file, and that under include:"
-        return _ADVICE[kind] + (_similar(key, known) if here is None else f"; here this is called {here}")
+        here = answer(key, known=key in known)
+        return _ADVICE[kind] + (f"; {here}" if here else _similar(key, known))
+    if kind == "union_tag_invalid":
+        return f"kind: found {brief(error.get('ctx', {}).get('tag'))}; write {_KINDS}"
     advice = _ADVICE.get(kind)
     if kind == "string_pattern_mismatch":
         advice = _PATTERNS.get(error.get("ctx", {}).get("pattern", ""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -20,6 +21,8 @@ from merian_campaign.files.bounded_yaml import (
     read_yaml_text,
     wrong_value,
 )
+
+_BARE_VARIABLE = re.compile(r"(?:\[|(?<!\$)\{)[^\"'[{]{0,99}\$\{")
 
 type Key = str | int
 type Data = bool | int | float | str | date | list[Data] | dict[str, Data] | None
@@ -91,12 +94,20 @@ def parse_document(text: str, *, file: str) -> Document:
             raise BadFileError(tuple(problems))
         data = cast(dict[str, Data], construct(node))
     except WrongYamlError as error:
-        raise refused(f"not readable as YAML: {error.message}", error.line) from None
+        hint = _quotes(text, error.line)
+        raise refused(f"not readable as YAML: {error.message}{hint}", error.line) from None
     document = Document(file=file, text=text, data=data, lines=lines)
     _check_values(data, (), document, problems)
     if problems:
         raise BadFileError(tuple(problems))
     return document
+
+
+def _quotes(text: str, line: int | None) -> str:
+    """Return what to write instead of a bare ``${NAME}`` in a list on one line, which ends there for YAML."""
+    lines = text.splitlines()
+    bare = line is not None and line <= len(lines) and _BARE_VARIABLE.search(lines[line - 1])
+    return '; within [ ] and { } stands "${NAME}/..." in quotes' if bare else ""
 
 
 def _check_values(value: Data, path: tuple[Key, ...], document: Document, problems: list[Problem]) -> None:

@@ -11,6 +11,7 @@ from docs_place import ROOT
 from lsst.ctrl.bps import GenericWorkflowJob
 
 from merian_campaign.domain.rendering.bps_words import REFUSED, REQUESTS, UNUSED
+from merian_campaign.files.foreign_words import answer
 
 PAGE = ROOT / "docs" / "bps-keys.md"
 BPS = Path(lsst.ctrl.bps.transform.__file__).parent
@@ -62,6 +63,13 @@ def test_every_key_of_the_installed_ctrl_bps_stands_there() -> None:
         "computeCloud",
     } <= keys
     assert sorted(keys - set(rows())) == []
+
+
+def test_every_key_in_a_campaign_file_is_answered() -> None:
+    # Others are words of everyday, such as name or tags.
+    words = [key for key in rows() if re.search("[A-Z]", key)]
+    assert "equalDimensions" in words
+    assert [key for key in words if not answer(key, known=False)] == []
 
 
 def test_the_words_are_those_that_are_explained() -> None:

@@ -22,6 +22,7 @@ from merian_campaign.domain.preflight.facts import (
     RepositoryFacts,
     SchedulerFacts,
     Selected,
+    TaskFacts,
     Tracking,
 )
 from merian_campaign.domain.resources.cluster import Blocks, Cluster, Partition
@@ -233,6 +234,17 @@ def test_tracts_that_the_sky_map_lacks_are_named() -> None:
     assert finding.place == "three"
     assert "1 tracts are not in rings: 9814" in finding.message
     assert "is not registered" in _only(_found(_with(tracts=None))).message
+
+
+def test_a_sky_map_that_drivers_add_to_a_query_must_be_registered() -> None:
+    # The query of a step by instrument has the sky map only because one of its tasks works by it.
+    spec = campaign(bps("maps", "maps", scope="instrument"))
+    by_skymap = TaskFacts(label="maps", dimensions=frozenset({"skymap"}))
+    facts = replace(_with(tracts=None), pipelines={"maps": replace(THREE, tasks=(by_skymap,))})
+    unregistered = [entry for entry in _found(facts, spec=spec) if "registered" in entry.message]
+    finding = _only(unregistered)
+    assert (finding.place, finding.fatal) == ("skymap", True)
+    assert finding.message == f"the sky map {spec.skymap} is not registered"
 
 
 def test_tracts_that_are_yet_to_be_discovered_are_not_asked_about() -> None:

@@ -138,7 +138,8 @@ def test_a_driver_refuses_what_its_tasks_do_not_allow() -> None:
     check = group_check(spec, step, group="night20210318", selection=NIGHT, number=1, clusters=clusters)
     assert GroupCheck.from_json(json.loads(json.dumps(check.to_json()))) == check
     pipeline = replace(PIPELINE, labels=frozenset({"isr", "flat", "stars"}), tasks=tasks)
-    found = group_findings(check, pipeline=pipeline, repository=RepositoryFacts(collections=COLLECTIONS))
+    repository = RepositoryFacts(collections=COLLECTIONS, tracts=frozenset({9813}))
+    found = group_findings(check, pipeline=pipeline, repository=repository)
     assert [finding.fatal for finding in found] == [True, True]
     for finding, words in zip(found, ("cut by day_obs", "ends -> flat -> ends"), strict=True):
         assert words in finding.message

@@ -158,8 +158,48 @@ def test_includes_that_go_in_a_circle_are_refused(survey: Survey) -> None:
         requests(survey)
 
 
-def test_requests_that_are_not_numbers_are_left_to_bps(survey: Survey) -> None:
-    write(survey, "base.yaml", "requestMemory: '{other}'\npipetask: 5\n")
+@pytest.mark.parametrize(
+    ("text", "where", "found"),
+    [
+        (
+            "requestMemory: '{other}'",
+            "1: requestMemory",
+            "'{other}'; write a whole number of MiB; BPS takes it as it is",
+        ),
+        ("requestMemory: '4096'", "1: requestMemory", "'4096'; write a whole number of MiB"),
+        ("requestMemory: 4.5", "1: requestMemory", "4.5; write a whole number of MiB"),
+        ("requestMemory: 99999999999", "1: requestMemory", "99999999999; write a whole number of MiB"),
+        (
+            "pipetask:\n  isr: {requestCpus: two}",
+            "2: pipetask.isr.requestCpus",
+            "'two'; write a whole number of",
+        ),
+        ("cluster:\n  a:\n    requestWalltime: '01:00:00'", "3: cluster.a.requestWalltime", "of minutes"),
+        ("site: {local: {memoryMultiplier: yes}}", "1: site.local.memoryMultiplier", "True; write a number"),
+        (
+            "pipetask: {requestMemoryMax: -1}",
+            "1: pipetask.requestMemoryMax",
+            "-1; write a whole number of MiB",
+        ),
+        ("memoryLimit: 8GB", "1: memoryLimit", "'8GB'; write a whole number of MiB"),
+        ("numberOfRetries: '3'", "1: numberOfRetries", "'3'; write a whole number"),
+        ("retryUnlessExit: [1, two]", "1: retryUnlessExit", "an exit status, or a list of them, e.g. [1, 2]"),
+    ],
+)
+def test_requests_and_retries_that_are_no_numbers_are_refused(
+    survey: Survey, text: str, where: str, found: str
+) -> None:
+    # BPS hands them on as text, and no service reads them.
+    write(survey, "base.yaml", f"{text}\n")
+    with pytest.raises(BadInputError) as caught:
+        requests(survey)
+    (line,) = str(caught.value).splitlines()
+    assert f"base.yaml:{where}: found " in line
+    assert found in line
+
+
+def test_a_request_that_is_nothing_is_that_of_bps(survey: Survey) -> None:
+    write(survey, "base.yaml", "requestMemory:\npipetask: 5\n")
     assert requests(survey) == {"default": 2048, "tasks": {"isr": 4096}, "maximum": {}}
 
 

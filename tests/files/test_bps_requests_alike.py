@@ -134,12 +134,16 @@ def bps_files(draw: st.DrawFn) -> dict[str, Any]:
         # A request beside the tasks is found by what has no section of its own.
         content["pipetask"] |= draw(REQUESTED)
         content["site"] = {"local": draw(REQUESTED)}
+        content["cloud"] = draw(st.sampled_from([{}, {"far": draw(REQUESTED)}, draw(REQUESTED)]))
+        content["bps_defined"] = draw(REQUESTED)
         own = {"ab": draw(REQUESTED), "plain": draw(REQUESTED)}
         content["cluster"] = {label: section for label, section in own.items() if draw(st.booleans())}
         return content
 
     deep, base = one(), one()
     base["includeConfigs"] = ["deep.yaml"]
+    if draw(st.booleans()):
+        base["computeCloud"] = "far"
     if draw(st.booleans()):
         base["clusterAlgorithm"] = CLUSTERING
         pipetasks = {"ab": {"pipetasks": "isr, calibrate"}, "plain": {"pipetasks": "plain"}}

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
 import pytest
 from forked_program import run_forked
+from lsst.ctrl.bps.cli.bps import cli as bps
+from lsst.ctrl.mpexec.cli.pipetask import cli as pipetask
 from survey_help import Survey
 
 from merian_campaign.domain.errors import BadInputError
@@ -15,9 +18,13 @@ from merian_campaign.domain.spec import ActionStep, BpsStep
 from merian_campaign.domain.spec.actions.calibrations import CollectionChain
 from merian_campaign.domain.spec.actions.data import TransferDatasets
 from merian_campaign.files.campaign_file import load_campaign
+from merian_campaign.files.foreign_words import answer
 from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.files.starters import write_starter
 
+OPTION = "it is an option of pipetask"
+BPS_FILE = "a BPS file, and that under include:"
+REDO = "`merian-campaign redo` makes a group anew"
 OTHER = "{{main: {here}/repo, other: 'file://{here}/repo', away: 's3://bucket/repo'}}"
 
 
@@ -158,6 +165,45 @@ def test_other_keys_of_bps_belong_into_its_files(survey: Survey) -> None:
     assert line.endswith(
         "extraInitOptions: no such key; it is one of BPS: write it into a BPS file, and that under include:"
     )
+
+
+def options_of_the_middleware() -> set[str]:
+    """Return the options of the installed commands that build, run and submit, without their arguments."""
+    commands = [
+        pipetask.get_command(click.Context(pipetask), name) for name in ("build", "qgraph", "run", "run-qbb")
+    ]
+    commands.append(bps.get_command(click.Context(bps), "submit"))
+    options = (entry for command in commands for entry in command.params if isinstance(entry, click.Option))
+    words = {word for entry in options for word in (*entry.opts, *entry.secondary_opts)}
+    return {word for word in words if not word.startswith("--option-section-")}
+
+
+def test_every_option_of_the_installed_commands_is_answered() -> None:
+    found = options_of_the_middleware()
+    assert {"--skip-existing-in", "-t", "--fail-fast", "--compute-site"} <= found
+    assert [word for word in sorted(found) if not answer(word, known=False)] == []
+
+
+@pytest.mark.parametrize(
+    ("word", "advice"),
+    [
+        ("skip_existing_in", f"{OPTION}: leave it out: later submissions skip what is there; {REDO}"),
+        ("data-id-table", f"{OPTION}: write it into extraQgraphOptions of {BPS_FILE}"),
+        ("--fail-fast", f"{OPTION}: write it into run_options, under resources: and a task"),
+        ("-n", "here this is called cpus, under resources: and a task"),
+        ("accountingGroup", "here this is called account of the site"),
+        ("queue", "here this is called partition of the site"),
+        ("equalDimensions", "it is one of BPS: write it into a BPS file, and that under include:"),
+        ("remoteBuild", "it is one of BPS: a submission's driver builds its graph; leave it out"),
+        ("outCollection", "here this is called output of a step"),
+        ("bands", "here this is called select: {band: [...]}"),
+        ("tracts", "here this is called tracts of the campaign, or group_by: {kind: tract, tracts: [...]}"),
+        ("instrument", "here this is called instrument of the campaign"),
+    ],
+)  # fmt: skip
+def test_words_in_a_step_are_answered_with_what_to_write(survey: Survey, word: str, advice: str) -> None:
+    survey.edit("    where:", f"    {word}: x\n    where:")
+    assert any(line.endswith(f"steps[step1].{word}: no such key; {advice}") for line in survey.complaint())
 
 
 def test_options_of_a_first_file_are_those_of_pipetask(tmp_path: Path) -> None:

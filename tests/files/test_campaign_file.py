@@ -25,6 +25,13 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "no such key here, it belongs elsewhere",
     ),
     (
+        "group_by: tract",
+        "group_by: {kind: healpix3, ids: [1]}",
+        0,
+        "steps[step3].group_by",
+        "kind: found 'healpix3'; write kind: everything, tract, day_obs, exposure, visit or lists; for",
+    ),
+    (
         "memory: 4096",
         "memory: lots",
         0,
@@ -206,6 +213,13 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "the key is given twice (first on line 20); keep one",
     ),
     ("instrument: DECam", "instrument: [DECam", 1, "", "not readable as YAML"),
+    (
+        "inputs: [DECam/defaults]",
+        "inputs: [${X}/raw]",
+        0,
+        "",
+        'within [ ] and { } stands "${NAME}/..." in quotes',
+    ),
     ("instrument: DECam", "instrument:\n\tDECam", 1, "", "not readable as YAML: found"),
     ("instrument: DECam", "? [a, b]\n: 1", 0, "", "not readable as YAML: found unhashable key"),
     (

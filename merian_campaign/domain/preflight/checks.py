@@ -133,10 +133,12 @@ def _repository(spec: CampaignSpec, facts: Facts) -> list[Finding]:
     for look in looks(spec, existing=existing):
         step = spec.step(look.place)
         assert isinstance(step, BpsStep)
+        pipeline = facts.pipelines.get(step.name, PipelineFacts())
         found += inputs.filter_findings(step, facts.repository, made=made)
         found += inputs.tract_findings(
             look,
             groups=groups.get(step.name, {}),
+            pipeline=pipeline,
             skymap=spec.skymap,
             tracts=facts.repository.tracts,
             made=made,
@@ -145,7 +147,7 @@ def _repository(spec: CampaignSpec, facts: Facts) -> list[Finding]:
             look,
             step,
             groups=groups.get(step.name, {}),
-            pipeline=facts.pipelines.get(step.name, PipelineFacts()),
+            pipeline=pipeline,
             repository=facts.repository,
             made=made,
         )

@@ -133,7 +133,9 @@ def group_findings(
         found += collisions.chain_finding(look.place, chain=chain, collections=repository.collections)
     found += collisions.run_finding(look.place, run=check.run, collections=repository.collections)
     groups = {check.group: check.values}
-    found += inputs.tract_findings(look, groups=groups, skymap=check.skymap, tracts=repository.tracts)
+    found += inputs.tract_findings(
+        look, groups=groups, pipeline=pipeline, skymap=check.skymap, tracts=repository.tracts
+    )
     found += read_findings(look, step, groups=groups, pipeline=pipeline, repository=repository, made=None)
     absent = step.if_empty != "done"
     judged = (

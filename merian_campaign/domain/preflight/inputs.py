@@ -14,7 +14,7 @@ from merian_campaign.domain.preflight.facts import (
     RepositoryFacts,
     Selected,
 )
-from merian_campaign.domain.preflight.queries import Made, StepQuery, holds, searched
+from merian_campaign.domain.preflight.queries import Made, StepQuery, holds, on_sky, searched
 from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.spec.base import as_ranges
@@ -273,12 +273,13 @@ def tract_findings(
     look: StepQuery,
     *,
     groups: Groups,
+    pipeline: PipelineFacts,
     skymap: str | None,
     tracts: frozenset[int] | None,
     made: Made | None = None,
 ) -> list[Finding]:
     """Return tracts that the sky map does not have; without it, nothing that names it is selected."""
-    if look.by != "tract" and not look.on_skymap:
+    if skymap is None or not on_sky(look, pipeline):
         return []
     if tracts is None:
         registers = made is not None and "register-skymap" in made.actions

@@ -76,6 +76,12 @@ class StepQuery:
         return cls(**{**value, **{name: tuple(value.get(name, ())) for name in lists}})
 
 
+def on_sky(look: StepQuery, pipeline: PipelineFacts) -> bool:
+    """Say whether a step's data query names a sky map, as it is written or as its driver will write it."""
+    by_skymap = any("skymap" in task.dimensions for task in pipeline.tasks)
+    return look.by == "tract" or look.on_skymap or by_skymap
+
+
 def looks(spec: CampaignSpec, *, existing: tuple[GroupView, ...] = ()) -> tuple[StepQuery, ...]:
     """Return what to ask: one question a kind and step, whatever the number of its groups.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-SECTIONS = ("bps_cmdline", "payload", "cluster", "pipetask", "site")
+SECTIONS = ("bps_cmdline", "payload", "cluster", "pipetask", "site", "cloud", "bps_defined")
 """Where BPS looks for a key before the top of a file, in this order (``lsst.ctrl.bps.BPS_SEARCH_ORDER``)."""
 
 SINGLE = "single_quantum_clustering"
@@ -47,6 +47,7 @@ CALLED_HERE = {
     "extraQgraphOptions": "config and config_files; other options belong into a BPS file of include:",
     "cluster": "cluster too, but in a BPS file of include:",
     "clusterAlgorithm": "clusterAlgorithm too, but in a BPS file of include:",
+    "outCollection": "output of a step",
     "butler_config": "butler",
     "butler-config": "butler",
     "data_query": "where",
@@ -97,17 +98,20 @@ class BpsWords:
         Everything that the files say; later files have gone before earlier ones.
     site : `str`
         The ``computeSite``.
+    cloud : `str`, optional
+        The ``computeCloud``.
     """
 
     content: Mapping[str, Any]
     site: str = ""
+    cloud: str = ""
 
     def find(self, key: str, *, cluster: str = "", task: str = "") -> object:
         """Return what BPS finds for a key in a job of a cluster and a task; `None` when that is nothing.
 
         A section that holds nothing by the name that is asked for is looked through itself, as in BPS.
         """
-        names = {"cluster": cluster, "pipetask": task, "site": self.site}
+        names = {"cluster": cluster, "pipetask": task, "site": self.site, "cloud": self.cloud}
         for name in SECTIONS:
             section = self.section(name)
             inner = section.get(names.get(name, "")) if names.get(name) else None
@@ -124,9 +128,12 @@ class BpsWords:
 
     def variables(self) -> tuple[str, ...]:
         """Return the names of all variables that some ``environment`` section sets for jobs."""
-        own: list[object] = [self.content.get("environment"), self.section("site").get(self.site)]
-        own += [*self.section("pipetask").values(), *self.section("cluster").values()]
-        found = [own[0], *(entry.get("environment") for entry in own[1:] if isinstance(entry, Mapping))]
+        names = {"site": self.site, "cloud": self.cloud}
+        own: list[object] = [self.content]
+        for name in SECTIONS:
+            section = self.section(name)
+            own += [section, *([section.get(names[name])] if name in names else section.values())]
+        found = [entry.get("environment") for entry in own if isinstance(entry, Mapping)]
         return tuple(sorted({str(name) for entry in found if isinstance(entry, Mapping) for name in entry}))
 
     def tasks(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ from merian_campaign.domain.preflight.queries import (
     StepQuery,
     calibration_types,
     made_by,
+    on_sky,
     presences,
     searched,
 )
@@ -252,8 +253,12 @@ class ButlerQueries:
         collections = self.collections(names)
         filters = self.filters(instrument)
         asked = tuple(looks)
-        on_sky = [look.by == "tract" or look.on_skymap for look in asked]
-        tracts = self.tracts(skymap) if any(on_sky) else None
+        mapped = {
+            look.place
+            for look in asked
+            if skymap is not None and on_sky(look, pipelines.get(look.place, PipelineFacts()))
+        }
+        tracts = self.tracts(skymap) if mapped else None
         selected: dict[str, Selected] = {}
         present: dict[tuple[str, str], Present] = {}
         ranges: dict[tuple[str, str], None] = {}
@@ -261,7 +266,7 @@ class ButlerQueries:
             pipeline = pipelines.get(look.place, PipelineFacts())
             opened = searched(look.inputs, collections=collections, made=made)
             there = {name: collections[name] for name in opened if name in collections}
-            if tracts is None and (look.by == "tract" or look.on_skymap):
+            if tracts is None and look.place in mapped:
                 continue
             if look.exposures:
                 selected[look.place] = self.selected(look, instrument=instrument)
