@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -159,6 +160,8 @@ def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
     status = Status(campaign="made", campaign_state="active", rows=(*some, after))
     assert (status.estimated, status.fraction) == (1500, 490 / 2000)
     assert progress_words(status) == "24% of some 2,000 quanta, without step4"
+    later = replace(after, step="step5")
+    assert progress_words(replace(status, rows=(*some, after, later))).endswith("quanta, without 2 steps")
     known = status_json(status)
     assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], 0.245)
 
@@ -201,6 +204,8 @@ def test_the_pace_of_a_board() -> None:
     pace.add(7200.0, 1000)
     assert pace.per_hour == 200
     counts = Counts(running=3, pending=997)
-    assert pulse(counts, blocks=1, per_hour=500) == (
-        "3 quanta run  1 block  500 quanta an hour  2 h for what is predicted"
+    # The end is that of all groups, those without a graph too.
+    assert pulse(counts, blocks=1, per_hour=500, ends="after 28 Nov") == (
+        "3 quanta run, 1 block, 500 quanta an hour, ends after 28 Nov"
     )
+    assert pulse(counts, blocks=2, per_hour=None) == "3 quanta run, 2 blocks"
