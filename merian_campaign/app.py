@@ -143,7 +143,8 @@ def _wrong_usage(error: Any) -> int:  # noqa: ANN401 - see _Usage
         output.note(context.get_usage())
         output.note(f"Try '{context.command_path} {context.help_option_names[0]}' for help.\n")
     if message:
-        output.note(f"Error: {one_line(message)}")
+        # What reads options words its own complaints so.
+        output.note(f"Error: {one_line(message.replace(': Value error, ', ': '))}")
     return int(error.exit_code)
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from merian_campaign.cli import completion
+from merian_campaign.cli.moments import moment, past_moment
 from merian_campaign.cli.options import AsJson, Campaign, GroupName, Name, StepOption, TractOption
 from merian_campaign.cli.output import console, note, on_terminal, say, say_fields, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError
-from merian_campaign.domain.safe_text.text import one_line
+from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.states import GroupState, Verdict
 
 if TYPE_CHECKING:
@@ -24,15 +23,14 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from merian_campaign.domain.record.attempt_rows import FailureRow
+    from merian_campaign.domain.record.records import BoardRow
     from merian_campaign.domain.report.lines import CauseLine
 
-_SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _CAUSES: Final = 10
 """Fit one screen."""
 
 _FEWEST_CAUSES: Final = 3
 _LOG_LINES: Final = 4
-_SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
 
 
 def list_campaigns(as_json: AsJson = False) -> None:
@@ -70,9 +68,9 @@ def events(
     from merian_campaign.services.find import find_group
 
     context = CommandContext()
-    moment = None if since is None else _moment(since, now=context.clock())
+    begin = None if since is None else moment(since, now=context.clock(), option="--since")
     group_id = None if group is None else find_group(context.store.snapshot(name), group).id
-    found = context.reader.events(name, group_id=group_id, limit=limit, since=moment)[::-1]
+    found = context.reader.events(name, group_id=group_id, limit=limit, since=begin)[::-1]
     if as_json:
         show_report({"events": event_json(found)}, campaign=name)
         return
@@ -80,26 +78,6 @@ def events(
         say(line)
     if not found:
         note("nothing has happened")
-
-
-def _moment(text: str, *, now: datetime, option: str = "--since") -> datetime:
-    """Return the moment that a person means by a span or a time.
-
-    Raises
-    ------
-    BadInputError
-        Raised if it is neither.
-    """
-    span = _SPAN.fullmatch(text.strip())
-    try:
-        if span is not None:
-            return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
-        found = datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError):
-        raise BadInputError(
-            f"{option}: found {one_line(text)!r}; write 30m, 6h, 2d, or 2026-11-25T20:00 (UTC)"
-        ) from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def status(
@@ -112,7 +90,7 @@ def status(
     needs_you: Annotated[bool, typer.Option("--needs-you", help="Only groups that need a person.")] = False,
     at: Annotated[
         str | None,
-        typer.Option("--at", help="As it was then, e.g. 2026-11-20T08:00 (UTC).", metavar="DATE"),
+        typer.Option("--at", help="As it was then: 6h, 2d, or 2026-11-20T08:00 (UTC).", metavar="DATE"),
     ] = None,
     eta: Annotated[
         bool, typer.Option("--eta", help="Also when it is expected to end, step by step: reads all quanta.")
@@ -132,13 +110,11 @@ def status(
     from merian_campaign.reports.status import status_json, status_view
 
     context = CommandContext()
-    then = None if at is None else _earlier(at, now=context.clock())
+    then = None if at is None else past_moment(at, now=context.clock(), began=context.reader.began(name))
     if then is not None and watch:
         raise BadInputError("--watch is about what happens now; leave --at out")
     found = context.status(name, at=then)
-    if step is not None and step not in {row.step for row in found.rows}:
-        steps = ", ".join(dict.fromkeys(row.step for row in found.rows))
-        raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {steps}")
+    _see_to_step(found.rows, name, step=step)
     if needs_you and state not in {None, GroupState.NEEDS_REVIEW}:
         raise BadInputError("--needs-you are the groups in state needs_review; leave --state out")
     if watch:
@@ -171,20 +147,6 @@ def status(
         show(outlook_view(ends))
 
 
-def _earlier(text: str, *, now: datetime) -> datetime:
-    """Return a moment of the past that a person means.
-
-    Raises
-    ------
-    BadInputError
-        Raised if it is no time, or to come.
-    """
-    found = _moment(text, now=now, option="--at")
-    if found > now:
-        raise BadInputError(f"--at: found {one_line(text)!r}, which is to come; --eta tells what is expected")
-    return found
-
-
 def failures(
     name: Name,
     step: StepOption = None,
@@ -212,6 +174,9 @@ def failures(
     from merian_campaign.reports.failures import failures_json, failures_view
 
     context = CommandContext()
+    if step is not None:
+        _see_to_step(context.reader.board(name), name, step=step)
+    meant = _meant(step=step, tract=tract, task=task, verdict=verdict)
     single: tuple[FailureRow, ...] = ()
     if quanta or recovered or as_json:
         found = context.reader.failures(name, step=step, tract=tract, recovered=recovered)
@@ -220,7 +185,7 @@ def failures(
         if single:
             show(failures_view(single))
         else:
-            note("no quantum has failed" if not recovered else "no quantum needed a second attempt")
+            note(f"no quantum{meant} {'needed a second attempt' if recovered else 'has failed'}")
         return
     rows = context.reader.causes(
         name, at=context.clock(), step=step, tract=tract, task=task, verdict=verdict and verdict.value
@@ -231,7 +196,8 @@ def failures(
         show_report(failures_json(name, single) | causes_json(totals, lines))
         return
     if not lines:
-        note("no quantum has failed" if not totals.attempts else _recovered(name, totals.attempts))
+        found_none = f"no quantum{meant} has failed"
+        note(f"{found_none}{_recovered(name, totals.attempts)}" if totals.attempts else found_none)
         return
     # The log itself may be gone; what is on record of it is not.
     first = lines[0]
@@ -257,9 +223,34 @@ def fitting(
     return view(lines)
 
 
+def _see_to_step(board: Sequence[BoardRow], name: str, *, step: str | None) -> None:
+    """See that a campaign has a step: of one that it has not, no failure is no news.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it has not.
+    """
+    steps = dict.fromkeys(row.step for row in board)
+    if step is not None and step not in steps:
+        raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {', '.join(steps)}")
+
+
+def _meant(*, step: str | None, tract: int | None, task: str | None, verdict: Verdict | None) -> str:
+    """Return in words which quanta a person asks for."""
+    words = (
+        f" of task {task}" if task is not None else "",
+        f" of {step}" if step is not None else "",
+        f" of tract {tract}" if tract is not None else "",
+        f" with verdict {verdict.value}" if verdict is not None else "",
+    )
+    return "".join(words)
+
+
 def _recovered(name: str, attempts: int) -> str:
     ran = "1 attempt that failed was" if attempts == 1 else f"{attempts:,} attempts that failed were"
-    return f"no quantum has failed for good; {ran} followed by others: failures {name} --recovered"
+    command = shown(("merian-campaign", "failures", name, "--recovered"))
+    return f" for good; {ran} followed by others: {command}"
 
 
 def blocks(

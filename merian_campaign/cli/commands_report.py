@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from merian_campaign.cli.moments import moment, past_moment
 from merian_campaign.cli.options import AsJson, Name, StepOption, TractOption
 from merian_campaign.cli.output import console, note, say, show, show_report
 from merian_campaign.context import CommandContext
@@ -43,7 +46,8 @@ def report(
         Path | None, typer.Option("--figures", help="Folder for pictures as PNG, SVG and PDF.", metavar="DIR")
     ] = None,
     at: Annotated[
-        str | None, typer.Option("--at", help="As it was then, e.g. 2026-11-20T08:00 (UTC).", metavar="DATE")
+        str | None,
+        typer.Option("--at", help="As it was then: 6h, 2d, or 2026-11-20T08:00 (UTC).", metavar="DATE"),
     ] = None,
     since: Annotated[
         str | None,
@@ -61,11 +65,18 @@ def report(
         raise BadInputError(
             "nothing to write: say where with -o DIR, --tables DIR or --figures DIR, or --json"
         )
-    then = None if at is None else moment(at, option="--at")
-    begin = moment(since, option="--since") if since is not None else _last_page(output)
-    if begin is not None and then is not None and begin >= then:
-        begin = None
+    _see_to_folders({"-o": output, "--tables": tables, "--figures": figures})
     context = CommandContext()
+    now = context.clock()
+    then = None if at is None else past_moment(at, now=now, began=context.reader.began(name))
+    begin = _begin(since, now=now, end=then or now) if since is not None else _last_page(output)
+    if begin is not None and begin >= (then or now):
+        begin = None
+    if tables is not None:
+        from merian_campaign.reports.page.tables import need
+
+        # Before anything is read or written.
+        need()
     rows = read(context, name, at=then, since=begin, drawn=output is not None or figures is not None)
     written = write(rows, output=output, tables=tables, figures=figures)
     if as_json:
@@ -144,26 +155,41 @@ def _report_of(rows: ReportRows) -> Report:
     return report_of(rows)
 
 
-def moment(text: str, *, option: str) -> datetime:
-    """Return a time that a person wrote, UTC unless it says otherwise.
+def _begin(since: str, *, now: datetime, end: datetime) -> datetime:
+    """Return from when on changes are told.
 
     Raises
     ------
     BadInputError
-        Raised if it is none.
+        Raised if that is no time, or not before what the report is of.
     """
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
+    found = moment(since, now=now, option="--since")
+    if found >= end:
         raise BadInputError(
-            f"{option}: found {one_line(text)!r}; write a date or a time like 2026-11-20 or 2026-11-20T08:00"
-        ) from None
-    try:
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
-    except OverflowError:
-        raise BadInputError(
-            f"{option}: found {one_line(text)!r}; no time that a campaign can be of"
-        ) from None
+            f"--since: found {one_line(since)!r}, which is not before the report's own time, "
+            f"{end:%Y-%m-%dT%H:%M} UTC; name an earlier one"
+        )
+    return found
+
+
+def _see_to_folders(wanted: Mapping[str, Path | None]) -> None:
+    """See that files can be written where they are to be, before anything is read.
+
+    Raises
+    ------
+    BadInputError
+        Raised if a file is in the place of a folder.
+    PermissionError
+        Raised if a folder may not be written.
+    """
+    for option, folder in wanted.items():
+        if folder is None:
+            continue
+        there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+        if not there.is_dir():
+            raise BadInputError(f"{option}: {there} is a file, and no folder; choose another folder")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(there))
 
 
 def _last_page(folder: Path | None) -> datetime | None:
@@ -185,7 +211,7 @@ def _last_page(folder: Path | None) -> datetime | None:
     except FileNotFoundError:
         return None
     except (DamagedFileError, NotADirectoryError) as error:
-        raise BadInputError(f"{path}: {error}; choose another folder") from None
+        raise BadInputError(f"{error}; choose another folder") from None
     _, mark, rest = head.partition(_MARK)
     try:
         return datetime.fromisoformat(rest.partition('"')[0]) if mark else _not_ours(path)
@@ -234,7 +260,7 @@ def completeness(
         all_of_it = everything or tract is not None
         show(completeness_view(lines, tracts, everything=all_of_it, width=console().width))
     else:
-        note("no quantum of a tract is predicted yet")
+        note(f"{'no quantum' if step is None else f'no quantum of {step}'} of a tract is predicted yet")
 
 
 def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
@@ -17,12 +18,20 @@ from merian_campaign.context import CommandContext
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import RecordedEvent
+from merian_campaign.domain.report.numbers import report_of
+from merian_campaign.domain.report.outlook import span_words
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.reports.status import Status
 from merian_campaign.reports.steps_table import total
 
 _REDRAWN: Final = 2
 _EVENTS: Final = 20
+_FORECAST_EVERY: Final = 60.0
+"""Seconds from one forecast to the next, at least."""
+
+_FORECAST_SHARE: Final = 50
+"""As many times as long as a forecast takes, none is made."""
+
 WINDOW: Final = 1800.0
 """Seconds over which the rate is taken."""
 
@@ -58,20 +67,40 @@ class Pace:
         return max(0.0, (now - before) / (last - first) * 3600) if last > first else None
 
 
-def pulse(counts: Counts, *, blocks: int, per_hour: float | None) -> str:
-    """Return the line below the head: what runs, how fast, and how long what is predicted takes so."""
+def pulse(counts: Counts, *, blocks: int, per_hour: float | None, ends: str = "") -> str:
+    """Return the line below the head: what runs, how fast, and when all of it is expected to end."""
     words = [f"{counts.running} quanta run", f"{blocks} blocks" if blocks != 1 else "1 block"]
     if per_hour is not None:
         words.append(f"{per_hour:.0f} quanta an hour")
-        left = counts.pending + counts.running
-        if per_hour and left:
-            words.append(f"{_span(timedelta(hours=left / per_hour))} for what is predicted")
-    return "  ".join(words)
+    if ends:
+        words.append(f"ends {ends}")
+    return ", ".join(words)
 
 
-def _span(time_left: timedelta) -> str:
-    minutes = round(time_left.total_seconds() / 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004 - two hours
+@dataclass(kw_only=True)
+class Forecast:
+    """When the campaign is expected to end, as the page says it; looked up now and then, for it reads more.
+
+    Parameters
+    ----------
+    clock : callable
+        Seconds, of any clock.
+    """
+
+    clock: Callable[[], float]
+    words: str = ""
+    _again_at: float = field(default=float("-inf"), init=False)
+
+    def look(self, context: CommandContext, name: str) -> str:
+        """Return it in words; empty if nobody can say."""
+        begin = self.clock()
+        if begin >= self._again_at:
+            now = context.clock()
+            head = report_of(context.reader.report(name, at=now)).headline
+            self.words = span_words(now, head.eta_low, head.eta_high)
+            end = self.clock()
+            self._again_at = end + max(_FORECAST_EVERY, _FORECAST_SHARE * (end - begin))
+        return self.words
 
 
 def watch_campaign(context: CommandContext, name: str, *, interval: float) -> None:
@@ -88,14 +117,14 @@ def watch_campaign(context: CommandContext, name: str, *, interval: float) -> No
             "--watch draws on a terminal, and there is none; without it, status is printed once"
         )
     board = Board(status=context.status(name), began=time.monotonic(), clock=time.monotonic)
-    pace, patience = Pace(), Patience(interval=interval)
+    pace, forecast, patience = Pace(), Forecast(clock=time.monotonic), Patience(interval=interval)
     lately = context.reader.succeeded_since(name, since=context.clock() - timedelta(seconds=WINDOW))
     pace.begin(time.monotonic(), succeeded=total(board.status.rows).succeeded, lately=lately)
     try:
         with Live(board, console=screen, screen=True, refresh_per_second=_REDRAWN):
             while True:
                 try:
-                    look(context, board, pace)
+                    look(context, board, pace=pace, forecast=forecast)
                 except (UnavailableError, OSError) as trouble:
                     board.pulse = f"waiting: {one_line(patience.with_(trouble))}"
                     # With a connection of its own: the one there was may be of a server that is gone.
@@ -107,7 +136,7 @@ def watch_campaign(context: CommandContext, name: str, *, interval: float) -> No
         screen.print(board.whole(width=screen.width))
 
 
-def look(context: CommandContext, board: Board, pace: Pace) -> None:
+def look(context: CommandContext, board: Board, *, pace: Pace, forecast: Forecast) -> None:
     """Read the campaign once more and put it on the board."""
     name = board.status.campaign
     status: Status = context.status(name)
@@ -115,7 +144,12 @@ def look(context: CommandContext, board: Board, pace: Pace) -> None:
     pace.add(time.monotonic(), counts.succeeded)
     alive = [job for job in context.reader.jobs(name) if job.role == "block" and job.fate == "alive"]
     board.recent[:] = [_event(event) for event in reversed(context.reader.events(name, limit=_EVENTS))]
-    board.pulse = pulse(counts, blocks=sum(job.started is not None for job in alive), per_hour=pace.per_hour)
+    board.pulse = pulse(
+        counts,
+        blocks=sum(job.started is not None for job in alive),
+        per_hour=pace.per_hour,
+        ends=forecast.look(context, name),
+    )
     board.status = status
 
 

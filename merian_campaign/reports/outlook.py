@@ -23,6 +23,7 @@ def outlook_json(rows: ReportRows) -> dict[str, Any]:
             "low": head.eta_low,
             "high": head.eta_high,
             "words": head.eta_words,
+            "of_unknown_size": list(head.unsized),
             "estimated": head.foreseen,
             "quanta_per_hour": round(head.per_hour, 3),
             "steps": [

@@ -250,7 +250,8 @@ def progress_words(status: Status) -> str:
     percent = 100 if status.fraction >= 1 else min(99, int(100 * status.fraction))
     said = f"{percent}% of {about}{whole:,} quanta"
     unknown = [step for step, found in status.ahead.items() if found.quanta is None]
-    return said + (f", without {unknown[0]}" + (" ..." if len(unknown) > 1 else "") if unknown else "")
+    named = unknown[0] if len(unknown) == 1 else f"{len(unknown)} steps"
+    return f"{said}, without {named}" if unknown else said
 
 
 def folded_tracts(rows: Sequence[BoardRow], *, width: int, at_most: int) -> RenderableType:

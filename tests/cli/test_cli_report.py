@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,18 +35,55 @@ def test_tables_json_and_an_earlier_moment(cli: Cli, tmp_path: Path) -> None:
     now = json.loads(cli("report", name, "--json").fine())
     assert now["campaign"] == name
     assert now["headline"]["groups"] == len(now["groups"]) > 0
-    then = json.loads(cli("report", name, "--json", "--at", "2020-01-01").fine())
-    assert then["headline"]["groups"] == 0
+    applied = now["revisions"][0]["applied_at"]
+    then = json.loads(cli("report", name, "--json", "--at", applied).fine())
+    assert then["headline"]["groups"] == len(now["groups"])
     assert then["headline"]["past"]
+    board = json.loads(cli("status", name, "--at", applied, "--json").fine())
+    assert len(board["groups"]) == len(now["groups"])
 
 
 def test_what_cannot_be_is_refused(cli: Cli, tmp_path: Path) -> None:
     name = cli.applied()
     (tmp_path / "index.html").write_text("<p>of somebody else</p>")
     cli("report", name).refused(2, "nothing to write")
-    cli("report", name, "--json", "--at", "yesterday").refused(2, "--at", "yesterday")
+    for command in (("report", name, "--json"), ("status", name), ("status", name, "--eta")):
+        cli(*command, "--at", "yesterday").refused(2, "--at: found 'yesterday'; write 30m, 6h, 2d")
+        cli(*command, "--at", "2020-01-01").refused(2, "--at: found '2020-01-01', before the campaign")
+        cli(*command, "--at", "999999d").refused(2, "--at: found '999999d'")
+        cli(*command, "--at", "2099-01-01").refused(2, "--at: found '2099-01-01', which is to come")
+    cli("report", name, "--json", "--since", "2099-01-01").refused(2, "--since", "is not before the report")
     cli("report", name, "-o", str(tmp_path)).refused(2, "no report of merian-campaign")
     assert (tmp_path / "index.html").read_text() == "<p>of somebody else</p>"
+
+
+def test_a_folder_that_is_a_file_is_refused_before_anything_is_written(cli: Cli, tmp_path: Path) -> None:
+    name, file, folder = cli.applied(), tmp_path / "file", tmp_path / "folder"
+    file.write_text("of somebody else")
+    for option in ("-o", "--tables", "--figures"):
+        cli("report", name, option, str(file)).refused(2, f"{option}: {file} is a file, and no folder")
+        cli("report", name, option, str(file / "below")).refused(2, f"{option}: {file} is a file")
+    cli("report", name, "-o", str(folder), "--tables", str(file)).refused(2, f"--tables: {file}")
+    assert not folder.exists()
+    assert file.read_text() == "of somebody else"
+
+
+def test_without_what_writes_parquet_no_table_is_written(cli: Cli, tmp_path: Path) -> None:
+    name = cli.applied()
+    (tmp_path / "pyarrow.py").write_text("raise ModuleNotFoundError(name='pyarrow')")
+    words = ("report", name, "-o", str(tmp_path / "page"), "--tables", str(tmp_path / "tables"))
+    cli(*words, PYTHONPATH=str(tmp_path)).refused(69, "needs pyarrow", "merian-campaign[report]")
+    assert not (tmp_path / "tables").exists()
+    assert not (tmp_path / "page").exists()
+
+
+def test_what_a_campaign_has_not_does_not_fail(cli: Cli) -> None:
+    name = cli.applied()
+    for words in (("failures", name), ("failures", name, "--quanta"), ("status", name)):
+        cli(*words, "--step", "nosuch").refused(2, f"campaign {name!r} has no step 'nosuch'; it has ")
+    assert "no quantum of task nosuch has failed" in cli("failures", name, "--task", "nosuch").stderr
+    assert "no quantum of tract 7 has failed" in cli("failures", name, "--quanta", "--tract", "7").stderr
+    assert "'--verdict': 'nosuch' is not one of" in cli("failures", name, "--verdict", "nosuch").stderr
 
 
 def test_without_the_extra_it_says_what_to_install(cli: Cli, tmp_path: Path) -> None:
@@ -68,9 +106,6 @@ def test_looks_of_the_terminal(cli: Cli) -> None:
     assert "no forecast (nothing runs" in cli("status", name, "--eta").fine()
     told = json.loads(cli("status", name, "--eta", "--json").fine())
     assert [step["low"] for step in told["outlook"]["steps"]] == [None] * len(told["outlook"]["steps"])
-    before = json.loads(cli("status", name, "--at", "2020-01-01", "--json").fine())
-    assert (before["groups"], before["at"][:10]) == ([], "2020-01-01")
-    cli("status", name, "--at", "2099-01-01").refused(2, "--at", "which is to come")
 
 
 def board(tracts: int) -> Status:
@@ -125,6 +160,8 @@ def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
     status = Status(campaign="made", campaign_state="active", rows=(*some, after))
     assert (status.estimated, status.fraction) == (1500, 490 / 2000)
     assert progress_words(status) == "24% of some 2,000 quanta, without step4"
+    later = replace(after, step="step5")
+    assert progress_words(replace(status, rows=(*some, after, later))).endswith("quanta, without 2 steps")
     known = status_json(status)
     assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], 0.245)
 
@@ -167,6 +204,8 @@ def test_the_pace_of_a_board() -> None:
     pace.add(7200.0, 1000)
     assert pace.per_hour == 200
     counts = Counts(running=3, pending=997)
-    assert pulse(counts, blocks=1, per_hour=500) == (
-        "3 quanta run  1 block  500 quanta an hour  2 h for what is predicted"
+    # The end is that of all groups, those without a graph too.
+    assert pulse(counts, blocks=1, per_hour=500, ends="after 28 Nov") == (
+        "3 quanta run, 1 block, 500 quanta an hour, ends after 28 Nov"
     )
+    assert pulse(counts, blocks=2, per_hour=None) == "3 quanta run, 2 blocks"

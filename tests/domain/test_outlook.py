@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from merian_campaign.domain.report.outlook import Outlook, StepAhead, outlook
+from merian_campaign.domain.report.outlook import Outlook, StepAhead, outlook, span_words
 from merian_campaign.domain.report.rows import ProgressRow
 from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
 
@@ -57,6 +57,31 @@ def test_a_step_of_unknown_size_is_named() -> None:
     )
     assert "step4" in found.words
     assert found.low == NOW + timedelta(hours=1)
+    # Nobody knows how much comes after: that there is a latest end would be made up.
+    assert found.high is None
+    assert found.unsized == ("step4",)
+
+
+def test_of_many_steps_of_unknown_size_the_first_are_named() -> None:
+    rest = [ahead(f"step{n}", groups=1, size=None) for n in range(4, 9)]
+    found = told(ahead("step3", left=100), *rest, rows=progress(*[100] * 24))
+    assert found.words.startswith("step4, step5, step6 and 2 more are not counted")
+    assert len(found.unsized) == 5
+
+
+def test_an_end_is_told_as_exactly_as_it_is_near() -> None:
+    hour, day = timedelta(hours=1), timedelta(days=1)
+    for low, high, words in (
+        (NOW + hour, NOW + 2 * hour, "19:00-20:00"),
+        (NOW + hour, NOW + hour, "19:00"),
+        (NOW + hour, None, "after 19:00"),
+        (NOW + day, NOW + 4 * day, "23-26 Nov"),
+        (NOW + day, NOW + day, "23 Nov"),
+        (NOW + day, None, "after 23 Nov"),
+        (NOW + day, NOW + 20 * day, "23 Nov - 12 Dec"),
+        (None, None, ""),
+    ):
+        assert span_words(NOW, low, high).replace("\N{EN DASH}", "-") == words
 
 
 def test_what_runs_long_counts_for_more() -> None:

@@ -225,7 +225,8 @@ class Headline:
     """The numbers that come first.
 
     Hours are of quanta that ran (one is counted once, however many cores it had) and of blocks. Between
-    ``eta_low`` and ``eta_high`` it is expected to end; `None` where ``eta_words`` says why not. ``stale`` are
+    ``eta_low`` and ``eta_high`` it is expected to end; `None` where ``eta_words`` says why not, ``eta_high``
+    also where there are ``unsized`` steps: of these nobody knows yet how many quanta they have. ``stale`` are
     groups that are done for older data than there are, ``stale_tracts`` the tracts of these, ``redo_price``
     what it would cost to make them anew; ``remade`` is what is being made anew.
     """
@@ -254,6 +255,7 @@ class Headline:
     eta_low: datetime | None
     eta_high: datetime | None
     eta_words: str
+    unsized: tuple[str, ...]
     last_tick: datetime | None
     since: datetime | None
     done_since: int

@@ -237,6 +237,7 @@ def _headline(
         eta_low=outlook.low,
         eta_high=outlook.high,
         eta_words=outlook.words,
+        unsized=outlook.unsized,
         last_tick=rows.last_tick,
         since=rows.since,
         done_since=rows.succeeded_since,

@@ -16,6 +16,12 @@ _WINDOWS: Final = (timedelta(hours=6), timedelta(hours=24), timedelta(days=3), t
 _PARTS: Final = (0.25, 0.5, 1.0)
 """Of the time so far, where that is shorter than the windows."""
 
+_NEAR: Final = timedelta(hours=20)
+"""Until then an end is told to the minute, not to the day."""
+
+_NAMED: Final = 3
+"""Steps of unknown size that are named."""
+
 _FARTHEST: Final = timedelta(days=3650)
 
 
@@ -53,7 +59,10 @@ class StepOutlook:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """When it ends, at the earliest and at the latest, or why nobody can say; the same of its steps."""
+    """When it ends, at the earliest and at the latest, or why nobody can say; the same of its steps.
+
+    Where nobody knows the size of steps (``unsized``), it has no latest end.
+    """
 
     low: datetime | None
     high: datetime | None
@@ -61,6 +70,7 @@ class Outlook:
     foreseen: int
     per_hour: float
     steps: tuple[StepOutlook, ...] = ()
+    unsized: tuple[str, ...] = ()
 
 
 def outlook(
@@ -89,7 +99,7 @@ def outlook(
         Whether anything runs or is ready to.
     """
     listed = tuple(steps)
-    unknown = [one.step for one in listed if one.foreseen.quanta is None]
+    unknown = tuple(one.step for one in listed if one.foreseen.quanta is None)
     estimated = sum(one.foreseen.quanta or 0 for one in listed)
     known = [one.hours_each for one in listed if one.hours_each]
     lengths = {one.step: one.hours_each for one in listed if one.hours_each}
@@ -98,7 +108,7 @@ def outlook(
     counted = _rates(progress, span_seconds=span_seconds, now=now, weights={})
     rates = [rate for rate in _rates(progress, span_seconds=span_seconds, now=now, weights=weights) if rate]
     per_hour = counted[0] if counted else 0.0
-    words = f"without {', '.join(unknown)}, of which nobody knows the size yet" if unknown else ""
+    words = f"{_named(unknown)} not counted: of unknown size until a graph is there" if unknown else ""
     if not unknown and not any(one.open + (one.foreseen.quanta or 0) for one in listed):
         words = "nothing is left to run"
     elif not moves:
@@ -126,11 +136,12 @@ def outlook(
         ]
         return Outlook(
             low=ends[-1].low,
-            high=_ahead(now, hours=sum(most) / min(rates)),
+            high=ends[-1].high,
             words=words,
             foreseen=estimated,
             per_hour=per_hour,
             steps=tuple(ends),
+            unsized=unknown,
         )
     return Outlook(
         low=None,
@@ -142,7 +153,41 @@ def outlook(
             StepOutlook(step=one.step, foreseen=one.foreseen.quanta or 0, low=None, high=None)
             for one in listed
         ),
+        unsized=unknown,
     )
+
+
+def span_words(now: datetime, low: datetime | None, high: datetime | None) -> str:
+    """Return in words when something is expected to end, as exact as it is near; empty if nobody can say.
+
+    Without a latest end it is the earliest one.
+    """
+    if low is None:
+        return ""
+    near = (high or low) - now < _NEAR
+    first = _time_words(low, near=near)
+    if high is None:
+        return f"after {first}"
+    last = _time_words(high, near=near)
+    if first == last:
+        return first
+    if near:
+        return f"{first}\N{EN DASH}{last}"
+    same = (low.year, low.month) == (high.year, high.month)
+    return f"{low.day}\N{EN DASH}{last}" if same else f"{first} \N{EN DASH} {last}"
+
+
+def _time_words(when: datetime, *, near: bool) -> str:
+    return f"{when:%H:%M}" if near else f"{when.day} {when:%b}"
+
+
+def _named(steps: Sequence[str]) -> str:
+    """Return the first of some steps, and how many more there are, with a verb to come."""
+    rest = len(steps) - _NAMED
+    if rest > 0:
+        return f"{', '.join(steps[:_NAMED])} and {rest} more are"
+    *first, last = steps
+    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
 
 
 def _ahead(now: datetime, *, hours: float) -> datetime:

@@ -9,13 +9,13 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.report.lines import TractLine
 from merian_campaign.domain.report.numbers import Report
+from merian_campaign.domain.report.outlook import span_words
 from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.reports.page import charts, heat, sky, words
@@ -183,7 +183,7 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
         "lost": f"{lost} blocks were lost with their node or preempted, after {hours:,.1f} hours."
         if lost
         else "",
-        "eta": eta(head.at, head.eta_low, head.eta_high),
+        "eta": span_words(head.at, head.eta_low, head.eta_high) or "—",
         "logs": {number: clean(log) for number, log in text.logs.items()},
         "version": text.version,
         "sections": _sections(report, by_name),
@@ -225,23 +225,6 @@ def _sections(report: Report, made: Mapping[str, Picture]) -> list[tuple[str, st
         (True, "provenance", "Provenance"),
     )
     return [(anchor, name) for shown_, anchor, name in there if shown_]
-
-
-def eta(now: datetime, low: datetime | None, high: datetime | None) -> str:
-    """Return a range of time, as exact as it is near."""
-    if low is None or high is None:
-        return "—"
-    if high - now < timedelta(hours=20):
-        first, last = f"{low:%H:%M}", f"{high:%H:%M}"
-        return first if first == last else f"{first}\N{EN DASH}{last}"
-    first, last = f"{low.day} {low:%b}", f"{high.day} {high:%b}"
-    if first == last:
-        return first
-    return (
-        f"{low.day}\N{EN DASH}{last}"
-        if low.month == high.month and low.year == high.year
-        else f"{first} \N{EN DASH} {last}"
-    )
 
 
 def _data(report: Report, specs: Mapping[str, Spec]) -> dict[str, Any]:

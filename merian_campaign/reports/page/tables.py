@@ -46,6 +46,17 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\N{FULLWIDTH EQUALS SI
 type Row = dict[str, Any]
 
 
+def need() -> None:
+    """See that what writes Parquet is there.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Raised if pyarrow is not there.
+    """
+    import pyarrow.parquet  # noqa: F401, PLC0415 - of an extra
+
+
 def columns(kind: type) -> dict[str, Any]:
     """Return the columns of a table with the types of their values, `None` aside."""
     hints = get_type_hints(kind)

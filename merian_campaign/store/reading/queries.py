@@ -79,6 +79,15 @@ ORDER BY ordinal, place
 """  # noqa: S608  (built from constants of this module)
 
 
+BEGAN = """
+SELECT least(c.created_at,
+             (SELECT min(r.applied_at) FROM revision AS r WHERE r.campaign_id = c.id),
+             (SELECT min(s.created_at) FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
+              WHERE g.campaign_id = c.id)) AS began
+FROM campaign AS c WHERE c.id = %(campaign_id)s
+"""
+
+
 BEGUN_ANEW = """
 SELECT DISTINCT ON (e.group_id) g.step, g.key AS "group", e.reason
 FROM event AS e JOIN "group" AS g ON g.id = e.group_id

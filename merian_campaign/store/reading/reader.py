@@ -89,6 +89,13 @@ class ReadQueries:
                 rows.append(BoardRow(**row, counts=counts, remade=remade))
         return tuple(rows)
 
+    def began(self, name: str) -> datetime:
+        """Return when a campaign was applied first."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name)}
+            (row,) = fetch(connection, queries.BEGAN, values)
+        return row["began"]  # type: ignore[no-any-return]
+
     def board_at(self, name: str, *, at: datetime) -> tuple[str, tuple[BoardRow, ...]]:
         """Return the state of a campaign and its board as they were, told by events and attempts."""
         from merian_campaign.store.reading.report_reader import read_board  # noqa: PLC0415 - only of earlier moments
