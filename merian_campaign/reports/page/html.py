@@ -177,7 +177,10 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
         "has_visits": bool(sky.visits_shown(report)),
         "no_sky": text.no_sky,
         "printed": _printed(report),
-        "asking": [line for line in report.groups if line.state == "needs_review"],
+        "asking": sorted(
+            (line for line in report.groups if line.state == "needs_review"),
+            key=lambda line: -line.failed - line.blocked,
+        ),
         "changed": moved.most_common(),
         "quiet_steps": [
             line.step
