@@ -25,6 +25,10 @@ _STEP_TAGS = {"bps", "action"}
 _TOO_SHORT = "empty; give at least one, or remove the key"
 _MAPPING = "write a mapping of keys to values"
 _ADVICE = {
+    **dict.fromkeys(
+        ("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
+        "write a date like 2026-12-31",
+    ),
     "extra_forbidden": "no such key",
     "missing": "missing; it must be given",
     "string_type": "write text; in quotes, if YAML takes it for something else",
