@@ -280,7 +280,8 @@ class PageNumbers(HTMLParser):
         super().__init__()
         self.facts: dict[str, str] = {}
         self.tables: dict[str, list[dict[str, str]]] = {}
-        self._section = self._fact = ""
+        self._section = self._fact = self._said = ""
+        self._over = False
         self._heads: list[str] = []
         self._row: list[str] = []
         self._text: list[str] | None = None
@@ -293,7 +294,10 @@ class PageNumbers(HTMLParser):
         elif tag == "table":
             self._heads = []
         elif tag == "tr":
-            self._row = []
+            self._row, self._over = [], dict(attrs).get("class") == "over"
+        elif tag == "th" and (said := dict(attrs).get("aria-label")):
+            # What is read aloud is what it is called; what is seen stands below a common heading.
+            self._said, self._text = said, []
         elif tag in {"th", "td", "dt", "dd"}:
             self._text = []
 
@@ -306,9 +310,10 @@ class PageNumbers(HTMLParser):
         """End what is read."""
         words = "".join(self._text or ()).replace("\N{NARROW NO-BREAK SPACE}", "").strip()
         match tag:
-            case "th":
-                self._heads.append(words)
-            case "td":
+            case "th" if not self._over:
+                self._heads.append(self._said or words)
+                self._said = ""
+            case "td" if not self._over:
                 self._row.append(words)
             case "dt":
                 self._fact = words

@@ -30,6 +30,9 @@ _CAUSES: Final = 10
 """Fit one screen."""
 
 _FEWEST_CAUSES: Final = 3
+_SMALLEST: Final = 20
+"""Lines of the board, at least, where something stands below it."""
+
 _LOG_LINES: Final = 4
 
 
@@ -139,12 +142,18 @@ def status(
         note(f"no group is in state {wanted}")
         return
     screen = console()
-    whole = screen.is_terminal and part.rows == found.rows
-    show(status_view(part, width=screen.width, height=screen.height if whole and ends is None else None))
-    if ends is not None:
-        from merian_campaign.reports.outlook import outlook_view
+    height = screen.height if screen.is_terminal and part.rows == found.rows else None
+    if ends is None:
+        show(status_view(part, width=screen.width, height=height))
+        return
+    from merian_campaign.reports.cells import height_of
+    from merian_campaign.reports.outlook import outlook_view
 
-        show(outlook_view(ends))
+    below = outlook_view(ends)
+    if height is not None:
+        height = max(_SMALLEST, height - height_of(below, width=screen.width))
+    show(status_view(part, width=screen.width, height=height))
+    show(below)
 
 
 def failures(

@@ -37,6 +37,7 @@ def try_rules(
     Those of the site and of the product stay in force behind those of FILE.
     """
     from merian_campaign.domain.failures.rule_trial import trial
+    from merian_campaign.files.rule_files import rules_in_force
     from merian_campaign.reports.rule_lines import trial_json, trial_lines
 
     context = CommandContext()
@@ -45,7 +46,8 @@ def try_rules(
     if as_json:
         show_report(trial_json(found), campaign=name)
         return
-    for line in trial_lines(found):
+    shipped = rules_in_force(campaign=None, site=None)
+    for line in trial_lines(found, today=context.clock().date(), shipped=shipped):
         say(line)
 
 

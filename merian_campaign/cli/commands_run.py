@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from merian_campaign.cli.options import AsApplied, AsJson, Name
-from merian_campaign.cli.output import note, say, show_report
+from merian_campaign.cli.output import console, note, on_terminal, say, show, show_report
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.safe_text.text import one_line
 
@@ -15,10 +15,15 @@ EXIT_NEEDS_REVIEW = 3
 """`run` ended because only a person can move the campaign on."""
 
 _LONGEST = 2000
+_EACH = 3
+"""Groups of a step that are named on a terminal, of many with which the same is done."""
 
 
 def plan(name: Name, as_json: AsJson = False, as_applied: AsApplied = False) -> None:
-    """Say what the next tick would do, and why; nothing is done."""
+    """Say what the next tick would do, and why; nothing is done.
+
+    On a terminal that holds no more, only the first groups of a step are named with which the same is done.
+    """
     del as_applied
     from merian_campaign.reports.plan import plan_json, plan_lines
 
@@ -30,8 +35,17 @@ def plan(name: Name, as_json: AsJson = False, as_applied: AsApplied = False) -> 
     edited = context.edited(name)
     if edited:
         note(edited)
-    for line in plan_lines(found):
-        say(one_line(line, limit=_LONGEST))
+    lines = plan_lines(found)
+    if not on_terminal():
+        for words in lines:
+            say(one_line(words, limit=_LONGEST))
+        return
+    from merian_campaign.reports.cells import line
+
+    if len(lines) >= console().height:
+        lines = plan_lines(found, each=_EACH)
+    for words in lines:
+        show(line(words))
 
 
 def run(

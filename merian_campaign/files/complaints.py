@@ -29,6 +29,10 @@ _KINDS = (
     "for another dimension kind: dimension and e.g. dimension: healpix3"
 )
 _ADVICE = {
+    **dict.fromkeys(
+        ("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
+        "write a date like 2026-12-31",
+    ),
     "extra_forbidden": "no such key",
     "missing": "missing; it must be given",
     "string_type": "write text; in quotes, if YAML takes it for something else",

@@ -81,10 +81,9 @@ def _cause(found: CauseLine, log: Sequence[str]) -> RenderableType:
         (f" {found.exception.rpartition('.')[2]}" if found.exception else "", "yellow"),
         (", accepted" if accepted else "", "dim"),
     ]
-    where = f"{found.step}, {_many(found.groups, 'group')}{_behind(found)}"
+    where = f"{found.step}, {behind_words(found)}"
     said = one_line(found.message, limit=_SAID)
-    sure = f"({found.certainty})" if found.certainty in _UNSURE else ""
-    why = " ".join(words for words in (found.evidence, sure, f"«{said}»" if said else "") if words)
+    why = " ".join(words for words in (evidence_words(found), f"«{said}»" if said else "") if words)
     example = f"{found.group} {found.data_id}"
     below = [line(where), *([line(why)] if why else []), line(found.command, "cyan")]
     if log:
@@ -93,15 +92,23 @@ def _cause(found: CauseLine, log: Sequence[str]) -> RenderableType:
     return Either(joined(*head), Padding(Group(*below), (0, 0, 0, _INDENT), expand=False), flat=flat)
 
 
-def _behind(found: CauseLine) -> str:
+def evidence_words(found: CauseLine) -> str:
+    """Return what the verdict rests on, and how sure it is where that is not sure."""
+    sure = f"({found.certainty})" if found.certainty in _UNSURE else ""
+    return " ".join(words for words in (found.evidence, sure) if words)
+
+
+def behind_words(found: CauseLine) -> str:
+    """Return where a cause is, and what it blocks: quanta, patches, later groups, tracts."""
     said = [
+        _many(found.groups, "group"),
         f"in {_many(found.tracts, 'tract')}" if found.tracts else "",
         f"{_many(found.blocked, 'quantum', 'quanta')} blocked behind" if found.blocked else "",
         f"{_many(found.patches, 'patch', 'patches')} incomplete" if found.patches else "",
         f"holds {_many(found.held, 'later group')}" if found.held else "",
         f"of {_many(found.held_tracts, 'tract')}" if found.held_tracts else "",
     ]
-    return "".join(f", {words}" for words in said if words).replace(", of ", " of ")
+    return ", ".join(words for words in said if words).replace(", of ", " of ").replace(", in ", " in ")
 
 
 def _named(found: CauseLine) -> str:

@@ -57,13 +57,14 @@ def completeness_json(
 def completeness_view(
     lines: Sequence[CompletenessLine], tracts: Sequence[TractLine], *, everything: bool, width: int
 ) -> RenderableType:
-    """Return a line a tract, step and band, those first that miss most; of what is complete, a number.
+    """Return a line a tract, step and band; of what is complete, a number.
 
-    Below it stand which tracts may be released, and why others may not.
+    Those come first of which most failed, then those that miss most. Below it stand which tracts may be
+    released, and why others may not.
     """
     left = [one for one in lines if everything or one.succeeded < one.expected or one.caveats]
     complete = len(lines) - len(left)
-    ranked = left if everything else sorted(left, key=lambda one: (one.fraction, one.tract))
+    ranked = left if everything else sorted(left, key=_rank)
     shown = ranked if width >= UNBOUNDED else ranked[:_MOST]
     columns = [name for name in _COLUMNS if any(getattr(one, name) for one in shown)]
     headings = ("tract", "step", "band", "done", "", *columns)
@@ -94,6 +95,11 @@ def completeness_view(
     if estimated:
         said.append(line(f"~ with {estimated} estimated: no graph has them yet", "dim"))
     return Group(*said, *_verdicts(tracts, everything=everything or width >= UNBOUNDED))
+
+
+def _rank(one: CompletenessLine) -> tuple[int, float, int]:
+    """Return the place of a line: what failed goes before what is only still to come."""
+    return -one.failed - one.blocked, one.fraction, one.tract
 
 
 def _verdicts(tracts: Sequence[TractLine], *, everything: bool) -> list[RenderableType]:

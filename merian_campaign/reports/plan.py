@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from merian_campaign.domain.record.records import NewGroup
@@ -119,8 +121,16 @@ def _place(decision: Decision) -> tuple[str, str | None]:
     return decision.group.step, decision.group.key
 
 
-def plan_lines(plan: Plan) -> list[str]:
-    """Return the plan for people, and what everything else waits for."""
+def plan_lines(plan: Plan, *, each: int | None = None) -> list[str]:
+    """Return the plan for people, and what everything else waits for.
+
+    Parameters
+    ----------
+    plan : `~merian_campaign.services.tick.Plan`
+        What to show.
+    each : `int` or `None`, optional
+        Groups of a step that are named of those with which the same is done; `None`: all.
+    """
     lines = []
     campaign = plan.snapshot.campaign
     if campaign.state is not CampaignState.ACTIVE:
@@ -130,29 +140,63 @@ def plan_lines(plan: Plan) -> list[str]:
     said = len(lines)
     if plan.looks:
         lines.append("first: ask the butler which tracts the visits overlap; after that there may be more")
-    for decision in plan.decisions:
-        what, reason = describe(decision)
-        step, key = _place(decision)
-        place = step if key is None else f"{step}/{key}"
-        price = plan.prices.get(place) if isinstance(decision, Again) and decision.redo else None
-        expected = _expected(plan, decision)
-        words = price.in_words() if price is not None else expected.in_words() if expected is not None else ""
-        cost = f"; {words}" if words else ""
-        lines.append(f"{place or 'storm guard'}: {what} ({reason}{cost})")
+    lines += _folded([_decided(plan, decision) for decision in plan.decisions], each=each)
     if len(lines) == said:
         lines.append("nothing to do")
     lines += _to_submit(plan)
+    lines += _folded(list(_staying(plan)), each=each)
+    lines += memory_lines(plan.memory)
+    if plan.prices:
+        lines.append(f"to make anew: {_groups(len(plan.prices))}, {sum_of(plan.prices).in_words()}")
+    return lines
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A line of the plan: of which step, what is done or stays, and the line itself."""
+
+    step: str
+    what: str
+    words: str
+
+
+def _folded(entries: Sequence[_Entry], *, each: int | None) -> list[str]:
+    """Return lines; of more than so many of a step with the same to do, the first ones and how many more."""
+    number = Counter((entry.step, entry.what) for entry in entries)
+    seen: Counter[tuple[str, str]] = Counter()
+    lines = []
+    for entry in entries:
+        kind = entry.step, entry.what
+        seen[kind] += 1
+        # A line that says "1 more" takes as much room as the one that it stands for.
+        if each is None or seen[kind] <= each or number[kind] == each + 1:
+            lines.append(entry.words)
+        elif seen[kind] == each + 1:
+            lines.append(f"{entry.step}: {number[kind] - each:,} more groups: {entry.what}")
+    return lines
+
+
+def _decided(plan: Plan, decision: Decision) -> _Entry:
+    what, reason = describe(decision)
+    step, key = _place(decision)
+    place = step if key is None else f"{step}/{key}"
+    price = plan.prices.get(place) if isinstance(decision, Again) and decision.redo else None
+    expected = _expected(plan, decision)
+    words = price.in_words() if price is not None else expected.in_words() if expected is not None else ""
+    cost = f"; {words}" if words else ""
+    return _Entry(step=step, what=what, words=f"{place or 'storm guard'}: {what} ({reason}{cost})")
+
+
+def _staying(plan: Plan) -> Iterator[_Entry]:
+    """Yield the groups with which nothing is done, and why."""
     of_all = AddGroups | PauseCampaign
     planned = {decision.group.id for decision in plan.decisions if not isinstance(decision, of_all)}
     for group in plan.snapshot.groups:
         if group.id not in planned and group.state is not GroupState.DONE:
             why = f"held: {group.hold}" if group.hold else plan.reasons.get(group.id, group.reason)
-            reason = f" ({why})" if why else ""
-            lines.append(f"{group.step}/{group.key}: stays {group.state.value.replace('_', ' ')}{reason}")
-    lines += memory_lines(plan.memory)
-    if plan.prices:
-        lines.append(f"to make anew: {_groups(len(plan.prices))}, {sum_of(plan.prices).in_words()}")
-    return lines
+            what = f"stays {group.state.value.replace('_', ' ')}"
+            words = f"{group.step}/{group.key}: {what}{f' ({why})' if why else ''}"
+            yield _Entry(step=group.step, what=what, words=words)
 
 
 def _to_submit(plan: Plan) -> list[str]:

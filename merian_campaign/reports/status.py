@@ -351,22 +351,29 @@ def attention_list(
     blocked = [row for row in rows if row.state == GroupState.BLOCKED.value]
     if not asking and not blocked:
         return None
-    table = Table(box=None, pad_edge=False, show_header=False, width=width if width < UNBOUNDED else None)
     short = at_most is not None
+    if short:
+        asking.sort(key=lambda row: -row.counts.failed - row.counts.blocked)
     shown = (*asking[:at_most], *blocked[: 0 if short and asking else _BLOCKED_SHOWN])
     widest = max((line(f"{row.step}/{row.group}").cell_len for row in shown), default=0)
     # A name is what is typed next: rather less of the reason.
-    table.add_column(no_wrap=True, min_width=min(width // 2, widest + 2))
-    table.add_column(overflow="ellipsis" if short else "fold", no_wrap=short)
+    names = min(width // 2, widest + len("✘ "))
+    bounded = width if width < UNBOUNDED else None
+    table = Table(box=None, pad_edge=False, show_header=False, width=bounded, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True, overflow="ellipsis", width=names if bounded else None)
+    room = max(1, width - names - 1) if bounded else None
+    table.add_column(overflow="ellipsis" if short else "fold", no_wrap=short, width=room)
     for row in shown:
         name = line(f"{MARKS[shown_state(row)]} {row.step}/{row.group}", STYLES[shown_state(row)])
         table.add_row(name, line(one_line(row.reason), fit=short))  # `show` has all of it
+    more = _more(asking=len(asking), blocked=len(blocked), at_most=at_most)
+    return Group(table, line(more, "dim")) if more else table
+
+
+def _more(*, asking: int, blocked: int, at_most: int | None) -> str:
+    """Return how many groups are not listed that need review or are blocked."""
     if at_most is not None and asking:
-        more = max(0, len(asking) - at_most)
-        words = [f"{more} more need review"] * bool(more) + [f"{len(blocked)} are blocked"] * bool(blocked)
-        if words:
-            table.add_row("", f"and {', '.join(words)}; --needs-you lists them")
-        return table
-    if len(blocked) > _BLOCKED_SHOWN:
-        table.add_row("", f"and {len(blocked) - _BLOCKED_SHOWN} more blocked groups")
-    return table
+        words = [f"{asking - at_most} more need review"] * (asking > at_most)
+        words += [f"{blocked} are blocked"] * bool(blocked)
+        return f"  and {', '.join(words)}; --needs-you lists them" if words else ""
+    return f"  and {blocked - _BLOCKED_SHOWN} more blocked groups" if blocked > _BLOCKED_SHOWN else ""

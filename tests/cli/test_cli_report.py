@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,54 @@ def test_the_status_of_many_tracts_fits_a_screen(height: int, width: int) -> Non
     assert f"{asking} tracts ✘ needs review at step3: 8005, 8014" in text
     assert f"{400 - asking} tracts · waiting at step4: 8000, 8001" in text
     assert "more need review; --needs-you lists them" in text
+
+
+def test_no_word_of_what_needs_a_person_is_cut_unsaid() -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    few = board(400)
+    rows = [
+        replace(row, state="blocked") if row.step == "step4" and row.tract and row.tract % 9 == 4 else row
+        for row in few.rows
+    ]
+    worst = next(row for row in reversed(rows) if row.state == "needs_review")
+    rows[rows.index(worst)] = replace(worst, counts=Counts(failed=7, blocked=70))
+    screen = Console(width=80, height=24, color_system=None)
+    with screen.capture() as captured:
+        screen.print(status_view(replace(few, rows=tuple(rows)), width=80, height=24))
+    lines = [line.rstrip() for line in captured.get().splitlines()]
+    asking = [line for line in lines if line.startswith("✘")]
+    assert asking[0].startswith(f"✘ {worst.step}/{worst.group} ")
+    assert all(line.endswith("…") for line in asking)
+    assert re.search(r"and \d+ more need review, \d+ are blocked; --needs-you lists them$", "\n".join(lines))
+
+
+def test_what_failed_goes_before_what_is_only_to_come() -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    some = {"band": "i", "caveats": 0, "accepted": 0}
+    behind = [
+        CompletenessLine(
+            tract=tract,
+            step="step4",
+            expected=9,
+            succeeded=0,
+            failed=0,
+            blocked=0,
+            open=9,
+            estimated=9,
+            **some,
+        )
+        for tract in range(9000, 9100)
+    ]
+    broken = CompletenessLine(
+        tract=9500, step="step3", expected=9, succeeded=7, failed=1, blocked=1, open=0, **some
+    )
+    screen = Console(width=80, color_system=None)
+    with screen.capture() as captured:
+        screen.print(completeness_view([*behind, broken], (), everything=False, width=80))
+    tracts = [words[0] for line in captured.get().splitlines() if (words := line.split())]
+    assert tracts[2:4] == ["9500", "9000"]
 
 
 def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:

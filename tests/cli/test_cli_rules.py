@@ -94,6 +94,10 @@ def test_what_is_no_file_of_rules_is_refused(cli: Cli, failed: str, tmp_path: Pa
     file = tmp_path / "rules.yaml"
     file.write_text("rules: [{message: x, verdict: algorithm, remedy: accept}]\n")
     cli("rules", "test", failed, str(file)).refused(2, "rules.yaml", "needs up_to")
+    file.write_text("rules: [{message: x, verdict: algorithm, expires: tomorrow}]\n")
+    cli("rules", "test", failed, str(file)).refused(
+        2, "expires: found 'tomorrow'; write a date like 2026-12-31"
+    )
     cli("rules", "test", "nobody").refused(2, "there is no campaign 'nobody'")
 
 

@@ -106,6 +106,16 @@ def test_steps_end_in_their_order_and_one_that_never_ran_widens_the_range() -> N
     assert (found.low, found.high) == (NOW + timedelta(hours=5), NOW + timedelta(hours=7))
 
 
+def test_a_step_of_which_nothing_will_run_has_no_end() -> None:
+    # What is left of it needs a person, or is behind what does.
+    found = told(ahead("step3"), ahead("step4", left=100), ahead("step5"), rows=progress(*[100] * 24))
+    hour = NOW + timedelta(hours=1)
+    assert [(one.step, one.low, one.high) for one in found.steps] == [
+        ("step3", None, None), ("step4", hour, hour), ("step5", None, None),
+    ]  # fmt: skip
+    assert (found.low, found.high) == (hour, hour)
+
+
 def test_groups_without_a_graph_are_estimated_from_their_likes() -> None:
     sized = [
         ("step3", "done", 100),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import date
+
 import yaml
 from domain_help import NOW
 from hypothesis import given
@@ -13,6 +15,7 @@ from merian_campaign.domain.failures.rule_trial import PastFailure, draft, rejud
 from merian_campaign.domain.safe_text import patterns
 from merian_campaign.domain.safe_text.folding import folded, pattern_of
 from merian_campaign.domain.states import QuantumState, Verdict
+from merian_campaign.reports.rule_lines import trial_json, trial_lines
 
 
 def past(
@@ -39,6 +42,24 @@ def test_what_would_change_is_counted_with_an_example_and_what_it_means() -> Non
     assert (change.before, change.after, change.effect) == ("unknown", "algorithm", "not run again")
     assert (change.rule, change.attempts, change.example) == ("luck", 2, history[0])
     assert (found.attempts, found.unknown, found.uses[0].decided) == (3, 1, 2)
+
+
+def test_all_failures_are_accounted_for_and_a_rule_that_does_nothing_is_named() -> None:
+    history = [past(), past(Verdict.OUT_OF_MEMORY, exception_type=None), past(exception_message="other")]
+    old = {"message": "other", "verdict": "algorithm", "expires": date(2020, 1, 1)}
+    never = {"name": "never", "message": "never seen", "verdict": "algorithm"}
+    product = rules({"name": "shipped", "message": "seen elsewhere", "verdict": "algorithm"})
+    found = trial(history, rules=(*rules(LUCK, old, never), *product))
+    assert (found.uses[0].decided, found.otherwise, found.unknown) == (1, 1, 1)
+    assert [rule.label for rule in found.idle] == ["message other", "never", "shipped"]
+    assert list(trial_lines(found, today=date(2026, 11, 26), shipped=product))[2:] == [
+        "rule luck: algorithm: 1 failed attempt",
+        "rule message other: matches no failed attempt on record; it expired on 2020-01-01",
+        "rule never: matches no failed attempt on record",
+        "measured, or by built-in rules: 1 failed attempt",
+        "no rule says anything of 1 failed attempt",
+    ]
+    assert trial_json(found)["measured_or_built_in"] == 1
 
 
 def test_what_is_as_it_was_is_no_change() -> None:

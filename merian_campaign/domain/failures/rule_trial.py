@@ -120,12 +120,20 @@ class Trial:
         In the order in which rules are tried; those that match something.
     unknown : `int`
         Failures that no rule says anything of.
+    idle : `tuple` [`FailureRule`, ...]
+        Rules of those that were tried that match nothing, in their order.
     """
 
     attempts: int
     changes: tuple[VerdictChange, ...]
     uses: tuple[RuleUse, ...]
     unknown: int
+    idle: tuple[FailureRule, ...] = ()
+
+    @property
+    def otherwise(self) -> int:
+        """Failures whose verdict was measured, or is by a built-in rule."""
+        return self.attempts - self.unknown - sum(use.decided for use in self.uses)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,8 +220,9 @@ def trial(history: Iterable[PastFailure], *, rules: tuple[FailureRule, ...]) -> 
     return Trial(
         attempts=number,
         changes=tuple(sorted(changes, key=lambda change: -change.attempts)),
-        uses=tuple(_uses(rules, decided, shadowed)),
+        uses=(uses := tuple(_uses(rules, decided, shadowed))),
         unknown=unknown,
+        idle=tuple(rule for rule in rules if rule not in [use.rule for use in uses]),
     )
 
 

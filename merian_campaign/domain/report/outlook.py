@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import accumulate
 from operator import or_
@@ -49,7 +49,10 @@ class StepAhead:
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutlook:
-    """When a step ends, if steps end in their order: at the earliest and at the latest, or `None`."""
+    """When a step ends, if steps end in their order: at the earliest and at the latest.
+
+    `None` where nobody can say, and where nothing of it is left that will run.
+    """
 
     step: str
     foreseen: int
@@ -140,7 +143,10 @@ def outlook(
             words=words,
             foreseen=estimated,
             per_hour=per_hour,
-            steps=tuple(ends),
+            steps=tuple(
+                end if one.open or one.foreseen.groups else replace(end, low=None, high=None)
+                for one, end in zip(listed, ends, strict=True)
+            ),
             unsized=unknown,
         )
     return Outlook(

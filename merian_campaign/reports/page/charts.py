@@ -15,6 +15,9 @@ from merian_campaign.reports.page.style import colour
 from merian_campaign.reports.page.submission_bars import submission_bars
 
 _TASK_ROW: Final = 21
+_AXIS: Final = 36
+"""Pixels that the numbers of an axis take at least, so that pictures below each other agree."""
+
 _GOOD, _BAD = ("succeeded", "failed")
 _TIME: Final = "%Y-%m-%d %H:%M"
 
@@ -33,7 +36,7 @@ def pictures(report: Report) -> list[Picture]:
     if report.blocks:
         found.append(_blocks(report))
     if report.submissions:
-        found.append(submission_bars(report, axis=_time_axis(report)))
+        found.append(submission_bars(report, axis=_submission_axis(report)))
     return found
 
 
@@ -66,7 +69,7 @@ def _progress(report: Report) -> Picture:
             "mark": {"type": "area", "color": colour("done"), "opacity": 0.16,
                      "line": {"color": colour("done"), "strokeWidth": 1.8}},
             "encoding": {
-                "x": utc("t", axis=_time_axis(report)),
+                "x": _progress_time(report),
                 "y": {"field": "n", "type": "quantitative", "title": "quanta done", "axis": _counts(5)},
                 "tooltip": tooltip(),
             },
@@ -102,7 +105,7 @@ def _forecast(report: Report, *, total: int, expected: int) -> list[Spec]:
             "data": values([row | {"tip": tip} for row in rows]),
             "mark": {"type": "area", "color": colour("accent"), "opacity": 0.18},
             "encoding": {
-                "x": utc("t", axis=_time_axis(report)),
+                "x": _progress_time(report),
                 "y": {"field": "low", "type": "quantitative", "stack": None},
                 "y2": {"field": "high"},
                 "tooltip": tooltip(),
@@ -121,23 +124,32 @@ def _between(now: datetime, when: datetime, last: datetime, total: int, expected
 
 def _counts(ticks: int) -> Spec:
     """Return an axis of numbers in short."""
-    return {"tickCount": ticks, "labelExpr": "format(datum.value, '~s')"}
+    return {"tickCount": ticks, "labelExpr": "format(datum.value, '~s')", "minExtent": _AXIS}
 
 
-def _time_axis(report: Report) -> Spec:
+def _time_axis(begin: datetime, end: datetime) -> Spec:
     """Return an axis of time that says as much as its length wants."""
-    now = report.headline.at
-    begin = min((line.created_at for line in report.submissions), default=now)
-    ends = [line.finished_at or now for line in report.submissions]
-    ends += [row.start + timedelta(seconds=report.span_seconds) for row in report.progress]
-    whole = (report.headline.eta_high or max(ends, default=now)) - begin
     lengths = ((timedelta(minutes=10), "%H:%M:%S"), (timedelta(hours=30), "%H:%M"),
                (timedelta(days=4), "%-d %b %H:%M"))  # fmt: skip
     return {
-        "format": next((words for limit, words in lengths if whole <= limit), "%-d %b"),
+        "format": next((words for limit, words in lengths if end - begin <= limit), "%-d %b"),
         "tickCount": {"signal": "max(2, floor(width / 90))"},
         "labelOverlap": True,
     }
+
+
+def _progress_time(report: Report) -> Spec:
+    """Return the encoding of time of progress and throughput, which stand below each other."""
+    begin = min(row.start for row in report.progress)
+    ends = [row.start + timedelta(seconds=report.span_seconds) for row in report.progress]
+    end = max(*ends, report.headline.eta_high or report.headline.at)
+    domain = [milliseconds(begin), milliseconds(end)]
+    return utc("t", axis=_time_axis(begin, end), scale={"type": "utc", "domain": domain})
+
+
+def _submission_axis(report: Report) -> Spec:
+    begin = min(line.created_at for line in report.submissions)
+    return _time_axis(begin, max(line.finished_at or report.headline.at for line in report.submissions))
 
 
 def _span_words(seconds: int) -> str:
@@ -164,7 +176,7 @@ def _throughput(report: Report) -> Picture:
         "data": values(rows),
         "mark": {"type": "bar"},
         "encoding": {
-            "x": utc("t", axis=_time_axis(report)),
+            "x": _progress_time(report),
             "x2": {"field": "u"},
             "y": {
                 "field": "n",
@@ -258,7 +270,7 @@ def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
         "m",
         "p",
         "x",
-        title="memory (GiB): median, 95%, largest; asked for",
+        title="memory (GiB)",
         scale={"zero": True},
         axis={"tickCount": 6},
     )
@@ -285,7 +297,7 @@ def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
     longest = max(max(row["x"], row["q"] or 0.0) for row in rows)
     decades = [10.0**power for power in range(-1, 9) if 10.0**power <= 10 * longest]
     axis = {"values": decades, "labelExpr": "datum.value < 1 ? datum.value : format(datum.value, '~s')"}
-    title = "run time (s): median, 95%, longest" + ("; queue wait: median" if waited else "")
+    title = "run time and queue wait (s)" if waited else "run time (s)"
     layers = _range("m", "p", "x", title=title, scale={"type": "log"}, axis=axis)
     spec = {"data": values(rows)} | _by_task(usage, [*layers, *([_mark("q")] if waited else [])])
     words = f"Run times of {len(rows)} tasks{', and how long they waited to start' if waited else ''}."

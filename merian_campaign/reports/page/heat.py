@@ -125,15 +125,23 @@ _PLAIN: Mapping[str, Any] = {"domain": False, "ticks": False, "labelLimit": 140}
 def _nights(report: Report) -> Picture:
     lines = report.nights
     steps = list(dict.fromkeys(line.step for line in lines))
+    states: dict[int, set[str]] = {}
+    for line in lines:
+        for night in line.values:
+            states.setdefault(night, set()).add(line.shown)
     rows = [
-        {"night": str(night), "step": line.step, "state": line.shown, "tip": _tip(line, f"Night {night}")}
+        {
+            "night": str(night), "step": line.step, "state": line.shown,
+            "any": " ".join(sorted(states[night])), "tip": _tip(line, f"Night {night}"),
+        }
         for line in lines
         for night in line.values
-    ]
+    ]  # fmt: skip
     nights = sorted({row["night"] for row in rows})
     spec: Spec = {
         "width": "container",
         "height": _ROW * len(steps),
+        "params": [{"name": "night", "value": ""}],
         "data": values(rows),
         "mark": {"type": "rect", "stroke": colour("paper"), "strokeWidth": 1},
         "encoding": {
@@ -146,6 +154,10 @@ def _nights(report: Report) -> Picture:
             },
             "y": {"field": "step", "type": "nominal", "sort": steps, "title": None, "axis": _PLAIN},
             "color": state_scale(),
+            "opacity": {
+                "condition": {"test": "night == '' || indexof(datum.any, night) >= 0", "value": 1},
+                "value": 0.12,
+            },
             "tooltip": tooltip(),
         },
     }

@@ -18,6 +18,7 @@ from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.outlook import span_words
 from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.safe_text.text import clean
+from merian_campaign.reports.causes import behind_words, evidence_words
 from merian_campaign.reports.page import charts, heat, sky, words
 from merian_campaign.reports.page.pictures import Picture, Spec
 from merian_campaign.reports.page.style import DARK, FONT, LIGHT, STATES, variables
@@ -150,6 +151,8 @@ def _environment() -> Environment:
         "f": words.fixed,
         "words": lambda text: str(text).replace("_", " "),
         "changes": words.changes,
+        "behind": behind_words,
+        "evidence": evidence_words,
     }
     return made
 
@@ -163,7 +166,8 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
     most = max((line.steps for line in report.tracts), default=0)
     return {
         "states": STATES,
-        "used_states": {line.shown for line in report.groups},
+        "map_states": {line.shown for line in report.groups if line.dimension == "tract"},
+        "night_states": {line.shown for line in report.nights},
         "tract_states": {line.shown for line in report.tracts},
         "pictures": by_name,
         "skies": [one for one in made if one.name.startswith("sky-")],
@@ -173,7 +177,10 @@ def _context(report: Report, text: PageText, made: Sequence[Picture]) -> dict[st
         "has_visits": bool(sky.visits_shown(report)),
         "no_sky": text.no_sky,
         "printed": _printed(report),
-        "asking": [line for line in report.groups if line.state == "needs_review"],
+        "asking": sorted(
+            (line for line in report.groups if line.state == "needs_review"),
+            key=lambda line: -line.failed - line.blocked,
+        ),
         "changed": moved.most_common(),
         "quiet_steps": [
             line.step

@@ -102,6 +102,7 @@
   on("#unit", (event) => signal("unit", event.target.value));
   on("#visits", (event) => signal("visits", event.target.checked));
   on("#order", (event) => signal("order", event.target.value));
+  on("#only-nights", (event) => signal("night", event.target.value));
   on("#only", (event) => { signal("only", event.target.value); filter(); });
 
   // -- tables: sorted by their headings, filtered by words
@@ -110,14 +111,15 @@
     return "v" in found.dataset ? Number(found.dataset.v) : found.textContent.trim();
   };
   for (const table of $$("table.sortable")) {
-    $$("thead th", table).forEach((heading, place) => {
+    const headings = $$("thead tr:last-child th", table);
+    headings.forEach((heading, place) => {
       const button = document.createElement("button");
       button.type = "button";
       button.textContent = heading.textContent;
       heading.replaceChildren(button);
       button.addEventListener("click", () => {
         const up = heading.getAttribute("aria-sort") !== "ascending";
-        $$("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
+        headings.forEach((other) => other.removeAttribute("aria-sort"));
         heading.setAttribute("aria-sort", up ? "ascending" : "descending");
         const body = table.tBodies[0];
         const rows = [...body.rows].sort((one, other) => {

@@ -145,35 +145,37 @@ _PARAMS: Final = (
 
 def _layers(features: Sequence[Spec], *, thin: float) -> list[Spec]:
     shade = "mode == 'reached' ? datum.r : mode == 'failures' ? datum.f : (datum.c[key] || 'none')"
-    chosen = "datum.tract == tract"
-    asks = "datum.state == 'needs_review'"
     return [
         {
             "data": values(features),
-            "transform": [{"calculate": shade, "as": "shade"}],
-            "mark": {"type": "geoshape", "cursor": "pointer"},
-            "encoding": {
-                "color": {
-                    "field": "shade",
-                    "type": "nominal",
-                    "scale": {"domain": [*_SHADES], "range": [colour(name) for name in _SHADES]},
-                    "legend": None,
+            "layer": [
+                {
+                    "transform": [{"calculate": shade, "as": "shade"}],
+                    "mark": {"type": "geoshape", "cursor": "pointer"},
+                    "encoding": {
+                        "color": {
+                            "field": "shade",
+                            "type": "nominal",
+                            "scale": {"domain": [*_SHADES], "range": [colour(name) for name in _SHADES]},
+                            "legend": None,
+                        },
+                        "stroke": {"value": colour("paper")},
+                        "strokeWidth": {"value": thin},
+                        "tooltip": tooltip(),
+                    },
                 },
-                "stroke": {
-                    "condition": [
-                        {"test": chosen, "value": colour("ink")},
-                        {"test": asks, "value": colour("needs_review")},
-                    ],
-                    "value": colour("paper"),
-                },
-                "strokeWidth": {
-                    "condition": [{"test": chosen, "value": 2.5}, {"test": asks, "value": 2 * thin}],
-                    "value": thin,
-                },
-                "tooltip": tooltip(),
-            },
+                # Above all of them: neighbours, which overlap, do not cover them.
+                _outline("datum.state == 'needs_review'", name="needs_review", thick=2 * thin),
+                _outline("datum.tract == tract", name="ink", thick=2.5),
+            ],
         },
     ]
+
+
+def _outline(test: str, *, name: str, thick: float) -> Spec:
+    """Return the outlines of some tracts."""
+    mark = {"type": "geoshape", "filled": False, "stroke": colour(name), "strokeWidth": thick}
+    return {"transform": [{"filter": test}], "mark": mark | {"tooltip": None}}
 
 
 def _grid(lines: Sequence[Spec]) -> Spec:

@@ -11,7 +11,15 @@ from merian_campaign.domain.report.numbers import Report
 from merian_campaign.reports.page.pictures import Picture, Spec, milliseconds, scale, tooltip, utc, values
 from merian_campaign.reports.page.style import colour
 
-_LANE: Final = 34
+_LANE, _HIGHEST_LANE = 34, 54
+"""Pixels of a lane, and how many it has at most where many submissions overlap."""
+
+_EACH: Final = 2
+"""Pixels for each of these, as far as the lane may grow."""
+
+_OUTLINED: Final = 3.0
+"""Pixels that a bar has at least which gets an outline: of lower ones there would be nothing else."""
+
 _MOST_SUBMISSIONS: Final = 5000
 """The latest ones are drawn; the tables have all."""
 
@@ -33,9 +41,16 @@ def submission_bars(report: Report, *, axis: Spec) -> Picture:
     order = list(dict.fromkeys(line.step for line in report.submissions))
     since = min(line.created_at for line in listed).replace(microsecond=0)
     rows: list[dict[str, Any]] = []
+    most = 1
     for lane, step in enumerate(order):
         lines = [line for line in listed if line.step == step]
-        rows += _lane(lines, lane=lane, since=since, now=report.headline.at)
+        bars, overlapping = _lane(lines, lane=lane, since=since, now=report.headline.at)
+        rows += bars
+        most = max(most, overlapping)
+    high = min(_HIGHEST_LANE, max(_LANE, _EACH * most))
+    for row in rows:
+        if row["n"] > 1 and high * (row["z"] - row["y"]) >= _OUTLINED:
+            row["outlined"] = 1
     there = {row["what"] for row in rows}
     shown = [(name, name_of) for name, name_of in _OUTCOMES.items() if name in there]
     y: Spec = {
@@ -48,7 +63,7 @@ def submission_bars(report: Report, *, axis: Spec) -> Picture:
     }  # fmt: skip
     spec: Spec = {
         "width": "container",
-        "height": max(90, _LANE * len(order)),
+        "height": max(90, high * len(order)),
         "params": [{"name": "lanes", "value": order}, {"name": "tract", "value": 0}],
         "data": values(rows),
         "transform": _told_in_full(since),
@@ -65,7 +80,7 @@ def submission_bars(report: Report, *, axis: Spec) -> Picture:
             },
             "opacity": {"condition": {"test": "tract == 0 || datum.tract == tract", "value": 1},
                         "value": 0.12},
-            "stroke": {"condition": {"test": "datum.n > 1", "value": colour("ink")}, "value": None},
+            "stroke": {"condition": {"test": "datum.outlined", "value": colour("ink")}, "value": None},
             "strokeWidth": {"value": 0.8},
             "tooltip": tooltip(),
         },
@@ -95,8 +110,8 @@ def _told_in_full(since: datetime) -> list[Spec]:
 
 def _lane(
     lines: Sequence[SubmissionLine], *, lane: int, since: datetime, now: datetime
-) -> list[dict[str, Any]]:
-    """Return the submissions of a step as bars, those that overlap in time below each other.
+) -> tuple[list[dict[str, Any]], int]:
+    """Return the submissions of a step as bars, those that overlap in time below each other, and how many do.
 
     Their begin and end (``s``, ``e``) are seconds after a moment; see `_told_in_full`.
     """
@@ -109,7 +124,7 @@ def _lane(
         ends[row:] = [end, *ends[row + 1 :]]
         placed.append((line, begin, end, row))
     each = 0.84 / max(1, len(ends))
-    return [
+    bars: list[dict[str, Any]] = [
         {
             "s": int((begin - since).total_seconds()), "e": int((end - since).total_seconds()),
             "tract": line.tract or -1, "n": line.number, "what": line.outcome or "running",
@@ -120,3 +135,4 @@ def _lane(
         }
         for line, begin, end, row in placed
     ]  # fmt: skip
+    return bars, len(ends)
