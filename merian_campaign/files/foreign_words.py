@@ -142,9 +142,9 @@ OTHER_KEYS = frozenset(
         "abortOnValue", "abortReturnValue", "bpsGenerateConfig", "clusterTemplate", "computeCloud",
         "configFile", "customJob", "dryRun", "equalDimensions", "fileDistributionEndpoint",
         "findDependencyMethod", "inputQgraphFile", "jobCommand", "mailTo", "partitionDimensions",
-        "partitionMaxClusters", "partitionMaxSize", "pipetaskInit", "pipetasks", "quantaCounts",
+        "partitionMaxClusters", "partitionMaxSize", "pipetaskInit", "pipetasks", "qgraphId", "quantaCounts",
         "remoteBuild", "requestDisk", "runQgraphFile", "saveQgraph", "useNodeIdInClusterName", "whenCreate",
-        "whenRun", "whenSetup", "whenToMail", "workflowName", "workflowPath",
+        "whenRun", "whenSetup", "whenToMail", "wmsAttemptNum", "workflowName", "workflowPath",
     }
 )  # fmt: skip
 """Keys of BPS that are none of `BPS_KEYS`, for no task or site would be called so."""

@@ -17,7 +17,10 @@ from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.supervisor_start import connect
 
-__all__ = ["ask", "run_job"]
+__all__ = ["ask", "numbered", "run_job"]
+
+_ATTEMPT = "<WMS:attemptNum>"
+"""What BPS makes of ``{wmsAttemptNum}`` in command lines and ``environment``."""
 
 
 def run_job(
@@ -59,7 +62,7 @@ def run_job(
         return 0  # only the news of it was lost
     connection = connect(node)
     with connection:
-        answer = ask(connection, {"kind": "run", **request}, parent=os.getppid())
+        answer = ask(connection, {"kind": "run", **numbered(node, request)}, parent=os.getppid())
     if answer["kind"] != "result":
         raise RefusedError(f"driver is {answer.get('why')}")
     outcome = answer["outcome"]
@@ -68,6 +71,23 @@ def run_job(
     if outcome["verdict"] != JobVerdict.OK:
         raise JobFailedError(request["job"], outcome)
     return 0
+
+
+def numbered(node: NodeSettings, request: dict[str, Any]) -> dict[str, Any]:
+    """Return a request with the number of the attempt where its command or variables want it, from 0.
+
+    That is how often the job was begun before in this submission. The journal is read for such jobs only.
+    """
+    variables: dict[str, str] = request.get("variables", {})
+    if not any(_ATTEMPT in text for text in (request["command"], *variables.values())):
+        return request
+    records = Journal(Path(node.submit) / JOURNAL_NAME).read()
+    number = str(sum(r.event == JournalEvent.STARTED and r.job == request["job"] for r in records))
+    return {
+        **request,
+        "command": request["command"].replace(_ATTEMPT, number),
+        "variables": {name: text.replace(_ATTEMPT, number) for name, text in variables.items()},
+    }
 
 
 def ask(connection: socket.socket, message: dict[str, Any], *, parent: int | None = None) -> dict[str, Any]:

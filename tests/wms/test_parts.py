@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from lsst.ctrl.bps import BpsConfig, GenericWorkflowJob
 
-from merian_campaign.domain.execution.journal import JobVerdict
+from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.host.processes import ProcessEntry, identity, members_of
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.wms.execution import topological
 from merian_campaign.wms.hold_list import HoldEntry, read_hold_list, within_cluster
 from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGoneError
+from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.launcher import StageError, retries_asked
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
 from merian_campaign.wms.node.admission import NodeCapacity, NodeRequest, admissible
@@ -23,9 +24,11 @@ from merian_campaign.wms.node.child import ForkOrder
 from merian_campaign.wms.node.command import plain_words, quanta_of, read_run_qbb, split_locked
 from merian_campaign.wms.node.memory_guard import MemoryLimits, judge, measure
 from merian_campaign.wms.node.node_jobs import JobRequest
+from merian_campaign.wms.node_settings import NodeSettings
 from merian_campaign.wms.sites.base import retry_cost
 from merian_campaign.wms.sites.slurm import Slurm, drain_after, seconds_of
 from merian_campaign.wms.stages import final_commands
+from merian_campaign.wms.worker_app import numbered
 from merian_campaign.wms.workflow import CampaignWorkflow
 from merian_campaign.wms.zipfix import is_broken, mend
 
@@ -217,6 +220,25 @@ def test_retries_within_a_run_are_those_of_bps(
     words: dict[str, Any], exit_code: int | None, retries: int
 ) -> None:
     assert retries_asked(GenericWorkflowJob("j", label="isr", **words), exit_code=exit_code) == retries
+
+
+def test_a_job_is_told_which_attempt_it_is(tmp_path: Path) -> None:
+    node = NodeSettings(submit=str(tmp_path), driver=identity())
+    mark = "<WMS:attemptNum>"
+    request = {
+        "job": "j",
+        "command": f"pipetask --log-file {mark}.json",
+        "variables": {"TRY": mark, "A": "b"},
+    }
+    journal = Journal(tmp_path / JOURNAL_NAME)
+    for before in (0, 1, 2):
+        found = numbered(node, request)
+        assert found["command"] == f"pipetask --log-file {before}.json"
+        assert found["variables"] == {"TRY": str(before), "A": "b"}
+        journal.write(JournalRecord(event=JournalEvent.STARTED, job="j", label="isr", quanta=("u",)))
+        journal.write(JournalRecord(event=JournalEvent.STARTED, job="other", label="isr", quanta=("v",)))
+    plain = {"job": "j", "command": "true", "variables": {}}
+    assert numbered(node, plain) is plain
 
 
 @pytest.mark.parametrize("words", [{"number_of_retries": "many"}, {"retry_unless_exit": [1, "two"]}])
