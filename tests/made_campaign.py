@@ -331,9 +331,9 @@ class _Life:
 
     def tick(self, now: datetime) -> None:
         """Do what is to be done, until nothing is."""
-        changed = True
-        while changed:
-            changed = sum(self._do(decision, now) for decision in self._decisions(now)) > 0
+        again = True
+        while again:
+            again = sum(self._do(decision, now) for decision in self._decisions(now)) > 0
 
     def follow(self) -> None:
         """Put on record how far those have come that are under way."""
@@ -352,7 +352,7 @@ class _Life:
         return decide(self._spec, snapshot, situation)
 
     def _do(self, decision: Decision, now: datetime) -> bool:
-        """Do one thing; say whether anything changed."""
+        """Do one thing; say whether another look may find more to do, which no submission brings."""
         match decision:
             case MoveGroup(group=group, state=state, reason=reason):
                 self._store.move_group(
@@ -363,6 +363,7 @@ class _Life:
                 )  # fmt: skip
             case Submit():
                 self._submit(decision, now)
+                return False
             case Harvest(group=group, submission=submission):
                 self._harvest(group, submission)
             case Wait() | Follow():

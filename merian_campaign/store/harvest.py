@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, null, or_, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import Insert
 
 from merian_campaign.domain.execution.busy_blocks import BusyBlock, busy_values
 from merian_campaign.domain.execution.counts import Counts
@@ -18,6 +18,7 @@ from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
 from merian_campaign.store import events, schema
 from merian_campaign.store.groups import lock_group
+from merian_campaign.store.many_rows import inserting, many
 from merian_campaign.store.quanta import merge_quanta
 from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
@@ -58,6 +59,17 @@ _COMBINES = text("""
     WHERE s.id = :submission_id AND q.combines IS NOT NULL
         AND (s.combines, s.gathers) IS DISTINCT FROM (q.combines, q.gathers)
 """)
+
+
+def _putting_waits() -> Insert:
+    table = schema.queue_wait
+    new = inserting(table, [column.name for column in table.columns])
+    into = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
+    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in into.items()))
+    return new.on_conflict_do_update(index_elements=list(table.primary_key), set_=into, where=differs)
+
+
+_PUT_WAITS = _putting_waits()
 
 
 class HarvestStore(Database):
@@ -213,26 +225,19 @@ def _put_waits(connection: Connection, waits: Sequence[TaskWait], *, submission_
     """Write how long quanta waited where that differs; of a journal that is gone, what is known stays."""
     if not waits:
         return
-    table = schema.queue_wait
-    new = insert(table).values(
-        [
-            {
-                "submission_id": submission_id,
-                "task": wait.task,
-                "n": wait.executions,
-                "seconds": wait.seconds,
-                "seconds_longest": wait.longest,
-                "waits": list(wait.bins),
-                "waits_n": list(wait.bins.values()),
-            }
-            for wait in waits
-        ]
-    )
-    into = {column.name: new.excluded[column.name] for column in table.columns if not column.primary_key}
-    differs = or_(*(table.c[name].is_distinct_from(value) for name, value in into.items()))
-    connection.execute(
-        new.on_conflict_do_update(index_elements=list(table.primary_key), set_=into, where=differs)
-    )
+    rows = [
+        {
+            "submission_id": submission_id,
+            "task": wait.task,
+            "n": wait.executions,
+            "seconds": wait.seconds,
+            "seconds_longest": wait.longest,
+            "waits": list(wait.bins),
+            "waits_n": list(wait.bins.values()),
+        }
+        for wait in waits
+    ]
+    connection.execute(_PUT_WAITS, many(rows))
 
 
 def _finish(

@@ -46,6 +46,10 @@ def campaign_view(row: RowMapping) -> CampaignView:
     )
 
 
+_NOTHING = Remedy()
+"""Of most submissions, and of groups of which nobody has asked anything."""
+
+
 def remedy_document(remedy: Remedy) -> dict[str, object]:
     """Return what is stored of a remedy."""
     return {
@@ -60,6 +64,8 @@ def remedy_document(remedy: Remedy) -> dict[str, object]:
 
 def remedy(document: Mapping[str, Any]) -> Remedy:
     """Return a remedy from what was stored."""
+    if not any(document.values()):
+        return _NOTHING
     return Remedy(
         # Keys are absent from rows of earlier releases, and all are where nobody has asked for anything.
         memory_mb=tuple(sorted(document.get("memory_mb", {}).items())),

@@ -7,13 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, func, or_, select, text
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert
 
 from merian_campaign.domain.record.records import BadNode, Event, JobRecord, OpenJobs
 from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.slurm.slurm_states import JobEnd
 from merian_campaign.store import events, schema
 from merian_campaign.store.campaigns import require_campaign
+from merian_campaign.store.many_rows import inserting, many
 from merian_campaign.store.server.database import Database
 
 _JOB = schema.slurm_job
@@ -21,6 +22,7 @@ _SEEN = (
     "role", "name", "slurm_state", "fate", "reason", "cancelled_by", "exit_code", "signal", "nodes",
     "submitted", "started", "ended", "restarts", "busy_seconds",
 )  # fmt: skip
+_COLUMNS = ("submission_id", "job_id", *_SEEN, "updated_at")
 _NOT_OVER = (JobEnd.ALIVE.value, JobEnd.UNSURE.value)
 """Fates of jobs that are asked about again."""
 
@@ -48,23 +50,21 @@ _BAD_NODES = text("""
 
 def put_jobs(connection: Connection, *, submission_id: int, jobs: Sequence[JobRecord], now: datetime) -> int:
     """Insert or update a submission's Slurm jobs; return how many rows changed."""
-    sure = [_values(entry, submission_id=submission_id, now=now) for entry in jobs if entry.sure]
-    unsure = [_values(entry, submission_id=submission_id, now=now) for entry in jobs if not entry.sure]
     changed = 0
-    if sure:
-        changed += int(connection.execute(_upsert(sure, now=now)).rowcount)
-    if unsure:
-        changed += int(connection.execute(insert(_JOB).values(unsure).on_conflict_do_nothing()).rowcount)
+    for statement, sure in ((_UPSERT, True), (_ADD, False)):
+        rows = [_values(entry, submission_id=submission_id, now=now) for entry in jobs if entry.sure is sure]
+        if rows:
+            changed += int(connection.execute(statement, many(rows)).rowcount)
     return changed
 
 
-def _upsert(values: list[dict[str, object]], *, now: datetime) -> Insert:
-    new = insert(_JOB).values(values)
+def _upserting() -> Insert:
+    new = inserting(_JOB, _COLUMNS)
     into = {name: _merged(name, new.excluded[name]) for name in _SEEN}
     changed = or_(*(_JOB.c[name].is_distinct_from(value) for name, value in into.items()))
     return new.on_conflict_do_update(
         index_elements=[_JOB.c.submission_id, _JOB.c.job_id],
-        set_={**into, "updated_at": now},
+        set_={**into, "updated_at": new.excluded.updated_at},
         # What has ended stays as it ended, whatever a cache still believes.
         where=changed & (_JOB.c.fate.in_(_NOT_OVER) | new.excluded.fate.not_in(_NOT_OVER)),
     )
@@ -76,6 +76,10 @@ def _merged(name: str, value: ColumnElement[Any]) -> ColumnElement[Any]:
     if name in {"exit_code", "signal", "submitted", "started", "ended", "busy_seconds"}:
         return func.coalesce(value, _JOB.c[name])
     return value
+
+
+_UPSERT = _upserting()
+_ADD = inserting(_JOB, _COLUMNS).on_conflict_do_nothing()
 
 
 def _values(entry: JobRecord, *, submission_id: int, now: datetime) -> dict[str, object]:

@@ -66,14 +66,14 @@ def load_groups(
     which = {"campaign_id": campaign_id, "group_id": group_id}
     submissions: dict[int, list[SubmissionView]] = defaultdict(list)
     made: dict[int, list[MadeFrom]] = defaultdict(list)
-    for row in connection.execute(_SUBMISSIONS, which).mappings():
+    for row in connection.execute(_SUBMISSIONS, which).mappings().all():
         submissions[row["group_id"]].append(submission_view(row))
         made[row["group_id"]].append(made_from(row))
     counts: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in connection.execute(_COUNTS, which).mappings():
+    for row in connection.execute(_COUNTS, which).mappings().all():
         counts[row["group_id"]][row["state"]] = int(row["n"])
     unfinished: dict[int, list[OpenQuanta]] = defaultdict(list)
-    for row in connection.execute(_OPEN, which).mappings():
+    for row in connection.execute(_OPEN, which).mappings().all():
         unfinished[row["group_id"]].append(open_quanta(row))
     return tuple(
         group_view(
@@ -83,7 +83,7 @@ def load_groups(
             counts=counts_of(counts.get(row["id"], {})),
             open_quanta=tuple(unfinished.get(row["id"], ())),
         )
-        for row in connection.execute(_GROUPS, which).mappings()
+        for row in connection.execute(_GROUPS, which).mappings().all()
     )
 
 

@@ -527,3 +527,16 @@ def test_whatever_the_cuts_nothing_starts_before_all_that_its_visits_need(
                 if other.step in earlier and concerns(other, row)
             }
             assert needed_first <= before, (one.step, one.key, row)
+
+
+def test_what_waits_for_whole_steps_needs_one_value_however_many_wait() -> None:
+    """Made, and judged, for each of a thousand tracts, it would take the square of their number."""
+    groups = [
+        group(one.step, one.key, selection=one.selection, state=WAITING) for one in plan_groups(SPEC).wanted
+    ]
+    gates = Gates(spec=SPEC, snapshot=snapshot(*groups))
+    tracts = [one for one in groups if one.step == "step3"]
+    first, *others = [gates.needs(one).groups for one in tracts]
+    assert {need.group.step for need in first} == {"step2a", "step2b", "step2d"}
+    assert others
+    assert all(one is first for one in others)

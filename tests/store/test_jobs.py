@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from sqlalchemy import event
 from store_help import Given, at, rows, worked
 from store_help import quantum as quantum_of
 
@@ -139,3 +140,22 @@ def test_a_node_that_loses_block_after_block_is_bad_until_it_works_again(given: 
     assert bad(since=21) == [], "the first of them is long ago"
     given.store.record_jobs(submission_id=submission, jobs=[lost(60, "n7", state="COMPLETED")], now=at(61))
     assert bad() == []
+
+
+def test_jobs_are_written_by_one_statement_however_many_they_are(given: Given) -> None:
+    """One for each number of rows SQLAlchemy puts together anew, which takes longer than the server does."""
+    (group,) = given.campaign()
+    submission = given.prepared(group).id
+    statements: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        if "INSERT INTO slurm_job" in statement:
+            statements.append(statement)
+
+    event.listen(given.store._engine, "before_cursor_execute", note)
+    for number in (1, 3):
+        jobs = [record("RUNNING", str(100 * number + one)) for one in range(number)]
+        assert given.store.record_jobs(submission_id=submission, jobs=jobs, now=at(number)) == number
+    event.remove(given.store._engine, "before_cursor_execute", note)
+    assert len(statements) == 2
+    assert len(set(statements)) == 1

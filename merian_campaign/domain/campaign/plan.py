@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -188,30 +188,54 @@ def judge_needs(needs: Needs, *, new: NewData | None = None, of: GroupView | Non
     of : `GroupView`, optional
         The group.
     """
-    waiting: dict[str, list[Need]] = defaultdict(list)
-    blocked: dict[str, list[Need]] = defaultdict(list)
-    standing_of = by_state if new is None else new.standing
-    for need in needs.groups:
-        standing = standing_of(need.group)
-        if standing is Standing.ABSENT:
-            continue
-        if standing is Standing.AHEAD:
-            waiting[need.of].append(need)
-        elif standing is Standing.STUCK or _incomplete(need):
-            blocked[need.of].append(need)
-        elif (
-            new is not None
-            and of is not None
-            and standing is Standing.DONE
-            and not new.satisfies(need, of=of)
-        ):
-            waiting[need.of].append(need)
-    if blocked:
-        return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(blocked, _word)}")
+    judged = _judge(needs.groups) if new is None else new.once(needs.groups, partial(_judge, new=new))
+    waiting = judged.waiting
+    if judged.blocked:
+        return GroupReadiness(state=GroupState.BLOCKED, reason=f"needs {_in_words(judged.blocked, _word)}")
+    if new is not None and of is not None:
+        late = {id(need) for need in judged.done if not new.satisfies(need, of=of)}
+        if late:
+            waiting = _by_words(
+                need
+                for need in needs.groups
+                if id(need) in late or new.standing(need.group) is Standing.AHEAD
+            )
     if waiting or needs.undiscovered:
         words = [f"waits for {_in_words(waiting, partial(_awaited, new))}"] if waiting else []
         return GroupReadiness(state=GroupState.WAITING, reason="; ".join([*words, *needs.undiscovered]))
     return GroupReadiness(state=GroupState.READY, reason="all it needs is done")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """Needs by what they mean to whoever waits for them; of those done, that differs from one to another."""
+
+    waiting: Mapping[str, list[Need]]
+    blocked: Mapping[str, list[Need]]
+    done: tuple[Need, ...]
+
+
+def _judge(needs: tuple[Need, ...], *, new: NewData | None = None) -> _Judged:
+    standing_of = by_state if new is None else new.standing
+    ahead, blocked, done = [], [], []
+    for need in needs:
+        standing = standing_of(need.group)
+        if standing is Standing.ABSENT:
+            continue
+        if standing is Standing.AHEAD:
+            ahead.append(need)
+        elif standing is Standing.STUCK or _incomplete(need):
+            blocked.append(need)
+        elif standing is Standing.DONE:
+            done.append(need)
+    return _Judged(waiting=_by_words(ahead), blocked=_by_words(blocked), done=tuple(done))
+
+
+def _by_words(needs: Iterable[Need]) -> Mapping[str, list[Need]]:
+    found: dict[str, list[Need]] = defaultdict(list)
+    for need in needs:
+        found[need.of].append(need)
+    return found
 
 
 def _incomplete(need: Need) -> bool:

@@ -94,17 +94,22 @@ def by_state(group: GroupView) -> Standing:
 @dataclass
 class _Found:
     parts: list[list[Need]] = field(default_factory=list)
+    own: bool = False
+    """Whether any of them is of this group alone."""
+
     undiscovered: dict[str, str] = field(default_factory=dict)
     passed: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
 
 
-def _unique(parts: list[list[Need]]) -> list[Need]:
+def _unique(parts: list[list[Need]]) -> tuple[Need, ...]:
     """Return needs in order, each group once a gate's demand, as it was first named."""
+    if len(parts) == 1:
+        return tuple(parts[0])
     found: dict[tuple[int, str], Need] = {}
     for need in chain.from_iterable(parts):
         found.setdefault((need.group.id, need.gate.require), need)
-    return list(found.values())
+    return tuple(found.values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +179,7 @@ class Gates:
         self._sights: dict[Selection, _Sight | None] = {}
         self._indices: dict[str, _Index] = {}
         self._whole: dict[tuple[str, str, str], list[Need]] = {}
+        self._united: dict[tuple[int, ...], tuple[Need, ...]] = {}
 
     def needs(self, group: GroupView) -> Needs:
         """Return what has to be done before a group; nothing for one of a step that is no more."""
@@ -182,13 +188,19 @@ class Gates:
         found = _Found()
         for gate in self._spec.step(group.step).after:
             self._through(gate, group, found)
-        needs = found.parts[0] if len(found.parts) == 1 else _unique(found.parts)
         return Needs(
-            groups=tuple(needs),
+            groups=_unique(found.parts) if found.own else self._unite(found.parts),
             undiscovered=tuple(
                 f"waits for {step}: {words}" for words, step in found.undiscovered.items() if words
             ),
         )
+
+    def _unite(self, parts: list[list[Need]]) -> tuple[Need, ...]:
+        """Return whole steps as one: the same value for all groups that wait for them, which may be many."""
+        key = tuple(map(id, parts))
+        if key not in self._united:
+            self._united[key] = _unique(parts)
+        return self._united[key]
 
     def _through(self, gate: After, group: GroupView, found: _Found) -> None:
         mine, theirs = self._cuts[group.step], self._cuts[gate.step]
@@ -242,6 +254,7 @@ class Gates:
             shared = sorted({at for value in group.selection.values for at in places[value]})
             groups = self._groups[gate.step]
             found.parts.append([Need(gate=gate, group=groups[at]) for at in shared])
+            found.own = True
         else:
             self._all(gate, group, found)
 
@@ -262,6 +275,7 @@ class Gates:
             for other, unknown in index.overlapping(group.selection, self._sight(group.selection))
         ]
         found.parts.append(chosen)
+        found.own = True
         missing = self._missing_tracts(gate.step, group.selection) or self._missing_nights(
             gate.step, group.selection
         )

@@ -8,10 +8,11 @@ where only quanta are added; or it is stale, and its policy says whether it is m
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from merian_campaign.domain.readiness.complete_nights import Arrivals, incomplete_nights, usable
 from merian_campaign.domain.readiness.data_change import (
@@ -95,6 +96,7 @@ class NewData:
         self._terms: dict[str, str] = {}
         self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
         self._unusable: dict[str, set[int]] = {}
+        self._once: dict[int, tuple[tuple[Need, ...], Any]] = {}
 
     # -- what there is ------------------------------------------------------------------------------
     def basis(self, group: GroupView) -> Basis | None:
@@ -413,6 +415,13 @@ class NewData:
         if mine is None or change.added & mine:
             return mine is None
         return not (change.parts and change.parts & self._parts(group, tracts=self._tracts_of(of, mine)))
+
+    def once[T](self, needs: tuple[Need, ...], make: Callable[[tuple[Need, ...]], T]) -> T:
+        """Return what is made of needs, once for all groups that have the very same: whole steps, mostly."""
+        if id(needs) not in self._once:
+            self._once[id(needs)] = needs, make(needs)  # kept, so that no others have their id
+        made: T = self._once[id(needs)][1]
+        return made
 
     def standing(self, group: GroupView) -> Standing:
         """Return what a group means to all that wait for it: asked once, for hundreds may."""

@@ -150,9 +150,9 @@ def _starts(
     full = silent or room.submissions <= 0
     waits = {} if full else waiting_stragglers(spec, snapshot, ready, situation, next_of=next_of)
     for group in ready:
-        alone_first = canaries.setdefault(
-            group.step, storms.unproven(spec, snapshot, group.step, release=situation.release)
-        )
+        if group.step not in canaries:
+            canaries[group.step] = storms.unproven(spec, snapshot, group.step, release=situation.release)
+        alone_first = canaries[group.step]
         held = silent or (throttle.why_not(spec, room, throttle.Allotment()) if room.submissions <= 0 else "")
         if not held and left is not None and left <= 0:
             held = spent

@@ -28,7 +28,7 @@ import domain_help as made  # noqa: E402 - of the tests
 import psutil  # noqa: E402
 from bench_results import entry, keep  # noqa: E402 - beside this one
 from bench_store import database  # noqa: E402
-from made_campaign import STEPS, MadeCampaign  # noqa: E402 - of the tests
+from made_campaign import NIGHT_TASKS, STEPS, MadeCampaign  # noqa: E402 - of the tests
 from store_help import Given  # noqa: E402
 
 from merian_campaign.domain.campaign.plan import plan_groups  # noqa: E402
@@ -156,8 +156,11 @@ def deciding(*, touched: int) -> float:
     return time.process_time() - begin
 
 
-def half_done(tracts: int) -> float:
-    """Return how long a decision takes on so many tracts and sixty nights, four of seven steps done."""
+def half_done(tracts: int, *, known: bool = True) -> float:
+    """Return how long a decision takes on so many tracts and sixty nights, four of seven steps done.
+
+    Where overlaps are not known, no step is done, and each tract waits for all that is before it.
+    """
     sketch = MadeCampaign(tracts=tracts, quanta=1000)
     numbers = [tract for tract, _, _ in sketch.numbers()]
     nights = [20260101 + 100 * (day // 28) + day % 28 for day in range(sketch.nights)]
@@ -168,7 +171,7 @@ def half_done(tracts: int) -> float:
             one.step,
             one.key,
             selection=one.selection,
-            **(done if STEPS.index(one.step) < 4 else {"state": GroupState.WAITING}),
+            **(done if known and STEPS.index(one.step) < 4 else {"state": GroupState.WAITING}),
         )
         for one in plan_groups(spec).wanted
     ]
@@ -178,10 +181,13 @@ def half_done(tracts: int) -> float:
             day_obs=nights[i % len(nights)],
             visits=(900000 + i,),
             tracts=(numbers[i % tracts],),
+            steps=frozenset(NIGHT_TASKS),
         )
         for i in range(3 * tracts)
     ]
-    snapshot = made.with_overlaps(spec, made.snapshot(*groups), *sky)
+    snapshot = made.snapshot(*groups)
+    if known:
+        snapshot = made.with_overlaps(spec, snapshot, *sky)
     situation = made.situation(steps=STEPS)
     begin = time.process_time()
     decide(spec, snapshot, situation)
@@ -207,6 +213,7 @@ def main() -> int:
         share = following(Path(folder))
     slower = median(deciding(touched=15) / deciding(touched=1485) for _ in range(3))
     larger = median(half_done(2000) / half_done(1000) for _ in range(3))
+    unknown = median(half_done(2000, known=False) / half_done(1000, known=False) for _ in range(3))
     pairs = [reading() for _ in range(3)]
     print(f"a million journal lines in {median(ours for ours, _ in pairs) * 1e6 / LINES:.1f} s")  # noqa: T201
     return keep(
@@ -220,6 +227,7 @@ def main() -> int:
             ),
             entry("tick: decision on tracts that no visit overlaps against others", slower, 2, 1, less=True),
             entry("tick: decision on twice as many tracts", larger, 2.5, 2, less=True),
+            entry("tick: the same while no overlap is known", unknown, 3, 2, less=True),
             entry(
                 "tick: reading a journal against json.loads", median(a / b for a, b in pairs), 5, 3, less=True
             ),
