@@ -117,7 +117,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "steps[step3].scope",
         "global, tract or instrument, by what its tasks",
     ),
-    ("    scope: tract\n", "", -1, "steps[step3].scope", "(step3 looks like tract, as DRP-Merian had it)"),
+    ("    scope: tract\n", "", -1, "steps[step3].scope", "(step3 was tract in DRP-Merian of 2022; that of"),
     ("butler: repo\n", "", -1, "butler", "missing; it must be given"),
     ("butler: repo", "butler: 5", 0, "butler", "found 5; write text; in quotes"),
     ("butler: repo", "butler:", 0, "butler", "nothing is given; write text"),
