@@ -50,8 +50,8 @@ def test_a_pipeline_that_cannot_be_read_asks_for_a_scope(survey: Survey) -> None
     assert (problem.field, problem.line) == ("steps[step1].scope", 14)
     assert problem.message == (
         "missing, and not to be read from the pipeline: pipe.yaml: no subset 'step1'; write scope: exposure, "
-        "visit, global, tract or instrument, by what its tasks work on (step1 looks like exposure, as "
-        "DRP-Merian had it)"
+        "visit, global, tract or instrument, by what its tasks work on (step1 was exposure in "
+        "DRP-Merian of 2022; that of other pipelines may differ)"
     )
 
 
