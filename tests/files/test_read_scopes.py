@@ -55,6 +55,15 @@ def test_a_pipeline_that_cannot_be_read_asks_for_a_scope(survey: Survey) -> None
     )
 
 
+def test_an_override_that_keeps_a_scope_from_being_read_is_named(survey: Survey) -> None:
+    survey.edit("pipe.yaml#step1\n", "pipe.yaml#step1\n    config: ['isr:nope=3']\n")
+    wrong = PipelineFacts(problem="pipe.yaml#step1: no attribute nope", labels=frozenset({"isr"}))
+    with pytest.raises(
+        BadFileError, match=r"no attribute nope \(correct config: or config_files:\); write scope"
+    ):
+        load(survey, step1=wrong, step3=TRACTS)
+
+
 def test_a_grouping_that_the_tasks_do_not_allow_is_refused(survey: Survey) -> None:
     with pytest.raises(BadFileError) as caught:
         load(survey, step1=VISITS, step3=VISITS)
