@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from enum import StrEnum
@@ -98,7 +99,12 @@ def validate(file: File) -> None:
     wanted = plan_groups(loaded.spec).wanted
     for step in loaded.spec.steps:
         if loaded.spec.discovers(step):
-            say(f"{step.name}: a group a tract, discovered once visits are defined")
+            size = getattr(step.group_by, "size", 1) if isinstance(step, BpsStep) else 1
+            tracts = "a tract" if size == 1 else f"of {size} tracts"
+            say(f"{step.name}: a group {tracts}, discovered once visits are defined")
+            continue
+        if loaded.spec.discovers_nights(step):
+            say(f"{step.name}: groups of what is ingested by then, discovered night by night")
             continue
         number = sum(1 for group in wanted if group.step == step.name)
         say(f"{step.name}: {number} group{'' if number == 1 else 's'}")
@@ -108,11 +114,11 @@ def validate(file: File) -> None:
 
 
 def _say_unread(pipelines: Mapping[str, PipelineFacts], *, what: str = "tasks not looked at") -> None:
-    """Say which pipelines could not be loaded, once for each reason."""
+    """Say which pipelines could not be loaded, once for each reason, whichever the subset."""
     unread: dict[str, list[str]] = {}
     for step, pipeline in pipelines.items():
         if pipeline.problem:
-            unread.setdefault(pipeline.problem, []).append(step)
+            unread.setdefault(re.sub(r"#[^:\s]*: ", ": ", pipeline.problem, count=1), []).append(step)
     for why, steps in unread.items():
         note(f"{what}, of {', '.join(steps)}: {why}")
 

@@ -18,7 +18,9 @@ from merian_campaign.files.foreign_words import answer
 from merian_campaign.files.yaml_lines import Data, Document, Key
 
 _STEP_PREFIX = re.compile(r"^steps\[([^\]]+)\]\.?([\w.]*): (.*)$", re.DOTALL)
-_FIELD_PREFIX = re.compile(r"^(group_by|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL)
+_FIELD_PREFIX = re.compile(
+    r"^(group_by|dimension|lists|where|select|config|scope|pipeline|action|tracts): (.*)$", re.DOTALL
+)
 _SHELL_VARIABLE = re.compile(r"\$([A-Za-z_][A-Za-z0-9_]{0,99})")
 _LONGEST_VALUE = 200
 _STEP_TAGS = {"bps", "action"}
@@ -175,6 +177,10 @@ def _real_path(data: Data, loc: tuple[int | str, ...]) -> tuple[tuple[Key, ...],
     rest: list[Key] = []
     for part in loc:
         inside: Data = None
+        # The kind of a grouping, which may be called as one of its keys is: lists, dimension.
+        if path[-1:] == ["group_by"] and not rest and isinstance(here, dict) and here.get("kind") == part:
+            rest.append(part)
+            continue
         if isinstance(here, dict) and isinstance(part, str):
             inside = here.get(part)
         elif isinstance(here, list) and isinstance(part, int) and part < len(here):

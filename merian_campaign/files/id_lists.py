@@ -17,7 +17,18 @@ from merian_campaign.host.regular_files import DamagedFileError, read_text
 MOST_BYTES: Final = 32 << 20
 """Bytes of a file of ids: `MOST_IDS` of them, each with a remark of a dozen characters."""
 
-_FIELDS = frozenset({"exposures", "exclude_exposures", "exclude_detectors", "ids", "nights", "tracts"})
+_FIELDS = frozenset(
+    {
+        "bad_exposures",
+        "day_obs",
+        "exclude_detectors",
+        "exclude_exposures",
+        "exposures",
+        "ids",
+        "nights",
+        "tracts",
+    }
+)
 _ENTRY = re.compile(r"[0-9]{1,19}(-[0-9]{1,19})?")
 
 

@@ -58,7 +58,7 @@ def with_scopes(
             steps[index] = {**steps[index], "scope": scope_of(step, pipeline)}
             continue
         place = ("steps", index)
-        message = missing_scope(step, why="" if pipeline is None else pipeline.problem)
+        message = missing_scope(step, why="" if pipeline is None else _why(step, pipeline))
         problems.append(
             Problem(
                 file=document.file,
@@ -70,3 +70,9 @@ def with_scopes(
     if problems:
         raise BadFileError(tuple(problems))
     return {**resolved, "steps": steps}
+
+
+def _why(step: BpsStep, pipeline: PipelineFacts) -> str:
+    """Return why a pipeline cannot be used; one whose labels are known was there itself."""
+    overridden = pipeline.labels and (step.config or step.config_files)
+    return f"{pipeline.problem} (correct config: or config_files:)" if overridden else pipeline.problem

@@ -75,6 +75,7 @@ def _accept_shorthands(schema: dict[str, Any]) -> None:
     tracts["anyOf"] = [*tracts.pop("oneOf"), {"const": "discover"}]
     nights = definitions["ByDayObs"]["properties"]["nights"]
     nights["anyOf"] = [*nights.pop("oneOf"), {"const": "discover"}]
+    definitions["Select"]["properties"]["day_obs"]["anyOf"].append(_FILE)
     for place in (schema, definitions["BpsStep"]):
         policy = place["properties"]["on_new_data"]
         given = policy.pop("anyOf", None) or [{"$ref": policy.pop("$ref")}]

@@ -164,6 +164,24 @@ def test_the_schema_is_json_on_standard_output(cli: Cli) -> None:
     assert schema["properties"]["steps"]
 
 
+def test_validate_says_once_why_pipelines_cannot_be_loaded(cli: Cli) -> None:
+    place = "eups://meas_nowhere/pipelines/a.yaml"
+    (cli.survey.folder / "pipe.yaml").write_text(f"description: none\nimports: [{{location: '{place}'}}]\n")
+    done = cli("validate", cli.file, **NOWHERE)
+    done.fine()
+    (line,) = [line for line in done.stderr.splitlines() if "not looked at" in line]
+    assert line.startswith("tasks not looked at, of step1, step3: pipe.yaml: ")
+    assert place in line
+    assert line.endswith("; set up the LSST stack before the command, or say how under stack:")
+
+
+def test_validate_says_how_many_tracts_a_discovered_group_has(cli: Cli) -> None:
+    cli.survey.edit('tracts: ["9813-9814"]', "tracts: discover")
+    assert "step3: a group a tract, discovered once" in cli("validate", cli.file, **NOWHERE).fine()
+    cli.survey.edit("group_by: tract", "group_by: {kind: tract, size: 10}")
+    assert "step3: a group of 10 tracts, discovered once" in cli("validate", cli.file, **NOWHERE).fine()
+
+
 def test_validate_says_what_bps_files_ask_for_that_is_done_otherwise(cli: Cli) -> None:
     (cli.survey.folder / "base.yaml").write_text(
         "retryUnlessExit: 2\npipetask: {isr: {numberOfRetries: 3}}\n"

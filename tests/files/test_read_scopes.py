@@ -50,9 +50,18 @@ def test_a_pipeline_that_cannot_be_read_asks_for_a_scope(survey: Survey) -> None
     assert (problem.field, problem.line) == ("steps[step1].scope", 14)
     assert problem.message == (
         "missing, and not to be read from the pipeline: pipe.yaml: no subset 'step1'; write scope: exposure, "
-        "visit, global, tract or instrument, by what its tasks work on (step1 looks like exposure, as "
-        "DRP-Merian had it)"
+        "visit, global, tract or instrument, by what its tasks work on (step1 was exposure in "
+        "DRP-Merian of 2022; that of other pipelines may differ)"
     )
+
+
+def test_an_override_that_keeps_a_scope_from_being_read_is_named(survey: Survey) -> None:
+    survey.edit("pipe.yaml#step1\n", "pipe.yaml#step1\n    config: ['isr:nope=3']\n")
+    wrong = PipelineFacts(problem="pipe.yaml#step1: no attribute nope", labels=frozenset({"isr"}))
+    with pytest.raises(
+        BadFileError, match=r"no attribute nope \(correct config: or config_files:\); write scope"
+    ):
+        load(survey, step1=wrong, step3=TRACTS)
 
 
 def test_a_grouping_that_the_tasks_do_not_allow_is_refused(survey: Survey) -> None:

@@ -23,6 +23,7 @@ from merian_campaign.context import CommandContext
 from merian_campaign.domain.spec import BpsStep
 
 NAMES = sorted(SURVEYS)
+README = CHECKOUT / "README.md"
 NOT_RECORDED = ("makeBinned", "makeWholeTract")
 """Tasks of which analysis_tools changed the labels after the pipelines had been recorded."""
 STACK = os.environ.get("DRP_PIPE_DIR") and find_spec("lsst.pipe.tasks")
@@ -61,6 +62,29 @@ def test_the_shipped_file_is_valid_and_the_mock_one_renders(mock: MockSurvey) ->
     ]
     assert queries
     assert all(query.startswith(f"instrument = '{mock.facts.instrument}'") for query in queries)
+
+
+def test_the_first_campaign_of_the_readme_fits_the_survey_of_today(made: Callable[[str], MockSurvey]) -> None:
+    mock = made("merian-dr")
+    (text,) = re.findall(r"```yaml\n(campaign: mine\n.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    file = mock.file.with_name("mine.yaml")
+    file.write_text(text.replace("/path/to/repo", str(mock.repository)), encoding="utf-8")
+    done = command(mock, "validate", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "not looked at" not in done.stderr
+
+
+@pytest.mark.parametrize(("name", "starter"), [("merian-dr", "merian"), ("hsc-rc2", "hsc")])
+def test_a_first_file_fits_the_survey_of_today(
+    made: Callable[[str], MockSurvey], name: str, starter: str
+) -> None:
+    mock = made(name)
+    file = mock.file.with_name(f"first_{starter}.yaml")
+    done = command(mock, "init", "--from", starter, str(file))
+    assert done.returncode == 0, done.stderr
+    done = command(mock, "validate", str(file))
+    assert done.returncode == 0, done.stderr
+    assert "not looked at" not in done.stderr
 
 
 @pytest.mark.parametrize(

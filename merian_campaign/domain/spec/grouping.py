@@ -202,12 +202,14 @@ class Lists(CutRule):
         owner: dict[int, str] = {}
         for name, values in self.lists.items():
             if not values:
-                raise ValueError(f"the list {name!r} is empty; give it ids or remove it")
+                raise ValueError(f"lists: the list {name!r} is empty; give it ids or remove it")
             if self.dimension in {"tract", "day_obs"}:
                 in_32_bits(values)
             for value in values:
                 if value in owner:
-                    raise ValueError(f"{self.dimension} {value} is in both {owner[value]!r} and {name!r}")
+                    raise ValueError(
+                        f"lists: {self.dimension} {value} is in both {owner[value]!r} and {name!r}"
+                    )
                 owner[value] = name
         return self
 

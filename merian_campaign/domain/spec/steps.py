@@ -286,7 +286,11 @@ def effective_scope(step: BpsStep) -> Scope:
 def missing_scope(step: BpsStep, *, why: str = "") -> str:
     """Return what to write where no scope is written, and its pipeline could not be read for ``why``."""
     hint = LOOKS_LIKE.get(step.subset)
-    looks = f" ({step.subset} looks like {hint}, as DRP-Merian had it)" if hint is not None else ""
+    looks = (
+        f" ({step.subset} was {hint} in DRP-Merian of 2022; that of other pipelines may differ)"
+        if hint is not None
+        else ""
+    )
     return (
         f"scope: missing, and not to be read from the pipeline{f': {why}' if why else ''}; write scope: "
         f"exposure, visit, global, tract or instrument, by what its tasks work on{looks}"

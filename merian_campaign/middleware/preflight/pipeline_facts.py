@@ -92,11 +92,11 @@ def read_pipeline(
     except _NoSubsetError as error:
         return PipelineFacts(problem=f"{name}: {error}")
     except FileNotFoundError as error:
-        return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
+        return PipelineFacts(problem=f"{name}: {error_line(error)}{_of_stack(error)}", labels=labels)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever is wrong with it is the finding
-        return PipelineFacts(problem=f"{name}: {error_line(error)}", labels=labels)
+        return PipelineFacts(problem=f"{name}: {error_line(error)}{_of_stack(error)}", labels=labels)
     subset = look.pipeline.partition("#")[2]
     # By name: the graph gives them in an order that differs from process to process.
     needed = [
@@ -113,6 +113,13 @@ def read_pipeline(
         tasks=tuple(_task(node, calibrating=calibrating) for node in graph.tasks.values()),
         declared=_declared(graph, subset),
     )
+
+
+def _of_stack(error: Exception) -> str:
+    """Return what to do about an error of which the LSST stack is the cure: a package of it is not set up."""
+    package = "eups://" in str(error)
+    module = isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "lsst"
+    return "; set up the LSST stack before the command, or say how under stack:" if package or module else ""
 
 
 def _loaded(uri: str, files: dict[str, Any]) -> Any:  # noqa: ANN401 - lsst type
