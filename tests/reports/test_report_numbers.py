@@ -10,7 +10,11 @@ import psycopg2
 import pytest
 from report_help import MADE, number, rows_of
 
+from merian_campaign.cli.watch import Forecast
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.report.numbers import Report, report_of
+from merian_campaign.domain.report.outlook import span_words
 from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.store.reading import report_queries
 from merian_campaign.store.reading.reader import Reader
@@ -343,3 +347,20 @@ def test_an_earlier_moment(url: str, rows: ReportRows, sql: Connection) -> None:
         sql, "SELECT count(*) FROM submission WHERE created_at <= %s", then
     )
     assert all(line.finished_at is None or line.finished_at <= then for line in made.submissions)
+
+
+def test_the_board_tells_the_end_that_the_page_tells(
+    url: str, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MERIAN_CAMPAIGN_DATABASE_URL", url)
+    context = CommandContext(clock=lambda: MADE.now)
+    seconds = 0.0
+    forecast = Forecast(clock=lambda: seconds)
+    words = forecast.look(context, "wide")
+    assert words == span_words(MADE.now, report.headline.eta_low, report.headline.eta_high) != ""
+    # It reads more than the rest of the board, and is not asked for at each look.
+    seconds = 30.0
+    assert forecast.look(context, "nosuch") == words
+    seconds = 3600.0
+    with pytest.raises(BadInputError, match="nosuch"):
+        forecast.look(context, "nosuch")
