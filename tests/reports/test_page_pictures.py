@@ -89,7 +89,10 @@ def test_what_nobody_knows_has_no_end_and_no_percentage(report: Report) -> None:
     made = page(replace(report, headline=some), _PLAIN)
     assert f">after {soon.day} {soon:%b}<" in made
     assert "2 steps are of unknown size" in made
-    assert "of unknown size" not in page(replace(report, headline=known), _PLAIN)
+    assert 'class="meter"' not in made
+    whole = page(replace(report, headline=known), _PLAIN)
+    assert "of unknown size" not in whole
+    assert 'class="meter"' in whole
     layers = {one.name: len(one.spec.get("layer", ())) for one in pictures(replace(report, headline=some))}
     full = {one.name: len(one.spec.get("layer", ())) for one in pictures(replace(report, headline=known))}
     assert layers["progress"] == full["progress"] - 1
