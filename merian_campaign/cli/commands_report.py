@@ -270,19 +270,25 @@ def usage(name: Name, step: StepOption = None, as_json: AsJson = False) -> None:
 
     made = _numbers(name, step=step)
     rows = [row for row in made.usage if step in {None, row.step}]
-    walls = [row for row in CommandContext().reader.wall_times(name) if step in {None, row.step}]
+    actions = {one.step for one in made.steps if one.kind == "action"}
+    walls = [
+        row.of_action() if row.step in actions else row
+        for row in CommandContext().reader.wall_times(name)
+        if step in {None, row.step}
+    ]
     found = _asked_next(name) if rows else {}
     following = {one: tasks for one, tasks in found.items() if step in {None, one}}
     if as_json:
         show_report(usage_json(name, rows, walls) | {"memory": memory_json(following)})
-    elif rows:
+        return
+    if rows:
         show(usage_view(rows))
-        if walls:
-            show(wall_view(walls))
-        if following:
-            show(memory_view(following))
     else:
-        note("no quantum has run yet")
+        note(f"no quantum{'' if step is None else f' of {step}'} has run yet")
+    if walls:
+        show(wall_view(walls))
+    if following:
+        show(memory_view(following))
 
 
 def _asked_next(name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:

@@ -19,6 +19,9 @@ _WAIT_CAPTION = "Queue: median time from when a quantum could start, all before 
 
 
 _WALL_CAPTION = "Hours of submissions from making to end on record, and what they were spent on."
+_HOURS = 36_000
+"""Seconds from which on hundredths of hours say nothing."""
+
 _WALL_WORDS = {"slurm": "queue", "startup": "start"}
 
 
@@ -41,7 +44,7 @@ def wall_view(rows: Sequence[StepWallTime]) -> RenderableType:
         seconds = [getattr(row.wall, part) for part in PARTS]
         total = sum(seconds)
         shares = [f"{part / total:.0%}" if total else "" for part in seconds]
-        table.add_row(line(row.step), f"{total / 3600:.1f}", *shares)
+        table.add_row(line(row.step), f"{total / 3600:.{1 if total >= _HOURS else 2}f}", *shares)
     return Group(table, line(_WALL_CAPTION, "dim"))
 
 

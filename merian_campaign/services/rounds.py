@@ -32,6 +32,7 @@ from merian_campaign.domain.tick.notices import (
     trouble_notice,
 )
 from merian_campaign.domain.tick.tick_status import BUSY, FAILED, NOTHING, PERSON
+from merian_campaign.services.expected_end import expected_end
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.tick import Tick, TickReport
@@ -291,7 +292,8 @@ class Rounds:
         before = self.store.activity(campaign_id=campaign.id, since=yesterday - _DAY, until=yesterday)
         used = hours(yesterday)
         before = replace(before, core_hours=hours(yesterday - _DAY) - used)
-        return replace(found, core_hours=used, before=before)
+        ends = expected_end(self.store, campaign.name, now=now)
+        return replace(found, core_hours=used, before=before, ends=ends)
 
     def _add(self, campaign_id: int, notices: Sequence[Notice]) -> tuple[str, ...]:
         return self.store.add_notices(campaign_id=campaign_id, notices=notices, now=self.runtime.clock())

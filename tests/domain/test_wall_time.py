@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
 from merian_campaign.domain.record.records import JobRecord
-from merian_campaign.domain.record.wall_time import DriverTimes, WallTime, parse_stage_times, wall_time
+from merian_campaign.domain.record.wall_time import (
+    DriverTimes,
+    StepWallTime,
+    WallTime,
+    parse_stage_times,
+    wall_time,
+)
 from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 
 T0 = datetime(2026, 11, 26, 3, tzinfo=UTC)
@@ -46,6 +52,11 @@ JOURNAL = (
     record(JournalEvent.ENDED, 1000),
     record(JournalEvent.ENDED, 900),
 )
+
+
+def test_an_action_has_run_and_built_no_graph() -> None:
+    found = StepWallTime(step="visits", submissions=2, wall=WallTime(tick=5, lock=1, graph=60)).of_action()
+    assert found.wall == WallTime(tick=5, lock=1, run=60)
 
 
 def test_each_part_of_a_submission_on_slurm() -> None:

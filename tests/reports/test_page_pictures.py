@@ -28,7 +28,8 @@ _WORK = """
     return all.filter((one, place) => place > last && bare(one) && asks(one)).length;
   };
   const out = { rings: skies.reduce((sum, name) => sum + ringed(name), 0) };
-  out.cut = ["#you .wide", "#resources .wide", "#steps .wide"].filter((query) => $$(query).some(cut));
+  const whole = [".fact .big", "#you .wide", "#resources .wide", "#steps .wide"];
+  out.cut = whole.filter((query) => $$(query).some(cut));
   out.broken = $$("#you td:first-child, #tracts-table td:nth-child(2)").filter((one) => {
     const range = document.createRange();
     range.selectNodeContents(one.lastChild);
@@ -48,7 +49,11 @@ _WORK = """
 
 def test_nothing_is_cut_or_covered(report: Report, tmp_path: Path) -> None:
     plain = [replace(line, reason="deblend: algorithm x1") for line in report.groups]
-    made = page(replace(report, groups=tuple(plain)), _PLAIN)
+    # Ten million quanta, and more to come than anybody knows.
+    head = replace(
+        report.headline, succeeded=10_123_456, expected=10_234_567, foreseen=9_000_000, unsized=("step9",)
+    )
+    made = page(replace(report, headline=head, groups=tuple(plain)), _PLAIN)
     found, said = opened(made, _WORK, folder=tmp_path)
     assert said == []
     assert found["cut"] == []
@@ -84,7 +89,10 @@ def test_what_nobody_knows_has_no_end_and_no_percentage(report: Report) -> None:
     made = page(replace(report, headline=some), _PLAIN)
     assert f">after {soon.day} {soon:%b}<" in made
     assert "2 steps are of unknown size" in made
-    assert "of unknown size" not in page(replace(report, headline=known), _PLAIN)
+    assert 'class="meter"' not in made
+    whole = page(replace(report, headline=known), _PLAIN)
+    assert "of unknown size" not in whole
+    assert 'class="meter"' in whole
     layers = {one.name: len(one.spec.get("layer", ())) for one in pictures(replace(report, headline=some))}
     full = {one.name: len(one.spec.get("layer", ())) for one in pictures(replace(report, headline=known))}
     assert layers["progress"] == full["progress"] - 1

@@ -61,3 +61,15 @@ def test_pictures_are_files(report: Report) -> None:
         assert content.startswith(begins[name[-4:]]), name
         assert b"var(--" not in content
     assert len(made) == 3 * len(names)
+    # What its colours and marks mean stands in each file: there is no page beside it.
+    for name, words in {
+        "sky-1": (*report.tract_steps, "nothing yet", "outlined in red: needs review"),
+        "sky-all": report.tract_steps,
+        "tracts": ("done", "needs review"),
+        "memory": ("Dot: median", "asked for"),
+        "times": ("Dot: median", "queue wait"),
+        "submissions": ("afterburners",),
+    }.items():
+        drawn = made[f"{name}.svg"].decode()
+        assert [word for word in words if word not in drawn] == [], name
+    assert "needs review" not in made["nights.svg"].decode()

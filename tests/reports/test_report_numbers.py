@@ -10,10 +10,16 @@ import psycopg2
 import pytest
 from report_help import MADE, number, rows_of
 
+from merian_campaign.cli.watch import Forecast
+from merian_campaign.context import CommandContext
+from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.report.numbers import Report, report_of
+from merian_campaign.domain.report.outlook import span_words
 from merian_campaign.domain.report.rows import ReportRows
+from merian_campaign.services.expected_end import expected_end
 from merian_campaign.store.reading import report_queries
 from merian_campaign.store.reading.reader import Reader
+from merian_campaign.store.store import PostgresStore
 
 type Connection = psycopg2.extensions.connection
 
@@ -343,3 +349,23 @@ def test_an_earlier_moment(url: str, rows: ReportRows, sql: Connection) -> None:
         sql, "SELECT count(*) FROM submission WHERE created_at <= %s", then
     )
     assert all(line.finished_at is None or line.finished_at <= then for line in made.submissions)
+
+
+def test_the_board_tells_the_end_that_the_page_tells(
+    url: str, report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MERIAN_CAMPAIGN_DATABASE_URL", url)
+    context = CommandContext(clock=lambda: MADE.now)
+    with PostgresStore(url) as store:
+        told = expected_end(store, "wide", now=MADE.now)
+    seconds = 0.0
+    forecast = Forecast(clock=lambda: seconds)
+    words = forecast.look(context, "wide")
+    assert words == span_words(MADE.now, report.headline.eta_low, report.headline.eta_high) != ""
+    assert told == words, "of the digest"
+    # It reads more than the rest of the board, and is not asked for at each look.
+    seconds = 30.0
+    assert forecast.look(context, "nosuch") == words
+    seconds = 3600.0
+    with pytest.raises(BadInputError, match="nosuch"):
+        forecast.look(context, "nosuch")

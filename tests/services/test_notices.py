@@ -164,6 +164,7 @@ def test_the_digest_of_a_day() -> None:
         core_hours=12.345, failed=(("step1 isr: out_of_memory", 7),),
         retried=tuple(f"step1/night{n} submission 2: isr gets 4096 MB" for n in range(10)),
         before=Activity(moved_at=None, moves=(("done", 5),), attempts=60, core_hours=20.0),
+        ends="after 24 Nov",
     )  # fmt: skip
     snapshot = seen(*[GroupState.DONE] * 4, *[GroupState.READY] * 5, GroupState.NEEDS_REVIEW)
     assert NoticeKind.DIGEST not in told(snapshot, activity=day, digest_hour=16)
@@ -185,7 +186,7 @@ def test_the_digest_of_a_day() -> None:
     ]
     assert lines[13:] == [
         "retried: 2 more",
-        "at this pace the other 6 take 2.0 days",
+        "expected to end after 24 Nov",
         "needs you: step3/tract10: no key 'x'",
         "  merian-campaign retry wide step3/tract10",
         "merian-campaign failures wide",

@@ -6,7 +6,7 @@ One stage follows the other, so the parts add up to the time from making the sub
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -75,6 +75,10 @@ class StepWallTime:
     step: str
     submissions: int
     wall: WallTime
+
+    def of_action(self) -> StepWallTime:
+        """Return it of a butler action: that has no graph, and what it did between was to run."""
+        return replace(self, wall=replace(self.wall, graph=0.0, run=self.wall.run + self.wall.graph))
 
 
 PARTS = tuple(part.name for part in fields(WallTime))

@@ -167,6 +167,8 @@ class Activity:
         Core-hours of the submissions that ended.
     before : `Activity` or `None`
         The same of the day before.
+    ends : `str`
+        When all of it is expected to end, in words; empty if nobody can say.
     """
 
     moved_at: datetime | None
@@ -177,6 +179,7 @@ class Activity:
     retried: tuple[str, ...] = ()
     core_hours: float = 0.0
     before: Activity | None = None
+    ends: str = ""
 
     @property
     def quiet(self) -> bool:
@@ -379,8 +382,6 @@ def _digest(snapshot: Snapshot, *, activity: Activity, now: datetime) -> Notice:
     succeeded = sum(group.counts.succeeded for group in groups)
     expected = sum(group.counts.expected for group in groups)
     review = [group for group in groups if group.state is GroupState.NEEDS_REVIEW]
-    gained = _moved(activity, GroupState.DONE)
-    left = len(groups) - done
     lines = [
         f"campaign {campaign.name} ({campaign.state}): {done} of {len(groups)} groups done",
         f"{succeeded} of {expected} quanta succeeded",
@@ -395,8 +396,8 @@ def _digest(snapshot: Snapshot, *, activity: Activity, now: datetime) -> Notice:
     if stale:
         first = f"{stale[0].step}/{stale[0].key}: {stale[0].reason.removeprefix(STALE)}"
         lines.append(f"{_stale_words(stale)}, e.g. {first}")
-    if gained and left:
-        lines.append(f"at this pace the other {left} take {left / gained:.1f} days")
+    if activity.ends:
+        lines.append(f"expected to end {activity.ends}")
     for group in review[:MOST_TOLD]:
         place = f"{group.step}/{group.key}"
         lines.append(f"needs you: {place}: {group.reason}")

@@ -18,6 +18,7 @@ _TASK_ROW: Final = 21
 _AXIS: Final = 36
 """Pixels that the numbers of an axis take at least, so that pictures below each other agree."""
 
+_MARKS: Final = "Dot: median; tick: 95%; bar: up to the largest"
 _GOOD, _BAD = ("succeeded", "failed")
 _TIME: Final = "%Y-%m-%d %H:%M"
 
@@ -276,7 +277,10 @@ def _memory(report: Report, usage: Sequence[UsageRow]) -> Picture:
     )
     spec = {"data": values(rows)} | _by_task(usage, [*layers, _mark("r")])
     words = f"Memory of {len(rows)} tasks, asked for and used; the table below says it in numbers."
-    return Picture(name="memory", title=f"{report.headline.campaign}: memory by task", words=words, spec=spec)
+    title = f"{report.headline.campaign}: memory by task"
+    return Picture(
+        name="memory", title=title, words=words, spec=spec, marks=f"{_MARKS}; yellow: asked for, median"
+    )
 
 
 def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
@@ -302,7 +306,9 @@ def _times(report: Report, usage: Sequence[UsageRow]) -> Picture:
     spec = {"data": values(rows)} | _by_task(usage, [*layers, *([_mark("q")] if waited else [])])
     words = f"Run times of {len(rows)} tasks{', and how long they waited to start' if waited else ''}."
     what = "run time and queue wait" if waited else "run time"
-    return Picture(name="times", title=f"{report.headline.campaign}: {what} by task", words=words, spec=spec)
+    title = f"{report.headline.campaign}: {what} by task"
+    marks = f"{_MARKS}; yellow: queue wait, median" if waited else _MARKS
+    return Picture(name="times", title=title, words=words, spec=spec, marks=marks)
 
 
 _PARTS: Final = (

@@ -37,7 +37,8 @@ def _explained(one: Picture, report: Report) -> Spec:
     spec = one.in_file()
     match one.legend:
         case "states":
-            shown = [name for name in STATES if any(line.shown == name for line in report.groups)]
+            lines = report.nights if one.name == "nights" else report.groups
+            shown = [name for name in STATES if any(line.shown == name for line in lines)]
             _legend(spec, {name: STATES[name] for name in shown})
         case "shades":
             _legend(spec, _steps(report))
@@ -51,21 +52,20 @@ def _steps(report: Report) -> dict[str, str]:
     return {reached_shade(i, most): names[min(i, len(names) - 1)] for i in range(most + 1)}
 
 
-def _legend(spec: Spec, entries: dict[str, str]) -> None:
-    """Put a legend into the first encoding that has a scale of these colours."""
-    for part in spec.get("layer", [spec]):
-        encoding = part.get("encoding", {}).get("color")
-        if not isinstance(encoding, dict) or "scale" not in encoding:
-            continue
-        words = " : ".join(f"datum.value == '{name}' ? '{text}'" for name, text in _quoted(entries).items())
-        encoding["legend"] = {
-            "orient": "bottom",
-            "title": None,
-            "symbolType": "square",
-            "values": list(entries),
-            "labelExpr": f"{words} : datum.value",
-        }
-        return
+def _legend(spec: Spec, entries: dict[str, str]) -> bool:
+    """Put a legend into the first encoding that has a scale of these colours; say whether there is one."""
+    encoding = spec.get("encoding", {}).get("color")
+    if not isinstance(encoding, dict) or "scale" not in encoding:
+        return any(_legend(part, entries) for part in spec.get("layer", ()))
+    words = " : ".join(f"datum.value == '{name}' ? '{text}'" for name, text in _quoted(entries).items())
+    encoding["legend"] = {
+        "orient": "bottom",
+        "title": None,
+        "symbolType": "square",
+        "values": list(entries),
+        "labelExpr": f"{words} : datum.value",
+    }
+    return True
 
 
 def _quoted(entries: dict[str, str]) -> dict[str, str]:

@@ -32,6 +32,8 @@ class Picture:
         How much of a row it takes, against others of its section.
     legend : `str`
         Where its colours are explained: ``states`` or ``shades`` on the page, empty for in itself.
+    marks : `str`
+        What its marks mean, which the page says beside it.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Picture:
     spec: Spec
     share: float = 1.0
     legend: str = ""
+    marks: str = ""
 
     def on_page(self) -> Spec:
         """Return the specification for the page, whose style sheet has the colours."""
@@ -53,7 +56,7 @@ class Picture:
         """Return the specification for a file: with a title, and a width."""
         return self.on_page() | {
             "width": FILE_WIDTH,
-            "title": self.title,
+            "title": {"text": self.title, **({"subtitle": self.marks} if self.marks else {})},
             "background": colour("paper"),
             "padding": 16,
         }

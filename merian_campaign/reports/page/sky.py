@@ -22,6 +22,8 @@ _TALLEST, _LOWEST = 420, 150
 _WHOLE_ROW: Final = 4.0
 """Width by height from which on a panel has a row of its own."""
 
+_RINGED: Final = "Tracts by the step up to which they are done; outlined in red: needs review"
+
 COMPLETE_WORDS: Final = ("nothing yet", "below 50%", "50%", "75%", "90%", "95%", "99%", "all")
 FAILED_WORDS: Final = ("none", "1\N{EN DASH}2", "3\N{EN DASH}9", "10\N{EN DASH}99", "100 and more")
 COMPLETE_SHADES: Final = ("q0", "q1", "q2", "q3", "q4", "q5", "q6", "q8")
@@ -284,6 +286,7 @@ def _panel(
         spec=spec,
         share=max(wide / high, 1.0),
         legend="shades",
+        marks=_RINGED,
     )
 
 
@@ -336,4 +339,5 @@ def _all_sky(
         spec=spec,
         share=1.6,
         legend="shades",
+        marks=_RINGED,
     )

@@ -146,5 +146,13 @@ CONFIG: Final[dict[str, Any]] = {
     },
     "legend": {"labelColor": colour("soft"), "titleColor": colour("soft"), "labelFontSize": 11},
     "text": {"color": colour("soft"), "fontSize": 10.5},
-    "title": {"color": colour("ink"), "fontSize": 13, "anchor": "start", "fontWeight": 600},
+    "title": {
+        "color": colour("ink"),
+        "fontSize": 13,
+        "anchor": "start",
+        "fontWeight": 600,
+        "subtitleColor": colour("soft"),
+        "subtitleFontSize": 11,
+        "subtitlePadding": 4,
+    },
 }

@@ -87,8 +87,9 @@ def submission_bars(report: Report, *, axis: Spec) -> Picture:
     }  # fmt: skip
     words = f"{len(rows)} submissions by step and time; afterburners have an outline."
     return Picture(
-        name="submissions", title=f"{report.headline.campaign}: submissions", words=words, spec=spec
-    )
+        name="submissions", title=f"{report.headline.campaign}: submissions", words=words, spec=spec,
+        marks="Outlined where bars are high enough: afterburners",
+    )  # fmt: skip
 
 
 def _told_in_full(since: datetime) -> list[Spec]:
