@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from math import cos, radians
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.execution.liveness import Liveness
@@ -254,7 +253,7 @@ class MadeCampaign:
     def _log(self, group: GroupView, task: str, i: int, where: tuple[int | str, ...]) -> str:
         """Return where the log of a quantum lies, as BPS calls it."""
         numbers = [str(value) for value in where if value not in {"DECam", "hsc_rings_v1"}]
-        name = "_".join((str(UUID(int=(0x0193 << 112) | i)), task, *numbers))
+        name = "_".join((f"01930000-0000-0000-0000-{i:012x}", task, *numbers))
         folder = f"/scratch/{self.name}/{group.step}/{group.key}/001/bps/logs/{task}/{numbers[0]}"
         return f"{folder}/{name}.stderr"
 

@@ -18,13 +18,16 @@ from merian_campaign.store.rows import campaign_view
 from merian_campaign.store.server.database import Database
 
 _CAMPAIGNS = """
-    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid,
-        (SELECT max(e.at) FROM event AS e WHERE e.campaign_id = c.id AND e.kind = 'resume') AS resumed_at,
-        r.number AS revision, r.sha256, r.spec
+    SELECT c.id, c.name, c.state, c.file, c.reason, c.uuid, {resumed} AS resumed_at, r.number AS revision,
+        r.sha256, r.spec
     FROM campaign AS c
     JOIN revision AS r ON r.campaign_id = c.id
         AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = c.id)
 """
+
+# It looks through all events of a campaign: only for who wants to know.
+_RESUMED = "(SELECT max(e.at) FROM event AS e WHERE e.campaign_id = c.id AND e.kind = 'resume')"
+_NOT_ASKED = "NULL::timestamptz"
 
 # One statement for any number of groups. What a group selects may only change while it has never run.
 _CREATE_GROUPS = text("""
@@ -55,21 +58,22 @@ _DROP_GROUPS = text("""
 """)
 
 
-def find_campaign(connection: Connection, name: str) -> CampaignView | None:
-    """Return a campaign by name."""
-    row = connection.execute(text(_CAMPAIGNS + "WHERE c.name = :name"), {"name": name}).mappings().first()
+def find_campaign(connection: Connection, name: str, *, resumed: bool = False) -> CampaignView | None:
+    """Return a campaign by name; with ``resumed`` also when a person last let it go on."""
+    query = _CAMPAIGNS.format(resumed=_RESUMED if resumed else _NOT_ASKED)
+    row = connection.execute(text(f"{query} WHERE c.name = :name"), {"name": name}).mappings().first()
     return None if row is None else campaign_view(row)
 
 
-def require_campaign(connection: Connection, name: str) -> CampaignView:
-    """Return a campaign by name.
+def require_campaign(connection: Connection, name: str, *, resumed: bool = False) -> CampaignView:
+    """Return a campaign by name; see `find_campaign`.
 
     Raises
     ------
     BadInputError
         Raised if there is none; the message lists those there are.
     """
-    found = find_campaign(connection, name)
+    found = find_campaign(connection, name, resumed=resumed)
     if found is None:
         names = connection.execute(text("SELECT name FROM campaign ORDER BY name")).scalars().all()
         raise no_campaign(name, list(names))
@@ -87,7 +91,9 @@ class CampaignStore(Database):
     def campaigns(self) -> tuple[CampaignView, ...]:
         """Return all campaigns, by name."""
         with self._reading() as connection:
-            found = connection.execute(text(_CAMPAIGNS + "ORDER BY c.name")).mappings()
+            found = connection.execute(
+                text(f"{_CAMPAIGNS.format(resumed=_NOT_ASKED)} ORDER BY c.name")
+            ).mappings()
             return tuple(campaign_view(row) for row in found)
 
     def apply(

@@ -115,7 +115,7 @@ class SnapshotStore(Database):
             Raised if there is no such campaign.
         """
         with self._reading() as connection:
-            campaign = require_campaign(connection, name)
+            campaign = require_campaign(connection, name, resumed=True)
             return Snapshot(
                 campaign=campaign,
                 groups=load_groups(connection, campaign_id=campaign.id),

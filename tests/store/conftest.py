@@ -61,6 +61,14 @@ def empty_url(server: str) -> str:
 
 
 @pytest.fixture
+def another_url(server: str) -> str:
+    """URL of one more, for what is copied from one to another."""
+    name = f"empty{next(_NUMBERS)}"
+    _create(server, name)
+    return database_of(server, name)
+
+
+@pytest.fixture
 def url(upgraded: str) -> Iterator[str]:
     """URL of a database with tables and without rows."""
     yield upgraded

@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from sqlalchemy import event as sql_event
-from store_help import Given, at, failed, quantum, rows, tract_group, worked
+from store_help import DRIVER, Given, at, failed, quantum, rows, tract_group, worked
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.execution.counts import Counts
@@ -251,3 +251,26 @@ def test_a_campaign_takes_the_identity_that_its_directories_bear(store: Postgres
     given.campaign()
     store.adopt(name="demo", uuid="of the lost database")
     assert store.snapshot("demo").campaign.uuid == "of the lost database"
+
+
+def test_who_claims_a_submission_does_not_look_through_all_events(store: PostgresStore, given: Given) -> None:
+    """When a person last let a campaign go on is asked of all its events, for a snapshot alone."""
+    (group,) = given.campaign()
+    for minute in (3, 5):
+        event = Event(kind="resume", actor="ana")
+        store.set_campaign_state(name="demo", state=CampaignState.ACTIVE, event=event, now=at(minute))
+    assert store.snapshot("demo").campaign.resumed_at == at(5)
+    statements: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    submission = given.prepared(group)
+    sql_event.listen(store._engine, "before_cursor_execute", note)
+    claim = store.claim(
+        submission_id=submission.id, driver=DRIVER, lease_seconds=60, now=at(6), expected_epoch=0
+    )
+    sql_event.remove(store._engine, "before_cursor_execute", note)
+    assert claim is not None
+    assert claim.campaign.name == "demo"
+    assert not [one for one in statements if "FROM event" in one]

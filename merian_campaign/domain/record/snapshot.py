@@ -232,7 +232,7 @@ class CampaignView:
     uuid : `str`
         Of this campaign in this database; one that is created anew has another.
     resumed_at : `datetime.datetime` or `None`
-        When a person last let it go on, UTC.
+        When a person last let it go on, UTC; `None` also where nobody asked: a snapshot does.
     """
 
     id: int

@@ -8,10 +8,12 @@ The ratios are of `status`, which reads the rollup and must not grow with the qu
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,6 +38,9 @@ PROGRAM = Path(sys.executable).with_name("merian-campaign")
 DASHBOARD = ROOT / "docs" / "_static" / "grafana-dashboard.json"
 LARGEST_PAGE = 3_000_000
 AGAIN = 5
+MADE_FOR_ALL = "BENCH_CAMPAIGNS"
+"""Variable that names a folder for campaigns which several parts of one run measure."""
+
 USUAL = 100_000
 """Quanta, unless this part alone is asked for: among all parts, another one makes the large campaign."""
 
@@ -51,27 +56,60 @@ class Cost:
 
 @contextmanager
 def campaign(*, tracts: int, quanta: int) -> Iterator[Path]:
-    """A home with the campaign ``wide``, gone afterwards."""
+    """A home with the campaign ``wide``, gone afterwards; it is made once for all parts of a run."""
+    with new_home() as home:
+        folder = os.environ.get(MADE_FOR_ALL)
+        if folder is None:
+            make(home, tracts=tracts, quanta=quanta)
+        else:
+            made = made_once(Path(folder), tracts=tracts, quanta=quanta)
+            subprocess.run(["cp", "-aT", str(made), str(home)], check=True)
+            embedded.ensure_running(home)
+        yield home
+
+
+@contextmanager
+def new_home() -> Iterator[Path]:
+    """A home for an embedded server, gone afterwards."""
     home = Path(tempfile.mkdtemp(prefix="merian-bench-")).resolve()
     home.chmod(0o711)
     try:
-        url = embedded.ensure_running(home)
-        migrate.upgrade(url)
-        with closing(open_connection(url)) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("ALTER SYSTEM SET fsync = off")
-                cursor.execute("SELECT pg_reload_conf()")
-        with PostgresStore(url) as store:
-            MadeCampaign(tracts=tracts, quanta=quanta).fill(store)
-        with closing(open_connection(url)) as connection:
-            connection.autocommit = True
-            with connection.cursor() as cursor:
-                cursor.execute("VACUUM ANALYZE")
         yield home
     finally:
         embedded.stop(home)
         shutil.rmtree(home, ignore_errors=True)
+
+
+def made_once(folder: Path, *, tracts: int, quanta: int) -> Path:
+    """Return the home of a campaign to copy, which the first that asks for it makes, and others wait for."""
+    made = folder / f"{tracts}-{quanta}"
+    with made.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            with new_home() as home:
+                make(home, tracts=tracts, quanta=quanta)
+                embedded.stop(home)
+                subprocess.run(["cp", "-a", str(home), str(made)], check=True)
+    return made
+
+
+def make(home: Path, *, tracts: int, quanta: int) -> None:
+    """Make the campaign ``wide`` on a server of its own, and say how long that took."""
+    begin = time.perf_counter()
+    url = embedded.ensure_running(home)
+    migrate.upgrade(url)
+    with closing(open_connection(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER SYSTEM SET fsync = off")
+            cursor.execute("SELECT pg_reload_conf()")
+    with PostgresStore(url) as store:
+        MadeCampaign(tracts=tracts, quanta=quanta).fill(store)
+    with closing(open_connection(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
+    print(f"{quanta:,} quanta of {tracts} tracts made in {time.perf_counter() - begin:.0f} s", flush=True)
 
 
 def run(home: Path, *words: str) -> Cost:

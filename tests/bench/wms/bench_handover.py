@@ -1,4 +1,4 @@
-"""Handing a graph in layers to Parsl: 50,000 jobs through our service, and fewer through the stock one too.
+"""Handing a graph in layers to Parsl: 20,000 jobs through our service, and fewer through the stock one too.
 
 Each graph is a real submission: prepared, written, read by a real driver with real workers; measured is how
 long it takes from the first job to the last until all are with Parsl, and how long a stop takes then.
@@ -185,7 +185,7 @@ def main(arguments: list[str]) -> int:
         folder = Path(arguments[1])
         drive(folder, stock=arguments[2] == "stock", graph=json.loads((folder / "graph.json").read_text()))
         return 0
-    rows = run(int(arguments[0]) if arguments else 50_000)
+    rows = run(int(arguments[0]) if arguments else 20_000)
     return keep(rows)
 
 
