@@ -209,9 +209,10 @@ def _status(error: SystemExit) -> int:
 
 def _fresh_randomness() -> None:
     """Reseed what does not reseed itself after a fork, so that no two quanta share a random stream."""
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:
-        numpy.random.seed()
+    # Asking numpy itself for it would load it, and what is loaded later is seeded then.
+    random = sys.modules.get("numpy.random")
+    if random is not None:
+        random.seed()
 
 
 def _has_children() -> bool:

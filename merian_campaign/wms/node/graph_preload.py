@@ -12,13 +12,16 @@ makes `prepare` raise, and then children do everything themselves.
 
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from merian_campaign.wms import upstream
+from merian_campaign.wms.node.rehearsal import rehearse
 
 __all__ = ["PreloadClock", "PreloadedGraph", "prepare", "prepare_threads"]
 
@@ -77,6 +80,39 @@ class PreloadedGraph:
             read_quanta=clock.timed("reader", self._quanta),
             butler_config=self._config,
             datastore=self._datastore,
+            add_storage_classes=self._add_storage_classes,
+            limit_threads=_limit_threads_again,
+        )
+
+    def rehearse(self, quanta: Collection[str]) -> None:
+        """Do here what the middleware does at the first quantum only; see `rehearsal`.
+
+        Parameters
+        ----------
+        quanta : collection of `str`
+            UUIDs of quanta of this graph, to be read and no more.
+
+        Raises
+        ------
+        Exception
+            Anything the middleware raises, or that a change of its internals causes.
+        """
+        datastore, _ = self.datastore
+        rehearse(
+            universe=self.pipeline_graph.universe,
+            datastore=datastore,
+            repository=self.repository,
+            install=self._install_for_rehearsal,
+        )
+        read = self._read([UUID(quantum) for quantum in quanta]).build_execution_quanta().values()
+        outputs = chain.from_iterable(quantum.outputs.values() for quantum in read)
+        datastore.getManyURIs(chain.from_iterable(outputs), predict=True)
+
+    def _install_for_rehearsal(self, *, graph: Any, datastore: Any) -> Callable[[], None]:  # noqa: ANN401
+        return upstream.replace_in_run_qbb(
+            read_quanta=lambda *_, **_options: graph,
+            butler_config=self._config,
+            datastore=lambda *_, **_options: (datastore, None),
             add_storage_classes=self._add_storage_classes,
             limit_threads=_limit_threads_again,
         )
@@ -173,16 +209,9 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
         butler_config=config,
         datastore=datastore,
     )
-    _rehearse(prepared)
-    return replace(prepared, used=False)
-
-
-def _rehearse(prepared: PreloadedGraph) -> None:
-    """Go through reading one quantum, so that what the middleware makes on first use is made here."""
-    with zipfile.ZipFile(prepared.graph):
-        pass
     for node in prepared.pipeline_graph.tasks.values():
         node.get_connections()
+    return prepared
 
 
 def prepare_threads() -> None:
