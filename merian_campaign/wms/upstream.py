@@ -16,7 +16,6 @@ from importlib import import_module
 from typing import Any, NoReturn
 
 __all__ = [
-    "address_reader",
     "butler_parts",
     "datastore_below",
     "empty_trash",
@@ -173,13 +172,6 @@ def datastore_below(root: str, datastore: Any) -> Any:  # noqa: ANN401 - theirs
     other.locationFactory = type(datastore.locationFactory)(other.root)
     other.cacheManager = DatastoreDisabledCacheManager("", universe=datastore.universe)
     return other
-
-
-def address_reader(archive: Any, *, page_size: int, int_size: int) -> Any:  # noqa: ANN401 - theirs
-    """Return a context manager that reads the addresses of quanta in an open graph file."""
-    from lsst.pipe.base.quantum_graph._multiblock import AddressReader  # noqa: PLC0415
-
-    return AddressReader.open_in_zip(archive, "quanta", page_size=page_size, int_size=int_size, n_addresses=1)
 
 
 # -- daf_butler ----------------------------------------------------------------------------------------

@@ -49,10 +49,7 @@ def _at(place: str) -> Any:
             "lsst.pipe.base.quantum_graph:PredictedQuantumGraph.read_execution_quanta",
             ["uri", "quantum_ids"],
         ),
-        (
-            "lsst.pipe.base.quantum_graph._multiblock:AddressReader.open_in_zip",
-            ["zf", "name", "page_size", "n_addresses", "int_size"],
-        ),
+        ("lsst.pipe.base.quantum_graph:AddressRow.read", ["stream", "n_addresses", "int_size"]),
         (
             "lsst.pipe.base.quantum_graph:PredictedQuantumGraphReader",
             ["header", "pipeline_graph", "zf", "decompressor", "address_reader", "page_size"],

@@ -21,6 +21,7 @@ from typing import Any
 from uuid import UUID
 
 from merian_campaign.wms import upstream
+from merian_campaign.wms.node.graph_addresses import GraphAddresses
 from merian_campaign.wms.node.rehearsal import rehearse
 
 __all__ = ["PreloadClock", "PreloadedGraph", "prepare", "prepare_threads"]
@@ -65,6 +66,7 @@ class PreloadedGraph:
     init_quanta: Any
     dimension_data: Any
     decompressor: Any
+    addresses: GraphAddresses
     page_size: int
     butler_config: Any
     datastore: Any
@@ -142,19 +144,13 @@ class PreloadedGraph:
         from lsst.pipe.base.quantum_graph import PredictedQuantumGraphReader  # noqa: PLC0415
 
         # The file is opened anew: a descriptor from before the fork would share its position.
-        with (
-            Path(self.graph).open("rb") as stream,
-            zipfile.ZipFile(stream) as archive,
-            upstream.address_reader(
-                archive, page_size=self.page_size, int_size=self.header.int_size
-            ) as addresses,
-        ):
+        with Path(self.graph).open("rb") as stream, zipfile.ZipFile(stream) as archive:
             reader = PredictedQuantumGraphReader(
                 header=self.header,
                 pipeline_graph=self.pipeline_graph,
                 zf=archive,
                 decompressor=self.decompressor,
-                address_reader=addresses,
+                address_reader=self.addresses,
                 page_size=self.page_size,
             )
             reader.components.init_quanta = self.init_quanta
@@ -194,6 +190,7 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
     with PredictedQuantumGraph.open(graph) as reader:
         reader.read_init_quanta()
         reader.read_dimension_data()
+        addresses = GraphAddresses.read(reader.zf.read("quanta.addr"), int_size=reader.header.int_size)
     config, datastore = upstream.butler_parts(repository, universe=reader.pipeline_graph.universe)
     StorageClassFactory().addFromConfig(config)
     prepared = PreloadedGraph(
@@ -205,6 +202,7 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
         init_quanta=reader.components.init_quanta,
         dimension_data=reader.components.dimension_data,
         decompressor=reader.decompressor,
+        addresses=addresses,
         page_size=reader.page_size,
         butler_config=config,
         datastore=datastore,
