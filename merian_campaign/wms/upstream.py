@@ -11,11 +11,12 @@ import copy
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import import_module
 from typing import Any, NoReturn
 
 __all__ = [
+    "answer_from_emptiness",
     "butler_parts",
     "datastore_below",
     "empty_trash",
@@ -172,6 +173,35 @@ def datastore_below(root: str, datastore: Any) -> Any:  # noqa: ANN401 - theirs
     other.locationFactory = type(datastore.locationFactory)(other.root)
     other.cacheManager = DatastoreDisabledCacheManager("", universe=datastore.universe)
     return other
+
+
+def answer_from_emptiness(datastore: Any) -> None:  # noqa: ANN401 - theirs
+    """Have a datastore of files that has no records yet not ask its database for them, until it gets some.
+
+    A quantum asks four times before it writes: whether outputs and inputs are there, and where an input is.
+    """
+    from lsst.daf.butler.datastores.fileDatastore import FileDatastore  # noqa: PLC0415 - heavy
+    from lsst.daf.butler.registry.opaque import ByNameOpaqueTableStorage  # noqa: PLC0415
+
+    table = datastore._table if type(datastore) is FileDatastore else None  # noqa: SLF001
+    if type(table) is not ByNameOpaqueTableStorage:
+        return
+
+    def nothing(**where: Any) -> Iterator[Any]:  # noqa: ANN401 - as theirs
+        del where
+        return iter(())
+
+    def writing(name: str) -> Callable[..., None]:
+        def call(*rows: Any, **options: Any) -> None:  # noqa: ANN401 - passes anything through
+            for one in own:
+                vars(table).pop(one, None)
+            getattr(table, name)(*rows, **options)
+
+        return call
+
+    own: dict[str, Callable[..., Any]] = {"fetch": nothing, "fetch_batches": nothing}
+    own |= {name: writing(name) for name in ("insert", "ensure", "replace")}
+    vars(table).update(own)
 
 
 # -- daf_butler ----------------------------------------------------------------------------------------

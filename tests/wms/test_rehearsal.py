@@ -58,9 +58,14 @@ before = state()
 prepared.rehearse([quantum])
 after = state()
 datastore, _ = prepared.datastore
+from merian_campaign.wms import upstream
+upstream.answer_from_emptiness(datastore)
+empty = sum(len(list(datastore._table.fetch())) for _ in range(2))
+prepared.rehearse([quantum])  # its second quantum reads what the first wrote
+asks = "fetch" not in vars(datastore._table)
 refs = [
     ref
-    for one in made[0].build_execution_quanta().values()
+    for graph in made for one in graph.build_execution_quanta().values()
     for ref in chain.from_iterable(one.outputs.values())
 ]
 random = "numpy.random" in sys.modules
@@ -74,9 +79,11 @@ numpy.random.seed(1)
 child._fresh_randomness()
 print(json.dumps({
     "changed": [name for name in before if before[name] != after[name]],
-    "datasets": sorted(ref.datasetType.name for ref in refs),
+    "datasets": sorted({ref.datasetType.name for ref in refs}),
     "known": [str(ref) for ref in refs if datastore.knows(ref)],
     "used": prepared.used,
+    "empty": empty,
+    "asks": asks,
     "lazy": lazy,
     "reseeded": numpy.random.bytes(8) != first,
 }))
@@ -143,6 +150,8 @@ def _in_a_process_of_its_own(submission: support.Submission) -> None:
         ],
         "known": [],
         "used": False,
+        "empty": 0,
+        "asks": True,
         "lazy": True,
         "reseeded": True,
     }

@@ -209,7 +209,8 @@ class Forkserver:
             error = f"{type(problem).__name__}: {problem}"
         gc.collect()
         gc.freeze()
-        gather_pages()
+        with suppress(OSError):
+            gather_pages()
         self._tell({"rehearsed": call.graph, "error": error, "threads": threads()})
 
     def _reap(self) -> None:

@@ -133,6 +133,7 @@ class PreloadedGraph:
         if not fresh or dimensions != self.pipeline_graph.universe:
             return theirs(config, dimensions, *options)
         self.used = True
+        upstream.answer_from_emptiness(self.datastore[0])
         return self.datastore
 
     def _add_storage_classes(self, theirs: _Function, factory: Any, config: Any) -> None:  # noqa: ANN401
