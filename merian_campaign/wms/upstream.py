@@ -7,16 +7,18 @@ workers that must not load the middleware import this too.
 """
 
 import atexit
+import copy
 import os
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from importlib import import_module
 from typing import Any, NoReturn
 
 __all__ = [
-    "address_reader",
+    "answer_from_emptiness",
     "butler_parts",
+    "datastore_below",
     "empty_trash",
     "files_with_refs",
     "forget_butler_commands",
@@ -38,13 +40,15 @@ type Around = Callable[..., Any]
 """What takes the place of a function of theirs: called with that function and then with its arguments."""
 
 
-def _replace(owner: Any, name: str, around: Around) -> None:  # noqa: ANN401 - a module or class of theirs
-    theirs = getattr(owner, name)
+def _replace(owner: Any, name: str, around: Around) -> Callable[[], None]:  # noqa: ANN401 - a module or class
+    """Put something around a function of theirs; return what takes it away again."""
+    theirs, bare = getattr(owner, name), vars(owner)[name]
 
     def call(*args: Any, **options: Any) -> Any:  # noqa: ANN401 - passes anything through
         return around(theirs, *args, **options)
 
     setattr(owner, name, call)
+    return lambda: setattr(owner, name, bare)
 
 
 # -- Python --------------------------------------------------------------------------------------------
@@ -113,19 +117,33 @@ def replace_in_run_qbb(
     datastore: Around,
     add_storage_classes: Around,
     limit_threads: Callable[[], None],
-) -> None:
-    """Go around the steps in which ``pipetask run-qbb`` here reads its graph and sets up its butler."""
+) -> Callable[[], None]:
+    """Go around the steps in which ``pipetask run-qbb`` here reads its graph and sets up its butler.
+
+    Returns
+    -------
+    undo : callable
+        Puts theirs back.
+    """
     import lsst.daf.butler._quantum_backed as backed  # noqa: PLC0415 - heavy
     from lsst.daf.butler import StorageClassFactory  # noqa: PLC0415
     from lsst.pipe.base.quantum_graph import PredictedQuantumGraph  # noqa: PLC0415
 
     # Not "import ... as": the package gives this module's name to the function in it.
     script = import_module("lsst.ctrl.mpexec.cli.script.run_qbb")
-    _replace(PredictedQuantumGraph, "read_execution_quanta", read_quanta)
-    _replace(backed, "ButlerConfig", butler_config)
-    _replace(backed, "instantiate_standalone_datastore", datastore)
-    _replace(StorageClassFactory, "addFromConfig", add_storage_classes)
-    _replace(script, "disable_implicit_threading", lambda _theirs: limit_threads())
+    undoing = (
+        _replace(PredictedQuantumGraph, "read_execution_quanta", read_quanta),
+        _replace(backed, "ButlerConfig", butler_config),
+        _replace(backed, "instantiate_standalone_datastore", datastore),
+        _replace(StorageClassFactory, "addFromConfig", add_storage_classes),
+        _replace(script, "disable_implicit_threading", lambda _theirs: limit_threads()),
+    )
+
+    def undo() -> None:
+        for back in undoing:
+            back()
+
+    return undo
 
 
 def butler_parts(repository: str, *, universe: Any) -> tuple[Any, Any]:  # noqa: ANN401 - theirs
@@ -136,11 +154,54 @@ def butler_parts(repository: str, *, universe: Any) -> tuple[Any, Any]:  # noqa:
     return config, backed.instantiate_standalone_datastore(config, universe)
 
 
-def address_reader(archive: Any, *, page_size: int, int_size: int) -> Any:  # noqa: ANN401 - theirs
-    """Return a context manager that reads the addresses of quanta in an open graph file."""
-    from lsst.pipe.base.quantum_graph._multiblock import AddressReader  # noqa: PLC0415
+def datastore_below(root: str, datastore: Any) -> Any:  # noqa: ANN401 - theirs
+    """Return a datastore with the set-up and the records of another, and with its files below another root.
 
-    return AddressReader.open_in_zip(archive, "quanta", page_size=page_size, int_size=int_size, n_addresses=1)
+    Raises
+    ------
+    TypeError
+        It is none of files in one place.
+    """
+    from lsst.daf.butler.datastore.cache_manager import DatastoreDisabledCacheManager  # noqa: PLC0415 - heavy
+    from lsst.daf.butler.datastores.fileDatastore import FileDatastore  # noqa: PLC0415
+    from lsst.resources import ResourcePath  # noqa: PLC0415
+
+    if type(datastore) is not FileDatastore:
+        raise TypeError(f"{datastore} keeps no files in one place")
+    other = copy.copy(datastore)
+    other.root = ResourcePath(root, forceDirectory=True)
+    other.locationFactory = type(datastore.locationFactory)(other.root)
+    other.cacheManager = DatastoreDisabledCacheManager("", universe=datastore.universe)
+    return other
+
+
+def answer_from_emptiness(datastore: Any) -> None:  # noqa: ANN401 - theirs
+    """Have a datastore of files that has no records yet not ask its database for them, until it gets some.
+
+    A quantum asks four times before it writes: whether outputs and inputs are there, and where an input is.
+    """
+    from lsst.daf.butler.datastores.fileDatastore import FileDatastore  # noqa: PLC0415 - heavy
+    from lsst.daf.butler.registry.opaque import ByNameOpaqueTableStorage  # noqa: PLC0415
+
+    table = datastore._table if type(datastore) is FileDatastore else None  # noqa: SLF001
+    if type(table) is not ByNameOpaqueTableStorage:
+        return
+
+    def nothing(**where: Any) -> Iterator[Any]:  # noqa: ANN401 - as theirs
+        del where
+        return iter(())
+
+    def writing(name: str) -> Callable[..., None]:
+        def call(*rows: Any, **options: Any) -> None:  # noqa: ANN401 - passes anything through
+            for one in own:
+                vars(table).pop(one, None)
+            getattr(table, name)(*rows, **options)
+
+        return call
+
+    own: dict[str, Callable[..., Any]] = {"fetch": nothing, "fetch_batches": nothing}
+    own |= {name: writing(name) for name in ("insert", "ensure", "replace")}
+    vars(table).update(own)
 
 
 # -- daf_butler ----------------------------------------------------------------------------------------

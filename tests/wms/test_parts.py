@@ -19,6 +19,7 @@ from merian_campaign.wms.job_outcome import JobFailedError, JobOutcome, WorkerGo
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.launcher import StageError, retries_asked
 from merian_campaign.wms.lease import DriverState, Lease, LeaseWatch, write_lease
+from merian_campaign.wms.node import child
 from merian_campaign.wms.node.admission import NodeCapacity, NodeRequest, admissible
 from merian_campaign.wms.node.child import ForkOrder
 from merian_campaign.wms.node.command import plain_words, quanta_of, read_run_qbb, split_locked
@@ -342,6 +343,18 @@ def test_the_environment_of_bps_reaches_a_job() -> None:
     own = order(PATH="/mine:<ENV:PATH>", THREADS="2", GONE="<ENV:NOWHERE>")
     assert own.environment == {**node, "PATH": "/mine:/bin", "THREADS": "2", "GONE": ""}
     assert (own.words, own.command) == (None, call)
+
+
+def test_a_child_has_the_environment_of_its_order_and_no_other() -> None:
+    before = dict(os.environ)
+    os.environ["MERIAN_CAMPAIGN_TEST"] = "of the forkserver"
+    wanted = {"PATH": os.environ["PATH"], "HOME": "/elsewhere", "NEW": "ü"}
+    try:
+        child._take_environment(wanted)
+        assert dict(os.environ) == wanted
+    finally:
+        child._take_environment(before)
+    assert dict(os.environ) == before
 
 
 def test_a_workflow_that_was_not_started_says_so_when_it_is_shut_down() -> None:

@@ -49,10 +49,7 @@ def _at(place: str) -> Any:
             "lsst.pipe.base.quantum_graph:PredictedQuantumGraph.read_execution_quanta",
             ["uri", "quantum_ids"],
         ),
-        (
-            "lsst.pipe.base.quantum_graph._multiblock:AddressReader.open_in_zip",
-            ["zf", "name", "page_size", "n_addresses", "int_size"],
-        ),
+        ("lsst.pipe.base.quantum_graph:AddressRow.read", ["stream", "n_addresses", "int_size"]),
         (
             "lsst.pipe.base.quantum_graph:PredictedQuantumGraphReader",
             ["header", "pipeline_graph", "zf", "decompressor", "address_reader", "page_size"],
@@ -82,6 +79,31 @@ def test_what_is_called_or_replaced_takes_what_we_give(place: str, parameters: l
 )
 def test_what_is_replaced_is_what_the_middleware_calls(place: str, call: str) -> None:
     assert re.search(call, inspect.getsource(import_module(place)))
+
+
+def test_a_datastore_of_files_keeps_them_where_we_say() -> None:
+    source = inspect.getsource(_at("lsst.daf.butler.datastores.fileDatastore:FileDatastore.__init__"))
+    assert "self.root = ResourcePath(root)" in source
+    assert "self.locationFactory = LocationFactory(self.root)" in source
+    assert "self.cacheManager = DatastoreDisabledCacheManager(" in source
+    with pytest.raises(TypeError):
+        upstream.datastore_below("/nowhere", object())
+
+
+def test_what_was_replaced_is_put_back() -> None:
+    backed = import_module("lsst.daf.butler._quantum_backed")
+    graph = _at("lsst.pipe.base.quantum_graph:PredictedQuantumGraph")
+    before = (vars(backed)["ButlerConfig"], vars(graph)["read_execution_quanta"])
+    undo = upstream.replace_in_run_qbb(
+        read_quanta=lambda *_: "ours",
+        butler_config=lambda *_: None,
+        datastore=lambda *_: None,
+        add_storage_classes=lambda *_: None,
+        limit_threads=lambda: None,
+    )
+    assert graph.read_execution_quanta("any") == "ours"
+    undo()
+    assert (vars(backed)["ButlerConfig"], vars(graph)["read_execution_quanta"]) == before
 
 
 def test_butler_commands_are_in_a_cache() -> None:

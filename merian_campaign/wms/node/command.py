@@ -24,6 +24,8 @@ __all__ = [
 
 _SHELL = re.compile(r"[;&|<>()`*?\[\]~!{}\n\\]|^#|\$\(")
 """What a shell reads in a word; ``#`` only where it begins one: ``FILE#SUBSET`` is a pipeline's subset."""
+_SIMPLE = re.compile(r"[A-Za-z0-9_@%+=:,./ -]*")
+"""What a shell, and `shlex` at a hundred times the cost, only split at blanks: most quanta's commands."""
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 _ENV = re.compile(r"<ENV:([^>]+)>")
 _MARKS = "MERIAN_CAMPAIGN_"
@@ -85,8 +87,9 @@ def plain_words(command: str, environment: Mapping[str, str]) -> tuple[str, ...]
     if "$" in command:
         return None
     try:
-        words = shlex.split(command)
-        bare = shlex.split(command, posix=False)
+        simple = command.split() if _SIMPLE.fullmatch(command) else None
+        words = simple or shlex.split(command)
+        bare = simple or shlex.split(command, posix=False)
     except ValueError:
         return None
     # Only what stands outside quotes is special to a shell.

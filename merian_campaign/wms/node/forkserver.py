@@ -8,6 +8,7 @@ Orders from the supervisor are those of `child.Order`.  Reports to it:
 
 ``{"ready": threads, "cpu": s}``             preloaded; how many threads this process has, CPU spent
 ``{"prepared": graph, "error": text|null}``  a graph's pieces are in place, or why not
+``{"rehearsed": graph, "error": text|null}`` children of that graph now find done what can be done before
 ``{"id": n, "pid": p, "start": t}``          forked
 ``{"id": n, "status": w, ...}``              ended, with its wait status, CPU seconds, peak and report;
                                              "strays" if it may have left processes behind
@@ -18,6 +19,7 @@ import importlib
 import json
 import os
 import selectors
+import shlex
 import signal
 import socket
 import sys
@@ -28,9 +30,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from merian_campaign.domain.safe_text import json_values
+from merian_campaign.host.huge_pages import gather_pages
 from merian_campaign.host.processes import die_with_parent, start_time, threads, watch_orphans
 from merian_campaign.wms.node.child import ForkOrder, become
-from merian_campaign.wms.node.command import read_run_qbb
+from merian_campaign.wms.node.command import RunQbb, quanta_of, read_run_qbb
 from merian_campaign.wms.node.graph_preload import PreloadedGraph, prepare, prepare_threads
 from merian_campaign.wms.zipfix import mend
 
@@ -65,6 +68,10 @@ _NO_THREADS = {
     # pyarrow's allocator starts a housekeeping thread as soon as it is loaded.
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
 }
+
+
+_PAYS_AFTER = 4
+"""At which quantum of a graph a rehearsal is held: it costs what a dozen of them save."""
 
 
 def preload() -> Mapping[str, str]:
@@ -113,6 +120,7 @@ class Forkserver:
         self._environment = dict(environment)
         self._children: dict[int, _Child] = {}
         self._prepared: PreloadedGraph | None = None
+        self._served = 0
         self._refused: set[str] = set()
         self._buffer = b""
         self._pid = os.getpid()
@@ -154,6 +162,7 @@ class Forkserver:
         call = read_run_qbb(order.words) if order.words else None
         if call is not None and self._prepare_graphs:
             self._ensure(graph=call.graph, repository=call.repository)
+            self._rehearse(call)
         report_read, report_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         pid = os.fork()
         if pid == 0:
@@ -178,12 +187,31 @@ class Forkserver:
         error: str | None = None
         try:
             self._prepared = prepare(graph=graph, repository=repository)
+            self._served = 0
         except Exception as problem:  # noqa: BLE001 - the child meets it again and reports it properly
             self._refused.add(graph)
             error = f"{type(problem).__name__}: {problem}"
         gc.collect()
         gc.freeze()
         self._tell({"prepared": graph, "error": error, "threads": threads()})
+
+    def _rehearse(self, call: RunQbb) -> None:
+        """Have children of a graph that has many find done what can be done before; see `rehearsal`."""
+        if self._prepared is None or self._prepared.graph != call.graph:
+            return
+        self._served += 1
+        if self._served != _PAYS_AFTER:
+            return
+        error: str | None = None
+        try:
+            self._prepared.rehearse(quanta_of(shlex.join(call.words)))
+        except Exception as problem:  # noqa: BLE001 - nothing depends on it
+            error = f"{type(problem).__name__}: {problem}"
+        gc.collect()
+        gc.freeze()
+        with suppress(OSError):
+            gather_pages()
+        self._tell({"rehearsed": call.graph, "error": error, "threads": threads()})
 
     def _reap(self) -> None:
         while True:

@@ -12,13 +12,17 @@ makes `prepare` raise, and then children do everything themselves.
 
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from merian_campaign.wms import upstream
+from merian_campaign.wms.node.graph_addresses import GraphAddresses
+from merian_campaign.wms.node.rehearsal import rehearse
 
 __all__ = ["PreloadClock", "PreloadedGraph", "prepare", "prepare_threads"]
 
@@ -62,6 +66,7 @@ class PreloadedGraph:
     init_quanta: Any
     dimension_data: Any
     decompressor: Any
+    addresses: GraphAddresses
     page_size: int
     butler_config: Any
     datastore: Any
@@ -81,6 +86,39 @@ class PreloadedGraph:
             limit_threads=_limit_threads_again,
         )
 
+    def rehearse(self, quanta: Collection[str]) -> None:
+        """Do here what the middleware does at the first quantum only; see `rehearsal`.
+
+        Parameters
+        ----------
+        quanta : collection of `str`
+            UUIDs of quanta of this graph, to be read and no more.
+
+        Raises
+        ------
+        Exception
+            Anything the middleware raises, or that a change of its internals causes.
+        """
+        datastore, _ = self.datastore
+        rehearse(
+            universe=self.pipeline_graph.universe,
+            datastore=datastore,
+            repository=self.repository,
+            install=self._install_for_rehearsal,
+        )
+        read = self._read([UUID(quantum) for quantum in quanta]).build_execution_quanta().values()
+        outputs = chain.from_iterable(quantum.outputs.values() for quantum in read)
+        datastore.getManyURIs(chain.from_iterable(outputs), predict=True)
+
+    def _install_for_rehearsal(self, *, graph: Any, datastore: Any) -> Callable[[], None]:  # noqa: ANN401
+        return upstream.replace_in_run_qbb(
+            read_quanta=lambda *_, **_options: graph,
+            butler_config=self._config,
+            datastore=lambda *_, **_options: (datastore, None),
+            add_storage_classes=self._add_storage_classes,
+            limit_threads=_limit_threads_again,
+        )
+
     def _quanta(self, theirs: _Function, uri: Any, quantum_ids: Any = None, **options: Any) -> Any:  # noqa: ANN401
         if str(uri) != self.graph or quantum_ids is None or options:
             return theirs(uri, quantum_ids, **options)
@@ -95,6 +133,7 @@ class PreloadedGraph:
         if not fresh or dimensions != self.pipeline_graph.universe:
             return theirs(config, dimensions, *options)
         self.used = True
+        upstream.answer_from_emptiness(self.datastore[0])
         return self.datastore
 
     def _add_storage_classes(self, theirs: _Function, factory: Any, config: Any) -> None:  # noqa: ANN401
@@ -106,19 +145,13 @@ class PreloadedGraph:
         from lsst.pipe.base.quantum_graph import PredictedQuantumGraphReader  # noqa: PLC0415
 
         # The file is opened anew: a descriptor from before the fork would share its position.
-        with (
-            Path(self.graph).open("rb") as stream,
-            zipfile.ZipFile(stream) as archive,
-            upstream.address_reader(
-                archive, page_size=self.page_size, int_size=self.header.int_size
-            ) as addresses,
-        ):
+        with Path(self.graph).open("rb") as stream, zipfile.ZipFile(stream) as archive:
             reader = PredictedQuantumGraphReader(
                 header=self.header,
                 pipeline_graph=self.pipeline_graph,
                 zf=archive,
                 decompressor=self.decompressor,
-                address_reader=addresses,
+                address_reader=self.addresses,
                 page_size=self.page_size,
             )
             reader.components.init_quanta = self.init_quanta
@@ -158,6 +191,7 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
     with PredictedQuantumGraph.open(graph) as reader:
         reader.read_init_quanta()
         reader.read_dimension_data()
+        addresses = GraphAddresses.read(reader.zf.read("quanta.addr"), int_size=reader.header.int_size)
     config, datastore = upstream.butler_parts(repository, universe=reader.pipeline_graph.universe)
     StorageClassFactory().addFromConfig(config)
     prepared = PreloadedGraph(
@@ -169,20 +203,14 @@ def prepare(*, graph: str, repository: str) -> PreloadedGraph:
         init_quanta=reader.components.init_quanta,
         dimension_data=reader.components.dimension_data,
         decompressor=reader.decompressor,
+        addresses=addresses,
         page_size=reader.page_size,
         butler_config=config,
         datastore=datastore,
     )
-    _rehearse(prepared)
-    return replace(prepared, used=False)
-
-
-def _rehearse(prepared: PreloadedGraph) -> None:
-    """Go through reading one quantum, so that what the middleware makes on first use is made here."""
-    with zipfile.ZipFile(prepared.graph):
-        pass
     for node in prepared.pipeline_graph.tasks.values():
         node.get_connections()
+    return prepared
 
 
 def prepare_threads() -> None:

@@ -288,7 +288,8 @@ class Supervisor:
         job = self._work.running.get(message.get("id", 0))
         if job is None:
             if message.get("error"):
-                sys.stderr.write(f"graph not shared between quanta: {message['error']}\n")
+                what = "quanta not rehearsed" if "rehearsed" in message else "graph not shared between quanta"
+                sys.stderr.write(f"{what}: {message['error']}\n")
         elif "pid" in message:
             job.pid, job.start = message["pid"], message["start"] or 0
             job.began = time.monotonic()
