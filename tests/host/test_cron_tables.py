@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -34,7 +35,10 @@ from merian_campaign.host.cron_tables import (
 SLURM = Entry(starter=TickStarter.SCRONTAB, home="/h", launcher="/h/tick", every=1, options=("--mem=2G",))
 SYSTEMD = "/lib/systemd/systemd"
 # Where systemd did not boot, its manager of a user wants to see a trace of that; no other process sees this.
-ALONE = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec "
+ALONE = "mount --make-rprivate / && mount -t tmpfs none /run && mkdir -p /run/systemd/system && "
+# It takes the control group that it starts in for its own, and all processes there out of other groups: those
+# of a Slurm job too, which then run without their limits.
+GROUPS = tuple(Path("/sys/fs/cgroup") / kind for kind in ("systemd", "unified", "."))
 
 
 def program(folder: Path, name: str, text: str) -> None:
@@ -76,6 +80,21 @@ def test_what_systemd_refuses_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     assert earlier.read_text() == "[Timer]\n", "the earlier one stays"
 
 
+@contextmanager
+def group_of_its_own(name: str) -> Iterator[str]:
+    """Make a control group in each hierarchy that systemd may keep; yield what has a shell enter them."""
+    tops = [top for top in GROUPS if os.access(top / "cgroup.procs", os.W_OK)]
+    groups = [top / name for top in tops]
+    for group in groups:
+        group.mkdir()
+    try:
+        yield "".join(f"echo $$ > {group}/cgroup.procs && " for group in groups)
+    finally:
+        for group in groups:
+            for place, _, _ in os.walk(group, topdown=False):
+                Path(place).rmdir()
+
+
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """The environment of a user whose systemd runs."""
@@ -85,10 +104,15 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
         runtime = Path(folder) / "run"
         runtime.mkdir(mode=0o700)
         made = {"HOME": folder, "XDG_RUNTIME_DIR": str(runtime), "PATH": os.environ["PATH"]}
-        command = ["unshare", "--mount", "sh", "-c", f"{ALONE}{SYSTEMD} --user"]
-        with subprocess.Popen(
-            command, env=made, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as manager:
+        with (
+            group_of_its_own(Path(folder).name) as enter,
+            subprocess.Popen(
+                ["unshare", "--mount", "sh", "-c", f"{enter}{ALONE}exec {SYSTEMD} --user"],
+                env=made,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            ) as manager,
+        ):
             try:
                 while not (runtime / "systemd" / "private").exists() and manager.poll() is None:
                     time.sleep(0.02)  # between two looks
@@ -96,6 +120,8 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
                     pytest.skip("this machine lets no systemd run")
                 monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
                 monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+                # On a machine that systemd has not booted, systemctl itself looks for units, in its own home.
+                monkeypatch.setenv("HOME", folder)
                 yield made
             finally:
                 manager.terminate()
