@@ -134,16 +134,6 @@ def _deaf(argument: str) -> None:
         time.sleep(600)
 
 
-def _limit(argument: str) -> None:
-    """Write down the lowest memory limit of the control groups (first version) that this runs in, MiB."""
-    lines = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().split()]
-    places = [Path(path) for _, controllers, path in lines if "memory" in controllers.split(",")]
-    groups = [group for place in places for group in (place, *place.parents)]
-    files = [Path(f"/sys/fs/cgroup/memory{group}/memory.limit_in_bytes") for group in groups]
-    limits = [int(file.read_text()) // MIB for file in files if file.exists()]
-    Path(argument).write_text(f"{min(limits, default=0)}")
-
-
 def _sleep(argument: str) -> None:
     time.sleep(float(argument))
 
