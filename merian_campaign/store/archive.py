@@ -19,6 +19,7 @@ from merian_campaign.domain.record.records import ArchivedCampaign
 from merian_campaign.domain.states import FORMER_VERDICTS
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_json_object
+from merian_campaign.store.board import KEEP_BOARD
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.quanta.group_summaries import SUMMARIES, SUMMARISE
@@ -149,20 +150,23 @@ def archived_campaign(folder: Path) -> ArchivedCampaign:
     raise DamagedFileError(manifest, "not what an archive of a campaign says of itself")
 
 
-_OVER = """
+_ALL = """
     SELECT g.id FROM "group" AS g JOIN campaign AS c ON c.id = g.campaign_id
     WHERE c.name = %(name)s
-      AND NOT EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.state <> 'finished')
 """
+_OVER = f"""{_ALL}
+      AND NOT EXISTS (SELECT 1 FROM submission AS s WHERE s.group_id = g.id AND s.state <> 'finished')
+"""  # noqa: S608  (built from constants of this module)
 
 
 def _summarise(connection: Connection, name: str) -> None:
     """Make the summaries of a campaign's groups, of which an earlier version had fewer numbers."""
     with raw(connection).cursor() as cursor:
-        cursor.execute(_OVER, {"name": name})
-        for (group_id,) in cursor.fetchall():
-            for statement in SUMMARISE:
-                cursor.execute(statement, {"group_id": group_id})
+        for groups, statements in ((_ALL, KEEP_BOARD), (_OVER, SUMMARISE)):
+            cursor.execute(groups, {"name": name})
+            for (group_id,) in cursor.fetchall():
+                for statement in statements:
+                    cursor.execute(statement, {"group_id": group_id})
 
 
 _NEW_IDS = """

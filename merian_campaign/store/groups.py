@@ -13,8 +13,9 @@ from merian_campaign.domain.record.records import Event
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import GroupState, advance_group
 from merian_campaign.store import events, schema
+from merian_campaign.store.board import KEEP_SUBMISSIONS
 from merian_campaign.store.rows import remedy_document
-from merian_campaign.store.server.database import Database
+from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
 
@@ -45,6 +46,12 @@ def lock_group(connection: Connection, group_id: int) -> RowMapping:
     if row is None:
         raise BadInputError(f"there is no group with the id {group_id}; a new revision may have dropped it")
     return row
+
+
+def keep_submissions(connection: Connection, *, group_id: int) -> None:
+    """Keep what the board says of a locked group's submissions."""
+    with raw(connection).cursor() as cursor:
+        cursor.execute(KEEP_SUBMISSIONS, {"group_id": group_id})
 
 
 def put_group(

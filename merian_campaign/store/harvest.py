@@ -17,21 +17,19 @@ from merian_campaign.domain.record.records import Event, JobRecord
 from merian_campaign.domain.record.wall_time import WallTime
 from merian_campaign.domain.states import SubmissionOutcome, SubmissionState, advance_submission
 from merian_campaign.store import events, schema
-from merian_campaign.store.groups import lock_group
+from merian_campaign.store.groups import keep_submissions
 from merian_campaign.store.many_rows import inserting, many
 from merian_campaign.store.quanta import merge_quanta
 from merian_campaign.store.quanta.group_summaries import FORGET_SUMMARY, SUMMARISE
 from merian_campaign.store.quanta.memory_use import ADD_MEMORY_USE
 from merian_campaign.store.quanta.stage_quanta import FOUND, stage
+from merian_campaign.store.rows import counts_of
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.storable import dumps
 from merian_campaign.store.slurm_jobs import put_jobs
-from merian_campaign.store.snapshots import counts_of
-from merian_campaign.store.submissions import lock_submission
+from merian_campaign.store.submissions import lock_submission, lock_with_group
 
-_COUNTS = text(
-    "SELECT state, sum(n)::integer AS n FROM quantum_count WHERE group_id = :group_id GROUP BY state"
-)
+_GROUP = text('SELECT * FROM "group" WHERE id = :group_id')
 
 _WHOSE = text("""
     SELECT g.campaign_id, s.directory FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
@@ -153,8 +151,8 @@ class HarvestStore(Database):
                 now=now,
                 needs_person=needs_person,
             )
-            found = connection.execute(_COUNTS, {"group_id": submission["group_id"]})
-            return counts_of({row.state: row.n for row in found})
+            found = connection.execute(_GROUP, {"group_id": submission["group_id"]}).mappings()
+            return counts_of(found.one())
 
 
 def _stage(connection: Connection, quanta: Iterable[Quantum], *, submission_id: int) -> int:
@@ -168,12 +166,7 @@ def _stage(connection: Connection, quanta: Iterable[Quantum], *, submission_id: 
 
 def _lock(connection: Connection, submission_id: int) -> tuple[RowMapping, bool]:
     """Return a submission, locked, and whether it is of the generation that its group has now."""
-    # The group first, as everywhere, so that two transactions never wait for each other.
-    group_id = connection.execute(
-        text("SELECT group_id FROM submission WHERE id = :id"), {"id": submission_id}
-    ).scalar()
-    group = None if group_id is None else lock_group(connection, group_id)
-    submission = lock_submission(connection, submission_id)
+    submission, group = lock_with_group(connection, submission_id)
     return submission, group is not None and submission["generation"] == group["generation"]
 
 
@@ -269,6 +262,7 @@ def _finish(
             busy=null(),
         )
     )
+    keep_submissions(connection, group_id=submission["group_id"])
     said = f"{outcome}: {reason}" if reason else str(outcome)
     events.record(
         connection,

@@ -28,6 +28,7 @@ from merian_campaign.domain.states import (
     SubmissionState,
     Verdict,
 )
+from merian_campaign.store.board import BOARD_COUNTS
 
 
 def campaign_view(row: RowMapping) -> CampaignView:
@@ -115,6 +116,11 @@ def submission_view(row: RowMapping) -> SubmissionView:
     )
 
 
+def counts_of(group: RowMapping) -> Counts:
+    """Return the counts of a group from its row."""
+    return Counts(**{state: group[column] for state, column in BOARD_COUNTS.items()})
+
+
 def made_from(row: Mapping[str, Any] | RowMapping) -> MadeFrom:
     """Return what a submission was made from, from its row."""
     return MadeFrom(
@@ -131,7 +137,6 @@ def group_view(
     *,
     submissions: tuple[SubmissionView, ...],
     made: Sequence[MadeFrom],
-    counts: Counts,
     open_quanta: tuple[OpenQuanta, ...],
 ) -> GroupView:
     """Return a group from its row and what belongs to it."""
@@ -145,7 +150,7 @@ def group_view(
         accepted=row["accepted"],
         attempts_from=row["attempts_from"],
         submissions=submissions,
-        counts=counts,
+        counts=counts_of(row),
         open_quanta=open_quanta,
         stack_from=row["stack_from"],
         generation=row["generation"],

@@ -32,6 +32,7 @@ from merian_campaign.domain.states import (
     SubmissionOutcome,
     SubmissionState,
 )
+from merian_campaign.store.board import BOARD_COUNTS
 from merian_campaign.store.quanta.quantum_tables import (
     attempt_row,
     group_cells,
@@ -133,6 +134,11 @@ group = Table(
     Column("accepted_until", TIME),
     # What a person asked its next submissions to do differently.
     Column("asked", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # What the board says of it.
+    *(count(name) for name in BOARD_COUNTS.values()),
+    count("submissions"),
+    Column("no_graph", Boolean, nullable=False, server_default=text("false")),
+    words("stack"),
     one_of("state", GroupState),
     UniqueConstraint("campaign_id", "step", "key"),
     comment="One step on one data-ID selection: the unit of work",

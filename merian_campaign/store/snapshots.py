@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
 
 from sqlalchemy import Connection, text
 
-from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.readiness.generations import MadeFrom
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
@@ -23,11 +21,6 @@ _GROUPS = text(f'SELECT g.* FROM "group" AS g WHERE {_WHICH} ORDER BY g.ordinal,
 _SUBMISSIONS = text(f"""
     SELECT s.* FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
     WHERE {_WHICH} ORDER BY s.group_id, s.number
-""")  # noqa: S608
-
-_COUNTS = text(f"""
-    SELECT n.group_id, n.state, sum(n.n) AS n FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
-    WHERE {_WHICH} GROUP BY n.group_id, n.state
 """)  # noqa: S608
 
 # One quantum of each sum lends its message: found by its key afterwards, which spares dragging long
@@ -69,9 +62,6 @@ def load_groups(
     for row in connection.execute(_SUBMISSIONS, which).mappings().all():
         submissions[row["group_id"]].append(submission_view(row))
         made[row["group_id"]].append(made_from(row))
-    counts: dict[int, dict[str, int]] = defaultdict(dict)
-    for row in connection.execute(_COUNTS, which).mappings().all():
-        counts[row["group_id"]][row["state"]] = int(row["n"])
     unfinished: dict[int, list[OpenQuanta]] = defaultdict(list)
     for row in connection.execute(_OPEN, which).mappings().all():
         unfinished[row["group_id"]].append(open_quanta(row))
@@ -80,16 +70,10 @@ def load_groups(
             row,
             submissions=tuple(submissions.get(row["id"], ())),
             made=made.get(row["id"], ()),
-            counts=counts_of(counts.get(row["id"], {})),
             open_quanta=tuple(unfinished.get(row["id"], ())),
         )
         for row in connection.execute(_GROUPS, which).mappings().all()
     )
-
-
-def counts_of(by_state: Mapping[str, int]) -> Counts:
-    """Return counts from numbers by state."""
-    return Counts(**{state: by_state.get(state, 0) for state in COUNTED_STATES})
 
 
 def load_one(connection: Connection, *, group_id: int) -> tuple[CampaignView, GroupView]:

@@ -16,7 +16,7 @@ from merian_campaign.domain.record.records import Claim, Event
 from merian_campaign.domain.record.snapshot import Remedy, SubmissionView
 from merian_campaign.domain.states import GroupState, SubmissionState
 from merian_campaign.store import events, schema
-from merian_campaign.store.groups import lock_group, put_group
+from merian_campaign.store.groups import keep_submissions, lock_group, put_group
 from merian_campaign.store.rows import remedy_document, submission_view
 from merian_campaign.store.server.database import Database
 from merian_campaign.store.snapshots import load_one
@@ -44,6 +44,23 @@ def lock_submission(connection: Connection, submission_id: int) -> RowMapping:
     if row is None:
         raise BadInputError(f"there is no submission with the id {submission_id}")
     return row
+
+
+def lock_with_group(connection: Connection, submission_id: int) -> tuple[RowMapping, RowMapping | None]:
+    """Return a submission's row and its group's, locked until the end of the transaction.
+
+    The group first, as everywhere, so that two transactions never wait for each other.
+
+    Raises
+    ------
+    BadInputError
+        Raised if there is no such submission.
+    """
+    group_id = connection.execute(
+        select(_SUBMISSION.c.group_id).where(_SUBMISSION.c.id == submission_id)
+    ).scalar()
+    group = None if group_id is None else lock_group(connection, group_id)
+    return lock_submission(connection, submission_id), group
 
 
 class SubmissionStore(Database):
@@ -91,6 +108,7 @@ class SubmissionStore(Database):
                     basis=null() if basis is None else basis.to_json(),
                 )
                 row = connection.execute(new.returning(_SUBMISSION)).mappings().one()
+                keep_submissions(connection, group_id=group_id)
                 put_group(
                     connection, group=group, state=GroupState.RUNNING, reason=reason, actor=actor, now=now
                 )
@@ -185,12 +203,15 @@ class SubmissionStore(Database):
 
         Nothing is written for a driver that was superseded.
         """
+        record = (
+            update(_SUBMISSION)
+            .where(_SUBMISSION.c.id == submission_id, _SUBMISSION.c.epoch == epoch)
+            .values(versions=dict(versions), versions_sha=versions["sha"] if ran else "")
+        )
         with self._transaction() as connection:
-            connection.execute(
-                update(_SUBMISSION)
-                .where(_SUBMISSION.c.id == submission_id, _SUBMISSION.c.epoch == epoch)
-                .values(versions=dict(versions), versions_sha=versions["sha"] if ran else "")
-            )
+            submission, _ = lock_with_group(connection, submission_id)
+            connection.execute(record)
+            keep_submissions(connection, group_id=submission["group_id"])
 
     def versions(self, *, submission_id: int) -> Mapping[str, Any] | None:
         """Return what `record_versions` put on record; `None` when there is nothing."""

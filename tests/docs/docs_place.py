@@ -26,6 +26,8 @@ _FAILED = """
         FROM one RETURNING id, group_id
     ), counted AS (
         INSERT INTO quantum_count (group_id, task, state, n) SELECT id, 'deblend', 'failed', 1 FROM one
+    ), on_the_board AS (
+        UPDATE "group" AS g SET quanta_failed = 1, submissions = 1 FROM one WHERE g.id = one.id
     ), kind AS (
         INSERT INTO quantum_kind (campaign_id, digest, task, data_id)
         SELECT id, md5('=deblend' || chr(31) || '=' || form)::uuid, 'deblend', form

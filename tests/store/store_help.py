@@ -172,12 +172,31 @@ def rows(connection: Connection, query: str, *values: object) -> list[tuple[Any,
         return cursor.fetchall() if cursor.description else []
 
 
+_STATES = ("pending", "running", "succeeded", "failed", "blocked", "unknown")
+_BOARD_KEPT = f"""
+SELECT id, {", ".join(f"quanta_{state}" for state in _STATES)}, submissions, no_graph, stack
+FROM "group" ORDER BY id
+"""
+_OF_GROUP = "SELECT {} FROM {} WHERE group_id = g.id"
+_BOARD_COUNTED = f"""
+SELECT g.id,
+       {", ".join(f"({_OF_GROUP.format('count(*)', 'quantum')} AND state = '{state}')" for state in _STATES)},
+       ({_OF_GROUP.format("count(*)", "submission")}),
+       EXISTS ({_OF_GROUP.format("1", "submission")} AND outcome = 'empty'),
+       coalesce(({_OF_GROUP.format("versions ->> 'short'", "submission")} AND versions IS NOT NULL
+                 ORDER BY number DESC LIMIT 1), '')
+FROM "group" AS g ORDER BY g.id
+"""
+
+
 def assert_rollup_is_right(connection: Connection) -> None:
     counted = rows(
         connection, "SELECT group_id, task, state, count(*) FROM quantum GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
     )
     kept = rows(connection, "SELECT group_id, task, state, n FROM quantum_count ORDER BY 1, 2, 3")
     assert kept == counted
+    counted = rows(connection, _BOARD_COUNTED)
+    assert rows(connection, _BOARD_KEPT) == counted
 
 
 def database_of(server: str, name: str) -> str:

@@ -140,6 +140,7 @@ def test_an_archive_of_fewer_numbers_comes_back_with_all(
         "group_usage": ("runs", "requests", "peaks_runs", "times_runs"),
         "group_hours": ("runs",),
         "submission": ("busy",),
+        "group": ("quanta_", "submissions", "no_graph"),
     }
     said = json.loads((tmp_path / MANIFEST).read_text())
     for name in ("group_cells", "queue_wait"):

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from store_help import DRIVER, Given, at, quantum, rows, worked
+from store_help import DRIVER, Given, assert_rollup_is_right, at, quantum, rows, worked
 
 from merian_campaign.domain.errors import BadInputError, BusyError
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
@@ -250,6 +250,7 @@ def test_versions_are_those_of_the_driver_that_has_it(
     # What was refused is shown, and binds nobody.
     store.record_versions(submission_id=first, epoch=2, versions=found, ran=False)
     assert rows(sql, "SELECT versions_sha, versions->>'short' FROM submission") == [("", "w_2022_26")]
+    assert_rollup_is_right(sql)
 
 
 def test_what_only_a_person_can_mend_and_what_a_person_allows(

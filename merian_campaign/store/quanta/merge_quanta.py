@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from merian_campaign.store.board import KEEP_COUNTS
 from merian_campaign.store.quanta.quantum_forms import NUMBERED
 from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, key, short, whole
 
@@ -268,7 +269,7 @@ SELECT %(group_id)s, task, state, n FROM made
 ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> excluded.n
 """  # noqa: S608  (built from constants of this module)
 
-COUNT_ANEW = (RECOUNT_ATTEMPTS, RECOUNT)
+COUNT_ANEW = (RECOUNT_ATTEMPTS, RECOUNT, KEEP_COUNTS)
 """What follows every change of a group's quanta."""
 
 _KEPT = _list(

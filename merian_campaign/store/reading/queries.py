@@ -5,78 +5,37 @@ from __future__ import annotations
 from merian_campaign.domain.execution.attempt_facts import COLUMN_DIMENSIONS
 from merian_campaign.domain.failures.rule_remedy import AGAIN_REMEDIES, HELD_REMEDIES
 from merian_campaign.domain.states import FINAL_VERDICTS
+from merian_campaign.store.board import BOARD_COUNTS
 from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, full_path
 
-_GROUPS = """
+GROUP_COUNTS = ", ".join(f"g.{column} AS {state}" for state, column in BOARD_COUNTS.items())
+
+BOARD = f"""
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
             THEN g.selection_values[1] END AS tract,
-       g.state, g.reason, coalesce(s.n, 0)::integer AS submissions,
-       coalesce(n.pending, 0)::integer AS pending, coalesce(n.running, 0)::integer AS running,
-       coalesce(n.succeeded, 0)::integer AS succeeded, coalesce(n.failed, 0)::integer AS failed,
-       coalesce(n.blocked, 0)::integer AS blocked, coalesce(n.unknown, 0)::integer AS unknown,
-       coalesce(v.short, '') AS stack, coalesce(s.no_graph, false) AS no_graph,
+       g.state, g.reason, g.submissions, {GROUP_COUNTS}, g.stack, g.no_graph,
        g.generation > greatest(g.published, 1) AND (g.state <> 'done' OR g.published > 0) AS anew
 FROM "group" AS g
-LEFT JOIN (
-    SELECT DISTINCT ON (s.group_id) s.group_id, s.versions->>'short' AS short
-    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
-    WHERE g.campaign_id = %(campaign_id)s AND s.versions IS NOT NULL
-    ORDER BY s.group_id, s.number DESC
-) AS v ON v.group_id = g.id
-LEFT JOIN (
-    SELECT s.group_id, count(*) AS n, bool_or(s.outcome = 'empty') AS no_graph
-    FROM submission AS s JOIN "group" AS g ON g.id = s.group_id
-    WHERE g.campaign_id = %(campaign_id)s
-    GROUP BY s.group_id
-) AS s ON s.group_id = g.id
-LEFT JOIN (
-    SELECT c.group_id,
-           sum(c.n) FILTER (WHERE c.state = 'pending') AS pending,
-           sum(c.n) FILTER (WHERE c.state = 'running') AS running,
-           sum(c.n) FILTER (WHERE c.state = 'succeeded') AS succeeded,
-           sum(c.n) FILTER (WHERE c.state = 'failed') AS failed,
-           sum(c.n) FILTER (WHERE c.state = 'blocked') AS blocked,
-           sum(c.n) FILTER (WHERE c.state = 'unknown') AS unknown
-    FROM quantum_count AS c JOIN "group" AS g ON g.id = c.group_id
-    WHERE g.campaign_id = %(campaign_id)s
-    GROUP BY c.group_id
-) AS n ON n.group_id = g.id
 WHERE g.campaign_id = %(campaign_id)s
-"""
+"""  # noqa: S608  (names)
+"""Without an order: the server would sort whole rows, for as long as all the rest takes."""
 
-# A step whose tracts nobody knows yet has no group; the board shows that there is something to come.
-_UNDISCOVERED = """
-SELECT 0 AS place, s.step ->> 'name' AS step, 'discover' AS "group", (s.number - 1)::integer AS ordinal,
-       NULL::bigint AS tract, 'waiting' AS state,
-       'its tracts are discovered once visits are defined' AS reason,
-       0 AS submissions, 0 AS pending, 0 AS running, 0 AS succeeded, 0 AS failed, 0 AS blocked, 0 AS unknown,
-       '' AS stack, false AS no_graph, false AS anew
+BOARD_STEPS = """
+SELECT s.step ->> 'name' AS step, (s.number - 1)::integer AS ordinal, s.step ? 'action' AS action,
+       r.spec -> 'tracts' ? 'discover'
+       AND (s.step -> 'group_by' = '"tract"'
+            OR s.step -> 'group_by' ->> 'kind' = 'tract' AND s.step -> 'group_by' -> 'tracts' IS NULL)
+       AND NOT EXISTS (
+           SELECT 1 FROM "group" AS g
+           WHERE g.campaign_id = %(campaign_id)s AND g.step = s.step ->> 'name'
+       ) AS undiscovered
 FROM (
     SELECT r.spec FROM revision AS r WHERE r.campaign_id = %(campaign_id)s ORDER BY r.number DESC LIMIT 1
 ) AS r
 CROSS JOIN jsonb_array_elements(r.spec -> 'steps') WITH ORDINALITY AS s (step, number)
-WHERE r.spec -> 'tracts' ? 'discover'
-  AND (s.step -> 'group_by' = '"tract"'
-       OR s.step -> 'group_by' ->> 'kind' = 'tract' AND s.step -> 'group_by' -> 'tracts' IS NULL)
-  AND NOT EXISTS (
-      SELECT 1 FROM "group" AS g WHERE g.campaign_id = %(campaign_id)s AND g.step = s.step ->> 'name'
-  )
 """
-
-BOARD = f"""
-SELECT step, "group", ordinal, tract, state, reason, submissions,
-       pending, running, succeeded, failed, blocked, unknown, stack, no_graph, anew,
-       step = ANY (a.actions) AS action
-FROM ({_GROUPS} UNION ALL {_UNDISCOVERED}) AS board
-CROSS JOIN (
-    SELECT coalesce(array_agg(s.step ->> 'name') FILTER (WHERE s.step ? 'action'), '{{}}') AS actions
-    FROM revision AS r, jsonb_array_elements(r.spec -> 'steps') AS s (step)
-    WHERE r.campaign_id = %(campaign_id)s
-      AND r.number = (SELECT max(number) FROM revision WHERE campaign_id = %(campaign_id)s)
-) AS a
-ORDER BY ordinal, place
-"""  # noqa: S608  (built from constants of this module)
+"""Of each step what its groups do not say: whether it is an action, and whether its tracts are unknown."""
 
 
 BEGAN = """

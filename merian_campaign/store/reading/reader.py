@@ -75,19 +75,21 @@ class ReadQueries:
 
     def board(self, name: str) -> tuple[BoardRow, ...]:
         """Return the status board of a campaign from the rollup, in the order of its steps."""
-        states = [state.value for state in COUNTED_STATES]
         rows = []
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
             found = fetch(connection, queries.BOARD, values)
+            steps = fetch(connection, queries.BOARD_STEPS, values)
             # It reads all events; mostly there is nothing to say of them.
             begun = fetch(connection, queries.BEGUN_ANEW, values) if any(row["anew"] for row in found) else ()
-            why = {(row["step"], row["group"]): row["reason"] for row in begun}
-            for row in found:
-                counts = Counts(**{state: row.pop(state) for state in states})
-                remade = why.get((row["step"], row["group"]), "") if row.pop("anew") else None
-                rows.append(BoardRow(**row, counts=counts, remade=remade))
-        return tuple(rows)
+        why = {(row["step"], row["group"]): row["reason"] for row in begun}
+        actions = {row["step"] for row in steps if row["action"]}
+        for row in sorted(found, key=lambda row: (row["ordinal"], row.pop("place"))):
+            counts = Counts(**{state: row.pop(state) for state in COUNTED_STATES})
+            remade = why.get((row["step"], row["group"]), "") if row.pop("anew") else None
+            rows.append(BoardRow(**row, counts=counts, action=row["step"] in actions, remade=remade))
+        rows += [_undiscovered(row["step"], ordinal=row["ordinal"]) for row in steps if row["undiscovered"]]
+        return tuple(sorted(rows, key=lambda row: row.ordinal))
 
     def began(self, name: str) -> datetime:
         """Return when a campaign was applied first."""
@@ -351,6 +353,20 @@ class Reader(ReadQueries):
     def _moment(self) -> Iterator[Connection]:
         with translated(self._url), self._connection:
             yield self._connection
+
+
+def _undiscovered(step: str, *, ordinal: int) -> BoardRow:
+    """Return the row of a step that has no group yet, for nobody knows its tracts."""
+    return BoardRow(
+        step=step,
+        group="discover",
+        ordinal=ordinal,
+        tract=None,
+        state="waiting",
+        reason="its tracts are discovered once visits are defined",
+        submissions=0,
+        counts=Counts(),
+    )
 
 
 def _failure_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[FailureRow, ...]:

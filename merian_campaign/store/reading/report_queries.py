@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from merian_campaign.store.quanta.group_summaries import summary
 from merian_campaign.store.quanta.quantum_keys import full_path
-from merian_campaign.store.reading.queries import LAST_ATTEMPT, OF_STEP_AND_TRACT
+from merian_campaign.store.reading.queries import GROUP_COUNTS, LAST_ATTEMPT, OF_STEP_AND_TRACT
 
 CAMPAIGN = """
 SELECT c.id, c.state, c.file,
@@ -148,12 +148,9 @@ WHERE a.state IN ('failed', 'unknown') AND {OF_STEP_AND_TRACT}
   AND (%(verdict)s::text IS NULL OR coalesce(a.verdict, 'unknown') = %(verdict)s)
 """  # noqa: S608  (built from constants of this module)
 
-COUNTS_BY_GROUP = """
-SELECT n.group_id, n.state, sum(n.n)::integer AS n
-FROM quantum_count AS n JOIN "group" AS g ON g.id = n.group_id
-WHERE g.campaign_id = %(campaign_id)s
-GROUP BY 1, 2
-"""
+COUNTS_BY_GROUP = f"""
+SELECT g.id AS group_id, {GROUP_COUNTS} FROM "group" AS g WHERE g.campaign_id = %(campaign_id)s
+"""  # noqa: S608  (names)
 
 
 def causes(*, past: bool, chosen: bool = False) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
+from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.records import BoardRow, JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
@@ -184,15 +184,10 @@ def read_causes(
         query = within(query, tract=tract if isinstance(tract, int) else None)
         return _rows(connection, query, {**values, "at": at, "past": False})
 
-    counts: dict[int, dict[str, int]] = {}
-    for row in rows(report_queries.COUNTS_BY_GROUP):
-        if row["state"] in COUNTED_STATES:
-            counts.setdefault(row["group_id"], {})[row["state"]] = row["n"]
-    groups = _groups(rows)
     return CauseRows(
         campaign=name,
-        groups=groups,
-        counts={group.id: Counts(**counts.get(group.id, {})) for group in groups},
+        groups=_groups(rows),
+        counts={row.pop("group_id"): Counts(**row) for row in rows(report_queries.COUNTS_BY_GROUP)},
         causes=_causes(rows, report_queries.causes(past=False, chosen=True)),
         unpointed=_unpointed(rows, past=False),
         failed_attempts=rows(report_queries.FAILED_ATTEMPTS)[0]["n"],

@@ -344,7 +344,14 @@ def reports(connection: Connection, *, url: str, name: str) -> tuple[float, floa
         plain, rolled = [], []
         for _ in range(7):
             plain.append(seconds(lambda: (cursor.execute(PLAIN_REPORT, values), cursor.fetchall())))
-            rolled.append(seconds(lambda: (cursor.execute(queries.BOARD, values), cursor.fetchall())))
+            rolled.append(
+                seconds(
+                    lambda: [
+                        (cursor.execute(query, values), cursor.fetchall())
+                        for query in (queries.BOARD, queries.BOARD_STEPS)
+                    ]
+                )
+            )
         cursor.execute(PLAIN_REPORT, values)
         counted = {(step, key, state): n for step, key, state, n in cursor.fetchall()}
     with Reader(url) as reader:
