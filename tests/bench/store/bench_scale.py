@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
@@ -41,6 +41,8 @@ UNIT = 10_000
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 ROUNDS = 3
 AGAIN = 5
+A_WHILE = 0.1
+HARVESTS = 7
 SIZES = """
 SELECT (SELECT count(*) FROM quantum_row) AS n,
        pg_total_relation_size('quantum_row') + pg_total_relation_size('quantum_kind')
@@ -57,9 +59,12 @@ SQL = {
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return how long something takes: the best of some rounds, for what disturbs only adds."""
-    found = []
-    for _ in range(AGAIN):
+    """Return how long something takes: the best of some rounds, and of more if it is quick.
+
+    What disturbs only adds.
+    """
+    found: list[float] = []
+    while len(found) < AGAIN or sum(found) < A_WHILE:
         begin = time.perf_counter()
         work()
         found.append(time.perf_counter() - begin)
@@ -89,18 +94,26 @@ def measured(home: Path) -> tuple[dict[str, float], float, float]:
     return times, now / number, history / number
 
 
-def harvests(url: str) -> tuple[float, float]:
-    """Return processor seconds, client and server, of harvesting 10,000 quanta, and again with 3% changed."""
-    first, again = [], []
-    with PostgresStore(url) as store:
-        groups, clock = Groups(store, unit=UNIT), Clock(store)
-        for _ in range(AGAIN):
-            _, submission, found = groups.submission()
-            second = changed(found)
-            first.append(clock(lambda s=submission, found=found: groups.harvest(s, found))[CPU])
-            again.append(clock(lambda s=submission, found=second: groups.harvest(s, found))[CPU])
-    # The first one of a session makes temporary tables.
-    return median(first[1:]), median(again[1:])
+def harvests(*urls: str) -> list[tuple[float, ...]]:
+    """Return processor seconds of harvesting 10,000 quanta, and again with 3% changed, for each database.
+
+    They are those of client and server; a tuple is a turn with all of them.
+    """
+    with ExitStack() as stack:
+        stores = [stack.enter_context(PostgresStore(url)) for url in urls]
+        ways = [(Groups(store, unit=UNIT), Clock(store)) for store in stores]
+        # The first one of a session makes temporary tables.
+        turns = [[_harvested(groups, clock) for groups, clock in ways] for _ in range(HARVESTS + 1)][1:]
+    return [tuple(time for found in turn for time in found) for turn in turns]
+
+
+def _harvested(groups: Groups, clock: Clock) -> tuple[float, float]:
+    _, submission, found = groups.submission()
+    again = changed(found)
+    return (
+        clock(lambda: groups.harvest(submission, found))[CPU],
+        clock(lambda: groups.harvest(submission, again))[CPU],
+    )
 
 
 def deciding(url: str) -> tuple[int, list[tuple[float, float]]]:
@@ -130,20 +143,21 @@ def main(arguments: list[str]) -> int:
             made_once(Path(os.environ[MADE_FOR_ALL]), tracts=tracts_of(size), quanta=size)
         return 0
     sizes: dict[int, dict[str, float]] = {}
-    written: dict[int, tuple[float, float]] = {}
-    for size in (SMALL // 10, SMALL):
-        with campaign(tracts=tracts_of(size), quanta=size) as home:
-            sizes[size], _, _ = measured(home)
-            written[size] = harvests(embedded.url(home))
-    small = sizes[SMALL]
-    with campaign(tracts=tracts_of(QUANTA), quanta=QUANTA) as home:
+    with campaign(tracts=tracts_of(SMALL // 10), quanta=SMALL // 10) as home:
+        sizes[SMALL // 10], _, _ = measured(home)
+    with (
+        campaign(tracts=tracts_of(SMALL), quanta=SMALL) as little,
+        campaign(tracts=tracts_of(QUANTA), quanta=QUANTA) as home,
+    ):
         url = embedded.url(home)
-        rounds = [measured(home) for _ in range(ROUNDS)]
+        rounds = [(measured(little), measured(home)) for _ in range(ROUNDS)]
         with closing(open_connection(url)) as connection:
             plain, board = reports(connection, url=url, name="wide")
         number, pairs = deciding(url)
-        written[QUANTA] = harvests(url)
-    large = {name: median(times[name] for times, _, _ in rounds) for name in small}
+        written = harvests(embedded.url(little), url)
+    for size, times in zip((SMALL, QUANTA), zip(*rounds, strict=True), strict=True):
+        sizes[size] = {name: median(found[name] for found, _, _ in times) for name in times[0][0]}
+    small, large = sizes[SMALL], sizes[QUANTA]
     for name in small:
         print(f"{name:24} {small[name] * 1e3:9.2f} ms, {large[name] * 1e3:9.2f} ms of {QUANTA:,}")  # noqa: T201
     decision, failures = (median(each) for each in zip(*pairs, strict=True))
@@ -151,9 +165,8 @@ def main(arguments: list[str]) -> int:
         f"{number:,} groups: decision {decision * 1e3:.0f} ms, list of failures {failures * 1e3:.0f} ms, "
         f"board {board * 1e3:.1f} ms, GROUP BY {plain * 1e3:.0f} ms"
     )
-    sizes[QUANTA] = large
     draw("growth", {name: {size: times[name] for size, times in sizes.items()} for name in small})
-    _, now, history = rounds[-1]
+    _, now, history = rounds[-1][-1]
     compared = {
         "log ID": "log ID",
         "failures of a tract": "failures --tract",
@@ -161,7 +174,13 @@ def main(arguments: list[str]) -> int:
         "one patch": "one patch, in SQL",
     }
     grown = [
-        entry(f"store: {words}, large against small", large[name] / small[name], 2, 1.2, less=True)
+        entry(
+            f"store: {words}, large against small",
+            median(b[name] / a[name] for (a, _, _), (b, _, _) in rounds),
+            2,
+            1.2,
+            less=True,
+        )
         for name, words in compared.items()
     ]
     board_at_least, board_aim = (100, 200) if QUANTA >= FAR else (20, 50)
@@ -171,10 +190,13 @@ def main(arguments: list[str]) -> int:
             entry("store: bytes of history a quantum", history, 6, 4, less=True),
             *grown,
             *(
-                entry(f"store: {what} into small against into large, CPU", a / b, 0.85, 0.95)
-                for what, a, b in zip(
-                    ("harvest", "second harvest"), written[SMALL], written[QUANTA], strict=True
+                entry(
+                    f"store: {what} into small against into large, CPU",
+                    median(turn[place] / turn[place + 2] for turn in written),
+                    0.85,
+                    0.95,
                 )
+                for place, what in enumerate(("harvest", "second harvest"))
             ),
             entry("store: board of the large against GROUP BY", plain / board, board_at_least, board_aim),
             entry(
