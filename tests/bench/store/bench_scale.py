@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
@@ -139,6 +140,8 @@ def deciding(url: str) -> tuple[int, list[tuple[float, float]]]:
 def main(arguments: list[str]) -> int:
     """Measure three sizes, print, draw, keep; with ``--make`` only make their campaigns."""
     if arguments == ["--make"]:
+        # As the program that decides and stores has it.
+        gc.set_threshold(100_000)
         for size in (SMALL // 10, SMALL, QUANTA):
             made_once(Path(os.environ[MADE_FOR_ALL]), tracts=tracts_of(size), quanta=size)
         return 0
