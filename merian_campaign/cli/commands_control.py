@@ -81,7 +81,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
     named = bool(groups) and request is not None and all(map(_is_name, groups or ()))
     only = _filter(step, tract, night, None if named else task, verdict)
     chosen = _chosen(control, name, groups, verb="retry", only=only, yes=yes)
-    found = control.retry_all(
+    found = control.retry(
         name,
         groups=chosen.names,
         reason=clean(reason),
@@ -152,7 +152,7 @@ def accept(
         control, name, groups, verb="accept", only=_filter(step, tract, night, task, verdict), yes=yes
     )
     moment = None if until is None else until.replace(tzinfo=UTC)
-    found = control.accept_all(name, groups=chosen.names, reason=clean(reason), until=moment)
+    found = control.accept(name, groups=chosen.names, reason=clean(reason), until=moment)
     say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
 
 
@@ -177,7 +177,7 @@ def redo(
     chosen = _chosen(
         control, name, groups, verb="redo", only=_filter(step, tract, night, task, verdict), yes=yes
     )
-    (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
+    (first, *_) = found = control.redo(name, groups=chosen.names, reason=clean(reason))
     what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
     say(f"{_subject(chosen)}: waiting; {what} with the next submission")
     _say_if_paused(control, name)
@@ -329,7 +329,7 @@ def resume(names: Names, reason: Reason = "", yes: Yes = False) -> None:
             say(f"campaign {name}: is active already; nothing changed")
             continue
         if stopped:
-            context.control.retry_all(name, groups=stopped, reason="what the storm had stopped")
+            context.control.retry(name, groups=stopped, reason="what the storm had stopped")
         say(
             f"campaign {name}: active"
             + (f"; {revived} cancelled groups go on" if revived else "")

@@ -291,7 +291,7 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
             "butlerConfig": spec.butler,
             "inCollection": ",".join(input_collections(spec=spec, step=step)),
             "output": chain,
-            "outputRun": naming.run_below(chain, number=request.number),
+            "outputRun": run_of(request),
             "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
             **({"extraQgraphOptions": options} if options else {}),
         },
