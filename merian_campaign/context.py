@@ -439,7 +439,7 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
 
 def _end_stuck(tick: OpenTick, *, host: str) -> bool:
     """End a tick of this host that hangs or is stopped; say whether it was there."""
-    from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
+    from merian_campaign.host.termination import kill_stuck  # noqa: PLC0415
 
     return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")
 

@@ -21,7 +21,7 @@ from merian_campaign.domain.execution.runs import (
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.safe_text.last_error import last_error
 from merian_campaign.domain.safe_text.text import one_line
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.middleware import programs
@@ -75,13 +75,13 @@ def submit(
             stdout=log,
             stderr=log,
             env=dict(environ),
-            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no threads hold locks needed after the fork
+            preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - no threads hold locks needed after the fork
         )
         cancelled = False
         while process.poll() is None:
             if not tend():
                 cancelled = True
-                processes.stop_child(process, patience=_STOP_SECONDS)
+                termination.stop_child(process, patience=_STOP_SECONDS)
                 break
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=_POLL_SECONDS)
