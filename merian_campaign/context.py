@@ -247,8 +247,8 @@ class CommandContext:
         With ``file``, an absolute path, that in place of the campaign's own.
         """
         from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
         from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
+        from merian_campaign.files.site_file import read_site  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         spec = applied_spec(find_campaign(self.store, name))
