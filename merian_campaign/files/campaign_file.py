@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.errors import BadFileError, BadInputError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import brief
 from merian_campaign.domain.spec.steps import SCOPES_OPEN
+from merian_campaign.domain.spec.words import plain_path
 from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted, unexpanded
 from merian_campaign.files.id_lists import read_id_lists
@@ -26,7 +27,7 @@ from merian_campaign.files.repository_names import RepositoryNames
 from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
-from merian_campaign.host.home import expanded
+from merian_campaign.host.home import HOME_VARIABLE, expanded
 
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
 """Environment variable: folders of a person's or a cluster's own site files, a colon between two."""
@@ -286,6 +287,24 @@ def _validate(
             if entry["loc"][:1] == ("steps",) and derived.intersection(entry["loc"][1:2]):
                 entry["msg"] += " (the scope is that of its tasks' dimensions; write scope: for another one)"
         raise bad_file(document, found, known=known_keys()) from None
+
+
+def check_root(spec: CampaignSpec, *, root: str, shown: str) -> None:
+    """Refuse the place of submissions, where the file names none, if BPS's command lines would break on it.
+
+    Raises
+    ------
+    BadInputError
+        Raised with what of it they cannot take.
+    """
+    if spec.work_dir is not None or all(step.kind == "action" for step in spec.steps):
+        return
+    try:
+        plain_path(root)
+    except ValueError as error:
+        raise BadInputError(
+            f"{shown}: work_dir: is not given, so that submissions lie below {HOME_VARIABLE}: {error}"
+        ) from None
 
 
 def missing_files(
