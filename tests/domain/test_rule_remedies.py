@@ -13,7 +13,7 @@ from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import describe_remedy, is_retryable
 from merian_campaign.domain.failures.rules import RETURNED
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.domain.tick.decide import decide
 from merian_campaign.domain.tick.decisions import Decision, MoveGroup, PauseCampaign, Submit

@@ -23,7 +23,7 @@ from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.files.bps_files import read_requests
 from merian_campaign.files.campaign_file import load_campaign
