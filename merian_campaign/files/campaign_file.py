@@ -24,7 +24,15 @@ from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.paths import absolute, is_file, why_no_file
 from merian_campaign.files.read_scopes import PipelineReader, with_scopes, without_scope
 from merian_campaign.files.repository_names import RepositoryNames
-from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
+from merian_campaign.files.shipped import (
+    CAMPAIGNS,
+    FRAGMENTS,
+    PACKAGE,
+    PACKAGE_VARIABLE,
+    SITES,
+    named_file,
+    shipped_names,
+)
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
 from merian_campaign.host.home import HOME_VARIABLE, expanded
@@ -289,6 +297,13 @@ def _validate(
         raise bad_file(document, found, known=known_keys()) from None
 
 
+def _known_sites(file: str, given: Data) -> str:
+    """Return what may be written for a site that was given by a name which has no file."""
+    if is_file(Path(file)) or (isinstance(given, str) and given.endswith((".yaml", ".yml"))):
+        return ""
+    return f"; sites that come with merian-campaign: {', '.join(shipped_names(SITES))}"
+
+
 def check_root(spec: CampaignSpec, *, root: str, shown: str) -> None:
     """Refuse the place of submissions, where the file names none, if BPS's command lines would break on it.
 
@@ -313,12 +328,12 @@ def missing_files(
     """Return the files and the repository a campaign names that do not exist."""
     problems: list[Problem] = []
 
-    def check(path: str, where: tuple[Key, ...], what: str) -> None:
+    def check(path: str, where: tuple[Key, ...], what: str, *, more: str = "") -> None:
         if "://" in path or is_file(Path(path)):
             return
         line = document.line_of(where)
         field = dotted(where, document.data)
-        message = f"{what} {path} {why_no_file(Path(path))}{unexpanded(path)}"
+        message = f"{what} {path} {why_no_file(Path(path))}{unexpanded(path)}{more}"
         problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
     makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
@@ -332,7 +347,7 @@ def missing_files(
         problems.append(
             Problem(file=document.file, line=document.line_of(("butler",)), field="butler", message=message)
         )
-    check(spec.site, ("site",), "the site file")
+    check(spec.site, ("site",), "the site file", more=_known_sites(spec.site, document.data.get("site")))
     for index, include in enumerate(spec.include):
         check(include, ("include", index), "the BPS file")
     if spec.failure_rules is not None:

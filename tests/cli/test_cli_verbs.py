@@ -182,7 +182,11 @@ def test_what_was_accepted_for_a_time_is_looked_at_again(
     cli("accept", cli.name, "step3/tract9813", "--until", "2020-01-01").refused(
         2, "2020-01-01 00:00 UTC is over"
     )
-    cli("accept", cli.name, "step3/tract9813", "--until", "2999-01-01").fine()
+    cli("accept", cli.name, "step3/tract9813", "--until", "tomorrow").refused(2, "--until: found 'tomorrow'")
+    cli("accept", cli.name, "step3/tract9813", "--until", "2d").fine()
+    until = seen(context, cli).groups[1].accepted_until
+    assert until is not None
+    assert timedelta(days=1) < until - context.clock() <= timedelta(days=2)
     context.tick.run(cli.name)
     assert states(context, cli)[1] == "done"
     with sql.cursor() as cursor:
@@ -432,5 +436,6 @@ def test_a_pattern_pauses_campaigns_after_a_yes(cli: Cli, context: CommandContex
     assert f"Pause 1 campaign: {cli.name}?" in asked.stderr
     assert cli("pause", pattern, "--yes").fine() == f"campaign {cli.name}: paused\n"
     cli("pause", pattern, "--yes").refused(2, "means 1 campaign, of which none is active")
-    cli("resume", pattern, "nope", "--yes").refused(2, "there is no campaign 'nope'")
+    cli("pause", "no-such*", "--yes").refused(2, "no campaign is meant by 'no-such*'", cli.name)
+    cli("resume", pattern, "nope", "--yes").refused(2, "no campaign is called 'nope'")
     assert "active" in cli("resume", pattern, "--yes").fine()
