@@ -105,6 +105,26 @@ commands_stack.register(app)
 commands_system.register(app)
 
 
+_PANELS = {
+    "Write a campaign file": (
+        "init", "validate", "preflight", "select", "tracts", "graph", "render", "commands", "refcat-table",
+        "schema",
+    ),
+    "Run it": ("apply", "plan", "run", "tick", "cron"),
+    "See how it stands": (
+        "list", "status", "failures", "log", "show", "events", "diff", "blocks", "usage",
+        "completeness", "report",
+    ),
+    "Give orders": (
+        "retry", "accept", "redo", "reject", "hold", "release", "pause", "resume", "cancel", "undo",
+    ),
+    "Keep house": ("collections", "clean", "export", "import", "archive", "unarchive", "forget"),
+    "Set up": ("demo", "stack", "rules", "db"),
+}  # fmt: skip
+"""Commands as the help lists them, by what a person is about to do."""
+
+app.arrange(_PANELS)
+
 _Usage: type[Exception] = typer.BadParameter.__mro__[2]
 """``ClickException``, of whatever copy of click this typer uses."""
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.safe_text.text import one_line
-from merian_campaign.host.home import HOME_VARIABLE, home_directory
+from merian_campaign.host.home import home_directory
 from merian_campaign.host.ownership import user_name
 
 if TYPE_CHECKING:
@@ -231,15 +231,9 @@ class CommandContext:
 
     def memory_forecasts(self, name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:
         """Return the memory requests that the steps of a campaign get next, by what was measured."""
-        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
-        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
-        from merian_campaign.services.memory_forecasts import step_forecasts  # noqa: PLC0415
+        from merian_campaign.services.memory_forecasts import campaign_forecasts  # noqa: PLC0415
 
-        campaign = find_campaign(self.store, name)
-        spec = applied_spec(campaign)
-        found = step_forecasts(spec, settings_of(spec), self.store.memory_use(campaign_id=campaign.id))
-        return {step: tasks for step, tasks in found.items() if tasks}
+        return campaign_forecasts(self.store, name)
 
     def failure_rules(self, name: str, *, file: str | None = None) -> tuple[FailureRule, ...]:
         """Return the failure rules of a campaign, in the order in which they are tried.
@@ -247,8 +241,8 @@ class CommandContext:
         With ``file``, an absolute path, that in place of the campaign's own.
         """
         from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.files.bps_files import read_site  # noqa: PLC0415
         from merian_campaign.files.rule_files import rules_in_force  # noqa: PLC0415
+        from merian_campaign.files.site_file import read_site  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         spec = applied_spec(find_campaign(self.store, name))
@@ -261,11 +255,8 @@ class CommandContext:
 
         ``at`` is a moment that is past, or `None` for now.
         """
-        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
         from merian_campaign.middleware.registry import ButlerRegistry  # noqa: PLC0415
-        from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
         from merian_campaign.services.fetch_regions import fetch_regions, regions_wanted  # noqa: PLC0415
-        from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
         rows = self.reader.report(name, at=at or self.clock(), past=at is not None, since=since)
         question = regions_wanted(rows)
@@ -273,15 +264,8 @@ class CommandContext:
             return rows
         found: tuple[SkyRegion, ...] | str
         try:
-            spec = applied_spec(find_campaign(self.store, name))
-            found = fetch_regions(
-                question,
-                campaign=name,
-                spec=spec,
-                store=self.store,
-                registry=ButlerRegistry(environ=self.environ),
-                stack=settings_of(spec).stack,
-            )
+            registry = ButlerRegistry(environ=self.environ)
+            found = fetch_regions(question, campaign=name, store=self.store, registry=registry)
         except (CampaignError, OSError) as error:
             found = str(error)
         if isinstance(found, str):
@@ -309,30 +293,17 @@ class CommandContext:
 
     def load(self, file: str, *, wms: str | None = None, site: str | None = None) -> CampaignFile:
         """Read and check a campaign file and every file it names; ``wms`` and ``site`` override it."""
-        from merian_campaign.files.campaign_file import load_campaign  # noqa: PLC0415
+        from merian_campaign.files.campaign_file import check_root, load_campaign  # noqa: PLC0415
         from merian_campaign.files.stack_files import check_stack_files  # noqa: PLC0415
         from merian_campaign.services.campaign_settings import settings_of  # noqa: PLC0415
 
         loaded = load_campaign(
             file, environment=self.environ, wms=wms, site=site, pipelines=self.read_pipelines
         )
-        self._check_root(loaded.spec, shown=file)
+        check_root(loaded.spec, root=str(home_directory(self.environ) / "submissions"), shown=file)
         profile = settings_of(loaded.spec).site
         check_stack_files(loaded.spec, path=loaded.path, shown=file, site=profile)
         return loaded
-
-    def _check_root(self, spec: CampaignSpec, *, shown: str) -> None:
-        """Refuse a place of submissions, where the file names none, that BPS's command lines would break."""
-        from merian_campaign.domain.spec.words import plain_path  # noqa: PLC0415
-
-        if spec.work_dir is not None or all(step.kind == "action" for step in spec.steps):
-            return
-        try:
-            plain_path(str(home_directory(self.environ) / "submissions"))
-        except ValueError as error:
-            raise BadInputError(
-                f"{shown}: work_dir: is not given, so that submissions lie below {HOME_VARIABLE}: {error}"
-            ) from None
 
     def campaign_stack(self, file_or_name: str) -> Stack:
         """Return the stack of a campaign, by its file or by its name."""
@@ -372,24 +343,10 @@ class CommandContext:
 
     def changes(self, file: str, *, wms: str | None = None, site: str | None = None) -> tuple[str, ...]:
         """Return in words what applying a file would change of its campaign; nothing for a new one."""
-        from merian_campaign.domain.campaign.plan import plan_groups  # noqa: PLC0415
-        from merian_campaign.domain.campaign.spec_changes import changes  # noqa: PLC0415
-        from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: PLC0415
-        from merian_campaign.services.apply import check_applicable  # noqa: PLC0415
+        from merian_campaign.services.apply import changes_of  # noqa: PLC0415
 
         loaded = self.load(file, wms=wms, site=site)
-        spec = loaded.spec
-        campaign = self.store.campaign(spec.campaign)
-        if campaign is None:
-            return ()
-        groups = self.store.snapshot(spec.campaign).groups
-        plan = plan_groups(spec, existing=groups)
-        check_applicable(file=str(loaded.path), spec=spec, plan=plan, existing=groups)
-        try:
-            before = applied_spec(campaign)
-        except BadInputError:  # of another release
-            return ()
-        return changes(before, spec, groups=groups, plan=plan)
+        return changes_of(self.store, spec=loaded.spec, file=str(loaded.path))
 
     def store_if_any(self) -> Store | None:
         """Return the store, unless that would have to be made first."""
@@ -399,21 +356,10 @@ class CommandContext:
 
     def edited(self, name: str) -> str:
         """Return in words that a campaign's file is no longer what was applied; empty while it is."""
-        from merian_campaign.files.bounded_yaml import MOST_BYTES  # noqa: PLC0415
-        from merian_campaign.host.regular_files import DamagedFileError, read_text  # noqa: PLC0415
-        from merian_campaign.services.apply import same_text  # noqa: PLC0415
+        from merian_campaign.services.apply import edited  # noqa: PLC0415
         from merian_campaign.services.find import find_campaign  # noqa: PLC0415
 
-        campaign = find_campaign(self.store, name)
-        goes_on = f"campaign {name} goes on with revision {campaign.revision}"
-        try:
-            text = read_text(campaign.file, limit=MOST_BYTES)
-        except (OSError, DamagedFileError) as error:
-            why = error.found if isinstance(error, DamagedFileError) else error.strerror
-            return f"{campaign.file}: cannot be read ({why}); {goes_on}"
-        if same_text(campaign, text):
-            return ""
-        return f"{campaign.file}: edited and not applied; {goes_on}, see `merian-campaign diff {name}`"
+        return edited(find_campaign(self.store, name))
 
 
 def check_stack() -> StackReport:
@@ -439,7 +385,7 @@ def run_in_stack(stack: Stack, *, words: Sequence[str], tell: Callable[[str], No
 
 def _end_stuck(tick: OpenTick, *, host: str) -> bool:
     """End a tick of this host that hangs or is stopped; say whether it was there."""
-    from merian_campaign.host.processes import kill_stuck  # noqa: PLC0415
+    from merian_campaign.host.termination import kill_stuck  # noqa: PLC0415
 
     return tick.host == host and kill_stuck(tick.pid, since=tick.started_at, word="merian-campaign")
 

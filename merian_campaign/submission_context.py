@@ -119,7 +119,7 @@ def run_locked(*, repository: str, command: Sequence[str], readers: int | None =
 
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
     """
-    from merian_campaign.host.processes import die_with_parent  # noqa: PLC0415
+    from merian_campaign.host.termination import die_with_parent  # noqa: PLC0415
     from merian_campaign.store.server.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415
 

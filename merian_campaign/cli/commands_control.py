@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from merian_campaign.cli import completion
+from merian_campaign.cli.moments import coming_moment
 from merian_campaign.cli.options import (
     GroupNames,
     Name,
@@ -45,6 +45,15 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
     step: StepOption = None,
     tract: TractOption = None,
     night: NightOption = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task",
+            help="Only groups with a quantum of this task that has not succeeded; memory and walltime are "
+            "for it alone. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     verdict: VerdictOption = None,
     reason: Reason = "retried by hand",
     allow_stack_change: Annotated[
@@ -61,27 +70,21 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
         str | None,
         typer.Option("--walltime", help="For each quantum from now on: HH:MM:SS.", show_default=False),
     ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            help="Memory and walltime are for these tasks; for all that have not succeeded, without it. "
-            "A step or a pattern then means groups with such a quantum.",
-        ),
-    ] = None,
     yes: Yes = False,
 ) -> None:
     """Let groups be submitted again, their caps on attempts forgotten; all that are meant, or none.
 
     A step or a pattern means its groups that need review or were cancelled. How many they are is shown and a
     yes asked for, except for one group that is named. One that waits for its next try is tried at once.
+
+    For example: `merian-campaign retry mine --verdict out_of_memory --memory 16G`
     """
     control = CommandContext().control
     request = _request(memory, walltime, task or [])
     named = bool(groups) and request is not None and all(map(_is_name, groups or ()))
     only = _filter(step, tract, night, None if named else task, verdict)
     chosen = _chosen(control, name, groups, verb="retry", only=only, yes=yes)
-    found = control.retry_all(
+    found = control.retry(
         name,
         groups=chosen.names,
         reason=clean(reason),
@@ -135,9 +138,13 @@ def accept(
     verdict: VerdictOption = None,
     reason: Reason = "accepted by hand",
     until: Annotated[
-        datetime | None,
+        str | None,
         typer.Option(
-            "--until", help="Until then (UTC); after that it needs review again.", show_default=False
+            "--until",
+            help="Until then, 6h or 14d from now, or 2026-12-24T08:00 (UTC); after that it needs review "
+            "again.",
+            metavar="DATE",
+            show_default=False,
         ),
     ] = None,
     yes: Yes = False,
@@ -146,13 +153,16 @@ def accept(
 
     A step or a pattern means its groups that need review. How many they are is shown and a yes asked for,
     except for one group that is named.
+
+    For example: `merian-campaign accept mine step3/tract9813 -m 'one bad patch'`
     """
-    control = CommandContext().control
+    context = CommandContext()
+    control = context.control
+    moment = None if until is None else coming_moment(until, now=context.clock(), option="--until")
     chosen = _chosen(
         control, name, groups, verb="accept", only=_filter(step, tract, night, task, verdict), yes=yes
     )
-    moment = None if until is None else until.replace(tzinfo=UTC)
-    found = control.accept_all(name, groups=chosen.names, reason=clean(reason), until=moment)
+    found = control.accept(name, groups=chosen.names, reason=clean(reason), until=moment)
     say(f"{_subject(chosen)}: done (accepted with {sum(group.counts.open for group in found)} quanta open)")
 
 
@@ -172,12 +182,14 @@ def redo(
     A step or a pattern means its groups that are done, need review or were cancelled. How many they are is
     shown and a yes asked for, except for one group that is named. Readers of the step's chain see the outputs
     that are there until the new ones are complete. An action is only run again.
+
+    For example: `merian-campaign redo mine step3 --tract 9813`
     """
     control = CommandContext().control
     chosen = _chosen(
         control, name, groups, verb="redo", only=_filter(step, tract, night, task, verdict), yes=yes
     )
-    (first, *_) = found = control.redo_all(name, groups=chosen.names, reason=clean(reason))
+    (first, *_) = found = control.redo(name, groups=chosen.names, reason=clean(reason))
     what = f"generation {first.generation + 1} begins" if len(found) == 1 else "their next generations begin"
     say(f"{_subject(chosen)}: waiting; {what} with the next submission")
     _say_if_paused(control, name)
@@ -214,7 +226,10 @@ def hold(
     reason: Reason = "held by hand",
     yes: Yes = False,
 ) -> None:
-    """Keep groups from starting anything; what runs of them goes on, and all else of the campaign."""
+    """Keep groups from starting anything; what runs of them goes on, and all else of the campaign.
+
+    For example: `merian-campaign hold mine 'step3/*' -m 'calibrations come tomorrow'`
+    """
     context = CommandContext()
     chosen = _chosen(
         context.control, name, groups, verb="hold", only=_filter(step, tract, night, task, verdict), yes=yes
@@ -308,6 +323,8 @@ def pause(names: Names, reason: Reason = "", yes: Yes = False) -> None:
     """Start nothing new; what runs goes on and is followed.
 
     A pattern means campaigns that are active. How many they are is shown and a yes asked for.
+
+    For example: `merian-campaign pause 'wide*'`
     """
     context = CommandContext()
     for name in _campaigns(context, names, "Pause", {CampaignState.ACTIVE}, yes=yes):
@@ -329,7 +346,7 @@ def resume(names: Names, reason: Reason = "", yes: Yes = False) -> None:
             say(f"campaign {name}: is active already; nothing changed")
             continue
         if stopped:
-            context.control.retry_all(name, groups=stopped, reason="what the storm had stopped")
+            context.control.retry(name, groups=stopped, reason="what the storm had stopped")
         say(
             f"campaign {name}: active"
             + (f"; {revived} cancelled groups go on" if revived else "")

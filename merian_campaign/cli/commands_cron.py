@@ -66,6 +66,8 @@ def install(
 
     What is kept of this shell's environment is shown first (paths, home, database, stack; no secrets: a
     password goes into a file that only you can read). The entry takes the place of an earlier one.
+
+    For example: `merian-campaign cron install --every 10 mine`
     """
     from merian_campaign.host.home import HOME_VARIABLE, hide_passwords, home_directory
     from merian_campaign.host.ownership import private_folder

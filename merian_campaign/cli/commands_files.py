@@ -48,7 +48,13 @@ def init(
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="All outputs go below this collection.", show_default=False),
+        typer.Option(
+            "--output",
+            "-o",
+            help="All outputs go below this collection.",
+            metavar="COLLECTION",
+            show_default=False,
+        ),
     ] = None,
     where: Annotated[
         str | None,
@@ -61,6 +67,8 @@ def init(
 
     What the environment has of its variables (REPO, SITE; DEMO_DIR) is written into it, and what is given
     as pipetask has it.
+
+    For example: `merian-campaign init mine.yaml --from hsc`
     """
     from merian_campaign.files.starters import write_starter
 
@@ -135,7 +143,8 @@ def _say_unused(spec: CampaignSpec) -> None:
 def render(
     file: File,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="Folder to write to: STEP/GROUP/001/submit.yaml.")
+        str,
+        typer.Option("--output", "-o", help="Folder to write to: STEP/GROUP/001/submit.yaml.", metavar="DIR"),
     ] = "rendered",
     wms: WmsOption = None,
     site: SiteOption = None,

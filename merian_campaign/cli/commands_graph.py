@@ -39,10 +39,16 @@ def graph(
         Format, typer.Option("--format", "-f", help="svg and pdf need Graphviz.")
     ] = Format.MERMAID,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="File; default: standard output.", show_default=False)
+        str | None,
+        typer.Option(
+            "--output", "-o", help="File; default: standard output.", metavar="FILE", show_default=False
+        ),
     ] = None,
 ) -> None:
-    """Draw a campaign: steps, gates and, by name, their states. With --step, the pipeline of that step."""
+    """Draw a campaign: steps, gates and, by name, their states. With --step, the pipeline of that step.
+
+    For example: `merian-campaign graph mine -f svg -o mine.svg`
+    """
     if form in {Format.SVG, Format.PDF} and shutil.which("dot") is None:
         raise BadInputError(
             f"--format {form}: Graphviz's `dot` is not there; install it, or use mermaid or dot"

@@ -61,12 +61,20 @@ def events(
     ] = None,
     since: Annotated[
         str | None,
-        typer.Option("--since", help="From then on: 30m, 6h, 2d, or a time (UTC).", show_default=False),
+        typer.Option(
+            "--since",
+            help="From then on: 30m, 6h, 2d, or 2026-11-20T08:00 (UTC).",
+            metavar="DATE",
+            show_default=False,
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", help="Only so many, the newest.", min=1)] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Say what happened to a campaign: when, what, why, and who did it; oldest first."""
+    """Say what happened to a campaign: when, what, why, and who did it; oldest first.
+
+    For example: `merian-campaign events mine --since 6h`
+    """
     from merian_campaign.reports.events import event_json, event_lines
     from merian_campaign.services.find import find_group
 
@@ -88,7 +96,13 @@ def status(
     step: StepOption = None,
     tract: TractOption = None,
     state: Annotated[
-        GroupState | None, typer.Option("--state", help="Only groups in this state.", show_default=False)
+        GroupState | None,
+        typer.Option(
+            "--state",
+            help=f"Only groups in this state: {', '.join(GroupState)}.",
+            metavar="STATE",
+            show_default=False,
+        ),
     ] = None,
     needs_you: Annotated[bool, typer.Option("--needs-you", help="Only groups that need a person.")] = False,
     at: Annotated[
@@ -162,7 +176,13 @@ def failures(
     tract: TractOption = None,
     task: Annotated[str | None, typer.Option("--task", help="Only this task.", show_default=False)] = None,
     verdict: Annotated[
-        Verdict | None, typer.Option("--verdict", help="Only what failed for this.", show_default=False)
+        Verdict | None,
+        typer.Option(
+            "--verdict",
+            help=f"Only what failed for this: {', '.join(Verdict)}.",
+            metavar="VERDICT",
+            show_default=False,
+        ),
     ] = None,
     quanta: Annotated[bool, typer.Option("--quanta", help="Single quanta instead of causes.")] = False,
     recovered: Annotated[
@@ -176,6 +196,8 @@ def failures(
     """Say why quanta failed, by cause: what it blocks, an example, and what to type next.
 
     What stands in the way of most comes first. `log NAME ID` shows the log of one.
+
+    For example: `merian-campaign failures mine --step step3 --verdict algorithm`
     """
     from merian_campaign.domain.report.causes import causes, failure_totals
     from merian_campaign.files.log_reader import last_lines
@@ -271,6 +293,8 @@ def blocks(
     from merian_campaign.reports.blocks import blocks_json, blocks_view
 
     context = CommandContext()
+    if step is not None:
+        _see_to_step(context.reader.board(name), name, step=step)
     rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
     if as_json:
         show_report(blocks_json(name, rows, now=context.clock()))
@@ -322,6 +346,8 @@ def diff(
 
     With a group, what is different in the inputs of two of its generations: exposures, and what it reads;
     without TO, what a submission would be made from now, by what a tick has last seen of the registry.
+
+    For example: `merian-campaign diff mine step3/tract9813 1 2`
     """
     if group is None:
         _what_applying_changes(campaign, as_json=as_json)

@@ -52,6 +52,8 @@ def log(
     """Print the log of a quantum's last attempt, or of another one.
 
     Where several quanta are meant, they are listed, each with the command that shows its log.
+
+    For example: `merian-campaign log mine measure visit=42 detector=3`
     """
     reader = CommandContext().reader
     found = _found(reader, name, quantum or [], step=step, tract=tract)

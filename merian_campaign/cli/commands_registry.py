@@ -26,7 +26,10 @@ def select(
     nights: Annotated[bool, typer.Option("--nights", help="Nights instead of exposures.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the exposures (or nights) a step selects in the registry, as ranges for a campaign file."""
+    """List the exposures (or nights) a step selects in the registry, as ranges for a campaign file.
+
+    For example: `merian-campaign select mine.yaml step1 --nights`
+    """
     from merian_campaign.domain.errors import BadInputError
     from merian_campaign.domain.rendering.render import data_query
     from merian_campaign.domain.selection import Selection

@@ -60,6 +60,8 @@ def report(
     """Write a page for those who want to see how a campaign stands, and its numbers as files.
 
     The page is one file that asks nobody for anything: it can be opened, sent, or put on a web server.
+
+    For example: `merian-campaign report mine -o page --tables tables`
     """
     if output is None and tables is None and figures is None and not as_json:
         raise BadInputError(

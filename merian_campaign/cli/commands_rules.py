@@ -9,11 +9,12 @@ import typer
 
 from merian_campaign.cli.options import AsJson, Name
 from merian_campaign.cli.output import note, say, show_report
+from merian_campaign.cli.plain_help import PlainTyper
 from merian_campaign.context import CommandContext
 
 _MOST: Final = 100_000
 
-rules = typer.Typer(no_args_is_help=True, help="Failure rules: what they would have changed, and drafts.")
+rules = PlainTyper(no_args_is_help=True, help="Failure rules: what they would have changed, and drafts.")
 
 Limit = Annotated[
     int, typer.Option("--limit", help="Only so many failed attempts, the newest.", min=1, max=10_000_000)
@@ -35,6 +36,8 @@ def try_rules(
     """Say what rules would have made of the failures on record; nothing is changed.
 
     Those of the site and of the product stay in force behind those of FILE.
+
+    For example: `merian-campaign rules test mine rules.yaml`
     """
     from merian_campaign.domain.failures.rule_trial import trial
     from merian_campaign.files.rule_files import rules_in_force

@@ -122,7 +122,10 @@ def grant(
         bool, typer.Option("--sql", help="Print the SQL, for the owner's psql, and change nothing.")
     ] = False,
 ) -> None:
-    """Let other roles use the database, e.g. Grafana its views, or a second operator all of it."""
+    """Let other roles use the database, e.g. Grafana its views, or a second operator all of it.
+
+    For example: `merian-campaign db grant grafana --as views`
+    """
     if sql:
         say("\n".join(("BEGIN;", *statements(roles, access=access), "COMMIT;")))
         return

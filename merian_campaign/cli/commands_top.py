@@ -35,9 +35,9 @@ def options(
         list[str] | None,
         typer.Option(
             "--log-level",
-            help=f"What is logged of {' and '.join(log_options.ROOTS)}, of a LOGGER, or of all (.=LEVEL): "
-            "ERROR, WARNING, INFO, VERBOSE, DEBUG ... Repeatable.",
-            metavar="[LOGGER=]LEVEL",
+            help=f"What is logged of {' and '.join(log_options.ROOTS)}; LOGGER=LEVEL: of that one, "
+            ".=LEVEL: of all. ERROR, WARNING, INFO, VERBOSE, DEBUG ... Repeatable.",
+            metavar="LEVEL",
             show_default=False,
         ),
     ] = None,

@@ -49,6 +49,8 @@ def tracts(
     Visits and detectors are those that the campaign's steps select: only visits with a visitSummary, once
     there are any, and all of them by their regions before step 2a. Coverage is sampled: of a grid of points
     over the tract, those nearer to its centre than to another tract's, the fraction under a detector.
+
+    For example: `merian-campaign tracts mine.yaml --min-visits 3 --write`
     """
     from merian_campaign.domain.campaign.coverage import campaigns_own, coverage_question, tracts_text
     from merian_campaign.domain.errors import BadInputError

@@ -9,7 +9,7 @@ from typing import Final
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.safe_text.text import one_line
 
-__all__ = ["moment", "past_moment"]
+__all__ = ["coming_moment", "moment", "past_moment"]
 
 _SPAN: Final = re.compile(r"([0-9]{1,6})([mhd])")
 _SPANS: Final = {"m": "minutes", "h": "hours", "d": "days"}
@@ -23,10 +23,25 @@ def moment(text: str, *, now: datetime, option: str) -> datetime:
     BadInputError
         Raised if it is neither.
     """
+    return _moment(text, now=now, option=option, direction=-1)
+
+
+def coming_moment(text: str, *, now: datetime, option: str) -> datetime:
+    """Return the moment that a person means by a span after now or by a time, UTC unless it says otherwise.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it is neither.
+    """
+    return _moment(text, now=now, option=option, direction=1)
+
+
+def _moment(text: str, *, now: datetime, option: str, direction: int) -> datetime:
     span = _SPAN.fullmatch(text.strip())
     try:
         if span is not None:
-            return now - timedelta(**{_SPANS[span[2]]: int(span[1])})
+            return now + direction * timedelta(**{_SPANS[span[2]]: int(span[1])})
         found = datetime.fromisoformat(text.strip())
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):

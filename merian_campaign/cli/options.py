@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from merian_campaign.cli import completion
+from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import Verdict
 
 File = Annotated[
@@ -15,11 +18,30 @@ File = Annotated[
         help="Campaign file (YAML).", metavar="FILE", show_default=False, autocompletion=completion.files
     ),
 ]
+
+
+def _no_file(name: str) -> str:
+    """Refuse a campaign file where the campaign's name is asked for: no name has a dot.
+
+    Raises
+    ------
+    BadInputError
+        Raised with what to write.
+    """
+    if Path(name).suffix in {".yaml", ".yml"}:
+        raise BadInputError(
+            f"{one_line(name)!r} is a campaign file, and this command takes the name that stands in it as "
+            "`campaign:`; `merian-campaign list` shows those that were applied"
+        )
+    return name
+
+
 Name = Annotated[
     str,
     typer.Argument(
         help="Name of an applied campaign.",
         metavar="NAME",
+        callback=_no_file,
         show_default=False,
         autocompletion=completion.campaigns,
     ),
@@ -63,7 +85,12 @@ GroupNames = Annotated[
 ]
 VerdictOption = Annotated[
     Verdict | None,
-    typer.Option("--verdict", help="Only groups with a quantum that failed for this.", show_default=False),
+    typer.Option(
+        "--verdict",
+        help=f"Only groups with a quantum that failed for this: {', '.join(Verdict)}.",
+        metavar="VERDICT",
+        show_default=False,
+    ),
 ]
 AsApplied = Annotated[
     bool,

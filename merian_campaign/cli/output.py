@@ -127,7 +127,12 @@ def confirm(question: str) -> None:
     typer.Abort
         Raised for anything but a yes.
     """
-    typer.confirm(one_line(question, limit=_LONGEST_COMPLAINT), abort=True, err=True)
+    try:
+        typer.confirm(one_line(question, limit=_LONGEST_COMPLAINT), abort=True, err=True)
+    except typer.Abort:
+        if not answers():
+            note("\nnobody said yes; where there is nobody to ask, say --yes")
+        raise
 
 
 class _InertFormatter(logging.Formatter):

@@ -6,8 +6,9 @@ word of a command line, is not loaded for those that need no reading.
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import typer
@@ -108,6 +109,28 @@ class PlainTyper(typer.Typer):
         finally:
             self.registered_commands, self.registered_groups = whole
 
+    def arrange(self, panels: Mapping[str, Sequence[str]]) -> None:
+        """Let the help list commands under headings, in the order given; groups of commands come last."""
+        under = {name: panel for panel, names in panels.items() for name in names}
+        places = {name: number for number, name in enumerate(under)}
+        for command in self.registered_commands:
+            command.rich_help_panel = under.get(_name_of(command), "Commands")
+        for group in self.registered_groups:
+            group.rich_help_panel = under.get(_name_of(group), "Commands")
+        self.registered_commands.sort(key=lambda entry: places.get(_name_of(entry), len(places)))
+
     def command(self, name: str | None = None, **settings: Any) -> Callable[[Any], Any]:  # noqa: ANN401
         """Return the decorator that adds a command."""
-        return super().command(name, **{"cls": PlainCommand, **settings})
+
+        def add(function: Any) -> Any:  # noqa: ANN401 - whatever a command is
+            given = {"cls": PlainCommand, "help": _in_paragraphs(function.__doc__), **settings}
+            return super(PlainTyper, self).command(name, **given)(function)
+
+        return add
+
+
+def _in_paragraphs(text: str | None) -> str | None:
+    """Return a docstring as paragraphs of one line each, which fill a terminal of any width."""
+    if text is None:
+        return None
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in inspect.cleandoc(text).split("\n\n"))

@@ -142,6 +142,11 @@ def compose(text: str) -> yaml.Node | None:
     try:
         _check(bare)
         root: yaml.Node | None = yaml.compose(bare, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        if mark is not None and bare[mark.index : mark.index + 1] == "\t":
+            raise WrongYamlError("found a tab; YAML is indented with blanks", mark.line + 1) from None
+        raise _wrong(error) from None
     except yaml.YAMLError as error:
         raise _wrong(error) from None
     return root

@@ -77,3 +77,8 @@ def _problems(document: Document, here: Mapping[str, Data], path: tuple[Key, ...
                 field=".".join(map(str, where)),
                 message=f"found {brief(value)}; write {_VALUES[key][1]}; BPS takes it as it is",
             )
+
+
+def text_of(value: object) -> str | None:
+    """Return a text; `None` for what is none, or empty."""
+    return value if isinstance(value, str) and value else None

@@ -12,21 +12,30 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from merian_campaign.domain.errors import BadFileError, Problem
+from merian_campaign.domain.errors import BadFileError, BadInputError, Problem
 from merian_campaign.domain.spec import ActionStep, CampaignSpec
 from merian_campaign.domain.spec.actions import ACTIONS, Action
 from merian_campaign.domain.spec.base import brief
 from merian_campaign.domain.spec.steps import SCOPES_OPEN
+from merian_campaign.domain.spec.words import plain_path
 from merian_campaign.files.bounded_yaml import LONGEST_TEXT, wrong_value
 from merian_campaign.files.complaints import bad_file, dotted, unexpanded
 from merian_campaign.files.id_lists import read_id_lists
 from merian_campaign.files.paths import absolute, is_file, why_no_file
 from merian_campaign.files.read_scopes import PipelineReader, with_scopes, without_scope
 from merian_campaign.files.repository_names import RepositoryNames
-from merian_campaign.files.shipped import CAMPAIGNS, FRAGMENTS, PACKAGE, PACKAGE_VARIABLE, SITES, named_file
+from merian_campaign.files.shipped import (
+    CAMPAIGNS,
+    FRAGMENTS,
+    PACKAGE,
+    PACKAGE_VARIABLE,
+    SITES,
+    named_file,
+    shipped_names,
+)
 from merian_campaign.files.stack_files import absolute_stack
 from merian_campaign.files.yaml_lines import Data, Document, Key, read_document
-from merian_campaign.host.home import expanded
+from merian_campaign.host.home import HOME_VARIABLE, expanded
 
 SITE_PATH = "MERIAN_CAMPAIGN_SITE_PATH"
 """Environment variable: folders of a person's or a cluster's own site files, a colon between two."""
@@ -288,18 +297,43 @@ def _validate(
         raise bad_file(document, found, known=known_keys()) from None
 
 
+def _known_sites(file: str, given: Data) -> str:
+    """Return what may be written for a site that was given by a name which has no file."""
+    if is_file(Path(file)) or (isinstance(given, str) and given.endswith((".yaml", ".yml"))):
+        return ""
+    return f"; sites that come with merian-campaign: {', '.join(shipped_names(SITES))}"
+
+
+def check_root(spec: CampaignSpec, *, root: str, shown: str) -> None:
+    """Refuse the place of submissions, where the file names none, if BPS's command lines would break on it.
+
+    Raises
+    ------
+    BadInputError
+        Raised with what of it they cannot take.
+    """
+    if spec.work_dir is not None or all(step.kind == "action" for step in spec.steps):
+        return
+    try:
+        plain_path(root)
+    except ValueError as error:
+        raise BadInputError(
+            f"{shown}: work_dir: is not given, so that submissions lie below {HOME_VARIABLE}: {error}"
+        ) from None
+
+
 def missing_files(
     spec: CampaignSpec, document: Document, *, repositories: RepositoryNames
 ) -> tuple[Problem, ...]:
     """Return the files and the repository a campaign names that do not exist."""
     problems: list[Problem] = []
 
-    def check(path: str, where: tuple[Key, ...], what: str) -> None:
+    def check(path: str, where: tuple[Key, ...], what: str, *, more: str = "") -> None:
         if "://" in path or is_file(Path(path)):
             return
         line = document.line_of(where)
         field = dotted(where, document.data)
-        message = f"{what} {path} {why_no_file(Path(path))}{unexpanded(path)}"
+        message = f"{what} {path} {why_no_file(Path(path))}{unexpanded(path)}{more}"
         problems.append(Problem(file=document.file, line=line, field=field, message=message))
 
     makes_it = any(isinstance(step, ActionStep) and step.action == "create" for step in spec.steps)
@@ -313,7 +347,7 @@ def missing_files(
         problems.append(
             Problem(file=document.file, line=document.line_of(("butler",)), field="butler", message=message)
         )
-    check(spec.site, ("site",), "the site file")
+    check(spec.site, ("site",), "the site file", more=_known_sites(spec.site, document.data.get("site")))
     for index, include in enumerate(spec.include):
         check(include, ("include", index), "the BPS file")
     if spec.failure_rules is not None:

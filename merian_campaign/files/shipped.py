@@ -44,6 +44,11 @@ def shipped(folder: str, name: str) -> Path:
     return path.resolve()
 
 
+def shipped_names(folder: str) -> tuple[str, ...]:
+    """Return the names of the YAML files of a folder that comes with the package, without their endings."""
+    return tuple(sorted(path.stem for path in (PACKAGE / "shipped" / folder).glob("*.yaml")))
+
+
 def named_file(value: str, base: Path, *, folder: str) -> Path:
     """Return the file of a bare name: in the campaign file's folder, else what comes with the package.
 

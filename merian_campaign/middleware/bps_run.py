@@ -10,24 +10,27 @@ from contextlib import suppress
 from pathlib import Path
 
 from merian_campaign.domain.errors import DatabaseUnavailableError
-from merian_campaign.domain.execution.runs import PREFLIGHT, PREFLIGHT_FAILED, RunEnd, RunResult
+from merian_campaign.domain.execution.runs import (
+    NOTHING_TO_RUN,
+    PAYLOAD_FAILED,
+    PREFLIGHT,
+    PREFLIGHT_FAILED,
+    RunEnd,
+    RunResult,
+)
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.safe_text.last_error import last_error
 from merian_campaign.domain.safe_text.text import one_line
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.middleware import programs
 from merian_campaign.middleware.preflight.driver_preflight import refusal_in
 
-_EMPTY_GRAPH = "QuantumGraph was empty"
 _CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")
 _EDGE = re.compile(r"\('([^'\n]{1,200})', '([^'\n]{1,200})'\)")
 _POLL_SECONDS = 0.3
 _STOP_SECONDS = 15.0
-
-PAYLOAD_FAILED = 10
-"""Exit code of our WMS service when quanta failed and the run itself went well."""
 
 
 def find_graph(paths: SubmissionPaths) -> Path | None:
@@ -72,13 +75,13 @@ def submit(
             stdout=log,
             stderr=log,
             env=dict(environ),
-            preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - no threads hold locks needed after the fork
+            preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - no threads hold locks needed after the fork
         )
         cancelled = False
         while process.poll() is None:
             if not tend():
                 cancelled = True
-                processes.stop_child(process, patience=_STOP_SECONDS)
+                termination.stop_child(process, patience=_STOP_SECONDS)
                 break
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=_POLL_SECONDS)
@@ -94,7 +97,7 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
     if exit_code == PREFLIGHT_FAILED:
         return refused(refusal_in(paths), exit_code=exit_code)
     output = read_tail(Path(paths.bps) / "quantumGraphGeneration.out")
-    if _EMPTY_GRAPH in output:
+    if NOTHING_TO_RUN in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
     if exit_code < 0:
         name = signal.Signals(-exit_code).name

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from merian_campaign.domain.errors import UnavailableError
 from merian_campaign.domain.safe_text import json_values
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import appending
 
 
@@ -67,7 +67,7 @@ class ButlerHelper:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self._environ,
-                preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - see bps_run
+                preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - see bps_run
             )
 
     def ask(self, do: str, **arguments: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON values
@@ -121,7 +121,7 @@ class ButlerHelper:
         What it has started is asked to end and given ``patience`` seconds for that, then killed.
         """
         if self._process is not None:
-            processes.stop_tree(self._process.pid, patience=patience)
+            termination.stop_tree(self._process.pid, patience=patience)
             self.close()
 
     def close(self) -> None:
@@ -131,5 +131,5 @@ class ButlerHelper:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        processes.stop_child(self._process, patience=5.0)
+        termination.stop_child(self._process, patience=5.0)
         self._process = None

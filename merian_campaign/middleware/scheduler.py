@@ -18,7 +18,7 @@ from merian_campaign.domain.resources.cluster import Cluster, ResourceRequest, p
 from merian_campaign.domain.slurm import slurm_jobs
 from merian_campaign.domain.slurm.sbatch import SbatchRefusal, SubmitResult, refusal_of, sbatch_words
 from merian_campaign.domain.slurm.slurm_jobs import JobQuery, QueueSnapshot, SlurmJob
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import write_atomically
 from merian_campaign.host.slurm_client import SECONDS, SlurmClient, UnreachableError
 from merian_campaign.middleware import programs
@@ -47,7 +47,7 @@ class SlurmScheduler:
         self._environ = dict(environ)
         self._clock = clock
         # Dies with this process: an sbatch that nobody waits for could get through much later.
-        self._client = SlurmClient(environ=environ, seconds=seconds, before=processes.die_with_parent)
+        self._client = SlurmClient(environ=environ, seconds=seconds, before=termination.die_with_parent)
         self._last: tuple[float, QueueSnapshot] | None = None
         self._full: tuple[float, str] | None = None
 

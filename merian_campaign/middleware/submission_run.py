@@ -17,7 +17,7 @@ from merian_campaign.domain.execution.runs import RunEnd, RunResult, Salvaged, f
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.stack.stack_versions import Versions
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_bytes, read_json_object, read_lines
@@ -78,11 +78,11 @@ class SubmissionRun:
 
     def reap(self) -> int:
         """End all processes of the submission on this host but this driver's own two."""
-        return processes.reap(self.paths.directory, keep=self._own)
+        return termination.reap(self.paths.directory, keep=self._own)
 
     def stop_all(self) -> None:
         """End every process of this submission on this host, but this one."""
-        processes.reap(self.paths.directory)
+        termination.reap(self.paths.directory)
 
     def was_started(self) -> bool:
         """Say whether an earlier driver had begun the work."""

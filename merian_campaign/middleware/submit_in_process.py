@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from merian_campaign.domain.execution.runs import PAYLOAD_FAILED
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.host.atomic_files import write_json
 from merian_campaign.middleware import bps_run
@@ -50,7 +51,7 @@ def submit_warm(paths: SubmissionPaths, *, target: Target, locker: Locker) -> in
         on_graph=lambda _: _write_predicted(paths),
         times=Path(paths.stages),
     )
-    if code in {0, bps_run.PAYLOAD_FAILED} and Path(paths.provenance).exists():
+    if code in {0, PAYLOAD_FAILED} and Path(paths.provenance).exists():
         _collect(paths, target=target, locker=locker)
     return code
 

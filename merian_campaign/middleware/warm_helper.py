@@ -20,7 +20,7 @@ from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack.stack_setup import prelude
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.middleware.drivers import in_stack
 
 _IDLE_SECONDS = 120.0
@@ -41,7 +41,7 @@ class _Child:
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
-        processes.stop_child(self.process, patience=5.0)
+        termination.stop_child(self.process, patience=5.0)
         self.said.close()
         if self.folder is not None:
             self.folder.cleanup()
@@ -81,7 +81,7 @@ class _Child:
 
     def last_words(self) -> str:
         """Return the last line of what it said, or its exit code."""
-        processes.stop_child(self.process, patience=5.0)
+        termination.stop_child(self.process, patience=5.0)
         self.said.seek(0)
         lines = [line for line in self.said.read().decode(errors="replace").splitlines() if line.strip()]
         return one_line(lines[-1]) if lines else str(self.process.returncode)
@@ -164,6 +164,6 @@ def _start(environ: Mapping[str, str], stack: Stack) -> _Child:
         stdout=subprocess.PIPE,
         stderr=said,
         env=dict(environ),
-        preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - see bps_run
+        preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - see bps_run
     )
     return _Child(process=process, said=said, folder=folder)

@@ -24,9 +24,6 @@ _NEEDED: Final = 2
 _WANTED_NAME: Final = 8
 _SHORTEST_NAME: Final = 3
 _SHORTEST_STATES: Final = len("✔99999")
-_FIRST: Final = ({"running", "needs_review"}, {"ready"}, {"blocked", "cancelled"}, {"waiting"})
-"""States by how much a person wants to see them; last, what is done."""
-
 _EDGES: Final = 2
 _LOOSE, _TIGHT = 3, 1
 """Columns of the terminal between two of the table."""

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from merian_campaign.domain.campaign.plan import GroupPlan, plan_groups
+from merian_campaign.domain.campaign.spec_changes import changes
 from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GroupState
+from merian_campaign.files.bounded_yaml import MOST_BYTES
+from merian_campaign.host.regular_files import DamagedFileError, read_text
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
 
@@ -36,9 +40,17 @@ def fingerprint(*, text: str, resolved: Mapping[str, Any]) -> str:
     return "".join(hashlib.sha256(part.encode()).hexdigest()[:_HALF] for part in parts)
 
 
-def same_text(campaign: CampaignView, text: str) -> bool:
-    """Say whether a file's text is still the one that was applied."""
-    return campaign.sha256[:_HALF] == hashlib.sha256(text.encode()).hexdigest()[:_HALF]
+def edited(campaign: CampaignView) -> str:
+    """Return in words that a campaign's file is no longer what was applied; empty while it is."""
+    goes_on = f"campaign {campaign.name} goes on with revision {campaign.revision}"
+    try:
+        text = read_text(campaign.file, limit=MOST_BYTES)
+    except (OSError, DamagedFileError) as error:
+        why = error.found if isinstance(error, DamagedFileError) else error.strerror
+        return f"{campaign.file}: cannot be read ({why}); {goes_on}"
+    if campaign.sha256[:_HALF] == hashlib.sha256(text.encode()).hexdigest()[:_HALF]:
+        return ""
+    return f"{campaign.file}: edited and not applied; {goes_on}, see `merian-campaign diff {campaign.name}`"
 
 
 def _same_file(known: str, file: str) -> bool:
@@ -108,6 +120,27 @@ def apply_locked(
         new_groups=sum(1 for group in plan.wanted if (group.step, group.key) not in known),
         changed=current is None or current.sha256 != digest,
     )
+
+
+def changes_of(store: Store, *, spec: CampaignSpec, file: str) -> tuple[str, ...]:
+    """Return in words what applying a file would change of its campaign; nothing for a new one.
+
+    Raises
+    ------
+    BadInputError
+        Raised if it cannot be applied.
+    """
+    campaign = store.campaign(spec.campaign)
+    if campaign is None:
+        return ()
+    groups = store.snapshot(spec.campaign).groups
+    plan = plan_groups(spec, existing=groups)
+    check_applicable(file=file, spec=spec, plan=plan, existing=groups)
+    try:
+        before = applied_spec(campaign)
+    except BadInputError:  # of another release
+        return ()
+    return changes(before, spec, groups=groups, plan=plan)
 
 
 def check_applicable(

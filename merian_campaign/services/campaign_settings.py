@@ -8,8 +8,9 @@ from dataclasses import replace
 from merian_campaign.domain.errors import CampaignError
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.stack import in_force
-from merian_campaign.files.bps_files import read_requests, read_site
+from merian_campaign.files.bps_files import read_requests
 from merian_campaign.files.rule_files import rules_in_force
+from merian_campaign.files.site_file import read_site
 from merian_campaign.services.runtime import CampaignSettings
 
 

@@ -104,12 +104,7 @@ class Control:
         found = [group for group in self.store.snapshot(name).groups if group.state in _STATES_OF["cancel"]]
         return len(found), sum(group.live is not None for group in found)
 
-    def retry(self, name: str, *, group: str, reason: str, allow_stack_change: bool = False) -> GroupView:
-        """Let a group be submitted again; see `retry_all`."""
-        (found,) = self.retry_all(name, groups=[group], reason=reason, allow_stack_change=allow_stack_change)
-        return found
-
-    def retry_all(
+    def retry(
         self,
         name: str,
         *,
@@ -137,12 +132,7 @@ class Control:
                 )
         return found
 
-    def accept(self, name: str, *, group: str, reason: str) -> GroupView:
-        """Take a group as it is; see `accept_all`."""
-        (found,) = self.accept_all(name, groups=[group], reason=reason)
-        return found
-
-    def accept_all(
+    def accept(
         self, name: str, *, groups: Sequence[str], reason: str, until: datetime | None = None
     ) -> tuple[GroupView, ...]:
         """Take groups as they are, for good or until some moment: what comes after them is released.
@@ -167,7 +157,7 @@ class Control:
                 )
         return found
 
-    def redo_all(self, name: str, *, groups: Sequence[str], reason: str) -> tuple[GroupView, ...]:
+    def redo(self, name: str, *, groups: Sequence[str], reason: str) -> tuple[GroupView, ...]:
         """Begin a new generation of groups, for which nothing of the one that is there is skipped.
 
         All of them are looked at first: if one cannot be made anew, none is.
@@ -241,10 +231,8 @@ class Control:
                 )
         return len(revived)
 
-    def cancel(
-        self, name: str, *, group: str | None = None, groups: Sequence[str] = (), reason: str = ""
-    ) -> Cancelled:
-        """Stop a group, several, or everything.
+    def cancel(self, name: str, *, groups: Sequence[str] = (), reason: str = "") -> Cancelled:
+        """Stop some groups, or everything.
 
         A living driver stops by itself within seconds and takes its blocks along. Slurm jobs without one
         (drivers still in the queue, blocks whose driver is gone) are found by name and comment and
@@ -255,21 +243,20 @@ class Control:
         BadInputError
             Raised if a group that is named is over already.
         """
-        named = [group] if group is not None else list(groups)
         campaign = find_campaign(self.store, name)
         now = self.runtime.clock()
-        if not named:
+        if not groups:
             self._set_state(campaign, CampaignState.CANCELLED, "cancel", reason=reason, now=now)
         with self.store.campaign_lock(name):
             snapshot = self.store.snapshot(name)
-            found = tuple(find_group(snapshot, each) for each in named) if named else snapshot.groups
-            for entry in found if named else ():
+            found = tuple(find_group(snapshot, each) for each in groups) if groups else snapshot.groups
+            for entry in found if groups else ():
                 if entry.state in {GroupState.DONE, GroupState.CANCELLED}:
                     raise BadInputError(
                         f"{entry.step}/{entry.key} is {entry.state}; there is nothing to cancel"
                     )
             live = [entry.live for entry in found if entry.live is not None]
-            words = "cancelled" if named else _WITH_ALL
+            words = "cancelled" if groups else _WITH_ALL
             why = f"{words}: {reason}" if reason else words
             changed = [self._cancel(entry, why, now=now) for entry in found]
             with suppress(BadInputError):  # of another release: then only what is ours is believed
@@ -282,7 +269,7 @@ class Control:
                 jobs, trouble = self._cancel_jobs(live)
             except (UntrustedError, ForeignError) as error:
                 jobs, trouble = (), f"{error}; Slurm jobs of it, if any, were left alone"
-        state = campaign.state is not CampaignState.CANCELLED and not named
+        state = campaign.state is not CampaignState.CANCELLED and not groups
         return Cancelled(
             submissions=len(live), jobs=jobs, trouble=trouble, changed=state or any(changed) or bool(jobs)
         )

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from merian_campaign.domain.failures.fault_attribution import Broken, alone
 from merian_campaign.domain.readiness.overlap_refresh import OverlapRefreshFailed
+from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.report.rows import ReportRows
 from merian_campaign.domain.sky_regions import RegionQuery, SkyRegion, wanted_regions
-from merian_campaign.domain.spec import CampaignSpec
-from merian_campaign.domain.spec.stack import Stack
+from merian_campaign.services.campaign_settings import settings_of
+from merian_campaign.services.find import find_campaign
 from merian_campaign.services.ports import Registry, Store
 
 
@@ -26,16 +27,17 @@ def fetch_regions(
     question: RegionQuery,
     *,
     campaign: str,
-    spec: CampaignSpec,
     store: Store,
     registry: Registry,
-    stack: Stack,
 ) -> tuple[SkyRegion, ...] | str:
     """Ask for regions and keep them; return them, or in words why there are none."""
+    spec = applied_spec(find_campaign(store, campaign))
     asked = replace(question, instrument=spec.instrument, skymap=spec.skymap or "")
     if spec.skymap is None:
         asked = replace(asked, tracts=())
-    found = registry.regions(asked, repository=spec.butler, environment=spec.environment, stack=stack)
+    found = registry.regions(
+        asked, repository=spec.butler, environment=spec.environment, stack=settings_of(spec).stack
+    )
     if isinstance(found, OverlapRefreshFailed):
         return found.reason
     kept = alone(lambda: store.record_regions(campaign=campaign, regions=found))

@@ -25,8 +25,11 @@ def find_campaign(store: Store, name: str) -> CampaignView:
     """
     campaign = store.campaign(name)
     if campaign is None:
-        known = ", ".join(entry.name for entry in store.campaigns()) or "none yet"
-        raise BadInputError(f"there is no campaign {name!r}; campaigns: {known} (`apply FILE` makes one)")
+        there = ", ".join(entry.name for entry in store.campaigns())
+        known = f"there are: {there}" if there else "there is none yet"
+        raise BadInputError(
+            f"no campaign is called {name!r} ({known}); `merian-campaign apply FILE` makes one"
+        )
     return campaign
 
 
@@ -51,6 +54,9 @@ def find_campaigns(
             continue
         there = [campaign for campaign in known if fnmatchcase(campaign.name, word)]
         meant = [campaign.name for campaign in there if campaign.state in states]
+        if not there:
+            names = ", ".join(campaign.name for campaign in known) or "none yet"
+            raise BadInputError(f"no campaign is meant by {one_line(word)!r}; campaigns: {names}")
         if not meant:
             wanted = " or ".join(sorted(states))
             number = f"{len(there)} campaign{'' if len(there) == 1 else 's'}"

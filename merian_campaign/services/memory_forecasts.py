@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.resources.memory_model import MemoryBin, MemoryForecast, forecasts
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
+from merian_campaign.services.campaign_settings import settings_of
+from merian_campaign.services.find import find_campaign
+from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import CampaignSettings
+
+
+def campaign_forecasts(store: Store, name: str) -> Mapping[str, tuple[MemoryForecast, ...]]:
+    """Return what the measured tasks of a campaign get next, by step; steps without any are left out."""
+    campaign = find_campaign(store, name)
+    spec = applied_spec(campaign)
+    found = step_forecasts(spec, settings_of(spec), store.memory_use(campaign_id=campaign.id))
+    return {step: tasks for step, tasks in found.items() if tasks}
 
 
 def step_forecasts(

@@ -16,9 +16,9 @@ from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.execution.process_identity import ProcessIdentity
 from merian_campaign.domain.execution.runs import RunEnd
 from merian_campaign.domain.readiness.overlap_refresh import OverlapRefreshFailed
+from merian_campaign.domain.rebuild_plan import RebuildPlan, Rebuilt, plan_rebuild
 from merian_campaign.domain.record.records import Event, NewGroup
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot
-from merian_campaign.domain.remains import RebuildPlan, Rebuilt, plan_rebuild
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.domain.tick.decisions import Situation

@@ -18,6 +18,7 @@ from merian_campaign.domain.record.snapshot import CampaignView, Snapshot
 from merian_campaign.domain.resources.core_hours import core_hours
 from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.due_notices import notices_of
 from merian_campaign.domain.tick.notices import (
     URGENT,
     Activity,
@@ -28,7 +29,6 @@ from merian_campaign.domain.tick.notices import (
     PendingNotice,
     digest_key,
     letter,
-    notices_of,
     trouble_notice,
 )
 from merian_campaign.domain.tick.tick_status import BUSY, FAILED, NOTHING, PERSON

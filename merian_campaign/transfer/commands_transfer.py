@@ -44,7 +44,7 @@ def export(
     ] = "",
     tract: Annotated[
         list[int] | None,
-        typer.Option("--tract", help="Only this tract; may be repeated.", show_default=False),
+        typer.Option("--tract", help="Only this tract. Repeatable.", show_default=False),
     ] = None,
     where: Annotated[str, typer.Option("--where", help="Data query.", show_default=False)] = "",
     archive: Annotated[
@@ -60,6 +60,8 @@ def export(
     Killed and repeated, it copies only what is missing or damaged; the manifest is written last.
 
     `butler import` reads the folder too.
+
+    For example: `merian-campaign export mine outbox --tract 9813`
     """
     wanted = tuple(part.strip() for part in types.split(",") if part.strip())
     with progress() as tell:
@@ -123,6 +125,8 @@ def import_(
     Checksums are compared before anything is registered. The tracking database is not needed.
 
     What the repository has already is skipped: run twice, it has one effect.
+
+    For example: `merian-campaign import /path/to/repo outbox --transfer link`
     """
     from merian_campaign.transfer.butler_import import ButlerImport
     from merian_campaign.transfer.exports import is_export

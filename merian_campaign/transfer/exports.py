@@ -39,7 +39,6 @@ _CHUNK = 1 << 20
 _LEDGER = ".export.jsonl"
 _LOCK = ".export.lock"
 _PART = ".part"
-_SHOWN = 10
 _SPARE = 0.02
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from parsl.dataflow.errors import DependencyError
 
+from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, PAYLOAD_FAILED
 from merian_campaign.wms.job_outcome import JobFailedError, JobHeldError
 
 __all__ = ["Execution", "JobResult", "Tally", "result_of", "topological"]
@@ -51,8 +52,9 @@ class Tally:
     def exit_code(self) -> int:
         """0 all succeeded; 10 the payload failed; 11 the infrastructure did."""
         if self[JobResult.LOST]:
-            return 11
-        return 10 if any(self[r] for r in (JobResult.FAILED, JobResult.BLOCKED, JobResult.HELD)) else 0
+            return INFRASTRUCTURE_FAILED
+        failed = any(self[r] for r in (JobResult.FAILED, JobResult.BLOCKED, JobResult.HELD))
+        return PAYLOAD_FAILED if failed else 0
 
     def __str__(self) -> str:
         return ", ".join(f"{self[result]} {result}" for result in JobResult)

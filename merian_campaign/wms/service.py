@@ -14,6 +14,7 @@ from lsst.ctrl.bps import BaseWmsWorkflow, BpsSubprocessError, GenericWorkflow, 
 from lsst.ctrl.bps.bps_config import BpsConfig
 from lsst.ctrl.bps.parsl import ParslService
 
+from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED
 from merian_campaign.host.processes import sees_alive, this_host
 from merian_campaign.wms import version_lookup
 from merian_campaign.wms.driver import CANCEL_NAME
@@ -25,13 +26,7 @@ from merian_campaign.wms.slurm_blocks import UnreachableError, cancel_submission
 from merian_campaign.wms.workflow import CampaignWorkflow, StageError, StoppedError
 from merian_campaign.wms.zipfix import mend
 
-__all__ = ["INFRASTRUCTURE_FAILED", "PAYLOAD_FAILED", "CampaignParslService"]
-
-PAYLOAD_FAILED = 10
-"""Exit status when quanta failed, were blocked or were held; everything else went well."""
-
-INFRASTRUCTURE_FAILED = 11
-"""Exit status when initialization, ingest, workers or Parsl failed."""
+__all__ = ["CampaignParslService"]
 
 _CANCEL_SECONDS = 30.0
 
@@ -60,8 +55,8 @@ class CampaignParslService(ParslService):  # type: ignore[misc]
         Raises
         ------
         lsst.ctrl.bps.BpsSubprocessError
-            Not everything succeeded; ``errno`` is the exit status: `PAYLOAD_FAILED`,
-            `INFRASTRUCTURE_FAILED`, or 128 and the signal's number after a stop.
+            Not everything succeeded; ``errno`` is the exit status: ``PAYLOAD_FAILED``,
+            ``INFRASTRUCTURE_FAILED``, or 128 and the signal's number after a stop.
         """
         del kwargs
         assert isinstance(workflow, CampaignWorkflow)

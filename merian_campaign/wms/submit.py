@@ -15,7 +15,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.execution.runs import PREFLIGHT_FAILED
+from merian_campaign.domain.execution.runs import (
+    EMPTY_GRAPH,
+    INFRASTRUCTURE_FAILED,
+    NOTHING_TO_RUN,
+    PREFLIGHT_FAILED,
+)
 from merian_campaign.host.atomic_files import open_append
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.wms.node.forkserver import preload
@@ -24,14 +29,9 @@ from merian_campaign.wms.stages import Locker, Stages, current, use
 from merian_campaign.wms.supervisor_start import fork_supervisor
 from merian_campaign.wms.upstream import replace_executor_of_bps
 
-__all__ = ["EMPTY_GRAPH", "main", "submit"]
-
-EMPTY_GRAPH = 12
-"""Exit status when there is nothing to run."""
+__all__ = ["main", "submit"]
 
 _LOG = logging.getLogger("lsst.ctrl.bps.pre_transform")  # theirs, whose part this plays
-_INFRASTRUCTURE_FAILED = 11
-_NOTHING = "QuantumGraph was empty"
 _SHOWN = 1 << 20
 
 
@@ -93,7 +93,7 @@ def submit(
         return 128 + signal.SIGINT
     except Exception:  # noqa: BLE001 - a message and a status for the caller, not a lost driver
         traceback.print_exc()
-        return _INFRASTRUCTURE_FAILED
+        return INFRASTRUCTURE_FAILED
     finally:
         current().shutdown()
         sys.stdout.flush()
@@ -116,7 +116,7 @@ def _status(error: Any, stage: Any) -> int:  # noqa: ANN401 - upstream's excepti
     """Return our exit status for an error of BPS: its own number, unless a stage of BPS's failed."""
     graph = getattr(stage.execute, "last", None)
     if graph is not None and graph.failed:
-        return EMPTY_GRAPH if _NOTHING in read_tail(graph.output) else _INFRASTRUCTURE_FAILED
+        return EMPTY_GRAPH if NOTHING_TO_RUN in read_tail(graph.output) else INFRASTRUCTURE_FAILED
     return int(error.errno)
 
 

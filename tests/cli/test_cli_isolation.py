@@ -215,11 +215,11 @@ def test_a_person_can_give_orders(world: World, report: TickReport) -> None:
     numbers = [number for number, (kind, damage, _) in enumerate(CASES, start=1) if damage == "fifo"]
     groups = [f"step3/tract{number}" for number in numbers]
     control = world.context.control
-    control.retry(NAME, group=groups[0], reason="again")
+    control.retry(NAME, groups=[groups[0]], reason="again")
     assert world.group(numbers[0]).state is GroupState.READY
-    control.accept(NAME, group=groups[1], reason="as it is")
+    control.accept(NAME, groups=[groups[1]], reason="as it is")
     assert world.group(numbers[1]).state is GroupState.DONE
-    assert control.cancel(NAME, group=groups[2]).trouble == ""
+    assert control.cancel(NAME, groups=[groups[2]]).trouble == ""
     assert world.group(numbers[2]).state is GroupState.CANCELLED
     for words in (["status", NAME], ["show", NAME, groups[3]], ["plan", NAME], ["tick", NAME]):
         done = run_program(*words, home=world.home)
@@ -233,7 +233,7 @@ def test_what_runs_with_damaged_files_can_be_cancelled(world: World) -> None:
     """Before any tick has set it aside."""
     number = len(CASES) + 1
     group = world.group(number)
-    world.context.control.retry(NAME, group=f"step3/tract{number}", reason="again")
+    world.context.control.retry(NAME, groups=[f"step3/tract{number}"], reason="again")
     world.context.store.prepare_submission(
         group_id=group.id, number=2, run_collection="run/again", repository="/repo",
         directory=str(world.directory(number)), remedy=Remedy(), reason="", actor="t", now=NOW,
@@ -241,14 +241,14 @@ def test_what_runs_with_damaged_files_can_be_cancelled(world: World) -> None:
     for kind in ("blocks", "outcome"):
         place_of(kind, world.directory(number)).unlink()
         os.mkfifo(place_of(kind, world.directory(number)))
-    assert world.context.control.cancel(NAME, group=f"step3/tract{number}").submissions == 1
+    assert world.context.control.cancel(NAME, groups=[f"step3/tract{number}"]).submissions == 1
     world.context.tick.run(NAME)
     assert world.group(number).state is GroupState.NEEDS_REVIEW
 
 
 def test_a_damaged_line_is_told_and_costs_its_own_quantum(world: World, report: TickReport, sql: Any) -> None:
     group = world.group(0)
-    world.context.control.retry(NAME, group="step3/tract0", reason="again")
+    world.context.control.retry(NAME, groups=["step3/tract0"], reason="again")
     directory = world.folder / "submissions" / "lines"
     made = world.context.store.prepare_submission(
         group_id=group.id, number=2, run_collection="run/lines", repository="/repo",
@@ -285,7 +285,7 @@ def test_a_file_that_is_damaged_between_launch_and_claim_is_told(world: World, r
         ("versions.json", Path.mkdir, "versions.json: Is a directory"),
     ):
         if world.group(0).state is not GroupState.READY:
-            context.control.retry(NAME, group="step3/tract0", reason="again")
+            context.control.retry(NAME, groups=["step3/tract0"], reason="again")
         number += 1
         directory = world.folder / "submissions" / f"claimed{number}"
         directory.mkdir()

@@ -73,6 +73,14 @@ def test_usage_says_what_may_be_left_out(cli: Cli, command: str, usage: str) -> 
     assert f"Usage: merian-campaign {command} [OPTIONS] {usage} " in words
 
 
+def test_words_in_the_wrong_place_are_told(cli: Cli) -> None:
+    for command in ("status", "run", "plan", "failures"):
+        cli(command, "mine.yaml").refused(2, "'mine.yaml' is a campaign file", "takes the name")
+    name = cli.applied()
+    for command in ("status", "failures", "blocks", "usage", "completeness"):
+        cli(command, name, "--step", "step9").refused(2, "has no step 'step9'", "step1, step3")
+
+
 def test_the_url_is_for_sqlalchemy_or_for_libpq(cli: Cli, url: str) -> None:
     for_sqlalchemy = cli("db", "url").fine().strip()
     assert for_sqlalchemy.startswith("postgresql+psycopg2://")

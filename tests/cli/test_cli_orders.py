@@ -53,6 +53,7 @@ def test_a_pattern_asks_and_does_all(cli: Cli) -> None:
         code, said = answered(cli, answer, "retry", cli.name, "step3/*")
         assert code == 1
         assert "Retry 2 groups: step3/tract9813, step3/tract9814? [y/N]" in said
+        assert "where there is nobody to ask, say --yes" in said
         assert states(cli) == review
     code, said = answered(cli, "y\n", "retry", cli.name, "step3/*", "-m", "disk was full\x1b[31m")
     assert (code, "2 groups: ready; the next tick submits them" in said) == (0, True)

@@ -98,7 +98,7 @@ def test_what_is_no_file_of_rules_is_refused(cli: Cli, failed: str, tmp_path: Pa
     cli("rules", "test", failed, str(file)).refused(
         2, "expires: found 'tomorrow'; write a date like 2026-12-31"
     )
-    cli("rules", "test", "nobody").refused(2, "there is no campaign 'nobody'")
+    cli("rules", "test", "nobody").refused(2, "no campaign is called 'nobody'")
 
 
 def test_usage_says_what_is_asked_for_next(cli: Cli, failed: str) -> None:

@@ -67,7 +67,7 @@ def test_no_verb_says_done_when_it_changed_nothing(cli: Cli, context: CommandCon
 
 def test_none_undoes_anothers(cli: Cli, context: CommandContext) -> None:
     control = context.control
-    control.cancel(cli.name, group="step1", reason="not that one")
+    control.cancel(cli.name, groups=["step1"], reason="not that one")
     control.resume(cli.name)
     assert states(context, cli) == ["cancelled", "needs_review", "done"], "resume after pause revives nothing"
     assert control.cancel(cli.name).changed
@@ -100,7 +100,7 @@ def test_what_is_held_does_not_start_and_is_said(cli: Cli, context: CommandConte
 
 def test_undo_takes_back_the_last_order_whole(cli: Cli, context: CommandContext) -> None:
     orders, control = context.orders, context.control
-    control.retry_all(cli.name, groups=["step3/tract9813"], reason="r")
+    control.retry(cli.name, groups=["step3/tract9813"], reason="r")
     assert cli("undo", cli.name).fine() == (f"step3/tract9813: retry of {context.runtime.actor} is undone\n")
     assert states(context, cli)[1] == "needs_review"
     cli("undo", cli.name).refused(2, "taken back already")
@@ -114,8 +114,8 @@ def test_undo_takes_back_the_last_order_whole(cli: Cli, context: CommandContext)
     control.resume(cli.name)
     orders.undo(cli.name, reason="too early")
     assert seen(context, cli).campaign.state is CampaignState.PAUSED
-    control.accept_all(cli.name, groups=["step3/tract9813"], reason="fine")
-    control.retry_all(cli.name, groups=["step3/tract9813"], reason="not fine")
+    control.accept(cli.name, groups=["step3/tract9813"], reason="fine")
+    control.retry(cli.name, groups=["step3/tract9813"], reason="not fine")
     with pytest.raises(BadInputError, match="cannot become done again; nothing is undone"):
         orders.undo(cli.name, reason="no")
 
@@ -123,7 +123,7 @@ def test_undo_takes_back_the_last_order_whole(cli: Cli, context: CommandContext)
 def test_undo_puts_back_all_that_an_order_had_changed(cli: Cli, context: CommandContext) -> None:
     until = context.clock() + timedelta(days=30)
     place = "step3/tract9813"
-    context.control.accept_all(cli.name, groups=[place], reason="fine until then", until=until)
+    context.control.accept(cli.name, groups=[place], reason="fine until then", until=until)
     context.orders.hold(cli.name, groups=["step1"], reason="calibrations come tomorrow")
     as_accepted = seen(context, cli)
     for order in (
@@ -136,7 +136,7 @@ def test_undo_puts_back_all_that_an_order_had_changed(cli: Cli, context: Command
         assert seen(context, cli).groups == as_accepted.groups, "acceptance, its end, reasons and holds"
     context.orders.reject(cli.name, groups=[place], reason="stripes")
     asked = RetryRequest(tasks=("measure",), memory_mb=16384)
-    context.control.retry_all(cli.name, groups=[place], reason="more", request=asked)
+    context.control.retry(cli.name, groups=[place], reason="more", request=asked)
     context.orders.undo(cli.name, reason="less")
     group = seen(context, cli).groups[1]
     assert (group.state, group.reason, group.asked) == (
@@ -182,7 +182,11 @@ def test_what_was_accepted_for_a_time_is_looked_at_again(
     cli("accept", cli.name, "step3/tract9813", "--until", "2020-01-01").refused(
         2, "2020-01-01 00:00 UTC is over"
     )
-    cli("accept", cli.name, "step3/tract9813", "--until", "2999-01-01").fine()
+    cli("accept", cli.name, "step3/tract9813", "--until", "tomorrow").refused(2, "--until: found 'tomorrow'")
+    cli("accept", cli.name, "step3/tract9813", "--until", "2d").fine()
+    until = seen(context, cli).groups[1].accepted_until
+    assert until is not None
+    assert timedelta(days=1) < until - context.clock() <= timedelta(days=2)
     context.tick.run(cli.name)
     assert states(context, cli)[1] == "done"
     with sql.cursor() as cursor:
@@ -263,7 +267,7 @@ def test_a_directory_of_another_database_is_refused_and_left_alone(
     assert {path: path.read_bytes() for path in place.iterdir()} == before
     # Without a sign whose it is, what ran there is not believed either.
     (place / "identity.json").unlink()
-    context.control.retry_all(cli.name, groups=["step1"], reason="r")
+    context.control.retry(cli.name, groups=["step1"], reason="r")
     context.control.resume(cli.name)
     context.tick.run(cli.name)
     context.control.pause(cli.name)
@@ -432,5 +436,6 @@ def test_a_pattern_pauses_campaigns_after_a_yes(cli: Cli, context: CommandContex
     assert f"Pause 1 campaign: {cli.name}?" in asked.stderr
     assert cli("pause", pattern, "--yes").fine() == f"campaign {cli.name}: paused\n"
     cli("pause", pattern, "--yes").refused(2, "means 1 campaign, of which none is active")
-    cli("resume", pattern, "nope", "--yes").refused(2, "there is no campaign 'nope'")
+    cli("pause", "no-such*", "--yes").refused(2, "no campaign is meant by 'no-such*'", cli.name)
+    cli("resume", pattern, "nope", "--yes").refused(2, "no campaign is called 'nope'")
     assert "active" in cli("resume", pattern, "--yes").fine()

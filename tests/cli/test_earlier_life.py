@@ -122,5 +122,5 @@ def test_a_driver_leaves_a_directory_alone_that_has_come_to_be_anothers(life: Li
     with pytest.raises(ForeignError, match="is of another tracking database"):
         drive_submission(life.context, submission_id=submission.id, expected_epoch=1)
     assert not (life.directory(OURS) / "outcome.json").exists()
-    found = life.context.control.cancel(NAME, group=life.group(THEIRS).step + "/" + life.group(THEIRS).key)
+    found = life.context.control.cancel(NAME, groups=[life.group(THEIRS).step + "/" + life.group(THEIRS).key])
     assert "Slurm jobs of it, if any, were left alone" in found.trouble

@@ -17,10 +17,10 @@ from merian_campaign.domain.failures.failure_rules import FailureRules
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.spec.site import SiteOptions
 from merian_campaign.domain.tick.notices import NoticeOptions
-from merian_campaign.files.bps_files import read_site
 from merian_campaign.files.campaign_file import load_campaign
 from merian_campaign.files.notice_file import read_notices
 from merian_campaign.files.rule_files import read_rules
+from merian_campaign.files.site_file import read_site
 
 BLOCKS = [block for block in blocks() if block.language == "yaml"]
 BASE: dict[str, Any] = {

@@ -79,6 +79,11 @@ def test_filters_that_mean_nothing_are_answered() -> None:
         choose(ALL, [], states=REVIEW)
     with pytest.raises(BadInputError, match="none of 4 groups is of tract 7, an open quantum of isr"):
         choose(ALL, [], states=REVIEW, only=Filter(tract=7, tasks=("isr",)))
+    waiting = snapshot(*(group("step3", tract=tract, state=GroupState.WAITING) for tract in (1, 2)))
+    with pytest.raises(BadInputError, match=r"^none of 2 groups is of tract 7$"):
+        choose(waiting, [], states=REVIEW, only=Filter(tract=7))
+    with pytest.raises(BadInputError, match=r"^tract 2 means 1 group, of which none needs review"):
+        choose(waiting, [], states={GroupState.NEEDS_REVIEW}, only=Filter(tract=2))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +95,7 @@ def test_filters_that_mean_nothing_are_answered() -> None:
         ("x*", "steps are step1, step3"),
         ("[", "steps are"),
         ("a\x1b[31m", r"'a\\x1b[31m'; steps"),
-        ("step1/*", "'step1/*' means 1 group, of which none is needs review (1 done)"),
+        ("step1/*", "'step1/*' means 1 group, of which none needs review (1 done)"),
     ],
 )
 def test_words_that_mean_nothing_are_answered_with_what_there_is(word: str, says: str) -> None:

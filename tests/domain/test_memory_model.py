@@ -23,7 +23,7 @@ from merian_campaign.domain.resources.memory_model import (
     with_learned,
 )
 from merian_campaign.domain.spec import BpsStep
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import GroupState, Verdict
 from merian_campaign.domain.tick.decide import decide
 from merian_campaign.domain.tick.decisions import Submit

@@ -11,17 +11,10 @@ import pytest
 from domain_help import NOW, bps, by_tract, campaign, submission
 
 from merian_campaign.domain.execution.runs import RunEnd, RunResult
+from merian_campaign.domain.rebuild_plan import GONE, RebuildPlan, plan_rebuild
 from merian_campaign.domain.record.basis import Basis
 from merian_campaign.domain.record.snapshot import Remedy
-from merian_campaign.domain.remains import (
-    GONE,
-    RebuildPlan,
-    Remains,
-    WhenMade,
-    made_from_json,
-    made_of,
-    plan_rebuild,
-)
+from merian_campaign.domain.remains import Remains, WhenMade, made_from_json, made_of
 from merian_campaign.domain.rendering.naming import submission_directory
 from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.selection import Selection

@@ -17,7 +17,7 @@ from merian_campaign.domain.failures.remedy import (
 )
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.spec import BpsStep
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome, Verdict
 
 POLICY = Afterburner(max_attempts=3, memory_multiplier=2.0, memory_max=8192)

@@ -13,11 +13,12 @@ from merian_campaign.domain.execution.quanta import OpenQuanta
 from merian_campaign.domain.failures.remedy import describe_remedy, is_retryable
 from merian_campaign.domain.failures.rules import RETURNED
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
 from merian_campaign.domain.tick.decide import decide
 from merian_campaign.domain.tick.decisions import Decision, MoveGroup, PauseCampaign, Submit
-from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions, notices_of
+from merian_campaign.domain.tick.due_notices import notices_of
+from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions
 
 SPEC = campaign(bps("step1"))
 OOM, WALLTIME, ALGORITHM = Verdict.OUT_OF_MEMORY, Verdict.WALLTIME, Verdict.ALGORITHM

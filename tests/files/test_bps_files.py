@@ -6,9 +6,10 @@ from survey_help import Survey
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import Verdict
-from merian_campaign.files.bps_files import included_files, read_requests, read_site
+from merian_campaign.files.bps_files import included_files, read_requests
 from merian_campaign.files.rule_files import read_rules
 from merian_campaign.files.shipped import FRAGMENTS, shipped
+from merian_campaign.files.site_file import read_site
 
 
 def write(survey: Survey, name: str, text: str) -> str:

@@ -33,7 +33,7 @@ from merian_campaign.domain.spec.site import DriverOptions
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.stack import stack_setup as stacks
 from merian_campaign.domain.tick.driver_jobs import script
-from merian_campaign.files.bps_files import read_site
+from merian_campaign.files.site_file import read_site
 
 REPOSITORY = Path(__file__).parents[2]
 GRAPH = "/sub/night/step1/all/001/bps/x.qg"

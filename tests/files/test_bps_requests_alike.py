@@ -23,10 +23,11 @@ from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.domain.spec.steps import Afterburner
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.states import GroupState, QuantumState, Verdict
-from merian_campaign.files.bps_files import read_requests, read_site
+from merian_campaign.files.bps_files import read_requests
 from merian_campaign.files.campaign_file import load_campaign
+from merian_campaign.files.site_file import read_site
 
 NO_REMEDY = Remedy()
 CLUSTERING = "lsst.ctrl.bps.quantum_clustering_funcs.dimension_clustering"

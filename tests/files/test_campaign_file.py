@@ -199,6 +199,7 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "there is no butler repository at {}/nowhere; correct the path",
     ),
     ("butler: repo", "butler: repo/no.yaml", 0, "butler", "there is no butler repository at {}/repo/no.yaml"),
+    ("site: local", "site: lokal", 0, "site", "; sites that come with merian-campaign: local, slurm, tiger"),
     ("site: local", "site: ./slrum.yaml", 0, "site", "the site file {}/slrum.yaml does not exist"),
     ("[base.yaml]", "[bse.yaml]", 0, "include[0]", "the BPS file {}/bse.yaml does not exist"),
     (
@@ -255,7 +256,13 @@ BAD: list[tuple[str, str, int, str, str]] = [
         "",
         'within [ ] and { } stands "${NAME}/..." in quotes',
     ),
-    ("instrument: DECam", "instrument:\n\tDECam", 1, "", "not readable as YAML: found"),
+    (
+        "instrument: DECam",
+        "instrument:\n\tDECam",
+        1,
+        "",
+        "not readable as YAML: found a tab",
+    ),
     ("instrument: DECam", "? [a, b]\n: 1", 0, "", "not readable as YAML: found unhashable key"),
     (
         "instrument: DECam",

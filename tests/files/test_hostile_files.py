@@ -14,8 +14,9 @@ from survey_help import Survey
 from merian_campaign.domain.errors import BadInputError, CampaignError
 from merian_campaign.domain.spec.base import MOST_IDS
 from merian_campaign.files.bounded_yaml import DEEPEST, MOST_VALUES, read_data
-from merian_campaign.files.bps_files import read_requests, read_site
+from merian_campaign.files.bps_files import read_requests
 from merian_campaign.files.rule_files import read_rules
+from merian_campaign.files.site_file import read_site
 from merian_campaign.files.yaml_value import replace_in_file
 
 BOMB = "\n".join(

@@ -6,7 +6,7 @@ import pytest
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.resources.site_profile import SiteProfile
-from merian_campaign.files.bps_files import read_site
+from merian_campaign.files.site_file import read_site
 
 SITE = """computeSite: x
 site:

@@ -9,7 +9,7 @@ from survey_help import Survey
 
 from merian_campaign.domain.errors import BadFileError
 from merian_campaign.domain.resources.site_profile import SiteProfile
-from merian_campaign.files.bps_files import read_site
+from merian_campaign.files.site_file import read_site
 from merian_campaign.files.stack_files import check_stack_files
 
 JOBS = "driver: slurm\ndriver_options: {account: merian}\n"

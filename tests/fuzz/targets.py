@@ -18,9 +18,10 @@ from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.files.bounded_yaml import read_data
-from merian_campaign.files.bps_files import read_requests, read_site
+from merian_campaign.files.bps_files import read_requests
 from merian_campaign.files.campaign_file import CampaignFile, load_campaign
 from merian_campaign.files.rule_files import read_rules
+from merian_campaign.files.site_file import read_site
 from merian_campaign.files.yaml_value import replace_in_file
 from merian_campaign.middleware.drivers import LocalDrivers
 from merian_campaign.middleware.preflight.driver_preflight import refusal_in

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from merian_campaign.host import processes
+from merian_campaign.host import processes, termination
 
 SLEEP = "import signal; signal.pause()"
 
@@ -46,7 +46,7 @@ def test_marked_processes_are_ended_and_others_kept(
     kept = _start(SLEEP, cwd=tmp_path, role="driver1", directory=directory)
     stranger = _start(SLEEP, cwd=directory, role=None, directory=directory)
     started += [run, kept, stranger]
-    assert processes.reap(str(directory), keep=frozenset({"driver1"})) == 1
+    assert termination.reap(str(directory), keep=frozenset({"driver1"})) == 1
     assert processes.start_time(run.pid) is None
     assert kept.poll() is None
     assert stranger.poll() is None
@@ -65,7 +65,7 @@ def test_a_process_that_parsl_renamed_is_found_by_where_it_works(
     started.append(renamed)
     assert renamed.stdout is not None
     renamed.stdout.readline()
-    assert processes.reap(str(directory)) == 1
+    assert termination.reap(str(directory)) == 1
     assert processes.start_time(renamed.pid) is None
 
 

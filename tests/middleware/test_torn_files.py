@@ -19,9 +19,6 @@ from merian_campaign.middleware import torn_files
 
 TESTS = Path(__file__).parents[1]
 METADATA = '{"scalars": {"a": 1}, "arrays": {}, "metadata": {}}'
-LOG = (
-    '[{"name": "isr", "asctime": "2026-11-22T15:00:00Z", "message": "m", "levelno": 20, "levelname": "INFO"}]'
-)
 DAMAGE: Mapping[str, Callable[[Path], Any]] = {
     "is empty": lambda path: path.write_bytes(b""),
     "is half written or damaged": lambda path: path.write_text(METADATA[:30]),

@@ -14,7 +14,8 @@ from rich.console import Console
 
 from merian_campaign.domain.report.numbers import Report
 from merian_campaign.domain.report.rows import ReportRows
-from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions, notices_of
+from merian_campaign.domain.tick.due_notices import notices_of
+from merian_campaign.domain.tick.notices import Activity, NoticeKind, NoticeOptions
 from merian_campaign.reports.cells import UNBOUNDED
 from merian_campaign.reports.completeness import completeness_json, completeness_view
 from merian_campaign.reports.page.tables import KINDS, as_csv, report_json

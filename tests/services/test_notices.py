@@ -20,6 +20,7 @@ from merian_campaign.domain.record.records import EXPIRED, STALE
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState
+from merian_campaign.domain.tick.due_notices import notices_of
 from merian_campaign.domain.tick.notices import (
     STORM,
     Activity,
@@ -28,7 +29,6 @@ from merian_campaign.domain.tick.notices import (
     NoticeOptions,
     PendingNotice,
     letter,
-    notices_of,
     trouble_notice,
 )
 from merian_campaign.files.notice_file import read_notices

@@ -328,15 +328,15 @@ class SixWeeks(RuleBasedStateMachine):
             "cancel": lambda: self.control.cancel(self.name, groups=[place] if which % 4 else []),
             "hold": lambda: self.orders.hold(self.name, groups=[place], reason="later"),
             "release": lambda: self.orders.release(self.name, groups=[place], reason="now"),
-            "retry": lambda: self.control.retry(self.name, group=place, reason="again"),
-            "more memory": lambda: self.control.retry_all(
+            "retry": lambda: self.control.retry(self.name, groups=[place], reason="again"),
+            "more memory": lambda: self.control.retry(
                 self.name, groups=[place], reason="more", request=RetryRequest(memory_mb=9000)
             ),
-            "accept": lambda: self.control.accept(self.name, group=place, reason="fine"),
-            "accept for a day": lambda: self.control.accept_all(
+            "accept": lambda: self.control.accept(self.name, groups=[place], reason="fine"),
+            "accept for a day": lambda: self.control.accept(
                 self.name, groups=[place], reason="for now", until=self.world.now + timedelta(days=1)
             ),
-            "redo": lambda: self.control.redo_all(self.name, groups=[place], reason="anew"),
+            "redo": lambda: self.control.redo(self.name, groups=[place], reason="anew"),
             "reject": lambda: self.orders.reject(self.name, groups=[place], reason="not fine"),
             "undo": lambda: self.orders.undo(self.name, reason="not so"),
         }

@@ -173,7 +173,7 @@ def test_a_refused_driver_is_told_in_the_words_of_sbatch_and_runs_once_it_may(
     cluster.output(*f"{SMALL}10".split())
     for name, (options, _) in REFUSED.items():
         cluster.until_taken(*(f"--{key}={value}" for key, value in options.items() if key != "mem_mb"))
-        toy.context.control.retry(name, group="one", reason="allowed now")
+        toy.context.control.retry(name, groups=["one"], reason="allowed now")
         toy.tick(name)
     assert [toy.finish(name) for name in REFUSED] == [{"one": "done"}] * len(REFUSED)
 
@@ -189,7 +189,7 @@ def test_refused_blocks_charge_no_quantum(toy: Toy, cluster: Cluster) -> None:
     assert sum(entry.charged_attempts for entry in group.open_quanta) == 0
     cluster.grant("later")
     cluster.until_taken("--account=later")
-    toy.context.control.retry(name, group="bps", reason="allowed now")
+    toy.context.control.retry(name, groups=["bps"], reason="allowed now")
     assert toy.finish(name) == {"bps": "done"}
     assert {row["charged_attempts"] for row in quanta(toy, name).values()} == {1}
 

@@ -19,7 +19,7 @@ from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.resources.block_shape import Workload
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.files.bps_files import read_site
+from merian_campaign.files.site_file import read_site
 from merian_campaign.wms.sites import slurm
 
 TIGER = Path(__file__).parents[2] / "site" / "tiger.yaml"

@@ -16,7 +16,7 @@ import psutil
 import yaml
 
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, parse_lines
-from merian_campaign.host.processes import watch_orphans
+from merian_campaign.host.termination import watch_orphans
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent

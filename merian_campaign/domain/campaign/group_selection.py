@@ -151,8 +151,13 @@ def choose(
             for group in found
             if group.id in named or (group.state in states and held in {None, bool(group.hold)})
         ]
+        if not kept and not words:
+            found = tuple(filter(only.matches, found))
+            if not found:
+                raise BadInputError(f"none of {_groups(len(snapshot.groups))} is of {only.in_words()}")
         if not kept:
-            raise BadInputError(_none_of(found, word, states, held=held))
+            shown = repr(one_line(word)) if words else only.in_words()
+            raise BadInputError(_none_of(found, shown, states, held=held))
         meant.update((group.id, group) for group in kept)
     chosen = tuple(group for group in snapshot.groups if group.id in meant and only.matches(group))
     if not chosen:
@@ -185,16 +190,19 @@ def _matching(snapshot: Snapshot, word: str) -> tuple[GroupView, ...]:
 
 
 def _none_of(
-    found: Sequence[GroupView], word: str, states: AbstractSet[GroupState], *, held: bool | None
+    found: Sequence[GroupView], shown: str, states: AbstractSet[GroupState], *, held: bool | None
 ) -> str:
-    wanted = " or ".join(sorted(state.replace("_", " ") for state in states))
+    """Say of groups that none is as a verb needs it; ``shown`` is what means them."""
+    others = " or ".join(sorted(state.value for state in states - {GroupState.NEEDS_REVIEW}))
+    reviews = "needs review" if GroupState.NEEDS_REVIEW in states else ""
+    wanted = " or ".join(filter(None, (f"is {others}" if others else "", reviews)))
     if held is not None:
-        wanted = "held" if held else f"one that could be held: not held yet, and {wanted}"
+        wanted = "is held" if held else f"is one that could be held: not held yet, and {wanted}"
     count = Counter(group.state for group in found)
     there = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in count.most_common())
     holding = sum(bool(group.hold) for group in found)
     there += f", {holding} held" if held is not None and holding else ""
-    return f"{one_line(word)!r} means {_groups(len(found))}, of which none is {wanted} ({there})"
+    return f"{shown} means {_groups(len(found))}, of which none {wanted} ({there})"
 
 
 def _groups(number: int) -> str:

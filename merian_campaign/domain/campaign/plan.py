@@ -171,8 +171,8 @@ def reasons(
 
 def what_it_waits_for(new: NewData, group: GroupView) -> GroupReadiness:
     """Return WAITING, BLOCKED or READY for a group that has not started, for the data that there are now."""
-    if new.lacks_data(group):
-        return GroupReadiness(state=GroupState.WAITING, reason=new.why_no_data(group))
+    if new.selected.lacks_data(group):
+        return GroupReadiness(state=GroupState.WAITING, reason=new.selected.why_no_data(group))
     return judge_needs(new.gates.needs(group), new=new, of=group)
 
 

@@ -12,12 +12,20 @@ from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.safe_text.text import clean
 from merian_campaign.domain.states import SubmissionOutcome
 
+PAYLOAD_FAILED = 10
+"""Exit status of our WMS service when quanta failed, were blocked or held, and the run itself went well."""
+
 INFRASTRUCTURE_FAILED = 11
 """Exit status of our WMS service when initialization, ingest, workers or Slurm failed."""
 
+EMPTY_GRAPH = 12
+"""Exit status of our warm form of ``bps submit`` when there is nothing to run."""
 
 PREFLIGHT_FAILED = 13
 """Exit status of our warm form of ``bps submit`` when the preflight found an error."""
+
+NOTHING_TO_RUN = "QuantumGraph was empty"
+"""What ``pipetask qgraph`` says then; its own exit status does not."""
 
 PREFLIGHT = "preflight: "
 """How the reason begins for which such a submission ended."""

@@ -16,7 +16,8 @@ from merian_campaign.domain.failures.rule_remedy import (
     read_remedy,
 )
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
-from merian_campaign.domain.spec.steps import Afterburner, BpsStep
+from merian_campaign.domain.spec.resources import Afterburner
+from merian_campaign.domain.spec.steps import BpsStep
 from merian_campaign.domain.states import FINAL_VERDICTS, FREE_VERDICTS, QuantumState, Verdict
 
 MARGIN: Final = 1.25

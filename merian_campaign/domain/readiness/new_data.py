@@ -7,7 +7,6 @@ where only quanta are added; or it is stale, and its policy says whether it is m
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,26 +28,14 @@ from merian_campaign.domain.readiness.data_change import (
 )
 from merian_campaign.domain.readiness.gates import Gates, Need, Needs, Standing, by_state
 from merian_campaign.domain.readiness.generations import night_by_exposure
-from merian_campaign.domain.readiness.overlap_refresh import (
-    brought_in,
-    comes_from_elsewhere,
-    defines_visits,
-    last_success,
-    over_visits,
-    reaching,
-    settled,
-    tracts_of,
-)
+from merian_campaign.domain.readiness.overlap_refresh import brought_in, last_success
 from merian_campaign.domain.readiness.parts_read import parts_read, steps_with_parts, those_before
+from merian_campaign.domain.readiness.selected_data import SelectedData
 from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments, digest_of_unseen_terms
 from merian_campaign.domain.record.basis import Basis
-from merian_campaign.domain.record.overlaps import SkyExposure
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot
-from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
-from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.new_data import OnNewData
-from merian_campaign.domain.spec.steps import effective_scope
 from merian_campaign.domain.states import GroupState
 
 
@@ -72,6 +59,8 @@ class NewData:
         The same, with the exposures that are `usable`.
     gates : `Gates`
         Who waits for whom.
+    selected : `SelectedData`
+        What groups select of what there is.
     """
 
     def __init__(self, *, spec: CampaignSpec, snapshot: Snapshot, arrivals: Arrivals, now: datetime) -> None:
@@ -83,44 +72,37 @@ class NewData:
         self._seen = () if snapshot.overlaps is None else snapshot.overlaps.exposures
         self.snapshot = usable(spec, snapshot, without=self._incomplete)
         self.gates = Gates(spec=spec, snapshot=self.snapshot)
-        self._overlaps = settled(spec, self.snapshot)
-        self._rows = () if self._overlaps is None else self._overlaps.exposures
+        self.selected = SelectedData(spec=spec, snapshot=self.snapshot, incomplete=self._incomplete)
         self._redone = any(group.generation > 1 for group in snapshot.groups)
-        self._taking = {step.name for step in over_visits(spec)}
         self._changes: dict[int, Change] = {}
         self._standings: dict[int, Standing] = {}
-        self._lacking: dict[int, bool] = {}
         self._needed: dict[int, Needs] = {}
-        self._selected: dict[int, frozenset[int] | None] = {}
         self._read: dict[int, tuple[str, ...]] = {}
         self._terms: dict[str, str] = {}
-        self._indices: dict[tuple[str, str], Mapping[int, set[int]]] = {}
-        self._unusable: dict[str, set[int]] = {}
         self._once: dict[int, tuple[tuple[Need, ...], Any]] = {}
 
-    # -- what there is ------------------------------------------------------------------------------
     def basis(self, group: GroupView) -> Basis | None:
         """Return what a submission of a group would be made from now; `None` when that is not known."""
         step = self._spec.step(group.step)
         if isinstance(step, ActionStep):
             return self._basis_of_action(group, step)
-        exposures = self.exposures(group)
+        exposures = self.selected.exposures(group)
         if exposures is None:
             return None
         raws = sum(map(self._raws.__getitem__, self._raws.keys() & exposures))
         if step.name not in self._terms:
             self._terms[step.name] = digest_of_unseen_terms(self._spec, step)
         terms = self._terms[step.name]
-        parts = self._parts(group, tracts=self._tracts_of(group, exposures))
+        parts = self._parts(group, tracts=self.selected.tracts_of(group, exposures))
         return Basis(exposures=exposures, raws=raws, upstream=self._upstream(group), terms=terms, parts=parts)
 
     @cached_property
     def _looks(self) -> FirstLooks:
-        return FirstLooks.of(self._rows)
+        return FirstLooks.of(self.selected.rows)
 
     @cached_property
     def _raws(self) -> Mapping[int, int]:
-        return {row.exposure: row.raws for row in self._rows if row.raws}
+        return {row.exposure: row.raws for row in self.selected.rows if row.raws}
 
     @cached_property
     def _all_raws(self) -> Mapping[int, int]:
@@ -128,77 +110,14 @@ class NewData:
 
     def _basis_of_action(self, group: GroupView, step: ActionStep) -> Basis:
         waiting: frozenset[int] = frozenset()
-        if step.action == "define-visits" and self._overlaps is not None:
-            waiting = frozenset(row.exposure for row in self._overlaps.exposures if row.tracts is None)
+        if step.action == "define-visits":
+            waiting = frozenset(row.exposure for row in self.selected.rows if row.tracts is None)
         return Basis(
             exposures=waiting,
             files=self._arrivals.files.get(step.name, ""),
             upstream=self._upstream(group),
             terms=digest_of_arguments(step),
         )
-
-    def exposures(self, group: GroupView) -> frozenset[int] | None:
-        """Return the exposures that a group selects; `None` when that is not known.
-
-        Of exposures that wait for their visits nothing can be made yet: they are not among them.
-        """
-        if group.id not in self._selected:
-            self._selected[group.id] = self._exposures_of(group)
-        return self._selected[group.id]
-
-    def _exposures_of(self, group: GroupView) -> frozenset[int] | None:
-        step = self._spec.step(group.step)
-        if self._overlaps is None or not isinstance(step, BpsStep):
-            return None
-        if not self._taking.intersection((step.name, *steps_before(self._spec, step.name))):
-            return None
-        if group.selection.dimension not in _KNOWN:
-            return None
-        if self._is_thin(group):
-            return frozenset()
-        index = self._index(step, group.selection.dimension)
-        return frozenset().union(*(index.get(value, ()) for value in group.selection.values or (0,)))
-
-    def _is_thin(self, group: GroupView) -> bool:
-        """Say whether a tract was discovered that fewer visits overlap now than it takes."""
-        discovers = group.selection.dimension == "tract" and self._spec.discovers(self._spec.step(group.step))
-        return discovers and self._enough.isdisjoint(group.selection.values)
-
-    @cached_property
-    def _enough(self) -> frozenset[int]:
-        return frozenset(tracts_of(self._spec, self._overlaps))
-
-    def _index(self, step: BpsStep, dimension: str) -> Mapping[int, set[int]]:
-        """Return by value of a dimension the exposures that a step takes; for everything under 0."""
-        key = (step.name, dimension)
-        if key not in self._indices:
-            found: dict[int, set[int]] = defaultdict(set)
-            for row in self._taken_by(step):
-                for value in _values(dimension, row):
-                    found[value].add(row.exposure)
-            self._indices[key] = found
-        return self._indices[key]
-
-    def _taken_by(self, step: BpsStep) -> list[SkyExposure]:
-        """Return what a step takes: of its own query, or, over visits and tracts, what reaches it."""
-        if effective_scope(step) == "exposure":
-            return self._rows_taken_by[step.name]
-        with_visit = {
-            name: {row.exposure for row in rows if row.visits} for name, rows in self._rows_taken_by.items()
-        }
-        ids = reaching(self._spec, with_visit, step.name)
-        return [row for row in self._rows if row.exposure in ids]
-
-    @cached_property
-    def _rows_taken_by(self) -> Mapping[str, list[SkyExposure]]:
-        found: dict[str, list[SkyExposure]] = defaultdict(list)
-        for row in self._rows:
-            for name in row.steps if self._is_usable(row) else ():
-                found[name].append(row)
-        return found
-
-    def _is_usable(self, row: SkyExposure) -> bool:
-        return row.tracts is not None or not defines_visits(self._spec)
 
     def _upstream(self, group: GroupView) -> Mapping[str, int]:
         if not self._redone:
@@ -217,7 +136,7 @@ class NewData:
         cuts = {group.selection.dimension, other.selection.dimension}
         if "" in cuts or len(cuts) == 1:
             return True
-        mine, theirs = self.exposures(group), self.exposures(other)
+        mine, theirs = self.selected.exposures(group), self.selected.exposures(other)
         return mine is None or theirs is None or not mine.isdisjoint(theirs)
 
     def _needs(self, group: GroupView) -> Needs:
@@ -229,65 +148,11 @@ class NewData:
         """Return the groups by tract that a group reads of some tracts; `None` for all."""
         if group.step not in self._with_parts:
             return frozenset()
-        return parts_read(self._needs(group), own=tracts, lacks_data=self.lacks_data)
-
-    def _tracts_of(self, group: GroupView, exposures: frozenset[int]) -> frozenset[int] | None:
-        """Return the tracts that a group has to do with; `None` for all."""
-        if group.selection.dimension == "tract":
-            return frozenset(group.selection.values)
-        if not group.selection.dimension:
-            return None
-        return frozenset(tract for exposure in exposures for tract in self._tracts.get(exposure, ()))
+        return parts_read(self._needs(group), own=tracts, lacks_data=self.selected.lacks_data)
 
     @cached_property
     def _with_parts(self) -> frozenset[str]:
         return steps_with_parts(self._spec)
-
-    @cached_property
-    def _tracts(self) -> Mapping[int, tuple[int, ...]]:
-        return {row.exposure: row.tracts for row in self._rows if row.tracts}
-
-    def lacks_data(self, group: GroupView) -> bool:
-        """Say whether a group selects nothing of what there is, and waits for it."""
-        if group.id not in self._lacking:
-            self._lacking[group.id] = self._lacks_data(group)
-        return self._lacking[group.id]
-
-    def _lacks_data(self, group: GroupView) -> bool:
-        step = self._spec.step(group.step)
-        if not isinstance(step, BpsStep) or self.exposures(group) != frozenset():
-            return False
-        if self._is_thin(group):
-            return True
-        if not group.selection.dimension and comes_from_elsewhere(self._spec):
-            return False  # its tasks may not be about exposures at all: the graph tells
-        return step.if_empty not in {"done", "needs_review"} or self._is_coming(group)
-
-    def _is_coming(self, group: GroupView) -> bool:
-        """Say whether there are exposures of a group of which nothing can be made yet."""
-        values, dimension = frozenset(group.selection.values or (0,)), group.selection.dimension
-        if dimension == "day_obs" and values & self._incomplete:
-            return True
-        if dimension not in self._unusable:
-            overlaps = self.snapshot.overlaps
-            waiting = (row for row in (overlaps.exposures if overlaps else ()) if not self._is_usable(row))
-            self._unusable[dimension] = {value for row in waiting for value in _values(dimension, row)}
-        return not values.isdisjoint(self._unusable[dimension])
-
-    def is_withdrawn(self, group: GroupView) -> bool:
-        """Say whether there is nothing to make a group from, and nothing on its way."""
-        return self.lacks_data(group) and not self._is_coming(group)
-
-    def why_no_data(self, group: GroupView) -> str:
-        """Say what a group waits for that `lacks_data`."""
-        early = sorted(self._incomplete.intersection(group.selection.values))
-        if group.selection.dimension == "day_obs" and early:
-            return f"waits for night {early[0]} to be complete"
-        if self._is_coming(group):
-            return "waits for the visits of its exposures to be defined"
-        if self._is_thin(group):
-            return "waits for data: fewer visits overlap it than `tracts.min_visits` asks for"
-        return "waits for data: the repository has none that it selects"
 
     def why_not(self, group: GroupView) -> str:
         """Say why a group that is done does not count as such for another one."""
@@ -411,10 +276,11 @@ class NewData:
         change = self.change(group)
         if change.freshness in {Freshness.EXTEND, Freshness.REDO}:
             return False
-        mine = self.exposures(of)
+        mine = self.selected.exposures(of)
         if mine is None or change.added & mine:
             return mine is None
-        return not (change.parts and change.parts & self._parts(group, tracts=self._tracts_of(of, mine)))
+        tracts = self.selected.tracts_of(of, mine)
+        return not (change.parts and change.parts & self._parts(group, tracts=tracts))
 
     def once[T](self, needs: tuple[Need, ...], make: Callable[[tuple[Need, ...]], T]) -> T:
         """Return what is made of needs, once for all groups that have the very same: whole steps, mostly."""
@@ -430,7 +296,7 @@ class NewData:
         return self._standings[group.id]
 
     def _standing(self, group: GroupView) -> Standing:
-        if self.lacks_data(group) and group.live is None:
+        if self.selected.lacks_data(group) and group.live is None:
             return Standing.ABSENT
         found = Standing.DONE if self._counts_as_done(group) else by_state(group)
         return Standing.FRESH if found is Standing.DONE and self._is_fresh(group) else found
@@ -450,13 +316,3 @@ class NewData:
             return False
         done = [one for one in group.submissions if brought_in(one)]
         return bool(done) and last_success(group) is not None and done[-1].generation == group.generation
-
-
-_KNOWN = frozenset({"", "tract", *OF_EXPOSURES})
-"""Dimensions of which it is seen what exposures have to do with them."""
-
-
-def _values(dimension: str, row: SkyExposure) -> tuple[int, ...]:
-    if dimension == "tract":
-        return row.tracts or ()
-    return OF_EXPOSURES[dimension].values(row) if dimension in OF_EXPOSURES else (0,)

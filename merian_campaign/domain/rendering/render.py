@@ -22,7 +22,8 @@ from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.spec.base import whole_minutes
 from merian_campaign.domain.spec.campaign import steps_before
 from merian_campaign.domain.spec.grouping import where_clause
-from merian_campaign.domain.spec.steps import Resources, effective_scope
+from merian_campaign.domain.spec.resources import Resources
+from merian_campaign.domain.spec.steps import effective_scope
 
 _OR = re.compile(r"\bOR\b", re.IGNORECASE)
 _DATA_QUERY = re.compile(r"^(  dataQuery: \")(.*)\"$", re.MULTILINE)
@@ -291,7 +292,7 @@ def document(request: RenderRequest) -> dict[str, YamlValue]:
             "butlerConfig": spec.butler,
             "inCollection": ",".join(input_collections(spec=spec, step=step)),
             "output": chain,
-            "outputRun": naming.run_below(chain, number=request.number),
+            "outputRun": run_of(request),
             "dataQuery": data_query(spec=spec, step=step, selection=request.selection),
             **({"extraQgraphOptions": options} if options else {}),
         },

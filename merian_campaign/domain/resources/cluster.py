@@ -17,7 +17,6 @@ _PAIR = re.compile(r"(?:^|\s)([A-Za-z]+)=(\S*)")
 _PROMPT = re.compile(r"^(?:scontrol: ?)+")
 _SITE_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _NO_LIMIT = 9_223_372_036_854_775_807
-_MB = 1024
 
 
 @dataclass(frozen=True, kw_only=True)

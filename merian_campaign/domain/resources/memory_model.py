@@ -14,7 +14,8 @@ from typing import Final
 from merian_campaign.domain.failures.remedy import MARGIN, RequestTable, memory_limit
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.spec.base import MOST_MEMORY
-from merian_campaign.domain.spec.steps import Afterburner, BpsStep
+from merian_campaign.domain.spec.resources import Afterburner
+from merian_campaign.domain.spec.steps import BpsStep
 
 __all__ = [
     "EXPLAINED",

@@ -50,6 +50,11 @@ def brief(value: object) -> str:
     return repr(one_line(value, limit=100)) if isinstance(value, str) else one_line(repr(value), limit=100)
 
 
+def tuple_of(value: object) -> object:
+    """Take a list for a tuple, which strict models do not."""
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _walltime(value: object) -> str:
     if isinstance(value, int):
         text = f"found the number {value}: YAML 1.1 reads an unquoted time such as 10:00:00 as base-60 digits"

@@ -8,20 +8,18 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Integers, Name, Strict
+from merian_campaign.domain.spec.base import Integers, Name, Strict, tuple_of
+from merian_campaign.domain.spec.data_query import check_where, spatial_term
 from merian_campaign.domain.spec.grouping import ByDayObs, ByTract, Chunks, longest_key, number_of_groups
 from merian_campaign.domain.spec.id_lists import check_ids
 from merian_campaign.domain.spec.limits import MOST_STEPS, Limits
 from merian_campaign.domain.spec.new_data import NewDataPolicy, NightComplete, OnNewData
+from merian_campaign.domain.spec.resources import Afterburner
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.steps import (
     ActionStep,
-    Afterburner,
     BpsStep,
     Step,
-    _tuple,
-    check_where,
-    spatial_term,
 )
 from merian_campaign.domain.spec.tracts_and_nights import Discover, DiscoverNights, Tracts
 from merian_campaign.domain.spec.words import (
@@ -61,7 +59,7 @@ class Collections(Strict):
 
 
 def _steps(value: object) -> object:
-    found = _tuple(value)
+    found = tuple_of(value)
     if isinstance(found, tuple) and len(found) > MOST_STEPS:
         raise ValueError(f"found {len(found)} steps; a campaign has at most {MOST_STEPS}")
     return found
@@ -101,7 +99,7 @@ class CampaignSpec(Strict):
     collections: Annotated[Collections, Field(description="Outputs, and what every step reads.")]
     include: Annotated[
         tuple[PlainPath, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(description="BPS files every submission includes."),
     ] = ()
     failure_rules: Annotated[

@@ -6,9 +6,8 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field
 
-from merian_campaign.domain.spec.base import MOST_CORES, Strict
+from merian_campaign.domain.spec.base import MOST_CORES, Strict, tuple_of
 from merian_campaign.domain.spec.clock import Window
-from merian_campaign.domain.spec.steps import _tuple
 
 MOST_STEPS: Final = 500
 """Steps of a campaign; the pipelines of a data release have some twenty."""
@@ -60,7 +59,7 @@ class Limits(Strict):
     ] = 0
     first: Annotated[
         tuple[Pattern, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(
             max_length=MOST_STEPS,
             description="Groups that start before all others: STEP, KEY, STEP/KEY, or patterns.",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief
+from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Strict, Walltime, brief, tuple_of
 from merian_campaign.domain.spec.stack import Stack
 from merian_campaign.domain.spec.words import SlurmFeatures, SlurmName
 
@@ -49,10 +49,6 @@ class Larger(Strict):
     max_blocks: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="Blocks at once.")] = None
 
 
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
 class SiteOptions(Strict):
     """Keys at the top of a site file that are the manager's."""
 
@@ -65,7 +61,7 @@ class SiteOptions(Strict):
     ] = DriverOptions()
     larger: Annotated[
         tuple[Larger, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(description="Blocks for tasks that do not fit the site's own, smallest first."),
     ] = ()
     failure_rules: Annotated[
@@ -74,7 +70,7 @@ class SiteOptions(Strict):
     ] = None
     trusted_groups: Annotated[
         tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.@\\-]*$")], ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(
             description="Unix groups whose members may write the campaigns' work directories, and so run "
             "commands as whoever ticks."

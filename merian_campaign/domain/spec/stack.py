@@ -8,16 +8,15 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from merian_campaign.domain.spec.base import Strict, brief
+from merian_campaign.domain.spec.base import Strict, brief, tuple_of
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@%+=~ -]+")
 _ENVIRONMENT = re.compile(r"[A-Za-z0-9_.+-]+")
 
 
-def _tuple(value: object) -> object:
-    if isinstance(value, str):
-        return (value,)
-    return tuple(value) if isinstance(value, list) else value
+def _one_or_more(value: object) -> object:
+    """Take a text alone for a list of one."""
+    return (value,) if isinstance(value, str) else tuple_of(value)
 
 
 class Stack(Strict):
@@ -31,12 +30,12 @@ class Stack(Strict):
     ] = None
     setup: Annotated[
         tuple[str, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(_one_or_more),
         Field(description="Arguments of eups `setup`, e.g. lsst_distrib -t w_2022_26."),
     ] = ()
     packages: Annotated[
         tuple[str, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(_one_or_more),
         Field(description="Folders of local packages, built: setup -j -r FOLDER."),
     ] = ()
     prelude: Annotated[str, Field(description="More bash text; a line that fails ends the driver.")] = ""

@@ -19,10 +19,12 @@ from pydantic_core import InitErrorDetails
 
 from merian_campaign.domain.selection import OF_EXPOSURES
 from merian_campaign.domain.spec.actions import ACTIONS, Action
-from merian_campaign.domain.spec.base import MOST_CORES, MOST_MEMORY, Name, Strict, Walltime, brief
+from merian_campaign.domain.spec.base import Name, Strict, brief, tuple_of
+from merian_campaign.domain.spec.data_query import check_where, names_tract, spatial_term, without_quoted
 from merian_campaign.domain.spec.exposure_selection import Select
 from merian_campaign.domain.spec.grouping import ByDimension, Everything, Grouping
 from merian_campaign.domain.spec.new_data import NewDataPolicy
+from merian_campaign.domain.spec.resources import MOST_TRIES, Afterburner, Resources
 from merian_campaign.domain.spec.tolerance import Tolerance
 from merian_campaign.domain.spec.words import (
     Collection,
@@ -31,7 +33,6 @@ from merian_campaign.domain.spec.words import (
     Label,
     Pipeline,
     PlainPath,
-    changed_in_quotes,
     replaced_by_bps,
 )
 
@@ -55,20 +56,10 @@ A hint in messages, no more. Until scopes were read from pipelines, such a name 
 SCOPES_OPEN: Final = "scopes open"
 """Context for pydantic: steps may do without a scope, which is read from their pipelines after that."""
 
-MOST_TRIES: Final = 1000
-"""Submissions of a group, and attempts of a quantum: what failed a thousand times does not pass by itself."""
-
 MOST_NAMED: Final = 500
 """Steps or collections that one step may name."""
 
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_SPATIAL = re.compile(r"(?<![\w.])(tract|patch)(?![\w])", re.IGNORECASE)
-_TRACT = re.compile(r"(?<![\w.])tract(?![\w])")
 _CONFIG = re.compile(r"[A-Za-z_]\w*:[A-Za-z_][\w.\[\]'\"]*=[^=\n]*")
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
 
 
 def _after(value: object) -> object:
@@ -89,72 +80,6 @@ class After(Strict):
         Literal["within_budget", "complete"],
         Field(description="complete: every quantum succeeded, whatever that step's loss budget is."),
     ] = "within_budget"
-
-
-class Resources(Strict):
-    """Requests of one task; the same meaning as the BPS keys in camel case."""
-
-    memory: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="requestMemory, MiB.")] = None
-    memory_max: Annotated[int | None, Field(ge=1, le=MOST_MEMORY, description="requestMemoryMax, MiB.")] = (
-        None
-    )
-    memory_multiplier: Annotated[
-        float | None,
-        Field(gt=1, le=1000, strict=False, allow_inf_nan=False, description="Instead of the afterburner's."),
-    ] = None
-    cpus: Annotated[int | None, Field(ge=1, le=MOST_CORES, description="requestCpus.")] = None
-    walltime: Annotated[Walltime | None, Field(description='requestWalltime, quoted "HH:MM:SS".')] = None
-    run_options: Annotated[
-        str | None,
-        Field(
-            pattern=r"^[A-Za-z0-9_.:/=,@+ -]+$",
-            max_length=1000,
-            description='extraRunQuantumOptions, e.g. "-n 10 --no-raise-on-partial-outputs".',
-        ),
-    ] = None
-
-
-class Afterburner(Strict):
-    """What may be retried, how often, and with how much more memory."""
-
-    max_attempts: Annotated[
-        int,
-        Field(
-            ge=1, le=MOST_TRIES, description="Charged attempts a quantum may have, those out of memory apart."
-        ),
-    ] = 3
-    max_submissions: Annotated[
-        int, Field(ge=1, le=MOST_TRIES, description="Submissions a group may have.")
-    ] = 6
-    memory_multiplier: Annotated[
-        float,
-        Field(
-            gt=1,
-            le=1000,
-            strict=False,
-            allow_inf_nan=False,
-            description="Of the request, at each memory failure.",
-        ),
-    ] = 2.0
-    memory_max: Annotated[int, Field(ge=1, le=MOST_MEMORY, description="Largest request, MiB.")] = 491_520
-    workers: Annotated[
-        int | None,
-        Field(
-            ge=1,
-            le=MOST_CORES,
-            description="Workers a node when memory failed; default: the site's, divided alike.",
-        ),
-    ] = None
-    collect_hours: Annotated[
-        float,
-        Field(
-            ge=0,
-            le=168,
-            strict=False,
-            allow_inf_nan=False,
-            description="On exclusive nodes, how long what does not fill one may wait for its like; 0: not.",
-        ),
-    ] = 1.0
 
 
 class _StepBase(Strict):
@@ -196,18 +121,18 @@ class BpsStep(_StepBase):
     output: Annotated[Collection | None, Field(description="Chain for the step's outputs.")] = None
     config: Annotated[
         tuple[str, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(description="Overrides as pipetask -c label:field=value."),
     ] = ()
     config_files: Annotated[
         tuple[ConfigFile, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(
             max_length=MOST_NAMED, description="Files of overrides as pipetask -C label:file; before config."
         ),
     ] = ()
     include: Annotated[
-        tuple[PlainPath, ...], BeforeValidator(_tuple), Field(description="More BPS files to include.")
+        tuple[PlainPath, ...], BeforeValidator(tuple_of), Field(description="More BPS files to include.")
     ] = ()
     resources: Annotated[Mapping[Label, Resources], Field(description="By task label.")] = {}
     afterburner: Annotated[Afterburner | None, Field(description="Instead of the campaign's.")] = None
@@ -216,7 +141,7 @@ class BpsStep(_StepBase):
     ] = 0.0
     tolerate: Annotated[
         tuple[Tolerance, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(max_length=MOST_NAMED, description="Losses that are taken besides, by task, cause or data ID."),
     ] = ()
     nice: Annotated[
@@ -234,7 +159,7 @@ class BpsStep(_StepBase):
     on_new_data: Annotated[NewDataPolicy | None, Field(description="Instead of the campaign's.")] = None
     partial: Annotated[
         tuple[Label, ...],
-        BeforeValidator(_tuple),
+        BeforeValidator(tuple_of),
         Field(
             max_length=MOST_NAMED,
             description="Tasks that may make, for each group, a product of what the group selects only.",
@@ -297,41 +222,6 @@ def missing_scope(step: BpsStep, *, why: str = "") -> str:
     )
 
 
-def check_where(where: str) -> None:
-    """Refuse a data query that BPS would not hand on as it is, or that reaches beyond its own parentheses.
-
-    Raises
-    ------
-    ValueError
-        Raised with what was found and what to write instead.
-    """
-    text = where.strip()
-    if '"' in text or "\n" in text:
-        raise ValueError(
-            "where: write it on one line, with single quotes inside (BPS puts double ones around)"
-        )
-    if (odd := changed_in_quotes(text)) is not None:
-        raise ValueError(
-            f"where: found {odd!r}: braces, $, <ENV:, backslashes and backquotes are marks of BPS or of the "
-            "shell; leave them out"
-        )
-    if text.count("'") % 2:
-        raise ValueError("where: a single quote without its partner")
-    depth = 0
-    for mark in re.findall(r"[()]", _QUOTED.sub("", text)):
-        depth += 1 if mark == "(" else -1
-        if depth < 0:
-            break
-    if depth:
-        raise ValueError("where: a parenthesis without its partner")
-
-
-def spatial_term(where: str) -> str:
-    """Return the first tract or patch that a data query names; empty for none."""
-    match = _SPATIAL.search(_QUOTED.sub("", where))
-    return match[1] if match else ""
-
-
 def check_selection(step: BpsStep) -> None:
     """Refuse selections that silently give partial visits or partial tracts.
 
@@ -345,33 +235,42 @@ def check_selection(step: BpsStep) -> None:
         Raised with what was found and what to write instead.
     """
     scope = effective_scope(step)
-    bare = _QUOTED.sub("", step.where)
-    grouped = step.group_by.cut_by
-    spatial = spatial_term(step.where)
     if isinstance(step.group_by, ByDimension) and scope != "global":
         raise ValueError(
-            f"group_by: found {grouped}; what it has to do with visits and tracts is not known, so the step "
-            "waits for all of the steps before it, and they wait for all of it: write scope: global"
+            f"group_by: found {step.group_by.cut_by}; what it has to do with visits and tracts is not known, "
+            "so the step waits for all of the steps before it, and they wait for all of it: write "
+            "scope: global"
         )
-    if scope != "tract":
-        if grouped == "tract" or spatial:
-            field, found = ("group_by", "tract") if grouped == "tract" else ("where", spatial)
-            raise ValueError(
-                f"{field}: found {found!r}; a step of scope {scope} must not be constrained by tract or "
-                "patch, it would run on partial visits; group by day_obs, exposure or visit instead, "
-                "or set the scope if it is wrong"
-            )
-        if scope == "instrument" and (grouped or bare.strip() or step.select.terms()):
-            raise ValueError(
-                "a step of scope instrument makes one product of everything: remove where, select and "
-                "group_by"
-            )
-        if scope == "global" and step.select.of_exposures:
-            raise ValueError(
-                f"select: found {step.select.of_exposures}; a step of scope global takes all but bands "
-                "and detectors; remove it"
-            )
-        return
+    if scope == "tract":
+        _check_tract_scope(step)
+    else:
+        _check_wider_scope(step, scope)
+
+
+def _check_wider_scope(step: BpsStep, scope: Scope) -> None:
+    """Refuse what would let a step of no tract see a part of its visits."""
+    grouped, spatial = step.group_by.cut_by, spatial_term(step.where)
+    if grouped == "tract" or spatial:
+        field, found = ("group_by", "tract") if grouped == "tract" else ("where", spatial)
+        raise ValueError(
+            f"{field}: found {found!r}; a step of scope {scope} must not be constrained by tract or "
+            "patch, it would run on partial visits; group by day_obs, exposure or visit instead, "
+            "or set the scope if it is wrong"
+        )
+    if scope == "instrument" and (grouped or without_quoted(step.where).strip() or step.select.terms()):
+        raise ValueError(
+            "a step of scope instrument makes one product of everything: remove where, select and group_by"
+        )
+    if scope == "global" and step.select.of_exposures:
+        raise ValueError(
+            f"select: found {step.select.of_exposures}; a step of scope global takes all but bands "
+            "and detectors; remove it"
+        )
+
+
+def _check_tract_scope(step: BpsStep) -> None:
+    """Refuse what would let a step by tract see a part of the visits of one."""
+    grouped = step.group_by.cut_by
     if step.select.of_exposures:
         raise ValueError(
             f"select: found {step.select.of_exposures}; a step of scope tract must not be cut by exposure, "
@@ -382,7 +281,7 @@ def check_selection(step: BpsStep) -> None:
             f"group_by: found {grouped}; a step of scope tract must not be cut by visit or night, each group "
             "would see partial visit coverage; write group_by: tract"
         )
-    if grouped != "tract" and not _TRACT.search(bare):
+    if grouped != "tract" and not names_tract(step.where):
         raise ValueError(
             "group_by: a step of scope tract needs a tract, otherwise quanta see partial visit coverage; "
             "write group_by: tract, or name a tract in where"

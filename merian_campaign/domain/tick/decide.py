@@ -323,12 +323,13 @@ def _wanted(spec: CampaignSpec, new: NewData, group: GroupView, situation: Situa
     found = remedy.with_asked(found, group.asked)
     learned, tasks = found, situation.learned.get(step.name, ())
     if tasks:
+        counts = any(entry.by_exposures for entry in tasks)
         learned = with_learned(
             found,
             tasks,
             group=group,
             requests=situation.requests[step.name],
-            exposures=len(new.exposures(group) or ()) if any(entry.by_exposures for entry in tasks) else 0,
+            exposures=len(new.selected.exposures(group) or ()) if counts else 0,
         )
     measured = len(set(learned.memory_mb) - set(found.memory_mb))
     said = f"{measured} task{'s ask' if measured > 1 else ' asks'} for what was measured" if measured else ""

@@ -24,7 +24,7 @@ def extend_or_redo(new: NewData, group: GroupView) -> Again | Publish | MoveGrou
         return None
     done, unseen = group.state is GroupState.DONE, group.published != group.generation
     # Of nothing, where all that it was made from was withdrawn: readers see it no longer.
-    if unseen and (done or (group.state is GroupState.WAITING and new.is_withdrawn(group))):
+    if unseen and (done or (group.state is GroupState.WAITING and new.selected.is_withdrawn(group))):
         return Publish(group=group)
     return _done(new, group) if done else _not_finished(new, group)
 

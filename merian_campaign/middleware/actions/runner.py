@@ -24,7 +24,7 @@ from merian_campaign.domain.safe_text.last_error import telling
 from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.spec.actions import Action
 from merian_campaign.domain.spec.actions.base import Command
-from merian_campaign.host import processes
+from merian_campaign.host import termination
 from merian_campaign.middleware import programs
 from merian_campaign.wms import upstream
 
@@ -208,7 +208,7 @@ def _start(
         errors="replace",
         umask=umask,
         env=environ,
-        preexec_fn=processes.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
+        preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - one prctl, and no threads that hold locks
     )
     assert process.stdout is not None
     return process.stdout, process.wait
@@ -240,7 +240,7 @@ def _fork(command: Command, umask: int) -> tuple[IO[str], Callable[[], int]]:
 def _become_butler(command: Command, writer: int, umask: int) -> NoReturn:
     code = 70
     try:
-        processes.die_with_parent()
+        termination.die_with_parent()
         if umask >= 0:
             os.umask(umask)
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -103,11 +103,11 @@ def check_apart(paths: SubmissionPaths) -> str:
 
 
 def _become_check(paths: SubmissionPaths) -> NoReturn:
-    from merian_campaign.host import processes  # noqa: PLC0415
+    from merian_campaign.host import termination  # noqa: PLC0415
 
     code = 70
     try:
-        processes.die_with_parent()
+        termination.die_with_parent()
         check(paths)
         code = 0
     except BaseException:  # noqa: BLE001 - nothing may go back into the parent's code

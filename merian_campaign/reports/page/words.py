@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 _THIN: Final = "\N{NARROW NO-BREAK SPACE}"
-_THOUSAND: Final = 1000
 _FEW: Final = 10
 
 

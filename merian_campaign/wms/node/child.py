@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from merian_campaign.domain.execution.journal import EXCEPTION_BASES
 from merian_campaign.host.atomic_files import open_append
-from merian_campaign.host.processes import die_with_parent
+from merian_campaign.host.termination import die_with_parent
 from merian_campaign.wms import upstream
 from merian_campaign.wms.exceptions import watch_exceptions
 from merian_campaign.wms.node.cgroup import join

@@ -31,7 +31,8 @@ from typing import Any, NoReturn
 
 from merian_campaign.domain.safe_text import json_values
 from merian_campaign.host.huge_pages import gather_pages
-from merian_campaign.host.processes import die_with_parent, start_time, threads, watch_orphans
+from merian_campaign.host.processes import start_time, threads
+from merian_campaign.host.termination import die_with_parent, watch_orphans
 from merian_campaign.wms.node.child import ForkOrder, become
 from merian_campaign.wms.node.command import RunQbb, quanta_of, read_run_qbb
 from merian_campaign.wms.node.graph_preload import PreloadedGraph, prepare, prepare_threads

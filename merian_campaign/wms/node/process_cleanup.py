@@ -21,14 +21,13 @@ from merian_campaign.host.processes import (
     SUBMISSION_MARK,
     ProcessEntry,
     alive,
-    end_all,
     environment_of,
-    kill_all,
     members_of,
     processes,
     this_host,
 )
 from merian_campaign.host.regular_files import MEDIUM, DamagedFileError, read_lines
+from merian_campaign.host.termination import end_all, kill_all
 from merian_campaign.wms.journal_writer import JOURNAL_NAME, Journal
 from merian_campaign.wms.node.cgroup import sweep
 from merian_campaign.wms.node.child import JOB_MARK

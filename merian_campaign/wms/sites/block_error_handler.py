@@ -4,7 +4,6 @@ A block that was lost, preempted, cancelled or cut off says nothing against the 
 again elsewhere, and their own budget of lost workers bounds that.
 """
 
-import logging
 from collections.abc import Mapping
 from concurrent.futures import InvalidStateError
 from contextlib import suppress
@@ -20,7 +19,6 @@ from merian_campaign.wms.upstream import prune_failed_blocks, put_out_of_use
 
 __all__ = ["BlocksFailedError", "SubmissionRefusedError", "blocks_in_trouble", "fail_all"]
 
-_LOG = logging.getLogger("lsst.ctrl.bps.merian_campaign")
 _LIVE = (JobState.PENDING, JobState.RUNNING, JobState.HELD, JobState.UNKNOWN)
 _TAIL = 1500
 

@@ -20,7 +20,7 @@ from merian_campaign.domain.campaign.plan import plan_groups
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.rendering.render import RenderRequest, render
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
-from merian_campaign.files.bps_files import read_site
+from merian_campaign.files.site_file import read_site
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = 5
