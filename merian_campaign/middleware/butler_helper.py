@@ -7,32 +7,28 @@ standard error. It never talks to the tracking database.
 
 from __future__ import annotations
 
-import gc
 import json
-import math
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from merian_campaign.domain.execution import journal as journal_format
-from merian_campaign.domain.execution.provenance import SUCCESSFUL
-from merian_campaign.domain.execution.quanta import COLUMN_DIMENSIONS, canonical_data_id
 from merian_campaign.domain.failures import error_classes
 from merian_campaign.domain.safe_text.text import clean
-from merian_campaign.files.log_reader import log_tail
 from merian_campaign.host.atomic_files import write_lines
-from merian_campaign.host.regular_files import DamagedFileError, open_regular, read_lines
-from merian_campaign.middleware import exception_bases, torn_files
+from merian_campaign.host.collector import no_collection
+from merian_campaign.host.regular_files import read_lines
+from merian_campaign.middleware import exception_bases, harvest_lines, provenance_quanta, torn_files
 
-_NODE_IDS = re.compile(rb"--qgraph-node-id[ =](\S+)")
-_HEAD = 65536
-_TYPE_CHARACTERS = 250
 _METADATA = "_metadata"
+_encode = json.JSONEncoder(check_circular=False, separators=(",", ":")).encode
+
+
+def _identity(task: str, data_id: Any, quantum_id: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst types
+    values = data_id.mapping if data_id.hasFull() else data_id.required
+    return harvest_lines.identity(task, quantum_id, required=data_id.required, values=values)
 
 
 def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
@@ -43,33 +39,13 @@ def _write_lines(path: str, lines: Iterator[Mapping[str, Any]]) -> int:
         nonlocal number
         for line in lines:
             number += 1
-            yield json.dumps(line)
+            yield _encode(line)
 
     write_lines(Path(path), counted())
     return number
 
 
-def _identity(task: str, data_id: Any, quantum_id: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst types
-    full = {**data_id.required, **(data_id.mapping if data_id.hasFull() else {})}
-    return {
-        "uuid": str(quantum_id),
-        "task": task,
-        "data_id": canonical_data_id(data_id.required),
-        "dimensions": {name: full[name] for name in COLUMN_DIMENSIONS if full.get(name) is not None},
-    }
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector away: of a graph nothing is to be had, and all of it is walked each time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
-
-
-@_no_collection()
+@no_collection()
 def predicted(*, graph: str, out: str) -> dict[str, Any]:
     """Write the quanta of a predicted quantum graph."""
     from lsst.pipe.base.pipeline_graph import TaskImportMode  # noqa: PLC0415 - costs seconds
@@ -90,124 +66,19 @@ def predicted(*, graph: str, out: str) -> dict[str, Any]:
     return {"quanta": _write_lines(out, lines())}
 
 
-@_no_collection()
+@no_collection()
 def harvest(*, provenance: str, logs: str, out: str, journal: str = "", torn: str = "") -> dict[str, Any]:
     """Write the quanta of a provenance graph with their attempts and log files.
 
     What their exceptions are by class is looked up here where the journal, if any, does not say. Of quanta
     whose files were ``torn`` that is said in place of an exception.
     """
-    from lsst.pipe.base.quantum_graph import ProvenanceQuantumGraphReader  # noqa: PLC0415
-
-    paths = log_files(logs)
     words = torn_files.told(torn) if torn else {}
-    with ProvenanceQuantumGraphReader.open(provenance) as reader:
-        reader.read_quanta()
-        found = reader.graph
-        nodes, datasets = found.quantum_only_xgraph.nodes, found.bipartite_xgraph
-        raised = {
-            clean(attempt.exception.type_name, limit=_TYPE_CHARACTERS)
-            for quantum_id in nodes
-            for attempt in nodes[quantum_id]["attempts"]
-            if attempt.exception
-        }
-        bases = exception_bases.look_up(raised - noted_in(journal))
-
-        def lines() -> Iterator[Mapping[str, Any]]:
-            for task, quanta in found.quanta_by_task.items():
-                for data_id, quantum_id in quanta.items():
-                    info = nodes[quantum_id]
-                    yield {
-                        **_identity(task, data_id, quantum_id),
-                        "status": info["status"].name,
-                        "caveats": _caveats(info["caveats"]),
-                        "attempts": _attempts(info["attempts"], bases, torn=words.get(str(quantum_id))),
-                        "inputs": datasets.in_degree(quantum_id),
-                        **_log(paths.get(str(quantum_id)), status=info["status"].name),
-                    }
-
-        return {"quanta": _write_lines(out, lines())}
-
-
-def _log(path: str | None, *, status: str) -> dict[str, str | None]:
-    """Return where a log lies, and what it ends with if its quantum did not succeed."""
-    found: dict[str, str | None] = {"log": path}
-    if path is not None and status not in SUCCESSFUL:
-        found["log_tail"] = log_tail(path)
-    return found
-
-
-def _attempts(
-    attempts: Sequence[Any], bases: Mapping[str, list[str]], *, torn: str | None
-) -> list[dict[str, Any]]:
-    found = [_attempt(attempt, bases) for attempt in attempts]
-    if torn and found and found[-1]["status"] not in SUCCESSFUL and found[-1]["exception_type"] is None:
-        found[-1] |= {"exception_type": torn_files.TYPE, "exception_message": clean(torn)}
-    return found
-
-
-def _caveats(caveats: Any) -> str:  # noqa: ANN401 - lsst type
-    return caveats.concise() if caveats else ""
-
-
-def _attempt(attempt: Any, bases: Mapping[str, list[str]]) -> dict[str, Any]:  # noqa: ANN401 - lsst type
-    """Return an attempt as plain values; what a task wrote into its exception is made inert here."""
-    usage = attempt.resource_usage
-    exception = attempt.exception
-    kind = clean(exception.type_name, limit=_TYPE_CHARACTERS) if exception else None
-    return {
-        "status": attempt.status.name,
-        "exception_type": kind,
-        "exception_message": clean(exception.message) if exception else None,
-        "exception_bases": bases.get(kind or "", []),
-        **_usage(usage),
-    }
-
-
-def _usage(usage: Any) -> dict[str, Any]:  # noqa: ANN401 - lsst type
-    """Return what an attempt used; nothing where it does not say."""
-    return {
-        "peak_mb": _whole(usage.memory / 2**20) if usage else None,
-        "started": usage.start.isoformat() if usage else None,
-        "seconds": _finite(usage.total_time) if usage else None,
-        "cpu_seconds": _finite(usage.run_time_cpu) if usage else None,
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def _whole(value: float) -> int | None:
-    return round(value) if math.isfinite(value) else None
-
-
-def noted_in(path: str) -> set[str]:
-    """Return the types of exceptions of which a journal says what they are by class."""
-    try:
-        lines = read_lines(path) if path else []
-    except DamagedFileError:
-        return set()
-    # Hardly any line has some.
-    noting = "".join(f"{line}\n" for line in lines if journal_format.EXCEPTION_BASES in line)
-    return set(journal_format.exception_bases(journal_format.parse_lines(noting)))
-
-
-def log_files(folder: str) -> dict[str, str]:
-    """Return the log of each quantum by UUID: from the command at its head, which names its quanta."""
-    found: dict[str, str] = {}
-    for path in Path(folder).rglob("*.stderr"):
-        try:
-            with os.fdopen(open_regular(path, limit=1 << 62), "rb") as stream:
-                head = stream.read(_HEAD)
-        except (FileNotFoundError, DamagedFileError):
-            continue  # no log of ours
-        match = _NODE_IDS.search(head)
-        names = (
-            match[1].decode(errors="replace").strip("'\"").split(",") if match else [path.name.split("_")[0]]
-        )
-        found.update(dict.fromkeys(names, str(path)))
-    return found
+    quanta = provenance_quanta.read(provenance)
+    raised = harvest_lines.raised(quanta)
+    bases = exception_bases.look_up(raised - harvest_lines.noted_in(journal)) if raised else {}
+    lines = harvest_lines.lines(quanta, logs=harvest_lines.log_files(logs), bases=bases, torn=words)
+    return {"quanta": _write_lines(out, lines)}
 
 
 def salvage_all(*, repository: str, submissions: Sequence[Mapping[str, str]]) -> dict[str, Any]:
@@ -278,9 +149,9 @@ def _successes(repository: str, run: str, *, known: Mapping[tuple[str, str], str
                 continue
             line = _identity(ref.datasetType.name.removesuffix(_METADATA), ref.dataId, ref.id)
             usage = QuantumResourceUsage.from_task_metadata(butler.get(ref))
-            attempt = _usage(usage) | {"status": "SUCCESSFUL", "exception_bases": []}
+            attempt = {"status": "SUCCESSFUL"} | (harvest_lines.usage_fields(usage) if usage else {})
             line |= {"uuid": known.get((line["task"], line["data_id"]), line["uuid"]), "status": "SUCCESSFUL"}
-            lines.append({**line, "caveats": "", "attempts": [attempt], "log": None})
+            lines.append({**line, "caveats": "", "attempts": [attempt]})
     return lines
 
 

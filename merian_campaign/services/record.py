@@ -20,6 +20,7 @@ from merian_campaign.domain.record.wall_time import wall_time
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.spec import BpsStep
 from merian_campaign.domain.states import GroupState, QuantumState
+from merian_campaign.host.collector import no_collection
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.services.slurm_view import refused_words
 from merian_campaign.services.tick_context import TickContext, TickPart
@@ -91,6 +92,7 @@ class Recorder(TickPart):
             busy=busy,
         )
 
+    @no_collection()
     def finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
         """Take in all that a submission left, and finish it; return how it ended in words."""
         step = self._spec.step(group.step)

@@ -28,6 +28,7 @@ Fields of a line (``null`` or absent when unknown):
 
 import json
 import math
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from merian_campaign.domain.safe_text import json_values
+from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.safe_text.jsonl import last_object, moment_of
 from merian_campaign.domain.safe_text.text import clean
 
@@ -69,6 +71,19 @@ _MOST_EVIDENCE = 50
 
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
+
+_TEXT = r'"([ !#-\[\]-~]{0,250})"'
+_WHOLE = r"(0|[1-9][0-9]{0,14}|null)"
+_NUMBER = r"((?:0|[1-9][0-9]{0,7})(?:\.[0-9]{1,20})?)"
+_USUAL = re.compile(
+    r'\{"v":1,"t":"([-0-9T:.]{26}Z)","event":"(launched|started|ended)"'
+    rf',"job":{_TEXT},"label":{_TEXT},"quanta":\[{_TEXT}\],"host":{_TEXT},"pid":{_WHOLE},"pid_start":{_WHOLE}'
+    r'(?:,"exit":0,"signal":null,"verdict":"ok","evidence":(\{[^\\]*?\}))?'
+    rf'(?:,"peak_mb":{_NUMBER})?(?:,"requested_mb":{_NUMBER})?(?:,"cpu_s":{_NUMBER})?(?:,"wall_s":{_NUMBER})?'
+    rf'(?:,"slurm_job":{_TEXT})?(?:,"slurm_node":{_TEXT})?\}}'
+)
+"""Nearly all lines as `format_line` writes them: of jobs of one quantum, and if they ended, well."""
+_LONGEST_USUAL = 4000
 
 
 class JournalEvent(StrEnum):
@@ -232,9 +247,49 @@ def records_of(text: str) -> Iterator[JournalRecord]:
     """Yield what `parse_lines` returns."""
     whole = text[: text.rfind("\n") + 1]
     for line in whole.split("\n"):
-        record = _to_record(last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED)
+        record = _usual(line) or _to_record(
+            last_object(line, start=_START), small=len(line) <= _LONGEST_NESTED
+        )
         if record is not None:
             yield record
+
+
+def _usual(line: str) -> JournalRecord | None:
+    """Return the record of a line of the usual form, as `_to_record` does in three times the time."""
+    found = _USUAL.fullmatch(line) if len(line) <= _LONGEST_USUAL else None
+    if found is None:
+        return None
+    t, event, job, label, quantum, host, pid, pid_start, noted, peak, requested, cpu, wall, block, node = (
+        found.groups()
+    )
+    evidence: object = None
+    if noted is not None and noted != "{}":
+        try:
+            evidence = json_values.loads(noted)
+        except WrongValueError:
+            return None
+    # By place: there are a million of them.
+    return JournalRecord(
+        intern(event),
+        t,
+        VERSION,
+        job,
+        intern(label),
+        (quantum,),
+        intern(host),
+        None if pid == "null" else int(pid),
+        None if pid_start == "null" else int(pid_start),
+        None if noted is None else 0,
+        None,
+        None if noted is None else JobVerdict.OK.value,
+        evidence if isinstance(evidence, dict) else _NOTHING,
+        None if peak is None else float(peak),
+        None if requested is None else float(requested),
+        None if cpu is None else float(cpu),
+        None if wall is None else float(wall),
+        block and intern(block),
+        node and intern(node),
+    )
 
 
 def _to_record(values: object, *, small: bool) -> JournalRecord | None:
@@ -246,28 +301,27 @@ def _to_record(values: object, *, small: bool) -> JournalRecord | None:
         return None
     get = values.get
     listed, evidence = get("quanta"), get("evidence")
+    # By place: there are a million of them.
     return JournalRecord(
-        event=intern(values["event"]),
-        t=_text(get("t")) or "",
-        v=_whole(get("v")) or VERSION,
-        job=_text(get("job")) or "",
-        label=intern(_text(get("label")) or ""),
-        quanta=tuple([item for item in listed if isinstance(item, str)]) if isinstance(listed, list) else (),
-        host=intern(_text(get("host")) or ""),
-        pid=_whole(get("pid")),
-        pid_start=_whole(get("pid_start")),
-        exit=_status(get("exit")),
-        signal=_status(get("signal")),
-        verdict=_name(get("verdict")),
-        evidence=(evidence if small else _bounded(evidence))
-        if isinstance(evidence, dict) and evidence
-        else _NOTHING,
-        peak_mb=_number(get("peak_mb")),
-        requested_mb=_number(get("requested_mb")),
-        cpu_s=_number(get("cpu_s")),
-        wall_s=_number(get("wall_s")),
-        slurm_job=_name(get("slurm_job")),
-        slurm_node=_name(get("slurm_node")),
+        intern(values["event"]),
+        _text(get("t")) or "",
+        _whole(get("v")) or VERSION,
+        _text(get("job")) or "",
+        intern(_text(get("label")) or ""),
+        tuple([item for item in listed if type(item) is str]) if type(listed) is list else (),
+        intern(_text(get("host")) or ""),
+        _whole(get("pid")),
+        _whole(get("pid_start")),
+        _status(get("exit")),
+        _status(get("signal")),
+        _name(get("verdict")),
+        (evidence if small else _bounded(evidence)) if isinstance(evidence, dict) and evidence else _NOTHING,
+        _number(get("peak_mb")),
+        _number(get("requested_mb")),
+        _number(get("cpu_s")),
+        _number(get("wall_s")),
+        _name(get("slurm_job")),
+        _name(get("slurm_node")),
     )
 
 
@@ -277,21 +331,19 @@ def _text(value: object) -> str | None:
 
 def _name(value: object) -> str | None:
     """Return a text of which many lines have the same."""
-    found = _text(value)
-    return None if found is None else intern(found)
+    return intern(value[:_LONGEST_NAME]) if isinstance(value, str) else None
 
 
 def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    return value if type(value) is int else None
 
 
 def _status(value: object) -> int | None:
-    found = _whole(value)
-    return found if found is not None and abs(found) < _INT32 else None
+    return value if type(value) is int and -_INT32 < value < _INT32 else None
 
 
 def _number(value: object) -> float | None:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if value is None or not (type(value) is float or type(value) is int):
         return None
     return float(value) if 0 <= value < _INT32 else None
 

@@ -1,7 +1,8 @@
-"""A whole journal in memory: a million lines, as columns of numbers and of what many lines have in common."""
+"""A whole journal in memory: few lines as they are, a million as columns of what they have in common."""
 
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from math import isnan, nan
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ _LARGEST = 2**63 - 1
 _NOBODY = -1
 _NOTHING: MappingProxyType[str, object] = MappingProxyType({})
 _FEW = 60_000
-"""Lines of which the records are kept, some twenty megabytes; a harvest looks at them ten times."""
+"""Lines that are kept as records, some forty megabytes; a harvest looks at them ten times."""
 
 
 class _Shared:
@@ -35,11 +36,67 @@ class _Shared:
 
 
 class JournalLines(Collection[JournalRecord]):
-    """Lines of a journal, read part by part, and made records again for each who looks at them.
+    """Lines of a journal, read part by part.
 
     In the order of the file. That a job was handed over tells nothing once it is seen starting, ending, or
     held, and is left out; those that wait come last.
+
+    Parameters
+    ----------
+    few : `int`, optional
+        Of how many lines the records are kept; of more they are made again for each who looks at them.
     """
+
+    def __init__(self, *, few: int = _FEW) -> None:
+        self._few = few
+        self._read: list[JournalRecord] = []
+        self._told: Sequence[JournalRecord] | None = None
+        self._columns: _Columns | None = None
+
+    def add(self, text: str) -> None:
+        """Read a part; see `~merian_campaign.domain.execution.journal.parse_lines`."""
+        records = records_of(text)
+        if self._columns is None:
+            self._told = None
+            self._read += islice(records, self._few + 1 - len(self._read))
+            if len(self._read) <= self._few:
+                return
+            self._columns = _Columns()
+            for record in self._read:
+                self._columns.add(record)
+            self._read = []
+        for record in records:
+            self._columns.add(record)
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self._records())
+
+    def __contains__(self, record: object) -> bool:
+        """Whether this is one of them."""
+        return any(record == line for line in self)
+
+    def __iter__(self) -> Iterator[JournalRecord]:
+        """Yield them."""
+        return iter(self._records())
+
+    def in_full(self) -> Iterator[JournalRecord]:
+        """Yield all lines, in the order of the file: also when each job was handed over."""
+        return iter(self._read) if self._columns is None else self._columns.in_full()
+
+    def _records(self) -> Collection[JournalRecord]:
+        if self._columns is not None:
+            return self._columns
+        if self._told is None:
+            last = {record.job: at for at, record in enumerate(self._read)}
+            waiting = [at for at in last.values() if self._read[at].event == JournalEvent.LAUNCHED]
+            told = [record for record in self._read if record.event != JournalEvent.LAUNCHED]
+            self._told = told + [self._read[at] for at in sorted(waiting)]
+        return self._told
+
+
+class _Columns(Collection[JournalRecord]):
+    """Lines as columns; what comes out is as of `JournalLines`."""
 
     def __init__(self) -> None:
         self._times = bytearray()
@@ -54,17 +111,14 @@ class JournalLines(Collection[JournalRecord]):
         # By job: the line that handed it over, counted from 1, while it waits.
         self._waiting = array("I")
         self._left_out = 0
-        self._made: list[JournalRecord] | None = None
 
-    def add(self, text: str) -> None:
-        """Read a part; see `~merian_campaign.domain.execution.journal.parse_lines`."""
-        self._made = None
-        for record in records_of(text):
-            if len(record.t) != _TIME or not record.t.isascii() or not _fits(record.pid, record.pid_start):
-                self._odd[len(self._of_job)] = record
-                self._append(JournalRecord(event=record.event, job=record.job, t="0" * _TIME))
-            else:
-                self._append(record)
+    def add(self, record: JournalRecord) -> None:
+        """Add a line."""
+        if len(record.t) != _TIME or not record.t.isascii() or not _fits(record.pid, record.pid_start):
+            self._odd[len(self._of_job)] = record
+            self._append(JournalRecord(event=record.event, job=record.job, t="0" * _TIME))
+        else:
+            self._append(record)
 
     def __len__(self) -> int:
         """Return how many there are."""
@@ -80,25 +134,16 @@ class JournalLines(Collection[JournalRecord]):
             place for place, entry in enumerate(self._ends.entries) if entry[0] == JournalEvent.LAUNCHED
         }
         waiting = []
-        line = self._maker()
         for at, end in enumerate(self._of_end):
             if end not in handed_over:
-                yield line(at)
+                yield self._line(at)
             elif self._waiting[self._of_job[at]] == at + 1:
                 waiting.append(at)
-        yield from map(line, waiting)
+        yield from map(self._line, waiting)
 
     def in_full(self) -> Iterator[JournalRecord]:
         """Yield all lines, in the order of the file: also when each job was handed over."""
-        return map(self._maker(), range(len(self._of_job)))
-
-    def _maker(self) -> Callable[[int], JournalRecord]:
-        """Return what makes a line a record again; of a few lines, all are made once."""
-        if len(self._of_job) > _FEW:
-            return self._line
-        if self._made is None:
-            self._made = [self._line(at) for at in range(len(self._of_job))]
-        return self._made.__getitem__
+        return map(self._line, range(len(self._of_job)))
 
     def _append(self, record: JournalRecord) -> None:
         self._times += record.t.encode()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from merian_campaign.domain.execution.quanta import INTEGER_DIMENSIONS, Attempt, DataIdValue
+from merian_campaign.domain.execution.quanta import INTEGER_DIMENSIONS, Attempt, DataIdValue, changed_attempt
 from merian_campaign.domain.safe_text import json_values
 from merian_campaign.domain.safe_text.json_values import WrongValueError
 from merian_campaign.domain.safe_text.jsonl import moment_of
@@ -154,7 +154,13 @@ def _parse[Q](
 
 
 def _predicted(entry: Mapping[str, Any]) -> Predicted:
-    return Predicted(**_identity(entry), after=tuple(_uuid(each, "after") for each in _list(entry, "after")))
+    return Predicted(
+        uuid=_uuid(entry.get("uuid"), "uuid"),
+        task=_short(entry, "task"),
+        data_id=_data_id(entry),
+        dimensions=_dimensions(entry),
+        after=tuple([_uuid(each, "after") for each in _list(entry, "after")]),
+    )
 
 
 def _raw_quantum(entry: Mapping[str, Any]) -> RawQuantum:
@@ -162,7 +168,10 @@ def _raw_quantum(entry: Mapping[str, Any]) -> RawQuantum:
     if len(attempts) > _MOST_ATTEMPTS:
         raise WrongValueError(f"attempts: {len(attempts)}, more than a quantum has")
     return RawQuantum(
-        **_identity(entry),
+        uuid=_uuid(entry.get("uuid"), "uuid"),
+        task=_short(entry, "task"),
+        data_id=_data_id(entry),
+        dimensions=_dimensions(entry),
         status=_short(entry, "status"),
         caveats=_short(entry, "caveats"),
         attempts=tuple(
@@ -182,7 +191,8 @@ def _attempt(entry: Mapping[str, Any], *, try_number: int) -> Attempt:
         raise WrongValueError(f"started: {started[:60]!r} is no moment")
     bases = _list(entry, "exception_bases") if "exception_bases" in entry else []
     succeeded = _short(entry, "status") in SUCCESSFUL
-    return Attempt(
+    return changed_attempt(
+        _BLANK,
         try_number=try_number,
         state=QuantumState.SUCCEEDED if succeeded else QuantumState.FAILED,
         exception_type=_text_or_none(entry, "exception_type"),
@@ -195,6 +205,9 @@ def _attempt(entry: Mapping[str, Any], *, try_number: int) -> Attempt:
     )
 
 
+_BLANK: Final = Attempt(try_number=1, state=QuantumState.UNKNOWN)
+
+
 def moment_after(moment: datetime | None, seconds: float | None) -> datetime | None:
     """Return a moment so many seconds later, if there is one."""
     if moment is None or seconds is None:
@@ -205,19 +218,16 @@ def moment_after(moment: datetime | None, seconds: float | None) -> datetime | N
         return None
 
 
-def _identity(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _data_id(entry: Mapping[str, Any]) -> str:
     data_id = json_values.text(entry, "data_id")
     if len(data_id) > _LONGEST_DATA_ID or not _DATA_ID.fullmatch(data_id):
         raise WrongValueError(f"data_id: {data_id[:60]!r} is no data ID")
-    return {
-        "uuid": _uuid(entry.get("uuid"), "uuid"),
-        "task": _short(entry, "task"),
-        "data_id": data_id,
-        "dimensions": {
-            name: _dimension(name, value)
-            for name, value in _object(entry.get("dimensions"), "dimensions").items()
-        },
-    }
+    return data_id
+
+
+def _dimensions(entry: Mapping[str, Any]) -> dict[str, DataIdValue]:
+    found = _object(entry.get("dimensions"), "dimensions")
+    return {name: _dimension(name, value) for name, value in found.items()}
 
 
 def _dimension(name: str, value: object) -> DataIdValue:

@@ -1,8 +1,8 @@
 """What a journal says of each quantum: its lines folded into the last known state."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from typing import NamedTuple
 
 from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
 
@@ -31,8 +31,7 @@ class JournalState(StrEnum):
     """Started, never seen ending, and the journal was closed or opened again after that."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class QuantumProgress:
+class QuantumProgress(NamedTuple):
     """What the journal knows about one quantum.
 
     Parameters
@@ -56,6 +55,15 @@ class QuantumProgress:
     record: JournalRecord
 
 
+_WHOLE = frozenset({JournalEvent.OPENED, JournalEvent.CLOSED})
+_AFTER: Mapping[str, JournalState] = {
+    JournalEvent.LAUNCHED: JournalState.LAUNCHED,
+    JournalEvent.STARTED: JournalState.RUNNING,
+    JournalEvent.ENDED: JournalState.OK,
+    JournalEvent.HELD: JournalState.HELD,
+}
+
+
 def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
     """Return the last known state of every quantum that a journal mentions.
 
@@ -75,10 +83,10 @@ def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
     """
     folded: dict[str, QuantumProgress] = {}
     for record in records:
-        if record.event in (JournalEvent.OPENED, JournalEvent.CLOSED):
+        if record.event in _WHOLE:
             for quantum, progress in folded.items():
                 if progress.state is JournalState.RUNNING:
-                    folded[quantum] = replace(progress, state=JournalState.LOST)
+                    folded[quantum] = progress._replace(state=JournalState.LOST)
             continue
         state = _state_after(record)
         if state is None:
@@ -89,26 +97,19 @@ def fold(records: Iterable[JournalRecord]) -> dict[str, QuantumProgress]:
 
 
 def _state_after(record: JournalRecord) -> JournalState | None:
-    match record.event:
-        case JournalEvent.LAUNCHED:
-            return JournalState.LAUNCHED
-        case JournalEvent.STARTED:
-            return JournalState.RUNNING
-        case JournalEvent.ENDED:
-            return JournalState.OK if record.verdict == JobVerdict.OK else JournalState.FAILED
-        case JournalEvent.HELD:
-            return JournalState.HELD
-        case _:
-            return None
+    if record.event == JournalEvent.ENDED and record.verdict != JobVerdict.OK:
+        return JournalState.FAILED
+    return _AFTER.get(record.event)
 
 
 def _advance(
     before: QuantumProgress | None, *, quantum: str, state: JournalState, record: JournalRecord
 ) -> QuantumProgress:
-    starts = (before.starts if before else 0) + (state is JournalState.RUNNING)
-    after = QuantumProgress(
-        quantum=quantum, state=state, starts=starts, shared=len(record.quanta) > 1, record=record
-    )
+    starts = 0 if before is None else before.starts
+    if state is JournalState.RUNNING:
+        starts += 1
     if before is not None and before.state is JournalState.OK:
-        return replace(after, state=JournalState.OK, record=before.record)
-    return after
+        state, told = JournalState.OK, before.record
+    else:
+        told = record
+    return QuantumProgress(quantum, state, starts, len(record.quanta) > 1, told)

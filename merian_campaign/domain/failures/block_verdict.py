@@ -7,7 +7,8 @@ for its memory somebody is to blame: whoever was measured above its own request.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent, JournalRecord
@@ -49,21 +50,26 @@ def last_starts(records: Iterable[JournalRecord]) -> dict[str, JournalRecord]:
     found: dict[str, JournalRecord] = {}
     for record in records:
         if record.event == JournalEvent.STARTED:
-            found.update(dict.fromkeys(record.quanta, record))
+            for quantum in record.quanta:
+                found[quantum] = record
     return found
 
 
-def earlier_executions(records: Iterable[JournalRecord]) -> dict[str, tuple[EarlierExecution, ...]]:
+def earlier_executions(records: Collection[JournalRecord]) -> dict[str, tuple[EarlierExecution, ...]]:
     """Return, by UUID, executions that were made up for afterwards, in their order.
 
     A start that was followed by another start of the same quantum: it failed, or went down with its block.
     What went down with a worker outside of any block is no execution of its own, and of a job of several
     quanta that failed nobody knows which of them did.
     """
+    starts = Counter(
+        quantum for record in records if record.event == JournalEvent.STARTED for quantum in record.quanta
+    )
+    again = {quantum for quantum, number in starts.items() if number > 1}
     under_way: dict[str, EarlierExecution] = {}
     found: dict[str, list[EarlierExecution]] = {}
-    for record in records:
-        for quantum in record.quanta:
+    for record in records if again else ():
+        for quantum in again.intersection(record.quanta):
             if record.event == JournalEvent.STARTED:
                 before = under_way.get(quantum)
                 if before is not None and (before.failed or before.start.slurm_job):

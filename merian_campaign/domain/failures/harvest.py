@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from merian_campaign.domain.execution import journal
 from merian_campaign.domain.execution.blocking import blockers, mark_blocked
 from merian_campaign.domain.execution.guard_words import guard_words, refused
 from merian_campaign.domain.execution.provenance import SUCCESSFUL, Predicted, RawQuantum, moment_after
-from merian_campaign.domain.execution.quanta import Attempt, Judgement, Quantum
+from merian_campaign.domain.execution.quanta import Attempt, Judgement, Quantum, changed_attempt
 from merian_campaign.domain.execution.quantum_progress import JournalState, QuantumProgress, fold
 from merian_campaign.domain.failures.block_verdict import (
     EarlierExecution,
@@ -76,8 +76,7 @@ class HarvestContext:
     release: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Seen:
+class _Seen(NamedTuple):
     """What the journal has of one quantum: last state, last start, and what came before that."""
 
     progress: QuantumProgress | None = None
@@ -226,7 +225,9 @@ def _quantum(
     attempts: tuple[Attempt, ...] = ()
     if state in {QuantumState.SUCCEEDED, QuantumState.FAILED}:
         attempts = _attempts(entry, raw, seen, state=state, context=context)
-    dimensions = entry.dimensions if raw is None else {**entry.dimensions, **raw.dimensions}
+    dimensions = entry.dimensions
+    if raw is not None and raw.dimensions != dimensions:
+        dimensions = {**dimensions, **raw.dimensions}
     verdict = attempts[-1].verdict if attempts else None
     return Quantum(
         task=entry.task,
@@ -256,6 +257,9 @@ def _attempts(
     known = list(raw.attempts if raw is not None else ())
     log = None if raw is None else raw.log
     inputs = None if raw is None else raw.inputs
+    if state is QuantumState.SUCCEEDED and len(known) == 1 and not seen.earlier:  # of nearly all
+        facts = {"try_number": 1, "state": state, "log_path": log, "inputs": inputs}
+        return (_attempt(entry, known[0], seen, became=facts, context=context),)
     last = known.pop() if known and not _is_of_earlier(known[-1], seen) else _EMPTY
     made: list[Attempt] = []
 
@@ -276,7 +280,7 @@ def _attempts(
         add(found, _seen_of(execution, uuid=entry.uuid), QuantumState.FAILED)
     for found in known:
         add(found, _Seen(), found.state)
-    add(last, replace(seen, earlier=()) if seen.earlier else seen, state)
+    add(last, seen._replace(earlier=()), state)
     if raw is not None and state is QuantumState.FAILED:
         # The log is of the last execution.
         made[-1] = replace(made[-1], log_tail=raw.log_tail)
@@ -322,7 +326,7 @@ def _attempt(
     if record is not None and ended is None and over:
         ended = record.time
         started = started or moment_after(ended, None if record.wall_s is None else -record.wall_s)
-    attempt = replace(
+    attempt = changed_attempt(
         known,
         exit_code=None if record is None else record.exit,
         signal=None if record is None else record.signal,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from merian_campaign.domain.safe_text.text import LONGEST, clean
 
@@ -18,11 +18,11 @@ _LONGEST_KEY: Final = 200
 _SHORT: Final = 4000
 """Characters of a line of which nothing can be too long."""
 
-_FEW_DIGITS: Final = 19
-"""Integers of fewer are below `LARGEST`."""
-
 LARGEST: Final = 2**63 - 1
 """Integers beyond it fit neither PostgreSQL's ``bigint`` nor anything we count."""
+
+
+_UNBOUNDED: Final = frozenset({str, bool, type(None)})
 
 
 class WrongValueError(ValueError):
@@ -39,7 +39,12 @@ def loads(line: str | bytes) -> object:
     """
     try:
         if isinstance(line, str) and _is_plain(line):
-            return _decode(line)
+            value, end = _decode(line)
+            if end == len(line) and _is_bounded((value,), deep=DEEPEST):
+                return value
+    except (ValueError, RecursionError):
+        pass  # said below, in words
+    try:
         found: object = json.loads(line, parse_constant=_no_constant)
     except RecursionError:
         raise WrongValueError("more levels of brackets than can be read") from None
@@ -51,13 +56,25 @@ def loads(line: str | bytes) -> object:
 
 
 def _is_plain(line: str) -> bool:
-    """Say whether a line's values are clean as they stand: of nearly all, and files have millions."""
-    return (
-        len(line) <= _SHORT
-        and line.isprintable()
-        and "\\" not in line
-        and line.count("{") + line.count("[") <= DEEPEST
-    )
+    """Say whether a line's texts are clean as they stand: of nearly all, and files have millions.
+
+    JSON has no control characters in its texts.
+    """
+    return len(line) <= _SHORT and line.isascii() and "\\" not in line and "\x7f" not in line
+
+
+def _is_bounded(values: Iterable[Any], *, deep: int) -> bool:
+    """Say whether decoded values are finite, below 2**63, and of no more levels than ``deep``."""
+    for value in values:
+        kind = type(value)
+        if kind in _UNBOUNDED:
+            continue
+        if kind is dict or kind is list:
+            if deep <= 0 or not _is_bounded(value.values() if kind is dict else value, deep=deep - 1):
+                return False
+        elif not -LARGEST <= value <= LARGEST:
+            return False
+    return True
 
 
 def cleaned(value: object, *, deep: int = DEEPEST) -> object:
@@ -145,14 +162,4 @@ def _no_constant(name: str) -> object:
     raise WrongValueError(f"{name} is no number")
 
 
-def _bounded_int(digits: str) -> object:
-    return int(digits) if len(digits) < _FEW_DIGITS else cleaned(int(digits))
-
-
-def _bounded_float(digits: str) -> object:
-    return cleaned(float(digits))
-
-
-_decode: Final = json.JSONDecoder(
-    parse_constant=_no_constant, parse_int=_bounded_int, parse_float=_bounded_float
-).decode
+_decode: Final = json.JSONDecoder(parse_constant=_no_constant).raw_decode

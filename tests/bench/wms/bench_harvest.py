@@ -32,9 +32,10 @@ from store_help import Given  # noqa: E402
 from merian_campaign.domain.execution.journal_lines import JournalLines  # noqa: E402
 from merian_campaign.domain.execution.provenance import parse_harvest, parse_predicted  # noqa: E402
 from merian_campaign.domain.execution.queue_wait import queue_waits  # noqa: E402
-from merian_campaign.domain.failures.harvest import HarvestContext, conclude  # noqa: E402
+from merian_campaign.domain.failures.harvest import HarvestContext, conclude, unjournalled  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.snapshot import Remedy  # noqa: E402
+from merian_campaign.host.collector import no_collection  # noqa: E402
 from merian_campaign.middleware import butler_helper  # noqa: E402
 
 QUANTA = int(os.environ.get("BENCH_RUN", "2001"))
@@ -63,6 +64,7 @@ def read(provenance: Path) -> None:
         assert reader.graph.quantum_only_xgraph
 
 
+@no_collection()
 def harvest(submission: support.Submission, *, given: Given, submission_id: int) -> None:
     """Take a run in, from its provenance graph to the rows of the database."""
     place = submission.submit
@@ -76,8 +78,10 @@ def harvest(submission: support.Submission, *, given: Given, submission_id: int)
     journal = JournalLines()
     journal.add(submission.journal.read_text())
     predicted = parse_predicted((place / "predicted.jsonl").read_text().splitlines())
+    raw = parse_harvest(lines.read_text().splitlines())
+    assert not unjournalled(raw, journal)
     quanta = conclude(
-        parse_harvest(lines.read_text().splitlines()),
+        raw,
         predicted=predicted,
         records=journal,
         context=HarvestContext(
