@@ -18,6 +18,7 @@ from merian_campaign.cli import (
     commands_graph,
     commands_inspect,
     commands_log,
+    commands_pause,
     commands_prepare,
     commands_registry,
     commands_report,
@@ -98,6 +99,7 @@ commands_log.register(app)
 commands_rules.register(app)
 commands_report.register(app)
 commands_control.register(app)
+commands_pause.register(app)
 commands_archive.register(app)
 commands_collections.register(app)
 commands_transfer.register(app)

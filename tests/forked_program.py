@@ -43,7 +43,7 @@ def run_forked(
     if "vl_convert" in sys.modules:
         # Its threads do not sleep: a child that draws waits for them for ever.
         return subprocess.run(
-            [sys.executable, "-P", "-m", "merian_campaign", *arguments],
+            [str(Path(sys.executable).with_name("merian-campaign")), *arguments],  # it knows its name by that
             env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds,
             check=False,
         )  # fmt: skip

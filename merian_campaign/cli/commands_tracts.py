@@ -17,7 +17,9 @@ from merian_campaign.context import CommandContext
 
 def tracts(
     campaign: Campaign,
-    min_visits: Annotated[int, typer.Option(help="Leave out tracts with fewer visits.", min=1)] = 1,
+    min_visits: Annotated[
+        int, typer.Option(help="Leave out tracts with fewer visits.", metavar="N", min=1)
+    ] = 1,
     step: Annotated[
         str | None,
         typer.Option(
@@ -34,6 +36,7 @@ def tracts(
             "--collections",
             help="Where visitSummary may be, commas between several; default: the outputs of all steps. "
             "Repeatable.",
+            metavar="NAME",
             show_default=False,
         ),
     ] = None,

@@ -28,7 +28,7 @@ from merian_campaign.domain.tick.decisions import (
     Wait,
 )
 from merian_campaign.reports.memory_lines import memory_json, memory_lines
-from merian_campaign.services.tick import Plan
+from merian_campaign.services.tick_report import Plan
 
 
 def describe(decision: Decision) -> tuple[str, str]:  # noqa: C901, PLR0911, PLR0912 - one line a kind of decision

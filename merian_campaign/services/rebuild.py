@@ -232,24 +232,28 @@ class Rebuild:
             now=entry.at,
             basis=entry.basis,
         )
-        job = entry.driver_job(spec.campaign)
-        for epoch in range(entry.drivers + 1):
-            if job and epoch == min(entry.job_epoch or 0, entry.drivers):
-                store.launching(submission_id=made.id, now=entry.at, driver_job=job)
-            if epoch == entry.drivers:
-                break
-            store.claim(
-                submission_id=made.id,
-                driver=_LOST_DRIVER,
-                lease_seconds=LEASE_SECONDS,
-                now=entry.at,
-                expected_epoch=epoch,
-            )
+        self._claim(entry, made.id, job=entry.driver_job(spec.campaign))
         if entry.versions is not None and entry.drivers:
             store.record_versions(
                 submission_id=made.id, epoch=entry.drivers, versions=entry.versions, ran=entry.ran
             )
         return group.id
+
+    def _claim(self, entry: Rebuilt, submission_id: int, *, job: str) -> None:
+        """Put on record the drivers that have claimed a submission, and the Slurm job of the last, if any."""
+        store = self.tick.store
+        for epoch in range(entry.drivers + 1):
+            if job and epoch == min(entry.job_epoch or 0, entry.drivers):
+                store.launching(submission_id=submission_id, now=entry.at, driver_job=job)
+            if epoch == entry.drivers:
+                break
+            store.claim(
+                submission_id=submission_id,
+                driver=_LOST_DRIVER,
+                lease_seconds=LEASE_SECONDS,
+                now=entry.at,
+                expected_epoch=epoch,
+            )
 
     def _salvage(self, spec: CampaignSpec, entries: Sequence[Rebuilt]) -> list[str]:
         if not entries:

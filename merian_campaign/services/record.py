@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from merian_campaign.domain.execution import runs
 from merian_campaign.domain.execution.busy_blocks import busy_after
 from merian_campaign.domain.execution.journal import JournalRecord
+from merian_campaign.domain.execution.journal_lines import JournalLines
 from merian_campaign.domain.execution.provenance import LineReport, Predicted, RawQuantum
 from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.execution.quantum_progress import fold
@@ -19,13 +20,36 @@ from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.record.wall_time import wall_time
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.spec import BpsStep
-from merian_campaign.domain.states import GroupState, QuantumState
+from merian_campaign.domain.states import GroupState, QuantumState, SubmissionOutcome
 from merian_campaign.host.collector import no_collection
 from merian_campaign.host.regular_files import DamagedFileError
 from merian_campaign.services.slurm_view import refused_words
 from merian_campaign.services.tick_context import TickContext, TickPart
 
 type _Remains = tuple[tuple[RawQuantum, ...], tuple[Predicted, ...], LineReport, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Harvested:
+    """How a submission ended, what is known of its quanta, and what of that was damaged or healed."""
+
+    result: RunResult
+    quanta: tuple[Quantum, ...] = ()
+    waits: tuple[TaskWait, ...] = ()
+    wrong: LineReport = field(default_factory=LineReport)
+    healed: str = ""
+
+    @property
+    def outcome(self) -> SubmissionOutcome:
+        """Succeeded only if all quanta are known, and did."""
+        complete = all(one.state is QuantumState.SUCCEEDED for one in self.quanta) and not self.wrong.number
+        return runs.outcome_of(self.result, all_succeeded=complete)
+
+    @property
+    def reason(self) -> str:
+        """In words."""
+        damaged = f"damaged: {self.wrong}" if self.wrong.number else ""
+        return "; ".join((self.result.reason or _tally(self.quanta), *filter(None, (damaged, self.healed))))
 
 
 class Recorder(TickPart):
@@ -95,53 +119,21 @@ class Recorder(TickPart):
     @no_collection()
     def finish(self, group: GroupView, submission: SubmissionView, result: RunResult) -> str:
         """Take in all that a submission left, and finish it; return how it ended in words."""
-        step = self._spec.step(group.step)
-        quanta: tuple[Quantum, ...] = ()
         now = self._runtime.clock()
         journal = self._drivers.records(submission.directory)
-        result = self._in_words(submission, result)
-        wrong, healed = LineReport(), ""
-        waits: tuple[TaskWait, ...] = ()
-        if isinstance(step, BpsStep) and result.end is RunEnd.EMPTY:
-            graph = self._drivers.predicted(submission.directory)
-            result = runs.believed(result, quanta=len(graph or fold(journal)))
-        if isinstance(step, BpsStep) and result.end is not RunEnd.EMPTY:
-            raw, predicted, wrong, healed = self._remains(submission, result)
-            healed = healed or _cut_words(submission, raw, journal)
-            quanta = harvest.conclude(
-                raw,
-                predicted=predicted,
-                records=journal,
-                context=harvest.HarvestContext(
-                    rules=self._settings.rules,
-                    requests=self._settings.requests[step.name],
-                    remedy=submission.remedy,
-                    driver_lost=result.end is RunEnd.LOST,
-                    blocks=self._slurm_view.blocks(submission),
-                    tolerate=step.tolerate,
-                    cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
-                    release=submission.versions_short,
-                ),
-            )
-            result = runs.believed(result, quanta=len(quanta))
-            waits = queue_waits(journal.in_full(), predicted=predicted)
-        complete = all(quantum.state is QuantumState.SUCCEEDED for quantum in quanta) and not wrong.number
-        outcome = runs.outcome_of(result, all_succeeded=complete)
-        reason = result.reason or _tally(quanta)
-        if wrong.number:
-            reason = f"{reason}; damaged: {wrong}"
-        reason = f"{reason}; {healed}" if healed else reason
+        found = self._harvested(group, submission, self._in_words(submission, result), journal)
+        outcome, reason = found.outcome, found.reason
         busy = busy_after({}, journal) if self._slurm_view.jobs(submission) else {}
         jobs = self._slurm_view.records(submission, busy=busy, now=now, final=True)
         self._store.harvest(
             submission_id=submission.id,
-            quanta=quanta,
+            quanta=found.quanta,
             outcome=outcome,
             reason=reason,
             actor=self._runtime.actor,
             now=now,
             jobs=jobs,
-            needs_person=result.needs_person,
+            needs_person=found.result.needs_person,
             wall=wall_time(
                 created=submission.created_at,
                 driver=self._drivers.times(submission.directory),
@@ -149,9 +141,45 @@ class Recorder(TickPart):
                 jobs=jobs,
                 now=now,
             ),
-            waits=waits,
+            waits=found.waits,
         )
         return f"{name_of(group)}: submission {submission.number} {outcome} ({reason})"
+
+    def _harvested(
+        self, group: GroupView, submission: SubmissionView, result: RunResult, journal: JournalLines
+    ) -> _Harvested:
+        """Return what became of a submission's quanta, and how it ended by that; an action has none."""
+        step = self._spec.step(group.step)
+        if not isinstance(step, BpsStep):
+            return _Harvested(result=result)
+        if result.end is RunEnd.EMPTY:
+            graph = self._drivers.predicted(submission.directory)
+            result = runs.believed(result, quanta=len(graph or fold(journal)))
+        if result.end is RunEnd.EMPTY:
+            return _Harvested(result=result)
+        raw, predicted, wrong, healed = self._remains(submission, result)
+        quanta = harvest.conclude(
+            raw,
+            predicted=predicted,
+            records=journal,
+            context=harvest.HarvestContext(
+                rules=self._settings.rules,
+                requests=self._settings.requests[step.name],
+                remedy=submission.remedy,
+                driver_lost=result.end is RunEnd.LOST,
+                blocks=self._slurm_view.blocks(submission),
+                tolerate=step.tolerate,
+                cores={task: found.cpus for task, found in step.resources.items() if found.cpus},
+                release=submission.versions_short,
+            ),
+        )
+        return _Harvested(
+            result=runs.believed(result, quanta=len(quanta)),
+            quanta=quanta,
+            waits=queue_waits(journal.in_full(), predicted=predicted),
+            wrong=wrong,
+            healed=healed or _cut_words(submission, raw, journal),
+        )
 
     def _remains(self, submission: SubmissionView, result: RunResult) -> _Remains:
         """Return a submission's quanta; what is damaged or missing of them is written anew and read again."""

@@ -35,7 +35,8 @@ from merian_campaign.domain.tick.tick_status import BUSY, FAILED, NOTHING, PERSO
 from merian_campaign.services.expected_end import expected_end
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime
-from merian_campaign.services.tick import Tick, TickReport
+from merian_campaign.services.tick import Tick
+from merian_campaign.services.tick_report import TickReport
 
 _DAY = timedelta(days=1)
 _LONGEST_TICK = timedelta(hours=1)

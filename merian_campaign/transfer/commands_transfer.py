@@ -107,7 +107,8 @@ def import_(
         typer.Option("--chain", help="Chain to show it; default: as at the source.", show_default=False),
     ] = None,
     transfer: Annotated[
-        Transfer, typer.Option("--transfer", "-t", help="How files get there.")
+        Transfer,
+        typer.Option("--transfer", "-t", help=f"How files get there: {', '.join(Transfer)}.", metavar="MODE"),
     ] = Transfer.COPY,
     skip_dimensions: Annotated[
         str,

@@ -72,6 +72,42 @@ def run_report(submit: Path) -> WmsRunReport:
     except (OSError, DamagedFileError) as error:
         raise NoSubmissionError(submit, str(error)) from None
     run = _Run(living=_driver_lives(submit), cancelled=_was_cancelled(submit, records))
+    states, labels = _states_and_labels(workflow, records, run)
+    by_label: dict[str, Counter[WmsStates]] = {}
+    for name, state in states.items():
+        by_label.setdefault(labels[name], Counter())[state] += 1
+    counts = Counter(states.values())
+    config = workflow.bps_config
+    return WmsRunReport(
+        wms_id=str(submit),
+        global_wms_id=str(submit),
+        path=str(submit),
+        label=str(config["campaign"]),
+        run=workflow.name,
+        project=str(config["project"]),
+        campaign=str(config["campaign"]),
+        payload=str(config["payloadName"]),
+        operator=str(config["operator"]),
+        site=str(config["computeSite"]),
+        run_summary=";".join(f"{label}:{sum(found.values())}" for label, found in by_label.items()),
+        state=overall(states.values(), living=run.living, cancelled=run.cancelled),
+        jobs=[
+            WmsJobReport(wms_id=name, name=name, label=labels[name], state=state)
+            for name, state in states.items()
+        ],
+        total_number_jobs=len(states),
+        job_state_counts={state: counts.get(state, 0) for state in WmsStates},
+        job_summary={
+            label: {state: found.get(state, 0) for state in WmsStates} for label, found in by_label.items()
+        },
+        exit_code_summary=_exit_codes(records, states=states),
+    )
+
+
+def _states_and_labels(
+    workflow: CampaignWorkflow, records: tuple[JournalRecord, ...], run: _Run
+) -> tuple[dict[str, WmsStates], dict[str, str]]:
+    """Return the states of a submission's jobs in their order, its own stages included, and their labels."""
     final = workflow.final.name if workflow.final is not None else ""
     first = [name for name in workflow.jobs if name in LOCAL_JOBS]
     parents = {
@@ -92,36 +128,7 @@ def run_report(submit: Path) -> WmsRunReport:
     if final:
         states[final] = stages[final]
     labels = {name: workflow.jobs[name].generic.label for name in parents} | {name: name for name in stages}
-    jobs = [
-        WmsJobReport(wms_id=name, name=name, label=labels[name], state=state)
-        for name, state in states.items()
-    ]
-    counts = Counter(states.values())
-    by_label: dict[str, Counter[WmsStates]] = {}
-    for name, state in states.items():
-        by_label.setdefault(labels[name], Counter())[state] += 1
-    config = workflow.bps_config
-    return WmsRunReport(
-        wms_id=str(submit),
-        global_wms_id=str(submit),
-        path=str(submit),
-        label=str(config["campaign"]),
-        run=workflow.name,
-        project=str(config["project"]),
-        campaign=str(config["campaign"]),
-        payload=str(config["payloadName"]),
-        operator=str(config["operator"]),
-        site=str(config["computeSite"]),
-        run_summary=";".join(f"{label}:{sum(found.values())}" for label, found in by_label.items()),
-        state=overall(states.values(), living=run.living, cancelled=run.cancelled),
-        jobs=jobs,
-        total_number_jobs=len(jobs),
-        job_state_counts={state: counts.get(state, 0) for state in WmsStates},
-        job_summary={
-            label: {state: found.get(state, 0) for state in WmsStates} for label, found in by_label.items()
-        },
-        exit_code_summary=_exit_codes(records, states=states),
-    )
+    return states, labels
 
 
 def overall(states: Iterable[WmsStates], *, living: bool, cancelled: bool) -> WmsStates:

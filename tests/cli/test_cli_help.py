@@ -43,7 +43,13 @@ def test_every_command_stands_under_a_heading(cli: Cli) -> None:
         re.findall(r"╭─ ([A-Z][a-z ]+?) ─", told)
     ) - {"Options"}
     assert "╭─ Commands" not in told
-    assert "…" not in told, "no option's name is cut"
+
+
+def test_a_narrow_terminal_cuts_nothing(cli: Cli) -> None:
+    for words in [(), *ALL]:
+        told = cli(*words, "--help", COLUMNS="80").fine()
+        assert "…" not in told, words
+        assert max(map(len, told.splitlines())) <= 80
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)

@@ -21,7 +21,7 @@ from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.states import GroupState, SubmissionOutcome
 from merian_campaign.domain.tick.decisions import SetAside
 from merian_campaign.host import processes
-from merian_campaign.services.tick import TickReport
+from merian_campaign.services.tick_report import TickReport
 from merian_campaign.submission_context import drive_submission
 
 NAME = "damaged"

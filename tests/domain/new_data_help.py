@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, snapshot
+from domain_help import NOW, action, bps, by_tract, campaign, finished, group, situation, sky, snapshot
 
 from merian_campaign.domain.campaign.plan import in_force, plan_groups
 from merian_campaign.domain.execution.counts import Counts
@@ -301,3 +301,36 @@ class MiniatureSurvey:
             )
             for x in mine & before.keys()
         }
+
+
+SKY = {
+    81: sky(81, 18, 1),
+    91: sky(91, 19, 1),
+    201: sky(201, 20, 1, 2),
+    202: sky(202, 20, 2),
+    211: sky(211, 21, 2),
+    231: sky(231, 23),
+    241: sky(241, 24, 3),
+}
+SKY = {exposure: replace(row, raws=2) for exposure, row in SKY.items()}
+
+
+def of(*days: int) -> list[SkyExposure]:
+    return [row for row in SKY.values() if row.day_obs - 20210300 in days]
+
+
+def after(*days: int, **changes: object) -> MiniatureSurvey:
+    """A campaign that is done with these nights."""
+    found = MiniatureSurvey(survey(**changes))
+    found.arrive(of(*days))
+    found.settle()
+    return found
+
+
+def states(found: MiniatureSurvey) -> set[GroupState]:
+    return {one.state for one in found.groups.values()}
+
+
+def pick(found: MiniatureSurvey, name: str) -> GroupView:
+    step, _, key = name.partition("/")
+    return found.groups[step, key]

@@ -8,7 +8,7 @@ from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.tick.decisions import MoveGroup
 from merian_campaign.reports.plan import plan_json, plan_lines
-from merian_campaign.services.tick import Plan
+from merian_campaign.services.tick_report import Plan
 
 
 def made(number: int) -> Plan:

@@ -17,7 +17,7 @@ import yaml
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.record.snapshot import GroupView
-from merian_campaign.services.tick import TickReport
+from merian_campaign.services.tick_report import TickReport
 
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 PAYLOAD = Path(__file__).parents[1] / "wms"

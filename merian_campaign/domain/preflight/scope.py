@@ -106,8 +106,11 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
         and task.label not in step.partial
         and not (task.calibration and by in OF_EXPOSURES and "skymap" not in task.dimensions)
     ]
-    if not wrong:
-        return []
+    return [_in_parts(look, wrong, by=by)] if wrong else []
+
+
+def _in_parts(look: StepQuery, wrong: list[TaskFacts], *, by: str) -> Finding:
+    """Say of tasks that work on more than a group that each group would get a part of it."""
     labels = few(task.label for task in wrong)
     if by == "tract" and all(task.dimensions & _SINGLE for task in wrong):
         message = f"cut by tract, {_shown(wrong)} would run on partial visits"
@@ -116,14 +119,12 @@ def _split(look: StepQuery, step: BpsStep, pipeline: PipelineFacts) -> list[Find
         message = f"cut by {by}, every group would make its own part of what {_shown(wrong)} makes of all"
         tract = by != "tract" and all("tract" in task.dimensions for task in wrong)
         remedy = "scope: tract, group_by: tract" if tract else "scope: global, group_by: everything"
-    return [
-        Finding(
-            place=look.place,
-            message=message,
-            fix=f"run {labels} in a step of its own ({remedy}), or the whole step at once (scope: global, no "
-            f"group_by, no select); partial: [{labels}] says that parts are meant",
-        )
-    ]
+    return Finding(
+        place=look.place,
+        message=message,
+        fix=f"run {labels} in a step of its own ({remedy}), or the whole step at once (scope: global, no "
+        f"group_by, no select); partial: [{labels}] says that parts are meant",
+    )
 
 
 def _spatial(pipeline: PipelineFacts) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import accumulate
 from operator import or_
@@ -103,64 +103,61 @@ def outlook(
     """
     listed = tuple(steps)
     unknown = tuple(one.step for one in listed if one.foreseen.quanta is None)
-    estimated = sum(one.foreseen.quanta or 0 for one in listed)
-    known = [one.hours_each for one in listed if one.hours_each]
     lengths = {one.step: one.hours_each for one in listed if one.hours_each}
-    usual = sum(known) / len(known) if known else 1.0
+    usual = sum(lengths.values()) / len(lengths) if lengths else 1.0
     weights = {one.step: lengths.get(one.step, usual) for one in listed}
     counted = _rates(progress, span_seconds=span_seconds, now=now, weights={})
     rates = [rate for rate in _rates(progress, span_seconds=span_seconds, now=now, weights=weights) if rate]
-    per_hour = counted[0] if counted else 0.0
-    words = f"{_named(unknown)} not counted: of unknown size until a graph is there" if unknown else ""
-    if not unknown and not any(one.open + (one.foreseen.quanta or 0) for one in listed):
-        words = "nothing is left to run"
-    elif not moves:
-        words = "nothing runs, and nothing is ready to"
-    elif not rates:
-        words = "too little has ended to tell"
-    else:
-        shortest, longest = min(known, default=1.0), max(known, default=1.0)
-        least = [(one.open + one.foreseen.least) * lengths.get(one.step, shortest) for one in listed]
-        most = [(one.open + one.foreseen.most) * lengths.get(one.step, longest) for one in listed]
-        ends = [
+    nobody_knows = _why_no_end(listed, moves=moves, rates=rates)
+    ends = [] if nobody_knows else _ends(listed, lengths=lengths, rates=rates, now=now)
+    low, high = ends[-1] if ends else (None, None)
+    uncounted = f"{_named(unknown)} not counted: of unknown size until a graph is there" if unknown else ""
+    return Outlook(
+        low=low,
+        high=high,
+        words=nobody_knows or uncounted,
+        foreseen=sum(one.foreseen.quanta or 0 for one in listed),
+        per_hour=counted[0] if counted else 0.0,
+        steps=tuple(
             StepOutlook(
                 step=one.step,
                 foreseen=one.foreseen.quanta or 0,
-                low=_ahead(now, hours=first / max(rates)),
-                high=_ahead(now, hours=last / min(rates)) if not unknown_so_far else None,
+                low=first if one.open or one.foreseen.groups else None,
+                high=last if one.open or one.foreseen.groups else None,
             )
-            for one, first, last, unknown_so_far in zip(
-                listed,
-                accumulate(least),
-                accumulate(most),
-                accumulate((one.step in unknown for one in listed), or_),
-                strict=True,
-            )
-        ]
-        return Outlook(
-            low=ends[-1].low,
-            high=ends[-1].high,
-            words=words,
-            foreseen=estimated,
-            per_hour=per_hour,
-            steps=tuple(
-                end if one.open or one.foreseen.groups else replace(end, low=None, high=None)
-                for one, end in zip(listed, ends, strict=True)
-            ),
-            unsized=unknown,
-        )
-    return Outlook(
-        low=None,
-        high=None,
-        words=words,
-        foreseen=estimated,
-        per_hour=per_hour,
-        steps=tuple(
-            StepOutlook(step=one.step, foreseen=one.foreseen.quanta or 0, low=None, high=None)
-            for one in listed
+            for one, (first, last) in zip(listed, ends or [(None, None)] * len(listed), strict=True)
         ),
         unsized=unknown,
     )
+
+
+def _why_no_end(listed: Sequence[StepAhead], *, moves: bool, rates: Sequence[float]) -> str:
+    """Say why nobody knows when a campaign ends; empty when that can be told."""
+    if all(one.foreseen.quanta is not None and not one.open + one.foreseen.quanta for one in listed):
+        return "nothing is left to run"
+    if not moves:
+        return "nothing runs, and nothing is ready to"
+    return "" if rates else "too little has ended to tell"
+
+
+def _ends(
+    listed: Sequence[StepAhead], *, lengths: Mapping[str, float], rates: Sequence[float], now: datetime
+) -> list[tuple[datetime | None, datetime | None]]:
+    """Return when each step ends at the earliest and at the latest, if they end in their order.
+
+    There is no latest end from the first step on of which nobody knows the size.
+    """
+    shortest, longest = min(lengths.values(), default=1.0), max(lengths.values(), default=1.0)
+    least = accumulate((one.open + one.foreseen.least) * lengths.get(one.step, shortest) for one in listed)
+    most = accumulate((one.open + one.foreseen.most) * lengths.get(one.step, longest) for one in listed)
+    unsized = accumulate((one.foreseen.quanta is None for one in listed), or_)
+    return [
+        (
+            _ahead(now, hours=first / max(rates)),
+            None if unknown else _ahead(now, hours=last / min(rates)),
+        )
+        for first, last, unknown in zip(least, most, unsized, strict=True)
+    ]
 
 
 def span_words(now: datetime, low: datetime | None, high: datetime | None) -> str:

@@ -230,32 +230,7 @@ def _panel(
     across = 1120 if wide / high > _WHOLE_ROW else 560
     scale = f"min((width - 56) / {wide:.6f}, (height - 26) / {high:.6f})"
     height = min(_TALLEST, max(_LOWEST, round(across * high / wide) + 40))
-    near = [
-        {"type": "Feature", "geometry": geometry.polygon(region)}
-        for region in visits
-        if _inside(field, geometry.centre(region))
-    ]
-    seen = {
-        "data": values(near),
-        "mark": {
-            "type": "geoshape",
-            "filled": False,
-            "stroke": colour("ink"),
-            "strokeWidth": 0.8,
-            "opacity": {"expr": "visits ? 0.35 : 0"},
-        },
-    }
     features = _features(field.tracts, tracts, shades)
-    names = {
-        "data": values([{name: row[name] for name in ("lon", "lat", "tract")} for row in features]),
-        "mark": {"type": "text", "fontSize": 10, "fontWeight": 600, "color": colour("ink")},
-        "encoding": {
-            "longitude": {"field": "lon", "type": "quantitative"},
-            "latitude": {"field": "lat", "type": "quantitative"},
-            "text": {"field": "tract"},
-            "opacity": {"condition": {"test": "datum.tract == tract", "value": 1}, "value": 0},
-        },
-    }
     where = f"{geometry.hours(field.ra)} {field.dec:+.0f}°"
     spec: Spec = {
         "width": "container",
@@ -272,9 +247,9 @@ def _panel(
         "layer": [
             _grid(lines),
             *_layers(features, thin=0.8),
-            *([seen] if near else []),
+            *_outlines([region for region in visits if _inside(field, geometry.centre(region))]),
             *_labels(labels, scale=scale),
-            *([_marked(names)] if len(features) > 1 else []),
+            *_names(features),
         ],
     }
     title = f"{report.headline.campaign}: the sky around {where}"
@@ -290,9 +265,34 @@ def _panel(
     )
 
 
-def _marked(names: Spec) -> Spec:
-    """Return the names of tracts, which are no place to point at."""
-    return names | {"mark": {**names["mark"], "tooltip": None}}
+def _outlines(visits: Sequence[SkyRegion]) -> list[Spec]:
+    """Return the layer of visits, drawn where the page asks for them."""
+    outlines = {
+        "data": values([{"type": "Feature", "geometry": geometry.polygon(visit)} for visit in visits]),
+        "mark": {
+            "type": "geoshape",
+            "filled": False,
+            "stroke": colour("ink"),
+            "strokeWidth": 0.8,
+            "opacity": {"expr": "visits ? 0.35 : 0"},
+        },
+    }
+    return [outlines] if visits else []
+
+
+def _names(features: Sequence[Mapping[str, Any]]) -> list[Spec]:
+    """Return the layer of the names of tracts, which are no place to point at; none for a tract alone."""
+    names = {
+        "data": values([{name: row[name] for name in ("lon", "lat", "tract")} for row in features]),
+        "mark": {"type": "text", "fontSize": 10, "fontWeight": 600, "color": colour("ink"), "tooltip": None},
+        "encoding": {
+            "longitude": {"field": "lon", "type": "quantitative"},
+            "latitude": {"field": "lat", "type": "quantitative"},
+            "text": {"field": "tract"},
+            "opacity": {"condition": {"test": "datum.tract == tract", "value": 1}, "value": 0},
+        },
+    }
+    return [names] if len(features) > 1 else []
 
 
 def _inside(field: geometry.Field, place: geometry.Point) -> bool:

@@ -208,22 +208,13 @@ def ended_record(
     job: NodeJob, outcome: JobOutcome, *, here: ProcessIdentity, place: SlurmPlace
 ) -> JournalRecord:
     """Return the journal's line for an end."""
-    return JournalRecord(
+    return started_record(job, here=here, place=place)._replace(
         event=JournalEvent.ENDED,
-        job=job.request.job,
-        label=job.request.label,
-        quanta=job.request.quanta,
-        host=here.host,
-        pid=job.pid,
-        pid_start=job.start,
         exit=outcome.exit,
         signal=outcome.signal,
         verdict=outcome.verdict,
         evidence=outcome.evidence,
         peak_mb=outcome.peak_mb,
-        requested_mb=job.request.requested_mb,
         cpu_s=outcome.cpu_s,
         wall_s=outcome.wall_s,
-        slurm_job=place.job,
-        slurm_node=place.node,
     )
