@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -36,7 +37,9 @@ from merian_campaign.domain.execution.queue_wait import queue_waits  # noqa: E40
 from merian_campaign.domain.failures.harvest import HarvestContext, conclude, unjournalled  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.snapshot import Remedy  # noqa: E402
+from merian_campaign.domain.record.wall_time import DriverTimes, wall_time  # noqa: E402
 from merian_campaign.host.collector import no_collection  # noqa: E402
+from merian_campaign.host.regular_files import read_lines  # noqa: E402
 from merian_campaign.middleware import butler_helper  # noqa: E402
 
 QUANTA = int(os.environ.get("BENCH_RUN", "2001"))
@@ -78,8 +81,8 @@ def harvest(submission: support.Submission, *, given: Given, submission_id: int)
     )
     journal = JournalLines()
     journal.add(submission.journal.read_text())
-    predicted = parse_predicted((place / "predicted.jsonl").read_text().splitlines())
-    raw = parse_harvest(lines.read_text().splitlines())
+    predicted = parse_predicted(read_lines(place / "predicted.jsonl"))
+    raw = parse_harvest(read_lines(lines))
     assert not unjournalled(raw, journal)
     quanta = conclude(
         raw,
@@ -91,6 +94,9 @@ def harvest(submission: support.Submission, *, given: Given, submission_id: int)
     )
     assert len(quanta) == QUANTA
     waits = queue_waits(journal.in_full(), predicted=predicted)
+    now = datetime.now(UTC)
+    times = DriverTimes(began=now, ended=now)
+    assert wall_time(created=now, driver=times, journal=journal, jobs=(), now=now)
     given.harvested(submission_id, *quanta, waits=waits)
 
 
