@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from merian_campaign.domain.execution.quanta import INTEGER_DIMENSIONS, Attempt, DataIdValue, changed_attempt
 from merian_campaign.domain.safe_text import json_values
@@ -48,8 +47,7 @@ _MOST_TOLD: Final = 3
 _LONGEST_TAIL: Final = 4000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Predicted:
+class Predicted(NamedTuple):
     """A quantum of a predicted graph; ``after`` are the UUIDs of the quanta it needs."""
 
     uuid: str
@@ -59,8 +57,7 @@ class Predicted:
     after: tuple[str, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class RawQuantum:
+class RawQuantum(NamedTuple):
     """A quantum as the provenance graph has it, and of its attempts what that knows.
 
     The bases of their exceptions are not of the graph: whoever read it looked them up.

@@ -34,6 +34,9 @@ from merian_campaign.domain.slurm.slurm_jobs import SlurmJob
 from merian_campaign.domain.spec.tolerance import Tolerance, named
 from merian_campaign.domain.states import QuantumState, Verdict
 
+_OVER = frozenset({journal.JournalEvent.ENDED, journal.JournalEvent.HELD})
+"""Events after which an execution is over."""
+
 _CLOCK_STEP = timedelta(seconds=2)
 """How far apart the graph and the journal may have the start of one process, which both its clock told."""
 
@@ -171,8 +174,7 @@ def conclude(
 
 def unjournalled(raw: Iterable[RawQuantum], records: Iterable[journal.JournalRecord]) -> int:
     """Return how many quanta have run by the provenance graph, and have no end in the journal: it was cut."""
-    over = {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
-    told = {quantum for record in records if record.event in over for quantum in record.quanta}
+    told = {quantum for record in records if record.event in _OVER for quantum in record.quanta}
     return sum(
         entry.uuid not in told
         for entry in raw
@@ -321,7 +323,7 @@ def _attempt(
 ) -> Attempt:
     """Add to an attempt as the provenance graph has it what the journal knows, and the verdict on it."""
     record = None if seen.progress is None else seen.progress.record
-    over = record is not None and record.event in {journal.JournalEvent.ENDED, journal.JournalEvent.HELD}
+    over = record is not None and record.event in _OVER
     started, ended = known.started, known.ended
     if record is not None and ended is None and over:
         ended = record.time

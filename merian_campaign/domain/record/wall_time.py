@@ -5,7 +5,7 @@ One stage follows the other, so the parts add up to the time from making the sub
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import pairwise
@@ -151,11 +151,15 @@ def wall_time(
 
 
 def _first(journal: Collection[JournalRecord], event: JournalEvent) -> datetime | None:
-    return min((record.time for record in journal if record.event == event and record.time), default=None)
+    return min(_times(journal, event), default=None)
 
 
 def _last(journal: Collection[JournalRecord], event: JournalEvent) -> datetime | None:
-    return max((record.time for record in journal if record.event == event and record.time), default=None)
+    return max(_times(journal, event), default=None)
+
+
+def _times(journal: Iterable[JournalRecord], event: JournalEvent) -> Iterator[datetime]:
+    return (when for record in journal if record.event == event and (when := record.time) is not None)
 
 
 def _queue(jobs: Iterable[JobRecord], role: JobRole, *, within: float) -> float:
