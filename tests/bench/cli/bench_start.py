@@ -14,7 +14,7 @@ from bench_reports import campaign  # noqa: E402 - beside this one
 from bench_results import entry, keep  # noqa: E402
 
 PROGRAMS = Path(sys.executable).parent
-ROUNDS = 5
+ROUNDS = 3
 
 
 def cpu(home: Path, *words: str) -> float:

@@ -1,6 +1,6 @@
 """The harvest of a real run, end to end, against reading its provenance graph alone.
 
-A run of three layers through our service (``BENCH_RUN`` quanta, 2,001 unless it is said). The harvest: the
+A run of three layers through our service (``BENCH_RUN`` quanta, 1,500 unless it is said). The harvest: the
 graph is read, written as lines and read again, judged with the journal and the predicted graph, and stored.
 Processor time of this process and of the database's server. The middleware reads as it does in any program:
 from some two thousand quanta on the garbage collector takes as long as all else.
@@ -42,7 +42,7 @@ from merian_campaign.host.collector import no_collection  # noqa: E402
 from merian_campaign.host.regular_files import read_lines  # noqa: E402
 from merian_campaign.middleware import butler_helper  # noqa: E402
 
-QUANTA = int(os.environ.get("BENCH_RUN", "2001"))
+QUANTA = int(os.environ.get("BENCH_RUN", "1500"))
 ROUNDS = 3
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
 FINAL = (
