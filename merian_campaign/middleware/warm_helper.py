@@ -30,7 +30,7 @@ _AT_ONCE = 1 << 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Child:
+class _WarmProcess:
     process: subprocess.Popen[bytes]
     said: IO[bytes]
     folder: tempfile.TemporaryDirectory[str] | None
@@ -98,7 +98,7 @@ class WarmHelper:
 
     def __init__(self, *, seconds: float) -> None:
         self._seconds = seconds
-        self._children: dict[tuple[object, ...], _Child] = {}
+        self._children: dict[tuple[object, ...], _WarmProcess] = {}
         self._used = 0.0
         weakref.finalize(self, _close_all, self._children)
 
@@ -144,12 +144,12 @@ class WarmHelper:
         _close_all(self._children)
 
 
-def _close_all(children: dict[tuple[object, ...], _Child]) -> None:
+def _close_all(children: dict[tuple[object, ...], _WarmProcess]) -> None:
     while children:
         children.popitem()[1].close()
 
 
-def _start(environ: Mapping[str, str], stack: Stack) -> _Child:
+def _start(environ: Mapping[str, str], stack: Stack) -> _WarmProcess:
     folder = None
     command: tuple[str, ...] = (sys.executable, "-P", "-m", "merian_campaign.middleware.butler_helper")
     if stack.sets_up:
@@ -166,4 +166,4 @@ def _start(environ: Mapping[str, str], stack: Stack) -> _Child:
         env=dict(environ),
         preexec_fn=termination.die_with_parent,  # noqa: PLW1509 - see bps_run
     )
-    return _Child(process=process, said=said, folder=folder)
+    return _WarmProcess(process=process, said=said, folder=folder)

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import campaign_reference as generated
+import model_reference
 import pytest
 from docs_blocks import pages
 from docs_place import ROOT, Place
@@ -30,15 +31,15 @@ REFERENCE = "\n".join(
 def section(model: type[BaseModel]) -> str:
     """Return the part of the reference about a model: from its anchor to the next one."""
     names = {"CampaignSpec": "model-campaign"}
-    names |= {kind.__name__: f"action-{name}" for name, kind in generated.ACTIONS.items()}
+    names |= {kind.__name__: f"action-{name}" for name, kind in model_reference.ACTIONS.items()}
     anchor = f"({names.get(model.__name__, f'model-{model.__name__.lower()}')})="
     assert REFERENCE.count(anchor) == 1, f"{anchor} is in the reference {REFERENCE.count(anchor)} times"
     return REFERENCE.partition(anchor)[2].partition("\n(")[0]
 
 
-@pytest.mark.parametrize("name", sorted(generated.models()))
+@pytest.mark.parametrize("name", sorted(model_reference.models()))
 def test_every_key_is_there_with_its_meaning(name: str) -> None:
-    model = generated.models()[name]
+    model = model_reference.models()[name]
     table = section(model).partition("| Key | Value")[2].partition("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", table, re.MULTILINE))
     assert list(rows) == list(model.model_fields)
@@ -50,7 +51,7 @@ def test_every_key_is_there_with_its_meaning(name: str) -> None:
 
 
 def test_models_are_found() -> None:
-    found = generated.models()
+    found = model_reference.models()
     assert {
         "CampaignSpec",
         "BpsStep",

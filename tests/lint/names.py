@@ -46,7 +46,7 @@ def main() -> int:
         place = str(path.relative_to(PACKAGE.parent))
         files[path.name].append(place)
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            if isinstance(node, ast.ClassDef):
                 classes[node.name].append(f"{place}:{node.lineno}")
     wrong = [f"class {name}: {', '.join(places)}" for name, places in classes.items() if len(places) > 1]
     wrong += [

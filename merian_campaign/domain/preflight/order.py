@@ -26,7 +26,7 @@ class _Miss:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Way:
+class _Route:
     """A collection through which a step's datasets of one type reach others, and the steps that fill it."""
 
     collection: str
@@ -130,14 +130,14 @@ def _missed(
             continue
         if need.name not in pipelines.get(maker.name, PipelineFacts()).outputs:
             continue
-        ways = _ways(spec, maker, need)
-        reads = [way for way in ways if way.collection in read]
-        if any(way.steps <= before for way in reads):
+        routes = _routes(spec, maker, need)
+        reads = [route for route in routes if route.collection in read]
+        if any(route.steps <= before for route in reads):
             return None
         misses.append(
             _Miss(
                 maker=maker.name,
-                after=maker.name in before and not any(way.steps - before for way in reads),
+                after=maker.name in before and not any(route.steps - before for route in reads),
                 read=bool(reads),
                 turned=step.name in steps_before(spec, maker.name),
             )
@@ -145,9 +145,9 @@ def _missed(
     return max(misses, key=lambda miss: (miss.after, miss.read, not miss.turned), default=None)
 
 
-def _ways(spec: CampaignSpec, maker: BpsStep, need: InputNeed) -> list[_Way]:
+def _routes(spec: CampaignSpec, maker: BpsStep, need: InputNeed) -> list[_Route]:
     output = spec.output_of(maker)
-    found = [_Way(collection=output, steps=frozenset({maker.name}))]
+    found = [_Route(collection=output, steps=frozenset({maker.name}))]
     for step in spec.steps:
         if not isinstance(step, ActionStep):
             continue
@@ -155,7 +155,7 @@ def _ways(spec: CampaignSpec, maker: BpsStep, need: InputNeed) -> list[_Way]:
             case CertifyCalibrations() as given if given.dataset_type == need.name and (
                 given.input == output or given.input.startswith(f"{output}/")
             ):
-                found.append(_Way(collection=given.output, steps=frozenset({maker.name, step.name})))
+                found.append(_Route(collection=given.output, steps=frozenset({maker.name, step.name})))
             case _:
                 pass
     return found

@@ -229,10 +229,10 @@ def forecast(
     request = allowed(request)
     asked, used = uses.cost(request)
     over = uses.over(request)
-    ways = [_Way.of(uses, "inputs", allowed)]
+    candidates = [_RequestsByNumber.of(uses, "inputs", allowed)]
     if by_inputs:
-        ways.append(_Way.of(uses, "datasets", allowed))
-    chosen = min((way for way in ways if way is not None), key=lambda way: way.asked, default=None)
+        candidates.append(_RequestsByNumber.of(uses, "datasets", allowed))
+    chosen = min((one for one in candidates if one is not None), key=lambda one: one.asked, default=None)
     if chosen is not None and chosen.asked > EXPLAINED * asked:
         chosen = None
     if chosen is not None:
@@ -251,7 +251,7 @@ def forecast(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Way:
+class _RequestsByNumber:
     """Requests by a number that bins tell, and what they come to."""
 
     number: str
@@ -261,7 +261,7 @@ class _Way:
     over: float
 
     @classmethod
-    def of(cls, uses: _Uses, number: str, allowed: Callable[[int], int]) -> _Way | None:
+    def of(cls, uses: _Uses, number: str, allowed: Callable[[int], int]) -> _RequestsByNumber | None:
         """Return the requests by a number; `None` where too little is known."""
         classes = _classes(uses, number) if uses.number >= FEWEST_TO_LOWER else ()
         if not classes:
