@@ -133,17 +133,8 @@ def _starts(
 ) -> Iterator[Submit | MoveGroup | Wait | SetAside]:
     """Submit ready groups, each in its turn, while there is room; say of the others what they wait for."""
     room = throttle.room(spec, snapshot, site=situation.site, others=situation.others)
-    silent = (
-        situation.no_submission
-        or situation.no_jobs
-        or throttle.closed(spec, now=situation.now)
-        or throttle.overspent(spec, situation.core_hours)
-    )
-    left, spent = throttle.budget(spec, snapshot, now=situation.now)
-    short = storms.shortage(snapshot, now=situation.now)
-    if short:
-        under_way = sum(group.live is not None for group in snapshot.groups)
-        left, spent = min(1 - under_way, 1 if left is None else left), short
+    silent = _why_none(spec, situation)
+    left, spent = _number_left(spec, snapshot, situation)
     canaries: dict[str, int | None] = {}
     ready = tuple(ready)
     next_of = partial(_next, spec, new, situation)
@@ -180,6 +171,29 @@ def _starts(
             limited = throttle.limited(spec, wanted.remedy, given)
             fewer = f"; {given.blocks} of {most.blocks} blocks" if given.blocks < most.blocks else ""
             yield replace(wanted, remedy=limited, reason=f"{wanted.reason}{fewer}", basis=new.basis(group))
+
+
+def _why_none(spec: CampaignSpec, situation: Situation) -> str:
+    """Say why no group starts now, whichever it is; empty when some may."""
+    return (
+        situation.no_submission
+        or situation.no_jobs
+        or throttle.closed(spec, now=situation.now)
+        or throttle.overspent(spec, situation.core_hours)
+    )
+
+
+def _number_left(spec: CampaignSpec, snapshot: Snapshot, situation: Situation) -> tuple[int | None, str]:
+    """Return how many groups may start yet, `None` for any number, and what the others wait for.
+
+    While the machine is short of something, one at a time tries.
+    """
+    left, spent = throttle.budget(spec, snapshot, now=situation.now)
+    short = storms.shortage(snapshot, now=situation.now)
+    if not short:
+        return left, spent
+    under_way = sum(group.live is not None for group in snapshot.groups)
+    return min(1 - under_way, 1 if left is None else left), short
 
 
 def _next(spec: CampaignSpec, new: NewData, situation: Situation, group: GroupView) -> Submit | None:
