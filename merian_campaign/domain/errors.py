@@ -6,6 +6,7 @@ later, 77 no permission, 78 configuration; 2 is what command-line parsers use fo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,6 +38,23 @@ class BadInputError(CampaignError):
     """A file, argument or name that cannot be used."""
 
     exit_code = 2
+
+
+class NoCampaignError(BadInputError):
+    """A name that no campaign has.
+
+    Parameters
+    ----------
+    name : `str`
+        The name.
+    there : `~collections.abc.Iterable` [`str`]
+        Names that campaigns have.
+    """
+
+    def __init__(self, name: str, *, there: Iterable[str]) -> None:
+        names = ", ".join(there)
+        known = f"there are: {names}" if names else "there is none yet"
+        super().__init__(f"no campaign is called {name!r} ({known}); `merian-campaign apply FILE` makes one")
 
 
 class UnavailableError(CampaignError):

@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from fnmatch import fnmatchcase
 
 from merian_campaign.domain.campaign.group_selection import PATTERN
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, NoCampaignError
 from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.safe_text.text import one_line
@@ -25,11 +25,7 @@ def find_campaign(store: Store, name: str) -> CampaignView:
     """
     campaign = store.campaign(name)
     if campaign is None:
-        there = ", ".join(entry.name for entry in store.campaigns())
-        known = f"there are: {there}" if there else "there is none yet"
-        raise BadInputError(
-            f"no campaign is called {name!r} ({known}); `merian-campaign apply FILE` makes one"
-        )
+        raise NoCampaignError(name, there=(entry.name for entry in store.campaigns()))
     return campaign
 
 

@@ -9,11 +9,11 @@ from sqlalchemy import Connection, bindparam, insert, text, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from merian_campaign.domain.errors import NoCampaignError
 from merian_campaign.domain.record.records import Event, NewGroup, OpenTick
 from merian_campaign.domain.record.snapshot import CampaignView
 from merian_campaign.domain.states import CampaignState, GroupState
 from merian_campaign.store import events, schema
-from merian_campaign.store.reading.reader import no_campaign
 from merian_campaign.store.rows import campaign_view
 from merian_campaign.store.server.database import Database
 
@@ -76,7 +76,7 @@ def require_campaign(connection: Connection, name: str, *, resumed: bool = False
     found = find_campaign(connection, name, resumed=resumed)
     if found is None:
         names = connection.execute(text("SELECT name FROM campaign ORDER BY name")).scalars().all()
-        raise no_campaign(name, list(names))
+        raise NoCampaignError(name, there=names)
     return found
 
 

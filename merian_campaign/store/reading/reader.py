@@ -12,7 +12,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from merian_campaign.domain.errors import BadInputError
+from merian_campaign.domain.errors import BadInputError, NoCampaignError
 from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
 from merian_campaign.domain.record.records import (
     STALE,
@@ -48,17 +48,11 @@ def campaign_id(connection: Connection, name: str) -> int:
     return int(_campaign(connection, name)["id"])
 
 
-def no_campaign(name: str, names: list[str]) -> BadInputError:
-    """Return the error for a campaign that does not exist."""
-    known = f"there are: {', '.join(names)}" if names else "there is none yet"
-    return BadInputError(f"no campaign is called {name!r} ({known}); `merian-campaign apply FILE` makes one")
-
-
 def _campaign(connection: Connection, name: str) -> dict[str, Any]:
     for row in fetch(connection, "SELECT id, state FROM campaign WHERE name = %(name)s", {"name": name}):
         return row
     names = [row["name"] for row in fetch(connection, "SELECT name FROM campaign ORDER BY name", {})]
-    raise no_campaign(name, names)
+    raise NoCampaignError(name, there=names)
 
 
 class ReadQueries:
