@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from merian_campaign.domain.record.attempt_rows import FailureRow
-    from merian_campaign.domain.record.records import BoardRow
     from merian_campaign.domain.report.lines import CauseLine
 
 _CAUSES: Final = 10
@@ -131,7 +130,7 @@ def status(
     if then is not None and watch:
         raise BadInputError("--watch is about what happens now; leave --at out")
     found = context.status(name, at=then)
-    _see_to_step(found.rows, name, step=step)
+    _see_to_step(context, name, step=step)
     if needs_you and state not in {None, GroupState.NEEDS_REVIEW}:
         raise BadInputError("--needs-you are the groups in state needs_review; leave --state out")
     if watch:
@@ -205,8 +204,7 @@ def failures(
     from merian_campaign.reports.failures import failures_json, failures_view
 
     context = CommandContext()
-    if step is not None:
-        _see_to_step(context.reader.board(name), name, step=step)
+    _see_to_step(context, name, step=step)
     meant = _meant(step=step, tract=tract, task=task, verdict=verdict)
     single: tuple[FailureRow, ...] = ()
     if quanta or recovered or as_json:
@@ -254,16 +252,18 @@ def fitting(
     return view(lines)
 
 
-def _see_to_step(board: Sequence[BoardRow], name: str, *, step: str | None) -> None:
-    """See that a campaign has a step: of one that it has not, no failure is no news.
+def _see_to_step(context: CommandContext, name: str, *, step: str | None) -> None:
+    """See that a campaign has a step, or had one: of one that it has not, no failure is no news.
 
     Raises
     ------
     BadInputError
         Raised if it has not.
     """
-    steps = dict.fromkeys(row.step for row in board)
-    if step is not None and step not in steps:
+    if step is None or step in (known := context.reader.steps(name)):
+        return
+    steps = dict.fromkeys((*known, *(row.step for row in context.reader.board(name))))
+    if step not in steps:
         raise BadInputError(f"campaign {name!r} has no step {step!r}; it has {', '.join(steps)}")
 
 
@@ -293,8 +293,7 @@ def blocks(
     from merian_campaign.reports.blocks import blocks_json, blocks_view
 
     context = CommandContext()
-    if step is not None:
-        _see_to_step(context.reader.board(name), name, step=step)
+    _see_to_step(context, name, step=step)
     rows = [row for row in context.reader.jobs(name) if step in {None, row.step}]
     if as_json:
         show_report(blocks_json(name, rows, now=context.clock()))

@@ -144,13 +144,33 @@ def log_files(folder: str) -> dict[str, str]:
     the log names the quanta.
     """
     found: dict[str, str] = {}
-    for place, _, names in os.walk(folder):
-        for name in names:
-            if name.endswith(_LOG):
-                path = f"{place}/{name}"
-                alone = _OF_ONE.match(name)
-                found.update(dict.fromkeys([alone[1]] if alone else _named_in(path), path))
+    folders = [folder]
+    while folders:
+        for entry in _entries(folders.pop()):
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(entry.path)
+            elif entry.name.endswith(_LOG) and _is_file(entry):
+                alone = _OF_ONE.match(entry.name)
+                names = [alone[1]] if alone else _named_in(entry.path)
+                found.update(dict.fromkeys(names, entry.path))
     return found
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """Return what is in a folder; nothing of one that is not there or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _is_file(entry: os.DirEntry[str]) -> bool:
+    """Say whether this can be a log: a pipe, or a link to nothing or to itself, is none."""
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
 
 
 def _named_in(path: str) -> Collection[str]:

@@ -119,7 +119,7 @@ def steps_table(
     taken = {name: max(len(name), *(len(row[name]) for row in cells)) for name in _NUMBERS}
     names = max(len("step"), *(line(found.name).cell_len for found in (*lines, everything)))
     for words, gap in ((True, _LOOSE), (False, _LOOSE), (False, _TIGHT)):
-        states = max(len("state"), *(_states_width(found, words=words) for found in lines))
+        states = max([len("state"), *(_states_width(found, words=words) for found in lines)])
         room = width - _around(taken, gap=gap)
         if names + states <= room:
             break

@@ -202,6 +202,11 @@ class SubmissionStore(Database):
         """Put on record the versions of the stack that a driver found, and whether it runs under them.
 
         Nothing is written for a driver that was superseded.
+
+        Raises
+        ------
+        BadInputError
+            Raised if there is no such submission: its campaign was forgotten.
         """
         record = (
             update(_SUBMISSION)

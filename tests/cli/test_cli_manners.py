@@ -81,6 +81,15 @@ def test_words_in_the_wrong_place_are_told(cli: Cli) -> None:
         cli(command, name, "--step", "step9").refused(2, "has no step 'step9'", "step1, step3")
 
 
+def test_a_step_that_waits_for_its_nights_is_one(cli: Cli) -> None:
+    nights = "scope: exposure\n    group_by: {kind: day_obs, nights: discover}\n"
+    cli.survey.file.write_text(cli.survey.file.read_text().replace("scope: exposure\n", nights, 1))
+    name = cli.applied()
+    for command in ("blocks", "failures", "status", "usage", "completeness"):
+        cli(command, name, "--step", "step1").fine()
+        cli(command, name, "--step", "step9").refused(2, "has no step 'step9'; it has step1, step3")
+
+
 def test_the_url_is_for_sqlalchemy_or_for_libpq(cli: Cli, url: str) -> None:
     for_sqlalchemy = cli("db", "url").fine().strip()
     assert for_sqlalchemy.startswith("postgresql+psycopg2://")

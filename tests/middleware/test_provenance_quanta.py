@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -228,7 +229,7 @@ def is_failed(quantum: ProvenanceQuantum) -> bool:
     return bool(quantum.attempts) and quantum.attempts[-1].status.name not in SUCCESSFUL
 
 
-ONE, TWO, THREE = (f"01930000-0000-0000-0000-00000000000{number}" for number in (1, 2, 3))
+ONE, TWO, THREE, FOUR, FIVE, SIX = (f"01930000-0000-0000-0000-00000000000{number}" for number in range(1, 7))
 
 
 def test_logs_are_found_by_their_names_and_those_of_clusters_by_their_commands(tmp_path: Path) -> None:
@@ -241,6 +242,10 @@ def test_logs_are_found_by_their_names_and_those_of_clusters_by_their_commands(t
     cluster.write_text(f"pipetask run-qbb --qgraph-node-id '{TWO},{THREE}' more\n")
     (deep / "folder.stderr").mkdir()
     (deep / "dangling.stderr").symlink_to(deep / "nowhere")
+    (deep / f"{FOUR}_isr_4.77.stderr").symlink_to(deep / "nowhere")
+    (deep / f"{SIX}_isr_6.77.stderr").symlink_to(deep / f"{SIX}_isr_6.77.stderr")
+    os.mkfifo(deep / f"{FIVE}_isr_5.77.stderr")
+    (deep / "back").symlink_to(tmp_path / "logs", target_is_directory=True)
     other = deep / "pipetaskInit.stderr"
     other.write_text("no quantum\n")
     found = log_files(str(tmp_path / "logs"))

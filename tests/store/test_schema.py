@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -13,10 +14,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from sqlalchemy import text
-from store_help import Given, failed, quantum, rows
+from store_help import DRIVER, Given, assert_rollup_is_right, at, failed, quantum, rows, worked
 
 from merian_campaign import store as room
 from merian_campaign.domain.errors import BadInputError, SchemaVersionError, UnavailableError
+from merian_campaign.domain.states import SubmissionOutcome
 from merian_campaign.store import schema
 from merian_campaign.store.server import fitness, migrate, schema_version
 from merian_campaign.store.server.connection import libpq_url, open_connection, redacted
@@ -55,6 +57,29 @@ def test_migrations_build_what_the_metadata_says(url: str, empty_url: str) -> No
     schema.metadata.create_all(engine)
     engine.dispose()
     assert catalog(url) == catalog(empty_url)
+
+
+def test_what_the_board_says_is_counted_for_groups_that_were_there_before(
+    given: Given, sql: Connection
+) -> None:
+    one, two, _ = given.campaign(tracts=(1, 2, 3))
+    first = given.prepared(one).id
+    given.store.claim(submission_id=first, driver=DRIVER, lease_seconds=60, now=at(2), expected_epoch=0)
+    found = {"version": 1, "sha": "abc", "short": "w_2022_26"}
+    given.store.record_versions(submission_id=first, epoch=1, versions=found, ran=True)
+    given.harvested(first, quantum(7, failed()), quantum(8, worked()), quantum(8, worked(), task="coadd"))
+    given.again(one, 2)
+    given.harvested(given.prepared(two).id, outcome=SubmissionOutcome.EMPTY)
+    board = 'SELECT quanta_succeeded, quanta_failed, submissions, no_graph, stack FROM "group" ORDER BY id'
+    kept = rows(sql, board)
+    assert kept == [(2, 1, 2, False, "w_2022_26"), (0, 0, 1, True, ""), (0, 0, 0, False, "")]
+    columns, counting = MIGRATIONS["0021"].read_text().split("\n\nUPDATE ")
+    names = re.findall(r"ADD COLUMN (\w+)", columns)
+    rows(sql, f"""UPDATE "group" SET {", ".join(f"{name} = DEFAULT" for name in names)}""")
+    assert {row[:3] for row in rows(sql, board)} == {(0, 0, 0)}
+    rows(sql, f"UPDATE {counting}".replace("%", "%%"))
+    assert rows(sql, board) == kept
+    assert_rollup_is_right(sql)
 
 
 def test_alembic_finds_nothing_to_change(url: str) -> None:

@@ -85,6 +85,13 @@ class ReadQueries:
         rows += [_undiscovered(row["step"], ordinal=row["ordinal"]) for row in steps if row["undiscovered"]]
         return tuple(sorted(rows, key=lambda row: row.ordinal))
 
+    def steps(self, name: str) -> tuple[str, ...]:
+        """Return the steps of a campaign in their order, also those that have no group yet."""
+        with self._moment() as connection:
+            values = {"campaign_id": campaign_id(connection, name)}
+            found = fetch(connection, queries.BOARD_STEPS, values)
+        return tuple(row["step"] for row in sorted(found, key=lambda row: row["ordinal"]))
+
     def began(self, name: str) -> datetime:
         """Return when a campaign was applied first."""
         with self._moment() as connection:
