@@ -49,7 +49,7 @@ def retry(  # noqa: PLR0913, PLR0917 - options of a command, and words that mean
         typer.Option(
             "--task",
             help="Only groups with a quantum of this task that has not succeeded; memory and walltime are "
-            "for it alone. Repeatable.",
+            "for it alone, and with them a group that is named is taken in any case. Repeatable.",
             show_default=False,
         ),
     ] = None,

@@ -169,7 +169,11 @@ def test_an_archive_of_fewer_numbers_comes_back_with_all(
     for name, beginnings in later.items():
         file = tmp_path / f"{name}.parquet"
         found = pyarrow.parquet.read_table(file)
-        left = [column for column in found.column_names if not column.startswith(beginnings)]
+        left = [
+            column
+            for column in found.column_names
+            if not column.startswith(beginnings) and (name, column) != ("group", "stack")
+        ]
         pyarrow.parquet.write_table(found.select(left), file)
         said["sha256"][name] = hashlib.sha256(file.read_bytes()).hexdigest()
     (tmp_path / MANIFEST).write_text(json.dumps(said | {"schema": "0018"}))
