@@ -22,7 +22,6 @@ from merian_campaign.host.regular_files import DamagedFileError, open_regular, r
 from merian_campaign.store.board import KEEP_BOARD
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
-from merian_campaign.store.forget import vacuum
 from merian_campaign.store.quanta.group_summaries import SUMMARIES, SUMMARISE
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.schema_version import KNOWN
@@ -114,7 +113,6 @@ class ArchiveStore(Database):
                     connection.execute(text(_insert(table, columns[table.name])))
             if earlier:
                 _summarise(connection, found.campaign)
-        vacuum(self._engine)
         return found
 
 
@@ -308,15 +306,10 @@ def _empty_copy(table: Table, names: list[str]) -> Any:  # noqa: ANN401 - of SQL
 
 
 def _insert(table: Table, names: tuple[str, ...]) -> str:
-    """Return the statement that takes a table's rows over, with new ids for old ones.
-
-    In the order of their keys: what was written together lies together again. Joins of large tables come in
-    no order, of which indexes grow by a half, and times are found by no range of pages.
-    """
+    """Return the statement that takes a table's rows over, with new ids for old ones."""
     if not names:
         return "SELECT 1"
     values, joins = [], []
-    order = ", ".join(str(1 + names.index(column.name)) for column in table.primary_key)
     for name in names:
         refers = table.name if name == "id" else refers_to(table.columns[name])
         if refers is None:
@@ -327,7 +320,7 @@ def _insert(table: Table, names: tuple[str, ...]) -> str:
     listed = ", ".join(f'"{name}"' for name in names)
     return (
         f'INSERT INTO "{table.name}" ({listed}) OVERRIDING SYSTEM VALUE '  # noqa: S608 - names of the schema
-        f'SELECT {", ".join(values)} FROM "old_{table.name}" AS o {" ".join(joins)} ORDER BY {order}'
+        f'SELECT {", ".join(values)} FROM "old_{table.name}" AS o {" ".join(joins)}'
     )
 
 

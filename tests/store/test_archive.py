@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet
@@ -19,7 +18,6 @@ from merian_campaign.store import schema
 from merian_campaign.store.archive import MANIFEST
 from merian_campaign.store.campaign_rows import refers_to, rows_of, tables
 from merian_campaign.store.server import migrate
-from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 ODD = "a \"quoted\"\nword, \\N and \\. and \t, \N{GREEK SMALL LETTER ALPHA}; '';"
@@ -126,24 +124,6 @@ def test_the_files_are_read_without_this_package(store: PostgresStore, given: Gi
     assert {file.name for file in tmp_path.iterdir()} == {
         MANIFEST, *(f"{table.name}.parquet" for table in schema.metadata.sorted_tables)
     }  # fmt: skip
-
-
-def test_what_came_back_lies_in_order_and_is_known_to_the_planner(
-    store: PostgresStore, given: Given, empty_url: str, tmp_path: Path
-) -> None:
-    """A table that was just filled counts as empty otherwise, and is read whole."""
-    _filled(given)
-    store.write_archive("demo", tmp_path)
-    migrate.upgrade(empty_url)
-    with PostgresStore(empty_url) as another:
-        another.read_archive(tmp_path)
-    with closing(open_connection(empty_url)) as connection:
-        for table in ("quantum_row", "attempt_row", "submission", "event"):
-            (found,) = rows(connection, f"SELECT count(*) FROM {table}")
-            known = f"SELECT reltuples::integer FROM pg_class WHERE relname = '{table}'"
-            assert rows(connection, known) == [found], table
-        keys = [row[0] for row in rows(connection, "SELECT id FROM quantum_row ORDER BY ctid")]
-        assert keys == sorted(keys)
 
 
 def test_an_archive_of_fewer_numbers_comes_back_with_all(
