@@ -22,6 +22,7 @@ from merian_campaign.host.regular_files import DamagedFileError, open_regular, r
 from merian_campaign.store.board import KEEP_BOARD
 from merian_campaign.store.campaign_rows import identified, refers_to, rows_of, tables
 from merian_campaign.store.campaigns import require_campaign
+from merian_campaign.store.forget import vacuum
 from merian_campaign.store.quanta.group_summaries import SUMMARIES, SUMMARISE
 from merian_campaign.store.server.database import Database, raw
 from merian_campaign.store.server.schema_version import KNOWN
@@ -113,6 +114,7 @@ class ArchiveStore(Database):
                     connection.execute(text(_insert(table, columns[table.name])))
             if earlier:
                 _summarise(connection, found.campaign)
+        vacuum(self._engine)
         return found
 
 
@@ -183,7 +185,9 @@ def _require_room(folder: Path) -> None:
         raise BadInputError(f"{folder}: not a folder")
     ours = {_file(folder, table).name for table in tables()}
     for path in folder.iterdir():
-        if path.name not in ours:
+        # What a kill leaves of the file that is written last.
+        unfinished = path.name.startswith(f".{MANIFEST}.") and path.suffix == ".tmp"
+        if path.name not in ours and not unfinished:
             what = "an archive" if path.name == MANIFEST else f"{path.name!r}"
             raise BadInputError(f"{folder}: holds {what} already; name a new or an empty folder")
 
@@ -306,10 +310,15 @@ def _empty_copy(table: Table, names: list[str]) -> Any:  # noqa: ANN401 - of SQL
 
 
 def _insert(table: Table, names: tuple[str, ...]) -> str:
-    """Return the statement that takes a table's rows over, with new ids for old ones."""
+    """Return the statement that takes a table's rows over, with new ids for old ones.
+
+    In the order of their keys: what was written together lies together again. Joins of large tables come in
+    no order, in which times are found by no range of pages.
+    """
     if not names:
         return "SELECT 1"
     values, joins = [], []
+    order = ", ".join(str(1 + names.index(column.name)) for column in table.primary_key)
     for name in names:
         refers = table.name if name == "id" else refers_to(table.columns[name])
         if refers is None:
@@ -320,7 +329,7 @@ def _insert(table: Table, names: tuple[str, ...]) -> str:
     listed = ", ".join(f'"{name}"' for name in names)
     return (
         f'INSERT INTO "{table.name}" ({listed}) OVERRIDING SYSTEM VALUE '  # noqa: S608 - names of the schema
-        f'SELECT {", ".join(values)} FROM "old_{table.name}" AS o {" ".join(joins)}'
+        f'SELECT {", ".join(values)} FROM "old_{table.name}" AS o {" ".join(joins)} ORDER BY {order}'
     )
 
 
@@ -332,9 +341,13 @@ def _renamed(verdict: str) -> str:
 
 @contextmanager
 def _scratch(folder: Path | None) -> Iterator[IO[bytes]]:
-    """Open a file without a name, for what is too large for memory."""
-    with tempfile.TemporaryFile(dir=folder) as stream:
-        yield stream
+    """Open a file without a name, for what is too large for memory; a full disk is told with its folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as stream:
+            yield stream
+    except OSError as error:
+        error.filename = error.filename or str(folder or tempfile.gettempdir())
+        raise
 
 
 @contextmanager

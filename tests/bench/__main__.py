@@ -8,15 +8,17 @@ files of results against each other.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 
-from bench_results import OUT, compare, held, line, read
+from bench_results import OUT, DamagedResultsError, compare, held, line, read
 
 HERE = Path(__file__).resolve().parent
 PARTS = {
@@ -40,21 +42,45 @@ Making the large campaign takes minutes of one core, and goes on beside the othe
 times, or turns of two, against each other.
 """
 
+NUMBERS = {"BENCH_QUANTA": 10_000, "BENCH_GRAPHS": 2, "BENCH_RUN": 10, "BENCH_DETECTORS": 1}
+"""What may be said in the environment, and the least that there is something to measure."""
+
+
+@contextmanager
+def started(script: str, *words: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a script beside what is done meanwhile; however that ends, it takes down its servers first."""
+    process = subprocess.Popen([sys.executable, str(HERE / script), *words], env=environ)
+    try:
+        yield process
+    except KeyboardInterrupt:
+        raise  # Ctrl-C went to it too
+    except BaseException:
+        process.send_signal(signal.SIGINT)
+        raise
+    finally:
+        process.wait()
+
 
 def timed(script: str, *, environ: Mapping[str, str]) -> int:
     """Run a benchmark and say how long it took; return its exit status."""
     begin = time.perf_counter()
-    code = subprocess.run([sys.executable, str(HERE / script)], env=environ, check=False).returncode
+    with started(script, environ=environ) as process:
+        code = process.wait()
     sys.stdout.write(f"{script}: {time.perf_counter() - begin:.0f} s\n\n")
     sys.stdout.flush()
     return code
 
 
-@contextmanager
-def making(environ: Mapping[str, str]) -> Iterator[None]:
-    """Make the campaigns of three sizes meanwhile; wait for them in the end."""
-    with subprocess.Popen([sys.executable, str(HERE / SCALE), "--make"], env=environ):
-        yield
+def wrong_numbers(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield what is wrong with the numbers of the environment."""
+    for name, least in NUMBERS.items():
+        text = environ.get(name, str(least))
+        try:
+            known = int(text) >= least
+        except ValueError:
+            known = False
+        if not known:
+            yield f"{name}: found {text!r}; write a whole number of {least:,} at least, e.g. {10 * least}"
 
 
 def main(arguments: list[str]) -> int:
@@ -65,20 +91,40 @@ def main(arguments: list[str]) -> int:
     if arguments or part not in {"", *PARTS}:
         sys.stderr.write(f"usage: bench [compare OLD NEW]; PART is one of {', '.join(PARTS)}\n")
         return 2
+    if wrong := list(wrong_numbers(os.environ)):
+        sys.stderr.write("".join(f"{words}\n" for words in wrong))
+        return 2
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return measure(part)
+
+
+def measure(part: str) -> int:
+    """Run the benchmarks of a part, or all, and print what was found."""
     if not part:
         OUT.unlink(missing_ok=True)
+    elif OUT.exists():
+        read(OUT)  # what it holds of other parts is kept: refused now, not after an hour
     scripts = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
-    begin = time.perf_counter()
+    begin, since = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="merian-bench-made-") as made:
         environ = {**os.environ, "BENCH_CAMPAIGNS": made}
-        with making(environ) if not part else nullcontext():
+        # Campaigns of three sizes are made meanwhile, and waited for in the end.
+        with started(SCALE, "--make", environ=environ) if not part else nullcontext():
             codes = [timed(script, environ=environ) for script in scripts if script not in QUIET]
         codes += [timed(script, environ=environ) for script in QUIET if script in scripts]
     sys.stdout.write(f"all: {time.perf_counter() - begin:.0f} s\n\n")
-    entries = read()["entries"] if OUT.exists() else []
+    found = read(OUT)["entries"] if OUT.exists() else []
+    # Of an earlier run are those of other parts.
+    entries = [one for one in found if one.get("at", "") >= since]
     sys.stdout.write("".join(f"{line(one)}\n" for one in entries))
     return int(any(codes) or not entries or not all(map(held, entries)))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except DamagedResultsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

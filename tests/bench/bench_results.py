@@ -41,20 +41,42 @@ def line(one: Mapping[str, Any]) -> str:
     return f"{sign} {one['name']:62} {one['ratio']:9.3f}  ({word} {one['at_least']:g}, aim {one['aim']:g})"
 
 
-def read(path: Path = OUT) -> dict[str, Any]:
-    """Return what a file of results holds."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+class DamagedResultsError(Exception):
+    """A file holds no results, or what it holds is not what `make bench` writes."""
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return what a file of results holds.
+
+    Raises
+    ------
+    DamagedResultsError
+        Raised with the file and what is wrong with it.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for one in found["entries"]:
+            held(one), line(one)
+    except OSError as error:
+        raise DamagedResultsError(f"{path}: {error.strerror}") from None
+    except (ValueError, TypeError, LookupError) as error:
+        raise DamagedResultsError(
+            f"{path}: no results as `make bench` writes them ({type(error).__name__}: {error})"
+        ) from None
+    return dict(found)
 
 
 def keep(entries: Iterable[Mapping[str, Any]], *, path: Path = OUT) -> int:
     """Put entries into the file, in place of those of the same name; return 1 if one is not as it must be."""
-    new = list(entries)
+    where = _where()
+    # Of each, for those of other parts are kept from another run.
+    of_run = {"at": where["at"], "load": where["machine"]["load"], "quanta": os.environ.get("BENCH_QUANTA")}
+    new = [{**one, **of_run} for one in entries]
     names = {one["name"] for one in new}
     before = read(path)["entries"] if path.exists() else []
     kept = [*(one for one in before if one["name"] not in names), *new]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**_where(), "entries": kept}, indent=2) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**where, "entries": kept}, indent=2) + "\n", encoding="utf-8")
     for one in new:
         print(line(one))  # noqa: T201 - a bench prints what it finds
     return int(not all(map(held, new)))
@@ -118,13 +140,32 @@ def _where() -> dict[str, Any]:
 
 def compare(old: Path, new: Path) -> int:
     """Print what became of each entry; return 1 if one is not as it must be any more."""
-    before = {one["name"]: one for one in read(old)["entries"]}
+    was, now = read(old), read(new)
+    before = {one["name"]: one for one in was["entries"]}
+    for what in _differing(was, now):
+        print(what)  # noqa: T201
     worse = 0
-    for one in read(new)["entries"]:
-        earlier = before.get(one["name"])
-        change = (
-            "" if earlier is None or not earlier["ratio"] else f"  x{one['ratio'] / earlier['ratio']:.2f}"
-        )
-        print(f"{line(one)}{change}")  # noqa: T201
+    for one in now["entries"]:
+        earlier = before.pop(one["name"], None)
+        print(f"{line(one)}  {_change(earlier, one)}")  # noqa: T201
         worse += earlier is not None and held(earlier) and not held(one)
+    for one in before.values():
+        print(f"{line(one)}  only in {old}")  # noqa: T201
     return int(worse > 0)
+
+
+def _change(earlier: Mapping[str, Any] | None, one: Mapping[str, Any]) -> str:
+    if earlier is None:
+        return "new"
+    change = f"x{one['ratio'] / earlier['ratio']:.2f}" if earlier["ratio"] else f"was {earlier['ratio']:g}"
+    sizes = [entry.get("quanta") or "the usual size" for entry in (earlier, one)]
+    return change if sizes[0] == sizes[1] else f"{change}, {sizes[0]} against {sizes[1]}"
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterable[str]:
+    """Yield what differs of the machines, but for their loads, and of the versions."""
+    for part in ("machine", "versions"):
+        old, new = was.get(part, {}), now.get(part, {})
+        for name in sorted({*old, *new} - {"load"}):
+            if old.get(name) != new.get(name):
+                yield f"{part}, {name}: {old.get(name, 'none')} -> {new.get(name, 'none')}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow.parquet
@@ -18,6 +20,7 @@ from merian_campaign.store import schema
 from merian_campaign.store.archive import MANIFEST
 from merian_campaign.store.campaign_rows import refers_to, rows_of, tables
 from merian_campaign.store.server import migrate
+from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
 
 ODD = "a \"quoted\"\nword, \\N and \\. and \t, \N{GREEK SMALL LETTER ALPHA}; '';"
@@ -223,6 +226,59 @@ def test_a_folder_that_holds_something_else_is_left_alone(
     store.write_archive("demo", tmp_path / "a")
     with pytest.raises(BadInputError, match="holds an archive already"):
         store.write_archive("demo", tmp_path / "a")
-    # One that was not finished is.
-    (tmp_path / "a" / MANIFEST).unlink()
+    # One that was not finished is, at whatever moment that was.
+    (tmp_path / "a" / MANIFEST).rename(tmp_path / "a" / f".{MANIFEST}.0123456789ab.tmp")
     store.write_archive("demo", tmp_path / "a")
+
+
+def test_a_full_disk_is_told_with_its_folder(store: PostgresStore, given: Given, tmp_path: Path) -> None:
+    _filled(given)
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(tmp_path)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("no file system can be mounted")
+    try:
+        with pytest.raises(OSError, match="No space left") as caught:
+            store.write_archive("demo", tmp_path / "a")
+    finally:
+        subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+    assert caught.value.filename == str(tmp_path / "a")
+
+
+MANY = """
+INSERT INTO quantum_row (group_id, kind_id, common_id, patch, submission_id, started, ended, updated_at)
+SELECT q.group_id, q.kind_id, q.common_id, n, q.submission_id, q.started + n * interval '1 s',
+       q.ended + n * interval '1 s', q.updated_at
+FROM (SELECT * FROM quantum_row ORDER BY id LIMIT 1) AS q, generate_series(1000, 40000) AS n
+"""
+PAGES = """
+SELECT sum(pg_relation_size(indexrelid))::bigint FROM pg_index WHERE indrelid = 'quantum_row'::regclass
+"""
+
+
+def test_a_large_campaign_comes_back_in_order_and_takes_the_room_that_it_had(
+    empty_url: str, tmp_path: Path
+) -> None:
+    """A join of tables that are larger than the server's memory for it comes in no order."""
+    migrate.upgrade(empty_url)
+    with PostgresStore(empty_url) as store, closing(open_connection(empty_url)) as connection:
+        _filled(Given(store))
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(MANY)
+            database = connection.info.dbname
+            for setting in ("work_mem = '64kB'", "enable_mergejoin = off"):
+                cursor.execute(f'ALTER DATABASE "{database}" SET {setting}')
+    with PostgresStore(empty_url) as store, closing(open_connection(empty_url)) as connection:
+        connection.autocommit = True
+        ((before,),) = rows(connection, PAGES)
+        number = store.write_archive("demo", tmp_path).rows["quantum_row"]
+        for _ in range(2):
+            store.forget("demo")
+            store.read_archive(tmp_path)
+            placed = rows(connection, "SELECT id FROM quantum_row ORDER BY ctid")
+            assert placed == sorted(placed)
+            # What the server makes its plans of.
+            known = "SELECT reltuples::integer FROM pg_class WHERE oid = 'quantum_row'::regclass"
+            assert rows(connection, known) == [(number,)]
+            ((after,),) = rows(connection, PAGES)
+            assert after < 1.3 * before
