@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from merian_campaign.cli.commands_cron import say_if_ticked
 from merian_campaign.cli.options import Name, Yes
 from merian_campaign.cli.output import confirm, say
 from merian_campaign.context import CommandContext
@@ -21,6 +22,7 @@ def forget(
         confirm(f"Delete all tracking of campaign {name!r}?")
     CommandContext().control.forget(name)
     say(f"campaign {name}: forgotten")
+    say_if_ticked(name)
 
 
 def archive(
@@ -40,6 +42,8 @@ def archive(
     written = CommandContext().control.archive(name, folder=folder, keep=keep)
     kept = "it is still in the database" if keep else "it is in the database no more"
     say(f"campaign {name}: {sum(written.rows.values()):,} rows are in {folder}; {kept}")
+    if not keep:
+        say_if_ticked(name)
 
 
 def unarchive(

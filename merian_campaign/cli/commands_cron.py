@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +23,7 @@ from merian_campaign.domain.tick.cron_line import (
     bare_environment,
     entry_lines,
     kept_environment,
+    launched_names,
     launcher_text,
     timer_units,
     unit_name,
@@ -37,6 +38,20 @@ With = Annotated[TickStarter, typer.Option("--with", help="What starts them.")]
 
 def _launcher(home: Path) -> Path:
     return home / "cron" / "tick"
+
+
+def say_if_ticked(name: str) -> None:
+    """Say what to type where ticks are started with a campaign that is on record no more."""
+    from merian_campaign.host.home import home_directory
+    from merian_campaign.host.regular_files import DamagedFileError, read_text
+
+    launcher = _launcher(home_directory(CommandContext().environ))
+    with suppress(OSError, DamagedFileError):
+        if name in launched_names(read_text(launcher)):
+            say(
+                f"cron: its ticks still name {name}, and will fail: `merian-campaign cron install` with "
+                "the others, or `cron remove`"
+            )
 
 
 @cron.command()

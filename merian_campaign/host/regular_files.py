@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.failures.fault_attribution import is_of_the_machine
 from merian_campaign.domain.safe_text import json_values
 from merian_campaign.domain.safe_text.text import one_line
 
@@ -89,7 +88,7 @@ def open_regular(path: Path | str, *, limit: int, follow: bool = True) -> int:
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        if is_of_the_machine(error):
+        if _is_of_the_machine(error):
             raise
         raise DamagedFileError(path, getattr(error, "strerror", None) or str(error)) from None
     try:
@@ -110,7 +109,7 @@ def read_bytes(path: Path | str, *, limit: int = SMALL, follow: bool = True) -> 
         try:
             content = stream.read(limit + 1)
         except OSError as error:
-            if is_of_the_machine(error):
+            if _is_of_the_machine(error):
                 error.filename = error.filename or str(path)
                 raise
             raise DamagedFileError(path, error.strerror or str(error)) from None
@@ -150,7 +149,7 @@ def read_lines(path: Path | str, *, limit: int = LARGE, follow: bool = True) -> 
                     raise DamagedFileError(path, f"line {len(lines) + 1} has more than {MEDIUM} bytes")
                 lines.append(line.decode("utf-8", "replace"))
         except OSError as error:
-            if is_of_the_machine(error):
+            if _is_of_the_machine(error):
                 error.filename = error.filename or str(path)
                 raise
             raise DamagedFileError(path, error.strerror or str(error)) from None
@@ -189,7 +188,7 @@ def read_appended(path: Path | str, *, start: int, follow: bool = True) -> tuple
             if b"\n" not in found:
                 found += stream.read(MEDIUM - len(found))
         except OSError as error:
-            if is_of_the_machine(error):
+            if _is_of_the_machine(error):
                 error.filename = error.filename or str(path)
                 raise
             raise DamagedFileError(path, error.strerror or str(error)) from None
@@ -258,3 +257,11 @@ def _kind(mode: int) -> str:
         stat.S_IFLNK: "a link",
     }
     return kinds.get(stat.S_IFMT(mode), "something else")
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    from merian_campaign.domain.failures.fault_attribution import (  # noqa: PLC0415 - each command starts with this
+        is_of_the_machine,
+    )
+
+    return is_of_the_machine(error)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.record.board_row import BoardRow
 
 STYLES: Final = {
     "waiting": "dim",

@@ -13,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.record.board_row import BoardRow
 from merian_campaign.domain.report.remaking import Remade, Remaking, remaking, stale_words
 from merian_campaign.domain.resources.foreseen import Foreseen, Sized, foreseen
 from merian_campaign.domain.safe_text.text import one_line

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.record.board_row import BoardRow
 from merian_campaign.domain.states import GroupState
 from merian_campaign.reports.cells import joined, line
 from merian_campaign.reports.state_marks import legend, state_parts

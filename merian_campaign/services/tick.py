@@ -16,7 +16,7 @@ from merian_campaign.domain.failures.backoff import next_try
 from merian_campaign.domain.failures.fault_attribution import failure_words, words_of
 from merian_campaign.domain.readiness.overlap_refresh import refresh_due
 from merian_campaign.domain.record.applied_spec import applied_spec
-from merian_campaign.domain.record.records import STALE
+from merian_campaign.domain.record.board_row import STALE
 from merian_campaign.domain.record.snapshot import Snapshot
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.resources.core_hours import prices

@@ -127,6 +127,8 @@ def archived_campaign(folder: Path) -> ArchivedCampaign:
         Raised if the folder is none, or of a later version than this program.
     """
     manifest = folder / MANIFEST
+    if not folder.is_dir():
+        raise BadInputError(f"{folder}: no folder; name the one that `archive` wrote")
     values = read_json_object(manifest, follow=False)
     if values is None:
         raise BadInputError(f"{folder}: no archive of a campaign; it has no {MANIFEST}")

@@ -16,7 +16,8 @@ from merian_campaign.cli.board import Board
 from merian_campaign.cli.screen import Screen
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.record.attempt_rows import FailureRow
-from merian_campaign.domain.record.records import BoardRow, CampaignRow
+from merian_campaign.domain.record.board_row import BoardRow
+from merian_campaign.domain.record.records import CampaignRow
 from merian_campaign.reports.events import campaign_view
 from merian_campaign.reports.failures import failures_view
 from merian_campaign.reports.status import Status, status_view

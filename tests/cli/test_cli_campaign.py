@@ -15,6 +15,8 @@ import pytest
 from cli_help import PROGRAM, Cli, environment, files, rows
 from survey_help import Survey
 
+from merian_campaign.domain.tick.cron_line import launcher_text
+
 COMMANDS = (
     *("validate", "render", "apply", "plan", "tick", "run", "status", "failures", "show", "log", "retry"),
     *("accept", "pause", "resume", "cancel", "db", "schema", "demo", "list", "stack", "tracts", "preflight"),
@@ -204,8 +206,17 @@ def test_orders_of_a_person(cli: Cli) -> None:
     cli("cancel", name).fine()
     states = {group["state"] for group in json.loads(cli("status", name, "--json").fine())["groups"]}
     assert states == {"cancelled"}
-    cli("forget", name, "--yes").fine()
+    script = cli.home / "cron" / "tick"
+    script.parent.mkdir()
+    script.write_text(launcher_text(program=["m"], environment={}, umask=0o77, names=("other", name)))
+    folder = cli.home / "archived"
+    assert "cron" not in cli("archive", name, str(folder), "--keep").fine()
+    assert f"its ticks still name {name}, and will fail" in cli("forget", name, "--yes").fine()
     cli("status", name).refused(2, repr(name))
+    cli("unarchive", str(script)).refused(2, f"{script}: no folder; name the one that `archive` wrote")
+    cli("unarchive", str(folder)).fine()
+    script.write_text(launcher_text(program=["m"], environment={}, umask=0o77, names=("other",)))
+    assert "cron" not in cli("forget", name, "--yes").fine()
 
 
 def test_usage_errors_are_no_tracebacks(cli: Cli) -> None:

@@ -12,7 +12,7 @@ from cli_help import Cli
 
 from merian_campaign.cli.watch import Pace, pulse
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.record.board_row import BoardRow
 from merian_campaign.domain.report.lines import CompletenessLine
 from merian_campaign.reports.completeness import completeness_view
 from merian_campaign.reports.status import Status, progress_words, status_json, status_view

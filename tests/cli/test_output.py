@@ -29,7 +29,7 @@ from merian_campaign.domain.campaign.coverage import Coverage, TractCoverage
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.preflight import Finding
 from merian_campaign.domain.record.attempt_rows import FailureRow
-from merian_campaign.domain.record.records import BoardRow
+from merian_campaign.domain.record.board_row import BoardRow
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.stack.requirements import InstalledModule, Requirement, StackReport
 from merian_campaign.domain.stack.stack_versions import Versions

@@ -14,6 +14,7 @@ from merian_campaign.domain.tick.cron_line import (
     bare_environment,
     entry_lines,
     kept_environment,
+    launched_names,
     launcher_text,
     timer_units,
     unit_name,
@@ -79,3 +80,11 @@ def test_the_script_sets_what_a_tick_needs_and_no_secret(tmp_path: Path) -> None
         kept_environment(environ, also=["NOPE"])
     with pytest.raises(BadInputError, match="found a line break"):
         kept_environment({"REPO": "a\nb"})
+
+
+@pytest.mark.parametrize("names", [(), ("mine",), ("mine", "o'ther one", "wide-*")])
+def test_a_script_says_which_campaigns_it_names(names: tuple[str, ...]) -> None:
+    text = launcher_text(program=["/bin/m"], environment={"A": "set -- b; fi"}, umask=0o22, names=names)
+    assert launched_names(text) == names
+    assert launched_names(text.replace("then set -- ", "then set -- '")) == ()
+    assert launched_names("") == ()

@@ -16,7 +16,7 @@ from merian_campaign.domain.readiness.complete_nights import NO_ARRIVALS
 from merian_campaign.domain.readiness.data_change import Change, Freshness
 from merian_campaign.domain.readiness.new_data import NewData
 from merian_campaign.domain.record.basis import Basis
-from merian_campaign.domain.record.records import IGNORES, STALE
+from merian_campaign.domain.record.board_row import IGNORES, STALE
 from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.spec.grouping import Chunks

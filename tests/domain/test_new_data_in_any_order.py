@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from new_data_help import SKY, MiniatureSurvey, survey
 
-from merian_campaign.domain.record.records import IGNORES, STALE
+from merian_campaign.domain.record.board_row import IGNORES, STALE
 from merian_campaign.domain.states import GroupState
 
 NIGHTLY = {"step1", "step2a", "step2d"}

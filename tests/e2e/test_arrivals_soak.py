@@ -13,7 +13,7 @@ from demo_compare import Difference, compare_collections
 from e2e_help import Installation, new_installation
 
 from merian_campaign.demo.survey import ALL_DETECTORS
-from merian_campaign.domain.record.records import STALE
+from merian_campaign.domain.record.board_row import STALE
 
 pytestmark = [pytest.mark.e2e, pytest.mark.soak]
 

@@ -16,7 +16,7 @@ import pytest
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import EXPIRED, STALE
+from merian_campaign.domain.record.board_row import EXPIRED, STALE
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot
 from merian_campaign.domain.selection import Selection
 from merian_campaign.domain.states import CampaignState, GroupState

@@ -37,6 +37,9 @@ def test_what_was_dumped_is_restored(url: str, empty_url: str, given: Given, tmp
         dump(url, file)
     restore(empty_url, file)
     assert contents(empty_url) == contents(url)
+    with closing(open_connection(empty_url)) as connection:
+        known = "SELECT reltuples::integer FROM pg_class WHERE relname IN ('quantum_row', 'submission')"
+        assert rows(connection, known) == [(1,), (1,)], "of a table that nobody looked at it is -1"
     with PostgresStore(empty_url) as restored:  # its sequences too
         restored.move_group(group_id=group, state=GroupState.READY, reason="r", actor="a", now=at(9))
     with pytest.raises(BadInputError, match="has tables already, and nothing of it is overwritten"):

@@ -8,9 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
-
-from merian_campaign.domain.execution.counts import Counts
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what only annotations name: `status` starts with this module
     from collections.abc import Mapping
@@ -119,48 +117,6 @@ class JobRow:
     ended: datetime | None
     restarts: int
     busy_seconds: float | None
-
-
-STALE = "stale: "
-IGNORES = "ignores "
-"""How the reason of a group begins that is done for older data and stays so."""
-
-
-AFTERBURNER: Final = "afterburner: "
-"""How the reason of a submission begins that runs what is left, and nothing that is new."""
-
-
-EXPIRED: Final = "accepted until "
-"""How the reason of a group begins that a person had accepted for a time, which is over."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BoardRow:
-    """One group for the status board: cheap to read, from the rollup."""
-
-    step: str
-    group: str
-    ordinal: int
-    tract: int | None
-    state: str
-    reason: str
-    submissions: int
-    counts: Counts
-    stack: str = ""
-    no_graph: bool = False
-    action: bool = False
-    remade: str | None = None
-    """Why its next generation is being made while readers see an older one; `None` when none is."""
-
-    @property
-    def stale(self) -> bool:
-        """Whether it is done for older data than there are now, and stays so."""
-        return self.state == "done" and self.reason.startswith(STALE)
-
-    @property
-    def empty(self) -> bool:
-        """Whether it is done because there was nothing to do: its quantum graph was empty."""
-        return self.no_graph and self.state == "done" and not self.counts.expected
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from merian_campaign.domain.record.records import STALE
+from merian_campaign.domain.record.board_row import STALE
 from merian_campaign.domain.states import GroupState
 
 _UNDER_WAY = frozenset({GroupState.RUNNING, GroupState.READY})

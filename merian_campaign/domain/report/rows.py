@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any
 
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import STALE, JobRow, RecordedEvent
+from merian_campaign.domain.record.board_row import STALE
+from merian_campaign.domain.record.records import JobRow, RecordedEvent
 from merian_campaign.domain.resources.core_hours import Price
 from merian_campaign.domain.sky_regions import SkyRegion
 from merian_campaign.domain.states import GroupState

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from merian_campaign.domain.failures.remedy import RequestTable
-from merian_campaign.domain.record.records import AFTERBURNER
+from merian_campaign.domain.record.board_row import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, Remedy
 from merian_campaign.domain.resources.block_shape import BlockShape, Workload, block_shape, whole_shape
 from merian_campaign.domain.resources.cluster import (

@@ -20,6 +20,7 @@ __all__ = [
     "bare_environment",
     "entry_lines",
     "kept_environment",
+    "launched_names",
     "launcher_text",
     "timer_units",
     "unit_name",
@@ -112,6 +113,9 @@ def kept_environment(environ: Mapping[str, str], *, also: Iterable[str] = ()) ->
     return kept
 
 
+_DEFAULT = re.compile(r"^if \[ \$# -eq 0 \]; then set -- (.*); fi$", re.MULTILINE)
+
+
 def launcher_text(
     *, program: Sequence[str], environment: Mapping[str, str], umask: int, names: Sequence[str]
 ) -> str:
@@ -126,6 +130,16 @@ def launcher_text(
         f"if [ $# -eq 0 ]; then set -- {default}; fi\n"
         f'exec {shlex.join(program)} tick --quiet "$@"\n'
     )
+
+
+def launched_names(text: str) -> tuple[str, ...]:
+    """Return the campaigns that a script of `launcher_text` names; none of one that means all."""
+    found = _DEFAULT.search(text)
+    try:
+        words = shlex.split(found[1]) if found else []
+    except ValueError:  # somebody has edited it
+        words = []
+    return tuple(word for word in words if not word.startswith("-"))
 
 
 def bare_environment(environ: Mapping[str, str]) -> dict[str, str]:

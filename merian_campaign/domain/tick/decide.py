@@ -17,7 +17,8 @@ from merian_campaign.domain.failures.backoff import MAX_LAUNCHES, claim_awaited,
 from merian_campaign.domain.failures.fault_attribution import Broken, alone
 from merian_campaign.domain.readiness.new_data import NewData
 from merian_campaign.domain.readiness.overlap_refresh import cut_of
-from merian_campaign.domain.record.records import AFTERBURNER, EXPIRED, NewGroup
+from merian_campaign.domain.record.board_row import AFTERBURNER, EXPIRED
+from merian_campaign.domain.record.records import NewGroup
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot, SubmissionView
 from merian_campaign.domain.resources import throttle
 from merian_campaign.domain.resources.block_shape import Workload

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from merian_campaign.domain.failures.rules import RETURNED
-from merian_campaign.domain.record.records import EXPIRED, STALE
+from merian_campaign.domain.record.board_row import EXPIRED, STALE
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.safe_text.shell import shown
 from merian_campaign.domain.safe_text.text import clean, one_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from merian_campaign.domain.readiness.data_change import Change, Freshness
 from merian_campaign.domain.readiness.new_data import NewData
-from merian_campaign.domain.record.records import IGNORES, STALE
+from merian_campaign.domain.record.board_row import IGNORES, STALE
 from merian_campaign.domain.record.snapshot import GroupView
 from merian_campaign.domain.states import GroupState
 from merian_campaign.domain.tick.decisions import Again, MoveGroup, Publish

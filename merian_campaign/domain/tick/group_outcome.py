@@ -15,7 +15,7 @@ from merian_campaign.domain.failures.backoff import (
     starved_tries,
 )
 from merian_campaign.domain.failures.tolerated import tolerated
-from merian_campaign.domain.record.records import AFTERBURNER
+from merian_campaign.domain.record.board_row import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.spec import ActionStep, BpsStep, CampaignSpec
 from merian_campaign.domain.states import GroupState, SubmissionOutcome

@@ -13,7 +13,7 @@ from math import ceil
 from typing import Final
 
 from merian_campaign.domain.failures.backoff import due
-from merian_campaign.domain.record.records import AFTERBURNER
+from merian_campaign.domain.record.board_row import AFTERBURNER
 from merian_campaign.domain.record.snapshot import GroupView, Remedy, Snapshot
 from merian_campaign.domain.resources.resource_fit import collects, submission_shape
 from merian_campaign.domain.resources.throttle import goes_first

@@ -14,13 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from merian_campaign.domain.errors import BadInputError, NoCampaignError
 from merian_campaign.domain.execution.counts import COUNTED_STATES, Counts
-from merian_campaign.domain.record.records import (
-    STALE,
-    BoardRow,
-    CampaignRow,
-    JobRow,
-    RecordedEvent,
-)
+from merian_campaign.domain.record.board_row import STALE, BoardRow
 from merian_campaign.store.reading import queries, report_queries
 from merian_campaign.store.server.connection import fetch, open_connection, translated
 from merian_campaign.store.server.schema_version import require_current, schema_version
@@ -32,6 +26,7 @@ if TYPE_CHECKING:
     from merian_campaign.domain.failures.rule_trial import PastFailure
     from merian_campaign.domain.readiness.generations import Generation
     from merian_campaign.domain.record.attempt_rows import AttemptRow, FailureRow
+    from merian_campaign.domain.record.records import CampaignRow, JobRow, RecordedEvent
     from merian_campaign.domain.record.wall_time import StepWallTime
     from merian_campaign.domain.report.rows import CauseRows, ReportRows
     from merian_campaign.domain.resources.core_hours import TaskCost
@@ -177,6 +172,8 @@ class ReadQueries:
         self, name: str, *, group_id: int | None = None, limit: int = 50, since: datetime | None = None
     ) -> tuple[RecordedEvent, ...]:
         """Return the newest events of a campaign or of one of its groups, newest first."""
+        from merian_campaign.domain.record.records import RecordedEvent  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             which = {"campaign_id": campaign_id(connection, name), "group_id": group_id}
             values = {**which, "limit": limit, "since": since}
@@ -191,17 +188,23 @@ class ReadQueries:
 
     def jobs(self, name: str) -> tuple[JobRow, ...]:
         """Return the Slurm jobs of a campaign's submissions, in the order of its steps."""
+        from merian_campaign.domain.record.records import JobRow  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
             return tuple(JobRow(**row) for row in fetch(connection, queries.JOBS, values))
 
     def campaign_list(self) -> tuple[CampaignRow, ...]:
         """Return how all campaigns stand, by name."""
+        from merian_campaign.domain.record.records import CampaignRow  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             return tuple(CampaignRow(**row) for row in fetch(connection, queries.CAMPAIGNS, {"stale": STALE}))
 
     def last_cancels(self, name: str) -> Mapping[int, RecordedEvent]:
         """Return, by group id, the event by which it was last cancelled."""
+        from merian_campaign.domain.record.records import RecordedEvent  # noqa: PLC0415 - `status` needs none
+
         with self._moment() as connection:
             values = {"campaign_id": campaign_id(connection, name)}
             found = [RecordedEvent(**row) for row in fetch(connection, queries.LAST_CANCELS, values)]

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.execution.counts import Counts
-from merian_campaign.domain.record.records import BoardRow, JobRow, RecordedEvent
+from merian_campaign.domain.record.board_row import BoardRow
+from merian_campaign.domain.record.records import JobRow, RecordedEvent
 from merian_campaign.domain.report.rows import (
     CauseRow,
     CauseRows,

@@ -11,7 +11,7 @@ from pathlib import Path
 from merian_campaign.domain.errors import BadInputError, UnavailableError
 from merian_campaign.domain.safe_text.credentials import read_url
 from merian_campaign.domain.safe_text.text import one_line, redact
-from merian_campaign.store.server.connection import libpq_url, open_connection, redacted
+from merian_campaign.store.server.connection import libpq_url, open_connection, redacted, translated
 from merian_campaign.store.server.embedded import bundled
 from merian_campaign.store.server.schema_version import schema_version
 
@@ -67,6 +67,11 @@ def restore(url: str, file: Path) -> None:
         "--exit-on-error",
         str(file),
     )
+    # A restored table has no statistics until somebody looks: it is taken for an empty one, and read whole.
+    with translated(url), closing(open_connection(url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
 
 
 def _run(program: str, url: str, *words: str) -> None:
