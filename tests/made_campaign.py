@@ -75,7 +75,7 @@ LOSS = 0.01
 """Of a group's quanta, what may be lost."""
 
 TICK = timedelta(hours=8)
-"""From one look at the campaign to the next."""
+"""From one look at the campaign to the next, unless it is said."""
 
 HARD = {"makeWarp": 9000, "deblend": 14000, "measure": 7000, "assembleCoadd": 6000}
 """Memory that tasks ask for, MiB."""
@@ -104,6 +104,8 @@ class MadeCampaign:
         Of the campaign.
     text : `str`
         Words that are put into every name and message that may come from outside.
+    every : `~datetime.timedelta`
+        From one look at the campaign to the next.
     """
 
     tracts: int
@@ -113,6 +115,7 @@ class MadeCampaign:
     name: str = "wide"
     text: str = ""
     now: datetime = BEGIN + timedelta(days=20)
+    every: timedelta = TICK
     chance: random.Random = field(default_factory=lambda: random.Random(1))
 
     def numbers(self) -> list[tuple[int, float, float]]:
@@ -173,8 +176,8 @@ class MadeCampaign:
             actor="tick", now=BEGIN,
         )  # fmt: skip
         life = _Life(made=self, store=store, spec=spec)
-        for number in range((self.now - BEGIN) // TICK + 1):
-            life.tick(BEGIN + number * TICK)
+        for number in range((self.now - BEGIN) // self.every + 1):
+            life.tick(BEGIN + number * self.every)
         life.follow()
 
     def spec(self, *, nights: list[int], tracts: list[int]) -> dict[str, Any]:
@@ -203,7 +206,7 @@ class MadeCampaign:
 
     def _at_once(self) -> int:
         """Return how many submissions may be under way at once, that a part is left to do in the end."""
-        ticks = (self.now - BEGIN) / TICK
+        ticks = (self.now - BEGIN) / self.every
         total = sum(
             (self.nights if step in NIGHT_TASKS else self.tracts)
             * (2 - (1 - self.failing) ** self.number_of(step))

@@ -24,6 +24,7 @@ from merian_campaign.files.site_file import read_site
 
 ROOT = Path(__file__).parents[3]
 ROUNDS = 5
+A_WHILE = 0.5
 
 
 def spec_of(tracts: int) -> CampaignSpec:
@@ -74,9 +75,9 @@ def rendered(spec: CampaignSpec) -> list[str]:
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Return the least CPU time of some rounds."""
-    found = []
-    for _ in range(ROUNDS):
+    """Return the least CPU time of some rounds, and of more where one is short."""
+    found: list[float] = []
+    while len(found) < ROUNDS or sum(found) < A_WHILE:
         begin = time.process_time()
         work()
         found.append(time.process_time() - begin)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "bench")]
 
 from bench_results import entry, keep  # noqa: E402 - beside this one
-from made_campaign import MadeCampaign  # noqa: E402 - of the tests
+from made_campaign import TICK, MadeCampaign  # noqa: E402 - of the tests
 
 from merian_campaign.store.server import embedded, migrate  # noqa: E402
 from merian_campaign.store.server.connection import open_connection  # noqa: E402
@@ -37,6 +37,7 @@ from merian_campaign.store.store import PostgresStore  # noqa: E402
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 DASHBOARD = ROOT / "docs" / "_static" / "grafana-dashboard.json"
 LARGEST_PAGE = 3_000_000
+MANY = 1_000_000
 AGAIN = 5
 MADE_FOR_ALL = "BENCH_CAMPAIGNS"
 """Variable that names a folder for campaigns which several parts of one run measure."""
@@ -104,7 +105,9 @@ def make(home: Path, *, tracts: int, quanta: int) -> None:
             cursor.execute("ALTER SYSTEM SET fsync = off")
             cursor.execute("SELECT pg_reload_conf()")
     with PostgresStore(url) as store:
-        MadeCampaign(tracts=tracts, quanta=quanta).fill(store)
+        # Each look reads all groups: of many, half as many looks.
+        every = TICK * (2 if quanta >= MANY else 1)
+        MadeCampaign(tracts=tracts, quanta=quanta, every=every).fill(store)
     with closing(open_connection(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:
