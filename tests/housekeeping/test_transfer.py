@@ -122,7 +122,8 @@ def test_an_export_that_is_killed_goes_on_where_it_was(house: House, tmp_path: P
     folder = tmp_path / "export"
     process = house.start("export", house.name, str(folder))
     deadline = time.monotonic() + 120
-    while not list(folder.rglob("*.part")) or not list((folder / "runs").rglob("*.yaml")):
+    # In this order: the part of a second file then, not of the first, which the ledger may not have yet.
+    while not list((folder / "runs").rglob("*.yaml")) or not list(folder.rglob("*.part")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.002)  # between two looks at a condition, not in place of one
