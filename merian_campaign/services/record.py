@@ -16,6 +16,7 @@ from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.execution.queue_wait import TaskWait, queue_waits
 from merian_campaign.domain.execution.runs import INFRASTRUCTURE_FAILED, RunEnd, RunResult
 from merian_campaign.domain.failures import harvest
+from merian_campaign.domain.failures.judged_attempts import HarvestContext
 from merian_campaign.domain.record.snapshot import GroupView, SubmissionView
 from merian_campaign.domain.record.wall_time import wall_time
 from merian_campaign.domain.rendering.naming import SubmissionPaths
@@ -162,7 +163,7 @@ class Recorder(TickPart):
             raw,
             predicted=predicted,
             records=journal,
-            context=harvest.HarvestContext(
+            context=HarvestContext(
                 rules=self._settings.rules,
                 requests=self._settings.requests[step.name],
                 remedy=submission.remedy,

@@ -16,7 +16,8 @@ from merian_campaign.domain.execution.busy_blocks import (
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, format_time
 from merian_campaign.domain.execution.provenance import Predicted, RawQuantum
 from merian_campaign.domain.execution.quanta import Attempt
-from merian_campaign.domain.failures.harvest import HarvestContext, conclude
+from merian_campaign.domain.failures.harvest import conclude
+from merian_campaign.domain.failures.judged_attempts import HarvestContext
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.records import JobRow
 from merian_campaign.domain.record.snapshot import Remedy

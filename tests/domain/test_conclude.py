@@ -17,7 +17,8 @@ from merian_campaign.domain.execution.provenance import (
 from merian_campaign.domain.execution.quanta import Attempt, Quantum
 from merian_campaign.domain.execution.quantum_progress import fold
 from merian_campaign.domain.failures.failure_rules import FailureRule
-from merian_campaign.domain.failures.harvest import HarvestContext, conclude, progress, unjournalled
+from merian_campaign.domain.failures.harvest import conclude, progress, unjournalled
+from merian_campaign.domain.failures.judged_attempts import HarvestContext
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.safe_text.json_values import WrongValueError

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from merian_campaign.domain.execution.provenance import Predicted
-from merian_campaign.domain.failures.harvest import HarvestContext, conclude
+from merian_campaign.domain.failures.harvest import conclude
+from merian_campaign.domain.failures.judged_attempts import HarvestContext
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.record.snapshot import Remedy
 from merian_campaign.domain.states import QuantumState, Verdict

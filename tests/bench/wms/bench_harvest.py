@@ -34,7 +34,8 @@ from store_help import Given  # noqa: E402
 from merian_campaign.domain.execution.journal_lines import JournalLines  # noqa: E402
 from merian_campaign.domain.execution.provenance import parse_harvest, parse_predicted  # noqa: E402
 from merian_campaign.domain.execution.queue_wait import queue_waits  # noqa: E402
-from merian_campaign.domain.failures.harvest import HarvestContext, conclude, unjournalled  # noqa: E402
+from merian_campaign.domain.failures.harvest import conclude, unjournalled  # noqa: E402
+from merian_campaign.domain.failures.judged_attempts import HarvestContext  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.snapshot import Remedy  # noqa: E402
 from merian_campaign.domain.record.wall_time import DriverTimes, wall_time  # noqa: E402
