@@ -11,7 +11,7 @@ from merian_campaign.domain.readiness.generations import MadeFrom
 from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
 from merian_campaign.store.campaigns import require_campaign
 from merian_campaign.store.overlaps import load_overlaps
-from merian_campaign.store.rows import group_view, made_from, open_quanta, submission_view
+from merian_campaign.store.rows import counts_of, group_view, made_from, open_quanta, submission_view
 from merian_campaign.store.server.database import Database
 
 _WHICH = "g.campaign_id = :campaign_id AND (CAST(:group_id AS bigint) IS NULL OR g.id = :group_id)"
@@ -62,9 +62,12 @@ def load_groups(
     for row in connection.execute(_SUBMISSIONS, which).mappings().all():
         submissions[row["group_id"]].append(submission_view(row))
         made[row["group_id"]].append(made_from(row))
+    groups = connection.execute(_GROUPS, which).mappings().all()
     unfinished: dict[int, list[OpenQuanta]] = defaultdict(list)
-    for row in connection.execute(_OPEN, which).mappings().all():
-        unfinished[row["group_id"]].append(open_quanta(row))
+    # A driver claims most groups before they have any.
+    if any(counts_of(row).open for row in groups):
+        for row in connection.execute(_OPEN, which).mappings().all():
+            unfinished[row["group_id"]].append(open_quanta(row))
     return tuple(
         group_view(
             row,
@@ -72,7 +75,7 @@ def load_groups(
             made=made.get(row["id"], ()),
             open_quanta=tuple(unfinished.get(row["id"], ())),
         )
-        for row in connection.execute(_GROUPS, which).mappings().all()
+        for row in groups
     )
 
 
