@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark, or those of one PART, one after the other; writes build/bench.json.
+"""`make bench`: every benchmark, or those of one PART; writes build/bench.json.
 
 Each measures ratios side by side in one run, so that the machine's speed and noise cancel; three times, of
 which the median counts. BENCH_QUANTA says how large the large campaign is. ``compare OLD NEW`` holds two
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,39 +36,71 @@ PARTS = {
 
 SCALE = "store/bench_scale.py"
 QUIET = (SCALE, "graphs/bench_graphs.py", "makespan/bench_makespan.py")
-"""What wants the whole machine, or its disk: last.
+"""What wants the whole machine, or its disk: last, one after the other."""
 
-Making the large campaign takes minutes of one core, and goes on beside the others, which hold processor
-times, or turns of two, against each other.
+LONG = ("wms/bench_wms.py", "wms/bench_harvest.py")
+"""What is begun first of the others, so that none is left alone in the end."""
+
+AT_ONCE = 2
+"""So many of the others run at once: they hold processor times, or turns of two, against each other.
+
+One of them at first is what makes the large campaign, minutes of one core.
 """
 
 NUMBERS = {"BENCH_QUANTA": 10_000, "BENCH_GRAPHS": 2, "BENCH_RUN": 10, "BENCH_DETECTORS": 1}
 """What may be said in the environment, and the least that there is something to measure."""
 
 
-@contextmanager
-def started(script: str, *words: str, environ: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a script beside what is done meanwhile; however that ends, it takes down its servers first."""
-    process = subprocess.Popen([sys.executable, str(HERE / script), *words], env=environ)
-    try:
-        yield process
-    except KeyboardInterrupt:
-        raise  # Ctrl-C went to it too
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        raise
-    finally:
-        process.wait()
+class Scripts:
+    """Scripts that run beside each other; however that ends, they take down their servers first.
+
+    Parameters
+    ----------
+    environ : `~collections.abc.Mapping`
+        What they see.
+    """
+
+    def __init__(self, *, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._running: dict[subprocess.Popen[bytes], tuple[str, float]] = {}
+
+    def run(self, commands: Sequence[tuple[str, ...]], *, at_once: int) -> bool:
+        """Run scripts with their arguments, and say how long each took; return whether one failed."""
+        codes: list[int] = []
+        left = deque(commands)
+        try:
+            while left or self._running:
+                while left and len(self._running) < at_once:
+                    self._start(left.popleft())
+                time.sleep(0.1)  # between two looks at a condition
+                codes += self._ended()
+        except KeyboardInterrupt:
+            raise  # Ctrl-C went to them too
+        except BaseException:
+            for process in self._running:
+                process.send_signal(signal.SIGINT)
+            raise
+        finally:
+            for process in self._running:
+                process.wait()
+        return any(codes)
+
+    def _start(self, command: tuple[str, ...]) -> None:
+        script, *words = command
+        process = subprocess.Popen([sys.executable, str(HERE / script), *words], env=self._environ)
+        self._running[process] = " ".join(command), time.perf_counter()
+        _say(f"{' '.join(command)}: begun")
+
+    def _ended(self) -> Iterator[int]:
+        for process in [one for one in self._running if one.poll() is not None]:
+            name, begin = self._running.pop(process)
+            _say(f"{name}: {time.perf_counter() - begin:.0f} s\n")
+            yield process.returncode
 
 
-def timed(script: str, *, environ: Mapping[str, str]) -> int:
-    """Run a benchmark and say how long it took; return its exit status."""
-    begin = time.perf_counter()
-    with started(script, environ=environ) as process:
-        code = process.wait()
-    sys.stdout.write(f"{script}: {time.perf_counter() - begin:.0f} s\n\n")
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
-    return code
 
 
 def wrong_numbers(environ: Mapping[str, str]) -> Iterator[str]:
@@ -104,20 +136,24 @@ def measure(part: str) -> int:
         OUT.unlink(missing_ok=True)
     elif OUT.exists():
         read(OUT)  # what it holds of other parts is kept: refused now, not after an hour
-    scripts = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
+    wanted = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
+    quiet = [(script,) for script in QUIET if script in wanted]
+    beside = [(script,) for script in sorted(wanted, key=lambda one: one not in LONG) if script not in QUIET]
     begin, since = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="merian-bench-made-") as made:
-        environ = {**os.environ, "BENCH_CAMPAIGNS": made}
-        # Campaigns of three sizes are made meanwhile, and waited for in the end.
-        with started(SCALE, "--make", environ=environ) if not part else nullcontext():
-            codes = [timed(script, environ=environ) for script in scripts if script not in QUIET]
-        codes += [timed(script, environ=environ) for script in QUIET if script in scripts]
-    sys.stdout.write(f"all: {time.perf_counter() - begin:.0f} s\n\n")
+        scripts = Scripts(environ={**os.environ, "BENCH_CAMPAIGNS": made})
+        # Campaigns of three sizes are made first, for whoever asks for them.
+        making = [] if part else [(SCALE, "--make")]
+        failed = [
+            scripts.run([*making, *beside], at_once=1 if part else AT_ONCE),
+            scripts.run(quiet, at_once=1),
+        ]
+    _say(f"all: {time.perf_counter() - begin:.0f} s\n")
     found = read(OUT)["entries"] if OUT.exists() else []
     # Of an earlier run are those of other parts.
     entries = [one for one in found if one.get("at", "") >= since]
     sys.stdout.write("".join(f"{line(one)}\n" for one in entries))
-    return int(any(codes) or not entries or not all(map(held, entries)))
+    return int(any(failed) or not entries or not all(map(held, entries)))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -73,10 +74,14 @@ def keep(entries: Iterable[Mapping[str, Any]], *, path: Path = OUT) -> int:
     of_run = {"at": where["at"], "load": where["machine"]["load"], "quanta": os.environ.get("BENCH_QUANTA")}
     new = [{**one, **of_run} for one in entries]
     names = {one["name"] for one in new}
-    before = read(path)["entries"] if path.exists() else []
-    kept = [*(one for one in before if one["name"] not in names), *new]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**where, "entries": kept}, indent=2) + "\n", encoding="utf-8")
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two parts may end at once
+        before = read(path)["entries"] if path.exists() else []
+        kept = [*(one for one in before if one["name"] not in names), *new]
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps({**where, "entries": kept}, indent=2) + "\n", encoding="utf-8")
+        part.replace(path)
     for one in new:
         print(line(one))  # noqa: T201 - a bench prints what it finds
     return int(not all(map(held, new)))

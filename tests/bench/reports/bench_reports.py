@@ -105,8 +105,8 @@ def make(home: Path, *, tracts: int, quanta: int) -> None:
             cursor.execute("ALTER SYSTEM SET fsync = off")
             cursor.execute("SELECT pg_reload_conf()")
     with PostgresStore(url) as store:
-        # Each look reads all groups: of many, half as many looks.
-        every = TICK * (2 if quanta >= MANY else 1)
+        # Each look reads all groups: of many, one a night, as by cron.
+        every = TICK * (3 if quanta >= MANY else 1)
         MadeCampaign(tracts=tracts, quanta=quanta, every=every).fill(store)
     with closing(open_connection(url)) as connection:
         connection.autocommit = True

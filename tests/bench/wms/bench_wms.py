@@ -1,8 +1,8 @@
 """Overhead of a quantum and of a submission, stock service against ours, side by side.
 
-Runs like submissions through both, alternating, and a submission of three quanta for the fixed cost; writes
+Runs like submissions through both, alternating, and a submission of one quantum for the fixed cost; writes
 ``build/bench.json`` and prints where a quantum's time goes.  Usage: ``bench_wms.py [ROUNDS]``. The three
-layers are 67 wide with ours, 201 quanta, and 3 with the stock service, which takes seconds for each quantum;
+layers are 67 wide with ours, 201 quanta, and 2 with the stock service, which takes seconds for each quantum;
 ``BENCH_DETECTORS`` sets both.
 """
 
@@ -25,6 +25,7 @@ from bench_results import entry, keep  # noqa: E402 - beside this one
 from merian_campaign.domain.execution.journal import JobVerdict, JournalEvent  # noqa: E402
 
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
+ONE: dict[str, dict[str, Any]] = {"first": {}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +72,27 @@ class Way:
     service: str
     detectors: int
 
-    def run(self, folder: Path, *, repo: Path, tag: str, detectors: int) -> Cost:
-        """Run a submission through it."""
+    @property
+    def quanta(self) -> int:
+        """How many quanta the larger submission has."""
+        return len(LAYERS) * self.detectors
+
+    def one(self, folder: Path, *, repo: Path, number: int) -> Cost:
+        """Run a submission of one quantum."""
+        return self._run(folder, repo=repo, name=f"{self.name}-one-{number}", tasks=ONE, detectors=1)
+
+    def many(self, folder: Path, *, repo: Path, number: int) -> Cost:
+        """Run a submission of many."""
+        name = f"{self.name}-many-{number}"
+        return self._run(folder, repo=repo, name=name, tasks=LAYERS, detectors=self.detectors)
+
+    def _run(
+        self, folder: Path, *, repo: Path, name: str, tasks: dict[str, dict[str, Any]], detectors: int
+    ) -> Cost:
         query = f"instrument='Toy' AND detector < {detectors}"
-        rendering = support.Rendering(service=self.service, tasks=LAYERS, query=query)
-        submission = support.render(folder, repo=repo, name=f"{self.name}-{tag}", choices=rendering)
-        cost = measure(submission)
-        quanta = len(LAYERS) * detectors
+        rendering = support.Rendering(service=self.service, tasks=tasks, query=query)
+        cost = measure(support.render(folder, repo=repo, name=name, choices=rendering))
+        quanta = len(tasks) * detectors
         say(f"{self.name:6s} {quanta:4} quanta: wall {cost.wall:7.1f} s  cpu {cost.cpu:7.1f} s")
         return cost
 
@@ -93,12 +108,12 @@ class Found:
 
 
 def round_of(way: Way, folder: Path, *, repo: Path, number: int) -> Found:
-    """Run three quanta, then many."""
-    one = way.run(folder, repo=repo, tag=f"one-{number}", detectors=1)
-    many = way.run(folder, repo=repo, tag=f"many-{number}", detectors=way.detectors)
-    more = len(LAYERS) * (way.detectors - 1)
+    """Run one quantum, then many."""
+    one = way.one(folder, repo=repo, number=number)
+    many = way.many(folder, repo=repo, number=number)
+    more = way.quanta - 1
     each = Cost(wall=(many.wall - one.wall) / more, cpu=(many.cpu - one.cpu) / more)
-    return Found(each=each, fixed=one.cpu - len(LAYERS) * each.cpu, one=one, many=many)
+    return Found(each=each, fixed=one.cpu - each.cpu, one=one, many=many)
 
 
 def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dict[str, float]:
@@ -138,7 +153,7 @@ def main(rounds: int) -> int:
     """Run the benchmark; return 1 if a ratio misses its floor."""
     asked = os.environ.get("BENCH_DETECTORS")
     ours = Way(name="ours", service=support.OURS, detectors=int(asked or 67))
-    stock = Way(name="stock", service=support.STOCK, detectors=int(asked or 3))
+    stock = Way(name="stock", service=support.STOCK, detectors=int(asked or 2))
     pairs: list[tuple[Found, Found]] = []
     with tempfile.TemporaryDirectory(prefix="bench-wms-") as name:
         folder = Path(name)
@@ -153,7 +168,7 @@ def main(rounds: int) -> int:
                 folder / f"ours-many-{number}-submit",
                 many=pair[0].many,
                 one=pair[0].one,
-                quanta=len(LAYERS) * (ours.detectors - 1) + 1,
+                quanta=ours.quanta,
             )
             for part, value in table.items():
                 say(f"    {part:34s} {value:7.2f} ms")
