@@ -77,9 +77,7 @@ OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
   AND (%(tract)s::integer IS NULL OR q.tract = %(tract)s
        OR (g.selection_dimension = 'tract' AND g.selection_values = ARRAY[%(tract)s]::bigint[]))"""
 
-_UNSUCCESSFUL = (
-    "a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s"
-)
+_UNSUCCESSFUL = "a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s"
 
 _OF_TRACT = """
 SELECT o.id FROM quantum_row AS o WHERE o.tract = %(tract)s
