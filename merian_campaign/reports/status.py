@@ -259,8 +259,8 @@ def progress_words(status: Status) -> str:
     quanta = f"{'some ' if status.estimated else ''}{whole:,} quanta"
     if status.fraction is None:
         unknown = status.unsized
-        named = f"{unknown[0]} is" if len(unknown) == 1 else f"{len(unknown)} steps are"
-        return f"{counts.succeeded:,} of {quanta} so far, {named} of unknown size"
+        named = unknown[0] if len(unknown) == 1 else f"{len(unknown)} steps"
+        return f"{counts.succeeded:,} of {quanta}, without {named}"
     # All of it is done only when all of it is.
     percent = 100 if status.fraction >= 1 else min(99, int(100 * status.fraction))
     return f"{percent}% of {quanta}"

@@ -212,10 +212,9 @@ def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
     assert status_json(status)["fraction"] == 0.245
     # Nobody knows of how much it would be a part.
     unsized = replace(status, rows=(*some, after))
-    assert progress_words(unsized) == "490 of some 2,000 quanta so far, step4 is of unknown size"
+    assert progress_words(unsized) == "490 of some 2,000 quanta, without step4"
     later = replace(after, step="step5")
-    both = progress_words(replace(status, rows=(*some, after, later)))
-    assert both.endswith("quanta so far, 2 steps are of unknown size")
+    assert progress_words(replace(status, rows=(*some, after, later))).endswith("quanta, without 2 steps")
     known = status_json(unsized)
     assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], None)
 
