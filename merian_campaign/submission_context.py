@@ -119,11 +119,13 @@ def run_locked(*, repository: str, command: Sequence[str], readers: int | None =
 
     Only psycopg2 is imported: this stands in front of every graph building and every ingest.
     """
+    from merian_campaign.host.stage_times import STAGE_TIMES, timed  # noqa: PLC0415
     from merian_campaign.host.termination import die_with_parent  # noqa: PLC0415
     from merian_campaign.store.server.locks import repository_lock  # noqa: PLC0415
     from merian_campaign.store.server.server import prepared_url  # noqa: PLC0415
 
-    with repository_lock(prepared_url(), repository, readers=readers):
+    lock = repository_lock(prepared_url(), repository, readers=readers)
+    with timed(lock, file=os.environ.get(STAGE_TIMES), name=command[0]):
         # It ends with this process, which ends when the lock was lost.
         done = subprocess.run(list(command), check=False, preexec_fn=die_with_parent)
     return done.returncode if done.returncode >= 0 else 128 - done.returncode

@@ -167,7 +167,8 @@ def read_appended(path: Path | str, *, start: int, follow: bool = True) -> tuple
     path : `~pathlib.Path` or `str`
         The file.
     start : `int`
-        Where the last reading ended; of a file that is shorter, all counts as appended.
+        Where the last reading ended, behind a line; of a file that is shorter, or has no line that ends
+        there, all counts as appended: it is another one.
     follow : `bool`, optional
         As of `open_regular`.
 
@@ -183,7 +184,10 @@ def read_appended(path: Path | str, *, start: int, follow: bool = True) -> tuple
     with os.fdopen(descriptor, "rb") as stream:
         begin = start if start <= os.fstat(stream.fileno()).st_size else 0
         try:
-            stream.seek(begin)
+            stream.seek(max(0, begin - 1))
+            if begin and stream.read(1) != b"\n":
+                begin = 0
+                stream.seek(0)
             found = stream.read(_AT_ONCE)
             if b"\n" not in found:
                 found += stream.read(MEDIUM - len(found))

@@ -31,6 +31,7 @@ _CYCLE = re.compile(r"Found cycle when making clusters: (\[[^\n\]]{0,4000}\])")
 _EDGE = re.compile(r"\('([^'\n]{1,200})', '([^'\n]{1,200})'\)")
 _POLL_SECONDS = 0.3
 _STOP_SECONDS = 15.0
+_BY_SIGNAL = 128
 
 
 def find_graph(paths: SubmissionPaths) -> Path | None:
@@ -100,10 +101,9 @@ def judge_run(paths: SubmissionPaths, *, exit_code: int) -> RunResult:
     if NOTHING_TO_RUN in output:
         return RunResult(end=RunEnd.EMPTY, reason="the quantum graph is empty", exit_code=exit_code)
     if exit_code < 0:
-        name = signal.Signals(-exit_code).name
         when = "" if find_graph(paths) is not None else " while it built the quantum graph"
         return RunResult(
-            end=RunEnd.FAILED, reason=f"bps submit was killed by {name}{when}", exit_code=exit_code
+            end=RunEnd.FAILED, reason=f"bps submit was {_killed(exit_code)}{when}", exit_code=exit_code
         )
     if find_graph(paths) is None:
         why = last_error(output, read_tail(paths.driver_log))
@@ -149,7 +149,7 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
     Returns
     -------
     error : `str` or `None`
-        The last words of ``butler aggregate-graph`` when it failed.
+        The last words of ``butler aggregate-graph`` when it failed, or what killed it.
 
     Raises
     ------
@@ -176,4 +176,12 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
         )
     if done.returncode == DatabaseUnavailableError.exit_code:
         raise DatabaseUnavailableError(last_error(read_tail(paths.driver_log)))
-    return None if done.returncode == 0 else last_error(read_tail(paths.driver_log))
+    if done.returncode == 0:
+        return None
+    return _killed(done.returncode) or last_error(read_tail(paths.driver_log))
+
+
+def _killed(code: int) -> str:
+    """Return in words by which signal a command ended, as a child or told by a shell; empty for none."""
+    number = -code if code < 0 else code - _BY_SIGNAL
+    return f"killed by {signal.Signals(number).name}" if number in set(signal.Signals) else ""

@@ -23,7 +23,7 @@ from merian_campaign.domain.execution.provenance import (
 )
 from merian_campaign.domain.execution.runs import RunResult
 from merian_campaign.domain.record.snapshot import SubmissionView
-from merian_campaign.domain.record.wall_time import DriverTimes, parse_stage_times
+from merian_campaign.domain.record.wall_time import DriverTimes, parse_gaps, parse_stage_times
 from merian_campaign.domain.remains import Remains
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.slurm.blocks import BLOCKS_NAME, BlockLine, parse_block_lines
@@ -259,10 +259,12 @@ class LocalDrivers:
         lines: list[str] = []
         with suppress(DamagedFileError):  # nothing depends on it
             lines = read_lines(paths.stages, limit=MEDIUM, follow=False)
+        text = "\n".join(lines)
         return DriverTimes(
             began=_changed(paths.started),
             ended=_changed(paths.outcome),
-            stages=parse_stage_times("\n".join(lines)),
+            stages=parse_stage_times(text),
+            gaps=parse_gaps(text),
         )
 
     def outcome(self, directory: str) -> RunResult | None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ from merian_campaign.host import termination
 from merian_campaign.host.atomic_files import open_append, write_atomically, write_json
 from merian_campaign.host.ownership import require_submission
 from merian_campaign.host.regular_files import DamagedFileError, read_bytes, read_json_object, read_lines
+from merian_campaign.host.stage_times import STAGE_TIMES, note_times, timed
 from merian_campaign.middleware import bps_run, programs
 from merian_campaign.middleware.helper_client import ButlerHelper, HelperError
 from merian_campaign.middleware.submit_in_process import Target
@@ -69,7 +72,10 @@ class SubmissionRun:
         self._campaign = campaign
         self._target = target
         self._warm = warm
-        self._environ = programs.environment(environ, marker=f"{directory}#run{epoch}")
+        self._environ = {
+            **programs.environment(environ, marker=f"{directory}#run{epoch}"),
+            STAGE_TIMES: self.paths.stages,
+        }
         helper_environ = programs.environment(environ, marker=f"{directory}#helper{epoch}")
         self._helper = ButlerHelper(environ=helper_environ, log=self.paths.driver_log)
         # The driver was started under the epoch before its claim.
@@ -105,6 +111,14 @@ class SubmissionRun:
     def mark_started(self) -> None:
         """Note that the work begins."""
         write_atomically(Path(self.paths.started), f"{self._epoch}\n")
+
+    def follows(self, *, left: datetime, claimed: datetime) -> None:
+        """Note since when the submission had no driver, and when this one took over."""
+        note_times(self.paths.stages, name="driver", left=left, claimed=claimed)
+
+    def timed(self, lock: AbstractContextManager[None], *, name: str) -> AbstractContextManager[None]:
+        """Return a lock of the repository with which it is written down how long it was waited for."""
+        return timed(lock, file=self.paths.stages, name=name)
 
     def run(self, *, go_on: Callable[[], bool]) -> RunResult:
         """Run the submission to its end; the predicted quanta are written down once the graph is there.

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from merian_campaign.domain.safe_text.text import clean, one_line
 
-__all__ = ["UNBOUNDED", "Either", "height_of", "joined", "line", "paragraph"]
+__all__ = ["UNBOUNDED", "Either", "height_of", "joined", "line", "paragraph", "share"]
 
 UNBOUNDED: Final = 1_000_000
 """Width of what is no terminal: a row is one line there, however long, so that it can be searched for."""
@@ -97,3 +97,9 @@ class Either:
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         """Return how wide it is."""
         return Measurement.get(console, options, self._fitting(console))
+
+
+def share(part: float, *, digits: int = 0) -> str:
+    """Return a part of a whole in percent; 100% only when nothing is missing."""
+    said = f"{part:.{digits}%}"
+    return f"{1 - 10 ** -(digits + 2):.{digits}%}" if part < 1 and said == f"{1:.{digits}%}" else said

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from merian_campaign.domain.resources.memory_model import MemoryForecast
-from merian_campaign.reports.cells import line
+from merian_campaign.reports.cells import line, share
 
 _CAPTION = (
     "What each task asks for next; the part of its quanta that fits; second attempts in a hundred; "
@@ -49,8 +49,8 @@ def memory_lines(found: Mapping[str, Sequence[MemoryForecast]]) -> Iterator[str]
         learned = sum(one.learned for one in tasks)
         asked = "1 task asks" if learned == 1 else f"{learned} tasks ask"
         yield (
-            f"memory of {step}: {asked} for what was measured; {fits:.1%} of the quanta would fit, "
-            f"{100 * (1 - fits):.1f} second attempts in 100, {wasted:.1f} GB-hours unused in 1,000"
+            f"memory of {step}: {asked} for what was measured; {share(fits, digits=1)} of the quanta "
+            f"would fit, {100 * (1 - fits):.1f} second attempts in 100, {wasted:.1f} GB-hours unused in 1,000"
         )
 
 
@@ -67,7 +67,7 @@ def memory_view(found: Mapping[str, Sequence[MemoryForecast]]) -> RenderableType
                 line(f"  {one.task}"),
                 f"{one.measured:,}",
                 line(f"{_requests(one)} MB", "bold" if one.learned else ""),
-                f"{one.fits:.1%}",
+                share(one.fits, digits=1),
                 f"{one.retries:.1f}",
                 f"{one.wasted:.1f}",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -78,10 +79,18 @@ class Status:
 
     @property
     def fraction(self) -> float | None:
-        """How much of all quanta that are predicted or estimated is done; `None` without any."""
+        """How much of all quanta that are predicted or estimated is done.
+
+        `None` without any, and while nobody knows the size of a step.
+        """
         counts = total(self.rows)
         whole = counts.expected + self.estimated
-        return counts.succeeded / whole if whole else None
+        return counts.succeeded / whole if whole and not self.unsized else None
+
+    @property
+    def unsized(self) -> tuple[str, ...]:
+        """Steps of which no group has a graph yet, and that are to come."""
+        return tuple(step for step, found in self.ahead.items() if found.quanta is None)
 
     @property
     def redo_price(self) -> Price | None:
@@ -156,8 +165,9 @@ def status_json(status: Status) -> dict[str, Any]:
         "redo_price": None if status.redo_price is None else status.redo_price.to_json(),
         "quanta": _quanta(total(status.rows)),
         "estimated": status.estimated,
-        "of_unknown_size": [step for step, found in status.ahead.items() if found.quanta is None],
-        "fraction": None if status.fraction is None else round(status.fraction, 6),
+        "of_unknown_size": list(status.unsized),
+        # Rounded down: 1 only when nothing is missing.
+        "fraction": None if status.fraction is None else math.floor(status.fraction * 1e6) / 1e6,
     } | ({} if status.at is None else {"at": status.at})
 
 
@@ -242,16 +252,18 @@ def _parts(
 
 def progress_words(status: Status) -> str:
     """Return how much is done of all that is to come, and how much of that is estimated."""
-    if status.fraction is None:
+    counts = total(status.rows)
+    whole = counts.expected + status.estimated
+    if not whole:
         return ""
-    whole = total(status.rows).expected + status.estimated
-    about = "some " if status.estimated else ""
+    quanta = f"{'some ' if status.estimated else ''}{whole:,} quanta"
+    if status.fraction is None:
+        unknown = status.unsized
+        named = unknown[0] if len(unknown) == 1 else f"{len(unknown)} steps"
+        return f"{counts.succeeded:,} of {quanta}, without {named}"
     # All of it is done only when all of it is.
     percent = 100 if status.fraction >= 1 else min(99, int(100 * status.fraction))
-    said = f"{percent}% of {about}{whole:,} quanta"
-    unknown = [step for step, found in status.ahead.items() if found.quanta is None]
-    named = unknown[0] if len(unknown) == 1 else f"{len(unknown)} steps"
-    return f"{said}, without {named}" if unknown else said
+    return f"{percent}% of {quanta}"
 
 
 def folded_tracts(rows: Sequence[BoardRow], *, width: int, at_most: int) -> RenderableType:

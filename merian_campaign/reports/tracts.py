@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from merian_campaign.domain.campaign.coverage import Coverage
-from merian_campaign.reports.cells import line
+from merian_campaign.reports.cells import line, share
 
 
 def tracts_json(coverage: Coverage, *, used: Mapping[int, Sequence[int]]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def tracts_table(coverage: Coverage, *, used: Mapping[int, Sequence[int]]) -> Ta
     for name in ("tract", "visits", *(["used"] if used else []), "detectors", *bands):
         table.add_column(line(name), justify="right")
     for row in coverage.tracts:
-        covered = (f"{100 * row.bands.get(band, 0.0):.0f}%" for band in bands)
+        covered = (share(row.bands.get(band, 0.0)) for band in bands)
         made = [str(len(used[row.tract])) if row.tract in used else "-"] if used else []
         table.add_row(str(row.tract), str(row.visits), *made, str(row.detectors), *covered)
     return table

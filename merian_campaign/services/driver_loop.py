@@ -149,6 +149,9 @@ def drive(
     work = make_work(claim)
     if work.ended():  # whoever started this one could not see it yet
         return None
+    if claim.gap is not None:
+        left, claimed = claim.gap
+        work.follows(left=left, claimed=claimed)
 
     def superseded() -> None:
         work.stop_all()
@@ -187,7 +190,7 @@ def _work(
         guard.refusal(claim, spec=spec, work=work)
         work.mark_started()
         try:
-            with store.repository_lock(spec.butler, go_on=go_on):
+            with work.timed(store.repository_lock(spec.butler, go_on=go_on), name="action"):
                 return work.act(name=step.action, arguments=step.arguments, go_on=go_on)
         except CalledOffError:
             return RunResult(end=RunEnd.CANCELLED, reason="cancelled before it began")
@@ -225,6 +228,6 @@ def _collect(*, store: Store, spec: CampaignSpec, work: SubmissionRunner, result
         result = RunResult(
             end=RunEnd.RAN, reason=f"collected by the driver: {result.reason}", exit_code=result.exit_code
         )
-    with store.repository_lock(spec.butler):
+    with work.timed(store.repository_lock(spec.butler), name="chain"):
         work.prepend()
     return result

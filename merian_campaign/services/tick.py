@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from merian_campaign.domain.campaign.plan import in_force, reasons
 from merian_campaign.domain.errors import CampaignError
-from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.backoff import next_try, successions
 from merian_campaign.domain.failures.fault_attribution import failure_words, words_of
 from merian_campaign.domain.readiness.overlap_refresh import refresh_due
 from merian_campaign.domain.record.applied_spec import applied_spec
@@ -25,7 +25,7 @@ from merian_campaign.domain.resources.resource_fit import submission_shape
 from merian_campaign.domain.resources.throttle import closed
 from merian_campaign.domain.spec import BpsStep, CampaignSpec
 from merian_campaign.domain.states import CampaignState, GroupState
-from merian_campaign.domain.tick.decisions import Again, Decision, Submit
+from merian_campaign.domain.tick.decisions import AddGroups, Again, Decision, PauseCampaign, Submit
 from merian_campaign.services.act import Executor
 from merian_campaign.services.observe import Observer
 from merian_campaign.services.ports import Drivers, Registry, Scheduler, Store
@@ -84,6 +84,8 @@ class Tick:
         arrivals = observer.arrivals(snapshot)
         decisions = observer.decide(snapshot)
         submits = {one.group.step for one in decisions if isinstance(one, Submit)}
+        decided = {one.group.id for one in decisions if not isinstance(one, AddGroups | PauseCampaign)}
+        now = self.runtime.clock()
         learned = observer.learned(snapshot)
         return Plan(
             decisions=decisions,
@@ -91,9 +93,12 @@ class Tick:
             memory={step: found for step, found in learned.items() if found and step in submits},
             prices=prices(spec, self.store.costs(name, groups=_made_anew(decisions, snapshot))),
             expected=self._expected(spec, snapshot, decisions, settings=settings),
-            reasons=reasons(spec, snapshot, now=self.runtime.clock(), arrivals=arrivals),
-            looks=refresh_due(spec, in_force(spec, snapshot), now=self.runtime.clock()) is not None,
-            closed=closed(spec, now=self.runtime.clock()),
+            reasons={
+                **reasons(spec, snapshot, now=now, arrivals=arrivals),
+                **successions(snapshot, decided=decided, now=now),
+            },
+            looks=refresh_due(spec, in_force(spec, snapshot), now=now) is not None,
+            closed=closed(spec, now=now),
         )
 
     def _expected(

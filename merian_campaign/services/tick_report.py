@@ -63,7 +63,7 @@ class Plan:
     snapshot : `Snapshot`
         What they rest on.
     reasons : `~collections.abc.Mapping` [`int`, `str`]
-        By id, what groups that have not started wait for, in words.
+        By id, what groups that have not started, or have no driver now, wait for, in words.
     looks : `bool`
         Whether it would first ask the butler for overlaps, after which there may be more to do.
     prices : `~collections.abc.Mapping` [`str`, `Price`]

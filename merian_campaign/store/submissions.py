@@ -161,7 +161,9 @@ class SubmissionStore(Database):
         """
         until = now + timedelta(seconds=lease_seconds)
         take = _take(submission_id, driver=driver, epoch=expected_epoch, until=until, now=now)
+        lease = select(_SUBMISSION.c.lease_expires_at).where(_SUBMISSION.c.id == submission_id)
         with self._transaction() as connection:
+            before = connection.execute(lease).scalar()
             row = connection.execute(take).mappings().first()
             if row is None:
                 return None
@@ -176,7 +178,13 @@ class SubmissionStore(Database):
                 at=now,
             )
             campaign, group = load_one(connection, group_id=row["group_id"])
-            return Claim(submission=submission_view(row), group=group, campaign=campaign, epoch=row["epoch"])
+            return Claim(
+                submission=submission_view(row),
+                group=group,
+                campaign=campaign,
+                epoch=row["epoch"],
+                gap=None if before is None else (before - timedelta(seconds=lease_seconds), now),
+            )
 
     def heartbeat(
         self, *, submission_id: int, epoch: int, lease_seconds: float, now: datetime

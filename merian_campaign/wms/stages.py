@@ -11,14 +11,14 @@ import re
 import signal
 import socket as socket_  # "socket" is a property here
 import subprocess
-from contextlib import AbstractContextManager, suppress
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
-from merian_campaign.domain.execution.journal import JobVerdict, format_time
+from merian_campaign.domain.execution.journal import JobVerdict
 from merian_campaign.host.atomic_files import appending
 from merian_campaign.host.local_sockets import is_ours
+from merian_campaign.host.stage_times import timed
 from merian_campaign.wms.job_outcome import WorkerGoneError
 from merian_campaign.wms.node.command import plain_words, split_locked
 from merian_campaign.wms.node_settings import NodeSettings
@@ -94,24 +94,12 @@ class Stages:
         trace : `str`
             Text to write to ``stderr`` first.
         """
-        asked, began = split_locked(command), datetime.now(UTC)
+        asked = split_locked(command)
         if asked is None or self._locker is None:
             return self._run(command, stdout=stdout, stderr=stderr, name=name, trace=trace)
-        with self._locker(asked.repository, readers=asked.readers):
-            locked = datetime.now(UTC)
-            try:
-                return self._run(asked.command, stdout=stdout, stderr=stderr, name=name, trace=trace)
-            finally:
-                self._note(name, asked=began, began=locked)
-
-    def _note(self, name: str, *, asked: datetime, began: datetime) -> None:
-        """Write down how long a stage waited for its lock, and worked; only people want to know."""
-        if self._times is None:
-            return
-        moments = {"asked": asked, "began": began, "ended": datetime.now(UTC)}
-        line = {"v": 1, "name": name, **{key: format_time(value) for key, value in moments.items()}}
-        with suppress(OSError), appending(str(self._times)) as stream:
-            stream.write(json.dumps(line, separators=(",", ":")).encode() + b"\n")
+        lock = self._locker(asked.repository, readers=asked.readers)
+        with timed(lock, file=None if self._times is None else str(self._times), name=name):
+            return self._run(asked.command, stdout=stdout, stderr=stderr, name=name, trace=trace)
 
     def _run(self, command: str, *, stdout: str, stderr: str, name: str, trace: str) -> int:
         words = plain_words(command, os.environ)

@@ -206,13 +206,37 @@ def test_how_much_is_done_counts_what_has_no_graph_yet() -> None:
         step="step4", group="all", ordinal=1, tract=None, state="waiting", reason="", submissions=0,
         counts=Counts(),
     )  # fmt: skip
-    status = Status(campaign="made", campaign_state="active", rows=(*some, after))
+    status = Status(campaign="made", campaign_state="active", rows=tuple(some))
     assert (status.estimated, status.fraction) == (1500, 490 / 2000)
-    assert progress_words(status) == "24% of some 2,000 quanta, without step4"
+    assert progress_words(status) == "24% of some 2,000 quanta"
+    assert status_json(status)["fraction"] == 0.245
+    # Nobody knows of how much it would be a part.
+    unsized = replace(status, rows=(*some, after))
+    assert progress_words(unsized) == "490 of some 2,000 quanta, without step4"
     later = replace(after, step="step5")
     assert progress_words(replace(status, rows=(*some, after, later))).endswith("quanta, without 2 steps")
-    known = status_json(status)
-    assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], 0.245)
+    known = status_json(unsized)
+    assert (known["estimated"], known["of_unknown_size"], known["fraction"]) == (1500, ["step4"], None)
+
+
+@pytest.mark.parametrize(
+    ("succeeded", "words", "fraction"),
+    [
+        (0, "0% of 10,000,000 quanta", 0.0),
+        (9_999, "0% of 10,000,000 quanta", 0.000999),
+        (100_000, "1% of 10,000,000 quanta", 0.01),
+        (9_900_000, "99% of 10,000,000 quanta", 0.99),
+        (9_999_999, "99% of 10,000,000 quanta", 0.999999),
+        (10_000_000, "100% of 10,000,000 quanta", 1.0),
+    ],
+)
+def test_all_is_done_when_nothing_is_missing(succeeded: int, words: str, fraction: float) -> None:
+    row = BoardRow(
+        step="step3", group="all", ordinal=0, tract=None, state="running", reason="", submissions=1,
+        counts=Counts(succeeded=succeeded, pending=10_000_000 - succeeded),
+    )  # fmt: skip
+    status = Status(campaign="made", campaign_state="active", rows=(row,))
+    assert (progress_words(status), status_json(status)["fraction"]) == (words, fraction)
 
 
 def test_all_tracts_are_there_where_there_is_no_screen() -> None:

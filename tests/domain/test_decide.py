@@ -18,10 +18,11 @@ from domain_help import (
     submission,
 )
 
+from merian_campaign.domain.clock_skew import LEASE
 from merian_campaign.domain.execution.counts import Counts
 from merian_campaign.domain.execution.liveness import Liveness
 from merian_campaign.domain.execution.quanta import OpenQuanta
-from merian_campaign.domain.failures.backoff import next_try
+from merian_campaign.domain.failures.backoff import next_try, successions
 from merian_campaign.domain.failures.remedy import RequestTable
 from merian_campaign.domain.readiness.unseen_terms import digest_of_arguments
 from merian_campaign.domain.record.basis import Basis
@@ -244,6 +245,18 @@ def test_a_dead_driver_is_succeeded_at_once() -> None:
 def test_one_successor_is_started_not_one_a_pass(launched: timedelta, *, starts: bool) -> None:
     entry = submission(state=RUNNING, epoch=1, launched_at=NOW - launched)
     assert [type(d) for d in live(entry, Liveness.DEAD)] == ([Launch] if starts else [])
+
+
+def test_of_what_has_no_driver_it_is_said_when_the_next_one_comes() -> None:
+    # The third died just now: the next one half a minute later.
+    entry = submission(state=RUNNING, epoch=3, lease_expires_at=NOW + LEASE)
+    assert live(entry, Liveness.DEAD) == ()
+    waiting = group("step1", submissions=(entry,))
+    whole = snapshot(waiting)
+    words = f"3 drivers died on it; the next one at {NOW + timedelta(seconds=30):%H:%M} UTC"
+    assert successions(whole, decided=(), now=NOW) == {waiting.id: words}
+    assert successions(whole, decided=(waiting.id,), now=NOW) == {}, "what has a living one is followed"
+    assert successions(whole, decided=(), now=NOW + timedelta(minutes=1)) == {}
 
 
 @pytest.mark.parametrize("state", [RUNNING, SubmissionState.PREPARED])

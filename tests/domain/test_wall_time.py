@@ -14,6 +14,7 @@ from merian_campaign.domain.record.wall_time import (
     DriverTimes,
     StepWallTime,
     WallTime,
+    parse_gaps,
     parse_stage_times,
     wall_time,
 )
@@ -36,6 +37,12 @@ def stage(*seconds: float) -> str:
         f'"{name}":"{format_time(at(each))}"' for name, each in zip(names, seconds, strict=True)
     )
     return f'{{"v":1,"name":"x",{moments}}}'
+
+
+def gap(left: float, claimed: float) -> str:
+    return (
+        f'{{"v":1,"name":"driver","left":"{format_time(at(left))}","claimed":"{format_time(at(claimed))}"}}'
+    )
 
 
 def job(role: str, submitted: float, started: float) -> JobRecord:
@@ -71,6 +78,26 @@ def test_each_part_of_a_submission_on_slurm() -> None:
     assert found == WallTime(tick=40, slurm=110, lock=80, graph=200, startup=40, run=580, ingest=180)
 
 
+def test_what_waits_for_another_driver_does_not_work() -> None:
+    lines = "\n".join([stage(50, 110, 280), '{"v":1,"left":"torn', gap(150, 250), gap(1000, 1100)])
+    found = wall_time(
+        created=T0,
+        driver=DriverTimes(
+            began=at(40), ended=at(1200), stages=parse_stage_times(lines), gaps=parse_gaps(lines)
+        ),
+        journal=JOURNAL,
+        jobs=(),
+        now=at(1230),
+    )
+    assert found == WallTime(tick=270, lock=60, graph=100, startup=120, run=580, ingest=100)
+
+
+def test_a_graph_that_was_never_built_and_an_action_wait_for_a_lock_too() -> None:
+    driver = DriverTimes(began=at(10), ended=at(100), stages=parse_stage_times(stage(20, 80, 90)))
+    found = wall_time(created=T0, driver=driver, journal=(), jobs=(), now=at(110))
+    assert found == WallTime(tick=20, lock=60, graph=30)
+
+
 def test_what_left_no_trace_says_nothing() -> None:
     driver = DriverTimes(began=None, ended=at(5))
     assert wall_time(created=T0, driver=driver, journal=(), jobs=(), now=at(9)) is None
@@ -85,9 +112,12 @@ def test_the_parts_add_up_whatever_clocks_say(
 ) -> None:
     told = ((JournalEvent.OPENED, opened), (JournalEvent.STARTED, start), (JournalEvent.ENDED, end))
     journal = tuple(record(event, moment) for event, moment in told)
-    stages = parse_stage_times("\n".join([stage(0, lock, opened), stage(end, lock, over)]))
+    lines = "\n".join([stage(0, lock, opened), stage(end, lock, over), gap(lock, queue), gap(0, opened)])
+    driver = DriverTimes(
+        began=at(begin), ended=at(over), stages=parse_stage_times(lines), gaps=parse_gaps(lines)
+    )
     found = wall_time(
-        created=T0, driver=DriverTimes(began=at(begin), ended=at(over), stages=stages), journal=journal,
+        created=T0, driver=driver, journal=journal,
         jobs=[job("driver", 0, queue), job("block", start, queue)], now=at(1500),
     )  # fmt: skip
     assert found is not None

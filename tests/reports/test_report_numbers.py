@@ -129,6 +129,25 @@ def test_what_has_no_graph_is_estimated_from_the_other_tracts(rows: ReportRows) 
     (line,) = [one for one in made.tracts if one.tract == first.tracts[0]]
     assert not line.releasable
     assert f"{step} waiting" in line.why
+    assert line.foreseen == sum(
+        one.estimated for one in made.completeness if one.tract == line.tract and one.step in made.tract_steps
+    )
+    assert line.foreseen
+
+
+def test_a_step_of_unknown_size_is_no_part_of_a_percentage(rows: ReportRows) -> None:
+    last = [group for group in rows.groups if group.tracts][-1].step
+    begun = {group.id for group in rows.groups if group.step == last}
+    cells = tuple(cell for cell in rows.cells if cell.group_id not in begun)
+    waiting = tuple(replace(one, state="waiting") if one.id in begun else one for one in rows.groups)
+    made = report_of(replace(rows, cells=cells, groups=waiting))
+    assert made.headline.unsized == (last,)
+    assert {one.foreseen for one in made.tracts if one.steps > 1} == {None}
+    # Nor one whose tracts nobody knows yet.
+    found = tuple(group for group in rows.groups if group.id not in begun)
+    made = report_of(replace(rows, cells=cells, groups=found))
+    assert made.headline.unsized == (last,)
+    assert {one.foreseen for one in made.tracts} == {None}
 
 
 def test_whether_a_tract_may_be_released_and_why(report: Report, rows: ReportRows) -> None:

@@ -132,6 +132,38 @@ def test_a_journal_that_is_another_one_is_read_from_its_beginning(followed: Foll
     followed.journal.write_text(line(JournalEvent.OPENED) + line(JournalEvent.STARTED, 9))
     followed.follow()
     assert followed.states() == followed.expected()
+    # Also one that is as long as the other, or longer: no line of it ends where that was read to.
+    for count in (1, 8):
+        ended = [line(JournalEvent.ENDED, number, verdict="failed") for number in range(3, 3 + count)]
+        followed.journal.write_text("".join([line(JournalEvent.OPENED), *ended]))
+        assert followed.journal.stat().st_size > (followed.seen().followed or 0)
+        followed.follow()
+        assert followed.states() == followed.expected()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b"\0" * 5000,
+        b"\xff\xfe\x80\n",
+        b"x" * 10_000_000 + b"\n",
+        line(JournalEvent.ENDED, 2, verdict="failed").encode()[:40],
+        line(JournalEvent.ENDED, 2, verdict="failed").encode()[:40] + b"\n",
+    ],
+    ids=["nul", "no utf-8", "10 MB", "half a line", "half a line that the next driver has ended"],
+)
+def test_what_a_crash_leaves_in_a_journal_costs_no_line_after_it(followed: Followed, written: bytes) -> None:
+    followed.predicted.write_text("\n".join(followed.lines) + "\n")
+    followed.journal.write_text("".join(line(JournalEvent.STARTED, number) for number in range(2)))
+    followed.follow()
+    with followed.journal.open("ab") as stream:
+        stream.write(written)
+    followed.follow()
+    assert followed.states()[:3] == ["running", "running", "pending"]
+    with followed.journal.open("ab") as stream:
+        stream.write(b"".join(line(JournalEvent.ENDED, at, verdict="ok").encode() for at in range(2)))
+    followed.follow()
+    assert followed.states()[:3] == ["succeeded", "succeeded", "pending"]
 
 
 def test_what_nothing_happened_to_is_not_parsed_again(followed: Followed) -> None:

@@ -7,6 +7,8 @@ import signal
 import socket
 import threading
 import time
+import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg2
@@ -14,7 +16,10 @@ import pytest
 from store_help import holder
 
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.host.patience import patiently
+from merian_campaign.host.processes import processes
+from merian_campaign.middleware import bps_run, programs
 from merian_campaign.store.server import locks
 from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.store import PostgresStore
@@ -176,3 +181,21 @@ def test_keys_are_stable_and_of_two_kinds(tmp_path: Path) -> None:
     assert locks.campaign_key("demo") > 0 > locks.repository_key("demo")
     assert locks.repository_key(str(tmp_path)) == locks.repository_key(str(tmp_path / "x" / ".."))
     assert locks.repository_key("s3://a/../b") != locks.repository_key("s3://b")
+
+
+def test_an_ingest_that_is_killed_while_it_waits_says_so(url: str, tmp_path: Path) -> None:
+    """Not that it waited, which are its last words."""
+    paths = SubmissionPaths(directory=str(tmp_path))
+    Path(paths.bps).mkdir()
+    with zipfile.ZipFile(Path(paths.bps) / "made.qg", "w") as graph:
+        graph.writestr("one", "member")
+    environ = programs.environment(os.environ, marker="killed") | {"MERIAN_CAMPAIGN_DATABASE_URL": url}
+    with holder("repository_lock", url, str(tmp_path)) as process, ThreadPoolExecutor() as pool:
+        ingest = pool.submit(bps_run.aggregate, paths, repository=str(tmp_path), environ=environ)
+        while "is waited for; it is held by" not in Path(paths.driver_log).read_text(encoding="utf-8"):
+            assert not ingest.done(), ingest.result()
+            time.sleep(0.05)
+        children = {one.pid for one in processes().values() if one.parent == os.getpid()}
+        (waiting,) = children - {process.pid}
+        os.kill(waiting, signal.SIGKILL)
+        assert ingest.result() == "killed by SIGKILL"

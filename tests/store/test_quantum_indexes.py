@@ -12,6 +12,8 @@ from store_help import Given, at, failed, quantum, rows, worked
 
 from merian_campaign.domain.execution.quanta import Quantum
 from merian_campaign.domain.states import QuantumState, SubmissionOutcome
+from merian_campaign.store.reading import queries
+from merian_campaign.store.reading.queries import within
 from merian_campaign.store.reading.reader import Reader
 from merian_campaign.store.server import migrate
 from merian_campaign.store.server.connection import open_connection
@@ -46,6 +48,11 @@ INSERT INTO quantum_row (group_id, kind_id, common_id, visit, exposure, tract, p
            CASE n %% 997 WHEN 3 THEN 2 END, s.id, t.at, t.at
     FROM submission AS s, quantum_kind AS k, quantum_common AS c, generate_series(1, 40000) AS n
     CROSS JOIN LATERAL (SELECT timestamptz '2026-11-01 00:00Z' + n * interval '1 min' AS at) AS t;
+INSERT INTO quantum_failure (campaign_id, digest, state, charged)
+    SELECT id, gen_random_uuid(), 'failed', true FROM campaign;
+INSERT INTO attempt_row (quantum_id, submission_id, try, common_id, failure_id, recorded_at)
+    SELECT q.id, q.submission_id, 1, q.common_id, f.id, q.updated_at
+    FROM quantum_row AS q, quantum_failure AS f WHERE q.id %% 4 = 0;
 ANALYZE
 """
 ASKED = {
@@ -73,6 +80,16 @@ def test_what_is_asked_most_reads_no_table_whole(empty_url: str) -> None:
             assert rows(connection, query), condition
         again = "EXPLAIN SELECT count(*) FROM quantum_attempt"
         assert "ix_quantum_row_again" in str(rows(connection, again))
+        ((campaign,),) = rows(connection, "SELECT id FROM campaign")
+        recovered = within(queries.FAILURES_AND_RECOVERED, tract=39)
+        plan = str(explained(connection, recovered, {"campaign_id": campaign, "step": None, "tract": 39}))
+        assert "Seq Scan on attempt_row" not in plan
+
+
+def explained(connection: Connection, query: str, values: dict[str, object]) -> list[tuple[object, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {query}", values)
+        return cursor.fetchall()
 
 
 def test_logs_are_said_relative_to_the_submission_and_shown_whole(

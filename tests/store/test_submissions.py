@@ -146,8 +146,13 @@ def test_claims_are_counted(store: PostgresStore, given: Given, group: int) -> N
     assert (got.submission.launched_at, got.submission.launches) == (None, 0), "nobody is on the way any more"
     assert (got.campaign.name, got.group.key) == ("demo", "tract9813")
     assert got.group.submissions == (got.submission,)
+    assert got.gap is None
     assert claim(store, submission.id, 0) is None
-    assert claim(store, submission.id, 1) == 2
+    again = store.claim(
+        submission_id=submission.id, driver=DRIVER, lease_seconds=60, now=at(9), expected_epoch=1
+    )
+    assert again is not None
+    assert (again.epoch, again.gap) == (2, (at(2), at(9))), "since the last sign of life of the first"
     assert claim(store, 10**9) is None
     newest = store.events("demo")[0]
     assert (newest.from_state, newest.to_state, newest.reason) == (

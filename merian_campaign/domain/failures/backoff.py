@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 from merian_campaign.domain.clock_skew import LEASE, is_recent
@@ -116,11 +117,37 @@ def _pause(spec: CampaignSpec, group: GroupView) -> timedelta | None:
 
 def successor_waits(submission: SubmissionView, *, now: datetime) -> bool:
     """Say whether a submission whose drivers die has to wait for the next one, counted from the last beat."""
+    return successor_at(submission, now=now) is not None
+
+
+def successor_at(submission: SubmissionView, *, now: datetime) -> datetime | None:
+    """Return until when a submission whose drivers die waits for the next one; `None` when it does not."""
     if submission.epoch <= AT_ONCE or submission.lease_expires_at is None:
-        return False
+        return None
     pause = error_classes.pause_after(submission.epoch - AT_ONCE)
     moment = submission.lease_expires_at - LEASE + pause
-    return now < moment <= now + pause
+    return moment if now < moment <= now + pause else None
+
+
+def successions(snapshot: Snapshot, *, decided: Collection[int], now: datetime) -> Mapping[int, str]:
+    """Return in words, by group, of what has no driver now when the next one is started.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        The campaign.
+    decided : `~collections.abc.Collection` [`int`]
+        Groups with which something is done: what has a living driver is followed.
+    now : `datetime.datetime`
+        UTC.
+    """
+    found = {}
+    for group in snapshot.groups:
+        live = group.live if group.id not in decided else None
+        moment = None if live is None else successor_at(live, now=now)
+        if live is not None and moment is not None:
+            found[group.id] = f"{live.epoch} drivers died on it; the next one at {moment:%H:%M} UTC"
+    return found
 
 
 def claim_awaited(submission: SubmissionView, *, grace: timedelta, now: datetime) -> bool:

@@ -159,12 +159,13 @@ class CampaignRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What a driver that claimed a submission works on."""
+    """What a driver that claimed a submission works on; ``gap``: since when it had none, and until when."""
 
     submission: SubmissionView
     group: GroupView
     campaign: CampaignView
     epoch: int
+    gap: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

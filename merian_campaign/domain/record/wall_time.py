@@ -14,7 +14,17 @@ from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord
 from merian_campaign.domain.record.records import JobRecord, JobRole
 from merian_campaign.domain.safe_text.jsonl import last_object, moment_of
 
-__all__ = ["PARTS", "DriverTimes", "StageTime", "StepWallTime", "WallTime", "parse_stage_times", "wall_time"]
+__all__ = [
+    "PARTS",
+    "DriverTimes",
+    "Gap",
+    "StageTime",
+    "StepWallTime",
+    "WallTime",
+    "parse_gaps",
+    "parse_stage_times",
+    "wall_time",
+]
 
 _START = '{"v":'
 
@@ -29,12 +39,24 @@ class StageTime:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Gap:
+    """When a driver gave its last sign of life, and when the next one took over; UTC."""
+
+    left: datetime
+    claimed: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
 class DriverTimes:
-    """When a driver began to work and when it left its outcome, and its stages; `None`: it left no trace."""
+    """When a driver began to work and when one left its outcome, and its stages; `None`: it left no trace.
+
+    Between them may be ``gaps``, in which the submission had no driver.
+    """
 
     began: datetime | None
     ended: datetime | None
     stages: tuple[StageTime, ...] = ()
+    gaps: tuple[Gap, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +66,7 @@ class WallTime:
     Parameters
     ----------
     tick : `float`
-        Until a tick, or its driver, went on: before the work and after it.
+        Until a tick, or its driver, went on: before the work, after it, and in it where a driver died.
     slurm : `float`
         In Slurm's queue: the driver, and the first block.
     lock : `float`
@@ -87,15 +109,23 @@ PARTS = tuple(part.name for part in fields(WallTime))
 
 def parse_stage_times(text: str) -> tuple[StageTime, ...]:
     """Return what stages wrote down of themselves; a line that is none is left out."""
-    found = []
+    found = _moments(text, "asked", "began", "ended")
+    return tuple(StageTime(asked=asked, began=began, ended=ended) for asked, began, ended in found)
+
+
+def parse_gaps(text: str) -> tuple[Gap, ...]:
+    """Return when a submission had no driver, by what those wrote down that took over."""
+    return tuple(Gap(left=left, claimed=claimed) for left, claimed in _moments(text, "left", "claimed"))
+
+
+def _moments(text: str, *names: str) -> Iterator[list[datetime]]:
+    """Yield the moments of these names of each line that has all of them."""
     for line in text.splitlines():
         values = last_object(line, start=_START)
         if isinstance(values, dict):
-            moments = [moment_of(str(values.get(name, ""))) for name in ("asked", "began", "ended")]
-            if all(moments):
-                asked, began, ended = (moment for moment in moments if moment is not None)
-                found.append(StageTime(asked=asked, began=began, ended=ended))
-    return tuple(found)
+            moments = [moment_of(str(values.get(name, ""))) for name in names]
+            if None not in moments:
+                yield [moment for moment in moments if moment is not None]
 
 
 def wall_time(
@@ -124,15 +154,17 @@ def wall_time(
     opened = _first(journal, JournalEvent.OPENED)
     started = _first(journal, JournalEvent.STARTED)
     ended = _last(journal, JournalEvent.ENDED)
+    if opened is None:  # it had no graph, or was no run of BPS: all that it did was to build
+        opened = driver.ended
     # Each not before the one before it, whatever clocks say.
     marks = [created]
     for mark in (driver.began, opened, started, ended, driver.ended, now):
         marks.append(max(marks[-1], min(mark or marks[-1], now)))
+    spans = list(pairwise(marks))
+    dead = [_dead(driver.gaps, begin, end) for begin, end in spans]
     launch, build, start, run, collect, wait = (
-        (later - earlier).total_seconds() for earlier, later in pairwise(marks)
+        (later - earlier).total_seconds() - lost for (earlier, later), lost in zip(spans, dead, strict=True)
     )
-    if opened is None:  # it had no graph, or was no run of BPS
-        build, collect = collect, 0.0
     queued = list(jobs)
     driver_queue = _queue(queued, JobRole.DRIVER, within=launch)
     block_queue = _queue(queued, JobRole.BLOCK, within=start)
@@ -140,7 +172,7 @@ def wall_time(
     before = _waited(driver.stages, until=middle, within=build)
     after = _waited(driver.stages, since=middle, within=collect)
     return WallTime(
-        tick=launch - driver_queue + wait,
+        tick=launch - driver_queue + wait + sum(dead),
         slurm=driver_queue + block_queue,
         lock=before + after,
         graph=build - before,
@@ -148,6 +180,16 @@ def wall_time(
         run=run,
         ingest=collect - after,
     )
+
+
+def _dead(gaps: Iterable[Gap], begin: datetime, end: datetime) -> float:
+    """Return for how long of a span, seconds, there was no driver."""
+    lost = sum(
+        max(0.0, (min(gap.claimed, end) - max(gap.left, begin)).total_seconds())
+        for gap in gaps
+        if gap.left < gap.claimed
+    )
+    return min(lost, (end - begin).total_seconds())
 
 
 def _first(journal: Collection[JournalRecord], event: JournalEvent) -> datetime | None:

@@ -73,6 +73,8 @@ class TractLine:
     ``reached`` counts its steps from the first on that are done without a gap; ``releasable`` says that all
     are, ``why`` on what that rests, or what is missing. ``accepted`` are quanta that did not succeed in
     groups that are done all the same, ``stale`` its steps that are done for older data than there are.
+    ``foreseen`` are quanta that no graph has yet, estimated from the steps' other tracts; `None` where a step
+    to come is of unknown size.
     """
 
     tract: int
@@ -92,6 +94,7 @@ class TractLine:
     reason: str
     why: str
     stale: int = 0
+    foreseen: int | None = 0
 
     @property
     def shown(self) -> str:

@@ -178,8 +178,12 @@ def _step_line(
 
 def _outlook(rows: ReportRows, counts: Mapping[int, Counts], *, kinds: Mapping[str, str]) -> Outlook:
     own = [group for group in rows.groups if kinds[group.step] == "bps"]
+    discovered = [step for step in tract_lines.to_be_discovered(rows) if kinds[step] == "bps"]
     ahead = foreseen(
-        Sized(step=group.step, state=group.state, expected=counts[group.id].expected) for group in own
+        [
+            *(Sized(step=group.step, state=group.state, expected=counts[group.id].expected) for group in own),
+            *(Sized(step=step, state=GroupState.WAITING, expected=0) for step in discovered),
+        ]
     )
     left: Counter[str] = Counter()
     for group in own:

@@ -109,12 +109,15 @@ def tracts(
     own_steps = {tract: {group.step for group in groups} for tract, groups in by_tract.items()}
     caveats: Counter[int] = Counter()
     accepted: Counter[int] = Counter()
+    estimated: Counter[int] = Counter()
     for line in lines:
         if line.step in own_steps.get(line.tract, ()):
             caveats[line.tract] += line.caveats
             accepted[line.tract] += line.accepted
+            estimated[line.tract] += line.estimated
     sums = _sums(lines, own_steps)
-    to_come = _to_come(rows)
+    to_come = to_be_discovered(rows)
+    sized = {line.step for line in lines}
     return tuple(
         _tract(
             tract,
@@ -124,6 +127,9 @@ def tracts(
             caveats=caveats[tract],
             accepted=accepted[tract],
             to_come=to_come,
+            foreseen=None
+            if to_come or any(group.state not in OVER and group.step not in sized for group in groups)
+            else estimated[tract],
         )
         for tract, groups in sorted(by_tract.items())
     )
@@ -152,7 +158,7 @@ def _sums(lines: Iterable[CompletenessLine], own_steps: Mapping[int, set[str]]) 
     return found
 
 
-def _to_come(rows: ReportRows) -> tuple[str, ...]:
+def to_be_discovered(rows: ReportRows) -> tuple[str, ...]:
     """Return the steps that go by tract and have no group yet, because their tracts are to be discovered."""
     listed = rows.spec.get("steps")
     there = {group.step for group in rows.groups}
@@ -174,6 +180,7 @@ def _tract(
     caveats: int,
     accepted: int,
     to_come: Sequence[str],
+    foreseen: int | None,
 ) -> TractLine:
     states = [group.state for group in groups]
     reached = next((n for n, state in enumerate(states) if state != GroupState.DONE), len(states))
@@ -201,6 +208,7 @@ def _tract(
         ),
         why=one_line(why, limit=_LONGEST_REASON),
         stale=sum(group.stale for group in groups),
+        foreseen=foreseen,
     )
 
 

@@ -25,6 +25,9 @@ _ASTRAL = re.compile("([\U00010000-\U0010ffff])")
 
 _SCALARS = (str, int, float)
 
+_LONGEST_KEY = 1000
+"""Characters of a key as it is written: before a colon YAML takes 1024, behind a question mark any number."""
+
 
 def quote(text: str) -> str:
     """Return ``text`` as a double-quoted YAML scalar in ASCII: that of JSON is one, which C writes."""
@@ -74,18 +77,21 @@ def dump(document: Mapping[str, YamlValue], *, indent: int = 0) -> str:
 def _write(document: Mapping[str, YamlValue], pad: str, lines: list[str]) -> None:
     append = lines.append
     for key, value in document.items():
+        name = _key(key)
+        if len(name) > _LONGEST_KEY:
+            name = f"? {name}\n{pad}"
         # What most values are comes first: to ask for relatives of theirs takes twice as long.
         if type(value) is str:
-            append(f"{pad}{_key(key)}: {quote(value)}")
+            append(f"{pad}{name}: {quote(value)}")
         elif type(value) is int:
-            append(f"{pad}{_key(key)}: {value}")
+            append(f"{pad}{name}: {value}")
         elif isinstance(value, _SCALARS):
-            append(f"{pad}{_key(key)}: {_scalar(value)}")
+            append(f"{pad}{name}: {_scalar(value)}")
         elif not value:
-            append(f"{pad}{_key(key)}: {'{}' if isinstance(value, Mapping) else '[]'}")
+            append(f"{pad}{name}: {'{}' if isinstance(value, Mapping) else '[]'}")
         elif type(value) is dict or isinstance(value, Mapping):
-            append(f"{pad}{_key(key)}:")
+            append(f"{pad}{name}:")
             _write(value, f"{pad}  ", lines)
         else:
-            append(f"{pad}{_key(key)}:")
+            append(f"{pad}{name}:")
             lines += [f"{pad}  - {_scalar(item)}" for item in value if isinstance(item, _SCALARS)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["FORGET_SUMMARY", "SUMMARIES", "SUMMARISE", "summary"]
+__all__ = ["DIFFERENT_SUMMARIES", "FORGET_SUMMARY", "SUMMARIES", "SUMMARISE", "summary"]
 
 
 def _kept(table: str, *, source: str, key: tuple[str, ...], values: tuple[str, ...]) -> str:
@@ -62,6 +62,39 @@ SUMMARISE: Final = tuple(
     _kept(table, source=source, key=key, values=values) for table, (source, key, values) in _TABLES.items()
 )
 """What follows a change after which, for now, none is expected: a harvest, a redo."""
+
+
+_FLOATS: Final = frozenset({"seconds", "seconds_longest", "runs_seconds", "runs_longest"})
+"""Sums of what need not be added up in the same order twice."""
+
+
+def _differ(name: str) -> str:
+    """Return the condition under which a column of a summary is not what it is counted to be."""
+    if name in _FLOATS:
+        same = f"abs(k.{name} - m.{name}) <= 1e-6 * (1 + abs(m.{name}))"
+        return f"NOT coalesce({same}, (k.{name}, m.{name}) IS NOT DISTINCT FROM (NULL, NULL))"
+    return f"k.{name} IS DISTINCT FROM m.{name}"
+
+
+def _different(table: str, *, source: str, key: tuple[str, ...], values: tuple[str, ...]) -> str:
+    """Return SQL for the groups of whose summary rows are wrong, missing, or too many, and how many."""
+    keys = ", ".join(("group_id", *key))
+    return f"""
+SELECT group_id, count(*)
+FROM {table} AS k
+FULL JOIN (
+    SELECT * FROM {source} WHERE group_id IN (SELECT group_id FROM {table})
+) AS m USING ({keys})
+WHERE {" OR ".join(map(_differ, values))}
+GROUP BY group_id
+"""  # noqa: S608  (built from names)
+
+
+DIFFERENT_SUMMARIES: Final = {
+    table: _different(table, source=source, key=key, values=values)
+    for table, (source, key, values) in _TABLES.items()
+}
+"""Of each table, which groups have rows there that are not what the quanta say."""
 
 
 def summary(table: str) -> str:

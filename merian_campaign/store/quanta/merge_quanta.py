@@ -249,17 +249,19 @@ WHERE q.id = r.quantum_id
       IS DISTINCT FROM ({", ".join(_RECOUNTED.values())})
 """  # noqa: S608  (built from constants of this module)
 
-# Counted anew rather than added to: a wrong number cannot last, and no trigger has to fire a row.
-RECOUNT = f"""
-WITH made AS MATERIALIZED (
-    SELECT k.task, c.state, sum(c.n)::integer AS n
+_COUNTED = f"""
+    SELECT c.group_id, k.task, c.state, sum(c.n)::integer AS n
     FROM (
-        SELECT kind_id, {whole("q", "state")} AS state, count(*) AS n
-        FROM quantum_row AS q WHERE q.group_id = %(group_id)s GROUP BY 1, 2
+        SELECT group_id, kind_id, {whole("q", "state")} AS state, count(*) AS n
+        FROM quantum_row AS q {{where}} GROUP BY 1, 2, 3
     ) AS c
     JOIN quantum_kind AS k ON k.id = c.kind_id
-    GROUP BY 1, 2
-), gone AS (
+    GROUP BY 1, 2, 3
+"""  # noqa: S608  (built from constants of this module)
+
+# Counted anew rather than added to: a wrong number cannot last, and no trigger has to fire a row.
+RECOUNT = f"""
+WITH made AS MATERIALIZED ({_COUNTED.format(where="WHERE q.group_id = %(group_id)s")}), gone AS (
     DELETE FROM quantum_count AS n
     WHERE n.group_id = %(group_id)s
       AND NOT EXISTS (SELECT FROM made AS m WHERE m.task = n.task AND m.state = n.state)
@@ -268,6 +270,14 @@ INSERT INTO quantum_count AS old (group_id, task, state, n)
 SELECT %(group_id)s, task, state, n FROM made
 ON CONFLICT (group_id, task, state) DO UPDATE SET n = excluded.n WHERE old.n <> excluded.n
 """  # noqa: S608  (built from constants of this module)
+
+DIFFERENT_COUNTS = f"""
+SELECT group_id, coalesce(sum(n.n), 0)::integer, coalesce(sum(m.n), 0)::integer
+FROM quantum_count AS n
+FULL JOIN ({_COUNTED.format(where="")}) AS m USING (group_id, task, state)
+GROUP BY group_id HAVING bool_or(n.n IS DISTINCT FROM m.n)
+"""  # noqa: S608  (built from constants of this module)
+"""Groups of which `quantum_count` is not what the quanta say: how many it has, and how many there are."""
 
 COUNT_ANEW = (RECOUNT_ATTEMPTS, RECOUNT, KEEP_COUNTS)
 """What follows every change of a group's quanta."""

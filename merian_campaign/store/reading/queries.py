@@ -77,6 +77,8 @@ OF_STEP_AND_TRACT = """g.campaign_id = %(campaign_id)s
   AND (%(tract)s::integer IS NULL OR q.tract = %(tract)s
        OR (g.selection_dimension = 'tract' AND g.selection_values = ARRAY[%(tract)s]::bigint[]))"""
 
+_UNSUCCESSFUL = "a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s"
+
 _OF_TRACT = """
 SELECT o.id FROM quantum_row AS o WHERE o.tract = %(tract)s
 UNION
@@ -88,11 +90,14 @@ WHERE t.campaign_id = %(campaign_id)s AND t.selection_dimension = 'tract'
 def within(query: str, *, tract: int | None) -> str:
     """Return a query so that, of one tract, it begins with the quanta of that, found by index.
 
-    Without it the planner reads all that has not succeeded, in every tract, to find those of one.
+    Without it the planner reads all that has not succeeded, in every tract, to find those of one; and all
+    attempts.
     """
     if tract is None:
         return query
-    return query.replace(OF_STEP_AND_TRACT, f"{OF_STEP_AND_TRACT}\n  AND q.id = ANY (ARRAY({_OF_TRACT}))")
+    for condition, quantum in ((OF_STEP_AND_TRACT, "q.id"), (_UNSUCCESSFUL, "a.quantum_id")):
+        query = query.replace(condition, f"{condition}\n  AND {quantum} = ANY (ARRAY({_OF_TRACT}))")
+    return query
 
 
 _NOT_SUCCEEDED = f"""
@@ -115,7 +120,7 @@ FROM (
     FROM stored_attempt AS a
     JOIN submission AS s ON s.id = a.submission_id
     JOIN "group" AS g ON g.id = s.group_id
-    WHERE a.state <> 'succeeded' AND s.generation = g.generation AND g.campaign_id = %(campaign_id)s
+    WHERE {_UNSUCCESSFUL}
     ORDER BY a.quantum_id, a.submission_id DESC, a.try DESC
 ) AS a
 JOIN quantum AS q ON q.id = a.quantum_id
