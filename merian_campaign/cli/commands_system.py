@@ -59,20 +59,20 @@ def check(
     And whether what the board shows is what is counted; a tick may be at work meanwhile.
     """
     from merian_campaign.store.kept_numbers import count_anew, different, require_right
-    from merian_campaign.store.server.fitness import require_fit
+    from merian_campaign.store.server.fitness import once_free, require_fit
     from merian_campaign.store.server.schema_version import check as check_version
     from merian_campaign.store.server.server import prepared_url
 
     where = prepared_url()
     require_fit(where)
-    check_version(where)
-    found = different(where, quanta=quanta)
+    once_free(lambda: check_version(where))
+    found = once_free(lambda: different(where, quanta=quanta))
     if repair and found:
         for entry in found:
             note(f"{entry.group}: {entry.words}")
-        groups = count_anew(where, found)
+        groups = once_free(lambda: count_anew(where, found))
         say("counted anew: what is kept of " + ("1 group" if groups == 1 else f"{groups} groups"))
-        found = different(where, quanta=quanta)
+        found = once_free(lambda: different(where, quanta=quanta))
     require_right(found, repair=f"merian-campaign db check{' --quanta' if quanta else ''} --repair")
     kept = "what is kept of groups is what every quantum says" if quanta else "the board is what is counted"
     say(f"the database answers, its schema is up to date, and {kept}")

@@ -8,13 +8,15 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 
-from merian_campaign.domain.errors import UnavailableError
+from merian_campaign.domain.errors import DatabaseUnavailableError, UnavailableError
+from merian_campaign.host.patience import pauses
 from merian_campaign.store.server.connection import open_connection, redacted, translated
 from merian_campaign.store.server.locks import campaign_lock
 
-__all__ = ["CONNECTIONS", "require_fit", "require_writable"]
+__all__ = ["CONNECTIONS", "once_free", "require_fit", "require_writable"]
 
 _FACTS = """
 SELECT current_setting('server_encoding'), pg_is_in_recovery(),
@@ -83,6 +85,25 @@ def _connections(url: str, number: int) -> int:
     finally:
         over.set()
     return found
+
+
+def once_free[T](ask: Callable[[], T]) -> T:
+    """Ask something of a database as soon as the server has the connections back that `require_fit` opened.
+
+    Raises
+    ------
+    DatabaseUnavailableError
+        Raised if it has none left, or does not answer.
+    """
+    deadline = time.monotonic() + _PROBE_SECONDS
+    for pause in pauses():
+        try:
+            return ask()
+        except DatabaseUnavailableError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(pause)
+    raise AssertionError  # pauses have no end
 
 
 def require_writable(url: str) -> None:
