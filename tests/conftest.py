@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,10 @@ settings.load_profile("campaign")
 
 # Hundreds of programs are started; none shall compile this package anew because its caller keeps no bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+# Whoever starts the tests in the background has them ignore the interrupt that some send to a program.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = {
     "tests/slurm/": "slurm",
