@@ -79,7 +79,7 @@ def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: P
 @pytest.mark.timeout(7200)
 def test_the_whole_demo_with_the_stock_service() -> None:
     with new_installation() as here:
-        done = here.run("demo", "--dir", str(here.root / "demo"), "--wms", "stock")
+        done = here.run_program("demo", "--dir", str(here.root / "demo"), "--wms", "stock")
         assert done.returncode == 0, done.stdout + done.stderr
         status = here.json("status", "demo")
         assert [group["step"] for group in status["groups"] if group["state"] != "done"] == ["step3"]
