@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -59,13 +62,25 @@ NO_SLURM = "no Slurm: "
 
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    """A demo repository in which every step ran once, without faults; write to collections of your own."""
+    """A demo repository in which every step ran once, without faults; write to collections of your own.
+
+    Made by the worker that asks first; each has a copy.
+    """
     from demo_chain import DRP_STEPS, Survey  # noqa: PLC0415 - imports lsst
 
-    survey = Survey(tmp_path_factory.mktemp("survey"))
-    survey.run_calibration()
-    for step in DRP_STEPS:
-        survey.run_or_fail(step)
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-survey"
+    with first.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not first.exists():
+            making = Survey(tmp_path_factory.mktemp("making"))
+            making.run_calibration()
+            for step in DRP_STEPS:
+                making.run_or_fail(step)
+            making.directory.rename(first)
+    own = Path(shutil.copytree(first, tmp_path_factory.mktemp("survey") / "own"))
+    survey = Survey(own)
+    survey.graphs |= {graph.stem: graph for graph in own.glob("*.qg")}
     return survey
 
 
