@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from demo_chain import invoke
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from e2e_help import CHECKOUT, Installation
 from lsst.daf.butler.cli.butler import cli as butler_cli
 
@@ -32,7 +32,7 @@ steps:
 @pytest.fixture(scope="module")
 def folder(installation: Installation) -> Path:
     made = installation.root / "refused"
-    create_repository(made)
+    copied_repository(made)
     return made
 
 

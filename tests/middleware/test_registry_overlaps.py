@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 from astropy.table import Table
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, DatasetType
 
@@ -54,7 +54,7 @@ def plan(exposure: int, pointing: tuple[int, int]) -> ExposurePlan:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The demo's repository with a third night: one tract, off all tracts, and not defined yet."""
-    made = create_repository(tmp_path_factory.mktemp("overlaps"))
+    made = copied_repository(tmp_path_factory.mktemp("overlaps"))
     plans = (plan(980001, (0, 0)), plan(980002, (3000, 0)), plan(980003, (0, 0)))
     with Butler.from_config(str(made), writeable=True) as butler:
         insert_exposures(butler.registry, plans)
