@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
+import shutil
+import signal
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +23,11 @@ settings.load_profile("campaign")
 
 # Hundreds of programs are started; none shall compile this package anew because its caller keeps no bytecode.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
+# Whoever starts the tests in the background has them ignore the interrupt that some send to a program.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED = {
     "tests/slurm/": "slurm",
@@ -27,11 +38,23 @@ SHARED = {
     "tests/demo/test_chain.py": "demo",
     "tests/demo/test_faults.py": "demo",
     "tests/docs/": "docs",
+    "tests/reports/": "reports",
 }
 """Tests that share what takes long to make (a cluster, a finished demo), and so a worker, by their path."""
 
 ALONE = ("tests/e2e/", "tests/wms/")
 """Tests that share nothing; of all others, those of one file share a worker."""
+
+ORDER = (
+    "slurm", "demo", "tests/services/test_six_weeks.py", "tests/e2e/", "tests/wms/", "tests/surveys/",
+    "tests/product/", "tests/cli/", "docs", "tests/middleware/", "tests/housekeeping/", "tests/notebook/",
+    "tests/store/", "reports",
+)  # fmt: skip
+"""What is handed out first, by group or path: what takes longest, so that all workers end together.
+
+A process that has drawn the pictures of a report forks no commands any more (`forked_program`), so that the
+reports come after all that do.
+"""
 
 NO_SLURM = "no Slurm: "
 """How the reason begins for which tests on a cluster are skipped."""
@@ -39,13 +62,25 @@ NO_SLURM = "no Slurm: "
 
 @pytest.fixture(scope="session")
 def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
-    """A demo repository in which every step ran once, without faults; write to collections of your own."""
+    """A demo repository in which every step ran once, without faults; write to collections of your own.
+
+    Made by the worker that asks first; each has a copy.
+    """
     from demo_chain import DRP_STEPS, Survey  # noqa: PLC0415 - imports lsst
 
-    survey = Survey(tmp_path_factory.mktemp("survey"))
-    survey.run_calibration()
-    for step in DRP_STEPS:
-        survey.run_or_fail(step)
+    base = tmp_path_factory.getbasetemp()
+    first = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "first-survey"
+    with first.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not first.exists():
+            making = Survey(tmp_path_factory.mktemp("making"))
+            making.run_calibration()
+            for step in DRP_STEPS:
+                making.run_or_fail(step)
+            making.directory.rename(first)
+    own = Path(shutil.copytree(first, tmp_path_factory.mktemp("survey") / "own"))
+    survey = Survey(own)
+    survey.graphs |= {graph.stem: graph for graph in own.glob("*.qg")}
     return survey
 
 
@@ -58,16 +93,21 @@ def group_of(nodeid: str) -> str:
 
 
 def rank_of(item: pytest.Item) -> int:
-    """Return how early a test is handed out: what takes longest first, so that all workers end together."""
-    order = ("slurm", "demo", "tests/services/test_six_weeks.py", "tests/e2e/", "tests/wms/")
+    """Return how early a test is handed out."""
     group = group_of(item.nodeid)
-    return next((at for at, start in enumerate(order) if group.startswith(start)), len(order))
+    return next((at for at, start in enumerate(ORDER) if group.startswith(start)), len(ORDER))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the tests where several workers run them."""
     if hasattr(config, "workerinput"):
         items.sort(key=rank_of)
+
+
+def pytest_collection_finish() -> None:
+    """Let no collection of garbage walk through thousands of tests, here and in each forked child."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -4,6 +4,7 @@ The repository is made in a scratch directory and moved into place when complete
 one that looks finished.  Nothing here runs a pipeline.
 """
 
+import functools
 import os
 import shutil
 import tempfile
@@ -29,7 +30,7 @@ from merian_campaign.demo.records import insert_exposures, insert_skymap, insert
 from merian_campaign.demo.sky import raw_pixels
 from merian_campaign.demo.survey import ALL_DETECTORS, EXPOSURES, INSTRUMENT, SKYMAP, ExposurePlan
 
-__all__ = ["DemoDirectoryError", "create_repository"]
+__all__ = ["DemoDirectoryError", "copied_repository", "create_repository"]
 
 REFCAT_RUN: Final = "refcats/gen2"
 REFCAT_CHAIN: Final = "refcats"
@@ -81,6 +82,19 @@ def create_repository(directory: Path, plans: Sequence[ExposurePlan] = EXPOSURES
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return repository
+
+
+def copied_repository(directory: Path) -> Path:
+    """Give a directory a ``repo`` of its own, copied from one that is made once a process."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copytree(Path(_first().name) / "repo", directory / "repo"))
+
+
+@functools.cache
+def _first() -> tempfile.TemporaryDirectory[str]:
+    folder = tempfile.TemporaryDirectory(prefix="merian-repository-")
+    create_repository(Path(folder.name))
+    return folder
 
 
 def _require_demo_repository(

@@ -13,7 +13,7 @@ import tempfile
 import traceback
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -48,16 +48,24 @@ def run_forked(
             check=False,
         )  # fmt: skip
     preload()
+    return run_child(main, "merian-campaign", *arguments, env=env, cwd=cwd, seconds=seconds)
+
+
+def run_child(
+    entry: Callable[[], object], *words: str, env: Mapping[str, str], cwd: Path | None = None,
+    seconds: int = 300,
+) -> subprocess.CompletedProcess[str]:  # fmt: skip
+    """Run a program by its function in a forked child; ``words`` are its name and arguments."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         with warnings.catch_warnings():
             # Threads that Python warns of are those of numerical libraries, which sleep.
             warnings.simplefilter("ignore", DeprecationWarning)
             pid = os.fork()
         if pid == 0:
-            _become(arguments, env=env, cwd=cwd, seconds=seconds, out=out, err=err)
+            _become(entry, words, env=env, cwd=cwd, seconds=seconds, out=out, err=err)
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        assert code != -signal.SIGALRM, f"{arguments} took more than {seconds} s"
-        return subprocess.CompletedProcess(arguments, code, stdout=_text(out), stderr=_text(err))
+        assert code != -signal.SIGALRM, f"{words} took more than {seconds} s"
+        return subprocess.CompletedProcess(words, code, stdout=_text(out), stderr=_text(err))
 
 
 def _text(stream: IO[bytes]) -> str:
@@ -66,8 +74,8 @@ def _text(stream: IO[bytes]) -> str:
 
 
 def _become(
-    arguments: tuple[str, ...], *, env: Mapping[str, str], cwd: Path | None, seconds: int,
-    out: IO[bytes], err: IO[bytes],
+    entry: Callable[[], object], words: tuple[str, ...], *, env: Mapping[str, str], cwd: Path | None,
+    seconds: int, out: IO[bytes], err: IO[bytes],
 ) -> NoReturn:  # fmt: skip
     code = 70
     try:
@@ -87,9 +95,9 @@ def _become(
         )
         for handler in list(logging.getLogger().handlers):
             logging.getLogger().removeHandler(handler)
-        sys.argv = ["merian-campaign", *arguments]
+        sys.argv = list(words)
         sys.modules["__main__"] = types.ModuleType("__main__")  # by which the program knows its name
-        main()
+        entry()
         code = 0
     except SystemExit as ended:
         if isinstance(ended.code, str):

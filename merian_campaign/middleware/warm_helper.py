@@ -125,7 +125,7 @@ class WarmHelper:
                 raise UnavailableError(f"{sys.executable} cannot be started ({error.strerror})") from None
             self._used = time.monotonic()
             if answer is not None:
-                if not answer["ok"]:
+                if not answer["ok"] and stack.sets_up:
                     self.close()  # a stack that could not be set up may be there next time
                 return answer
             words = child.last_words()

@@ -207,7 +207,7 @@ def test_orders_of_a_person(cli: Cli) -> None:
     states = {group["state"] for group in json.loads(cli("status", name, "--json").fine())["groups"]}
     assert states == {"cancelled"}
     script = cli.home / "cron" / "tick"
-    script.parent.mkdir()
+    script.parent.mkdir(mode=0o700, exist_ok=True)  # other tests have the same home
     script.write_text(launcher_text(program=["m"], environment={}, umask=0o77, names=("other", name)))
     folder = cli.home / "archived"
     assert "cron" not in cli("archive", name, str(folder), "--keep").fine()
@@ -217,6 +217,7 @@ def test_orders_of_a_person(cli: Cli) -> None:
     cli("unarchive", str(folder)).fine()
     script.write_text(launcher_text(program=["m"], environment={}, umask=0o77, names=("other",)))
     assert "cron" not in cli("forget", name, "--yes").fine()
+    script.unlink()
 
 
 def test_usage_errors_are_no_tracebacks(cli: Cli) -> None:

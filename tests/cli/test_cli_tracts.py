@@ -9,7 +9,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 from cli_help import Cli, files, rows
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from lsst.daf.butler import Butler
 from survey_help import Survey
 
@@ -35,7 +35,7 @@ steps:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return create_repository(tmp_path_factory.mktemp("tracts"))
+    return copied_repository(tmp_path_factory.mktemp("tracts"))
 
 
 @pytest.fixture

@@ -86,9 +86,9 @@ class Place:
 
     def fill(self) -> None:
         """Make the repository, apply the campaign, put one failed quantum on record."""
-        from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+        from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
-        create_repository(self.folder / "build" / "demo")
+        copied_repository(self.folder / "build" / "demo")
         done = self.type("apply", "campaign/demo.yaml")
         assert done.returncode == 0, done.stderr
         log = self.folder / "deblend.log"

@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from postgresql_help import PASSWORD_BEGINS, private_registry
 
 BIN = Path(sys.executable).parent
 CHECKOUT = Path(__file__).resolve().parents[2]
+LONGEST_SECONDS = 7200
+"""More than any command takes: what bounds a test is its own time limit."""
+_URLS: dict[tuple[Path, str | None], str] = {}
+"""Of the databases of installations: conditions that are waited for ask them twenty times a second."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,11 @@ class Installation:
         return {**kept, "PATH": path, "MERIAN_CAMPAIGN_HOME": str(self.root / "home"), **self.extra}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `merian-campaign` to its end."""
+        """Run `merian-campaign` to its end, in a forked child."""
+        return run_forked(*arguments, env=self.environ, seconds=LONGEST_SECONDS)
+
+    def run_program(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `merian-campaign` to its end as a process of its own, as a user does."""
         return subprocess.run(
             [str(BIN / "merian-campaign"), *arguments],
             env=self.environ, capture_output=True, text=True, check=False,
@@ -72,7 +80,12 @@ class Installation:
 
     def connected(self) -> AbstractContextManager[psycopg2.extensions.connection]:
         """Return a connection to the tracking database, until the end of a block."""
-        return closing(psycopg2.connect(run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()))
+        key = (self.root, self.extra.get("MERIAN_CAMPAIGN_DATABASE_URL"))
+        with suppress(psycopg2.OperationalError, KeyError):
+            return closing(psycopg2.connect(_URLS[key]))
+        # This starts the server too.
+        _URLS[key] = run_forked("db", "url", "--libpq", env=self.environ).stdout.strip()
+        return closing(psycopg2.connect(_URLS[key]))
 
     def with_environment(self, **extra: str) -> Installation:
         """Return the same installation with more environment variables."""
@@ -158,7 +171,7 @@ def installation_on_server(files: Path, **extra: str) -> Iterator[Installation]:
 def reduce(installation: Installation, *options: str) -> Path:
     """Run the demo to its end; keep what it printed, and which processes held a password, beside it."""
     with watching(installation, PASSWORD_BEGINS) as holding:
-        done = installation.run("demo", "--dir", str(installation.demo), *options)
+        done = installation.run_program("demo", "--dir", str(installation.demo), *options)
     assert done.returncode == 0, done.stdout + done.stderr
     (installation.root / "demo.out").write_text(done.stdout, encoding="utf-8")
     (installation.root / "demo.err").write_text(done.stderr, encoding="utf-8")

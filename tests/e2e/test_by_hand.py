@@ -12,9 +12,9 @@ pytestmark = pytest.mark.e2e
 
 
 def test_a_rendered_yaml_runs_by_hand(installation: Installation, tmp_path: Path) -> None:
-    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
-    create_repository(tmp_path)
+    copied_repository(tmp_path)
     here = installation.with_environment(DEMO_DIR=str(tmp_path))
     out = tmp_path / "rendered"
     file = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"

@@ -61,11 +61,11 @@ def installation() -> Iterator[Installation]:
 
 @pytest.mark.usefixtures("crontab")
 def test_cron_does_a_campaign_from_apply_to_the_end(installation: Installation, tmp_path: Path) -> None:
-    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
     from merian_campaign.demo.archive import add_third_night  # noqa: PLC0415
 
-    create_repository(tmp_path)
+    copied_repository(tmp_path)
     file = tmp_path / "campaign.yaml"
     file.write_text(CAMPAIGN.format(root=tmp_path, checkout=CHECKOUT), encoding="utf-8")
     home = installation.root / "home"

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from e2e_help import BIN, CHECKOUT, Installation
 
 from merian_campaign.middleware.bps_run import cluster_cycle
@@ -69,7 +69,7 @@ EVERYTHING = "exposure.observation_type = 'science' AND detector IN (1, 2)"
 @pytest.fixture(scope="module")
 def folder(installation: Installation) -> Path:
     made = installation.root / "endings"
-    create_repository(made)
+    copied_repository(made)
     return made
 
 

@@ -61,9 +61,9 @@ setup() {
 @pytest.fixture
 def file(installation: Installation, tmp_path: Path) -> Iterator[Path]:
     """The campaign's file, in a repository that its group may write."""
-    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
-    repository = Path(create_repository(tmp_path))
+    repository = copied_repository(tmp_path)
     repository.chmod(repository.stat().st_mode | stat.S_IWGRP)
     stack = tmp_path / "stack"
     chains = stack / "ups_db" / "lsst_distrib"

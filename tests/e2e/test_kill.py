@@ -32,9 +32,9 @@ steps:
 
 @pytest.fixture
 def campaign(installation: Installation, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
-    create_repository(tmp_path)
+    copied_repository(tmp_path)
     name = request.node.name.replace("[", "_").rstrip("]")
     file = tmp_path / "campaign.yaml"
     file.write_text(CAMPAIGN.format(name=name, root=tmp_path, checkout=CHECKOUT), encoding="utf-8")

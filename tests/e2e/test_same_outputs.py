@@ -26,7 +26,7 @@ CALIBRATION = {
 def undisturbed() -> Iterator[Path]:
     """The demo without faults, in an installation of its own."""
     with new_installation() as installation:
-        done = installation.run("demo", "--dir", str(installation.root / "demo"), "--no-faults")
+        done = installation.run_program("demo", "--dir", str(installation.root / "demo"), "--no-faults")
         assert done.returncode == 0, done.stdout + done.stderr
         yield installation.root / "demo"
 

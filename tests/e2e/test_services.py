@@ -51,9 +51,9 @@ SELECT sum(extract(epoch FROM s.finished_at - s.created_at))
 
 @pytest.mark.parametrize("wms", ["campaign", pytest.param("stock", marks=pytest.mark.soak)])
 def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: Path, wms: str) -> None:
-    from demo_repository import create_repository  # noqa: PLC0415 - imports lsst
+    from demo_repository import copied_repository  # noqa: PLC0415 - imports lsst
 
-    create_repository(tmp_path)
+    copied_repository(tmp_path)
     file = tmp_path / "campaign.yaml"
     file.write_text(CAMPAIGN.format(wms=wms, root=tmp_path, checkout=CHECKOUT), encoding="utf-8")
     assert installation.run("apply", str(file)).returncode == 0
@@ -79,7 +79,7 @@ def test_faults_are_told_apart_and_cured(installation: Installation, tmp_path: P
 @pytest.mark.timeout(7200)
 def test_the_whole_demo_with_the_stock_service() -> None:
     with new_installation() as here:
-        done = here.run("demo", "--dir", str(here.root / "demo"), "--wms", "stock")
+        done = here.run_program("demo", "--dir", str(here.root / "demo"), "--wms", "stock")
         assert done.returncode == 0, done.stdout + done.stderr
         status = here.json("status", "demo")
         assert [group["step"] for group in status["groups"] if group["state"] != "done"] == ["step3"]

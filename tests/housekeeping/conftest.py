@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from house_help import House, environment, register
 from lsst.daf.butler import Butler
 
@@ -36,7 +36,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's repository before its first step, with dataset types for the tests."""
-    repository = create_repository(tmp_path_factory.mktemp("pristine"))
+    repository = copied_repository(tmp_path_factory.mktemp("pristine"))
     with Butler.from_config(str(repository), writeable=True) as butler:
         register(butler)
     return repository

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from demo_compare import compare_collections
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from lsst.daf.butler import Butler, CollectionType
 from lsst.daf.butler.cli.butler import cli
 
@@ -61,7 +61,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's repository as Python makes it."""
-    return create_repository(tmp_path_factory.mktemp("whole"))
+    return copied_repository(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture(scope="module")

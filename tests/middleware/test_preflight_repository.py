@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from astropy.time import Time
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, CollectionType, DatasetType, Timespan
 
@@ -31,7 +31,7 @@ CAMPAIGN = Path(__file__).resolve().parents[2] / "campaign" / "demo.yaml"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("survey")
-    create_repository(made)
+    copied_repository(made)
     return made
 
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psutil
 import pytest
 from astropy.table import Table
-from demo_repository import create_repository
+from demo_repository import copied_repository
 from forked_program import run_forked
 from lsst.daf.butler import Butler, DatasetType
 
@@ -53,7 +54,7 @@ def plan(exposure: int, pointing: tuple[int, int]) -> ExposurePlan:
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The demo's repository with a third night: one tract, off all tracts, and not defined yet."""
-    made = create_repository(tmp_path_factory.mktemp("overlaps"))
+    made = copied_repository(tmp_path_factory.mktemp("overlaps"))
     plans = (plan(980001, (0, 0)), plan(980002, (3000, 0)), plan(980003, (0, 0)))
     with Butler.from_config(str(made), writeable=True) as butler:
         insert_exposures(butler.registry, plans)
@@ -124,6 +125,23 @@ def test_one_process_answers_all_questions_and_another_one_when_it_died(
     del registry
     gc.collect()
     assert not [pid for pid in map(int, trace.read_text().split()) if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_question_that_is_refused_costs_no_process(tmp_path: Path) -> None:
+    """A tick may have many submissions whose files are damaged, and a repository that does not answer."""
+    (tmp_path / "butler.yaml").write_text("registry: {db: 'sqlite:////nowhere/at/all.sqlite3'}\n")
+    registry = ButlerRegistry(environ=os.environ)
+    before = set(psutil.Process().children())
+
+    def children() -> set[psutil.Process]:
+        (found,) = registry.salvage(
+            [(str(tmp_path / "lost"), "run")], repository=str(tmp_path), environment={}, stack=Stack()
+        )
+        assert "unable to open database file" in found.trouble
+        return set(psutil.Process().children()) - before
+
+    (asked,) = children()
+    assert children() == {asked}
 
 
 def test_it_is_asked_from_inside_the_stack(repository: str, tmp_path: Path) -> None:

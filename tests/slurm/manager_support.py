@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from forked_program import run_forked
 
 from merian_campaign.context import CommandContext
 from merian_campaign.domain.record.snapshot import GroupView
@@ -112,10 +113,7 @@ class Toy:
 
     def run(self, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
-        return subprocess.run(
-            [str(PROGRAM), *arguments], env={**self.environ, **more}, capture_output=True, text=True,
-            check=False, timeout=300,
-        )  # fmt: skip
+        return run_forked(*arguments, env={**self.environ, **more})
 
     def groups(self, name: str) -> tuple[GroupView, ...]:
         return self.context.store.snapshot(name).groups

@@ -83,7 +83,7 @@ def test_states_of_stages(
 
 
 def bps(verb: str, where: Path) -> tuple[int, str]:
-    done = support.run("bps", verb, "--wms-service-class", support.OURS, "--id", str(where), cwd=Path("/"))
+    done = support.bps(verb, where)
     assert "Traceback" not in done.stdout + done.stderr
     return done.returncode, done.stdout + done.stderr
 

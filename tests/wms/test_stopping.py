@@ -65,8 +65,7 @@ def test_a_stop_waits_for_nothing_that_runs_and_leaves_nothing(repo: Path, folde
     records = submission.records()
     assert last_of_driver(records) == JournalEvent.CLOSED
     if way == "cancel":
-        options = ("--wms-service-class", support.OURS, "--id", str(submission.submit))
-        assert support.run("bps", "status", *options, cwd=folder).returncode == 16  # DELETED
+        assert support.bps("status", submission.submit).returncode == 16  # DELETED
     assert {r.verdict for r in submission.ended()} <= {"cancelled", "ok"}
     assert len([r for r in submission.ended() if r.verdict == "cancelled"]) == 2
 

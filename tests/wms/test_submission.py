@@ -96,8 +96,7 @@ def _one_takes_too_long(submission: support.Submission) -> None:
 
 def _reports(submission: support.Submission) -> None:
     """Check what ``bps report`` and ``bps status`` say of the finished submission."""
-    options = ["--wms-service-class", support.OURS, "--id", str(submission.submit)]
-    report = support.run("bps", "report", "--return-exit-codes", *options, cwd=submission.folder)
+    report = support.bps("report", submission.submit, "--return-exit-codes", cwd=submission.folder)
     assert report.returncode == 0, report.stderr
     row = next(line for line in report.stdout.splitlines() if line.strip().startswith("TOTAL"))
     numbers = [int(word) for word in re.findall(r"\d+", row)]
@@ -106,8 +105,7 @@ def _reports(submission: support.Submission) -> None:
     for stage in ("pipetaskInit", "finalJob"):
         row = next(line for line in report.stdout.splitlines() if line.strip().startswith(stage))
         assert sorted(int(word) for word in re.findall(r"\d+", row))[-2:] == [1, 1]
-    status = support.run("bps", "status", *options, cwd=submission.folder)
-    assert status.returncode == 19  # FAILED
+    assert support.bps("status", submission.submit).returncode == 19  # FAILED
 
 
 def _restarts(submission: support.Submission) -> None:
@@ -222,10 +220,7 @@ def test_cold_settings_retries_and_shell_commands(repo: Path, folder: Path) -> N
     assert marker.read_text() == "yes\n"
     asked = {label: {r.requested_mb for r in submission.ended(label)} for label in ("first", "second")}
     assert asked == {"first": {700}, "second": {800}}, "of its own number of inputs, of its task"
-    status = support.run(
-        "bps", "status", "--wms-service-class", support.OURS, "--id", str(submission.submit), cwd=folder
-    )
-    assert status.returncode == 0
+    assert support.bps("status", submission.submit).returncode == 0
 
 
 def test_an_empty_graph_has_its_own_status(repo: Path, folder: Path) -> None:

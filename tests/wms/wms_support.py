@@ -9,14 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
+from forked_program import run_child
 
 from merian_campaign.domain.execution.journal import JournalEvent, JournalRecord, parse_lines
 from merian_campaign.host.termination import watch_orphans
+from merian_campaign.wms import zipfix
 
 HERE = Path(__file__).parent
 BIN = Path(sys.executable).parent
@@ -160,6 +163,21 @@ def run(*command: str, cwd: Path, **more: str) -> subprocess.CompletedProcess[st
     )
 
 
+def bps(verb: str, where: Path, *options: str, cwd: Path = Path("/")) -> subprocess.CompletedProcess[str]:
+    """Have ``bps`` report of a submission of our service, in a forked child."""
+    import_module("lsst.ctrl.bps.cli.bps")
+    import_module("merian_campaign.wms.service")
+    words = (verb, *options, "--wms-service-class", OURS, "--id", str(where))
+    return run_child(_bps, "bps", *words, env=environment(), cwd=cwd)
+
+
+def _bps() -> None:
+    from lsst.ctrl.bps.cli.bps import main  # noqa: PLC0415 - heavy
+
+    zipfix.mend()
+    main()
+
+
 def submit(submission: Submission, **more: str) -> subprocess.CompletedProcess[str]:
     """Run a submission to its end through the warm entry point."""
     return run(
@@ -249,6 +267,7 @@ __all__ = [
     "Rendering",
     "Submission",
     "adopt_orphans",
+    "bps",
     "datasets",
     "environment",
     "make_repo",
