@@ -77,6 +77,8 @@ def test_what_views_tell_is_what_was_put_on_record(
     given.move(group, GroupState.DONE, "fine")
     store.again(group_id=group, redo=True, reason="new exposures", actor="ana", now=at(90))
     told(sql)
+    medians = "SELECT task, peak_mb_median, seconds_median::integer FROM task_usage ORDER BY 1"
+    assert rows(sql, medians) == [("isr", 898, 60), ("measure", None, None)]
     store.forget("demo")
     assert told(sql) == (None, None)
     for name in KEPT:
