@@ -64,16 +64,16 @@ class Scripts:
         self._environ = environ
         self._running: dict[subprocess.Popen[bytes], tuple[str, float]] = {}
 
-    def run(self, commands: Sequence[tuple[str, ...]], *, at_once: int) -> bool:
-        """Run scripts with their arguments, and say how long each took; return whether one failed."""
-        codes: list[int] = []
+    def run(self, commands: Sequence[tuple[str, ...]], *, at_once: int) -> list[str]:
+        """Run scripts with their arguments, and say how long each took; return those that failed."""
+        failed: list[str] = []
         left = deque(commands)
         try:
             while left or self._running:
                 while left and len(self._running) < at_once:
                     self._start(left.popleft())
                 time.sleep(0.1)  # between two looks at a condition
-                codes += self._ended()
+                failed += self._failed()
         except KeyboardInterrupt:
             raise  # Ctrl-C went to them too
         except BaseException:
@@ -83,7 +83,7 @@ class Scripts:
         finally:
             for process in self._running:
                 process.wait()
-        return any(codes)
+        return failed
 
     def _start(self, command: tuple[str, ...]) -> None:
         script, *words = command
@@ -91,11 +91,12 @@ class Scripts:
         self._running[process] = " ".join(command), time.perf_counter()
         _say(f"{' '.join(command)}: begun")
 
-    def _ended(self) -> Iterator[int]:
+    def _failed(self) -> Iterator[str]:
         for process in [one for one in self._running if one.poll() is not None]:
             name, begin = self._running.pop(process)
             _say(f"{name}: {time.perf_counter() - begin:.0f} s\n")
-            yield process.returncode
+            if process.returncode:
+                yield name
 
 
 def _say(text: str) -> None:
@@ -144,16 +145,16 @@ def measure(part: str) -> int:
         scripts = Scripts(environ={**os.environ, "BENCH_CAMPAIGNS": made})
         # Campaigns of three sizes are made first, for whoever asks for them.
         making = [] if part else [(SCALE, "--make")]
-        failed = [
-            scripts.run([*making, *beside], at_once=1 if part else AT_ONCE),
-            scripts.run(quiet, at_once=1),
-        ]
+        failed = scripts.run([*making, *beside], at_once=1 if part else AT_ONCE)
+        failed += scripts.run(quiet, at_once=1)
     _say(f"all: {time.perf_counter() - begin:.0f} s\n")
     found = read(OUT)["entries"] if OUT.exists() else []
     # Of an earlier run are those of other parts.
     entries = [one for one in found if one.get("at", "") >= since]
-    sys.stdout.write("".join(f"{line(one)}\n" for one in entries))
-    return int(any(failed) or not entries or not all(map(held, entries)))
+    _say("".join(f"{line(one)}\n" for one in entries))
+    for name in failed:
+        _say(f"{name}: not as it must be, or it broke off; see above")
+    return int(bool(failed) or not entries or not all(map(held, entries)))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,21 @@ def test_a_part_that_there_is_not_is_refused() -> None:
     assert "PART is one of cli, render, store" in done.stderr
 
 
+@pytest.mark.parametrize("script", sorted(BENCH.glob("*/bench_*.py")), ids=lambda script: script.stem)
+def test_each_benchmark_finds_what_it_imports(script: Path) -> None:
+    # In a process without the paths that pytest adds.
+    words = [sys.executable, "-c", "import runpy, sys; runpy.run_path(sys.argv[1], run_name='bench')"]
+    done = subprocess.run([*words, str(script)], capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_benchmark_that_breaks_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "statistics.py").write_text("raise ImportError('not today')")
+    done = bench(PART="reports", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stdout.endswith("reports/bench_reports.py: not as it must be, or it broke off; see above\n")
+
+
 def entry(name: str, ratio: float, **more: Any) -> dict[str, Any]:
     return {"name": name, "ratio": ratio, "at_least": 0.5, "aim": 2, "less": False, **more}
 

@@ -21,7 +21,7 @@ from typing import Any
 HERE = Path(__file__).resolve()
 TESTS = HERE.parents[2]
 sys.path[:0] = [
-    *(str(TESTS / one) for one in ("wms", "store")),
+    *(str(TESTS / one) for one in (".", "wms", "store")),
     *(str(HERE.parents[1] / one) for one in (".", "store")),
 ]
 

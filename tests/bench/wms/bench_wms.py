@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[3]
-sys.path[:0] = [str(ROOT / "tests" / "wms"), str(ROOT), str(ROOT / "tests" / "bench")]
+sys.path[:0] = [str(ROOT / one) for one in ("tests/wms", "tests", "tests/bench", ".")]
 
 import wms_support as support  # noqa: E402 - needs the path above
 from bench_results import entry, keep  # noqa: E402 - beside this one
