@@ -10,16 +10,27 @@ from merian_campaign.store.quanta.quantum_keys import ATTEMPT_COLUMNS, full_path
 
 GROUP_COUNTS = ", ".join(f"g.{column} AS {state}" for state, column in BOARD_COUNTS.items())
 
+_ANEW = "g.generation > greatest(g.published, 1) AND (g.state <> 'done' OR g.published > 0)"
+_RARE = ", ".join(
+    [
+        *(f"nullif(g.{column}, 0) AS {state}" for state, column in BOARD_COUNTS.items()),
+        *("nullif(g.stack, '') AS stack", "nullif(g.no_graph, false) AS no_graph"),
+        f"nullif({_ANEW}, false) AS anew",
+    ]
+)
+
 BOARD = f"""
 SELECT g.id AS place, g.step, g.key AS "group", g.ordinal,
        CASE WHEN g.selection_dimension = 'tract' AND cardinality(g.selection_values) = 1
             THEN g.selection_values[1] END AS tract,
-       g.state, g.reason, g.submissions, {GROUP_COUNTS}, g.stack, g.no_graph,
-       g.generation > greatest(g.published, 1) AND (g.state <> 'done' OR g.published > 0) AS anew
+       g.state, g.reason, g.submissions, {_RARE}
 FROM "group" AS g
 WHERE g.campaign_id = %(campaign_id)s
 """  # noqa: S608  (names)
-"""Without an order: the server would sort whole rows, for as long as all the rest takes."""
+"""Without an order: the server would sort whole rows, for as long as all the rest takes.
+
+And what of most groups is nothing is NULL, which neither end has to spell.
+"""
 
 BOARD_STEPS = """
 SELECT s.step ->> 'name' AS step, (s.number - 1)::integer AS ordinal, s.step ? 'action' AS action,

@@ -74,8 +74,9 @@ class ReadQueries:
         why = {(row["step"], row["group"]): row["reason"] for row in begun}
         actions = {row["step"] for row in steps if row["action"]}
         for row in sorted(found, key=lambda row: (row["ordinal"], row.pop("place"))):
-            counts = Counts(**{state: row.pop(state) for state in COUNTED_STATES})
+            counts = Counts(**{state: row.pop(state) or 0 for state in COUNTED_STATES})
             remade = why.get((row["step"], row["group"]), "") if row.pop("anew") else None
+            row |= {"stack": row["stack"] or "", "no_graph": bool(row["no_graph"])}
             rows.append(BoardRow(**row, counts=counts, action=row["step"] in actions, remade=remade))
         rows += [_undiscovered(row["step"], ordinal=row["ordinal"]) for row in steps if row["undiscovered"]]
         return tuple(sorted(rows, key=lambda row: row.ordinal))
