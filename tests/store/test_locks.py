@@ -11,6 +11,7 @@ import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import psycopg2
 import pytest
 from store_help import holder
@@ -18,7 +19,6 @@ from store_help import holder
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.host.patience import patiently
-from merian_campaign.host.processes import processes
 from merian_campaign.middleware import bps_run, programs
 from merian_campaign.store.server import locks
 from merian_campaign.store.server.connection import open_connection
@@ -190,12 +190,22 @@ def test_an_ingest_that_is_killed_while_it_waits_says_so(url: str, tmp_path: Pat
     with zipfile.ZipFile(Path(paths.bps) / "made.qg", "w") as graph:
         graph.writestr("one", "member")
     environ = programs.environment(os.environ, marker="killed") | {"MERIAN_CAMPAIGN_DATABASE_URL": url}
-    with holder("repository_lock", url, str(tmp_path)) as process, ThreadPoolExecutor() as pool:
+    # The holder goes first, so that what is wrong here does not make it wait for ever.
+    with ThreadPoolExecutor() as pool, holder("repository_lock", url, str(tmp_path)):
         ingest = pool.submit(bps_run.aggregate, paths, repository=str(tmp_path), environ=environ)
-        while "is waited for; it is held by" not in Path(paths.driver_log).read_text(encoding="utf-8"):
+        log = Path(paths.driver_log)
+        while not log.exists() or "is waited for; it is held by" not in log.read_text(encoding="utf-8"):
             assert not ingest.done(), ingest.result()
             time.sleep(0.05)
-        children = {one.pid for one in processes().values() if one.parent == os.getpid()}
-        (waiting,) = children - {process.pid}
-        os.kill(waiting, signal.SIGKILL)
+        # Of all children of this worker: others may not have been reaped.
+        (waiting,) = [one for one in psutil.Process().children() if _is_exclusive(one, tmp_path)]
+        waiting.kill()
         assert ingest.result() == "killed by SIGKILL"
+
+
+def _is_exclusive(process: psutil.Process, repository: Path) -> bool:
+    try:
+        words = process.cmdline()
+    except psutil.Error:
+        return False
+    return "exclusive" in words and str(repository) in words
