@@ -184,4 +184,6 @@ def aggregate(paths: SubmissionPaths, *, repository: str, environ: Mapping[str, 
 def _killed(code: int) -> str:
     """Return in words by which signal a command ended, as a child or told by a shell; empty for none."""
     number = -code if code < 0 else code - _BY_SIGNAL
-    return f"killed by {signal.Signals(number).name}" if number in set(signal.Signals) else ""
+    if number in set(signal.Signals):
+        return f"killed by {signal.Signals(number).name}"
+    return f"killed by signal {number}" if code < 0 else ""  # one of real time has no name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,14 +10,14 @@ from functools import partial
 from pathlib import Path
 
 from merian_campaign.domain.campaign.group_selection import ANY, Choice, Filter, choose
+from merian_campaign.domain.campaign.order_rules import STATES_OF, may_move, may_redo, waits_for_its_time
 from merian_campaign.domain.campaign.retry_request import RetryRequest
 from merian_campaign.domain.errors import BadInputError, ForeignError
 from merian_campaign.domain.execution.liveness import Liveness
-from merian_campaign.domain.failures.backoff import due
 from merian_campaign.domain.failures.fault_attribution import alone
 from merian_campaign.domain.record.applied_spec import applied_spec
 from merian_campaign.domain.record.records import ArchivedCampaign, Event
-from merian_campaign.domain.record.snapshot import CampaignView, GroupView, Snapshot, SubmissionView
+from merian_campaign.domain.record.snapshot import CampaignView, GroupView, SubmissionView
 from merian_campaign.domain.spec import CampaignSpec
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
 from merian_campaign.domain.tick import storms
@@ -27,20 +27,6 @@ from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Drivers, Scheduler, Store
 from merian_campaign.services.runtime import Runtime
 from merian_campaign.services.slurm_view import look_at
-
-_NOT_A_PERSONS = frozenset({GroupState.WAITING, GroupState.BLOCKED, GroupState.READY, GroupState.RUNNING})
-"""States in which the next tick decides: there is nothing yet for a person to retry or accept."""
-
-_STATES_OF: Mapping[str, frozenset[GroupState]] = {
-    "retry": frozenset({GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
-    "accept": frozenset({GroupState.NEEDS_REVIEW}),
-    "redo": frozenset({GroupState.DONE, GroupState.NEEDS_REVIEW, GroupState.CANCELLED}),
-    "reject": frozenset({GroupState.DONE}),
-    "hold": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
-    "release": frozenset(GroupState),
-    "cancel": frozenset(GroupState) - {GroupState.DONE, GroupState.CANCELLED},
-}
-"""Which groups a step or a pattern means to a verb; one that is done is only retried by its name."""
 
 _WITH_ALL = "cancelled with the campaign"
 """Why a group was cancelled that `resume` revives; one that was cancelled by itself stays so."""
@@ -96,12 +82,12 @@ class Control:
         """
         find_campaign(self.store, name)
         held = verb == "release" if verb in {"hold", "release"} else None
-        return choose(self.store.snapshot(name), words, states=_STATES_OF[verb], only=only, held=held)
+        return choose(self.store.snapshot(name), words, states=STATES_OF[verb], only=only, held=held)
 
     def open_groups(self, name: str) -> tuple[int, int]:
         """Return how many groups of a campaign are not over, and how many of these are under way."""
         find_campaign(self.store, name)
-        found = [group for group in self.store.snapshot(name).groups if group.state in _STATES_OF["cancel"]]
+        found = [group for group in self.store.snapshot(name).groups if group.state in STATES_OF["cancel"]]
         return len(found), sum(group.live is not None for group in found)
 
     def retry(
@@ -165,7 +151,7 @@ class Control:
         with self.store.campaign_lock(name):
             found = self._named(name, groups)
             for entry in found:
-                _may_redo(entry)
+                may_redo(entry)
             now = self.runtime.clock()
             for entry in found:
                 self.store.again(
@@ -364,41 +350,7 @@ class Control:
         found = self._named(name, groups)
         snapshot = self.store.snapshot(name)
         for entry in found:
-            if verb == "retry" and _waits_for_its_time(snapshot, entry):
+            if verb == "retry" and waits_for_its_time(snapshot, entry):
                 continue  # a person need not wait for the next try
             may_move(entry, target, verb)
         return found
-
-
-def may_move(group: GroupView, target: GroupState, verb: str) -> None:
-    """Refuse what a person may not order of a group.
-
-    Raises
-    ------
-    BadInputError
-        Raised with the state it is in.
-    """
-    if group.live is not None:
-        raise BadInputError(
-            f"{group.step}/{group.key} has a submission under way; {verb} it afterwards, or cancel it"
-        )
-    rejects = verb == "reject" and group.state is not GroupState.DONE
-    if target not in GROUP_MOVES[group.state] or group.state in _NOT_A_PERSONS or rejects:
-        raise BadInputError(f"{group.step}/{group.key} is {group.state}; there is nothing to {verb}")
-
-
-def _may_redo(group: GroupView) -> None:
-    name = f"{group.step}/{group.key}"
-    if group.live is not None:
-        raise BadInputError(f"{name} has a submission under way; redo it afterwards, or cancel it")
-    if not group.submissions:
-        raise BadInputError(f"{name} is {group.state} and has not run; there is nothing to redo")
-    if group.state is GroupState.RUNNING:
-        raise BadInputError(f"{name} has just ended; redo it when a tick has judged it")
-
-
-def _waits_for_its_time(snapshot: Snapshot, group: GroupView) -> bool:
-    """Say whether a group is ready and waits for nothing but the pause after a failure."""
-    if group.state is not GroupState.READY or group.live is not None:
-        return False
-    return due(applied_spec(snapshot.campaign), group) is not None

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from merian_campaign.domain.campaign.order_rules import may_move
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.record.records import Event, RecordedEvent
 from merian_campaign.domain.record.snapshot import GroupView, Snapshot
 from merian_campaign.domain.states import GROUP_MOVES, CampaignState, GroupState
-from merian_campaign.services.control import may_move
 from merian_campaign.services.find import find_campaign, find_group
 from merian_campaign.services.ports import Store
 from merian_campaign.services.runtime import Runtime

@@ -193,10 +193,11 @@ def test_an_ingest_that_is_killed_while_it_waits_says_so(url: str, tmp_path: Pat
     # The holder goes first, so that what is wrong here does not make it wait for ever.
     with ThreadPoolExecutor() as pool, holder("repository_lock", url, str(tmp_path)):
         ingest = pool.submit(bps_run.aggregate, paths, repository=str(tmp_path), environ=environ)
-        log = Path(paths.driver_log)
+        log, begin = Path(paths.driver_log), time.monotonic()
         while not log.exists() or "is waited for; it is held by" not in log.read_text(encoding="utf-8"):
             assert not ingest.done(), ingest.result()
-            time.sleep(0.05)
+            assert time.monotonic() - begin < 60
+            time.sleep(0.05)  # between two looks at a condition
         # Of all children of this worker: others may not have been reaped.
         (waiting,) = [one for one in psutil.Process().children() if _is_exclusive(one, tmp_path)]
         waiting.kill()
