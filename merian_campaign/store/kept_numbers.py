@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.domain.safe_text.text import one_line
 from merian_campaign.store.board import BOARD, BOARD_COUNTS, KEEP_BOARD
 from merian_campaign.store.quanta.group_summaries import DIFFERENT_SUMMARIES, SUMMARISE
 from merian_campaign.store.quanta.merge_quanta import DIFFERENT_COUNTS, RECOUNT
@@ -136,7 +137,7 @@ def different(url: str, *, quanta: bool) -> tuple[Different, ...]:
         )
     place = {group_id: number for number, group_id in enumerate(names)}
     return tuple(
-        Different(group_id=group_id, group=names[group_id], words=words, summary=summary)
+        Different(group_id=group_id, group=one_line(names[group_id]), words=words, summary=summary)
         for group_id, words, summary in sorted(found, key=lambda entry: place.get(entry[0], 0))
         if group_id in names
     )

@@ -119,7 +119,7 @@ def filled(context: CommandContext, cli: Cli) -> None:
 
 
 # There is no such file; its last lines may be on record all the same.
-CODES = {"log": {0, 2, 65}, "log words": {2, 65}}
+CODES = {"log": {0, 2, 65}, "log words": {2, 65}, "db check": {65}}
 
 
 def poison(connection: psycopg2.extensions.connection, text: str) -> set[str]:
@@ -203,6 +203,7 @@ def commands(name: str, quantum: int) -> dict[str, tuple[str, ...]]:
         "show": ("show", name, "step3/tract9813"),
         "plan": ("plan", name),
         "graph": ("graph", name),
+        "db check": ("db", "check", "--quanta"),
         "log": ("log", name, str(quantum)),
         "log words": ("log", name, "nope", "patch=1"),
         "log --path": ("log", name, str(quantum), "--path"),
