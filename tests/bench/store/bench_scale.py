@@ -23,6 +23,7 @@ from bench_reports import MADE_FOR_ALL, campaign, made_once  # noqa: E402 - besi
 from bench_results import draw, entry, keep  # noqa: E402
 from bench_store import CPU, Clock, Groups, changed, reports  # noqa: E402
 
+from merian_campaign.__main__ import COLLECT_AFTER  # noqa: E402
 from merian_campaign.domain.execution.liveness import Liveness  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: E402
@@ -141,7 +142,7 @@ def main(arguments: list[str]) -> int:
     """Measure three sizes, print, draw, keep; with ``--make`` only make their campaigns."""
     if arguments == ["--make"]:
         # As the program that decides and stores has it.
-        gc.set_threshold(100_000)
+        gc.set_threshold(COLLECT_AFTER)
         for size in (SMALL // 10, SMALL, QUANTA):
             made_once(Path(os.environ[MADE_FOR_ALL]), tracts=tracts_of(size), quanta=size)
         return 0
