@@ -164,9 +164,16 @@ class Observer(TickPart):
 
     def _look(self, submission: SubmissionView, *, now: datetime) -> DriverStatus:
         self._drivers.require_own(submission.directory)
-        if not submission.driver_job or self._drivers.outcome(submission.directory) is not None:
+        ended = self._drivers.outcome(submission.directory) is not None
+        if ended and submission.id not in self._slurm_view.ended and self._has_jobs(submission):
+            # What became of its jobs is not known: Slurm was asked before. The next tick takes it in.
+            return DriverStatus(liveness=Liveness.ALIVE)
+        if ended or not submission.driver_job:
             return DriverStatus(liveness=self._drivers.liveness(submission, now=now))
         sight = self._slurm_view.sight
         if sight is None:  # its job was submitted in this very tick
             return DriverStatus(liveness=Liveness.UNSEEN)
         return look(submission, sight=sight, now=now)
+
+    def _has_jobs(self, submission: SubmissionView) -> bool:
+        return bool(submission.driver_job or self._drivers.block_lines(submission.directory))

@@ -47,12 +47,16 @@ class SlurmView:
         Jobs of finished submissions that had not ended when last seen.
     damaged : `~collections.abc.Mapping`
         By submission id, why what it wrote down cannot be read.
+    ended : `frozenset` [`int`]
+        Submissions, by id, whose drivers had ended before anything else was looked at: of those alone, all
+        that was seen is their last word.
     """
 
     sight: QueueSnapshot | None = None
     lines: Mapping[int, tuple[BlockLine, ...]] = field(default_factory=dict)
     pending: tuple[OpenJobs, ...] = ()
     damaged: Mapping[int, str] = field(default_factory=dict)
+    ended: frozenset[int] = frozenset()
 
     @property
     def unreachable(self) -> str:
@@ -193,8 +197,11 @@ def view_slurm(
         Whether it matters how many jobs of the user the queue holds, whatever they belong to.
     """
     live = [group.live for group in snapshot.groups if group.live is not None]
+    # First of all; what cannot be read counts as ended: then it is looked at afresh.
+    over = {entry.id for entry in live if alone(partial(drivers.outcome, entry.directory)) is not None}
     lines, damaged = _read_lines(live, drivers)
     relevant = [entry for entry in live if entry.driver_job or lines[entry.id]]
+    ended = frozenset(entry.id for entry in relevant if entry.id in over)
     was_there = on_slurm or any(entry.driver_job for group in snapshot.groups for entry in group.submissions)
     finished = {entry.id for group in snapshot.groups for entry in group.submissions} - {
         entry.id for entry in live
@@ -205,13 +212,9 @@ def view_slurm(
         pending = tuple(entry for entry in found if entry.submission_id in finished)
     if not relevant and not pending and not count:
         return SlurmView(lines=lines, damaged=damaged)
-    # What cannot be read counts as ended: then it is looked at afresh.
-    ended = frozenset(
-        entry.id for entry in relevant if alone(partial(drivers.outcome, entry.directory)) is not None
-    )
     watch = _watch(relevant, lines=lines, pending=pending, ended=ended)
     sight = scheduler.look(watch, fresh_seconds=0.0 if ended else fresh_seconds)
-    return SlurmView(sight=sight, lines=lines, pending=pending, damaged=damaged)
+    return SlurmView(sight=sight, lines=lines, pending=pending, damaged=damaged, ended=ended)
 
 
 def _read_lines(

@@ -18,6 +18,7 @@ from manager_support import HELD, Toy, action, wait_for, watch
 
 from merian_campaign.domain.record.records import JobRow
 from merian_campaign.domain.record.snapshot import GroupView
+from merian_campaign.domain.rendering.naming import SubmissionPaths
 from merian_campaign.domain.states import GroupState
 
 ASKING = ("squeue", "sacct", "sinfo", "scontrol")
@@ -254,6 +255,13 @@ def test_a_driver_job_with_blocks_put_off_cancelled_and_requeued_ends_well_and_a
     assert requeued != block
     cluster.output("scontrol", "update", f"JobId={requeued}", "Requeue=1")
     assert cluster.administer("scontrol", "requeue", requeued).returncode == 0
+    # A driver that ends while a tick is at work is not judged by what Slurm had said before.
+    toy.until(name, lambda: _block(toy, name) == requeued, what="requeued block")
+    (group,) = [group for group in toy.groups(name) if group.live is not None]
+    outcome = SubmissionPaths(directory=group.live.directory).outcome if group.live else ""
+    slow = watch(toy.folder / "slow", ["squeue"], after=f"until [ -e '{outcome}' ]; do sleep 0.1; done")
+    assert toy.run("tick", name, PATH=slow.path).returncode == 0
+    assert toy.states(name)["bps"] == "running"
     assert toy.finish(name) == {"act": "done", "bps": "done"}
     rows = by_id(toy, name)
     assert [(row.fate, row.slurm_state) for row in rows if row.role == "driver"] == [
