@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ from merian_campaign.store.store import PostgresStore
 START = datetime(2026, 11, 22, 15, tzinfo=UTC)
 HOLD = """
 import sys
+import time
 from merian_campaign.store.server import locks
 from merian_campaign.store.server.connection import open_connection
 kind, url, name, *readers = sys.argv[1:]
@@ -215,3 +217,10 @@ def holder(kind: str, url: str, name: str, *readers: str) -> Iterator[subprocess
             yield process
         finally:
             process.kill()
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
-from store_help import holder
+from store_help import holder, wait_until
 
 from merian_campaign.domain.errors import BusyError, CalledOffError, DatabaseUnavailableError
 from merian_campaign.domain.rendering.naming import SubmissionPaths
+from merian_campaign.host import patience
 from merian_campaign.host.patience import patiently
 from merian_campaign.middleware import bps_run, programs
 from merian_campaign.store.server import locks
@@ -77,6 +78,33 @@ def test_those_that_write_wait_for_each_other(store: PostgresStore, url: str, tm
         os.kill(process.pid, signal.SIGKILL)
         assert entered.wait(10)
         waiter.join()
+
+
+@pytest.mark.parametrize("readers", [None, 1])
+def test_who_waits_is_told_when_the_lock_is_given_back(
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    readers: int | None,
+) -> None:
+    # Longer than anybody waits for a word.
+    for name in ("_FIRST_WAIT_SECONDS", "_LONGEST_WAIT_SECONDS"):
+        monkeypatch.setattr(patience, name, 3600)
+    repository = str(tmp_path / "repo")
+    entered = threading.Event()
+
+    def wait_for_it() -> None:
+        with locks.repository_lock(url, repository, readers=readers):
+            entered.set()
+
+    waiter = threading.Thread(target=wait_for_it, daemon=True)
+    with locks.repository_lock(url, repository, readers=readers):
+        waiter.start()
+        wait_until(lambda: "is waited for" in caplog.text)
+        assert not entered.is_set()
+    assert entered.wait(60)
+    waiter.join()
 
 
 def test_a_holder_that_never_ends_is_named(url: str) -> None:

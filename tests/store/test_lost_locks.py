@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from store_help import holder
+from store_help import holder, wait_until
 
 from merian_campaign.domain.errors import BusyError
 from merian_campaign.store.server import locks
@@ -26,13 +24,6 @@ def query(url: str, statement: str) -> list[tuple[object, ...]]:
     with closing(open_connection(url)) as connection, connection.cursor() as cursor:
         cursor.execute(statement)
         return cursor.fetchall()
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def end_sessions(url: str) -> None:

@@ -7,6 +7,9 @@ writes (`campaign_lock`), that of a repository at once (`~merian_campaign.store.
 Who writes to a repository first takes its *gate*, then waits until those that read it have ended; who reads
 goes through the gate and leaves it open. So a stream of readers keeps no writer waiting. How many read at
 once is said by as many *places*, each a lock of its own.
+
+Who gives a repository's lock back says so to those that wait for it (``NOTIFY``). They ask from time to time
+too, for a holder that was killed says nothing.
 """
 
 from __future__ import annotations
@@ -14,11 +17,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Literal
+
+import psycopg2
 
 from merian_campaign.domain.errors import (
     BusyError,
@@ -53,6 +59,8 @@ WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1
 _HELD = """
 SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND pid = pg_backend_pid())
 """
+
+_GIVE_BACK = "SELECT pg_advisory_unlock_all(), pg_notify(%s, '')"
 
 _STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 
@@ -161,7 +169,8 @@ def repository_lock(
         Raised if it is not wanted any more.
     """
     asks = _to_write(repository) if readers is None else _to_read(repository, readers or _cores())
-    with closing(_Waiter(url, asks)) as waiter:
+    channel = f"merian_lock_{_hash(_place(repository)):x}"
+    with closing(_Waiter(url, asks, channel=channel)) as waiter:
         deadline = time.monotonic() + bound
         told = False
         # Asking again and again instead of waiting in the server: psycopg2 would not let a signal through.
@@ -176,7 +185,7 @@ def repository_lock(
             if not told:
                 _LOG.warning("the lock of %s is waited for; it is held by %s", repository, holder)
             told = True
-            time.sleep(pause)
+            waiter.wait(pause)
         with LockWatch(still=waiter.still, what=repository):
             yield
 
@@ -188,9 +197,11 @@ type _Ask = Callable[["Connection"], str]
 class _Waiter:
     """Asks for locks, one after the other, on a connection of its own, opened again when it was lost."""
 
-    def __init__(self, url: str, asks: Sequence[_Ask]) -> None:
+    def __init__(self, url: str, asks: Sequence[_Ask], *, channel: str) -> None:
         self._url = url
         self._asks = asks
+        self._channel = channel
+        self._listens = False
         self._taken = 0
         self._connection: Connection | None = None
         self._before = 0  # pid of a session that was lost, and that the server may take for alive
@@ -201,7 +212,7 @@ class _Waiter:
             return ""
         if self._connection is not None:
             self._before = self._connection.info.backend_pid
-            self.close()
+            self._drop()
         # Place and gate only say who comes first; the last one keeps readers and writers apart.
         self._taken = len(self._asks) - 1
         holder = self.ask()
@@ -222,14 +233,43 @@ class _Waiter:
                     if holder:
                         return holder
                     self._taken += 1
+                self._hear_no_more(self._connection)
                 return ""
         except DatabaseUnavailableError:
-            self.close()
+            self._drop()
             raise
 
+    def wait(self, pause: float) -> None:
+        """Wait until a lock of the repository is given back, for so many seconds at most."""
+        if self._connection is None:
+            time.sleep(pause)
+            return
+        with suppress(psycopg2.Error), self._connection.cursor() as cursor:  # if it is lost, asking tells
+            if not self._listens:
+                cursor.execute(f"LISTEN {self._channel}")
+                self._listens = True
+                return  # what was given back before nobody will say again
+            select.select([self._connection], [], [], pause)
+            self._connection.poll()
+            self._connection.notifies.clear()
+
+    def _hear_no_more(self, connection: Connection) -> None:
+        """Listen no more: what a holder is told it would never read."""
+        if self._listens:
+            with connection.cursor() as cursor:
+                cursor.execute(f"UNLISTEN {self._channel}")
+            self._listens = False
+
     def close(self) -> None:
-        """Give the locks back."""
+        """Give the locks back, and say so."""
+        if self._connection is not None:
+            with suppress(psycopg2.Error), self._connection.cursor() as cursor:
+                cursor.execute(_GIVE_BACK, (self._channel,))
+        self._drop()
+
+    def _drop(self) -> None:
         self._taken = 0
+        self._listens = False
         if self._connection is not None:
             self._connection.close()
             self._connection = None
