@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from contextlib import suppress
 
 from merian_campaign.domain.errors import CampaignError
+from merian_campaign.host.collector import collect_seldom
 from merian_campaign.host.home import hide_passwords
 from merian_campaign.host.safe_python import keep_out_current_folder
-
-COLLECT_AFTER = 100_000
-"""New objects after which those are looked for that only refer to each other; Python's own number is 700.
-
-Modules and the rows of a large campaign are walked again and again for nothing otherwise, a third of a tick.
-"""
 
 
 def main() -> None:
     """Run the command line; where a package is missing, say which, and how to install just that."""
-    gc.set_threshold(COLLECT_AFTER)
+    collect_seldom()
     keep_out_current_folder(os.environ)
     with suppress(OSError, CampaignError):  # what is started is refused then, with words
         hide_passwords(os.environ)

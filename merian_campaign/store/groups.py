@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, select, text, update
+from sqlalchemy import Connection, RowMapping, bindparam, select, text, update
 
 from merian_campaign.domain.errors import BadInputError
 from merian_campaign.domain.record.records import Event
@@ -18,6 +18,16 @@ from merian_campaign.store.rows import remedy_document
 from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
+
+# Made once: to build one takes as long as to send it.
+_LOCK = select(_GROUP).where(_GROUP.c.id == bindparam("of")).with_for_update()
+_PUT = (
+    update(_GROUP)
+    .where(_GROUP.c.id == bindparam("of"))
+    .values(
+        {name: bindparam(name) for name in ("state", "reason", "accepted", "accepted_until", "updated_at")}
+    )
+)
 
 _RESTORED: Final = ("reason", "accepted", "accepted_until", "hold", "asked", "stack_from")
 """What an order may change of a group beside its state."""
@@ -41,8 +51,7 @@ def lock_group(connection: Connection, group_id: int) -> RowMapping:
     BadInputError
         Raised if there is no such group.
     """
-    found = connection.execute(select(_GROUP).where(_GROUP.c.id == group_id).with_for_update()).mappings()
-    row = found.first()
+    row = connection.execute(_LOCK, {"of": group_id}).mappings().first()
     if row is None:
         raise BadInputError(f"there is no group with the id {group_id}; a new revision may have dropped it")
     return row
@@ -72,11 +81,8 @@ def put_group(
         advance_group(current, state)
     elif (reason, accepted) == (group["reason"], group["accepted"]):
         return
-    connection.execute(
-        update(_GROUP)
-        .where(_GROUP.c.id == group["id"])
-        .values(state=state, reason=reason, accepted=accepted, accepted_until=accepted_until, updated_at=now)
-    )
+    values = {"state": state, "reason": reason, "accepted": accepted, "accepted_until": accepted_until}
+    connection.execute(_PUT, {"of": group["id"], **values, "updated_at": now})
     ordered = kind != "group"
     if state is not current or accepted != group["accepted"] or ordered:
         events.record(

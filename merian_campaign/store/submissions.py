@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, insert, null, select, text, update
+from sqlalchemy import Connection, RowMapping, bindparam, func, insert, null, select, text, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from merian_campaign.domain.errors import BadInputError, BusyError, CampaignError, RefusedRowsError
@@ -23,6 +23,9 @@ from merian_campaign.store.snapshots import load_one
 
 _SUBMISSION = schema.submission
 
+_LOCK = select(_SUBMISSION).where(_SUBMISSION.c.id == bindparam("of")).with_for_update()
+_GROUP_OF = select(_SUBMISSION.c.group_id).where(_SUBMISSION.c.id == bindparam("of"))
+
 _SKIP_IDS = text("""
     SELECT setval(pg_get_serial_sequence('submission', 'id'),
                   greatest(:above, (SELECT coalesce(max(id), 1) FROM submission)))
@@ -37,10 +40,7 @@ def lock_submission(connection: Connection, submission_id: int) -> RowMapping:
     BadInputError
         Raised if there is no such submission.
     """
-    found = connection.execute(
-        select(_SUBMISSION).where(_SUBMISSION.c.id == submission_id).with_for_update()
-    ).mappings()
-    row = found.first()
+    row = connection.execute(_LOCK, {"of": submission_id}).mappings().first()
     if row is None:
         raise BadInputError(f"there is no submission with the id {submission_id}")
     return row
@@ -56,9 +56,7 @@ def lock_with_group(connection: Connection, submission_id: int) -> tuple[RowMapp
     BadInputError
         Raised if there is no such submission.
     """
-    group_id = connection.execute(
-        select(_SUBMISSION.c.group_id).where(_SUBMISSION.c.id == submission_id)
-    ).scalar()
+    group_id = connection.execute(_GROUP_OF, {"of": submission_id}).scalar()
     group = None if group_id is None else lock_group(connection, group_id)
     return lock_submission(connection, submission_id), group
 

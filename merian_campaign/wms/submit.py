@@ -22,6 +22,7 @@ from merian_campaign.domain.execution.runs import (
     PREFLIGHT_FAILED,
 )
 from merian_campaign.host.atomic_files import open_append
+from merian_campaign.host.collector import collect_seldom
 from merian_campaign.host.regular_files import read_tail
 from merian_campaign.wms.node.forkserver import preload
 from merian_campaign.wms.scrubbed_bps import keep_secrets
@@ -155,6 +156,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m merian_campaign.wms.submit [--restart] FILE\n")
         return 2
     signal.signal(signal.SIGTERM, _terminate)
+    collect_seldom()
     return submit(words[0], restart="--restart" in arguments)
 
 
