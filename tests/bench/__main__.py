@@ -7,6 +7,7 @@ files of results against each other.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -17,8 +18,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import IO
 
-from bench_results import OUT, DamagedResultsError, compare, held, line, read
+from bench_results import OUT, TURN, DamagedResultsError, asked, compare, held, line, read
 
 HERE = Path(__file__).resolve().parent
 PARTS = {
@@ -35,8 +37,8 @@ PARTS = {
 
 
 SCALE = "store/bench_scale.py"
-QUIET = (SCALE, "graphs/bench_graphs.py", "makespan/bench_makespan.py")
-"""What wants the whole machine, or its disk: last, one after the other."""
+QUIET = ((SCALE,), ("graphs/bench_graphs.py",), ("makespan/bench_makespan.py",))
+"""What wants the whole machine, or its disk: set up beside others, and then one after the other."""
 
 LONG = ("wms/bench_wms.py", "wms/bench_harvest.py")
 """What is begun first of the others, so that none is left alone in the end."""
@@ -56,23 +58,31 @@ class Scripts:
 
     Parameters
     ----------
-    environ : `~collections.abc.Mapping`
-        What they see.
+    folder : `~pathlib.Path`
+        Where what they share is, and where some wait for their turn.
     """
 
-    def __init__(self, *, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+    def __init__(self, *, folder: Path) -> None:
+        self._environ = {**os.environ, "BENCH_CAMPAIGNS": str(folder)}
+        self._folder = folder
         self._running: dict[subprocess.Popen[bytes], tuple[str, float]] = {}
+        self._turns: dict[subprocess.Popen[bytes], IO[str]] = {}
 
     def run(self, commands: Sequence[tuple[str, ...]], *, at_once: int) -> list[str]:
-        """Run scripts with their arguments, and say how long each took; return those that failed."""
+        """Run scripts with their arguments, and say how long each took; return those that failed.
+
+        Those that ask for the whole machine get it when the others are done, each to its end.
+        """
         failed: list[str] = []
         left = deque(commands)
         try:
             while left or self._running:
-                while left and len(self._running) < at_once:
+                waiting = self._waiting()
+                while left and len(self._running) - len(waiting) < at_once:
                     self._start(left.popleft())
                 time.sleep(0.1)  # between two looks at a condition
+                if not left and waiting and len(waiting) == len(self._running):
+                    self._give_turn(waiting[0])
                 failed += self._failed()
         except KeyboardInterrupt:
             raise  # Ctrl-C went to them too
@@ -81,19 +91,41 @@ class Scripts:
                 process.send_signal(signal.SIGINT)
             raise
         finally:
+            for turn in self._turns.values():
+                turn.close()
             for process in self._running:
                 process.wait()
         return failed
 
     def _start(self, command: tuple[str, ...]) -> None:
         script, *words = command
-        process = subprocess.Popen([sys.executable, str(HERE / script), *words], env=self._environ)
+        environ = dict(self._environ)
+        turn = None
+        if command in QUIET:
+            turn = (self._folder / Path(script).with_suffix(".turn").name).open("w")
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            environ[TURN] = turn.name
+        process = subprocess.Popen([sys.executable, str(HERE / script), *words], env=environ)
         self._running[process] = " ".join(command), time.perf_counter()
+        if turn is not None:
+            self._turns[process] = turn
         _say(f"{' '.join(command)}: begun")
+
+    def _waiting(self) -> list[subprocess.Popen[bytes]]:
+        """Return those that are set up and wait for their turn."""
+        return [one for one, turn in self._turns.items() if asked(Path(turn.name)).exists()]
+
+    def _give_turn(self, process: subprocess.Popen[bytes]) -> None:
+        self._turns.pop(process).close()
+        name, begin = self._running[process]
+        _say(f"{name}: set up in {time.perf_counter() - begin:.0f} s")
+        self._running[process] = name, time.perf_counter()
 
     def _failed(self) -> Iterator[str]:
         for process in [one for one in self._running if one.poll() is not None]:
             name, begin = self._running.pop(process)
+            if turn := self._turns.pop(process, None):
+                turn.close()
             _say(f"{name}: {time.perf_counter() - begin:.0f} s\n")
             if process.returncode:
                 yield name
@@ -138,15 +170,13 @@ def measure(part: str) -> int:
     elif OUT.exists():
         read(OUT)  # what it holds of other parts is kept: refused now, not after an hour
     wanted = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
-    quiet = [(script,) for script in QUIET if script in wanted]
-    beside = [(script,) for script in sorted(wanted, key=lambda one: one not in LONG) if script not in QUIET]
+    commands = [(script,) for script in wanted]
+    commands.sort(key=lambda one: (one in QUIET, one[0] not in LONG))
     begin, since = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="merian-bench-made-") as made:
-        scripts = Scripts(environ={**os.environ, "BENCH_CAMPAIGNS": made})
         # Campaigns of three sizes are made first, for whoever asks for them.
         making = [] if part else [(SCALE, "--make")]
-        failed = scripts.run([*making, *beside], at_once=1 if part else AT_ONCE)
-        failed += scripts.run(quiet, at_once=1)
+        failed = Scripts(folder=Path(made)).run([*making, *commands], at_once=1 if part else AT_ONCE)
     _say(f"all: {time.perf_counter() - begin:.0f} s\n")
     found = read(OUT)["entries"] if OUT.exists() else []
     # Of an earlier run are those of other parts.

@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 OUT = Path(__file__).resolve().parents[2] / "build" / "bench.json"
+TURN = "BENCH_TURN"
+"""Variable with the file that is locked until a benchmark has the machine for itself."""
+
 _PACKAGES = (
     "merian-campaign",
     "lsst-ctrl-bps",
@@ -40,6 +43,20 @@ def line(one: Mapping[str, Any]) -> str:
     word = "at most" if one.get("less") else "at least"
     sign = "ok  " if held(one) else "MISS"
     return f"{sign} {one['name']:62} {one['ratio']:9.3f}  ({word} {one['at_least']:g}, aim {one['aim']:g})"
+
+
+def wait_for_turn() -> None:
+    """Wait until nothing else is measured: what was set up before was so beside others."""
+    turn = os.environ.get(TURN)
+    if turn:
+        asked(Path(turn)).touch()
+        with Path(turn).open() as held_elsewhere:
+            fcntl.flock(held_elsewhere, fcntl.LOCK_SH)
+
+
+def asked(turn: Path) -> Path:
+    """Return the file that says that somebody waits for a turn."""
+    return turn.with_suffix(".asked")
 
 
 class DamagedResultsError(Exception):

@@ -6,7 +6,6 @@ generation, and after all tracts were made anew. No butler is asked: that nothin
 
 from __future__ import annotations
 
-import gc
 import random
 import sys
 import time
@@ -23,7 +22,6 @@ from bench_results import entry, keep  # noqa: E402 - beside this one
 from domain_help import NOW, finished, group, situation, snapshot, with_overlaps  # noqa: E402 - of the tests
 from new_data_help import COMBINING, GATHERING, survey  # noqa: E402
 
-from merian_campaign.__main__ import COLLECT_AFTER  # noqa: E402
 from merian_campaign.domain.campaign.plan import in_force  # noqa: E402
 from merian_campaign.domain.execution.counts import Counts  # noqa: E402
 from merian_campaign.domain.readiness.complete_nights import Arrivals  # noqa: E402
@@ -34,6 +32,7 @@ from merian_campaign.domain.record.snapshot import GroupView, Snapshot  # noqa: 
 from merian_campaign.domain.selection import Selection  # noqa: E402
 from merian_campaign.domain.states import GroupState, SubmissionOutcome  # noqa: E402
 from merian_campaign.domain.tick.decide import decide  # noqa: E402
+from merian_campaign.host.collector import collect_seldom  # noqa: E402
 
 EXPOSURES, NIGHTS, TRACTS, RAWS = 4000, 60, 400, 62
 MAY_TAKE = 0.3
@@ -134,7 +133,7 @@ def measure(generation: int) -> float:
 
 def main() -> int:
     """Measure, print, keep; exit 1 if it takes more than it may."""
-    gc.set_threshold(COLLECT_AFTER)  # as the program that ticks has it
+    collect_seldom()  # as the program that ticks has it
     entries = []
     for generation, name in ((1, "new data: a look, nothing redone"), (2, "new data: a look, all redone")):
         used = measure(generation)

@@ -24,7 +24,7 @@ from statistics import median
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[1])]
 
-from bench_results import entry, keep  # noqa: E402 - beside this one
+from bench_results import entry, keep, wait_for_turn  # noqa: E402 - beside this one
 from lsst.daf.butler import Config  # noqa: E402
 from mock_survey import MockSurvey, make_mock_survey  # noqa: E402 - of the tests
 from postgresql_help import PROGRAMS, private_registry  # noqa: E402 - of the tests
@@ -107,6 +107,7 @@ def main() -> int:
     cores = max(2, os.cpu_count() or 2)
     ratios = []
     with survey() as builds:
+        wait_for_turn()
         for i in range(ROUNDS):
             one = builds.run(readers=1, round_=f"one{i}")
             shared = builds.run(readers=cores, round_=f"shared{i}")

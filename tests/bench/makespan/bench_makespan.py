@@ -22,13 +22,13 @@ from pathlib import Path
 HERE = Path(__file__).resolve()
 sys.path[:0] = [str(HERE.parents[2]), str(HERE.parents[2] / "e2e"), str(HERE.parents[1])]
 
-from bench_results import entry, keep  # noqa: E402 - beside this one
+from bench_results import entry, keep, wait_for_turn  # noqa: E402 - beside this one
 from demo_repository import create_repository  # noqa: E402 - of the tests
 from e2e_help import CHECKOUT, Installation, new_installation  # noqa: E402 - of the tests
 
 from merian_campaign.demo.survey import EXPOSURES, ExposurePlan  # noqa: E402
 
-SIZES = (8, 6, 5, 4, 3, 3, 2, 2, 1, 1, 1, 1)
+SIZES = (6, 4, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1)
 """Exposures of each group."""
 
 FIRST = 970_001
@@ -78,6 +78,7 @@ def reduce(here: Installation) -> float:
     )
     done = here.run("apply", str(file))
     assert done.returncode == 0, done.stderr
+    wait_for_turn()
     before = used()
     done = here.run("run", "uneven")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,7 +37,6 @@ from merian_campaign.store.store import PostgresStore  # noqa: E402
 PROGRAM = Path(sys.executable).with_name("merian-campaign")
 DASHBOARD = ROOT / "docs" / "_static" / "grafana-dashboard.json"
 LARGEST_PAGE = 3_000_000
-MANY = 1_000_000
 AGAIN = 5
 MADE_FOR_ALL = "BENCH_CAMPAIGNS"
 """Variable that names a folder for campaigns which several parts of one run measure."""
@@ -105,9 +104,8 @@ def make(home: Path, *, tracts: int, quanta: int) -> None:
             cursor.execute("ALTER SYSTEM SET fsync = off")
             cursor.execute("SELECT pg_reload_conf()")
     with PostgresStore(url) as store:
-        # Each look reads all groups: of many, one a night, as by cron.
-        every = TICK * (3 if quanta >= MANY else 1)
-        MadeCampaign(tracts=tracts, quanta=quanta, every=every).fill(store)
+        # Each look reads all groups: one a night, as by cron.
+        MadeCampaign(tracts=tracts, quanta=quanta, every=3 * TICK).fill(store)
     with closing(open_connection(url)) as connection:
         connection.autocommit = True
         with connection.cursor() as cursor:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import time
@@ -20,15 +19,15 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [*(str(HERE.parents[1] / one) for one in (".", "reports", "store")), str(HERE.parents[2])]
 
 from bench_reports import MADE_FOR_ALL, campaign, made_once  # noqa: E402 - beside this one
-from bench_results import draw, entry, keep  # noqa: E402
+from bench_results import draw, entry, keep, wait_for_turn  # noqa: E402
 from bench_store import CPU, Clock, Groups, changed, reports  # noqa: E402
 
-from merian_campaign.__main__ import COLLECT_AFTER  # noqa: E402
 from merian_campaign.domain.execution.liveness import Liveness  # noqa: E402
 from merian_campaign.domain.failures.remedy import RequestTable  # noqa: E402
 from merian_campaign.domain.record.applied_spec import applied_spec  # noqa: E402
 from merian_campaign.domain.tick.decide import decide  # noqa: E402
 from merian_campaign.domain.tick.decisions import Situation  # noqa: E402
+from merian_campaign.host.collector import collect_seldom  # noqa: E402
 from merian_campaign.store.reading.reader import Reader  # noqa: E402
 from merian_campaign.store.server import embedded  # noqa: E402
 from merian_campaign.store.server.connection import open_connection  # noqa: E402
@@ -140,19 +139,20 @@ def deciding(url: str) -> tuple[int, list[tuple[float, float]]]:
 
 def main(arguments: list[str]) -> int:
     """Measure three sizes, print, draw, keep; with ``--make`` only make their campaigns."""
+    # As the program has it that decides, stores and shows.
+    collect_seldom()
     if arguments == ["--make"]:
-        # As the program that decides and stores has it.
-        gc.set_threshold(COLLECT_AFTER)
         for size in (SMALL // 10, SMALL, QUANTA):
             made_once(Path(os.environ[MADE_FOR_ALL]), tracts=tracts_of(size), quanta=size)
         return 0
     sizes: dict[int, dict[str, float]] = {}
-    with campaign(tracts=tracts_of(SMALL // 10), quanta=SMALL // 10) as home:
-        sizes[SMALL // 10], _, _ = measured(home)
     with (
+        campaign(tracts=tracts_of(SMALL // 10), quanta=SMALL // 10) as least,
         campaign(tracts=tracts_of(SMALL), quanta=SMALL) as little,
         campaign(tracts=tracts_of(QUANTA), quanta=QUANTA) as home,
     ):
+        wait_for_turn()
+        sizes[SMALL // 10], _, _ = measured(least)
         url = embedded.url(home)
         rounds = [(measured(little), measured(home)) for _ in range(ROUNDS)]
         with closing(open_connection(url)) as connection:

@@ -1,6 +1,6 @@
 """The harvest of a real run, end to end, against reading its provenance graph alone.
 
-A run of three layers through our service (``BENCH_RUN`` quanta, 1,500 unless it is said). The harvest: the
+A run of three layers through our service (``BENCH_RUN`` quanta, 1,000 unless it is said). The harvest: the
 graph is read, written as lines and read again, judged with the journal and the predicted graph, and stored.
 Processor time of this process and of the database's server. The middleware reads as it does in any program:
 from some two thousand quanta on the garbage collector takes as long as all else.
@@ -43,9 +43,10 @@ from merian_campaign.host.collector import no_collection  # noqa: E402
 from merian_campaign.host.regular_files import read_lines  # noqa: E402
 from merian_campaign.middleware import butler_helper  # noqa: E402
 
-QUANTA = int(os.environ.get("BENCH_RUN", "1500"))
-ROUNDS = 3
 LAYERS: dict[str, dict[str, Any]] = {"first": {}, "second": {}, "third": {}}
+WIDTH = int(os.environ.get("BENCH_RUN", "1000")) // len(LAYERS)
+QUANTA = WIDTH * len(LAYERS)
+ROUNDS = 3
 FINAL = (
     "butler {finalPreCmdOpts} aggregate-graph {fileDistributionEndPoint}{qgraphFile} {butlerConfig} "
     "-j {requestCpus} --register-dataset-types {updateOutputChain} -o {submitPath}/provenance.qg"
@@ -54,7 +55,7 @@ FINAL = (
 
 def run(folder: Path) -> support.Submission:
     """Run the quanta; return what that left."""
-    repo = support.make_repo(folder / "repo", detectors=QUANTA // len(LAYERS))
+    repo = support.make_repo(folder / "repo", detectors=WIDTH)
     choices = support.Rendering(tasks=LAYERS, extra={"finalJob": {"command1": FINAL}})
     submission = support.render(folder, repo=repo, name="run", choices=choices)
     done = support.submit(submission)
