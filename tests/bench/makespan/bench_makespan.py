@@ -28,7 +28,7 @@ from e2e_help import CHECKOUT, Installation, new_installation  # noqa: E402 - of
 
 from merian_campaign.demo.survey import EXPOSURES, ExposurePlan  # noqa: E402
 
-SIZES = (6, 4, 3, 2, 2, 2, 1, 1, 1, 1, 1, 1)
+SIZES = (5, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1)
 """Exposures of each group."""
 
 FIRST = 970_001

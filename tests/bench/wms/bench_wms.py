@@ -2,7 +2,7 @@
 
 Runs like submissions through both, alternating, and a submission of one quantum for the fixed cost; writes
 ``build/bench.json`` and prints where a quantum's time goes.  Usage: ``bench_wms.py [ROUNDS]``. The three
-layers are 51 wide with ours, 153 quanta, and 2 with the stock service, which takes seconds for each quantum;
+layers are 40 wide with ours, 120 quanta, and 2 with the stock service, which takes seconds for each quantum;
 ``BENCH_DETECTORS`` sets both.
 """
 
@@ -152,7 +152,7 @@ def split(submission_folder: Path, *, many: Cost, one: Cost, quanta: int) -> dic
 def main(rounds: int) -> int:
     """Run the benchmark; return 1 if a ratio misses its floor."""
     asked = os.environ.get("BENCH_DETECTORS")
-    ours = Way(name="ours", service=support.OURS, detectors=int(asked or 51))
+    ours = Way(name="ours", service=support.OURS, detectors=int(asked or 40))
     stock = Way(name="stock", service=support.STOCK, detectors=int(asked or 2))
     pairs: list[tuple[Found, Found]] = []
     with tempfile.TemporaryDirectory(prefix="bench-wms-") as name:
