@@ -37,8 +37,8 @@ PARTS = {
 
 
 SCALE = "store/bench_scale.py"
-QUIET = (("graphs/bench_graphs.py",), ("makespan/bench_makespan.py",))
-"""What wants the whole machine: set up beside others, and then one after the other."""
+QUIET = ((SCALE,), ("graphs/bench_graphs.py",), ("makespan/bench_makespan.py",))
+"""What wants the whole machine, or its memory: set up beside others, and then one after the other."""
 
 LONG = ("wms/bench_wms.py", "wms/bench_harvest.py")
 """What is begun first of the others, so that none is left alone in the end."""
@@ -171,7 +171,7 @@ def measure(part: str) -> int:
         read(OUT)  # what it holds of other parts is kept: refused now, not after an hour
     wanted = [script for name, scripts in PARTS.items() if part in {"", name} for script in scripts]
     commands = [(script,) for script in wanted]
-    commands.sort(key=lambda one: (one == (SCALE,), one in QUIET, one[0] not in LONG))
+    commands.sort(key=lambda one: (one in QUIET, one[0] not in LONG))
     begin, since = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     with tempfile.TemporaryDirectory(prefix="merian-bench-made-") as made:
         # Campaigns of three sizes are made first, for whoever asks for them.

@@ -19,7 +19,7 @@ HERE = Path(__file__).resolve()
 sys.path[:0] = [*(str(HERE.parents[1] / one) for one in (".", "reports", "store")), str(HERE.parents[2])]
 
 from bench_reports import MADE_FOR_ALL, campaign, made_once  # noqa: E402 - beside this one
-from bench_results import draw, entry, keep  # noqa: E402
+from bench_results import draw, entry, keep, wait_for_turn  # noqa: E402
 from bench_store import CPU, Clock, Groups, changed, reports  # noqa: E402
 
 from merian_campaign.domain.execution.liveness import Liveness  # noqa: E402
@@ -151,6 +151,7 @@ def main(arguments: list[str]) -> int:
         campaign(tracts=tracts_of(SMALL), quanta=SMALL) as little,
         campaign(tracts=tracts_of(QUANTA), quanta=QUANTA) as home,
     ):
+        wait_for_turn()
         sizes[SMALL // 10], _, _ = measured(least)
         url = embedded.url(home)
         rounds = [(measured(little), measured(home)) for _ in range(ROUNDS)]
