@@ -249,7 +249,9 @@ class _Waiter:
                 cursor.execute(f"LISTEN {self._channel}")
                 self._listens = True
                 return  # what was given back before nobody will say again
-            select.select([self._connection], [], [], pause)
+            said = select.poll()  # not select: a driver may have more files open than that knows
+            said.register(self._connection, select.POLLIN)
+            said.poll(1000 * pause)
             self._connection.poll()
             self._connection.notifies.clear()
 
