@@ -7,14 +7,17 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from store_help import wait_until
 
 from merian_campaign.domain.errors import BusyError, UnavailableError
+from merian_campaign.host import patience
 from merian_campaign.store.server import embedded, locks
 from merian_campaign.store.server.connection import open_connection
 from merian_campaign.store.server.fitness import require_fit
@@ -87,6 +90,28 @@ def test_a_pool_of_sessions_holds_locks(home: Path, upgraded: str) -> None:
         require_fit(url)
         with pytest.raises(BusyError), locks.campaign_lock(upgraded, "pooled"):
             pass
+
+
+def test_who_waits_behind_a_pool_is_told_when_the_lock_is_given_back(
+    home: Path, upgraded: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    del upgraded
+    for name in ("_FIRST_WAIT_SECONDS", "_LONGEST_WAIT_SECONDS"):
+        monkeypatch.setattr(patience, name, 3600)
+    entered = threading.Event()
+    with pooler(home, "session") as url:
+
+        def wait_for_it() -> None:
+            with locks.repository_lock(url, "s3://pooled"):
+                entered.set()
+
+        waiter = threading.Thread(target=wait_for_it, daemon=True)
+        with locks.repository_lock(url, "s3://pooled"):
+            waiter.start()
+            wait_until(lambda: "is waited for" in caplog.text)
+            assert not entered.is_set()
+        assert entered.wait(60)
+        waiter.join()
 
 
 def test_a_pool_of_transactions_is_refused_in_words(home: Path, upgraded: str) -> None:
