@@ -19,7 +19,7 @@ from merian_campaign.store.server.database import Database, raw
 
 _GROUP = schema.group
 
-# Made once: to build one takes as long as to send it.
+# Made once, and not for each of the groups that a tick moves.
 _LOCK = select(_GROUP).where(_GROUP.c.id == bindparam("of")).with_for_update()
 _PUT = (
     update(_GROUP)

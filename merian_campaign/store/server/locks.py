@@ -241,19 +241,27 @@ class _Waiter:
 
     def wait(self, pause: float) -> None:
         """Wait until a lock of the repository is given back, for so many seconds at most."""
-        if self._connection is None:
+        try:
+            heard = self._connection is not None and self._hear(self._connection, pause)
+        except psycopg2.Error:  # if it is lost, asking tells; a server that has no such thing is asked slowly
+            heard = False
+        if not heard:
             time.sleep(pause)
-            return
-        with suppress(psycopg2.Error), self._connection.cursor() as cursor:  # if it is lost, asking tells
-            if not self._listens:
+
+    def _hear(self, connection: Connection, pause: float) -> bool:
+        """Listen, the first time; then wait for a word, which may have come with an answer already."""
+        if not self._listens:
+            with connection.cursor() as cursor:
                 cursor.execute(f"LISTEN {self._channel}")
-                self._listens = True
-                return  # what was given back before nobody will say again
+            self._listens = True
+            return True  # what was given back before nobody will say again
+        if not connection.notifies:
             said = select.poll()  # not select: a driver may have more files open than that knows
-            said.register(self._connection, select.POLLIN)
+            said.register(connection, select.POLLIN)
             said.poll(1000 * pause)
-            self._connection.poll()
-            self._connection.notifies.clear()
+            connection.poll()
+        connection.notifies.clear()
+        return True
 
     def _hear_no_more(self, connection: Connection) -> None:
         """Listen no more: what a holder is told it would never read."""
